@@ -1,0 +1,83 @@
+"""One language's weights: the file format of `adapters/<lang>.safetensors`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mms_engine.bundle.files import atomic_path
+from mms_engine.errors import BundleCorrupt
+
+FORMAT = "mms-adapter-1"
+FloatArray = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterWeights:
+    """A language's adapter, head and vocabulary."""
+
+    language: str
+    adapter: FloatArray
+    """Shape `[P]`: one row of the encoder's adapter bank."""
+    head_weight: FloatArray
+    """Shape `[V, H]`."""
+    head_bias: FloatArray
+    """Shape `[V]`."""
+    vocab: tuple[str, ...]
+    """V token strings by id."""
+    fingerprint: str
+    """`Source.fingerprint` of the base model it was trained for."""
+
+
+def save_adapter(path: Path, weights: AdapterWeights) -> None:
+    """Write a language's file atomically; equal weights give equal bytes."""
+    tensors = {
+        "adapter": weights.adapter,
+        "head_bias": weights.head_bias,
+        "head_weight": weights.head_weight,
+    }
+    # One metadata key: safetensors writes several in no fixed order.
+    metadata = {
+        "format": FORMAT,
+        "language": weights.language,
+        "fingerprint": weights.fingerprint,
+        "vocab": list(weights.vocab),
+    }
+    document = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    with atomic_path(path) as partial:
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            str(partial),
+            metadata={"mms": document},
+        )
+
+
+def load_adapter(path: Path) -> AdapterWeights:
+    """Read a language's file.
+
+    Raises:
+        BundleCorrupt: it is not an adapter of this format.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            metadata: dict[str, Any] = json.loads((reader.metadata() or {})["mms"])
+            if metadata["format"] != FORMAT:
+                raise KeyError("format")
+            weights = AdapterWeights(
+                language=metadata["language"],
+                adapter=reader.get_tensor("adapter"),
+                head_weight=reader.get_tensor("head_weight"),
+                head_bias=reader.get_tensor("head_bias"),
+                vocab=tuple(metadata["vocab"]),
+                fingerprint=metadata["fingerprint"],
+            )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleCorrupt(
+            f"{path} is not an adapter of format {FORMAT} ({error}): export the bundle again"
+        ) from error
+    return weights

@@ -1,0 +1,107 @@
+"""Files that are either whole or not there, and digests of them."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from mms_engine.bundle.schema import File
+from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
+
+PARTIAL_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it there.
+
+    On any error the temporary file is removed and `path` keeps its former content.
+
+    Raises:
+        BundleError: the file system refused (no space, no permission).
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BundleError(
+            f"cannot write {path}: {reason}. Free some space or choose another folder, "
+            "then run the same command again: it goes on where it stopped"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file that appears at `path` only when the block ends without an error."""
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        yield stream
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(root: Path, path: Path) -> File:
+    """Return the manifest entry of `path`, which lies under `root`."""
+    return File(
+        path=path.relative_to(root).as_posix(), sha256=digest(path), size=path.stat().st_size
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content as lower-case hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def resolve(root: Path, file: File) -> Path:
+    """Return where `file` lies.
+
+    Raises:
+        BundleCorrupt: the path would leave the bundle.
+    """
+    relative = PurePosixPath(file.path)
+    path = root / relative
+    inside = path.resolve().is_relative_to(root.resolve())
+    if relative.is_absolute() or ".." in relative.parts or not inside:
+        raise BundleCorrupt(
+            f"{root}: the manifest names {file.path!r}, which lies outside the bundle: "
+            "do not use this bundle"
+        )
+    return path
+
+
+def check(root: Path, file: File, *, verify: bool) -> Path:
+    """Return the path of `file` after checking its size and, with `verify`, its digest.
+
+    Raises:
+        BundleFileMissing: it is not there.
+        BundleCorrupt: it is not what the manifest says.
+    """
+    path = resolve(root, file)
+    if not path.is_file():
+        raise BundleFileMissing(f"{path} is missing: export the bundle again, it will be completed")
+    size = path.stat().st_size
+    if size != file.size:
+        raise BundleCorrupt(
+            f"{path} has {size} bytes, the manifest says {file.size}: export the bundle again"
+        )
+    if verify and digest(path) != file.sha256:
+        raise BundleCorrupt(
+            f"{path} does not have the SHA-256 of the manifest: the file was changed or damaged, "
+            "export the bundle again"
+        )
+    return path

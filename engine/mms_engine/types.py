@@ -1,0 +1,86 @@
+"""The values that pass between the stages, in the order in which they appear."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """A mono sound."""
+
+    samples: Float32Array
+    """Shape `[N]`; full scale is ±1. May be a read-only memory map when the sound is long."""
+    sample_rate: int
+    """Samples per second."""
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+            got = f"{self.samples.dtype}{list(self.samples.shape)}"
+            raise ValueError(f"Audio.samples must be float32[N], got {got}")
+        if self.sample_rate <= 0:
+            raise ValueError(f"Audio.sample_rate must be positive, got {self.sample_rate}")
+
+    def __repr__(self) -> str:
+        return f"Audio({self.samples.size} samples, {self.sample_rate} Hz, {self.seconds:.2f} s)"
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.samples.size / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emission:
+    """What the encoder says of one utterance: a score for each frame and token."""
+
+    logits: Float32Array
+    """Shape `[T, V]`, before log-softmax."""
+    frame_seconds: float
+    """Distance between frames; frame t begins at `t * frame_seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpan:
+    """A token and the frames it was read from."""
+
+    token: int
+    """Token id in the language's vocabulary."""
+    start: int
+    """First frame (inclusive)."""
+    end: int
+    """Last frame (exclusive)."""
+    score: float
+    """Mean natural-log probability of the token over its frames, ≤ 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word in time."""
+
+    text: str
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    confidence: float
+    """Mean probability of the word's tokens over their frames, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said."""
+
+    text: str
+    language: str
+    """Code as MMS writes it: ISO 639-3, perhaps with `-script_…` or `-dialect_…`."""
+    words: tuple[Word, ...]
+    """In order of time, not overlapping."""
+    duration: float
+    """Seconds of audio."""
+    confidence: float
+    """Mean probability of the tokens over their frames, in [0, 1]; 0 for an empty text."""
