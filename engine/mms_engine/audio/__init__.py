@@ -1,0 +1,15 @@
+"""Sound in: files, streams and PCM arrays to mono float32 at 16 kHz, and its normalisation."""
+
+from mms_engine.audio.limits import AudioLimits
+from mms_engine.audio.normalization import Normalization, normalize, statistics
+from mms_engine.audio.read import SAMPLE_RATE, from_pcm, read_audio
+
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioLimits",
+    "Normalization",
+    "from_pcm",
+    "normalize",
+    "read_audio",
+    "statistics",
+]

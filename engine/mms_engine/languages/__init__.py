@@ -1,0 +1,6 @@
+"""The languages of MMS: their codes and names, found by either."""
+
+from mms_engine.languages.search import find, nearest, search
+from mms_engine.languages.table import Language, all_languages, language_from_code
+
+__all__ = ["Language", "all_languages", "find", "language_from_code", "nearest", "search"]

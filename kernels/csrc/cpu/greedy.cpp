@@ -1,0 +1,133 @@
+#include "mms/greedy.h"
+
+#include <cmath>
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+#include "frame.h"
+#include "parallel.h"
+
+namespace mms {
+namespace {
+
+[[noreturn]] void refuse(std::int64_t frame, const char* what) {
+  throw std::invalid_argument("frame " + std::to_string(frame) + " of the logits " + what);
+}
+
+void check_vocab(const GreedyState& state, const Logits& logits) {
+  if (state.vocab != 0 && logits.vocab != state.vocab) {
+    throw std::invalid_argument("the logits have " + std::to_string(logits.vocab) +
+                                " tokens, those of earlier steps had " +
+                                std::to_string(state.vocab));
+  }
+  if (state.blank >= logits.vocab) {
+    throw std::invalid_argument("blank is " + std::to_string(state.blank) +
+                                ", the logits have only " + std::to_string(logits.vocab) +
+                                " tokens");
+  }
+}
+
+float check_peak(const Peak& peak, std::int64_t frame) {
+  if (peak.has_nan) refuse(frame, "holds NaN");
+  if (std::isinf(peak.value)) {
+    refuse(frame, peak.value > 0 ? "holds +inf" : "is -inf for every token");
+  }
+  return peak.value;
+}
+
+void close_run(const GreedyState& state, GreedyTokens& tokens) {
+  if (state.open == state.blank) return;
+  const auto frames = static_cast<double>(state.frame - state.start);
+  tokens.ids.push_back(state.open);
+  tokens.starts.push_back(state.start);
+  tokens.ends.push_back(state.frame);
+  tokens.scores.push_back(static_cast<float>(state.sum / frames));
+  tokens.peaks.push_back(static_cast<float>(state.peak));
+}
+
+void read_frame(GreedyState& state, const float* scores, GreedyTokens& tokens) {
+  const float peak = check_peak(find_peak(scores, state.vocab), state.frame);
+  const auto token = static_cast<std::int32_t>(find_first(scores, state.vocab, peak));
+  const bool begins = token != state.open;
+  if (begins) {
+    close_run(state, tokens);
+    state.open = token;
+    state.start = state.frame;
+  }
+  // Most frames are blank, and nobody asks how likely a blank is.
+  if (token != state.blank) {
+    const double score = log_softmax_of_peak(scores, state.vocab, peak);
+    state.sum = begins ? score : state.sum + score;
+    state.peak = begins || score > state.peak ? score : state.peak;
+  }
+  ++state.frame;
+}
+
+void truncate(GreedyTokens& tokens, std::size_t size) {
+  tokens.ids.resize(size);
+  tokens.starts.resize(size);
+  tokens.ends.resize(size);
+  tokens.scores.resize(size);
+  tokens.peaks.resize(size);
+}
+
+GreedyTokens decode_row(const LogitsBatch& batch, std::int32_t blank, std::int64_t row) {
+  const std::int64_t length = batch.lengths[row];
+  if (length < 0 || length > batch.frames) {
+    throw std::invalid_argument("length is " + std::to_string(length) + ", the logits have " +
+                                std::to_string(batch.frames) + " frames");
+  }
+  GreedyTokens tokens;
+  GreedyState state = greedy_begin(blank);
+  const float* data = batch.data + row * batch.frames * batch.vocab;
+  greedy_step(state, {data, length, batch.vocab}, tokens);
+  greedy_end(state, tokens);
+  return tokens;
+}
+
+}  // namespace
+
+GreedyState greedy_begin(std::int32_t blank) {
+  if (blank < 0) {
+    throw std::invalid_argument("blank is " + std::to_string(blank) + ", it must not be negative");
+  }
+  GreedyState state;
+  state.blank = blank;
+  state.open = blank;
+  return state;
+}
+
+void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens) {
+  check_vocab(state, logits);
+  const GreedyState before = state;
+  const std::size_t size = tokens.ids.size();
+  state.vocab = logits.vocab;
+  try {
+    for (std::int64_t frame = 0; frame < logits.frames; ++frame) {
+      read_frame(state, logits.data + frame * logits.vocab, tokens);
+    }
+  } catch (...) {
+    state = before;
+    truncate(tokens, size);
+    throw;
+  }
+}
+
+void greedy_end(const GreedyState& state, GreedyTokens& tokens) { close_run(state, tokens); }
+
+std::vector<GreedyTokens> greedy_batch(const LogitsBatch& batch,
+                                       std::int32_t blank,
+                                       std::int64_t threads) {
+  std::vector<GreedyTokens> results(static_cast<std::size_t>(batch.rows));
+  for_each_row(batch.rows, threads, [&](std::int64_t row) {
+    try {
+      results[static_cast<std::size_t>(row)] = decode_row(batch, blank, row);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
+    }
+  });
+  return results;
+}
+
+}  // namespace mms

@@ -1,0 +1,50 @@
+// Independent rows on a few threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace mms {
+
+/// Call `visit(row)` for each row in [0, rows), on `threads` threads, this one among them.
+///
+/// Every row is visited, also when one throws; the exception of the lowest row is then thrown, so
+/// that the outcome does not depend on the number of threads.
+template <typename Visit>
+void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
+  if (threads < 1) {
+    throw std::invalid_argument("threads is " + std::to_string(threads) +
+                                ", it must be at least 1");
+  }
+  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(rows));
+  std::atomic<std::int64_t> next{0};
+  const auto work = [&] {
+    for (std::int64_t row = next++; row < rows; row = next++) {
+      try {
+        visit(row);
+      } catch (...) {
+        errors[static_cast<std::size_t>(row)] = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::thread> workers;
+  try {
+    for (std::int64_t i = 1; i < std::min(threads, rows); ++i) workers.emplace_back(work);
+  } catch (const std::system_error&) {
+    // The system has no more threads to give: those at work, and this one, do it all.
+  }
+  work();
+  for (auto& worker : workers) worker.join();
+  for (const auto& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+}  // namespace mms

@@ -1,0 +1,70 @@
+// Greedy CTC decoding: the most likely token of each frame, repeats collapsed, blanks removed.
+//
+// With x the logits of frame t and k the lowest id of a greatest x, a maximal run [start, end) of
+// frames with the same k that is not the blank is one token; its
+//   score = mean over t in [start, end) of log_softmax(x_t)[k]
+//   peak  = max  over t in [start, end) of log_softmax(x_t)[k]
+// A run may go on from one step to the next, so any cut of the frames gives the same bits.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace mms {
+
+/// Scores of one utterance, `frames` rows of `vocab` numbers without gaps. Not owned.
+struct Logits {
+  const float* data;
+  std::int64_t frames;
+  std::int64_t vocab;
+};
+
+/// Scores of a batch, `rows` blocks of `frames * vocab` numbers without gaps. Not owned.
+struct LogitsBatch {
+  const float* data;
+  std::int64_t rows;
+  std::int64_t frames;
+  std::int64_t vocab;
+  const std::int64_t* lengths;  ///< Valid frames of each row.
+};
+
+/// Tokens in order of time; entry i of each vector belongs to token i.
+struct GreedyTokens {
+  std::vector<std::int32_t> ids;
+  std::vector<std::int64_t> starts;  ///< First frame.
+  std::vector<std::int64_t> ends;    ///< Frame after the last.
+  std::vector<float> scores;
+  std::vector<float> peaks;
+};
+
+/// What has to be kept between two steps. Owned by the caller, copied freely.
+struct GreedyState {
+  std::int32_t blank = 0;
+  std::int32_t open = 0;   ///< Token of the run that is not closed yet; `blank` for none.
+  std::int64_t vocab = 0;  ///< 0 before the first step.
+  std::int64_t frame = 0;  ///< Frames seen.
+  std::int64_t start = 0;  ///< First frame of the open run.
+  double sum = 0.0;        ///< Of the open run's log-probabilities, in order of time.
+  double peak = 0.0;       ///< Greatest of them.
+};
+
+/// Start an utterance. Throws std::invalid_argument where `blank` is negative.
+GreedyState greedy_begin(std::int32_t blank);
+
+/// Read frames and append the tokens that end in them.
+///
+/// Throws std::invalid_argument, with `state` and `tokens` as they were, where a frame holds NaN
+/// or +inf or nothing but -inf, the blank is not in the vocabulary, or the vocabulary has changed.
+void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens);
+
+/// Append the token that is still open, if any.
+void greedy_end(const GreedyState& state, GreedyTokens& tokens);
+
+/// Decode every row of a batch; the result does not depend on `threads`.
+///
+/// Throws std::invalid_argument for the lowest row that cannot be decoded.
+std::vector<GreedyTokens> greedy_batch(const LogitsBatch& batch,
+                                       std::int32_t blank,
+                                       std::int64_t threads);
+
+}  // namespace mms

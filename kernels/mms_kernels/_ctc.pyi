@@ -1,0 +1,31 @@
+"""CTC kernels in C++; mms_kernels is their public face."""
+
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+
+def greedy_batch(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
+    """Decode each row: ids, starts, ends, scores and peaks of its tokens."""
+
+class GreedyStream:
+    """Greedy decoding of frames that arrive in pieces."""
+
+    def __init__(self, blank: int) -> None: ...
+
+    def step(self, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None:
+        """Read frames."""
+
+    def tokens(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
+        """Return all tokens so far, the open one among them."""
+
+    def reset(self) -> None:
+        """Start over."""
+
+    def copy(self) -> GreedyStream:
+        """Fork."""
+
+    @property
+    def frames(self) -> int:
+        """Frames read."""

@@ -1,0 +1,148 @@
+"""Limits hold while decoding, in bounded memory."""
+
+import io
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+import soundfile
+
+from mms_engine.audio import AudioLimits, read_audio
+from mms_engine.errors import AudioError
+from sounds import encode, noise, refusal, wav
+
+
+def test_limit_of_seconds(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(3.0), 16_000)
+    assert refusal(path, limits=AudioLimits(max_seconds=2.5)) == (
+        "FILE is longer than 2.5 s, the limit: split it, or raise the limit "
+        "(AudioLimits.max_seconds, --max-seconds)"
+    )
+    read_audio(path, limits=AudioLimits(max_seconds=3.0))
+
+
+def test_limit_of_bytes(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav())
+    size = path.stat().st_size
+    expected = (
+        f"has more than {size - 1} bytes, the limit: split it, or raise AudioLimits.max_bytes"
+    )
+    limits = AudioLimits(max_bytes=size - 1)
+    assert refusal(path, limits=limits) == f"FILE {expected}"
+    with pytest.raises(AudioError, match=f"^the stream {expected}"):
+        read_audio(io.BytesIO(path.read_bytes()), limits=limits)
+    read_audio(path, limits=AudioLimits(max_bytes=size))
+
+
+def test_limit_of_bytes_stops_an_endless_stream():
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def read(self, size=-1):
+            self.given += size
+            return b"\0" * size
+
+    endless = Endless()
+    with pytest.raises(AudioError, match="more than 3000000 bytes"):
+        read_audio(endless, limits=AudioLimits(max_bytes=3_000_000))
+    assert endless.given < 6_000_000
+
+
+def test_limit_of_channels(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((100, 8)), 16_000)
+    assert read_audio(path, limits=AudioLimits(max_channels=8)).samples.size == 100
+    message = refusal(path, limits=AudioLimits(max_channels=7))
+    assert message.startswith("FILE has 8 channels, the limit is 7: take out the channels")
+
+
+@pytest.mark.parametrize("name", ["max_seconds", "max_bytes", "max_channels"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_limits_are_positive(name, value):
+    with pytest.raises(ValueError, match=f"AudioLimits.{name} must be positive, got"):
+        AudioLimits(**{name: value})
+
+
+def peak_memory(path, limits):
+    """Read `path` in a process of its own; return its message and the bytes it took at most."""
+    code = f"""
+import pathlib, resource
+from mms_engine.audio import AudioLimits, read_audio
+from mms_engine.errors import AudioError
+import soundfile, av
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# What a process inherits counts as its own peak; so the pages are touched again first.
+before = peak()
+try:
+    read_audio(pathlib.Path({str(path)!r}), limits={limits!r})
+except AudioError as error:
+    print(error)
+print(peak() - before)
+"""
+    # A shell between: the peak of a process begins with that of the one it was forked from.
+    output = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    return output[0], int(output[1])
+
+
+def test_25_mb_that_decode_to_hours_stop_at_the_limit_in_bounded_memory(tmp_path):
+    options = {"write_xing": "0", "id3v2_version": "0", "b": "8000"}
+    short = encode(tmp_path / "short.mp3", "libmp3lame", noise(20.0) * 0, 16_000, **options)
+    path = tmp_path / "hours.mp3"
+    content = short.read_bytes()
+    path.write_bytes(content * (25_000_000 // len(content)))
+    message, memory = peak_memory(path, AudioLimits(max_seconds=1800))
+    assert message.startswith(f"{path} is longer than 1800 s, the limit")
+    assert memory < 80e6  # half an hour takes 115 MB
+
+
+def test_header_of_hours_takes_no_memory(tmp_path):
+    path = tmp_path / "liar.wav"
+    path.write_bytes(wav(b"\0" * 1000, claims=0x7FFF0000 - 100))
+    message, memory = peak_memory(path, AudioLimits())
+    assert "is cut off after 0.03 s" in message
+    assert memory < 30e6
+
+
+def test_no_space_for_the_temporary_file(tmp_path):
+    path = tmp_path / "long.wav"
+    path.write_bytes(wav(b"\0" * 32_000 * 601))
+    code = f"""
+import pathlib, resource
+from mms_engine.audio import read_audio
+from mms_engine.errors import AudioError
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    read_audio(pathlib.Path({str(path)!r}))
+except AudioError as error:
+    print(error)
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert output.stdout == (
+        f"{path}: cannot write a temporary file in {tempfile.gettempdir()}: File too large. "
+        "Free some space, or set TMPDIR to a folder that has more\n"
+    )
+
+
+def test_chunk_sizes_of_header_are_not_believed(tmp_path):
+    """A `fmt ` chunk that claims 2 GB must not be allocated."""
+    path = tmp_path / "fmt.wav"
+    path.write_bytes(
+        struct.pack("<4sI4s4sI", b"RIFF", 100, b"WAVE", b"fmt ", 0x7FFFFFF0) + b"\0" * 50
+    )
+    _, memory = peak_memory(path, AudioLimits())
+    assert memory < 30e6

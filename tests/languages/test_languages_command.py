@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mms_engine.bundle import AdapterWeights, save_adapter, schema
+from mms_engine.bundle.files import describe
+from mms_engine.cli import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command where there is no default bundle."""
+    monkeypatch.delenv("MMS_BUNDLE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def invoke(*arguments):
+        return CliRunner().invoke(main, ["languages", *map(str, arguments)])
+
+    return invoke
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A bundle of three languages, one of which is not of MMS. It has no graphs."""
+    root = tmp_path / "bundle"
+    adapters = {}
+    for code in ("eng", "uzb-script_latin", "mine"):
+        path = root / "adapters" / f"{code}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        empty = np.zeros((1, 1), np.float16)
+        save_adapter(path, AdapterWeights(code, empty[0], empty, empty[0], ("<pad>",), "f"))
+        adapters[code] = schema.Adapter(file=describe(root, path), vocab_size=1)
+    sizes = dict.fromkeys(schema.Architecture.__dataclass_fields__, 1)
+    manifest = schema.Manifest(
+        schema_version=schema.SCHEMA_VERSION,
+        task="asr",
+        source=schema.Source(name="tiny", format="transformers", fingerprint="f", licence="none"),
+        sample_rate=16_000,
+        normalize=True,
+        architecture=schema.Architecture(**{**sizes, "conv_kernel": (1,), "conv_stride": (1,)}),
+        adapter_dtype="float16",
+        graphs=(),
+        adapters=adapters,
+    )
+    (root / schema.MANIFEST).write_bytes(schema.encode(manifest))
+    return root
+
+
+def test_all(run):
+    result = run()
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1198
+    assert "  eng                              English" in lines
+    assert result.stderr == "1198 languages\n"
+
+
+def test_query(run):
+    result = run("uzbek")
+    assert result.stdout == "  uzb-script_cyrillic  Uzbek\n  uzb-script_latin     Uzbek\n"
+    assert result.stderr == "2 languages\n"
+
+
+def test_bundle_marks_what_it_holds(run, bundle):
+    result = run("uzbek", "--bundle", bundle)
+    assert result.stdout == "  uzb-script_cyrillic  Uzbek\n* uzb-script_latin     Uzbek\n"
+
+
+def test_bundle_by_environment(run, bundle, monkeypatch):
+    monkeypatch.setenv("MMS_BUNDLE", str(bundle))
+    assert "* uzb-script_latin" in run("uzbek").stdout
+
+
+def test_held_are_those_of_the_bundle_even_unknown_ones(run, bundle):
+    result = run("--held", "--bundle", bundle)
+    assert result.stdout.splitlines() == [
+        "* eng               English",
+        "* mine",
+        "* uzb-script_latin  Uzbek",
+    ]
+
+
+def test_json(run, bundle):
+    result = run("uzbek", "--json", "--bundle", bundle)
+    rows = json.loads(result.stdout)
+    assert rows[1] == {
+        "code": "uzb-script_latin",
+        "name": "Uzbek",
+        "iso": "uzb",
+        "script": "latin",
+        "dialect": "",
+        "in_fl102": True,
+        "by_character": False,
+        "in_bundle": True,
+    }
+    assert rows[0]["in_bundle"] is False
+    assert json.loads(run("uzbek", "--json").stdout)[0]["in_bundle"] is None
+    assert result.stderr == ""
+
+
+def test_no_match(run):
+    result = run("enlish")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: no language matches 'enlish': nearest are eng, ")
+
+
+def test_no_match_among_the_held(run, bundle):
+    result = run("enq", "--held", "--bundle", bundle)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: no language matches 'enq': nearest are eng\n"
+
+
+def test_missing_bundle(run, tmp_path):
+    result = run("--bundle", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "none holds no manifest.json" in result.stderr
+    assert "holds no" not in run("eng").stderr
+
+
+def test_held_without_a_bundle(run):
+    result = run("--held")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: no bundle: name one with --bundle")
