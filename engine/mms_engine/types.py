@@ -68,7 +68,7 @@ class Word:
     end: float
     """Seconds from the start of the audio (exclusive)."""
     confidence: float
-    """Mean probability of the word's tokens over their frames, in [0, 1]."""
+    """Geometric mean of the tokens' probabilities over their frames, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +83,4 @@ class Transcript:
     duration: float
     """Seconds of audio."""
     confidence: float
-    """Mean probability of the tokens over their frames, in [0, 1]; 0 for an empty text."""
+    """Geometric mean of the tokens' probabilities over their frames, in [0, 1]; 0 for no text."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from mms_engine.bundle.files import atomic_path
+from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import BundleCorrupt
 
 FORMAT = "mms-adapter-1"
@@ -49,12 +49,13 @@ def save_adapter(path: Path, weights: AdapterWeights) -> None:
         "vocab": list(weights.vocab),
     }
     document = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    with atomic_path(path) as partial:
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            str(partial),
-            metadata={"mms": document},
-        )
+    content = save(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+        metadata={"mms": document},
+    )
+    # Not save_file, whose files only their owner can read.
+    with atomic_open(path) as stream:
+        stream.write(content)
 
 
 def load_adapter(path: Path) -> AdapterWeights:

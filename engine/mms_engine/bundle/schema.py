@@ -98,6 +98,8 @@ class Graph:
     outputs: tuple[Tensor, ...]
     parity: Parity | None = None
     """Of frontend and encoder together; on the encoder."""
+    recipe: int = 0
+    """Revision of the exporter's code that wrote it; the exporter writes older ones anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,66 @@
+"""How every command ends: exit codes, one line for an error, a clean Ctrl-C."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mms_engine.errors import MmsError
+
+INTERRUPTED = 130
+_Result = TypeVar("_Result")
+
+
+class Program(click.Group):
+    """A group of commands that reports `MmsError` as one line and exit code 1.
+
+    Usage errors exit with 2, Ctrl-C with 130. `--debug` gives the traceback.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except MmsError as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
+def interruptible(work: Callable[[], _Result]) -> _Result:
+    """Run `work` so that Ctrl-C ends the process at once, even inside a long graph run.
+
+    Python looks at signals only between its own instructions, and a run of a large graph is one
+    of them: so the work is done in a thread, and the main thread waits for it.
+    """
+    results: list[_Result] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    try:
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        # Ordinary exit would take the runtime apart under a thread that is still using it.
+        os._exit(INTERRUPTED)
+    if errors:
+        raise errors[0]
+    return results[0]

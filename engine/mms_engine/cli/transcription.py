@@ -1,0 +1,143 @@
+"""The work of `mms transcribe`."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import click
+
+from mms_engine.asr import Job, Recognizer
+from mms_engine.audio import AudioLimits
+from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.bundle.reader import suggest
+from mms_engine.cli.options import find_bundle
+from mms_engine.cli.output import Output
+from mms_engine.cli.program import one_line
+from mms_engine.cli.progress import Bar
+from mms_engine.cli.recordings import Recording, from_arguments, from_table
+from mms_engine.cli.transcribe import Request
+from mms_engine.errors import LanguageError, MmsError
+from mms_engine.types import Transcript
+
+Outcome = tuple[Recording, Transcript]
+_SHOWN_LANGUAGES = 12
+
+
+def run(request: Request) -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        click.UsageError: it contradicts itself.
+        MmsError: nothing could be done, or the only recording failed.
+        click.ClickException: some of several recordings failed; they were reported.
+    """
+    recordings = _recordings(request)
+    output = _output(request, recordings)
+    bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
+    spoken = [_with_language(recording, request, bundle) for recording in recordings]
+    recognizer = Recognizer.open(bundle.path, request.engine.options(), _limits(request))
+    if bundle.manifest.source.notice:
+        click.echo(bundle.manifest.source.notice, err=True)
+    with Bar() as bar:
+        outcomes = _Outcomes(recognizer, spoken, bar)
+        if request.reference is not None:
+            report = _scored(outcomes, as_json=request.as_json)
+        else:
+            report = ""
+            output.start()
+            for recording, transcript in outcomes:
+                with bar.paused():
+                    output.write(recording, transcript)
+    click.echo(report, nl=False)
+    outcomes.finish()
+
+
+def _output(request: Request, recordings: list[Recording]) -> Output:
+    format_name = "json" if request.as_json else request.format_name
+    output = Output(format_name, request.output, several=len(recordings) > 1)
+    if request.reference is None:
+        output.check(recordings)
+    elif request.output is not None:
+        raise click.UsageError("--reference prints its scores: leave --output away")
+    return output
+
+
+def _limits(request: Request) -> AudioLimits:
+    if request.max_seconds is None:
+        return AudioLimits()
+    return AudioLimits(max_seconds=request.max_seconds)
+
+
+class _Outcomes:
+    """The transcripts in order; a recording that fails is reported and left out."""
+
+    def __init__(self, recognizer: Recognizer, recordings: list[Recording], bar: Bar) -> None:
+        self._recognizer = recognizer
+        self._recordings = recordings
+        self._bar = bar
+        self._failed = 0
+
+    def __iter__(self) -> Iterator[Outcome]:
+        jobs = (Job(r.source, str(r.language)) for r in self._recordings)
+        results = self._recognizer.transcribe_each(jobs, self._bar.advance)
+        for recording, result in zip(self._recordings, results, strict=True):
+            if isinstance(result, Transcript):
+                yield recording, result
+            elif len(self._recordings) == 1:
+                raise result
+            else:
+                self._failed += 1
+                with self._bar.paused():
+                    _report(recording, result)
+
+    def finish(self) -> None:
+        """Raise if a recording failed."""
+        if self._failed:
+            raise click.ClickException(
+                f"{self._failed} of {len(self._recordings)} recordings failed"
+            )
+
+
+def _report(recording: Recording, error: MmsError) -> None:
+    message = one_line(error)
+    named = message if recording.name in message else f"{recording.name}: {message}"
+    click.echo(f"Error: {named}", err=True)
+
+
+def _recordings(request: Request) -> list[Recording]:
+    given = [request.files, request.table, request.reference]
+    if sum(bool(source) for source in given) != 1:
+        raise click.UsageError("name recordings as FILES, by --list, or by --reference")
+    table = request.table or request.reference
+    if table is not None:
+        return from_table(table, with_text=request.reference is not None)
+    return from_arguments(request.files)
+
+
+def _with_language(recording: Recording, request: Request, bundle: Bundle) -> Recording:
+    language = recording.language or request.lang
+    if language is None and len(bundle.languages) == 1:
+        language = bundle.languages[0]
+    if language is None:
+        known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
+        more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
+        raise click.UsageError(f"--lang is needed; the bundle has {known}{more}")
+    if request.lang is not None and language not in bundle.languages:
+        raise LanguageError(
+            f"{bundle.path} does not have the language {language!r}"
+            f"{suggest(language, bundle.languages)}"
+        )
+    return dataclasses.replace(recording, language=language)
+
+
+def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
+    """Transcribe all and return how they compare with their references."""
+    from mms_engine.cli.scores import score_json, score_table
+    from mms_engine.scoring import Scored, score
+
+    files = [
+        Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
+        for r, transcript in outcomes
+    ]
+    if not files:
+        return ""
+    return score_json(score(files)) if as_json else score_table(score(files))

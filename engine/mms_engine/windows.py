@@ -1,0 +1,62 @@
+"""How a long sound is cut for the encoder, whose memory grows with the square of the length."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOptions:
+    """Sizes of the windows."""
+
+    seconds: float = 30.0
+    """Audio a window gives text for."""
+    context_seconds: float = 3.0
+    """Audio the encoder hears before and after it, whose logits are thrown away."""
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0 or self.context_seconds < 0:
+            raise ValueError(f"a window needs a positive length and no negative context: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Frames `[start, end)` go into the encoder; logits of `[keep_start, keep_end)` are kept."""
+
+    start: int
+    end: int
+    keep_start: int
+    keep_end: int
+
+    @property
+    def frames(self) -> int:
+        """Frames the encoder runs on."""
+        return self.end - self.start
+
+    @property
+    def kept(self) -> slice:
+        """Where the kept frames lie in the window's own logits."""
+        return slice(self.keep_start - self.start, self.keep_end - self.start)
+
+
+def plan_windows(frames: int, options: WindowOptions, *, frame_seconds: float) -> list[Window]:
+    """Cut `frames` frames into windows whose kept parts follow each other without gap or overlap.
+
+    A sound that fits in one window with its contexts is not cut. The last window moves its
+    start back rather than running on a sliver: a few seconds more context cost less than a
+    word heard without any.
+    """
+    if frames <= 0:
+        return []
+    keep = max(1, round(options.seconds / frame_seconds))
+    context = round(options.context_seconds / frame_seconds)
+    full = keep + 2 * context
+    if frames <= full:
+        return [Window(0, frames, 0, frames)]
+    windows = []
+    kept = 0
+    while kept < frames:
+        start = max(0, min(kept - context, frames - full))
+        end = min(frames, start + full)
+        keep_end = end if end == frames else end - context
+        windows.append(Window(start, end, kept, keep_end))
+        kept = keep_end
+    return windows

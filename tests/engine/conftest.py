@@ -1,0 +1,73 @@
+"""Bundles for the tests of the engine: a random tiny one and the demo's, each exported once."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from mms_engine import Recognizer, RecognizerOptions
+from mms_export.cli import main as mms_export
+from tiny_models import make_tiny
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def export(model: str, out: Path, *options: str) -> Path:
+    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1", *options]
+    mms_export.main(arguments, standalone_mode=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that finds much to say in any noise, with heads drawn until they did."""
+    checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
+    for language, seed in {"eng": 93, "swh": 268, "uzb-script_latin": 226}.items():
+        adapter = checkpoint / f"adapter.{language}.safetensors"
+        tensors = load_file(adapter)
+        random = np.random.default_rng(seed)
+        weight, bias = tensors["lm_head.weight"], tensors["lm_head.bias"]
+        tensors["lm_head.weight"] = random.normal(0, 0.5, weight.shape).astype(np.float32)
+        tensors["lm_head.bias"] = random.normal(0, 0.1, bias.shape).astype(np.float32)
+        save_file(tensors, adapter)
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model in eng, swh and uzb-script_latin, fp32 and fp16. Not to be written to."""
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    return export(str(tiny_checkpoint), out, "--precision", "fp32,fp16")
+
+
+@pytest.fixture(scope="session")
+def exact_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with its adapters in float32, so that nothing is rounded."""
+    out = tmp_path_factory.mktemp("bundle") / "exact"
+    return export(str(tiny_checkpoint), out, "--precision", "fp32", "--adapter-dtype", "float32")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Path) -> Recognizer:
+    return Recognizer.open(tiny_bundle, RecognizerOptions(threads=2))
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo checkpoint of the repository, fp32. Not to be written to."""
+    return export("demo", tmp_path_factory.mktemp("bundle") / "demo", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_bundle: Path) -> Recognizer:
+    return Recognizer.open(demo_bundle, RecognizerOptions(threads=2))
+
+
+@pytest.fixture(autouse=True)
+def no_bundle_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the commands from finding a bundle that lies on this machine."""
+    monkeypatch.delenv("MMS_BUNDLE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -1,0 +1,228 @@
+"""Damaged and hostile bundles: one clear error each, before anything of them is trusted."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from engine_sounds import sound
+from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.bundle import AdapterWeights, load_adapter, open_bundle, save_adapter
+from mms_engine.bundle.files import describe
+from mms_engine.cli import main
+from mms_engine.errors import BackendError, BundleCorrupt, BundleError, BundleFileMissing
+
+FILES = [
+    "graphs/frontend.fp32.onnx",
+    "graphs/encoder.fp32.onnx",
+    "adapters/eng.safetensors",
+    "adapters/swh.safetensors",
+    "adapters/uzb-script_latin.safetensors",
+]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def use(bundle: Path, **options: object) -> None:
+    """Load the bundle and use every language of it."""
+    with Recognizer.open(bundle, RecognizerOptions(**options)) as recognizer:
+        recognizer.transcribe([sound(0.5)] * 3, list(recognizer.languages))
+
+
+def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
+    path = bundle / "manifest.json"
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def replace_adapter(bundle: Path, change: Callable[[AdapterWeights], AdapterWeights]) -> None:
+    """Change the weights of eng and make the manifest agree with the new file."""
+    path = bundle / "adapters" / "eng.safetensors"
+    save_adapter(path, change(load_adapter(path)))
+    file = describe(bundle, path)
+    rewrite(
+        bundle, lambda m: m["adapters"]["eng"]["file"].update(sha256=file.sha256, size=file.size)
+    )
+
+
+def test_the_untouched_copy_works(bundle: Path) -> None:
+    use(bundle)
+    assert open_bundle(bundle).problems() == []
+
+
+def all_files(bundle: Path) -> list[Path]:
+    return sorted(p for p in bundle.rglob("*") if p.is_file() and p.parent != bundle)
+
+
+def test_a_flipped_byte_in_any_file_is_found(bundle: Path) -> None:
+    for path in all_files(bundle):
+        content = bytearray(path.read_bytes())
+        for place in (0, len(content) // 2, len(content) - 1):
+            content[place] ^= 0x10
+            path.write_bytes(content)
+            problems = open_bundle(bundle).problems()
+            assert len(problems) == 1
+            assert str(path) in problems[0]
+            assert "SHA-256" in problems[0]
+            content[place] ^= 0x10
+        path.write_bytes(content)
+    assert open_bundle(bundle).problems() == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_never_used(bundle: Path, name: str) -> None:
+    path = bundle / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleCorrupt, match=rf"{path.name} does not have the SHA-256"):
+        use(bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_never_used_even_unverified(bundle: Path, name: str) -> None:
+    path = bundle / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleCorrupt, match=rf"{path.name} has \d+ bytes, the manifest says"):
+        use(bundle, verify=False)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(BundleFileMissing, match=rf"{name} is missing"):
+        use(bundle)
+
+
+@pytest.mark.parametrize("hostile", ["../secret", "/etc/hostname", "graphs/../../secret"])
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_path_that_leaves_the_bundle_is_not_opened(
+    bundle: Path, hostile: str, *, verify: bool
+) -> None:
+    (bundle.parent / "secret").write_bytes((bundle / "adapters/eng.safetensors").read_bytes())
+    rewrite(bundle, lambda m: m["adapters"]["eng"]["file"].update(path=hostile))
+    with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
+        use(bundle, verify=verify)
+    rewrite(bundle, lambda m: m["graphs"][0]["files"][0].update(path=hostile))
+    with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
+        use(bundle, verify=verify)
+
+
+def test_a_link_that_leaves_the_bundle_is_not_followed(bundle: Path) -> None:
+    path = bundle / "adapters" / "eng.safetensors"
+    path.rename(bundle.parent / "elsewhere")
+    path.symlink_to(bundle.parent / "elsewhere")
+    with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
+        use(bundle)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_a_truncated_manifest(bundle: Path, keep: float) -> None:
+    path = bundle / "manifest.json"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    with pytest.raises(BundleCorrupt, match=r"manifest\.json is not a bundle manifest"):
+        use(bundle)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+def test_another_schema_version(bundle: Path, version: int) -> None:
+    rewrite(bundle, lambda m: m.update(schema_version=version))
+    with pytest.raises(BundleError, match=rf"has schema version {version}, this release reads 1"):
+        use(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(graphs="none"),
+        lambda m: m.pop("architecture"),
+        lambda m: m["architecture"].update(conv_kernel=[-1]),
+        lambda m: m["architecture"].update(conv_stride=[0] * 7),
+        lambda m: m["architecture"].update(hidden_size=-5),
+        lambda m: m["architecture"].update(hidden_size=33),
+        lambda m: m["architecture"].update(adapter_parameters=10**15),
+        lambda m: m["adapters"]["eng"].update(vocab_size=10**12),
+        lambda m: m["adapters"]["eng"].update(vocab_size="many"),
+    ],
+)
+def test_a_manifest_of_wrong_types_is_an_error_of_ours(
+    bundle: Path, change: Callable[[dict], None]
+) -> None:
+    rewrite(bundle, change)
+    with pytest.raises(BundleError):
+        use(bundle)
+
+
+def test_an_adapter_of_another_model(bundle: Path) -> None:
+    replace_adapter(bundle, lambda w: dataclasses.replace(w, fingerprint="0" * 64))
+    with pytest.raises(BundleCorrupt, match="belongs to another base model than tiny"):
+        use(bundle)
+
+
+def test_an_adapter_of_another_language(bundle: Path) -> None:
+    replace_adapter(bundle, lambda w: dataclasses.replace(w, language="swh"))
+    with pytest.raises(BundleCorrupt, match=r"eng\.safetensors holds 'swh', not 'eng'"):
+        use(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: {"adapter": w.adapter[:-1]}, "adapter is float16"),
+        (lambda w: {"head_weight": w.head_weight[:, :-1]}, "head_weight is float16"),
+        (lambda w: {"head_bias": w.head_bias.astype(np.float32)}, "head_bias is float32"),
+        (lambda w: {"vocab": w.vocab[:-1]}, "names 8 tokens, its head has 9"),
+    ],
+)
+def test_an_adapter_of_the_wrong_shape(
+    bundle: Path, change: Callable[[AdapterWeights], dict], message: str
+) -> None:
+    replace_adapter(bundle, lambda w: dataclasses.replace(w, **change(w)))
+    with pytest.raises(BundleCorrupt, match=message):
+        use(bundle)
+
+
+def test_an_adapter_of_no_numbers_gives_an_error_and_no_text(bundle: Path) -> None:
+    replace_adapter(bundle, lambda w: dataclasses.replace(w, head_bias=w.head_bias * np.nan))
+    with pytest.raises(BackendError, match="logits cannot be decoded"):
+        use(bundle)
+
+
+def test_an_adapter_file_that_is_none(bundle: Path) -> None:
+    path = bundle / "adapters" / "eng.safetensors"
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{      }")
+    file = describe(bundle, path)
+    rewrite(
+        bundle, lambda m: m["adapters"]["eng"]["file"].update(sha256=file.sha256, size=file.size)
+    )
+    with pytest.raises(BundleCorrupt, match=r"eng\.safetensors is not an adapter of format"):
+        use(bundle)
+
+
+def test_other_languages_work_beside_a_damaged_one(bundle: Path) -> None:
+    (bundle / "adapters" / "eng.safetensors").unlink()
+    with Recognizer.open(bundle) as recognizer:
+        assert recognizer.transcribe(sound(1.0), "swh").text
+
+
+def test_the_command_reports_a_damaged_bundle_in_one_line(bundle: Path, tmp_path: Path) -> None:
+    path = bundle / "graphs" / "encoder.fp32.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    clip = tmp_path / "clip.wav"
+    clip.touch()
+    arguments = ["transcribe", str(clip), "--bundle", str(bundle), "--lang", "eng"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert CliRunner().invoke(main, ["doctor", "--bundle", str(bundle)]).exit_code == 1

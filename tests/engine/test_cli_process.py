@@ -1,0 +1,155 @@
+"""`mms` in processes of its own: exit codes, signals, what is imported, how long it takes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from engine_sounds import RATE, sound
+
+MMS = [sys.executable, "-c", "from mms_engine.cli import main; main(prog_name='mms')"]
+NOTICE = "a model for tests"
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    words = [*MMS, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.flac"
+    soundfile.write(path, sound(3.0), RATE)
+    return path
+
+
+@pytest.fixture
+def noticed(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle with a notice."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    manifest = bundle / "manifest.json"
+    document = json.loads(manifest.read_bytes())
+    document["source"]["notice"] = NOTICE
+    manifest.write_text(json.dumps(document))
+    return bundle
+
+
+def test_success_is_0_and_the_notice_goes_to_stderr(clip: Path, noticed: Path) -> None:
+    result = run("transcribe", clip, "--bundle", noticed, "--lang", "eng")
+    assert result.returncode == 0
+    assert result.stderr == NOTICE + "\n"
+    assert len(result.stdout) > 2
+
+
+def test_an_error_is_1_and_one_line(clip: Path, tmp_path: Path) -> None:
+    result = run("transcribe", clip, "--bundle", tmp_path, "--lang", "eng")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_usage_error_is_2(clip: Path) -> None:
+    for arguments in (["transcribe", clip, "--format", "pdf"], ["no-such-command"]):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert "Usage: mms" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_is_130_without_a_traceback(noticed: Path) -> None:
+    words = [*MMS, "transcribe", "-", "--bundle", str(noticed), "--lang", "eng"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == NOTICE + "\n"  # it now waits for its input
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - began < 2
+        assert process.stderr.read() == ""
+
+
+def test_a_closed_pipe_is_no_traceback(clip: Path, tiny_bundle: Path) -> None:
+    words = [*MMS, "transcribe", *[str(clip)] * 3, "--bundle", str(tiny_bundle), "--lang", "eng"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["transcribe", "--help"], ["doctor", "--help"], ["--version"]]
+)
+def test_help_imports_nothing_heavy_and_is_instant(arguments: list[str]) -> None:
+    code = (
+        "import sys, atexit\n"
+        "heavy = {'numpy', 'onnxruntime', 'torch', 'av', 'soundfile', 'soxr', 'jiwer', 'praatio',"
+        " 'pysubs2', 'tqdm', 'safetensors', 'msgspec', 'mms_kernels'}\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & set(sys.modules)))))\n"
+        f"from mms_engine.cli import main; main({arguments!r})"
+    )
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        times.append(time.monotonic() - began)
+        assert result.returncode == 0
+        assert result.stdout
+        assert result.stderr == ""
+    assert min(times) < 0.3
+
+
+def test_a_cold_transcription_takes_little(clip: Path, tiny_bundle: Path) -> None:
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert run("transcribe", clip, "--bundle", tiny_bundle, "--lang", "eng").returncode == 0
+        times.append(time.monotonic() - began)
+    assert min(times) < 1.2
+
+
+def test_a_wav_needs_no_library_but_its_own(tmp_path: Path, tiny_bundle: Path) -> None:
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, sound(1.0), RATE)
+    arguments = ["transcribe", str(clip), "--bundle", str(tiny_bundle), "--lang", "eng"]
+    code = (
+        "import sys, atexit\n"
+        "unneeded = {'torch', 'av', 'soxr', 'jiwer', 'praatio', 'pysubs2', 'tqdm'}\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sorted(unneeded & set(sys.modules)))))\n"
+        f"from mms_engine.cli import main; main({arguments!r})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_importing_the_package_is_free() -> None:
+    code = "import sys, mms_engine; assert not {'numpy', 'onnxruntime'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_sees_a_bar_that_makes_way_for_output(clip: Path, tiny_bundle: Path) -> None:
+    import fcntl
+    import os
+    import pty
+    import struct
+    import termios
+
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    words = [*MMS, "transcribe", str(clip), "--bundle", str(tiny_bundle), "--lang", "eng"]
+    result = subprocess.run(words, stdout=follower, stderr=follower, timeout=60)
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert result.returncode == 0
+    assert "0 s of audio in 00:00" in shown
+    text = run(*words[3:]).stdout.rstrip("\n")
+    assert f"  \r{text}\r\n" in shown  # on a line of its own, the bar wiped away

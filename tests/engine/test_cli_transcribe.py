@@ -1,0 +1,235 @@
+"""`mms transcribe` as a user meets it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from engine_sounds import RATE, sound
+from mms_engine import Recognizer
+from mms_engine.cli import main
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """a.wav, deeper/b.flac, and files that are no recordings."""
+    folder = tmp_path / "clips"
+    (folder / "deeper").mkdir(parents=True)
+    soundfile.write(folder / "a.wav", sound(1.0, 1), RATE)
+    soundfile.write(folder / "deeper" / "b.flac", sound(1.5, 2), RATE)
+    (folder / "notes.txt").write_text("not a recording")
+    (folder / ".hidden.wav").write_text("not a recording")
+    return folder
+
+
+@pytest.fixture
+def mms(tiny_bundle: Path):
+    def run(*arguments: object, stdin: bytes | None = None, bundle: bool = True) -> Result:
+        words = ["transcribe", *map(str, arguments)]
+        if bundle:
+            words += ["--bundle", str(tiny_bundle)]
+        return CliRunner().invoke(main, words, input=stdin)
+
+    return run
+
+
+def expected(tiny: Recognizer, path: Path, language: str = "eng") -> str:
+    return tiny.transcribe(path, language).text
+
+
+def test_one_file_prints_its_text(mms, clips: Path, tiny: Recognizer) -> None:
+    result = mms(clips / "a.wav", "--lang", "eng")
+    assert result.exit_code == 0
+    assert result.stdout == expected(tiny, clips / "a.wav") + "\n"
+    assert result.stderr == ""
+
+
+def test_a_folder_is_searched_recursively_for_recordings(
+    mms, clips: Path, tiny: Recognizer
+) -> None:
+    result = mms(clips, "--lang", "swh")
+    paths = [clips / "a.wav", clips / "deeper" / "b.flac"]
+    lines = [f"{path}\t{expected(tiny, path, 'swh')}" for path in paths]
+    assert result.stdout.splitlines() == lines
+
+
+def test_standard_input(mms, clips: Path, tiny: Recognizer) -> None:
+    result = mms("-", "--lang", "eng", stdin=(clips / "deeper" / "b.flac").read_bytes())
+    assert result.stdout == expected(tiny, clips / "deeper" / "b.flac") + "\n"
+
+
+def test_json_is_one_line_a_recording(mms, clips: Path) -> None:
+    result = mms(clips, "--lang", "eng", "--json")
+    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(document["file"]).name for document in documents] == ["a.wav", "b.flac"]
+    assert result.stdout == mms(clips, "--lang", "eng", "--format", "json").stdout
+
+
+def test_a_folder_gets_a_file_for_each_recording(mms, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = mms(clips, "--lang", "eng", "--format", "srt", "--output", f"{out}/")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.*")) == ["a.srt", "deeper/b.srt"]
+    assert "-->" in (out / "a.srt").read_text()
+
+
+def test_one_output_file(mms, clips: Path, tmp_path: Path, tiny: Recognizer) -> None:
+    out = tmp_path / "new" / "out.txt"
+    for _ in range(2):
+        assert mms(clips / "a.wav", "--lang", "eng", "-o", out).exit_code == 0
+    assert out.read_text() == expected(tiny, clips / "a.wav") + "\n"
+
+
+def test_subtitles_of_several_recordings_need_a_folder(mms, clips: Path) -> None:
+    result = mms(clips, "--lang", "eng", "--format", "srt")
+    assert result.exit_code == 2
+    assert "needs a folder: --output FOLDER/" in result.stderr
+
+
+def test_two_recordings_never_overwrite_each_other(mms, clips: Path, tmp_path: Path) -> None:
+    (clips / "a.flac").write_bytes((clips / "deeper" / "b.flac").read_bytes())
+    result = mms(clips, "--lang", "eng", "--output", f"{tmp_path}/out/")
+    assert result.exit_code == 2
+    assert "would both be written to" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_file_among_many_is_reported_and_the_others_go_on(
+    mms, clips: Path, tmp_path: Path
+) -> None:
+    bad, missing = clips / "bad.wav", tmp_path / "missing.wav"
+    bad.write_text("this is text\n")
+    result = mms(clips, missing, "--lang", "eng")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    errors = result.stderr.splitlines()
+    assert len(errors) == 3
+    assert str(bad) in errors[0]
+    assert str(missing) in errors[1]
+    assert errors[2] == "Error: 2 of 4 recordings failed"
+
+
+def test_a_single_bad_file_is_one_line(mms, tmp_path: Path) -> None:
+    result = mms(tmp_path / "missing.wav", "--lang", "eng")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "missing.wav" in result.stderr
+
+
+def test_the_language_is_needed_where_there_are_several(mms, clips: Path) -> None:
+    result = mms(clips / "a.wav")
+    assert result.exit_code == 2
+    assert "--lang is needed; the bundle has eng, swh, uzb-script_latin" in result.stderr
+
+
+def test_an_unknown_language_is_refused_before_the_graphs_are_loaded(mms, clips: Path) -> None:
+    result = mms(clips / "a.wav", "--lang", "sw")
+    assert result.exit_code == 1
+    assert "'sw'; did you mean swh?" in result.stderr
+
+
+def test_a_list_gives_each_file_its_language(mms, clips: Path, tiny: Recognizer) -> None:
+    table = clips / "list.tsv"
+    table.write_text("lang\tfile\nswh\tdeeper/b.flac\neng\ta.wav\n")
+    result = mms("--list", table)
+    paths = {"swh": clips / "deeper" / "b.flac", "eng": clips / "a.wav"}
+    lines = [f"{path}\t{expected(tiny, path, code)}" for code, path in paths.items()]
+    assert result.stdout.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file\tlang\na.wav\t\n", r"line 2: no lang"),
+        ("path\tlang\na.wav\teng\n", r"has no column file"),
+        ("", r"has no column file, lang"),
+        ("file\tlang\n", r"names no recording"),
+        ("file\tlang\na.wav\n", r"line 2: no lang"),
+    ],
+)
+def test_a_list_that_is_not_one(mms, clips: Path, content: str, message: str) -> None:
+    table = clips / "list.tsv"
+    table.write_text(content)
+    result = mms("--list", table)
+    assert result.exit_code == 2
+    assert re.search(message, result.stderr)
+
+
+def test_references_are_scored(mms, clips: Path, tiny: Recognizer) -> None:
+    text = expected(tiny, clips / "a.wav")
+    table = clips / "references.tsv"
+    rows = [f"a.wav\teng\tyes\t{text}", "deeper/b.flac\tswh\tno\tnothing of this was said"]
+    table.write_text("file\tlang\theld_out\ttext\n" + "\n".join(rows) + "\n")
+    shown = mms("--reference", table)
+    assert shown.exit_code == 0
+    assert re.search(r"^eng +1 +\d+ +0\.0% +0\.0%$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^held out +1 +\d+ +0\.0% +0\.0%$", shown.stdout, re.MULTILINE)
+    assert "a.wav (eng, held out of training)" in shown.stdout
+    document = json.loads(mms("--reference", table, "--json").stdout)
+    assert [rate["language"] for rate in document["languages"]] == ["eng", "swh"]
+    assert document["languages"][0]["cer"] == 0
+    assert document["total"]["files"] == 2
+    assert document["files"][0]["hypothesis"] == text
+
+
+def test_longer_recordings_can_be_refused(mms, clips: Path) -> None:
+    result = mms(clips / "deeper" / "b.flac", "--lang", "eng", "--max-seconds", "1.2")
+    assert result.exit_code == 1
+    assert "longer than 1.2 s" in result.stderr
+
+
+def test_an_empty_folder(mms, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = mms(tmp_path / "empty", "--lang", "eng")
+    assert result.exit_code == 2
+    assert "holds no recording" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.wav", "--list", "LIST"]])
+def test_recordings_are_named_in_one_way(mms, clips: Path, arguments: list[str]) -> None:
+    (clips / "list.tsv").touch()
+    result = mms(*[str(clips / "list.tsv") if a == "LIST" else a for a in arguments])
+    assert result.exit_code == 2
+    assert "name recordings as FILES, by --list, or by --reference" in result.stderr
+
+
+def test_without_a_bundle_one_line_names_the_command_that_makes_it(mms, clips: Path) -> None:
+    result = mms(clips / "a.wav", "--lang", "eng", bundle=False)
+    assert result.exit_code == 1
+    assert "mms-export --model demo" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_bundle_may_be_named_by_the_environment(
+    mms, clips: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMS_BUNDLE", str(tiny_bundle))
+    assert mms(clips / "a.wav", "--lang", "eng", bundle=False).exit_code == 0
+
+
+def test_a_device_that_is_not_there(mms, clips: Path) -> None:
+    from mms_engine.backends import available
+
+    if available()["ort-cuda"].usable:
+        pytest.skip("this machine has a CUDA device")
+    result = mms(clips / "a.wav", "--lang", "eng", "--device", "cuda")
+    assert result.exit_code == 1
+    assert "not ort-cuda" in result.stderr
+
+
+def test_an_output_that_cannot_be_written(mms, clips: Path) -> None:
+    result = mms(clips / "a.wav", "--lang", "eng", "--output", clips / "a.wav" / "below.txt")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+
+
+def test_debug_shows_the_traceback(clips: Path) -> None:
+    arguments = ["--debug", "transcribe", str(clips / "a.wav"), "--bundle", str(clips)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.exc_info is not None
+    assert "holds no manifest.json" in str(result.exception)

@@ -1,0 +1,129 @@
+"""The ONNX Runtime session on graphs made here."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mms_engine.backends import Constant, SessionOptions
+from mms_engine.backends.base import GraphFile
+from mms_engine.backends.ort import open_cpu
+from mms_engine.bundle.schema import Graph, Tensor
+from mms_engine.errors import BackendError
+
+
+def gather_graph(path: Path, element: int, dtype: str) -> GraphFile:
+    """rows = bank[slot] as float32: what the encoder does first with the adapter bank."""
+    bank = helper.make_tensor_value_info("bank", element, ["slots", 3])
+    slot = helper.make_tensor_value_info("slot", TensorProto.INT64, ["batch"])
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["batch", 3])
+    nodes = [
+        helper.make_node("Gather", ["bank", "slot"], ["taken"], axis=0),
+        helper.make_node("Cast", ["taken"], ["rows"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(nodes, "gather", [bank, slot], [rows])
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    entry = Graph(
+        stage="encoder",
+        precision="fp32",
+        files=(),
+        opset=18,
+        inputs=(
+            Tensor(name="bank", dtype=dtype, shape=("slots", 3), meaning=""),
+            Tensor(name="slot", dtype="int64", shape=("batch",), meaning=""),
+        ),
+        outputs=(Tensor(name="rows", dtype="float32", shape=("batch", 3), meaning=""),),
+    )
+    return GraphFile(entry, path)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> GraphFile:
+    return gather_graph(tmp_path / "gather.onnx", TensorProto.FLOAT, "float32")
+
+
+def test_a_constant_is_read_where_it_lies(graph: GraphFile) -> None:
+    session = open_cpu(graph, SessionOptions(threads=1))
+    bank = np.zeros((4, 3), np.float32)
+    constant = Constant(bank[:2], "float32", version=1)
+    feeds = {"bank": constant, "slot": np.array([1, 0, 1])}
+    assert not session.run(feeds)["rows"].any()
+    bank[1] = [1, 2, 3]  # the version is the same: a copy would not show this
+    np.testing.assert_array_equal(session.run(feeds)["rows"], [[1, 2, 3], [0, 0, 0], [1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("element", "dtype", "values"),
+    [
+        (TensorProto.FLOAT16, "float16", np.array([[1, -2, 0.5]], np.float16)),
+        (TensorProto.BFLOAT16, "bfloat16", np.array([[0x3F80, 0xC000, 0x3F00]], np.uint16)),
+    ],
+)
+def test_half_precision_constants(
+    tmp_path: Path, element: int, dtype: str, values: np.ndarray
+) -> None:
+    session = open_cpu(gather_graph(tmp_path / "g.onnx", element, dtype), SessionOptions())
+    feeds = {"bank": Constant(values, dtype, 0), "slot": np.array([0])}
+    np.testing.assert_array_equal(session.run(feeds)["rows"], [[1, -2, 0.5]])
+
+
+def test_outputs_of_earlier_runs_stay_as_they_are(graph: GraphFile) -> None:
+    session = open_cpu(graph, SessionOptions())
+    outputs = []
+    for value in range(20):
+        bank = np.full((1, 3), value, np.float32)
+        outputs.append(session.run({"bank": bank, "slot": np.zeros(50, np.int64)})["rows"])
+    assert [output[7, 1] for output in outputs] == list(range(20))
+
+
+def test_feeds_that_do_not_fit_are_quoted(graph: GraphFile) -> None:
+    session = open_cpu(graph, SessionOptions())
+    feeds = {"bank": np.zeros((1, 3), np.float32), "slot": np.array([5])}
+    with pytest.raises(BackendError, match=r"gather\.onnx failed on cpu with bank float32\[1, 3\]"):
+        session.run(feeds)
+
+
+def test_a_file_that_is_no_graph_is_one_clear_error(tmp_path: Path, graph: GraphFile) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a graph")
+    with pytest.raises(BackendError, match=r"ONNX Runtime cannot load .*broken\.onnx"):
+        open_cpu(GraphFile(graph.graph, broken), SessionOptions())
+
+
+def test_a_closed_session_says_so(graph: GraphFile) -> None:
+    session = open_cpu(graph, SessionOptions())
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run({})
+
+
+def test_several_threads_may_run_one_session(graph: GraphFile) -> None:
+    session = open_cpu(graph, SessionOptions(threads=1))
+    wrong: list[int] = []
+
+    def work(value: int) -> None:
+        for _ in range(200):
+            bank = np.full((2, 3), value, np.float32)
+            rows = session.run({"bank": bank, "slot": np.array([1, 0])})["rows"]
+            if not (rows == value).all():
+                wrong.append(value)
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_onnxruntime_is_silent_unless_its_logger_is_opened(
+    graph: GraphFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    session = open_cpu(graph, SessionOptions())
+    with pytest.raises(BackendError):
+        session.run({"bank": np.zeros((1, 3), np.float32), "slot": np.array([5])})
+    assert capfd.readouterr().err == ""

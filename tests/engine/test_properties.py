@@ -1,0 +1,148 @@
+"""What a text must not depend on: company, padding, order, buckets, threads, windows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine_sounds import sound
+from mms_engine import Recognizer, RecognizerOptions, Transcript
+from mms_engine.acoustic import AcousticModel, Segment
+from mms_engine.audio import normalize
+from mms_engine.windows import WindowOptions
+
+LANGUAGES = ("eng", "swh", "uzb-script_latin")
+TOLERANCE = 1e-4
+
+clips = st.lists(
+    st.tuples(st.integers(300, 60_000), st.integers(0, 9), st.sampled_from(LANGUAGES)),
+    min_size=2,
+    max_size=8,
+)
+reuse = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def segment(samples: int, seed: int, language: str) -> Segment:
+    return Segment(normalize(sound(4, seed)[:samples]), language)
+
+
+def acoustic(recognizer: Recognizer) -> AcousticModel:
+    return recognizer._model
+
+
+@given(drawn=clips)
+@reuse
+def test_alone_equals_padded_equals_mixed_batch(
+    tiny: Recognizer, drawn: list[tuple[int, int, str]]
+) -> None:
+    """Alone = in a padded batch of one language = in a padded batch of several languages."""
+    model = acoustic(tiny)
+    mixed = [segment(max(400, samples), seed, code) for samples, seed, code in drawn]
+    together = model.logits(mixed)
+    for one, in_mixed in zip(mixed, together, strict=True):
+        alone = model.logits([one])[0]
+        peers = [Segment(other.samples, one.language) for other in mixed]
+        same = model.logits([one, *peers])[0]
+        assert alone.shape == in_mixed.shape == same.shape
+        np.testing.assert_allclose(in_mixed, alone, atol=TOLERANCE)
+        np.testing.assert_allclose(same, alone, atol=TOLERANCE)
+
+
+@given(drawn=clips, order=st.randoms(use_true_random=False))
+@reuse
+def test_text_does_not_depend_on_company_and_order(
+    tiny: Recognizer, drawn: list[tuple[int, int, str]], order: object
+) -> None:
+    audios = [sound(4, seed)[:samples] for samples, seed, _ in drawn]
+    languages = [language for *_, language in drawn]
+    alone = [tiny.transcribe(*pair) for pair in zip(audios, languages, strict=True)]
+    shuffled = list(range(len(drawn)))
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    batched = tiny.transcribe([audios[i] for i in shuffled], [languages[i] for i in shuffled])
+    for position, transcript in zip(shuffled, batched, strict=True):
+        assert same_words(transcript, alone[position])
+
+
+def same_words(one: Transcript, other: Transcript) -> bool:
+    spans = [[(w.text, w.start, w.end) for w in t.words] for t in (one, other)]
+    confidences = [[w.confidence for w in t.words] for t in (one, other)]
+    return (
+        one.text == other.text
+        and spans[0] == spans[1]
+        and np.allclose(*confidences, atol=1e-4)
+        and (one.language, one.duration) == (other.language, other.duration)
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RecognizerOptions(threads=1),
+        RecognizerOptions(threads=3),
+        RecognizerOptions(batch_frames=1),
+        RecognizerOptions(batch_frames=500),
+        RecognizerOptions(batch_frames=100_000),
+        RecognizerOptions(pool_seconds=3.0),
+        RecognizerOptions(bank_bytes=1),
+        RecognizerOptions(windows=WindowOptions(seconds=100.0)),
+    ],
+    ids=["1 thread", "3 threads", "no batches", "small buckets", "one batch", "small pools",
+         "one slot", "larger windows"],
+)  # fmt: skip
+def test_text_does_not_depend_on_threads_buckets_and_slots(
+    tiny: Recognizer, tiny_bundle: Path, options: RecognizerOptions
+) -> None:
+    audios = [sound(0.3 + 0.7 * i % 5, seed=i) for i in range(9)]
+    languages = [LANGUAGES[i % 3] for i in range(9)]
+    expected = tiny.transcribe(audios, languages)
+    with Recognizer.open(tiny_bundle, options) as other:
+        got = other.transcribe(audios, languages)
+    assert all(map(same_words, got, expected))
+    assert len({transcript.text for transcript in expected}) > 5
+
+
+def test_windows_are_stitched_on_frame_boundaries(tiny: Recognizer, tiny_bundle: Path) -> None:
+    """A windowed text is that of the logits put together by hand."""
+    from mms_engine.windows import plan_windows
+    from mms_kernels import GreedyDecoder
+
+    windows = WindowOptions(seconds=2.0, context_seconds=0.5)
+    audio = sound(11.3)
+    with Recognizer.open(tiny_bundle, RecognizerOptions(windows=windows)) as short:
+        got = short.transcribe(audio, "swh")
+    model, normal = acoustic(tiny), normalize(audio)
+    frames = model.geometry.frames(len(audio))
+    plan = plan_windows(frames, windows, frame_seconds=0.02)
+    assert len(plan) > 4
+    decoder = GreedyDecoder()
+    for window in plan:
+        samples = normal[window.start * 320 : window.start * 320 + 400 + 320 * (window.frames - 1)]
+        logits = model.logits([Segment(samples, "swh")])[0]
+        assert len(logits) == window.frames
+        decoder.step(np.ascontiguousarray(logits[window.kept]))
+    assert decoder.frames == frames
+    tokens = decoder.finish().tokens.tolist()
+    assert got.text == model.vocabulary("swh").text(tokens)
+
+
+def test_the_frontend_in_pieces_equals_the_frontend_at_once(tiny: Recognizer) -> None:
+    model = acoustic(tiny)
+    samples = normalize(sound(13.7))
+    at_once = model._frontend.run({"audio": samples[np.newaxis]})["features"][0]
+    np.testing.assert_allclose(model._features(samples), at_once, atol=1e-5)
+
+
+def test_several_threads_share_a_recognizer(tiny: Recognizer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    audios = [sound(1.0 + 0.2 * i, seed=i) for i in range(6)]
+    languages = [LANGUAGES[i % 3] for i in range(6)]
+    expected = [tiny.transcribe(*pair) for pair in zip(audios, languages, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            got = list(pool.map(tiny.transcribe, audios, languages))
+            assert all(map(same_words, got, expected))

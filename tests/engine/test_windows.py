@@ -1,0 +1,44 @@
+"""Long sounds are cut so that every frame is kept once, with context on both sides."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mms_engine.windows import Window, WindowOptions, plan_windows
+
+OPTIONS = WindowOptions(seconds=30.0, context_seconds=3.0)
+
+
+def plan(frames: int) -> list[Window]:
+    return plan_windows(frames, OPTIONS, frame_seconds=0.02)
+
+
+@given(st.integers(0, 400_000))
+def test_kept_frames_follow_each_other_without_gap_or_overlap(frames: int) -> None:
+    kept = 0
+    for window in plan(frames):
+        assert window.keep_start == kept
+        assert window.keep_end > kept
+        assert window.start <= window.keep_start < window.keep_end <= window.end
+        kept = window.keep_end
+    assert kept == frames
+
+
+@given(st.integers(1801, 400_000))
+def test_every_kept_frame_has_its_context(frames: int) -> None:
+    for window in plan(frames):
+        assert window.keep_start - window.start >= 150 or window.start == 0
+        assert window.end - window.keep_end >= 150 or window.end == frames
+
+
+@given(st.integers(1801, 400_000))
+def test_all_windows_of_a_long_sound_are_of_one_size(frames: int) -> None:
+    assert {window.frames for window in plan(frames)} == {1800}
+
+
+def test_a_sound_of_one_window_is_not_cut() -> None:
+    assert plan(1800) == [Window(0, 1800, 0, 1800)]
+    assert len(plan(1801)) == 2
+
+
+def test_no_frames_no_windows() -> None:
+    assert plan(0) == []
