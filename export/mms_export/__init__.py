@@ -1,0 +1,1 @@
+"""Turn an MMS checkpoint into a bundle the engine can serve."""

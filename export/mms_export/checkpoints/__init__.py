@@ -1,0 +1,1 @@
+"""Reads MMS checkpoints of transformers and fairseq into one form."""

@@ -1,0 +1,92 @@
+"""The sizes of a network that fairseq trained."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mms_engine.errors import MmsError
+from mms_export.checkpoints.config import Config, parse_config
+from mms_export.checkpoints.weights import Tensors
+
+_DEFAULT_HEADS = 16
+_MMS_CONVOLUTIONS = {10: 5, 3: 2, 2: 2}
+"""Stride of each kernel, where the file does not say."""
+
+
+def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) -> Config:
+    """Read the sizes off the tensors, and what tensors do not show off the training options.
+
+    Args:
+        document: The `.pt`.
+        tensors: Its base model, under the names of `names.base_shapes`.
+        path: Where it is, for messages.
+
+    Raises:
+        MmsError: it is not a checkpoint of MMS ASR.
+    """
+    shapes = tensors.shapes
+    options = document.get("cfg") or document.get("args")
+    convolutions = _convolutions(shapes, find_option(options, "conv_feature_layers"))
+    try:
+        positions = shapes["encoder.pos_conv_embed.conv.weight_v"]
+        inner, hidden = shapes["encoder.layers.0.feed_forward.intermediate_dense.weight"]
+        adapter = next(iter(document["adapter"].values()))["model"]
+        rank = next(v.shape[-2] for k, v in adapter.items() if k.endswith("adapter_layer.W_a"))
+    except (KeyError, StopIteration, ValueError, TypeError) as error:
+        raise MmsError(f"{path} is not a checkpoint of fairseq's MMS ASR: {error!r}") from error
+    layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}
+    document_like = {
+        "feat_extract_norm": "layer",
+        "conv_bias": "feature_extractor.conv_layers.0.conv.bias" in shapes,
+        "do_stable_layer_norm": bool(find_option(options, "layer_norm_first", default=True)),
+        "hidden_act": find_option(options, "activation_fn", default="gelu"),
+        "conv_dim": [outputs for outputs, _, _ in convolutions],
+        "conv_kernel": [kernel for _, kernel, _ in convolutions],
+        "conv_stride": [stride for _, _, stride in convolutions],
+        "hidden_size": hidden,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": find_option(
+            options, "encoder_attention_heads", default=_DEFAULT_HEADS
+        ),
+        "intermediate_size": inner,
+        "num_conv_pos_embeddings": positions[2],
+        "num_conv_pos_embedding_groups": hidden // positions[1],
+        "adapter_attn_dim": rank,
+        "vocab_size": 1,
+    }
+    return parse_config(document_like, where=str(path))
+
+
+def _convolutions(
+    shapes: Mapping[str, tuple[int, ...]], written: object
+) -> list[tuple[int, int, int]]:
+    """Return channels, kernel and stride of each convolution.
+
+    `written` is such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`; it is read, not evaluated.
+    """
+    terms = re.findall(r"\((\d+),\s*(\d+),\s*(\d+)\)[\s\]]*(?:\*\s*(\d+))?", str(written or ""))
+    strides = [int(stride) for _, _, stride, times in terms for _ in range(int(times or 1))]
+    convolutions: list[tuple[int, int, int]] = []
+    while shape := shapes.get(f"feature_extractor.conv_layers.{len(convolutions)}.conv.weight"):
+        index, (outputs, _, kernel) = len(convolutions), shape
+        default = _MMS_CONVOLUTIONS.get(kernel, 1)
+        stride = strides[index] if index < len(strides) else default
+        convolutions.append((outputs, kernel, stride))
+    return convolutions
+
+
+def find_option(options: object, key: str, *, default: object = None) -> object:
+    """Return the first value under `key` in nested options, the outermost first."""
+    return next(
+        (value for name, value in _walk(options) if name == key and value is not None), default
+    )
+
+
+def _walk(options: object) -> Iterator[tuple[str, object]]:
+    pending = [options]
+    while pending:
+        current = pending.pop(0)
+        items = current if isinstance(current, dict) else getattr(current, "__dict__", {})
+        yield from items.items()
+        pending += items.values()

@@ -1,0 +1,115 @@
+"""Tensor files: safetensors, and pickles of torch read without running any code from them."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from mms_engine.errors import MmsError
+from mms_export.checkpoints.weights import FloatArray, Tensors
+
+
+def open_tensors(paths: list[Path]) -> Tensors:
+    """Open the files of a checkpoint, all safetensors or all pickles.
+
+    Raises:
+        MmsError: a file is damaged, or holds something else.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    readers: dict[str, Callable[[str], FloatArray]] = {}
+    for path in paths:
+        opened = _open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
+        shapes |= opened.shapes
+        readers |= dict.fromkeys(opened.shapes, opened.reader)
+    return Tensors(shapes, lambda name: readers[name](name))
+
+
+def renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
+    """Return the tensors under new names, `names` being new name -> old name."""
+    shapes = {new: tensors.shapes[old] for new, old in names.items()}
+    return Tensors(shapes, lambda name: tensors.reader(names[name]))
+
+
+def _open_safetensors(path: Path) -> Tensors:
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            shapes = {name: tuple(reader.get_slice(name).get_shape()) for name in reader.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise MmsError(f"{path} cannot be read as safetensors: {error}") from error
+    return Tensors(shapes, partial(_read_safetensor, path))
+
+
+def _read_safetensor(path: Path, name: str) -> FloatArray:
+    # Opened for each tensor: a mapping kept open counts all that was read through it as memory.
+    with safe_open(str(path), framework="numpy") as reader:
+        if reader.get_slice(name).get_dtype() != "BF16":
+            return np.asarray(reader.get_tensor(name), dtype=np.float32)
+    with safe_open(str(path), framework="pt") as reader:
+        array: FloatArray = reader.get_tensor(name).float().numpy()
+    return array
+
+
+def open_pickle(path: Path) -> Tensors:
+    """Open a file written by `torch.save(state_dict)`."""
+    return tensors_of(load_pickle(path), where=str(path))
+
+
+def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Load a pickle of torch that holds a mapping, its tensors mapped from the file.
+
+    Args:
+        path: The file.
+        inert: Modules whose classes the file may name. They are not imported: in their place stand
+            classes that only keep their attributes.
+
+    Raises:
+        MmsError: it is damaged, or names code that a checkpoint has no use for.
+    """
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        for name in names:
+            if name.split(".")[0] not in inert:
+                raise MmsError(f"{path} asks for {name} to be run: it is not loaded")
+        with torch.serialization.safe_globals([(_inert_class(name), name) for name in names]):
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+        # The rest of torch's message is advice to load the file unsafely.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise MmsError(f"{path} cannot be read as a torch checkpoint: {reason}") from error
+    if not isinstance(document, dict):
+        raise MmsError(f"{path} holds a {type(document).__name__}, not named tensors")
+    return document
+
+
+class _Inert:
+    """Stands for a class of another project: keeps what it is given, does nothing."""
+
+    def __init__(self, *given: object) -> None:
+        self.given = given
+
+
+def _inert_class(name: str) -> type[_Inert]:
+    return type(name.rsplit(".", 1)[-1], (_Inert,), {})
+
+
+def tensors_of(document: Mapping[str, Any], *, where: str) -> Tensors:
+    """Return the tensors of a state dict.
+
+    Raises:
+        MmsError: something in it is not a tensor.
+    """
+    for name, tensor in document.items():
+        if not hasattr(tensor, "shape"):
+            raise MmsError(f"{where}: {name} is a {type(tensor).__name__}, not a tensor")
+
+    def read(name: str) -> FloatArray:
+        array: FloatArray = document[name].detach().float().numpy()
+        return array
+
+    return Tensors({name: tuple(t.shape) for name, t in document.items()}, read)

@@ -1,0 +1,97 @@
+"""The encoder graph: features to logits, with every language's adapter as an input.
+
+Row b of a batch takes row `slot[b]` of the adapter bank, so one batch may mix languages.
+"""
+
+from mms_export.checkpoints.config import Config
+from mms_export.checkpoints.weights import Weights
+from mms_export.graphs.builder import GraphBuilder
+from mms_export.graphs.layers import Layers, linear_matrix
+from mms_export.graphs.numerics import Numerics
+from mms_export.graphs.transformer import add_positions, transformer_layer
+
+FLOAT32_MIN = -3.4028234663852886e38
+
+
+def build_encoder(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+    """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md says it whole)."""
+    graph = GraphBuilder("encoder", numerics.opset)
+    layers = Layers(graph, numerics)
+    features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
+    lengths = graph.input("lengths", "int64", ["batch"])
+    bank = _Bank(layers, config)
+
+    valid = _valid_frames(graph, features, lengths)
+    value = _project(layers, config, weights, features)
+    zero = graph.constant(0.0, "float32")
+    value = graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(2)), value, zero)
+    value = add_positions(layers, config, weights, value)
+    lowest = graph.constant(FLOAT32_MIN, "float32")
+    mask = graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
+    for index in range(config.num_hidden_layers):
+        value = transformer_layer(layers, config, weights, index, value, mask)
+        value = bank.adapt(value, index)
+    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
+    graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
+    return graph
+
+
+def _valid_frames(graph: GraphBuilder, features: str, lengths: str) -> str:
+    """Return bool `[batch, frames]`: which frames are not padding."""
+    frames = graph.op("Squeeze", graph.op("Shape", features, start=1, end=2), graph.ints(0))
+    zero, one = graph.constant(0, "int64"), graph.constant(1, "int64")
+    positions = graph.op("Range", zero, frames, one)
+    return graph.op("Less", positions, graph.op("Unsqueeze", lengths, graph.ints(1)))
+
+
+def _project(layers: Layers, config: Config, weights: Weights, features: str) -> str:
+    name = "feature_projection.layer_norm"
+    value = layers.named_layer_norm(features, name, config.feature_size, weights.read)
+    matrix = linear_matrix(
+        weights, "feature_projection.projection", config.feature_size, config.hidden_size
+    )
+    return layers.widen(layers.linear(value, matrix))
+
+
+class _Bank:
+    """The languages' weights among the inputs, one row a language."""
+
+    def __init__(self, layers: Layers, config: Config) -> None:
+        graph, dtype = layers.graph, layers.numerics.compute
+        self._layers = layers
+        self._config = config
+        self._slot = graph.input("slot", "int64", ["batch"])
+        adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
+        shape: list[int | str] = ["slots", "vocab", config.hidden_size]
+        self._head_weight = graph.input("head_weight", dtype, shape)
+        self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
+        rows = graph.op("Gather", adapters, self._slot, axis=0)
+        sizes = config.adapter_sizes * config.num_hidden_layers
+        self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
+        self._ones = graph.constant([1.0] * config.hidden_size, "float32")
+
+    def adapt(self, value: str, layer: int) -> str:
+        """Add each row's own adapter of a layer to the residual stream."""
+        layers, graph = self._layers, self._layers.graph
+        hidden, inner = self._config.hidden_size, self._config.adapter_attn_dim
+        down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
+        normal = layers.operand(layers.layer_norm(value, self._ones))
+        down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))
+        squeezed = layers.operand_op("MatMul", normal, down)
+        squeezed = layers.operand_op("Add", squeezed, self._row(down_bias))
+        up = graph.op("Reshape", up, graph.ints(-1, inner, hidden))
+        change = layers.operand_op("MatMul", graph.op("Relu", squeezed), up)
+        change = layers.operand_op("Add", change, self._row(up_bias))
+        return graph.op("Add", value, layers.widen(change))
+
+    def head(self, value: str) -> str:
+        """Score the tokens of each row's language; float32 `[batch, frames, vocab]`."""
+        layers, graph = self._layers, self._layers.graph
+        weight = graph.op("Gather", self._head_weight, self._slot, axis=0)
+        weight = graph.op("Transpose", weight, perm=[0, 2, 1])
+        bias = self._row(graph.op("Gather", self._head_bias, self._slot, axis=0))
+        scores = layers.widen(layers.operand_op("MatMul", layers.operand(value), weight))
+        return graph.op("Add", scores, layers.widen(bias))
+
+    def _row(self, vector: str) -> str:
+        return self._layers.graph.op("Unsqueeze", vector, self._layers.graph.ints(1))

@@ -1,0 +1,132 @@
+"""The operations that frontend and encoder share, in the number types of a precision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mms_export.checkpoints.weights import Weights
+from mms_export.graphs.builder import CONTRIB, Array, GraphBuilder
+from mms_export.graphs.numerics import Numerics
+from mms_export.graphs.quantize import BOTH_SIDES, Range, quantize_weight, quantized_product
+
+EPSILON = 1e-5
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A weight matrix `[inputs, outputs]` and its bias, read when the graph is written."""
+
+    name: str
+    inputs: int
+    outputs: int
+    weight: Callable[[], FloatArray]
+    bias: Callable[[], FloatArray]
+
+
+def linear_matrix(weights: Weights, name: str, inputs: int, outputs: int) -> Matrix:
+    """Return the linear layer `name` of a checkpoint, whose weight is `[outputs, inputs]`."""
+    return Matrix(
+        name=name,
+        inputs=inputs,
+        outputs=outputs,
+        weight=lambda: weights.read(f"{name}.weight").T,
+        bias=lambda: weights.read(f"{name}.bias"),
+    )
+
+
+@dataclass(slots=True)
+class Layers:
+    """Adds layers to a graph. Values are float32 unless their name says `operand`."""
+
+    graph: GraphBuilder
+    numerics: Numerics
+
+    def operand(self, value: str) -> str:
+        """Round a float32 value to what matrix products take."""
+        numerics = self.numerics
+        if numerics.operands == "float32":
+            return value
+        rounded = self.graph.cast(value, numerics.operands)
+        return self.graph.cast(rounded, "float32") if numerics.emulated else rounded
+
+    def widen(self, operand: str) -> str:
+        """Bring an operand back to float32."""
+        if self.numerics.compute == "float32":
+            return operand
+        return self.graph.cast(operand, "float32")
+
+    def _rounded(self, operand: str) -> str:
+        return self.operand(operand) if self.numerics.emulated else operand
+
+    def operand_op(self, kind: str, *operands: str, **attributes: Any) -> str:  # noqa: ANN401
+        """Apply an operation to operands; the result is one."""
+        return self._rounded(self.graph.op(kind, *operands, **attributes))
+
+    def operand_weight(self, name: str, shape: tuple[int, ...], read: Callable[[], Array]) -> str:
+        """Add a weight stored as an operand."""
+        weight = self.graph.weight(name, self.numerics.operands, shape, read)
+        return self.graph.cast(weight, "float32") if self.numerics.emulated else weight
+
+    def linear(self, value: str, matrix: Matrix) -> str:
+        """Multiply a float32 value `[B, T, inputs]` by a matrix; gives an operand."""
+        return self.operand_linear(self.operand(value), matrix)
+
+    def operand_linear(self, operand: str, matrix: Matrix, spread: Range = BOTH_SIDES) -> str:
+        """Multiply an operand `[B, T, inputs]` by a matrix; gives an operand.
+
+        `spread` says where the values lie, which matters where they are quantised.
+        """
+        if self.numerics.quantized:
+            return self.graph.op("Add", *self._quantized_linear(operand, matrix, spread))
+        shape = (matrix.inputs, matrix.outputs)
+        weight = self.operand_weight(f"{matrix.name}.weight", shape, matrix.weight)
+        bias = self.operand_weight(f"{matrix.name}.bias", (matrix.outputs,), matrix.bias)
+        return self.operand_op("Add", self.operand_op("MatMul", operand, weight), bias)
+
+    def linear_gelu(self, value: str, matrix: Matrix) -> str:
+        """Multiply a float32 value by a matrix and apply GELU; gives an operand."""
+        if self.numerics.quantized:
+            # One operation, which ONNX Runtime makes of the two only where it can infer shapes.
+            parts = self._quantized_linear(value, matrix, BOTH_SIDES)
+            return self.graph.op("BiasGelu", *parts, domain=CONTRIB)
+        return self.operand_op("Gelu", self.linear(value, matrix))
+
+    def _quantized_linear(self, value: str, matrix: Matrix, spread: Range) -> tuple[str, str]:
+        """Return the product and the bias that is still to be added."""
+        graph = self.graph
+        shape = (matrix.inputs, matrix.outputs)
+        weight = graph.weight(
+            f"{matrix.name}.weight", "int8", shape, lambda: quantize_weight(matrix.weight())[0]
+        )
+        scale = graph.weight(
+            f"{matrix.name}.scale",
+            "float32",
+            (matrix.outputs,),
+            lambda: quantize_weight(matrix.weight())[1],
+        )
+        bias = graph.weight(f"{matrix.name}.bias", "float32", (matrix.outputs,), matrix.bias)
+        return quantized_product(graph, value, (weight, scale), spread, shape), bias
+
+    def layer_norm(self, value: str, scale: str, bias: str = "") -> str:
+        """Normalise a float32 value over its last axis."""
+        inputs = (value, scale, bias) if bias else (value, scale)
+        return self.graph.op("LayerNormalization", *inputs, axis=-1, epsilon=EPSILON)
+
+    def named_layer_norm(
+        self, value: str, name: str, size: int, read: Callable[[str], FloatArray]
+    ) -> str:
+        """Normalise with the weights `<name>.weight` and `<name>.bias` of a checkpoint."""
+        parts = [
+            self.graph.weight(full, "float32", (size,), partial(read, full))
+            for full in (f"{name}.weight", f"{name}.bias")
+        ]
+        return self.layer_norm(value, *parts)
+
+    def gelu(self, value: str) -> str:
+        """Apply the exact (erf) GELU to a float32 value."""
+        return self.graph.op("Gelu", value)

@@ -1,0 +1,80 @@
+"""8-bit products: weights quantised per column at export, activations per row as they come."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mms_export.graphs.builder import CONTRIB, GraphBuilder
+
+WEIGHT_LIMIT = 63
+"""Weights keep 7 bits: on a CPU without VNNI pairs of 8-bit products are summed in 16 bits, and
+2 x 255 x 127 would saturate there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How floats map to the integers 0 to 255: `x / scale + zero`, a scale for each row."""
+
+    zero: int
+    lowest: float | None
+    """A bound that holds for every value; None where values spread to both sides alike."""
+
+
+BOTH_SIDES = Range(zero=128, lowest=None)
+GELU_OUTPUT = Range(zero=32, lowest=-0.17)
+"""GELU never falls below -0.17, so that most of the integers can serve the other side."""
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Quantise a matrix `[inputs, outputs]` symmetrically, each column with its own scale.
+
+    Returns:
+        The integers, and the scale of each column, float32 `[outputs]`.
+    """
+    peak = np.abs(weight).max(axis=0)
+    scale = np.where(peak > 0, peak / WEIGHT_LIMIT, 1).astype(np.float32)
+    return np.rint(weight / scale).astype(np.int8), scale
+
+
+def quantized_product(
+    graph: GraphBuilder, value: str, weight: tuple[str, str], spread: Range, shape: tuple[int, int]
+) -> str:
+    """Multiply a float32 value `[B, T, inputs]` by quantised weights; gives float32.
+
+    Each frame has its own scale, so that a frame's result does not depend on the rest of the batch.
+
+    Args:
+        graph: The graph to add to.
+        value: The value to multiply.
+        weight: Names of the integers and of the column scales.
+        spread: Where the values lie.
+        shape: Inputs and outputs of the matrix.
+    """
+    inputs, outputs = shape
+    rows = graph.op("Reshape", value, graph.ints(-1, inputs))
+    scale = _row_scales(graph, rows, spread)
+    zero = graph.constant(spread.zero, "uint8")
+    zeros = graph.op("Expand", zero, graph.op("Shape", scale))
+    integers = graph.op("QuantizeLinear", rows, scale, zeros, axis=0)
+    one = graph.constant(1.0, "float32")
+    product = graph.op(
+        "MatMulIntegerToFloat", integers, weight[0], one, weight[1], zero, domain=CONTRIB
+    )
+    scaled = graph.op("Mul", product, graph.op("Unsqueeze", scale, graph.ints(1)))
+    outer = graph.op("Shape", value, start=0, end=-1)
+    return graph.op("Reshape", scaled, graph.op("Concat", outer, graph.ints(outputs), axis=0))
+
+
+def _row_scales(graph: GraphBuilder, rows: str, spread: Range) -> str:
+    """Return float32 `[rows]`: the smallest scale with which nothing of a row is cut off."""
+    axis = graph.ints(1)
+    high = graph.op("ReduceMax", rows, axis, keepdims=0)
+    if spread.lowest is None:
+        low = graph.op("Neg", graph.op("ReduceMin", rows, axis, keepdims=0))
+        peak = graph.op("Max", high, low, graph.constant(1e-12, "float32"))
+        return graph.op("Mul", peak, graph.constant(1 / (255 - spread.zero), "float32"))
+    scale = graph.op("Mul", high, graph.constant(1 / (255 - spread.zero), "float32"))
+    return graph.op("Max", scale, graph.constant(-spread.lowest / spread.zero, "float32"))

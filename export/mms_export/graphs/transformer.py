@@ -1,0 +1,120 @@
+"""The parts of the encoder that all languages share: positions, attention, feed-forward."""
+
+import numpy as np
+
+from mms_export.checkpoints.config import Config
+from mms_export.checkpoints.weights import Weights
+from mms_export.graphs.layers import FloatArray, Layers, Matrix, linear_matrix
+from mms_export.graphs.quantize import GELU_OUTPUT
+
+POSITIONS = "encoder.pos_conv_embed.conv"
+
+
+def add_positions(layers: Layers, config: Config, weights: Weights, value: str) -> str:
+    """Add the convolution over time that tells the encoder where a frame stands."""
+    graph = layers.graph
+    hidden, kernel = config.hidden_size, config.num_conv_pos_embeddings
+    groups = config.num_conv_pos_embedding_groups
+    weight = layers.operand_weight(
+        f"{POSITIONS}.weight",
+        (hidden, hidden // groups, kernel),
+        lambda: _fold_weight_norm(weights),
+    )
+    bias = layers.operand_weight(
+        f"{POSITIONS}.bias", (hidden,), lambda: weights.read(f"{POSITIONS}.bias")
+    )
+    columns = graph.op("Transpose", layers.operand(value), perm=[0, 2, 1])
+    # An even kernel gives one frame too many: the last, which is left off by padding one less.
+    pads = [kernel // 2, kernel // 2 - (1 - kernel % 2)]
+    columns = layers.operand_op("Conv", columns, weight, bias, group=groups, pads=pads)
+    rows = graph.op("Transpose", layers.widen(columns), perm=[0, 2, 1])
+    return graph.op("Add", value, layers.gelu(rows))
+
+
+def _fold_weight_norm(weights: Weights) -> FloatArray:
+    """Return the weight that `g * v / |v|` stands for, the norm taken for each kernel position."""
+    direction = weights.read(f"{POSITIONS}.weight_v").astype(np.float64)
+    length = np.sqrt(np.square(direction).sum(axis=(0, 1), keepdims=True))
+    folded = weights.read(f"{POSITIONS}.weight_g") * (direction / length)
+    return np.asarray(folded, dtype=np.float32)
+
+
+def transformer_layer(
+    layers: Layers, config: Config, weights: Weights, index: int, value: str, mask: str
+) -> str:
+    """Add attention and feed-forward of one layer to the residual stream."""
+    graph = layers.graph
+    layer = _Layer(layers, config, weights, f"encoder.layers.{index}")
+    value = graph.op("Add", value, layers.widen(layer.attention(value, mask)))
+    return graph.op("Add", value, layers.widen(layer.feed_forward(value)))
+
+
+class _Layer:
+    def __init__(self, layers: Layers, config: Config, weights: Weights, name: str) -> None:
+        self._layers = layers
+        self._config = config
+        self._weights = weights
+        self._name = name
+
+    def _norm(self, value: str, name: str) -> str:
+        size = self._config.hidden_size
+        return self._layers.named_layer_norm(
+            value, f"{self._name}.{name}", size, self._weights.read
+        )
+
+    def feed_forward(self, value: str) -> str:
+        """Return what the feed-forward block adds, an operand."""
+        hidden, inner = self._config.hidden_size, self._config.intermediate_size
+        name = f"{self._name}.feed_forward"
+        first = linear_matrix(self._weights, f"{name}.intermediate_dense", hidden, inner)
+        second = linear_matrix(self._weights, f"{name}.output_dense", inner, hidden)
+        wide = self._layers.linear_gelu(self._norm(value, "final_layer_norm"), first)
+        return self._layers.operand_linear(wide, second, GELU_OUTPUT)
+
+    def attention(self, value: str, mask: str) -> str:
+        """Return what self-attention adds, an operand.
+
+        Args:
+            value: The residual stream, `[B, T, H]`.
+            mask: What is added to the scores of each key, float32 `[B, 1, 1, T]`.
+        """
+        graph, layers = self._layers.graph, self._layers
+        fused = layers.linear(self._norm(value, "layer_norm"), self._queries_keys_values())
+        queries, keys, values = (
+            self._heads(part) for part in graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
+        )
+        keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
+        scores = layers.widen(layers.operand_op("MatMul", queries, keys))
+        shares = graph.op("Softmax", graph.op("Add", scores, mask), axis=-1)
+        mixed = layers.operand_op("MatMul", layers.operand(shares), values)
+        mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
+        mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
+        hidden = self._config.hidden_size
+        output = linear_matrix(self._weights, f"{self._name}.attention.out_proj", hidden, hidden)
+        return layers.operand_linear(mixed, output)
+
+    def _heads(self, value: str) -> str:
+        graph, heads = self._layers.graph, self._config.num_attention_heads
+        size = self._config.hidden_size // heads
+        split = graph.op("Reshape", value, graph.ints(0, 0, heads, size))
+        return graph.op("Transpose", split, perm=[0, 2, 1, 3])
+
+    def _queries_keys_values(self) -> Matrix:
+        """One product instead of three; the scale of the scores is folded into the queries."""
+        hidden = self._config.hidden_size
+        scale = (hidden // self._config.num_attention_heads) ** -0.5
+        parts = [
+            linear_matrix(self._weights, f"{self._name}.attention.{part}_proj", hidden, hidden)
+            for part in "qkv"
+        ]
+
+        def join(arrays: list[FloatArray]) -> FloatArray:
+            return np.concatenate([arrays[0] * np.float32(scale), *arrays[1:]], axis=-1)
+
+        return Matrix(
+            name=f"{self._name}.attention.qkv_proj",
+            inputs=hidden,
+            outputs=3 * hidden,
+            weight=lambda: join([part.weight() for part in parts]),
+            bias=lambda: join([part.bias() for part in parts]),
+        )

@@ -1,0 +1,112 @@
+"""Writes a graph to disk, its weights streamed one by one; equal graphs give equal bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mms_engine.bundle.files import atomic_open
+from mms_engine.errors import MmsError
+from mms_export.graphs.builder import CONTRIB, DTYPES, IR_VERSION, Array, GraphBuilder, Weight
+from mms_export.progress import Advance
+
+INLINE_TOTAL = 32 << 20
+"""Bytes of weights up to which a graph is one file."""
+INLINE_TENSOR = 1 << 10
+"""Bytes up to which a tensor is kept in the `.onnx` in any case."""
+ALIGNMENT = 4096
+"""Of large tensors in the data file, so that a runtime can map them."""
+SMALL_ALIGNMENT = 64
+
+
+def data_path(path: Path) -> Path:
+    """Return where the weights of the graph at `path` lie when it is more than one file."""
+    return path.with_name(f"{path.name}.data")
+
+
+def write_graph(graph: GraphBuilder, path: Path, advance: Advance) -> list[Path]:
+    """Write a graph.
+
+    Args:
+        graph: The graph.
+        path: Where the `.onnx` goes; the data file lies beside it.
+        advance: Told the bytes of each weight that was written.
+
+    Returns:
+        The files written, the `.onnx` first.
+
+    Raises:
+        BundleError: the file system refused.
+        MmsError: a weight does not fit its number type.
+    """
+    inline = sum(weight.nbytes for weight in graph.weights) <= INLINE_TOTAL
+    tensors, outside = [], []
+    for weight in graph.weights:
+        if inline or weight.nbytes <= INLINE_TENSOR:
+            tensors.append(numpy_helper.from_array(checked(weight), weight.name))
+            advance(weight.nbytes)
+        else:
+            outside.append(weight)
+    files = [path]
+    if outside:
+        tensors += write_weights(outside, data_path(path), advance)
+        files.append(data_path(path))
+    write_model(graph, tensors, path)
+    return files
+
+
+def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> None:
+    """Write the `.onnx` itself."""
+    proto = helper.make_graph(
+        graph.nodes, graph.name, graph.inputs, graph.outputs, [*graph.constants, *tensors]
+    )
+    opsets = [helper.make_opsetid("", graph.opset)]
+    if any(node.domain == CONTRIB for node in graph.nodes):
+        opsets.append(helper.make_opsetid(CONTRIB, 1))
+    model = helper.make_model(
+        proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="mms-export"
+    )
+    with atomic_open(path) as stream:
+        stream.write(model.SerializeToString(deterministic=True))
+
+
+def write_weights(weights: list[Weight], path: Path, advance: Advance) -> list[TensorProto]:
+    """Write weights to a data file, one in memory at a time, and return what refers to them."""
+    tensors = []
+    with atomic_open(path) as stream:
+        offset = 0
+        for weight in weights:
+            alignment = ALIGNMENT if weight.nbytes >= ALIGNMENT else SMALL_ALIGNMENT
+            padding = -offset % alignment
+            stream.write(bytes(padding))
+            offset += padding
+            stream.write(checked(weight).reshape(-1).view(np.uint8).data)
+            tensors.append(external(weight, path.name, offset))
+            offset += weight.nbytes
+            advance(weight.nbytes)
+    return tensors
+
+
+def external(weight: Weight, location: str, offset: int) -> TensorProto:
+    """Describe a weight that lies in a data file."""
+    tensor = onnx.TensorProto(
+        name=weight.name,
+        data_type=DTYPES[weight.dtype],
+        dims=weight.shape,
+        data_location=TensorProto.EXTERNAL,
+    )
+    for key, value in (("location", location), ("offset", offset), ("length", weight.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def checked(weight: Weight) -> Array:
+    """Read a weight and refuse one with values that are not finite."""
+    content = weight.content()
+    if weight.dtype not in ("int8", "int64") and not np.isfinite(content).all():
+        raise MmsError(
+            f"weight {weight.name} has values that are not finite in {weight.dtype}: "
+            "the checkpoint is damaged, or needs another precision"
+        )
+    return content

@@ -1,0 +1,106 @@
+"""Work in processes of their own, whose memory ends with them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for_futures
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
+from typing import Generic, ParamSpec, TypeVar
+
+from mms_engine.errors import MmsError
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_Key = TypeVar("_Key")
+
+
+def run_isolated(
+    function: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
+) -> _Result:
+    """Call a function of a module in a fresh process and return its result.
+
+    Raises:
+        MmsError: the process was killed, by the system for its memory most likely.
+    """
+    with Workers[None, _Result](1) as workers:
+        workers.submit(None, function, *args, **kwargs)
+        return next(workers.results())[1]
+
+
+class Workers(Generic[_Key, _Result]):
+    """Fresh processes that end when this one does, however it ends, and leave Ctrl-C to it."""
+
+    def __init__(self, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        # Closing `_alive`, which the system does too when this process is killed, ends the workers.
+        listener, self._alive = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(
+            count, mp_context=context, initializer=_end_with, initargs=(listener,)
+        )
+        self._pending: dict[Future[_Result], _Key] = {}
+
+    def __enter__(self) -> "Workers[_Key, _Result]":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._alive.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._alive.close()
+
+    def submit(
+        self,
+        key: _Key,
+        function: Callable[_Given, _Result],
+        *args: _Given.args,
+        **kwargs: _Given.kwargs,
+    ) -> None:
+        """Have a call made; `results` gives its result with `key`."""
+        with _no_interrupts_for_children():
+            self._pending[self._pool.submit(function, *args, **kwargs)] = key
+
+    def results(self) -> Iterator[tuple[_Key, _Result]]:
+        """Yield each result when it is there.
+
+        Raises:
+            MmsError: a process was killed, by the system for its memory most likely.
+        """
+        try:
+            while self._pending:
+                done, _ = wait_for_futures(self._pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield self._pending.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise MmsError(
+                "a worker process was killed, perhaps because memory ran out: free some memory, "
+                "then run the same command again: it goes on where it stopped"
+            ) from error
+
+
+@contextlib.contextmanager
+def _no_interrupts_for_children() -> Iterator[None]:
+    """Start processes with Ctrl-C blocked; for this one it waits until the block ends.
+
+    A process inherits what is blocked. Ignoring the signal in the child would come too late: it
+    prints a traceback when Ctrl-C meets it while it imports.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(listener: Connection) -> None:
+    """End this process, whatever it is doing, when the other end of a pipe is closed."""
+
+    def watch() -> None:
+        wait([listener])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,304 @@
+"""Every layout of a checkpoint gives the same weights; every wrong one gives a clear error."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mms_engine.errors import LanguageError, MmsError
+from mms_export.adapters import pack_adapter
+from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.names import base_shapes
+from mms_export.checkpoints.open import read_adapter
+from mms_export.selection import select_languages
+from mms_export.sources import open_source
+from tiny_models import LANGUAGES, make_tiny_fairseq, tiny_vocab
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint that a test may spoil."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_tensors(path: Path, edit) -> None:
+    tensors = load_file(path)
+    edit(tensors)
+    save_file(tensors, path)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = open_source(str(one)), open_source(str(other))
+    assert first.config == second.config or second.format == "fairseq"
+    for name in base_shapes(first.config):
+        np.testing.assert_array_equal(first.weights.read(name), second.weights.read(name), name)
+    assert list(first.adapters) == list(second.adapters) == sorted(LANGUAGES)
+    for code in first.adapters:
+        assert first.adapters[code].vocab == second.adapters[code].vocab
+        packed = [
+            pack_adapter(read_adapter(source.adapters[code], source.config), source.config)
+            for source in (first, second)
+        ]
+        np.testing.assert_array_equal(*packed)
+
+
+def test_vocab_is_in_order_of_ids(checkpoint):
+    source = open_source(str(checkpoint))
+    assert source.adapters["swh"].vocab == tuple(tiny_vocab("swh", LANGUAGES["swh"]))
+
+
+def test_sharded_safetensors(checkpoint, folder):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    halves = {"model-00001-of-00002": names[::2], "model-00002-of-00002": names[1::2]}
+    for stem, part in halves.items():
+        save_file({name: tensors[name] for name in part}, folder / f"{stem}.safetensors")
+    index = {n: f"{stem}.safetensors" for stem, part in halves.items() for n in part}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    assert_same_weights(checkpoint, folder)
+
+
+def test_pickled_weights_and_adapters(checkpoint, folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    for code in LANGUAGES:
+        path = folder / f"adapter.{code}.safetensors"
+        torch.save(load_file(path), path.with_suffix(".bin"))
+        path.unlink()
+    assert_same_weights(checkpoint, folder)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_both_names_of_weight_norm(checkpoint, folder, old):
+    new_names = ("parametrizations.weight.original0", "parametrizations.weight.original1")
+    old_names = ("weight_g", "weight_v")
+    wanted, other = (old_names, new_names) if old else (new_names, old_names)
+
+    def rename(tensors):
+        for target, source in zip(wanted, other, strict=True):
+            prefix = "wav2vec2.encoder.pos_conv_embed.conv"
+            if f"{prefix}.{source}" in tensors:
+                tensors[f"{prefix}.{target}"] = tensors.pop(f"{prefix}.{source}")
+        assert f"{prefix}.{wanted[0]}" in tensors
+
+    edit_tensors(folder / "model.safetensors", rename)
+    assert_same_weights(checkpoint, folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_read_as_float32(checkpoint, folder, dtype):
+    def halve(tensors):
+        for name in tensors:
+            tensors[name] = tensors[name].to(dtype)
+
+    edit_tensors(folder / "model.safetensors", halve)
+    name = "feature_projection.projection.weight"
+    found = open_source(str(folder)).weights.read(name)
+    wanted = open_source(str(checkpoint)).weights.read(name)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, torch.from_numpy(wanted).to(dtype).float().numpy())
+
+
+def test_fairseq_gives_the_same_weights_languages_and_sizes(checkpoint, tmp_path):
+    path = make_tiny_fairseq(tmp_path / "mms1b_tiny.pt", checkpoint)
+    assert_same_weights(checkpoint, path)
+    ours, theirs = open_source(str(path)), open_source(str(checkpoint))
+    assert ours.format == "fairseq"
+    assert ours.config.architecture() == theirs.config.architecture()
+    assert ours.normalize
+
+
+def test_fairseq_vocabulary_from_a_text_file(checkpoint, tmp_path):
+    path = make_tiny_fairseq(tmp_path / "asr.pt", checkpoint)
+    document = torch.load(path, weights_only=False)
+    vocabs = json.loads((checkpoint / "vocab.json").read_text())
+    (tmp_path / "dict" / "asr").mkdir(parents=True)
+    for code, content in document["adapter"].items():
+        del content["task_state"]
+        lines = [f"{token} 1" for token in list(vocabs[code])[4:]]
+        (tmp_path / "dict" / "asr" / f"{code}.txt").write_text("\n".join(lines) + "\n")
+    torch.save(document, path)
+    assert open_source(str(path)).adapters["eng"].vocab == tuple(vocabs["eng"])
+
+
+class Evil:
+    """What runs a program when it is unpickled carelessly."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "asr.pt"])
+def test_a_pickle_that_would_run_code_is_refused(folder, tmp_path, name):
+    (folder / "model.safetensors").unlink()
+    torch.save({"model": Evil(f"touch {tmp_path}/ran")}, folder / name)
+    model = folder if name.endswith("bin") else folder / name
+    with pytest.raises(MmsError, match=r"asks for posix\.system to be run: it is not loaded"):
+        open_source(str(model))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_pickle(folder):
+    torch.save({"model": torch.ones(9)}, folder / "asr.pt")
+    (folder / "asr.pt").write_bytes((folder / "asr.pt").read_bytes()[:200])
+    with pytest.raises(MmsError, match=r"asr\.pt cannot be read as a torch checkpoint"):
+        open_source(str(folder / "asr.pt"))
+
+
+def test_a_pickle_of_something_else(folder):
+    torch.save({"epoch": 3}, folder / "asr.pt")
+    with pytest.raises(MmsError, match=r"has no 'model': it is not a checkpoint of fairseq"):
+        open_source(str(folder / "asr.pt"))
+
+
+def test_truncated_safetensors(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(MmsError, match=r"model\.safetensors cannot be read as safetensors"):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.json", "preprocessor_config.json"])
+def test_a_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(MmsError, match=rf"{name} is missing: .* is not an MMS checkpoint"):
+        open_source(str(folder))
+
+
+def test_malformed_json(folder):
+    (folder / "vocab.json").write_text("{")
+    with pytest.raises(MmsError, match=r"vocab\.json cannot be read as JSON"):
+        open_source(str(folder))
+
+
+def test_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(MmsError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
+        open_source(str(folder))
+
+
+def test_no_adapters(folder):
+    for path in folder.glob("adapter.*"):
+        path.unlink()
+    with pytest.raises(MmsError, match="there is no language to export"):
+        open_source(str(folder))
+
+
+def test_a_shard_outside_the_folder(folder):
+    (folder / "model.safetensors").rename(folder.parent / "stray.safetensors")
+    index = {"weight_map": {"x": "../stray.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(MmsError, match="which is not beside it"):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "encoder.layer_norm.bias is missing"),
+        (lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
+        (
+            lambda t: t.update({"wav2vec2.encoder.layer_norm.bias": torch.ones(31)}),
+            r"encoder.layer_norm.bias has shape \[31\], expected \[32\]",
+        ),
+        (lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
+    ],
+)
+def test_wrong_base_tensors(folder, edit, message):
+    edit_tensors(folder / "model.safetensors", edit)
+    with pytest.raises(MmsError, match=message):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
+        (
+            lambda t: t.update({"lm_head.weight": torch.ones(5, 32)}),
+            r"lm_head.weight has shape \[5, 32\], expected \[7, 32\]",
+        ),
+    ],
+)
+def test_a_wrong_shaped_adapter(folder, edit, message):
+    edit_tensors(folder / "adapter.swh.safetensors", edit)
+    source = open_source(str(folder))
+    with pytest.raises(MmsError, match=rf"adapter\.swh\.safetensors does not hold .*{message}"):
+        read_adapter(source.adapters["swh"], source.config)
+
+
+def test_a_language_without_vocabulary(folder):
+    vocabs = json.loads((folder / "vocab.json").read_text())
+    del vocabs["swh"]
+    (folder / "vocab.json").write_text(json.dumps(vocabs))
+    with pytest.raises(MmsError, match=r"vocab\.json has no vocabulary for 'swh'"):
+        open_source(str(folder))
+
+
+def test_a_vocabulary_with_a_gap(folder):
+    vocabs = json.loads((folder / "vocab.json").read_text())
+    vocabs["swh"]["a-new-token"] = 99
+    (folder / "vocab.json").write_text(json.dumps(vocabs))
+    with pytest.raises(MmsError, match="the ids of 'swh' are not 0 to 7"):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"add_adapter": True}, "add_adapter is True, an MMS ASR checkpoint has False"),
+        ({"feat_extract_norm": "group"}, "feat_extract_norm is 'group'"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"do_stable_layer_norm": False}, "do_stable_layer_norm is False"),
+        ({"conv_bias": False}, "conv_bias is False"),
+        ({"model_type": "whisper"}, "model_type is 'whisper'"),
+        ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
+        ({"adapter_attn_dim": None}, "the model has no language adapters"),
+        ({"hidden_size": "32"}, "expected a positive whole number, got '32'"),
+        ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of num_attention_heads 5"),
+        ({"conv_stride": [5, 2]}, "differ in length"),
+        ({"conv_kernel": [1] * 7}, "skips samples"),
+    ],
+)
+def test_a_config_that_is_not_mms(folder, changes, message):
+    edit_json(folder / "config.json", **changes)
+    with pytest.raises(MmsError, match=message):
+        open_source(str(folder))
+
+
+def test_the_real_config_is_accepted():
+    import mms_export.synthetic
+
+    path = mms_export.synthetic.TEMPLATE / "config.json"
+    config = parse_config(json.loads(path.read_text()), where="config.json")
+    assert config.adapter_parameters == 2_028_288
+    assert sum(np.prod(shape) for shape in base_shapes(config).values()) == 962_496_128
+
+
+def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(MmsError, match="neither a folder, nor a file, nor a hub id"):
+        open_source("no-such-thing")
+
+
+def test_languages_by_code_and_glob():
+    known = ["eng", "swh", "uzb-script_cyrillic", "uzb-script_latin"]
+    assert select_languages("all", known, source="m") == tuple(known)
+    assert select_languages("swh, uzb-*", known, source="m") == tuple(known[1:])
+    with pytest.raises(LanguageError, match=r"m has no language 'emg'; did you mean eng\?"):
+        select_languages("emg", known, source="m")
+    with pytest.raises(LanguageError, match="no language was asked for"):
+        select_languages(" , ", known, source="m")

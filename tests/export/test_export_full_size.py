@@ -1,0 +1,168 @@
+"""The bars of a full-size export, on a random checkpoint of the size of facebook/mms-1b-all.
+
+Gigabytes and minutes, so only with MMS_FULL_SIZE=1. MMS_FULL_SIZE_DIR names the folder to work in
+(40 GB); what is in it already is used again.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from transformers import Wav2Vec2ForCTC
+
+from mms_engine.bundle import MANIFEST, open_bundle
+from mms_engine.bundle.files import digest
+from mms_export.graphs.numerics import NUMERICS
+from mms_export.parity import Case
+from mms_export.rehearsal import Rehearsal, bank
+from mms_export.sources import open_source
+
+pytestmark = [
+    pytest.mark.full_size,
+    pytest.mark.skipif(os.environ.get("MMS_FULL_SIZE") != "1", reason="set MMS_FULL_SIZE=1"),
+]
+LANGUAGES = 40
+ALL_LANGUAGES = 1162
+
+
+@dataclass
+class Run:
+    """A process, how long it took and what it and its children held at most."""
+
+    seconds: float
+    peak: int
+
+
+def watch(*command: object) -> Run:
+    start = time.perf_counter()
+    process = psutil.Popen([str(part) for part in command])
+    peak = 0
+    while process.poll() is None:
+        total = 0
+        for one in (process, *process.children(recursive=True)):
+            try:
+                total += one.memory_info().rss
+            except psutil.Error:
+                continue
+        peak = max(peak, total)
+        time.sleep(0.1)
+    assert process.returncode == 0
+    return Run(time.perf_counter() - start, peak)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    named = os.environ.get("MMS_FULL_SIZE_DIR")
+    return Path(named) if named else tmp_path_factory.mktemp("full")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder: Path) -> Path:
+    out = folder / "mms-1b-synthetic"
+    if not (out / "config.json").exists():
+        program = ("-m", "mms_export.synthetic", "--out", out, "--languages", LANGUAGES)
+        watch(sys.executable, *program)
+    assert (out / "model.safetensors").stat().st_size == 3_859_521_128
+    return out
+
+
+def exporter(checkpoint: Path, out: Path, precision: str, languages: str) -> list[object]:
+    program = "from mms_export.cli import main; main()"
+    given = ["--model", checkpoint, "--out", out, "--precision", precision, "--lang", languages]
+    return [sys.executable, "-c", program, *given, "--quiet"]
+
+
+def codes(checkpoint: Path) -> list[str]:
+    return list(open_source(str(checkpoint)).adapters)[:LANGUAGES]
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path, checkpoint: Path) -> Path:
+    return folder / "test-bundle"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_graphs_take_three_minutes_and_eight_gigabytes(checkpoint, bundle, precision):
+    run = watch(*exporter(checkpoint, bundle, precision, "eng,swh"))
+    assert run.seconds < 180
+    assert run.peak < 8e9
+
+
+def test_adapters_take_ten_minutes_and_four_gigabytes(checkpoint, bundle):
+    run = watch(*exporter(checkpoint, bundle, "fp32", ",".join(codes(checkpoint))))
+    assert run.seconds * ALL_LANGUAGES / LANGUAGES < 600
+    assert run.peak < 4e9
+
+
+def test_the_bundle_is_as_large_as_its_weights(checkpoint, bundle):
+    manifest = open_bundle(bundle).manifest
+    source = open_source(str(checkpoint))
+    shared = 962_496_128
+    adapter = source.config.adapter_parameters
+    vocabs = [entry.vocab_size for entry in manifest.adapters.values()]
+    weights = 2 * sum(adapter + size * (source.config.hidden_size + 1) for size in vocabs)
+    frontend = 4_200_000 * 4
+    sizes = {"fp32": 4 * shared, "fp16": 2 * shared, "int8": shared + frontend * 3 // 4}
+    weights += sum(sizes[precision] for precision in open_bundle(bundle).precisions)
+    whole = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    assert abs(whole / weights - 1) < 0.03
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 0.999), ("fp16", 0.995), ("int8", 0.97)])
+def test_parity_with_transformers(checkpoint, bundle, precision, share, expected):
+    source = open_source(str(checkpoint))
+    clip, _ = Case(checkpoint, ("eng", "eng")).clips()
+    with Rehearsal(source, bundle, precision) as rehearsal:
+        features = rehearsal.run("frontend", {"audio": clip[None]})
+        feeds = bank(source, ("eng",), NUMERICS[precision])
+        feeds |= {"features": features, "lengths": np.array([499]), "slot": np.array([0])}
+        found = rehearsal.run("encoder", feeds)[0]
+    assert (found.argmax(-1) == expected.argmax(-1)).mean() >= share
+    if precision == "fp32":
+        assert np.abs(found - expected).max() < 2e-3
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint: Path) -> np.ndarray:
+    model = Wav2Vec2ForCTC.from_pretrained(
+        checkpoint, target_lang="eng", ignore_mismatched_sizes=True
+    ).eval()
+    clip, _ = Case(checkpoint, ("eng", "eng")).clips()
+    with torch.inference_mode():
+        logits: np.ndarray = model(torch.from_numpy(clip)[None]).logits[0].numpy()
+    return logits
+
+
+def test_killed_three_times_and_resumed(folder, checkpoint, bundle):
+    chance = random.Random(1)  # noqa: S311 - nothing secret
+    out = folder / "killed-bundle"
+    command = [str(part) for part in exporter(checkpoint, out, "fp16", ",".join(codes(checkpoint)))]
+    for _ in range(3):
+        process = subprocess.Popen(command)
+        killed = _kill_after(process, 5 + 30 * chance.random())
+        assert process.wait() in (0, -signal.SIGKILL)
+        killed.join()
+        if (out / MANIFEST).exists():
+            assert open_bundle(out).problems() == []
+    subprocess.run(command, check=True)
+    undisturbed = {file.path: file.sha256 for file in open_bundle(bundle).manifest.files()}
+    for file in open_bundle(out).manifest.files():
+        assert digest(out / file.path) == undisturbed[file.path]
+
+
+def _kill_after(process: subprocess.Popen[bytes], seconds: float) -> threading.Timer:
+    kill: Callable[[], None] = process.kill
+    timer = threading.Timer(seconds, kill)
+    timer.start()
+    return timer

@@ -1,0 +1,174 @@
+"""The graphs compute what transformers computes, however a clip is batched."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Wav2Vec2ForCTC
+
+from mms_engine.bundle import open_bundle
+from mms_engine.frames import FrameGeometry
+from mms_export.graphs.numerics import NUMERICS
+from mms_export.rehearsal import Rehearsal, bank
+from mms_export.sources import open_source
+from tiny_models import LANGUAGES
+
+CODES = tuple(LANGUAGES)
+
+
+@functools.cache
+def session(bundle: Path, stage: str, precision: str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(bundle / "graphs" / f"{stage}.{precision}.onnx"))
+
+
+@functools.cache
+def model(checkpoint: Path, language: str) -> Wav2Vec2ForCTC:
+    return Wav2Vec2ForCTC.from_pretrained(
+        checkpoint, target_lang=language, ignore_mismatched_sizes=True
+    ).eval()
+
+
+def expected(checkpoint: Path, language: str, clip: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return model(checkpoint, language)(torch.from_numpy(clip)[None]).logits[0].numpy()
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
+
+
+def run(
+    checkpoint: Path,
+    bundle: Path,
+    rows: list[tuple[str, np.ndarray]],
+    *,
+    precision: str = "fp32",
+    garbage: float = 0.0,
+) -> list[np.ndarray]:
+    """Run clips of several languages as one batch and return each one's own logits."""
+    source = open_source(str(checkpoint))
+    geometry = FrameGeometry.of(source.config.architecture())
+    audio = np.zeros((len(rows), max(len(clip) for _, clip in rows)), np.float32)
+    for row, (_, clip) in zip(audio, rows, strict=True):
+        row[: len(clip)] = clip
+    features = session(bundle, "frontend", precision).run(None, {"audio": audio})[0]
+    lengths = np.array([geometry.frames(len(clip)) for _, clip in rows], np.int64)
+    for row, length in zip(features, lengths, strict=True):
+        row[length:] += garbage
+    feeds = bank(source, CODES, NUMERICS[precision])
+    feeds |= {
+        "features": features,
+        "lengths": lengths,
+        "slot": np.array([CODES.index(language) for language, _ in rows], np.int64),
+    }
+    logits = session(bundle, "encoder", precision).run(None, feeds)[0]
+    return [
+        row[:length, : LANGUAGES[language]]
+        for row, length, (language, _) in zip(logits, lengths, rows, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("samples", [400, 719, 720, 721, 1039, 1040, 16000, 16001, 16159, 31997])
+@pytest.mark.parametrize("language", CODES)
+def test_float32_equals_transformers(checkpoint, bundle, language, samples):
+    clip = noise(samples, seed=samples)
+    (found,) = run(checkpoint, bundle, [(language, clip)])
+    wanted = expected(checkpoint, language, clip)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=5e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(CODES), st.integers(400, 9000)), min_size=2, max_size=5),
+    st.sampled_from(["fp32", "int8"]),
+)
+def test_a_clip_alone_equals_the_clip_in_a_mixed_padded_batch(checkpoint, bundle, rows, precision):
+    clips = [(language, noise(samples, seed=i)) for i, (language, samples) in enumerate(rows)]
+    together = run(checkpoint, bundle, clips, precision=precision)
+    for clip, found in zip(clips, together, strict=True):
+        (alone,) = run(checkpoint, bundle, [clip], precision=precision)
+        np.testing.assert_allclose(found, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("garbage", [1e3, np.inf, np.nan])
+def test_what_lies_behind_a_length_has_no_effect(checkpoint, bundle, garbage):
+    rows = [("eng", noise(9000)), ("swh", noise(3000, seed=1))]
+    clean = run(checkpoint, bundle, rows)
+    dirty = run(checkpoint, bundle, rows, garbage=garbage)
+    for one, other in zip(clean, dirty, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_row_of_length_zero_is_finite_and_changes_nothing(checkpoint, bundle):
+    source = open_source(str(checkpoint))
+    features = np.random.default_rng(0).standard_normal((2, 7, 16)).astype(np.float32)
+    feeds = bank(source, ("eng", "eng"), NUMERICS["fp32"])
+    feeds |= {"features": features, "slot": np.array([0, 1])}
+    encoder = session(bundle, "encoder", "fp32")
+    empty = encoder.run(None, feeds | {"lengths": np.array([7, 0])})[0]
+    full = encoder.run(None, feeds | {"lengths": np.array([7, 7])})[0]
+    assert np.isfinite(empty).all()
+    np.testing.assert_array_equal(empty[0], full[0])
+
+
+def test_tokens_of_other_languages_are_impossible(checkpoint, bundle):
+    source = open_source(str(checkpoint))
+    feeds = bank(source, CODES, NUMERICS["fp32"])
+    features = np.random.default_rng(0).standard_normal((1, 5, 16)).astype(np.float32)
+    feeds |= {"features": features, "lengths": np.array([5]), "slot": np.array([1])}
+    logits = session(bundle, "encoder", "fp32").run(None, feeds)[0]
+    assert logits.shape[-1] == max(LANGUAGES.values())
+    assert np.isneginf(logits[..., LANGUAGES[CODES[1]] :]).all()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.05), ("bf16", 0.4), ("int8", 1.0)])
+def test_other_precisions_are_close_and_not_float32(checkpoint, bundle, precision, tolerance):
+    """Also that the emulation of bfloat16 does round: equal logits would mean it was left out."""
+    clip = noise(16000)
+    source = open_source(str(checkpoint))
+    wanted = expected(checkpoint, "eng", clip)
+    with Rehearsal(source, bundle, precision) as rehearsal:
+        features = rehearsal.run("frontend", {"audio": clip[None]})
+        feeds = bank(source, ("eng",), NUMERICS[precision])
+        feeds |= {
+            "features": features,
+            "lengths": np.array([features.shape[1]]),
+            "slot": np.array([0]),
+        }
+        found = rehearsal.run("encoder", feeds)[0]
+    error = np.abs(found - wanted).max()
+    assert 1e-4 < error < tolerance
+    assert not list(bundle.rglob("*.partial"))
+
+
+def test_graphs_are_valid_onnx_without_paths_or_unknown_dimensions(bundle):
+    manifest = open_bundle(bundle).manifest
+    for graph in manifest.graphs:
+        path = bundle / graph.files[0].path
+        if graph.precision != "int8":  # uses an operator of ONNX Runtime
+            onnx.checker.check_model(str(path), full_check=True)
+        assert str(bundle.parent.parent).encode() not in path.read_bytes()
+        proto = onnx.load(path)
+        assert not proto.metadata_props
+        assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
+        names = {d for tensor in graph.inputs for d in tensor.shape if isinstance(d, str)}
+        allowed = {"batch", "samples", "frames", "slots", "vocab"}
+        assert names <= allowed
+
+
+def test_the_bank_has_the_type_the_graph_declares(bundle):
+    kinds = {"fp32": "float32", "int8": "float32", "fp16": "float16", "bf16": "bfloat16"}
+    for graph in open_bundle(bundle).manifest.graphs:
+        inputs = {tensor.name: tensor for tensor in graph.inputs}
+        if graph.stage == "encoder":
+            assert inputs["adapters"].dtype == kinds[graph.precision]
+            assert inputs["head_weight"].dtype == kinds[graph.precision]
+            assert inputs["head_bias"].dtype == kinds[graph.precision]
+            assert inputs["adapters"].shape[0] == "slots"

@@ -1,0 +1,57 @@
+"""Synthetic checkpoints have the names, shapes and sizes of the published ones."""
+
+import json
+import struct
+
+import pytest
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from mms_export import synthetic
+from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.names import adapter_shapes, base_shapes
+from mms_export.sources import open_source
+
+REAL = json.loads((synthetic.TEMPLATE / "config.json").read_text())
+CONFIG = parse_config(REAL, where="config.json")
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "published"),
+    [(36, 8_824_152), (138, 9_346_840), (154, 9_428_832), (1000, 13_764_000), (3000, 24_012_328)],
+)
+def test_adapters_have_the_published_size(tmp_path, vocab_size, published):
+    synthetic.Writer(CONFIG, tmp_path).adapter("asm", vocab_size)
+    path = tmp_path / "adapter.asm.safetensors"
+    assert path.stat().st_size == published
+    assert len(load_file(path)) == 290
+
+
+def test_the_base_model_has_the_published_size():
+    """model.safetensors of facebook/mms-1b-all has 1096 tensors in 3,859,521,128 bytes."""
+    shapes = base_shapes(CONFIG) | adapter_shapes(CONFIG, synthetic.ENGLISH_VOCAB)
+    shapes["masked_spec_embed"] = (CONFIG.hidden_size,)
+    assert len(shapes) == 1096
+    header, size = synthetic.header(shapes)
+    assert len(header) + size == 3_859_521_128
+    assert struct.unpack("<Q", header[:8]) == (len(header) - 8,)
+
+
+def test_vocabularies_go_from_36_to_3000():
+    sizes = synthetic.languages(1162)
+    assert len(sizes) == 1162
+    assert (min(sizes.values()), max(sizes.values())) == (36, 3000)
+    assert len(set(sizes.values())) > 100
+    assert all(len(synthetic.vocabulary(size)) == size for size in set(sizes.values()))
+
+
+def test_a_small_one_opens_and_is_the_same_twice(tmp_path):
+    given = ["--languages", "2", "--layers", "1", "--jobs", "2"]
+    for name in ("one", "two"):
+        result = CliRunner().invoke(synthetic.main, ["--out", str(tmp_path / name), *given])
+        assert result.exit_code == 0, result.output
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+    source = open_source(str(tmp_path / "one"))
+    assert list(source.adapters) == ["eng", "swh"]
+    assert source.config.num_hidden_layers == 1
