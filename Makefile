@@ -46,9 +46,11 @@ format: $(VENV)/.developer ## rewrite the sources in the house format
 	$(BIN)/ruff format .
 	git ls-files 'kernels/csrc/*.h' 'kernels/csrc/*.cpp' | xargs -r $(BIN)/clang-format -i
 
-bench: $(VENV)/.developer ## measure the engine beside its peers on this machine
-	$(BIN)/mms-bench run asr --peers all --json bench/results/asr.json
-	$(BIN)/mms-bench report bench/results/asr.json
+bench: $(VENV)/.developer ## measure the engine beside its peers on this machine, with the demo model
+	$(BIN)/mms-export --model demo --precision fp32,int8
+	@mkdir -p build/bench
+	$(BIN)/mms-bench run asr --json build/bench/asr.json
+	$(BIN)/mms-bench report build/bench/asr.json --html build/bench/asr.html
 
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
 	MMS_FULL_SIZE=1 $(BIN)/python -m pytest -m full_size

@@ -1,0 +1,81 @@
+"""This project's engine."""
+
+from importlib import metadata
+from pathlib import Path
+
+from mms_bench.check import HALF_ADAPTERS
+from mms_bench.errors import NotHere
+from mms_bench.peers.base import Batch, Setup
+from mms_engine.bundle.schema import Precision
+from mms_engine.types import Float32Array
+
+
+class Ours:
+    """A bundle's graphs in one precision, with the adapter bank."""
+
+    def __init__(self, precision: Precision) -> None:
+        self.name = f"ours-{precision}"
+        self.precision: str = precision
+        self._precision = precision
+
+    def version(self) -> dict[str, str]:
+        """Return the versions of the engine and of ONNX Runtime."""
+        try:
+            import onnxruntime
+
+            import mms_engine.acoustic  # noqa: F401
+        except ImportError as error:
+            raise NotHere(f"{error.name} is not installed") from error
+        return {
+            "mms-engine": metadata.version("mms-engine"),
+            "onnxruntime": onnxruntime.__version__,
+        }
+
+    def build(self, setup: Setup) -> None:
+        """Look whether the bundle has the precision; exporting is another measurement."""
+        from mms_engine.bundle import open_bundle
+
+        if not setup.bundle:
+            raise NotHere("no bundle was given: export one and name it with --bundle")
+        precisions = open_bundle(Path(setup.bundle)).precisions
+        if self.precision not in precisions:
+            there = ", ".join(precisions)
+            raise NotHere(f"the bundle has no {self.precision} graphs, only {there}")
+
+    def prepare(self, setup: Setup) -> None:
+        """Check and load both graphs, and bring the languages into the bank."""
+        from mms_engine.acoustic import load_acoustic_model
+        from mms_engine.bank import AdapterBank, BankOptions
+        from mms_engine.bundle import open_bundle
+        from mms_engine.options import RecognizerOptions
+
+        bundle = open_bundle(Path(setup.bundle))
+        if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":
+            self.precision = HALF_ADAPTERS
+        options = RecognizerOptions(device="cpu", precision=self._precision, threads=setup.threads)
+        self._model = load_acoustic_model(bundle, options)
+        for language in setup.languages:
+            self._model.vocabulary(language)
+        # One slot: a change of language has to read the file each time.
+        architecture = bundle.manifest.architecture
+        graph, _ = bundle.graph("encoder", self._precision)
+        only_one = BankOptions(
+            adapter_parameters=architecture.adapter_parameters,
+            hidden_size=architecture.hidden_size,
+            dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
+            slots=1,
+        )
+        self._small_bank = AdapterBank(bundle.adapter, only_one)
+
+    def run(self, batch: Batch) -> list[Float32Array]:
+        """Return logits of a batch in any languages."""
+        from mms_engine.acoustic import Segment
+
+        segments = [Segment(*row) for row in zip(batch.audio, batch.languages, strict=True)]
+        return self._model.logits(segments)
+
+    def switch(self, language: str, *, from_disk: bool) -> None:
+        """Do what every run does to bring its language into the encoder's inputs."""
+        bank = self._small_bank if from_disk else self._model.bank
+        with bank.acquire([language]):
+            bank.constants()

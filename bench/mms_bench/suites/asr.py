@@ -1,0 +1,20 @@
+"""Recognition: speed on a clip and on batches, change of language, cold start."""
+
+from mms_bench.peers import PEERS
+from mms_bench.suites import Part, Suite, batch, clip, cold, switch
+
+SUITE = Suite(
+    name="asr",
+    peers=tuple(PEERS),
+    on_request=("ours-fp16",),  # half precision on a CPU is emulated
+    parts=(
+        Part("clip", (clip.CASE,), clip.measure),
+        Part("batch", batch.CASES, batch.measure),
+        Part("switch", switch.CASES, switch.measure),
+        Part("cold", (cold.CASE,), cold.measure),
+    ),
+    min_samples=5,
+    warmup=2.0,
+    languages=8,
+    settings=("clip", "batch", "threads", "languages", "audio", "pace"),
+)

@@ -1,0 +1,136 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from bench.bench_samples import make_result
+from mms_bench.cli import main
+from mms_bench.schema import save
+from tiny_models import make_tiny
+
+COMMAND = (sys.executable, "-m", "mms_bench.cli")
+
+
+@pytest.fixture
+def invoke():
+    return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from mms_bench.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'torch', 'transformers', 'onnxruntime', 'matplotlib', 'psutil'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--min-time" in done.stdout
+
+
+def test_machine(invoke):
+    done = invoke("machine", "--json")
+    machine = json.loads(done.stdout)["machine"]
+    assert machine["cores"] >= 1
+    assert machine["memory"] == psutil.virtual_memory().total
+    assert machine["cpu"]
+    assert invoke("machine").stdout.startswith("Machine: ")
+
+
+def test_report_prints_markdown_and_writes_the_page_and_the_document(invoke, tmp_path):
+    save(make_result(), tmp_path / "asr.json")
+    (tmp_path / "doc.md").write_text("<!-- mms-bench: asr.json -->\n<!-- mms-bench: end -->\n")
+    page, document = tmp_path / "page.html", tmp_path / "doc.md"
+    done = invoke("report", tmp_path / "asr.json", "--html", page, "--update", document)
+    assert done.exit_code == 0, done.output
+    assert "| MMS Engine (fp32) | 8.1 s |" in done.stdout
+    assert "<svg" not in done.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    assert "| MMS Engine (fp32) | 8.1 s |" in document.read_text()
+
+
+def test_report_of_another_file_is_one_line(invoke, tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text("{}")
+    done = invoke("report", path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"mms-bench: {path} is not a result of mms-bench")
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(invoke, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    done = invoke("--debug", "report", tmp_path / "other.json")
+    assert type(done.exception).__name__ == "BenchError"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--peers", "whisper"), "there is no peer 'whisper'; choose from transformers, "),
+        (("--cases", "clip,tts"), "the suite asr has no case 'tts'; choose from clip, batch, "),
+        (("--languages", "eng,xyz"), "has no adapter for the language 'xyz'"),
+    ],
+)
+def test_unknown_names(invoke, tiny, words, message):
+    done = invoke("run", "asr", "--checkpoint", tiny, *words)
+    assert done.exit_code == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
+def test_a_bundle_alone_says_nothing_of_its_checkpoint(invoke, tmp_path):
+    done = invoke("run", "asr", "--bundle", tmp_path)
+    assert done.exit_code == 1
+    assert "--bundle needs --checkpoint" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tts",),
+        ("asr", "--seconds", "0"),
+        ("asr", "--batch", "1"),
+        ("asr", "--checkpoint", "/none"),
+    ],
+)
+def test_usage_errors(invoke, words):
+    assert invoke("run", *words).exit_code == 2
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, status):
+    command = (*COMMAND, "run", "asr", "--checkpoint", tiny, "--peers", "onnx", "--cases", "clip")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        for line in process.stderr:
+            if b"onnx: building" in line:
+                break
+        workers = wait_for_children(process.pid)
+        process.send_signal(number)
+        rest = process.stderr.read().decode()
+        assert process.wait(30) == status
+    assert "Traceback" not in rest
+    assert workers, "there was a worker to end"
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert alive == []
+
+
+def wait_for_children(pid):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        children = psutil.Process(pid).children(recursive=True)
+        if children:
+            return children
+        time.sleep(0.02)
+    return []

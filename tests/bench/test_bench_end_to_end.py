@@ -1,0 +1,122 @@
+"""The program on a tiny checkpoint with the real peers: nothing is stood in for."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mms_bench.bars import judge
+from mms_bench.cli import main
+from mms_bench.report import markdown
+from mms_bench.schema import load
+from tiny_models import TinyOptions, make_tiny
+
+QUICK = ("--seconds", "0.5", "--min-time", "0.02", "--min-samples", "2", "--warmup", "0.01")
+
+
+def run(module, *words, cache):
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A checkpoint, its bundle and a cache folder of their own."""
+    folder = tmp_path_factory.mktemp("bench")
+    checkpoint = make_tiny(folder / "checkpoint")
+    words = ("--model", checkpoint, "--out", folder / "bundle", "--adapter-dtype", "float32")
+    run("mms_export.cli", *words, "--precision", "fp32", cache=folder / "cache")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asr(tiny):
+    models = ("--checkpoint", tiny / "checkpoint", "--bundle", tiny / "bundle")
+    names = ("onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16")
+    words = ("--peers", ",".join(names), "--cases", "clip,batch,switch", "--batch", "3", *QUICK)
+    out = ("--json", tiny / "asr.json")
+    done = run("mms_bench.cli", "run", "asr", *models, *words, *out, cache=tiny / "cache")
+    result = load(tiny / "asr.json")
+    assert done.stdout == markdown.render(result) + "\n"
+    return result
+
+
+def test_every_peer_has_a_row(asr):
+    rows = {row.implementation: row for row in asr.rows if row.case == "clip"}
+    assert set(rows) == {"transformers", "onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16"}
+    assert rows["ours-fp16"].status == "skipped"
+    assert rows["ours-fp16"].reason == "the bundle has no fp16 graphs, only fp32"
+    for name in ("transformers", "onnx", "openvino", "ours-fp32"):
+        row = rows[name]
+        assert row.status == "ok", row.reason
+        assert row.summary.count >= 2
+        assert row.load_seconds > 0
+        assert row.first_seconds > 0
+        assert row.peak_memory > 20e6
+    # Int8 of random weights may or may not keep its promise; if it has a time, it kept it.
+    assert (rows["onnx-int8"].summary is not None) == rows["onnx-int8"].check.passed
+
+
+def test_the_real_implementations_agree(asr):
+    for name in ("onnx", "openvino", "ours-fp32"):
+        check = asr.find("clip", name).check
+        assert check.argmax_agreement == 1.0
+        assert 0 < check.max_abs_error < 1e-4
+        assert check.frames == 24
+        assert check.max_abs_error_limit == 2e-3
+
+
+def test_mixed_batches_and_switching(asr):
+    assert asr.find("batch-mixed", "ours-fp32").status == "ok"
+    assert asr.find("batch-mixed", "ours-fp32").amount == pytest.approx(1.5)
+    assert asr.find("batch-mixed", "onnx").status == "skipped"
+    assert asr.find("switch-memory", "ours").summary.median < 0.02
+    assert asr.find("switch-disk", "transformers").status == "ok"
+
+
+def test_the_result_says_where_it_comes_from(asr, tiny):
+    assert {"transformers", "torch", "onnxruntime", "openvino"} <= set(asr.versions)
+    assert asr.model.name == "checkpoint"
+    assert asr.model.languages == 3
+    assert asr.command.startswith("mms-bench run asr --checkpoint checkpoint --bundle bundle")
+    content = (tiny / "asr.json").read_text()
+    assert str(tiny) not in content, "a published result names no folders of this machine"
+
+
+def test_no_promise_is_judged_on_a_tiny_model(asr):
+    verdicts = {item.bar.title: item for item in judge(asr) if item.value is not None}
+    assert verdicts["fp32 against transformers"].verdict == "not judged"
+
+
+def test_what_peers_built_is_kept_and_used_again(asr, tiny):
+    folders = sorted(path.name for path in (tiny / "cache" / "mms-engine" / "bench").iterdir())
+    assert [name.rsplit("-", 1)[0] for name in folders] == ["onnx", "onnx-int8"]
+
+
+def test_a_bundle_of_another_checkpoint_is_refused(tiny, tmp_path):
+    other = make_tiny(tmp_path / "other", TinyOptions(seed=1))
+    models = ("--checkpoint", str(other), "--bundle", str(tiny / "bundle"))
+    done = CliRunner().invoke(main, ["run", "asr", *models])
+    assert done.exit_code == 1
+    assert "was exported from another checkpoint than" in done.stderr.splitlines()[-1]
+
+
+def test_adapters_a_second(tiny):
+    words = ("--checkpoint", tiny / "checkpoint", "--cases", "adapters", "--min-time", "0")
+    out = ("--json", tiny / "export.json")
+    run("mms_bench.cli", "run", "export", *words, *out, cache=tiny / "cache")
+    result = load(tiny / "export.json")
+    row = result.find("export-adapters", "ours")
+    assert row.status == "ok", row.reason
+    assert row.amount == 2
+    assert row.peak_memory > 50e6
+    assert "batch" not in result.settings
