@@ -1,0 +1,1 @@
+"""The demo checkpoint: how its data is made, how it is trained, measured and published."""

@@ -1,0 +1,133 @@
+"""Batches of clips of similar length: batch number n is the same in every run."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from examples.demo.augment import augment, log_mels, normalise_audio
+from examples.demo.model import HOP, MELS, RECEPTIVE_FIELD
+from examples.demo.prepare import SAMPLE_RATE, Clip, read_manifest
+from examples.demo.text import LANGUAGES
+from examples.demo.vocab import NestedVocab, encode
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+# Steps until which clips are at most so many seconds long; short ones teach alignment first.
+CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
+AUGMENT_STEPS = 10_000  # until augmentation has its full strength
+KIND_SHARE = {"real": 0.5, "varied": 0.22, "synthetic": 0.28}
+LANGUAGE_SHARE = {"eng": 1.8, "spa": 0.9, "fra": 1.3, "ita": 0.9, "rus": 1.2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Tensors of one step; B rows, T frames (the last of which is only the seam)."""
+
+    audio: Tensor  # float32 [B, T * 320], normalised, zero-padded
+    samples: Tensor  # int64 [B]
+    language: Tensor  # int64 [B]
+    targets: Tensor  # int64 [sum of target_lengths]
+    target_lengths: Tensor  # int64 [B]
+    mels: Tensor  # float32 [B, T, MELS]
+    spans: Tensor  # bool [B, T], frames to hide from the encoder
+
+
+class ClipStore:
+    """All sets of clips in the cache folder (every NAME.tsv with its NAME.pcm)."""
+
+    def __init__(self, cache: Path) -> None:
+        self.clips: list[Clip] = []
+        self._sources: list[NDArray[np.int16]] = []
+        self._source_of: list[int] = []
+        for manifest in sorted(cache.glob("*.tsv")):
+            pcm = np.memmap(manifest.with_suffix(".pcm"), dtype=np.int16, mode="r")
+            clips = read_manifest(manifest)
+            self.clips += clips
+            self._source_of += [len(self._sources)] * len(clips)
+            self._sources.append(pcm)
+
+    def audio(self, index: int) -> NDArray[np.float32]:
+        """Samples of a clip in [-1, 1], (samples,)."""
+        clip, source = self.clips[index], self._sources[self._source_of[index]]
+        pcm = source[clip.offset : clip.offset + clip.samples]
+        return pcm.astype(np.float32) / np.float32(32768)
+
+    def select(self, kind: str, split: str, lang: str | None = None) -> list[int]:
+        """Indices of clips, shortest first."""
+        chosen = [
+            index
+            for index, clip in enumerate(self.clips)
+            if clip.kind == kind and clip.split == split and lang in (None, clip.lang)
+        ]
+        return sorted(chosen, key=lambda index: self.clips[index].samples)
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Item n is the batch of step n: it depends on the seed, n and the clips alone."""
+
+    def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 16.0) -> None:
+        self.store, self.vocab, self.seconds = store, vocab, seconds
+        self.pools: dict[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self.weights: dict[tuple[str, str], float] = {}
+        for kind, share in KIND_SHARE.items():
+            for lang in LANGUAGES:
+                indices = store.select(kind, "train", lang)
+                if indices:
+                    lengths = np.array([store.clips[index].samples for index in indices])
+                    self.pools[kind, lang] = np.array(indices), lengths
+                    self.weights[kind, lang] = share * LANGUAGE_SHARE[lang]
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng((20261122, step))
+        indices = self._draw(step, rng)
+        babble = self.store.audio(int(rng.choice(indices)))
+        strength = min(1.0, 0.25 + step / AUGMENT_STEPS)
+        clips = [augment(self.store.audio(i), rng, babble, strength) for i in indices]
+        return self._collate(indices, [normalise_audio(clip) for clip in clips], rng)
+
+    def _draw(self, step: int, rng: np.random.Generator) -> list[int]:
+        """Indices of clips about as long as a first one, together `seconds` long."""
+        limit = next(seconds for until, seconds in CURRICULUM if step < until) * SAMPLE_RATE
+        keys = list(self.pools)
+        shares = np.array([self.weights[key] for key in keys])
+        shares /= shares.sum()
+        _, lengths = self.pools[keys[rng.choice(len(keys), p=shares)]]
+        # By duration, not by clip: a second of speech is worth the same wherever it is.
+        cumulated = np.cumsum(lengths[: max(np.searchsorted(lengths, limit), 1)])
+        pivot = lengths[np.searchsorted(cumulated, rng.uniform(0, cumulated[-1]))]
+        padded = 1.1 * pivot / SAMPLE_RATE + 0.3  # with what `augment` may add
+        count = max(2, round(self.seconds / padded))
+        indices = []
+        for key in rng.choice(len(keys), size=count, p=shares):
+            pool, lengths = self.pools[keys[key]]
+            low, high = np.searchsorted(lengths, (pivot * 0.87, min(pivot * 1.1, limit) + 1))
+            low = min(low, len(pool) - 1)
+            indices.append(int(pool[rng.integers(low, max(high, low + 1))]))
+        return indices
+
+    def _collate(
+        self, indices: list[int], clips: list[NDArray[np.float32]], rng: np.random.Generator
+    ) -> Batch:
+        frames = max(len(clip) for clip in clips) // HOP + 1
+        audio = np.zeros((len(clips), frames * HOP), np.float32)
+        mels = np.zeros((len(clips), frames, MELS), np.float32)
+        spans = np.zeros((len(clips), frames), bool)
+        for row, clip in enumerate(clips):
+            audio[row, : len(clip)] = clip
+            estimate = log_mels(clip)
+            mels[row, : len(estimate)] = estimate
+            for start in rng.integers(0, frames, size=1 + frames // 50):
+                spans[row, start : start + rng.integers(1, 8)] = True
+        chosen = [self.store.clips[index] for index in indices]
+        targets = [encode(clip.text, self.vocab[clip.lang]) for clip in chosen]
+        return Batch(
+            audio=torch.from_numpy(audio),
+            samples=torch.tensor([max(len(clip), RECEPTIVE_FIELD) for clip in clips]),
+            language=torch.tensor([LANGUAGES.index(clip.lang) for clip in chosen]),
+            targets=torch.tensor([token for target in targets for token in target]),
+            target_lengths=torch.tensor([len(target) for target in targets]),
+            mels=torch.from_numpy(mels),
+            spans=torch.from_numpy(spans),
+        )
