@@ -119,9 +119,10 @@ def _filter(
 
 
 def _is_outdated(language: str, folder: Path, checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint's adapter is younger than its copy. (A `.pt` has one fingerprint.)"""
+    """Whether the checkpoint's adapter is younger than its copy."""
     source = checkpoint.adapters.get(language)
     written = adapter_path(folder, language)
+    # Of a fairseq file the fingerprint covers the adapters too.
     if source is None or source.format == "fairseq" or not written.is_file():
         return False
     return source.path.stat().st_mtime > written.stat().st_mtime

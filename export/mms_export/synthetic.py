@@ -10,9 +10,9 @@ keeps the variance of its input (standard deviation 1/sqrt(inputs)); what attent
 add is scaled down by sqrt(2 x layers), so that the residual stream grows to a few times its first
 size; layer norms scatter around one. A head of like random rows would leave the most likely token
 to rounding noise, for among V like scores the two best lie close together. So token k has rows of
-size 1/k, as frequent letters dominate a trained head, and the blank a bias that lets it win most
-frames, as in CTC: the median distance between the two best scores is 6, as in the published output
-of facebook/mms-1b-all.
+size 1/k^0.7, as frequent letters dominate a trained head, and the blank a bias that lets it win
+most frames, as in CTC. At the full size, over eight heads: the blank wins 69 % of frames, five
+tokens share the rest, and the median distance between the two best scores is 3.
 """
 
 import json
@@ -43,9 +43,10 @@ SMALLEST_VOCAB, LARGEST_VOCAB = 36, 3000
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 LOGIT_SCALE = 12.0
 """Standard deviation of the scores of the most frequent token."""
+TOKEN_DECAY = 0.7
 BLANK_RANK = 30
 """The blank's own scores vary as those of the token of this rank: its bias is what makes it win."""
-BLANK_BIAS = 10.0
+BLANK_BIAS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +107,23 @@ def random_tensor(
     if "norm.weight" in name or name.endswith("weight_g"):
         scale, mean = 0.1, 1.0
     elif len(shape) == 1:
-        scale = 0.1
+        scale = 0.02
     elif name.endswith(("out_proj.weight", "output_dense.weight", "linear_2.weight")):
         scale /= sqrt(2 * layers)
     values *= np.float32(scale)
     values += np.float32(mean)
     if name == "lm_head.weight":
-        values *= (
-            np.float32(LOGIT_SCALE) / np.sqrt(np.arange(1, shape[0] + 1, dtype=np.float32))[:, None]
-        )
+        values *= head_scales(shape[0])[:, None]
     if name == "lm_head.bias":
         values[0] += np.float32(BLANK_BIAS)
     return values
+
+
+def head_scales(vocab: int) -> FloatArray:
+    """Return how much the scores of each token vary."""
+    ranks = np.maximum(np.arange(vocab, dtype=np.float32), 1)
+    ranks[0] = BLANK_RANK
+    return np.float32(LOGIT_SCALE) * ranks ** np.float32(-TOKEN_DECAY)
 
 
 def languages(count: int) -> dict[str, int]:

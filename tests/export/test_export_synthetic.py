@@ -55,3 +55,11 @@ def test_a_small_one_opens_and_is_the_same_twice(tmp_path):
     source = open_source(str(tmp_path / "one"))
     assert list(source.adapters) == ["eng", "swh"]
     assert source.config.num_hidden_layers == 1
+
+
+def test_few_tokens_stand_out_and_the_blank_varies_little(tmp_path):
+    synthetic.Writer(CONFIG, tmp_path).adapter("asm", 154)
+    tensors = load_file(tmp_path / "adapter.asm.safetensors")
+    sizes = tensors["lm_head.weight"].norm(dim=1)
+    assert sizes[1] > 2 * sizes[4] > 4 * sizes[0]
+    assert tensors["lm_head.bias"][0] > 7 > tensors["lm_head.bias"][1:].abs().max() + 6

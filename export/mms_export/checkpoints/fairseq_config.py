@@ -36,6 +36,7 @@ def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) ->
     except (KeyError, StopIteration, ValueError, TypeError) as error:
         raise MmsError(f"{path} is not a checkpoint of fairseq's MMS ASR: {error!r}") from error
     layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}
+    heads = find_option(options, "encoder_attention_heads", default=_DEFAULT_HEADS)
     document_like = {
         "feat_extract_norm": "layer",
         "conv_bias": "feature_extractor.conv_layers.0.conv.bias" in shapes,
@@ -46,9 +47,7 @@ def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) ->
         "conv_stride": [stride for _, _, stride in convolutions],
         "hidden_size": hidden,
         "num_hidden_layers": len(layers),
-        "num_attention_heads": find_option(
-            options, "encoder_attention_heads", default=_DEFAULT_HEADS
-        ),
+        "num_attention_heads": heads,
         "intermediate_size": inner,
         "num_conv_pos_embeddings": positions[2],
         "num_conv_pos_embedding_groups": hidden // positions[1],

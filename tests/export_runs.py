@@ -1,0 +1,29 @@
+"""What the tests of whole exports share."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from mms_engine.bundle import Manifest
+from mms_engine.bundle.files import digest
+from mms_export.options import ExportOptions
+from mms_export.pipeline import export
+from mms_export.progress import Reporter
+
+QUIET = Reporter(quiet=True)
+
+
+def run_export(model: Path, out: Path, **changes: object) -> Manifest:
+    options = ExportOptions(model=str(model), languages="all", out=out, precisions=("fp32",))
+    return export(dataclasses.replace(options, **changes), QUIET)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest(path) for path in files}
+
+
+def command(model: Path, out: Path, *more: str) -> list[str]:
+    program = "from mms_export.cli import main; main()"
+    given = ["--model", str(model), "--out", str(out), "--precision", "fp32,int8", "--jobs", "2"]
+    return [sys.executable, "-c", program, *given, *more]
