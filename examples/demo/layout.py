@@ -8,7 +8,7 @@ import torch
 from examples.demo.model import KERNELS, POSITION_GROUPS, POSITION_KERNEL, STRIDES, ModelConfig
 from examples.demo.text import LANGUAGES
 from examples.demo.vocab import NestedVocab
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"  # the JSON files of facebook/mms-1b-all
@@ -115,6 +115,21 @@ def write_checkpoint(
     for name in ("preprocessor_config", "special_tokens_map", "tokenizer_config"):
         source = TEMPLATES / f"{name}.json"
         (folder / f"{name}.json").write_bytes(source.read_bytes())
+
+
+def read_checkpoint(folder: Path, state: dict[str, Tensor], config: ModelConfig) -> None:
+    """Copy the weights of a folder written by `write_checkpoint` into a model's state dict."""
+    with torch.no_grad():
+        _copy_into(backbone_tensors(state, config), load_file(folder / "model.safetensors"))
+        for lang in LANGUAGES:
+            adapter = load_file(folder / f"adapter.{lang}.safetensors")
+            _copy_into(adapter_tensors(state, config, lang), adapter)
+
+
+def _copy_into(views: dict[str, Tensor], loaded: dict[str, Tensor]) -> None:
+    """Fill `views`, which share the memory of a float32 model, with what was loaded."""
+    for name, view in views.items():
+        view.copy_(loaded[name])
 
 
 def _write_json(path: Path, content: object) -> None:

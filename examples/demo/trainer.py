@@ -1,0 +1,122 @@
+"""One training step after another: losses, optimizer, running average, and the saved state."""
+
+import dataclasses
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from examples.demo.batches import Batch
+from examples.demo.model import AcousticModel, ModelConfig, frame_lengths
+from examples.demo.vocab import BLANK
+from torch import Tensor
+from torch.nn import functional
+
+logger = logging.getLogger(__name__)
+
+PEAK_RATE, WARMUP_STEPS, FLAT_STEPS = 1.6e-3, 300, 5000
+MEL_STEPS = 1500  # over which the weight of the log-mel loss falls from 3 to 0.3
+AVERAGE_DECAY = 0.997
+
+
+def learning_rate(step: int, warm_from: int) -> float:
+    """Warm-up, then flat, then falling with the square root: no end has to be known."""
+    warm = min((step - warm_from + 1) / WARMUP_STEPS, 1.0)
+    return PEAK_RATE * warm * min(math.sqrt(FLAT_STEPS / (step + 1)), 1.0)
+
+
+def ctc(emission: Tensor, batch: Batch) -> Tensor:
+    """Mean CTC loss per target token."""
+    lengths = frame_lengths(batch.samples)
+    return functional.ctc_loss(
+        emission.transpose(0, 1),
+        batch.targets,
+        lengths,
+        batch.target_lengths,
+        blank=BLANK,
+        zero_infinity=True,
+    )
+
+
+class Trainer:
+    """Model, its running average and the optimizer, with everything needed to resume."""
+
+    def __init__(self, config: ModelConfig, vocab: dict[str, dict[str, int]]) -> None:
+        torch.manual_seed(0)
+        self.config, self.vocab, self.step = config, vocab, 0
+        self.warm_from = 0  # step at which the learning rate last started from zero
+        self.cooldown: list[int] = []  # first and last step of the branch this is, if it is one
+        self.model = AcousticModel(config)
+        self.average = AcousticModel(config)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
+
+    def train_step(self, batch: Batch, rate: float) -> tuple[float, float]:
+        """One update; return the CTC loss and the log-mel loss."""
+        torch.manual_seed(self.step)  # dropout of step n is the same after a restart
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            final, halfway, mels = self.model(
+                batch.audio, batch.samples, batch.language, batch.spans
+            )
+        valid = torch.arange(mels.shape[1]) < frame_lengths(batch.samples)[:, None]
+        mel_loss = (mels.float() - batch.mels).abs()[valid].mean()
+        mel_weight = max(3.0 - 2.7 * self.step / MEL_STEPS, 0.3)
+        ctc_loss = ctc(final, batch)
+        loss = ctc_loss + 0.3 * ctc(halfway, batch) + mel_weight * mel_loss
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return float(ctc_loss.detach()), float(mel_loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(AVERAGE_DECAY, self.step / (self.step + 10))
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the state; a reader sees the old file or the new one."""
+        state = {
+            "step": self.step,
+            "warm_from": self.warm_from,
+            "cooldown": self.cooldown,
+            "config": dataclasses.asdict(self.config),
+            "vocab": self.vocab,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        scratch = path.with_suffix(".tmp")
+        torch.save(state, scratch)
+        scratch.replace(path)
+        logger.info("step %d: saved %s", self.step, path.name)
+
+    @classmethod
+    def load(cls, path: Path) -> "Trainer":
+        """Continue from a saved state."""
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        trainer = cls(ModelConfig(**state["config"]), state["vocab"])
+        trainer.step, trainer.cooldown = state["step"], state["cooldown"]
+        trainer.warm_from = state["warm_from"]
+        trainer.model.load_state_dict(state["model"])
+        trainer.average.load_state_dict(state["average"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        return trainer
+
+
+def rate_at(trainer: Trainer) -> float:
+    """Learning rate of the next step."""
+    if not trainer.cooldown:
+        return learning_rate(trainer.step, trainer.warm_from)
+    start, end = trainer.cooldown
+    return learning_rate(start, trainer.warm_from) * (end - trainer.step) / (end - start)
