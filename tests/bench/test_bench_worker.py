@@ -28,7 +28,7 @@ def test_a_peer_is_loaded_called_and_timed(tmp_path, workload):
         assert worker.first(workload, logits=str(tmp_path)) >= 0.02
         times = worker.repeat(workload, 0.1, 100)
     # A nap is never shorter than asked for; how much longer is the machine's affair.
-    assert 1 <= len(times) <= 5
+    assert 1 <= len(times) <= 6
     assert min(times) >= 0.02
     assert min(times) >= 0.02
     assert np.load(tmp_path / "0.npy").shape == (100, 3)
