@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mms_bench.schema import Machine
+from mms_engine.cores import usable_cores
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "i8mm")
 PACKAGES = ("mms-engine", "numpy", "onnxruntime", "onnxruntime-gpu")
@@ -34,13 +35,6 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         load_before=round(os.getloadavg()[0], 2),
     )
-
-
-def usable_cores() -> int:
-    """Return how many hardware threads this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def describe_versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,30 +31,6 @@ class Audio:
     def seconds(self) -> float:
         """Duration."""
         return self.samples.size / self.sample_rate
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Emission:
-    """What the encoder says of one utterance: a score for each frame and token."""
-
-    logits: Float32Array
-    """Shape `[T, V]`, before log-softmax."""
-    frame_seconds: float
-    """Distance between frames; frame t begins at `t * frame_seconds`."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSpan:
-    """A token and the frames it was read from."""
-
-    token: int
-    """Token id in the language's vocabulary."""
-    start: int
-    """First frame (inclusive)."""
-    end: int
-    """Last frame (exclusive)."""
-    score: float
-    """Mean natural-log probability of the token over its frames, ≤ 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter
 from mms_engine.bundle.files import check
-from mms_engine.bundle.schema import MANIFEST, Graph, Manifest, Precision, Stage, decode
+from mms_engine.bundle.schema import MANIFEST, Adapter, Graph, Manifest, Precision, Stage, decode
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 
 
@@ -46,12 +46,11 @@ class Bundle:
             f"add it with mms-export --precision {precision}"
         )
 
-    def adapter(self, language: str) -> AdapterWeights:
-        """Read a language's weights.
+    def entry(self, language: str) -> Adapter:
+        """Return what the manifest says of a language.
 
         Raises:
-            LanguageError: the bundle does not have the language.
-            BundleCorrupt: the file is damaged, of another shape, or of another model.
+            LanguageError: the bundle does not have it; the message names the nearest.
         """
         entry = self.manifest.adapters.get(language)
         if entry is None:
@@ -59,6 +58,16 @@ class Bundle:
                 f"{self.path} does not have the language {language!r}"
                 f"{suggest(language, self.languages)}"
             )
+        return entry
+
+    def adapter(self, language: str) -> AdapterWeights:
+        """Read a language's weights.
+
+        Raises:
+            LanguageError: the bundle does not have the language.
+            BundleCorrupt: the file is damaged, of another shape, or of another model.
+        """
+        entry = self.entry(language)
         path = check(self.path, entry.file, verify=self._verify)
         weights = load_adapter(path)
         self._check_adapter(path, language, weights, entry.vocab_size)

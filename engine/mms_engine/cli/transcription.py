@@ -8,14 +8,13 @@ import click
 from mms_engine.asr import Job, Recognizer
 from mms_engine.audio import AudioLimits
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.reader import suggest
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.output import Output
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
 from mms_engine.cli.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe import Request
-from mms_engine.errors import LanguageError, MmsError
+from mms_engine.errors import MmsError
 from mms_engine.types import Transcript
 
 Outcome = tuple[Recording, Transcript]
@@ -121,11 +120,8 @@ def _with_language(recording: Recording, request: Request, bundle: Bundle) -> Re
         known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
         raise click.UsageError(f"--lang is needed; the bundle has {known}{more}")
-    if request.lang is not None and language not in bundle.languages:
-        raise LanguageError(
-            f"{bundle.path} does not have the language {language!r}"
-            f"{suggest(language, bundle.languages)}"
-        )
+    if request.lang is not None:
+        bundle.entry(language)  # refuse a mistyped option before any recording is read
     return dataclasses.replace(recording, language=language)
 
 
