@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # until augmentation has its full strength
-KIND_SHARE = {"real": 0.5, "varied": 0.22, "synthetic": 0.28}
+KIND_SHARE = {"real": 0.44, "varied": 0.22, "synthetic": 0.34}
 LANGUAGE_SHARE = {"eng": 1.8, "spa": 0.9, "fra": 1.3, "ita": 0.9, "rus": 1.2}
 
 

@@ -6,6 +6,15 @@ import numpy
 from numpy.typing import NDArray
 
 
+def isas() -> list[str]:
+    """Instruction sets that this build has and this machine can run."""
+
+def isa() -> str:
+    """The one in use."""
+
+def use_isa(name: str) -> None:
+    """Use another one from now on."""
+
 def greedy_batch(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
     """Decode each row: ids, starts, ends, scores and peaks of its tokens."""
 

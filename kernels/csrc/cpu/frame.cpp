@@ -1,74 +1,102 @@
 #include "frame.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
+#include <cstring>
+#include <stdexcept>
+#include <string>
 
-#include "lanes.h"
+#include "isa/kernels.h"
 
 namespace mms {
 namespace {
 
-// e^x for x <= 0 with a relative error below 2e-7, and 0 below -87. Only additions and
-// multiplications, so that every machine gives the same bits.
-inline Floats exp_nonpositive(Floats x) {
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
-  constexpr std::int32_t kRoundBits = 0x4B400000;
-  const Floats lowest = Floats{} - 87.0F;
-  const Floats clamped = x < lowest ? lowest : x;
-  const Floats shifted = clamped * 1.44269504F + kRound;
-  const Floats exponent = shifted - kRound;
-  // ln 2 in two parts: the first has so few bits that its product with the exponent is exact.
-  const Floats r = clamped - exponent * 0.693359375F + exponent * 2.12194440e-4F;
-  Floats series = Floats{} + 1.0F / 5040;
-  series = series * r + 1.0F / 720;
-  series = series * r + 1.0F / 120;
-  series = series * r + 1.0F / 24;
-  series = series * r + 1.0F / 6;
-  series = series * r + 0.5F;
-  series = series * r + 1.0F;
-  series = series * r + 1.0F;
-  const Ints scale = (std::bit_cast<Ints>(shifted) - kRoundBits + 127) << 23;
-  return x < lowest ? Floats{} : series * std::bit_cast<Floats>(scale);
+[[noreturn]] void refuse(std::int64_t frame, const char* what) {
+  throw std::invalid_argument("frame " + std::to_string(frame) + " of the logits " + what);
+}
+
+float from_half(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 31U;
+  const std::uint32_t mantissa = bits & 1023U;
+  if (exponent == 0) {
+    const float tiny = static_cast<float>(mantissa) * 0x1p-24F;
+    return sign != 0 ? -tiny : tiny;
+  }
+  const std::uint32_t wide = exponent == 31 ? 255 : exponent + 112;
+  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
+}
+
+/// The frame's numbers as float32, in place or in `out`.
+const float* widen(const Scores& scores, std::int64_t frame, float* out) {
+  const auto* bytes = static_cast<const std::byte*>(scores.data);
+  const std::byte* row = bytes + frame * scores.vocab * size_of(scores.dtype);
+  if (scores.dtype == DType::kFloat32) return reinterpret_cast<const float*>(row);
+  for (std::int64_t token = 0; token < scores.vocab; ++token) {
+    std::uint16_t bits;
+    std::memcpy(&bits, row + 2 * token, 2);
+    out[token] = scores.dtype == DType::kFloat16
+                     ? from_half(bits)
+                     : std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
+  return out;
 }
 
 }  // namespace
 
 Peak find_peak(const float* scores, std::int64_t size) {
-  const Floats lowest = Floats{} - std::numeric_limits<float>::infinity();
-  Floats best[kGroups] = {lowest, lowest, lowest, lowest};
-  Ints nan[kGroups] = {};
-  for_each_vector(scores, size, [&](int group, Floats values) {
-    best[group] = values > best[group] ? values : best[group];
-    nan[group] |= values != values;
-  });
-  Peak peak{lowest[0], any(nan[0] | nan[1] | nan[2] | nan[3])};
-  for (const Floats& group : best) {
-    for (int lane = 0; lane < kWidth; ++lane) peak.value = std::max(peak.value, group[lane]);
-  }
-  return peak;
+  return MMS_TABLE(kFrame).find_peak(scores, size);
 }
 
 std::int64_t find_first(const float* scores, std::int64_t size, float value) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    Ints found = {};
-    for (int group = 0; group < kGroups; ++group)
-      found |= load(scores + i + group * kWidth) == value;
-    if (any(found)) break;
-  }
-  while (scores[i] != value) ++i;
-  return i;
+  return MMS_TABLE(kFrame).find_first(scores, size, value);
 }
 
 double log_softmax_of_peak(const float* scores, std::int64_t size, float peak) {
-  Floats sum[kGroups] = {};
-  for_each_vector(scores, size, [&](int group, Floats values) {
-    sum[group] += exp_nonpositive(values - peak);
-  });
-  const Floats half = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-  return -std::log(static_cast<double>((half[0] + half[2]) + (half[1] + half[3])));
+  return -std::log(static_cast<double>(MMS_TABLE(kFrame).sum_exp(scores, size, peak)));
+}
+
+void check_peak(const Peak& peak, std::int64_t frame) {
+  if (peak.has_nan) refuse(frame, "holds NaN");
+  if (std::isinf(peak.value)) {
+    refuse(frame, peak.value > 0 ? "holds +inf" : "is -inf for every token");
+  }
+}
+
+void check_vocab(std::int64_t vocab, std::int64_t earlier, std::int32_t blank) {
+  if (earlier != 0 && vocab != earlier) {
+    throw std::invalid_argument("the logits have " + std::to_string(vocab) +
+                                " tokens, those of earlier steps had " + std::to_string(earlier));
+  }
+  if (blank >= vocab) {
+    throw std::invalid_argument("blank is " + std::to_string(blank) + ", the logits have only " +
+                                std::to_string(vocab) + " tokens");
+  }
+}
+
+const float* log_probs_of(const Scores& scores,
+                          std::int64_t frame,
+                          std::int64_t first_frame,
+                          float* out) {
+  const float* values = widen(scores, frame, out);
+  const Peak peak = find_peak(values, scores.vocab);
+  check_peak(peak, first_frame + frame);
+  if (scores.kind == ScoreKind::kLogProbs) return values;
+  const float sum = MMS_TABLE(kFrame).sum_exp(values, scores.vocab, peak.value);
+  const auto offset = static_cast<float>(peak.value + std::log(static_cast<double>(sum)));
+  for (std::int64_t token = 0; token < scores.vocab; ++token) out[token] = values[token] - offset;
+  return out;
+}
+
+Scores row_of(const ScoresBatch& batch, std::int64_t row) {
+  const std::int64_t length = batch.lengths[row];
+  if (length < 0 || length > batch.frames) {
+    throw std::invalid_argument("length is " + std::to_string(length) + ", the logits have " +
+                                std::to_string(batch.frames) + " frames");
+  }
+  const auto* bytes = static_cast<const std::byte*>(batch.data);
+  const std::int64_t row_bytes = batch.frames * batch.vocab * size_of(batch.dtype);
+  return {bytes + row * row_bytes, length, batch.vocab, batch.dtype, batch.kind};
 }
 
 }  // namespace mms

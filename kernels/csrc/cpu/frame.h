@@ -1,8 +1,9 @@
-// Reductions over one frame. Sums run in a fixed number of lanes and are joined in a fixed order,
-// so that the result does not depend on how wide the machine's vectors are.
+// One frame: its checks, its best token, its log-probabilities.
 #pragma once
 
 #include <cstdint>
+
+#include "mms/scores.h"
 
 namespace mms {
 
@@ -19,5 +20,21 @@ std::int64_t find_first(const float* scores, std::int64_t size, float value);
 
 /// log(softmax(scores)) of a score that equals the greatest one, `peak` (finite).
 double log_softmax_of_peak(const float* scores, std::int64_t size, float peak);
+
+/// Throw std::invalid_argument, naming `frame`, unless the frame's peak is a finite number.
+void check_peak(const Peak& peak, std::int64_t frame);
+
+/// Throw std::invalid_argument unless the blank is a token, and the vocabulary that of earlier
+/// steps (`earlier`, 0 for none).
+void check_vocab(std::int64_t vocab, std::int64_t earlier, std::int32_t blank);
+
+/// Natural-log probabilities of frame `frame` as float32 [vocab], in `out` or, where nothing has
+/// to be computed, in place. `first_frame` is added to the number that an error names.
+///
+/// Throws std::invalid_argument where the frame holds NaN or +inf or nothing but -inf.
+const float* log_probs_of(const Scores& scores,
+                          std::int64_t frame,
+                          std::int64_t first_frame,
+                          float* out);
 
 }  // namespace mms

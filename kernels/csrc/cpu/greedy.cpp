@@ -1,6 +1,5 @@
 #include "mms/greedy.h"
 
-#include <cmath>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -10,31 +9,6 @@
 
 namespace mms {
 namespace {
-
-[[noreturn]] void refuse(std::int64_t frame, const char* what) {
-  throw std::invalid_argument("frame " + std::to_string(frame) + " of the logits " + what);
-}
-
-void check_vocab(const GreedyState& state, const Logits& logits) {
-  if (state.vocab != 0 && logits.vocab != state.vocab) {
-    throw std::invalid_argument("the logits have " + std::to_string(logits.vocab) +
-                                " tokens, those of earlier steps had " +
-                                std::to_string(state.vocab));
-  }
-  if (state.blank >= logits.vocab) {
-    throw std::invalid_argument("blank is " + std::to_string(state.blank) +
-                                ", the logits have only " + std::to_string(logits.vocab) +
-                                " tokens");
-  }
-}
-
-float check_peak(const Peak& peak, std::int64_t frame) {
-  if (peak.has_nan) refuse(frame, "holds NaN");
-  if (std::isinf(peak.value)) {
-    refuse(frame, peak.value > 0 ? "holds +inf" : "is -inf for every token");
-  }
-  return peak.value;
-}
 
 void close_run(const GreedyState& state, GreedyTokens& tokens) {
   if (state.open == state.blank) return;
@@ -47,7 +21,9 @@ void close_run(const GreedyState& state, GreedyTokens& tokens) {
 }
 
 void read_frame(GreedyState& state, const float* scores, GreedyTokens& tokens) {
-  const float peak = check_peak(find_peak(scores, state.vocab), state.frame);
+  const Peak found = find_peak(scores, state.vocab);
+  check_peak(found, state.frame);
+  const float peak = found.value;
   const auto token = static_cast<std::int32_t>(find_first(scores, state.vocab, peak));
   const bool begins = token != state.open;
   if (begins) {
@@ -99,7 +75,7 @@ GreedyState greedy_begin(std::int32_t blank) {
 }
 
 void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens) {
-  check_vocab(state, logits);
+  check_vocab(logits.vocab, state.vocab, state.blank);
   const GreedyState before = state;
   const std::size_t size = tokens.ids.size();
   state.vocab = logits.vocab;
