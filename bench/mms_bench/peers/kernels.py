@@ -1,0 +1,97 @@
+"""This project's kernels, on one instruction set."""
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from mms_bench.ctc.task import Task
+from mms_bench.errors import NotHere
+from mms_bench.peers.decoder import Ready, load_emission
+from mms_engine.vocab import BLANK
+
+
+_UNBOUNDED = 1 << 40
+
+
+class Kernels:
+    """`mms_kernels` on log-probabilities, its inner loops those of `isa`."""
+
+    def __init__(self, isa: str) -> None:
+        self.name = f"ours-{isa}"
+        self._isa = isa
+
+    def version(self) -> dict[str, str]:
+        """Choose the instruction set and return our version."""
+        from mms_kernels import _ctc
+
+        if self._isa not in _ctc.isas():
+            raise NotHere(f"this machine or this build has no {self._isa}")
+        _ctc.use_isa(self._isa)
+        return {"mms-engine": metadata.version("mms-engine")}
+
+    def ready(self, task: Task) -> Ready:
+        """Make the decoder."""
+        make: dict[str, Callable[[Task], Ready]] = {
+            "greedy": _greedy,
+            "beam": _beam,
+            "stream": _stream,
+            "align": _align,
+        }
+        return make[task.kind](task)
+
+
+def _greedy(task: Task) -> Ready:
+    from mms_kernels import greedy_decode
+
+    emission, lengths = _batch(task)
+    return Ready(
+        lambda: greedy_decode(
+            emission, lengths, blank=BLANK, kind="log_probs", threads=task.threads
+        ),
+        lambda found: [row.tokens.astype(np.int64) for row in found],
+    )
+
+
+def _batch(task: Task) -> tuple[Any, Any]:
+    emission = load_emission(task)
+    return emission, np.full(len(emission), emission.shape[1], np.int64)
+
+
+def _beam(task: Task) -> Ready:
+    emission, lengths = _batch(task)
+    decoder = _decoder(task)
+    return Ready(
+        lambda: decoder.decode(emission, lengths, threads=task.threads),
+        lambda found: [row[0].tokens.astype(np.int64) for row in found],
+    )
+
+
+def _stream(task: Task) -> Ready:
+    raise NotHere("later")
+
+
+def _align(task: Task) -> Ready:
+    from mms_kernels.align import Alignment, forced_align
+
+    emission = load_emission(task)
+    targets = np.load(task.targets)[None]
+    memory = _UNBOUNDED if task.memory is None else task.memory
+
+    def path(found: list[Alignment]) -> list[Labels]:
+        labels = np.full(emission.shape[1], BLANK, np.int64)
+        for span in found[0].spans:
+            labels[span.start : span.end] = span.token
+        return [labels]
+
+    return Ready(
+        lambda: forced_align(
+            emission, targets, blank=BLANK, kind="log_probs", max_bytes=memory
+        ),
+        path,
+    )
+
+
+def _decoder(task: Task) -> Any:
+    raise NotHere("later")
