@@ -1,5 +1,6 @@
 """CTC kernels in C++; mms_kernels is their public face."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
@@ -38,3 +39,33 @@ class GreedyStream:
     @property
     def frames(self) -> int:
         """Frames read."""
+
+class Hotwords:
+    """Phrases to listen for, over tokens."""
+
+    def __init__(self, phrases: Sequence[Sequence[int]], weights: Sequence[float], vocab: int, boundary: int) -> None: ...
+
+    @property
+    def start(self) -> int:
+        """The state before the first token."""
+
+    def step(self, state: int, token: int) -> tuple[int, float]:
+        """Return the next state and the bonus."""
+
+    def finish(self, state: int) -> float:
+        """Return the bonus of the end."""
+
+    def score(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+        """Return the sum of all bonuses."""
+
+    @property
+    def max_bonus(self) -> float:
+        """The greatest bonus of a step."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens of the vocabulary."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory."""
