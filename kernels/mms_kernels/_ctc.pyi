@@ -1,5 +1,6 @@
 """CTC kernels in C++; mms_kernels is their public face."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
@@ -38,3 +39,84 @@ class GreedyStream:
     @property
     def frames(self) -> int:
         """Frames read."""
+
+class Lexicon:
+    """Words over tokens, as a trie."""
+
+    def __init__(self, words: Sequence[Sequence[int]]) -> None: ...
+
+    def contains(self, word: Sequence[int]) -> bool:
+        """Whether the word is there."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of the trie."""
+
+class BeamDecoder:
+    """Options and models of a prefix beam search."""
+
+    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
+
+    def decode(self, scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: str, nbest: int, threads: int) -> list[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]]:
+        """Decode each row: its best hypotheses."""
+
+class BeamStream:
+    """A prefix beam search of frames that arrive in pieces."""
+
+    def __init__(self, decoder: object) -> None: ...
+
+    def step(self, scores: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], kind: str) -> None:
+        """Read frames."""
+
+    def partial(self, nbest: int) -> tuple[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]], int]:
+        """The best so far, and how much is stable."""
+
+    def results(self, nbest: int) -> list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]:
+        """The best if this is the end."""
+
+    def take_stable(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
+        """Hand over the tokens that cannot change."""
+
+    def reset(self) -> None:
+        """Start over."""
+
+    def copy(self) -> BeamStream:
+        """Fork."""
+
+    @property
+    def frames(self) -> int:
+        """Frames read."""
+
+    @property
+    def live(self) -> int:
+        """Prefixes and spans in memory."""
+
+class Hotwords:
+    """Phrases to listen for, over tokens."""
+
+    def __init__(self, phrases: Sequence[Sequence[int]], weights: Sequence[float], vocab: int, boundary: int) -> None: ...
+
+    @property
+    def start(self) -> int:
+        """The state before the first token."""
+
+    def step(self, state: int, token: int) -> tuple[int, float]:
+        """Return the next state and the bonus."""
+
+    def finish(self, state: int) -> float:
+        """Return the bonus of the end."""
+
+    def score(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+        """Return the sum of all bonuses."""
+
+    @property
+    def max_bonus(self) -> float:
+        """The greatest bonus of a step."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens of the vocabulary."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory."""

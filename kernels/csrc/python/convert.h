@@ -42,3 +42,5 @@ mms::ScoresBatch view_of(const ScoresInput<3>& scores,
 
 void bind_isa(nb::module_& m);
 void bind_greedy(nb::module_& m);
+void bind_beam(nb::module_& m);
+void bind_hotwords(nb::module_& m);

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../frame.h"
+#include "beam_kernels.h"
 #include "mms/isa.h"
 
 namespace mms {
@@ -36,6 +37,7 @@ struct GreedyKernels {
   namespace isa {                     \
   extern const FrameKernels kFrame;   \
   extern const GreedyKernels kGreedy; \
+  extern const BeamKernels kBeam;     \
   }
 
 MMS_DECLARE_TABLES(scalar)

@@ -60,6 +60,21 @@ inline std::uint32_t bits_of(Flags flags) {
 }
 #endif
 
+inline bool any(Ints mask) {
+#if MMS_VECTOR_BYTES == 64
+  return _mm512_movepi32_mask(__builtin_bit_cast(__m512i, mask)) != 0;
+#else
+  return bits_of(mask) != 0;
+#endif
+}
+
+/// The last, incomplete group of lanes, filled up with -inf.
+inline void load_rest(const float* values, std::int64_t size, float* lanes) {
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+    lanes[lane] = lane < size ? values[lane] : -__builtin_inff();
+  }
+}
+
 // Join all lanes into one number: lane l with lane l + 8, then l + 4, l + 2, l + 1.
 
 #if MMS_VECTOR_BYTES == 64
