@@ -15,14 +15,29 @@ namespace mms {
 
 struct FrameKernels {
   Peak (*find_peak)(const float* scores, std::int64_t size);
-  std::int64_t (*find_first)(const float* scores, std::int64_t size, float value);
+  /// The sum of exp(score - peak).
   float (*sum_exp)(const float* scores, std::int64_t size, float peak);
+  void (*widen)(const void* numbers, DType dtype, std::int64_t size, float* out);
 };
 
-#define MMS_DECLARE_TABLES(isa)     \
-  namespace isa {                   \
-  extern const FrameKernels kFrame; \
-  extern const BeamKernels kBeam;   \
+/// The most likely token of a frame.
+struct Best {
+  float score;         ///< NaN where the frame holds NaN; the rest is then meaningless.
+  float sum;           ///< Of exp(x - score) over the frame, for logits and tokens but the blank.
+  std::int32_t token;  ///< The lowest of the greatest.
+};
+
+struct GreedyKernels {
+  /// Fill `best` for `count` frames, beginning with frame `first`.
+  void (*find_best)(
+      const Scores& scores, std::int64_t first, std::int64_t count, std::int32_t blank, Best* best);
+};
+
+#define MMS_DECLARE_TABLES(isa)       \
+  namespace isa {                     \
+  extern const FrameKernels kFrame;   \
+  extern const GreedyKernels kGreedy; \
+  extern const BeamKernels kBeam;     \
   }
 
 MMS_DECLARE_TABLES(scalar)
