@@ -112,7 +112,7 @@ def test_every_listed_bug_fits_the_code_as_it_is(mutation):
     for test in mutation.tests:
         native = test.removeprefix("ctest:")
         if native != test:
-            assert f"NAME {native} " in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+            assert (ROOT / "kernels" / "csrc" / "tests" / f"{native}.cpp").is_file(), test
         else:
             assert (ROOT / test.partition("::")[0]).is_file(), test
 

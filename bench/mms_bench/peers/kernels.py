@@ -13,6 +13,7 @@ from mms_engine.vocab import BLANK
 
 
 _UNBOUNDED = 1 << 40
+"""Bytes: more than any machine has."""
 
 
 class Kernels:
@@ -68,8 +69,37 @@ def _beam(task: Task) -> Ready:
     )
 
 
+class _Stream:
+    """A stream that has gone on for some time; what is final is taken out of it, as a caller would.
+
+    A young one begins anew before each block, an old one goes on: it is old enough.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._decoder = _decoder(task)
+        self._block = load_emission(task)[0]
+        self._before = task.age // len(self._block)
+        self._stream = self._decoder.stream()
+        self._is_old = False
+
+    def before(self) -> None:
+        """Bring it to its age."""
+        if self._is_old:
+            return
+        self._stream = self._decoder.stream()
+        for _ in range(self._before):
+            self.call()
+        self._is_old = self._before > 1
+
+    def call(self) -> None:
+        """Read the block once more."""
+        self._stream.step(self._block)
+        self._stream.take_stable()
+
+
 def _stream(task: Task) -> Ready:
-    raise NotHere("later")
+    stream = _Stream(task)
+    return Ready(stream.call, lambda _: [], stream.before)
 
 
 def _align(task: Task) -> Ready:
@@ -93,5 +123,21 @@ def _align(task: Task) -> Ready:
     )
 
 
-def _decoder(task: Task) -> Any:
-    raise NotHere("later")
+def _decoder(task: Task) -> BeamDecoder:
+    from mms_kernels.beam import BeamDecoder, BeamOptions
+    from mms_kernels.hotwords import Hotwords, read_hotwords
+    from mms_kernels.lm import open_lm
+
+    options = BeamOptions(
+        beam_size=task.beam_size,
+        blank=BLANK,
+        token_min_logp=task.token_min_logp,
+        lm_weight=task.lm_weight,
+        word_score=task.word_score,
+    )
+    hotwords = None
+    if task.hotwords:
+        phrases = read_hotwords(Path(task.hotwords), weight=task.hotword_weight)
+        hotwords = Hotwords(phrases, TOKENS)
+    lm = open_lm(Path(task.lm)) if task.lm else None
+    return BeamDecoder(options, lm=lm, hotwords=hotwords, tokens=TOKENS)
