@@ -29,4 +29,5 @@ NB_MODULE(_ctc, m) {
   bind_isa(m);
   bind_greedy(m);
   bind_hotwords(m);
+  bind_lm(m);
 }
