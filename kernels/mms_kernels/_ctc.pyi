@@ -1,5 +1,6 @@
 """CTC kernels in C++; mms_kernels is their public face."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
@@ -38,3 +39,108 @@ class GreedyStream:
     @property
     def frames(self) -> int:
         """Frames read."""
+
+class Hotwords:
+    """Phrases to listen for, over tokens."""
+
+    def __init__(self, phrases: Sequence[Sequence[int]], weights: Sequence[float], vocab: int, boundary: int) -> None: ...
+
+    @property
+    def start(self) -> int:
+        """The state before the first token."""
+
+    def step(self, state: int, token: int) -> tuple[int, float]:
+        """Return the next state and the bonus."""
+
+    def finish(self, state: int) -> float:
+        """Return the bonus of the end."""
+
+    def score(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+        """Return the sum of all bonuses."""
+
+    @property
+    def max_bonus(self) -> float:
+        """The greatest bonus of a step."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens of the vocabulary."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory."""
+
+class LanguageModel:
+    """What the decoders ask."""
+
+    @property
+    def start(self) -> int:
+        """The state after <s>; 0 is no context."""
+
+    def unit(self, text: str) -> int:
+        """Return a unit; <unk>'s where unknown."""
+
+    def knows(self, text: str) -> bool:
+        """Return whether it is a unit."""
+
+    def score(self, state: int, unit: int) -> tuple[float, int]:
+        """Return log10 P and the next state."""
+
+    def finish(self, state: int) -> float:
+        """Return log10 P(</s>)."""
+
+    def total(self, words: Sequence[str], bos: bool, eos: bool) -> float:
+        """Return log10 P of words."""
+
+class NgramModel(LanguageModel):
+    """A model in our format."""
+
+    def __init__(self, file: int) -> None: ...
+
+    def score(self, state: int, unit: int) -> tuple[float, int]:
+        """Return log10 P and the next state."""
+
+    def finish(self, state: int) -> float:
+        """Return log10 P(</s>)."""
+
+    @property
+    def order(self) -> int:
+        """Longest n-gram."""
+
+    @property
+    def vocab(self) -> int:
+        """Words."""
+
+    @property
+    def states(self) -> int:
+        """States."""
+
+    @property
+    def ngrams(self) -> int:
+        """N-grams of all orders."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file."""
+
+class KenlmModel(LanguageModel):
+    """A model of the package kenlm."""
+
+    def __init__(self, model: object, state_class: object) -> None: ...
+
+class NgramImage:
+    """What a file in our format holds."""
+
+    def pieces(self) -> list[Annotated[NDArray[numpy.uint8], dict(shape=(None,), writable=False)]]:
+        """Return its bytes, in order."""
+
+class ArpaReader:
+    """From ARPA text to our format."""
+
+    def __init__(self) -> None: ...
+
+    def read(self, text: bytes) -> None:
+        """Read the next piece."""
+
+    def finish(self) -> NgramImage:
+        """Return the model."""

@@ -25,3 +25,5 @@ Vector<Scalar> to_numpy(std::vector<Scalar> values) {
 
 void bind_isa(nb::module_& m);
 void bind_greedy(nb::module_& m);
+void bind_hotwords(nb::module_& m);
+void bind_lm(nb::module_& m);

@@ -21,7 +21,7 @@ def architectures(fatbin: bytes) -> list[int]:
     """
     if len(fatbin) < 16 or fatbin[:4] != b"\x50\xed\x55\xba":
         raise ValueError("not a fatbin: the first bytes are not its magic number")
-    found = []
+    found: list[int] = []
     _, header, size = struct.unpack_from("<HHQ", fatbin, 4)
     position = header
     while position < min(header + size, len(fatbin) - 32):
