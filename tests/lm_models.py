@@ -19,7 +19,9 @@ def random_text(words, sentences, seed):
         for _ in range(generator.integers(0, 9)):
             sentence.append(words[word])
             is_random = generator.random() < 0.2
-            word = int(generator.integers(len(words)) if is_random else generator.choice(successors[word]))
+            word = int(
+                generator.integers(len(words)) if is_random else generator.choice(successors[word])
+            )
         text.append(sentence)
     return text
 

@@ -35,7 +35,7 @@ class Mutation:
     old: str
     new: str
     tests: tuple[str, ...]
-    """Arguments of pytest, or `ctest:NAME`; at least one of these tests must fail."""
+    """Patterns of test files, or `ctest:NAME`; at least one of these tests must fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,6 @@ class Bench:
         paths += [path for path in sys.path if path.endswith(("site-packages", "peers"))]
         (packages / "mutate.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
         options = ["-DMMS_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={self._python}"]
-        if shutil.which("ccache"):
-            options.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
         generator = ("-G", "Ninja") if shutil.which("ninja") else ()
         self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
 
@@ -162,7 +160,8 @@ class Bench:
         (module,) = self._build.glob("_ctc*.so")
         shutil.copy2(module, self.tree / "kernels" / "mms_kernels")
         native = [test.removeprefix(_NATIVE) for test in tests if test.startswith(_NATIVE)]
-        python = [test for test in tests if not test.startswith(_NATIVE)]
+        patterns = [test for test in tests if not test.startswith(_NATIVE)]
+        python = [str(path) for pattern in patterns for path in sorted(self.tree.glob(pattern))]
         if native:
             names = f"^({'|'.join(native)})$"
             command = ("ctest", "--test-dir", str(self._build), "-R", names, "--no-tests=error")
@@ -182,6 +181,8 @@ class Bench:
     def _call(self, *command: str) -> int:
         """Run a command; on failure show the end of what it said."""
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        if shutil.which("ccache"):
+            environment["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
         try:
             done = subprocess.run(
                 command, cwd=self.tree, env=environment, timeout=TIMEOUT, capture_output=True

@@ -17,7 +17,8 @@ from mms_bench.report.text import title
 
 FRAMES = 120
 KERNELS = next(
-    name for name in ("ours-avx2", "ours-neon", "ours-scalar")
+    name
+    for name in ("ours-avx2", "ours-neon", "ours-scalar")
     if name.removeprefix("ours-") in importlib.import_module("mms_kernels._ctc").isas()
 )
 
@@ -126,14 +127,14 @@ def test_a_language_model_and_hotwords_change_what_is_heard(name, folder):
     place = int(np.flatnonzero(row.argmax(axis=1) == labels[0])[0])
     other = ids["z"] if said[0][0] != "z" else ids["q"]
     row[place, labels[0]], row[place, other] = np.log(0.3), np.log(0.6)
-    plain = Task(
-        kind="beam", emission=save(folder, row[None]), beam_size=20, token_min_logp=-5.0
-    )
+    plain = Task(kind="beam", emission=save(folder, row[None]), beam_size=20, token_min_logp=-5.0)
     decoder = installed(name)
     heard = {
         "plain": results(decoder, plain)[0],
         "lm": results(decoder, with_(plain, lm=str(model), lm_weight=1.0))[0],
-        "hot": results(decoder, with_(plain, hotwords=phrases(folder, said), hotword_weight=9.0))[0],
+        "hot": results(decoder, with_(plain, hotwords=phrases(folder, said), hotword_weight=9.0))[
+            0
+        ],
     }
     assert words_of(heard["plain"])[0] != said[0]
     assert words_of(heard["lm"]) == words_of(heard["hot"]) == list(said)
@@ -159,7 +160,9 @@ def test_alignment(name, folder, spoken_rows):
     emission = save(folder, rows[:1])
     task = Task(kind="align", emission=emission, targets=str(folder / "targets.npy"))
     (path,) = results(installed(name), task)
-    assert path_log_prob(rows[0], path, targets) == pytest.approx(rows[0].max(axis=1).sum(), abs=1e-3)
+    assert path_log_prob(rows[0], path, targets) == pytest.approx(
+        rows[0].max(axis=1).sum(), abs=1e-3
+    )
     if name == KERNELS:
         (bounded,) = results(peers.create_peer(name), with_(task, memory=10_000_000))
         assert np.array_equal(bounded, path)
