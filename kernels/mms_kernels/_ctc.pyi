@@ -120,3 +120,78 @@ class Hotwords:
     @property
     def nbytes(self) -> int:
         """Memory."""
+
+class LanguageModel:
+    """What the decoders ask."""
+
+    @property
+    def start(self) -> int:
+        """The state after <s>; 0 is no context."""
+
+    def unit(self, text: str) -> int:
+        """Return a unit; <unk>'s where unknown."""
+
+    def knows(self, text: str) -> bool:
+        """Return whether it is a unit."""
+
+    def score(self, state: int, unit: int) -> tuple[float, int]:
+        """Return log10 P and the next state."""
+
+    def finish(self, state: int) -> float:
+        """Return log10 P(</s>)."""
+
+    def total(self, words: Sequence[str], bos: bool, eos: bool) -> float:
+        """Return log10 P of words."""
+
+class NgramModel(LanguageModel):
+    """A model in our format."""
+
+    def __init__(self, file: int) -> None: ...
+
+    def score(self, state: int, unit: int) -> tuple[float, int]:
+        """Return log10 P and the next state."""
+
+    def finish(self, state: int) -> float:
+        """Return log10 P(</s>)."""
+
+    @property
+    def order(self) -> int:
+        """Longest n-gram."""
+
+    @property
+    def vocab(self) -> int:
+        """Words."""
+
+    @property
+    def states(self) -> int:
+        """States."""
+
+    @property
+    def ngrams(self) -> int:
+        """N-grams of all orders."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file."""
+
+class KenlmModel(LanguageModel):
+    """A model of the package kenlm."""
+
+    def __init__(self, model: object, state_class: object) -> None: ...
+
+class NgramImage:
+    """What a file in our format holds."""
+
+    def pieces(self) -> list[Annotated[NDArray[numpy.uint8], dict(shape=(None,), writable=False)]]:
+        """Return its bytes, in order."""
+
+class ArpaReader:
+    """From ARPA text to our format."""
+
+    def __init__(self) -> None: ...
+
+    def read(self, text: bytes) -> None:
+        """Read the next piece."""
+
+    def finish(self) -> NgramImage:
+        """Return the model."""

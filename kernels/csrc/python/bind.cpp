@@ -30,4 +30,5 @@ NB_MODULE(_ctc, m) {
   bind_greedy(m);
   bind_beam(m);
   bind_hotwords(m);
+  bind_lm(m);
 }
