@@ -16,15 +16,15 @@ def isa() -> str:
 def use_isa(name: str) -> None:
     """Use another one from now on."""
 
-def greedy_batch(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
+def greedy_batch(scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, kind: str, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
     """Decode each row: ids, starts, ends, scores and peaks of its tokens."""
 
 class GreedyStream:
     """Greedy decoding of frames that arrive in pieces."""
 
-    def __init__(self, blank: int) -> None: ...
+    def __init__(self, blank: int, kind: str) -> None: ...
 
-    def step(self, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None:
+    def step(self, scores: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None:
         """Read frames."""
 
     def tokens(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
@@ -39,6 +39,57 @@ class GreedyStream:
     @property
     def frames(self) -> int:
         """Frames read."""
+
+class Lexicon:
+    """Words over tokens, as a trie."""
+
+    def __init__(self, words: Sequence[Sequence[int]]) -> None: ...
+
+    def contains(self, word: Sequence[int]) -> bool:
+        """Whether the word is there."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of the trie."""
+
+class BeamDecoder:
+    """Options and models of a prefix beam search."""
+
+    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
+
+    def decode(self, scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: str, nbest: int, threads: int) -> list[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]]:
+        """Decode each row: its best hypotheses."""
+
+class BeamStream:
+    """A prefix beam search of frames that arrive in pieces."""
+
+    def __init__(self, decoder: object) -> None: ...
+
+    def step(self, scores: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], kind: str) -> None:
+        """Read frames."""
+
+    def partial(self, nbest: int) -> tuple[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]], int]:
+        """The best so far, and how much is stable."""
+
+    def results(self, nbest: int) -> list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]:
+        """The best if this is the end."""
+
+    def take_stable(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
+        """Hand over the tokens that cannot change."""
+
+    def reset(self) -> None:
+        """Start over."""
+
+    def copy(self) -> BeamStream:
+        """Fork."""
+
+    @property
+    def frames(self) -> int:
+        """Frames read."""
+
+    @property
+    def live(self) -> int:
+        """Prefixes and spans in memory."""
 
 class Hotwords:
     """Phrases to listen for, over tokens."""

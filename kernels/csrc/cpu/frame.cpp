@@ -27,7 +27,8 @@ float from_half(std::uint16_t bits) {
   return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
-/// The frame's numbers as float32, in place or in `out`.
+}  // namespace
+
 const float* widen(const Scores& scores, std::int64_t frame, float* out) {
   const auto* bytes = static_cast<const std::byte*>(scores.data);
   const std::byte* row = bytes + frame * scores.vocab * size_of(scores.dtype);
@@ -41,8 +42,6 @@ const float* widen(const Scores& scores, std::int64_t frame, float* out) {
   }
   return out;
 }
-
-}  // namespace
 
 Peak find_peak(const float* scores, std::int64_t size) {
   return MMS_TABLE(kFrame).find_peak(scores, size);

@@ -7,6 +7,9 @@
 
 namespace mms {
 
+/// The numbers of frame `frame` as float32 [vocab], in place or in `out`.
+const float* widen(const Scores& scores, std::int64_t frame, float* out);
+
 /// The greatest of a frame's scores.
 struct Peak {
   float value;   ///< -inf where there is nothing greater.

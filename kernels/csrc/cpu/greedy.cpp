@@ -20,7 +20,7 @@ void close_run(const GreedyState& state, GreedyTokens& tokens) {
   tokens.peaks.push_back(static_cast<float>(state.peak));
 }
 
-void read_frame(GreedyState& state, const float* scores, GreedyTokens& tokens) {
+void read_frame(GreedyState& state, const float* scores, ScoreKind kind, GreedyTokens& tokens) {
   const Peak found = find_peak(scores, state.vocab);
   check_peak(found, state.frame);
   const float peak = found.value;
@@ -33,7 +33,8 @@ void read_frame(GreedyState& state, const float* scores, GreedyTokens& tokens) {
   }
   // Most frames are blank, and nobody asks how likely a blank is.
   if (token != state.blank) {
-    const double score = log_softmax_of_peak(scores, state.vocab, peak);
+    const double score =
+        kind == ScoreKind::kLogits ? log_softmax_of_peak(scores, state.vocab, peak) : scores[token];
     state.sum = begins ? score : state.sum + score;
     state.peak = begins || score > state.peak ? score : state.peak;
   }
@@ -48,16 +49,10 @@ void truncate(GreedyTokens& tokens, std::size_t size) {
   tokens.peaks.resize(size);
 }
 
-GreedyTokens decode_row(const LogitsBatch& batch, std::int32_t blank, std::int64_t row) {
-  const std::int64_t length = batch.lengths[row];
-  if (length < 0 || length > batch.frames) {
-    throw std::invalid_argument("length is " + std::to_string(length) + ", the logits have " +
-                                std::to_string(batch.frames) + " frames");
-  }
+GreedyTokens decode_row(const ScoresBatch& batch, std::int32_t blank, std::int64_t row) {
   GreedyTokens tokens;
   GreedyState state = greedy_begin(blank);
-  const float* data = batch.data + row * batch.frames * batch.vocab;
-  greedy_step(state, {data, length, batch.vocab}, tokens);
+  greedy_step(state, row_of(batch, row), tokens);
   greedy_end(state, tokens);
   return tokens;
 }
@@ -74,14 +69,15 @@ GreedyState greedy_begin(std::int32_t blank) {
   return state;
 }
 
-void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens) {
-  check_vocab(logits.vocab, state.vocab, state.blank);
+void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens) {
+  check_vocab(scores.vocab, state.vocab, state.blank);
   const GreedyState before = state;
   const std::size_t size = tokens.ids.size();
-  state.vocab = logits.vocab;
+  std::vector<float> wide(static_cast<std::size_t>(scores.vocab));
+  state.vocab = scores.vocab;
   try {
-    for (std::int64_t frame = 0; frame < logits.frames; ++frame) {
-      read_frame(state, logits.data + frame * logits.vocab, tokens);
+    for (std::int64_t frame = 0; frame < scores.frames; ++frame) {
+      read_frame(state, widen(scores, frame, wide.data()), scores.kind, tokens);
     }
   } catch (...) {
     state = before;
@@ -92,7 +88,7 @@ void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens)
 
 void greedy_end(const GreedyState& state, GreedyTokens& tokens) { close_run(state, tokens); }
 
-std::vector<GreedyTokens> greedy_batch(const LogitsBatch& batch,
+std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
                                        std::int32_t blank,
                                        std::int64_t threads) {
   std::vector<GreedyTokens> results(static_cast<std::size_t>(batch.rows));

@@ -28,6 +28,7 @@ NB_MODULE(_ctc, m) {
   m.doc() = "CTC kernels in C++; mms_kernels is their public face.";
   bind_isa(m);
   bind_greedy(m);
+  bind_beam(m);
   bind_hotwords(m);
   bind_lm(m);
 }

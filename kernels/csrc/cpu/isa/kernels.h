@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../frame.h"
+#include "beam_kernels.h"
 #include "mms/isa.h"
 
 namespace mms {
@@ -21,6 +22,7 @@ struct FrameKernels {
 #define MMS_DECLARE_TABLES(isa)     \
   namespace isa {                   \
   extern const FrameKernels kFrame; \
+  extern const BeamKernels kBeam;   \
   }
 
 MMS_DECLARE_TABLES(scalar)
