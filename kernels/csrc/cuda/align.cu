@@ -13,8 +13,6 @@
 namespace mms::cuda {
 namespace {
 
-constexpr double kNever = -static_cast<double>(kInfinity);
-
 /// One utterance of the batch.
 struct Utterance {
   const AlignArgs& args;

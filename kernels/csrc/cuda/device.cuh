@@ -53,15 +53,17 @@ namespace mms::cuda {
 constexpr std::uint32_t kAllLanes = 0xFFFFFFFFU;
 constexpr int kWarpSize = 32;
 constexpr float kInfinity = __builtin_huge_valf();
+constexpr double kNever = -__builtin_huge_val();  // log 0
 
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x) % kWarpSize; }
 __device__ inline int warp_id() { return static_cast<int>(threadIdx.x) / kWarpSize; }
 __device__ inline int thread_id() { return static_cast<int>(threadIdx.x); }
 __device__ inline int block_threads() { return static_cast<int>(blockDim.x); }
 
-__device__ inline float warp_max(float value) {
+__device__ inline double warp_max(double value) {
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
+    const double other = __shfl_xor_sync(kAllLanes, value, step);
+    value = other > value ? other : value;
   }
   return value;
 }
@@ -76,14 +78,15 @@ __device__ inline T warp_sum(T value) {
 }
 
 /// Of a whole block; every thread gets the result.
-__device__ inline float block_max(float value) {
-  MMS_SHARED(float, of_warps, 32);
+__device__ inline double block_max(double value) {
+  MMS_SHARED(double, of_warps, 32);
   value = warp_max(value);
   if (lane_id() == 0) of_warps[warp_id()] = value;
   __syncthreads();
-  float result = of_warps[0];
+  double result = of_warps[0];
   for (int warp = 1; warp < block_threads() / kWarpSize; ++warp) {
-    result = fmaxf(result, of_warps[warp]);
+    const double other = of_warps[warp];
+    result = other > result ? other : result;
   }
   __syncthreads();
   return result;

@@ -24,6 +24,11 @@ std::function<void()> kernel_named(const std::string& name, void** arguments) {
   if (name == "mms_frames") return bind(mms_frames, arguments);
   if (name == "mms_greedy") return bind(mms_greedy, arguments);
   if (name == "mms_align") return bind(mms_align, arguments);
+  if (name == "mms_beam_begin") return bind(mms_beam_begin, arguments);
+  if (name == "mms_beam_tokens") return bind(mms_beam_tokens, arguments);
+  if (name == "mms_beam_step") return bind(mms_beam_step, arguments);
+  if (name == "mms_beam_results") return bind(mms_beam_results, arguments);
+  if (name == "mms_beam_compact") return bind(mms_beam_compact, arguments);
   throw std::invalid_argument("there is no kernel '" + name + "'");
 }
 
@@ -59,6 +64,12 @@ extern "C" __attribute__((visibility("default"))) std::size_t mms_emulated_size(
       {"GreedyStream", sizeof(GreedyStream)},
       {"GreedyArgs", sizeof(GreedyArgs)},
       {"AlignArgs", sizeof(AlignArgs)},
+      {"BeamChoice", sizeof(BeamChoice)},
+      {"BeamNode", sizeof(BeamNode)},
+      {"BeamEntry", sizeof(BeamEntry)},
+      {"BeamStream", sizeof(BeamStream)},
+      {"BeamArgs", sizeof(BeamArgs)},
+      {"BeamOutput", sizeof(BeamOutput)},
   };
   for (const auto& [known, size] : sizes) {
     if (std::string(known) == name) return size;

@@ -48,6 +48,7 @@ GREEDY_STREAM = np.dtype(
 _P = ctypes.c_void_p
 _I32 = ctypes.c_int32
 _I64 = ctypes.c_int64
+_U32 = ctypes.c_uint32
 
 
 class ScoresBatch(ctypes.Structure):
@@ -107,6 +108,114 @@ class AlignArgs(ctypes.Structure):
         ("star", _I32),
         ("star_score", ctypes.c_float),
     ]
+
+
+BEAM_CHOICE = np.dtype([("token", "i4"), ("log_prob", "f4")])
+BEAM_NODE = np.dtype([("parent", "i4"), ("token", "i4"), ("sibling", "i4")])
+BEAM_STREAM = np.dtype([("used", "i4"), ("nodes", "i4"), ("frame", "i8"), ("settled", "i8")])
+BEAM_ENTRY_BYTES = 88
+MAX_BEAM = 128
+
+
+class HotwordsView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/hotwords.h."""
+
+    _fields_ = [
+        ("nodes", _P),
+        ("rows", _P),
+        ("pages", _P),
+        *[(name, _U32) for name in ("node_count", "row_count", "page_count", "pages_per_row")],
+        ("page_bits", _U32),
+        ("boundary", _I32),
+        ("start", _U32),
+    ]
+
+
+class LmView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/ngram.h."""
+
+    _fields_ = [
+        ("unigrams", _P),
+        ("states", _P),
+        ("arcs", _P),
+        *[(name, _U32) for name in ("vocab", "state_count", "arc_count", "start")],
+        ("unknown", _U32),
+        ("end", _U32),
+    ]
+
+
+class WordsView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/ngram.h."""
+
+    _fields_ = [("slots", _P), ("offsets", _P), ("text", _P), ("slot_count", ctypes.c_uint64)]
+
+
+class BeamScoring(ctypes.Structure):
+    """Part of `BeamArgs`: language model and hotwords; all zeros for none."""
+
+    _fields_ = [
+        ("hotwords", HotwordsView),
+        ("lm", LmView),
+        ("words", WordsView),
+        ("units", _P),
+        ("text_offsets", _P),
+        ("text", _P),
+        ("lm_weight", ctypes.c_double),
+        ("word_score", ctypes.c_double),
+        ("max_gain", ctypes.c_double),
+        ("has_hotwords", _I32),
+        ("has_lm", _I32),
+        ("separator", _I32),
+        ("scores_words", _I32),
+    ]
+
+
+class BeamArgs(ctypes.Structure):
+    """Argument of mms_beam_begin, _tokens, _step, _results and _compact."""
+
+    _fields_ = [
+        ("scores", ScoresBatch),
+        ("frames", _P),
+        ("choices", _P),
+        ("choice_count", _I64),
+        ("streams", _P),
+        ("entries", _P),
+        ("nodes", _P),
+        ("heads", _P),
+        ("marks", _P),
+        ("arena", _I64),
+        ("status", _P),
+        ("beam_size", _I32),
+        ("blank", _I32),
+        ("token_min_logp", ctypes.c_double),
+        ("scoring", BeamScoring),
+    ]
+
+
+class BeamOutput(ctypes.Structure):
+    """Second argument of mms_beam_results and mms_beam_compact."""
+
+    _fields_ = [
+        ("tokens", _P),
+        ("counts", _P),
+        ("log_probs", _P),
+        ("lm_scores", _P),
+        ("bonuses", _P),
+        ("scores", _P),
+        ("capacity", _I64),
+        ("nbest", _I32),
+        ("finish", _I32),
+    ]
+
+
+def beam_threads(beam_size: int) -> int:
+    """Return the threads of a block of the beam's kernels, but for mms_beam_tokens."""
+    return -(-beam_size // 32) * 32
+
+
+def beam_exact_choices(beam_size: int, vocab: int) -> int:
+    """Return the choices a frame for which a beam without models is exact."""
+    return max(1, min(2 * beam_size + 2, vocab - 1))
 
 
 def align_bits(frames: int, targets: int) -> int:
