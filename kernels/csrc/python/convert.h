@@ -24,4 +24,5 @@ Vector<Scalar> to_numpy(std::vector<Scalar> values) {
 }
 
 void bind_isa(nb::module_& m);
+void bind_align(nb::module_& m);
 void bind_greedy(nb::module_& m);
