@@ -41,6 +41,7 @@ mms::ScoresBatch view_of(const ScoresInput<3>& scores,
                          mms::ScoreKind kind);
 
 void bind_isa(nb::module_& m);
+void bind_align(nb::module_& m);
 void bind_greedy(nb::module_& m);
 void bind_beam(nb::module_& m);
 void bind_hotwords(nb::module_& m);

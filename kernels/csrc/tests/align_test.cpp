@@ -1,0 +1,234 @@
+// The aligner without Python, run under the address and undefined-behaviour sanitizers.
+#include "mms/align.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "mms/isa.h"
+
+// Bytes that are allocated, and the most there were: the aligner is to keep its bound.
+namespace {
+constexpr std::size_t kHeader = 16;
+std::atomic<std::int64_t> allocated{0};
+std::atomic<std::int64_t> most{0};
+
+void* take(std::size_t size) {
+  auto* block = static_cast<std::byte*>(std::malloc(size + kHeader));
+  if (block == nullptr) throw std::bad_alloc();
+  *reinterpret_cast<std::size_t*>(block) = size;
+  most = std::max<std::int64_t>(most, allocated += static_cast<std::int64_t>(size));
+  return block + kHeader;
+}
+
+void give_back(void* pointer) {
+  if (pointer == nullptr) return;
+  auto* block = static_cast<std::byte*>(pointer) - kHeader;
+  allocated -= static_cast<std::int64_t>(*reinterpret_cast<std::size_t*>(block));
+  std::free(block);
+}
+}  // namespace
+
+void* operator new(std::size_t size) { return take(size); }
+void operator delete(void* pointer) noexcept { give_back(pointer); }
+void operator delete(void* pointer, std::size_t) noexcept { give_back(pointer); }
+void* operator new[](std::size_t size) { return take(size); }
+void operator delete[](void* pointer) noexcept { give_back(pointer); }
+void operator delete[](void* pointer, std::size_t) noexcept { give_back(pointer); }
+
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+void check(bool holds, const char* what, int line) {
+  if (holds) return;
+  std::fprintf(stderr, "align_test.cpp:%d: %s\n", line, what);
+  std::exit(1);
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+using Target = std::vector<std::int64_t>;
+
+// Exactly as many numbers as there are, on the heap, so that any step beyond them is caught.
+std::vector<float> whole_scores(std::int64_t frames, std::int64_t vocab, std::mt19937& generator) {
+  std::vector<float> scores(static_cast<std::size_t>(frames * vocab));
+  for (float& score : scores) score = -static_cast<float>(generator() % 5);
+  return scores;
+}
+
+Target random_target(std::int64_t size, std::int64_t vocab, std::mt19937& generator) {
+  Target target(static_cast<std::size_t>(size));
+  for (auto& token : target) token = 1 + static_cast<std::int64_t>(generator()) % (vocab - 1);
+  return target;
+}
+
+std::int64_t frames_needed(const Target& target) {
+  auto needed = static_cast<std::int64_t>(target.size());
+  for (std::size_t i = 1; i < target.size(); ++i) needed += target[i] == target[i - 1] ? 1 : 0;
+  return needed;
+}
+
+mms::Alignment align(const std::vector<float>& scores,
+                     std::int64_t vocab,
+                     const Target& target,
+                     const mms::AlignOptions& options = {}) {
+  const auto frames = static_cast<std::int64_t>(scores.size()) / vocab;
+  return mms::forced_align(
+      {scores.data(), frames, vocab, mms::DType::kFloat32, mms::ScoreKind::kLogProbs},
+      {target.data(), static_cast<std::int64_t>(target.size())},
+      options);
+}
+
+// States as text books have them, all in one row: blank, token, blank, ...
+double best_score(const std::vector<float>& scores, std::int64_t vocab, const Target& target) {
+  const std::size_t states = 2 * target.size() + 1;
+  const auto token = [&](std::size_t s) { return s % 2 == 0 ? 0 : target[s / 2]; };
+  std::vector<double> row(states, kNever);
+  const std::size_t frames = scores.size() / static_cast<std::size_t>(vocab);
+  for (std::size_t t = 0; t < frames; ++t) {
+    std::vector<double> next(states, kNever);
+    for (std::size_t s = 0; s < states; ++s) {
+      double best = t == 0 ? (s < 2 ? 0.0 : kNever) : row[s];
+      if (t > 0 && s > 0) best = std::max(best, row[s - 1]);
+      if (t > 0 && s > 1 && s % 2 == 1 && token(s) != token(s - 2))
+        best = std::max(best, row[s - 2]);
+      next[s] =
+          best +
+          static_cast<double>(
+              scores[t * static_cast<std::size_t>(vocab) + static_cast<std::size_t>(token(s))]);
+    }
+    row = next;
+  }
+  return states > 1 ? std::max(row[states - 1], row[states - 2]) : row[0];
+}
+
+bool same(const mms::Alignment& a, const mms::Alignment& b) {
+  return a.starts == b.starts && a.ends == b.ends && a.scores == b.scores && a.score == b.score;
+}
+
+template <typename Call>
+std::string error_of(const Call& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+// No frame, one frame and two frames more than the target takes; targets at the tiles' edges.
+void test_tight_lattices_on_every_instruction_set() {
+  std::mt19937 generator(1);
+  for (const std::int64_t size : {0, 1, 2, 5, 31, 32, 33, 63, 64, 65, 100}) {
+    for (const std::int64_t spare : {0, 1, 2, 40}) {
+      const Target target = random_target(size, 4, generator);
+      const std::int64_t frames = std::max<std::int64_t>(1, frames_needed(target) + spare);
+      const auto scores = whole_scores(frames, 4, generator);
+      const double expected = best_score(scores, 4, target);
+      mms::use_isa(mms::Isa::kScalar);
+      const auto scalar = align(scores, 4, target);
+      CHECK(scalar.score == expected);
+      for (const mms::Isa isa : mms::usable_isas()) {
+        mms::use_isa(isa);
+        CHECK(same(align(scores, 4, target), scalar));
+      }
+    }
+  }
+}
+
+void test_every_bound_gives_the_same_and_is_kept() {
+  std::mt19937 generator(2);
+  const std::int64_t frames = 3000;
+  const Target target = random_target(700, 6, generator);
+  const auto scores = whole_scores(frames, 6, generator);
+  const auto expected = align(scores, 6, target);
+  CHECK(expected.score == best_score(scores, 6, target));
+  const std::string refusal = error_of([&] { align(scores, 6, target, {.max_bytes = 1}); });
+  const std::int64_t least = std::stoll(refusal.substr(refusal.rfind(' ')));
+  CHECK(least < 200'000);
+  const std::int64_t results = 20 * 700 + 1000;
+  for (std::int64_t bytes = least; bytes < 4'000'000; bytes += bytes / 3) {
+    const std::int64_t before = allocated;
+    most = before;
+    const auto found = align(scores, 6, target, {.max_bytes = bytes});
+    CHECK(most - before <= bytes + results);
+    CHECK(same(found, expected));
+  }
+}
+
+void test_every_band_gives_the_same() {
+  std::mt19937 generator(3);
+  for (int round = 0; round < 30; ++round) {
+    const Target target = random_target(20 + round * 10, 5, generator);
+    const auto scores = whole_scores(frames_needed(target) + round * 20, 5, generator);
+    const auto expected = align(scores, 5, target);
+    for (const std::int64_t band : {1, 20, 100, 100'000}) {
+      CHECK(same(align(scores, 5, target, {.band = band}), expected));
+    }
+  }
+}
+
+void test_batch_is_its_rows() {
+  std::mt19937 generator(4);
+  const std::int64_t rows = 7, frames = 60, vocab = 5, width = 20;
+  const auto scores = whole_scores(rows * frames, vocab, generator);
+  const Target targets = random_target(rows * width, vocab, generator);
+  const std::vector<std::int64_t> lengths = {60, 1, 0, 59, 60, 33, 2};
+  const std::vector<std::int64_t> sizes = {20, 1, 0, 19, 0, 10, 1};
+  const mms::ScoresBatch batch{scores.data(),
+                               rows,
+                               frames,
+                               vocab,
+                               lengths.data(),
+                               mms::DType::kFloat32,
+                               mms::ScoreKind::kLogProbs};
+  for (const std::int64_t threads : {1, 2, 16}) {
+    const auto found =
+        mms::forced_align_batch(batch, {targets.data(), width, sizes.data()}, {}, threads);
+    for (std::size_t row = 0; row < 7; ++row) {
+      const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(row) * frames * vocab;
+      const auto first = targets.begin() + static_cast<std::ptrdiff_t>(row) * width;
+      CHECK(same(found[row],
+                 align({begin, begin + lengths[row] * vocab}, vocab, {first, first + sizes[row]})));
+    }
+  }
+}
+
+void test_errors() {
+  std::mt19937 generator(5);
+  auto scores = whole_scores(5, 3, generator);
+  const auto tried = [&](const Target& target, const mms::AlignOptions& options = {}) {
+    return error_of([&] { align(scores, 3, target, options); });
+  };
+  CHECK(tried({1, 1, 1}) == "nothing was thrown");
+  CHECK(tried({1, 1, 1, 2}).starts_with("the target takes at least 6 frames, L = 4 "));
+  CHECK(tried({1, 0}) == "token 1 of the target is 0, the blank: leave blanks out");
+  CHECK(tried({3}) == "token 0 of the target is 3, the logits have only 3 tokens");
+  CHECK(tried({-1}) == "token 0 of the target is -1, which is no token, nor the star of this call");
+  CHECK(tried({-1}, {.has_star = true}) == "nothing was thrown");
+  CHECK(tried({1}, {.blank = -1}) == "blank is -1, it must not be negative");
+  for (std::size_t frame = 0; frame < 5; ++frame)
+    scores[frame * 3 + 2] = static_cast<float>(kNever);
+  CHECK(tried({1, 2}).starts_with("no path has a probability"));
+  CHECK(tried({1, 2}, {.band = 1}).starts_with("no path has a probability"));
+  scores[4] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(tried({1}) == "frame 1 of the logits holds NaN");
+}
+
+}  // namespace
+
+int main() {
+  test_tight_lattices_on_every_instruction_set();
+  test_every_bound_gives_the_same_and_is_kept();
+  test_every_band_gives_the_same();
+  test_batch_is_its_rows();
+  test_errors();
+  return 0;
+}
