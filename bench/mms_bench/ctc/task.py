@@ -17,6 +17,9 @@ class Task:
     beam_size: int = 0
     token_min_logp: float | None = None
     """Tokens less likely are not tried in that frame; None to try all."""
+    tokens: int | None = None
+    """How many of the most likely tokens of a frame a decoder may confine itself to, where that
+    is the only way to be of use; None for no such leave."""
     lm: str = ""
     """An ARPA file of words; empty for none."""
     lm_weight: float = 0.0

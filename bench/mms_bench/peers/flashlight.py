@@ -24,7 +24,7 @@ class Flashlight:
         return found
 
     def ready(self, task: Task) -> Ready:
-        """Make a decoder with all tokens."""
+        """Make a decoder."""
         from flashlight.lib.text import decoder as text
 
         if task.kind != "beam" or task.lm or task.hotwords or task.threads != 1:
@@ -35,7 +35,7 @@ class Flashlight:
         _, frames, vocab = emission.shape
         options = text.LexiconFreeDecoderOptions(
             beam_size=task.beam_size,
-            beam_size_token=vocab,
+            beam_size_token=task.tokens or vocab,
             beam_threshold=_OPEN,
             lm_weight=0.0,
             sil_score=0.0,

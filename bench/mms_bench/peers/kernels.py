@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mms_kernels.beam import BeamDecoder, BeamOptions
 
 from mms_bench.ctc.posteriors import BOUNDARY, TOKENS
 from mms_bench.ctc.task import Task
@@ -16,6 +15,7 @@ from mms_bench.peers.decoder import Labels, Ready, load_emission
 from mms_engine.vocab import BLANK
 from mms_kernels import _ctc
 from mms_kernels.align import Alignment, forced_align
+from mms_kernels.beam import BeamDecoder, BeamOptions
 from mms_kernels.greedy import greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
 from mms_kernels.lm import open_lm
