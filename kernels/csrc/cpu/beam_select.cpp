@@ -5,7 +5,7 @@
 namespace mms {
 namespace {
 
-/// Sort what is nearly sorted, or short.
+/// Sort what is nearly sorted.
 void sort_few(Candidate* first, Candidate* last) {
   for (Candidate* next = first + 1; next < last; ++next) {
     const Candidate candidate = *next;
@@ -25,16 +25,26 @@ void Selection::reset(std::size_t size) {
   best_.reserve(size + 1);
 }
 
+// Four at a time: each comparison waits for the one before it.
+Selection::Scores Selection::range() const {
+  Scores ranges[4];
+  for (Scores& one : ranges) one = {candidates_[0].score, candidates_[0].score};
+  for (std::size_t i = 0; i < size_; ++i) {
+    const double score = candidates_[i].score;
+    Scores& one = ranges[i % 4];
+    one.low = score < one.low ? score : one.low;
+    one.high = score > one.high ? score : one.high;
+  }
+  for (const Scores& one : ranges) {
+    ranges[0] = {std::min(ranges[0].low, one.low), std::max(ranges[0].high, one.high)};
+  }
+  return ranges[0];
+}
+
 // Buckets of equal width over the range of scores, the best first. Which candidate falls into
 // which only decides how much is left to sort: the outcome is the total order's.
 void Selection::count_buckets(std::size_t buckets) {
-  double low = candidates_[0].score;
-  double high = low;
-  for (std::size_t i = 1; i < size_; ++i) {
-    const double score = candidates_[i].score;
-    low = score < low ? score : low;
-    high = score > high ? score : high;
-  }
+  const auto [low, high] = range();
   const auto last = static_cast<double>(buckets - 1);
   const double scale = high > low ? std::min(last / (high - low), 1e300) : 0.0;
   ends_.assign(buckets, 0);
@@ -45,14 +55,16 @@ void Selection::count_buckets(std::size_t buckets) {
   }
 }
 
-// A counting sort of the buckets that hold the `count` best.
-void Selection::spread(std::size_t count) {
+// A counting sort of the buckets that hold the `count` best; returns the size of the largest.
+std::size_t Selection::spread(std::size_t count) {
   std::uint32_t used = 0;
+  std::uint32_t largest = 0;
   std::size_t bucket = 0;
   for (; bucket < ends_.size() && used < count; ++bucket) {
     const std::uint32_t size = ends_[bucket];
     ends_[bucket] = used;
     used += size;
+    largest = std::max(largest, size);
   }
   best_.resize(used);
   const auto cut = static_cast<std::uint32_t>(bucket);
@@ -60,6 +72,18 @@ void Selection::spread(std::size_t count) {
     if (bucket_of_[i] < cut) best_[ends_[bucket_of_[i]]++] = candidates_[i];
   }
   ends_.resize(bucket);
+  return largest;
+}
+
+void Selection::sort_buckets(std::size_t count) {
+  Candidate* first = best_.data();
+  for (const std::uint32_t end : ends_) {
+    Candidate* last = best_.data() + end;
+    Candidate* needed = best_.data() + std::min<std::size_t>(end, count);
+    if (needed < last) std::nth_element(first, needed, last, better);
+    std::sort(first, needed, better);
+    first = last;
+  }
 }
 
 void Selection::select(std::size_t count) {
@@ -68,21 +92,13 @@ void Selection::select(std::size_t count) {
     best_.clear();
     return;
   }
-  std::size_t buckets = 64;
-  while (buckets < 2 * std::min(count, size_)) buckets *= 2;
+  std::size_t buckets = 32;
+  while (buckets < std::min(count, size_)) buckets *= 2;
   count_buckets(buckets);
-  spread(count);
-  Candidate* first = best_.data();
-  for (const std::uint32_t end : ends_) {
-    Candidate* last = best_.data() + end;
-    if (static_cast<std::size_t>(last - first) <= kFew) {
-      sort_few(first, last);
-    } else {
-      Candidate* needed = best_.data() + std::min<std::size_t>(end, count);
-      if (needed < last) std::nth_element(first, needed, last, better);
-      std::sort(first, needed, better);
-    }
-    first = last;
+  if (spread(count) <= kFew) {
+    sort_few(best_.data(), best_.data() + best_.size());
+  } else {
+    sort_buckets(count);
   }
   if (best_.size() > count) best_.resize(count);
 }

@@ -40,8 +40,15 @@ class Selection {
   const std::vector<Candidate>& best() const { return best_; }
 
  private:
+  struct Scores {
+    double low;
+    double high;
+  };
+
+  Scores range() const;
   void count_buckets(std::size_t buckets);
-  void spread(std::size_t count);
+  std::size_t spread(std::size_t count);
+  void sort_buckets(std::size_t count);
 
   std::vector<Candidate> candidates_;
   std::size_t size_ = 0;

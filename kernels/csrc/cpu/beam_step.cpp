@@ -116,11 +116,13 @@ void mark_taken(BeamState& state) {
 /// c tokens are (r + 1) * c candidates, of which r + 1 may repeat a last label.
 double raise_bound(const BeamState& state, std::size_t beam_size, double bound) {
   const BeamChoices& choices = state.choices;
-  for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
-    const std::size_t needed = (beam_size + rank) / (rank + 1) + 1;
-    if (needed > choices.size) continue;
+  if (choices.size < 2) return bound;
+  // With all tokens the first rank that is enough; further down, fewer tokens are.
+  std::size_t rank = (beam_size - 1) / (choices.size - 1);
+  for (std::size_t count = choices.size; count >= 2 && rank < state.order.size(); ++rank) {
+    while (count > 2 && (rank + 1) * (count - 2) >= beam_size) --count;
     const auto slot = static_cast<std::size_t>(state.order[rank]);
-    bound = std::max(bound, state.now.sums[slot] + choices.log_probs[needed - 1]);
+    bound = std::max(bound, state.now.sums[slot] + choices.log_probs[count - 1]);
   }
   return bound;
 }
@@ -278,6 +280,8 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
     std::swap(state.now, state.next);
   }
   ++state.frame;
+  // At fixed frames, so that the cut into steps does not matter.
+  if (options.lookback > 0 && state.frame % 64 == 0) beam_look_back(state, options);
   if (state.frame >= state.next_settle) beam_settle(state, scorer);
 }
 

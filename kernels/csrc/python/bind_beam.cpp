@@ -85,6 +85,7 @@ void make_decoder(Decoder* self,
                   double token_min_logp,
                   double beam_threshold,
                   double blank_skip,
+                  std::int64_t lookback,
                   double lm_weight,
                   double word_score,
                   const std::string& unit,
@@ -98,6 +99,7 @@ void make_decoder(Decoder* self,
                                  token_min_logp,
                                  beam_threshold,
                                  blank_skip,
+                                 lookback,
                                  lm_weight,
                                  word_score,
                                  unit_named(unit),
@@ -106,61 +108,67 @@ void make_decoder(Decoder* self,
       Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords), std::move(lexicon));
 }
 
-/// The lock keeps two threads apart while the GIL is released.
+/// The lock keeps two threads apart. Nobody waits for it with the GIL, which a language model in
+/// Python needs while a step holds the lock.
 class Stream {
  public:
   explicit Stream(nb::object decoder)
       : decoder_(std::move(decoder)), stream_(nb::cast<const Decoder&>(decoder_).core()) {}
-
-  Stream copy() const {
-    const std::lock_guard lock(mutex_);
-    return Stream(decoder_, stream_);
-  }
-  Stream(Stream&& other) noexcept
-      : decoder_(std::move(other.decoder_)), stream_(std::move(other.stream_)) {}
+  Stream(const Stream& other) : decoder_(other.decoder_), stream_(other.forked()) {}
 
   void step(ScoresInput<2> scores, const std::string& kind) {
     const mms::Scores view = view_of(scores, kind_named(kind));
-    nb::gil_scoped_release release;
-    const std::lock_guard lock(mutex_);
-    stream_.step(view);
+    locked([&](mms::BeamStream& stream) { stream.step(view); });
   }
 
-  nb::typed<nb::tuple, Hypotheses, std::int64_t> partial(std::int64_t nbest) const {
-    const std::lock_guard lock(mutex_);
-    mms::BeamPartial partial = stream_.partial(nbest);
+  nb::typed<nb::tuple, Hypotheses, std::int64_t> partial(std::int64_t nbest) {
+    mms::BeamPartial partial;
+    locked([&](mms::BeamStream& stream) { partial = stream.partial(nbest); });
     return nb::typed<nb::tuple, Hypotheses, std::int64_t>(
         nb::make_tuple(to_list(std::move(partial.hypotheses)), partial.stable));
   }
 
-  Hypotheses results(std::int64_t nbest) const {
-    const std::lock_guard lock(mutex_);
-    return to_list(stream_.results(nbest));
+  Hypotheses results(std::int64_t nbest) {
+    std::vector<mms::BeamHypothesis> hypotheses;
+    locked([&](mms::BeamStream& stream) { hypotheses = stream.results(nbest); });
+    return to_list(std::move(hypotheses));
   }
 
   Tokens take_stable() {
-    const std::lock_guard lock(mutex_);
-    return to_arrays(stream_.take_stable());
+    mms::BeamTokens tokens;
+    locked([&](mms::BeamStream& stream) { tokens = stream.take_stable(); });
+    return to_arrays(std::move(tokens));
   }
 
   void reset() {
-    const std::lock_guard lock(mutex_);
-    stream_.reset();
+    locked([](mms::BeamStream& stream) { stream.reset(); });
   }
 
-  std::int64_t frames() const {
-    const std::lock_guard lock(mutex_);
-    return stream_.frames();
+  std::int64_t frames() {
+    std::int64_t frames = 0;
+    locked([&](mms::BeamStream& stream) { frames = stream.frames(); });
+    return frames;
   }
 
-  std::int64_t live() const {
-    const std::lock_guard lock(mutex_);
-    return stream_.live();
+  std::int64_t live() {
+    std::int64_t live = 0;
+    locked([&](mms::BeamStream& stream) { live = stream.live(); });
+    return live;
   }
 
  private:
-  Stream(nb::object decoder, const mms::BeamStream& stream)
-      : decoder_(std::move(decoder)), stream_(stream) {}
+  template <typename Call>
+  void locked(const Call& call) {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    call(stream_);
+  }
+
+  mms::BeamStream forked() const {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    return stream_;
+  }
 
   mutable std::mutex mutex_;
   nb::object decoder_;  ///< Keeps the models alive.
@@ -197,6 +205,7 @@ void bind_beam(nb::module_& m) {
            "token_min_logp"_a,
            "beam_threshold"_a,
            "blank_skip"_a,
+           "lookback"_a,
            "lm_weight"_a,
            "word_score"_a,
            "unit"_a,
@@ -220,7 +229,8 @@ void bind_beam(nb::module_& m) {
       .def("results", &Stream::results, "nbest"_a, "The best if this is the end.")
       .def("take_stable", &Stream::take_stable, "Hand over the tokens that cannot change.")
       .def("reset", &Stream::reset, "Start over.")
-      .def("copy", &Stream::copy, "Fork.")
+      .def(
+          "copy", [](const Stream& stream) { return Stream(stream); }, "Fork.")
       .def_prop_ro("frames", &Stream::frames, "Frames read.")
       .def_prop_ro("live", &Stream::live, "Prefixes and spans in memory.");
 }
