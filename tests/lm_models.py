@@ -19,7 +19,9 @@ def random_text(words, sentences, seed):
         for _ in range(generator.integers(0, 9)):
             sentence.append(words[word])
             is_random = generator.random() < 0.2
-            word = int(generator.integers(len(words)) if is_random else generator.choice(successors[word]))
+            word = int(
+                generator.integers(len(words)) if is_random else generator.choice(successors[word])
+            )
         text.append(sentence)
     return text
 
@@ -93,7 +95,7 @@ def arpa(models, *, separator="\t", newline="\n", always_backoff=False):
 
 
 def slow_score(models, words, *, bos=True, eos=True):
-    """log10 P of a sentence by the definition: the longest n-gram, and weights of what is longer."""
+    """log10 P of a sentence by definition: the longest n-gram, and the weights of longer contexts."""
     history = [BOS] if bos else []
     known = {gram[0] for gram in models[0]}
     total = 0.0

@@ -13,7 +13,7 @@ from mms_kernels import _ctc
 _PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None) -> None:

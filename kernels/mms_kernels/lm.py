@@ -71,7 +71,7 @@ class NgramModel(LanguageModel):
         model = cls()
         with path.open("rb") as file:
             try:
-                model._model = _ctc.NgramModel(file.fileno())  # noqa: SLF001
+                model._model = _ctc.NgramModel(file.fileno())
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
         return model

@@ -80,7 +80,7 @@ class ArpaReader::Parser {
       const std::size_t end = text.find('\n');
       const std::string_view piece = text.substr(0, end);
       if (partial_.size() + piece.size() > kMaxLine) {
-        refuse("line " + std::to_string(line_ + 1) + " is longer than " + std::to_string(kMaxLine) +
+        refuse("line " + std::to_string(line_ + 1) + ": longer than " + std::to_string(kMaxLine) +
                " bytes");
       }
       if (end == std::string_view::npos) {
