@@ -92,11 +92,13 @@ void beam_look_back(BeamState& state, const BeamOptions& options) {
   PrefixTree::Id shared = state.node[best];
   if (!ends_in_blank(state.now, best)) shared = state.tree[shared].parent;
   SpanTree::Id span = closed_spans(state.now, best);
-  for (; span != state.spans.root(); span = state.spans[span].previous) {
-    if (state.spans[span].end <= last_end) break;
+  for (; span != SpanTree::kNone; span = state.spans[span].previous) {
+    if (span == state.spans.root() || state.spans[span].end <= last_end) break;
     shared = state.tree[shared].parent;
   }
-  if (span == state.spans.root() || is_shared(state.tree, shared)) return;
+  // A hypothesis of probability 0 has no path.
+  if (span == SpanTree::kNone || span == state.spans.root()) return;
+  if (is_shared(state.tree, shared)) return;
   state.next_order.clear();
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);

@@ -49,7 +49,7 @@ void Selection::count_buckets(std::size_t buckets) {
   const double scale = high > low ? std::min(last / (high - low), 1e300) : 0.0;
   ends_.assign(buckets, 0);
   for (std::size_t i = 0; i < size_; ++i) {
-    const double place = std::min((high - candidates_[i].score) * scale, last);
+    const double place = scale > 0.0 ? std::min((high - candidates_[i].score) * scale, last) : 0.0;
     bucket_of_[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(place));
     ++ends_[bucket_of_[i]];
   }
