@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../cpu/align_search.h"
 #include "mms/isa.h"
 
 // Bytes that are allocated, and the most there were: the aligner is to keep its bound.
@@ -175,6 +176,36 @@ void test_every_band_gives_the_same() {
   }
 }
 
+/// Whether the best path in the band is proved to be the best of all.
+bool proved(const std::vector<float>& scores, const Target& target, std::int64_t width) {
+  const auto frames = static_cast<std::int64_t>(scores.size()) / 3;
+  const mms::Scores view{scores.data(), frames, 3, mms::DType::kFloat32, mms::ScoreKind::kLogProbs};
+  const auto size = static_cast<std::int64_t>(target.size());
+  const mms::AlignLabels labels = mms::read_target({target.data(), size}, 3, {});
+  mms::AlignEmissions emissions(view, labels, {}, 1);
+  const mms::AlignPlan plan =
+      mms::plan_alignment({frames, 3, labels.tiles, labels.column_count()}, 1 << 24);
+  return mms::AlignSearch(labels, emissions, frames, plan).run({frames, size, width});
+}
+
+// A token every 10 frames, as a steady speaker would; then the same, late.
+void test_band_is_believed_with_a_proof_only() {
+  Target target(200);
+  for (std::size_t i = 0; i < 200; ++i) target[i] = static_cast<std::int64_t>(1 + i % 2);
+  for (const std::size_t late : {0, 700}) {
+    std::vector<float> scores(3 * 2700, -6.0F);
+    for (std::size_t t = 0; t < 2700; ++t) scores[3 * t] = -0.5F;
+    for (std::size_t i = 0; i < 200; ++i) {
+      const std::size_t frame = late + 10 * i;
+      scores[3 * frame] = -6.0F;
+      scores[3 * frame + static_cast<std::size_t>(target[i])] = -0.25F;
+    }
+    if (late == 0) scores.resize(3 * 2000);
+    CHECK(proved(scores, target, 200) == (late == 0));
+    CHECK(proved(scores, target, 2000));
+  }
+}
+
 void test_batch_is_its_rows() {
   std::mt19937 generator(4);
   const std::int64_t rows = 7, frames = 60, vocab = 5, width = 20;
@@ -228,6 +259,7 @@ int main() {
   test_tight_lattices_on_every_instruction_set();
   test_every_bound_gives_the_same_and_is_kept();
   test_every_band_gives_the_same();
+  test_band_is_believed_with_a_proof_only();
   test_batch_is_its_rows();
   test_errors();
   return 0;
