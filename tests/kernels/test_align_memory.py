@@ -89,6 +89,21 @@ def test_share_of_each_thread():
         assert_same(found, wanted)
 
 
+def test_more_than_2_to_the_31_cells():
+    """12 hours with a token every 40 seconds; other aligners crash."""
+    frames, tokens = 2_200_000, 1100
+    target = np.arange(tokens) % 2 + 1
+    starts = np.arange(tokens) * 1999 + 7
+    scores = np.full((frames, 3), -9.0, np.float32)
+    scores[:, 0] = -0.125
+    scores[starts, 0] = -9.0
+    scores[starts, target] = -0.25
+    found = align(scores, target, kind="log_probs", max_bytes=32 * MEGABYTE)
+    np.testing.assert_array_equal(found.starts, starts)
+    np.testing.assert_array_equal(found.ends, starts + 1)
+    assert found.score == -0.125 * (frames - tokens) - 0.25 * tokens
+
+
 HOURS = """
 import resource, sys
 import numpy as np

@@ -28,7 +28,7 @@ AlignEmissions::AlignEmissions(const Scores& scores,
     : scores_(scores),
       labels_(labels),
       blank_(options.blank),
-      star_score_(rounded(options.star_score)),
+      star_score_(options.has_star ? rounded(options.star_score) : kNever),
       held_(static_cast<std::size_t>(blocks), -1),
       blocks_(std::make_unique_for_overwrite<float[]>(
           static_cast<std::size_t>(blocks * labels.column_count() * kAlignFrames))),

@@ -4,6 +4,9 @@
 // are saved every so many frames and the path is found from the end, a piece at a time: from the
 // scores saved before it, a piece is done again with back-pointers, but only the places from which
 // the path's next state can be reached. Where even that is too much, pieces are cut in turn.
+//
+// With T frames, L tokens and K frames between rows: a row takes 16 L bytes, the back-pointers of a
+// piece K * min(K, L) / 8. One pass over at most T * L places, then one over T * min(K, L) / 2.
 #pragma once
 
 #include <cstdint>

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../cpu/align_search.h"
 #include "mms/isa.h"
 
 // Bytes that are allocated, and the most there were: the aligner is to keep its bound.
@@ -109,6 +110,31 @@ double best_score(const std::vector<float>& scores, std::int64_t vocab, const Ta
   return states > 1 ? std::max(row[states - 1], row[states - 2]) : row[0];
 }
 
+/// The score of the path that the spans describe, -inf where they are no path of the target.
+double path_score(const std::vector<float>& scores,
+                  std::int64_t vocab,
+                  const Target& target,
+                  const mms::Alignment& found) {
+  const std::int64_t frames = static_cast<std::int64_t>(scores.size()) / vocab;
+  double total = 0.0;
+  std::int64_t end = 0;
+  const auto add = [&](std::int64_t from, std::int64_t to, std::int64_t token) {
+    for (std::int64_t t = from; t < to; ++t) {
+      total += static_cast<double>(scores[static_cast<std::size_t>(t * vocab + token)]);
+    }
+  };
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    const bool repeats = i > 0 && target[i] == target[i - 1];
+    if (found.starts[i] < end + (repeats ? 1 : 0) || found.ends[i] <= found.starts[i])
+      return kNever;
+    add(end, found.starts[i], 0);
+    add(found.starts[i], found.ends[i], target[i]);
+    end = found.ends[i];
+  }
+  add(end, frames, 0);
+  return end <= frames ? total : kNever;
+}
+
 bool same(const mms::Alignment& a, const mms::Alignment& b) {
   return a.starts == b.starts && a.ends == b.ends && a.scores == b.scores && a.score == b.score;
 }
@@ -135,6 +161,7 @@ void test_tight_lattices_on_every_instruction_set() {
       mms::use_isa(mms::Isa::kScalar);
       const auto scalar = align(scores, 4, target);
       CHECK(scalar.score == expected);
+      CHECK(path_score(scores, 4, target, scalar) == expected);
       for (const mms::Isa isa : mms::usable_isas()) {
         mms::use_isa(isa);
         CHECK(same(align(scores, 4, target), scalar));
@@ -145,11 +172,11 @@ void test_tight_lattices_on_every_instruction_set() {
 
 void test_every_bound_gives_the_same_and_is_kept() {
   std::mt19937 generator(2);
-  const std::int64_t frames = 3000;
+  const std::int64_t frames = 12'000;
   const Target target = random_target(700, 6, generator);
   const auto scores = whole_scores(frames, 6, generator);
   const auto expected = align(scores, 6, target);
-  CHECK(expected.score == best_score(scores, 6, target));
+  CHECK(path_score(scores, 6, target, expected) == expected.score);
   const std::string refusal = error_of([&] { align(scores, 6, target, {.max_bytes = 1}); });
   const std::int64_t least = std::stoll(refusal.substr(refusal.rfind(' ')));
   CHECK(least < 200'000);
@@ -173,6 +200,78 @@ void test_every_band_gives_the_same() {
       CHECK(same(align(scores, 5, target, {.band = band}), expected));
     }
   }
+}
+
+/// Whether the best path in the band is proved to be the best of all.
+bool proved(const std::vector<float>& scores, const Target& target, std::int64_t width) {
+  const auto frames = static_cast<std::int64_t>(scores.size()) / 3;
+  const mms::Scores view{scores.data(), frames, 3, mms::DType::kFloat32, mms::ScoreKind::kLogProbs};
+  const auto size = static_cast<std::int64_t>(target.size());
+  const mms::AlignLabels labels = mms::read_target({target.data(), size}, 3, {});
+  mms::AlignEmissions emissions(view, labels, {}, 1);
+  const mms::AlignPlan plan =
+      mms::plan_alignment({frames, 3, labels.tiles, labels.column_count()}, 1 << 24);
+  return mms::AlignSearch(labels, emissions, frames, plan).run({frames, size, width});
+}
+
+// Leaving in the first or before the second of two frames that give at most -1 each.
+void test_bound_of_paths_that_leave() {
+  const std::vector<float> columns(mms::kAlignFrames, -1.0F);
+  std::vector<double> never(mms::kAlignPlaces, kNever);
+  std::vector<double> once = never;
+  once[5] = -3.0;
+  for (const bool in_blank : {false, true}) {
+    mms::ExitBound bound;
+    bound.enter(columns.data(), 1, 2);
+    CHECK(bound.is_below(-100.0));
+    bound.leave_tile(in_blank ? once.data() : never.data(), in_blank ? never.data() : once.data());
+    CHECK(bound.is_below(-4.5) && !bound.is_below(-5.0));
+    bound.leave(-2.0, 1);
+    CHECK(bound.is_below(-2.5) && !bound.is_below(-3.0));
+  }
+}
+
+/// 2000 frames of a blank and two tokens, each with the score that `score_of(frame, token)` gives.
+template <typename Call>
+std::vector<float> scores_of(const Call& score_of) {
+  std::vector<float> scores;
+  for (std::int64_t frame = 0; frame < 2000; ++frame) {
+    for (std::int64_t token = 0; token < 3; ++token) scores.push_back(score_of(frame, token));
+  }
+  return scores;
+}
+
+// Speech as steady as the band expects; all at the start; all at the end. What else there is makes
+// paths that leave the band on the wrong side so bad that only those on the right one forbid the
+// proof.
+void test_band_is_believed_with_a_proof_only() {
+  Target target(200);
+  for (std::size_t i = 0; i < 200; ++i) target[i] = static_cast<std::int64_t>(1 + i % 2);
+  const auto said = [&](std::int64_t i) { return target[static_cast<std::size_t>(i)]; };
+  const auto steady = scores_of([&](std::int64_t frame, std::int64_t token) {
+    return token == (frame % 10 == 0 ? said(frame / 10) : 0) ? -0.25F : -6.0F;
+  });
+  const auto early = scores_of([&](std::int64_t frame, std::int64_t token) {
+    if (frame < 200) return token == said(frame) ? -0.25F : -6.0F;
+    return token == 0 ? -0.5F : -0.75F;
+  });
+  const auto late = scores_of([&](std::int64_t frame, std::int64_t token) {
+    if (frame < 1600) return token == 0 ? -0.5F : frame < 1000 ? -100.0F : -2.0F;
+    return token == (frame % 2 == 0 ? said((frame - 1600) / 2) : 0) ? -0.25F : -1.0F;
+  });
+  CHECK(proved(steady, target, 200));
+  for (const auto& scores : {early, late}) {
+    CHECK(!proved(scores, target, 1000));
+    CHECK(proved(scores, target, 2000));
+    CHECK(same(align(scores, 3, target, {.band = 1000}), align(scores, 3, target)));
+  }
+}
+
+// Each is rounded to a multiple of 2^-26, so that sums of them are exact.
+void test_scores_are_rounded() {
+  CHECK(align(std::vector<float>(2000, -0x1p-28F), 2, {1}).score == 0.0);
+  CHECK(align(std::vector<float>(2000, -0x1.8p-26F), 2, {1}).score == -1000 * 0x1p-25);
+  CHECK(align(std::vector<float>(2000, -0x1.234568p-3F), 2, {1}).score == -1000 * 0x1.234568p-3);
 }
 
 void test_batch_is_its_rows() {
@@ -228,6 +327,9 @@ int main() {
   test_tight_lattices_on_every_instruction_set();
   test_every_bound_gives_the_same_and_is_kept();
   test_every_band_gives_the_same();
+  test_bound_of_paths_that_leave();
+  test_band_is_believed_with_a_proof_only();
+  test_scores_are_rounded();
   test_batch_is_its_rows();
   test_errors();
   return 0;
