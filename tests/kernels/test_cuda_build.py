@@ -61,7 +61,9 @@ def test_nvcc_of_another_toolkit_is_found(tmp_path):
     assert f"CUDA kernels: compiled by {nvcc} for sm 75;80;86" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["ScoresBatch", "GreedyArgs", "AlignArgs"])
+@pytest.mark.parametrize(
+    "name", ["ScoresBatch", "GreedyArgs", "AlignArgs", "BeamArgs", "BeamOutput"]
+)
 def test_arguments_are_as_large_as_in_the_kernels(emulated, name):
     emulated.mms_emulated_size.restype = ctypes.c_size_t
     assert ctypes.sizeof(getattr(arguments, name)) == emulated.mms_emulated_size(name.encode())
@@ -73,6 +75,10 @@ def test_arguments_are_as_large_as_in_the_kernels(emulated, name):
         ("Status", arguments.STATUS),
         ("Frame", arguments.FRAME),
         ("GreedyStream", arguments.GREEDY_STREAM),
+        ("BeamChoice", arguments.BEAM_CHOICE),
+        ("BeamNode", arguments.BEAM_NODE),
+        ("BeamStream", arguments.BEAM_STREAM),
+        ("BeamEntry", np.dtype((np.uint8, arguments.BEAM_ENTRY_BYTES))),
     ],
 )
 def test_elements_are_as_large_as_in_the_kernels(emulated, name, dtype):
