@@ -1,5 +1,25 @@
 """CTC decoding kernels."""
 
+from mms_kernels.beam import (
+    BeamDecoder,
+    BeamOptions,
+    BeamStream,
+    BeamTokens,
+    Hypothesis,
+    Lexicon,
+    Partial,
+)
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 
-__all__ = ["GreedyDecoder", "GreedyResult", "greedy_decode"]
+__all__ = [
+    "BeamDecoder",
+    "BeamOptions",
+    "BeamStream",
+    "BeamTokens",
+    "GreedyDecoder",
+    "GreedyResult",
+    "Hypothesis",
+    "Lexicon",
+    "Partial",
+    "greedy_decode",
+]

@@ -182,14 +182,13 @@ def labelling_log_prob(log_probs: Array, tokens: Tokens, blank: int = 0) -> floa
         states += [token, blank]
     alpha = np.full(len(states), NEVER)
     alpha[0] = 0.0
-    # Before the first frame only "nothing said" is possible; it leads to the first two states.
-    skips = np.array([False, False] + [states[i] not in (blank, states[i - 2]) for i in range(2, len(states))])
-    skips = skips[: len(states)]
-    for frame, row in enumerate(np.asarray(log_probs, np.float64)):
+    # A blank may be left out between two labels that differ.
+    skips = np.array([state not in (blank, *states[i - 2 : i - 1]) for i, state in enumerate(states)])
+    skips[:2] = False
+    for row in np.asarray(log_probs, np.float64):
         one = np.concatenate([[NEVER], alpha[:-1]])
         two = np.concatenate([[NEVER, NEVER], alpha[:-2]])[: len(states)]
         reached = np.logaddexp(alpha, one)
-        if frame > 0:
-            reached = np.where(skips, np.logaddexp(reached, two), reached)
+        reached = np.where(skips, np.logaddexp(reached, two), reached)
         alpha = reached + row[states]
     return float(np.logaddexp(alpha[-1], alpha[-2] if len(states) > 1 else NEVER))

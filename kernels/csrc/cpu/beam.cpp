@@ -27,6 +27,7 @@ void check_options(const BeamOptions& options) {
   require(options.beam_threshold >= 0, "beam_threshold must not be negative");
   require(options.blank_skip > 0 && options.blank_skip <= 1,
           "blank_skip must be a probability greater than 0; 1 skips nothing");
+  require(options.lookback >= 0, "lookback must not be negative; 0 drops nothing");
   require(std::isfinite(options.lm_weight) && options.lm_weight >= 0,
           "lm_weight must be a number, not negative");
   require(std::isfinite(options.word_score), "word_score must be a number");

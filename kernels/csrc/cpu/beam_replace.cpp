@@ -83,20 +83,6 @@ void make_entries(BeamState& state, const BeamScorer& scorer, std::size_t kept) 
   }
 }
 
-/// Take a hypothesis out of the beam; its slot counts for nothing until it is used again.
-void drop(BeamState& state, std::size_t slot, std::int32_t blank) {
-  state.tree.leave(state.node[slot]);
-  state.spans.release(state.next.blank_spans[slot]);
-  state.spans.release(state.next.label_spans[slot]);
-  state.empty.push_back(static_cast<std::int32_t>(slot));
-  state.next.clear(slot);
-  state.node[slot] = state.parent_node[slot] = PrefixTree::kNone;
-  state.parent[slot] = -1;
-  state.parent_sum[slot] = static_cast<std::uint32_t>(2 * state.now.size);
-  state.last[slot] = blank;
-  state.gain[slot] = std::numeric_limits<double>::quiet_NaN();
-}
-
 std::size_t take_slot(BeamState& state) {
   if (state.empty.empty()) return state.used++;
   const auto slot = static_cast<std::size_t>(state.empty.back());
@@ -121,6 +107,19 @@ void place_all(BeamState& state, const BeamScorer& scorer, std::size_t kept) {
 }
 
 }  // namespace
+
+void beam_drop(BeamState& state, BeamFrame& frame, std::size_t slot, std::int32_t blank) {
+  state.tree.leave(state.node[slot]);
+  state.spans.release(frame.blank_spans[slot]);
+  state.spans.release(frame.label_spans[slot]);
+  state.empty.push_back(static_cast<std::int32_t>(slot));
+  frame.clear(slot);
+  state.node[slot] = state.parent_node[slot] = PrefixTree::kNone;
+  state.parent[slot] = -1;
+  state.parent_sum[slot] = static_cast<std::uint32_t>(2 * frame.size);
+  state.last[slot] = blank;
+  state.gain[slot] = std::numeric_limits<double>::quiet_NaN();
+}
 
 void beam_link(BeamState& state) {
   const std::size_t size = state.now.size;
@@ -150,7 +149,7 @@ void beam_replace(BeamState& state, const BeamScorer& scorer) {
   make_entries(state, scorer, kept);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
-    if (state.stays[slot] == 0) drop(state, slot, scorer.options().blank);
+    if (state.stays[slot] == 0) beam_drop(state, state.next, slot, scorer.options().blank);
   }
   place_all(state, scorer, kept);
   const bool unchanged = state.entries.empty() && state.order.size() == before;

@@ -22,6 +22,23 @@ std::int64_t depth_of(const PrefixTree& tree, PrefixTree::Id id) {
   return depth;
 }
 
+/// Whether a node has but one way on, which is then that of all hypotheses.
+bool has_one_way(const PrefixTree::Node& node) { return node.refs == 1 && node.slot < 0; }
+
+/// Whether all hypotheses descend from `id`, or are it.
+bool is_shared(const PrefixTree& tree, PrefixTree::Id id) {
+  while (id != tree.root()) {
+    id = tree[id].parent;
+    if (!has_one_way(tree[id])) return false;
+  }
+  return true;
+}
+
+bool descends(const PrefixTree& tree, PrefixTree::Id id, PrefixTree::Id from) {
+  while (id != from && id != tree.root()) id = tree[id].parent;
+  return id == from;
+}
+
 }  // namespace
 
 void beam_append_tokens(const BeamState& state, std::size_t slot, BeamTokens& tokens) {
@@ -59,16 +76,38 @@ void beam_append_tokens(const BeamState& state, std::size_t slot, BeamTokens& to
 
 std::int64_t beam_stable(const BeamState& state) {
   const PrefixTree& tree = state.tree;
-  // Down from the root, a node with one child that is no hypothesis itself has but one way on.
   std::int64_t shared = 0;
   std::int64_t depth = 0;
   for (auto id = state.node[static_cast<std::size_t>(state.order[0])]; id != tree.root();) {
     ++depth;
     id = tree[id].parent;
-    const bool only_way = tree[id].refs == 1 && tree[id].slot < 0;
-    if (!only_way) shared = depth;
+    if (!has_one_way(tree[id])) shared = depth;
   }
   return static_cast<std::int64_t>(state.settled.ids.size()) + depth - shared;
+}
+
+void beam_look_back(BeamState& state, const BeamOptions& options) {
+  const auto best = static_cast<std::size_t>(state.order[0]);
+  const std::int64_t last_end = state.frame - options.lookback;
+  PrefixTree::Id shared = state.node[best];
+  if (!ends_in_blank(state.now, best)) shared = state.tree[shared].parent;
+  SpanTree::Id span = closed_spans(state.now, best);
+  for (; span != state.spans.root(); span = state.spans[span].previous) {
+    if (state.spans[span].end <= last_end) break;
+    shared = state.tree[shared].parent;
+  }
+  if (span == state.spans.root() || is_shared(state.tree, shared)) return;
+  state.next_order.clear();
+  for (const std::int32_t slot_id : state.order) {
+    const auto slot = static_cast<std::size_t>(slot_id);
+    if (descends(state.tree, state.node[slot], shared)) {
+      state.next_order.push_back(slot_id);
+    } else {
+      beam_drop(state, state.now, slot, options.blank);
+    }
+  }
+  state.order.swap(state.next_order);
+  beam_link(state);
 }
 
 void beam_settle(BeamState& state, const BeamScorer& scorer) {
@@ -90,11 +129,11 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
     state.settled.peaks.push_back(state.spans[next].peak);
     ++count;
   }
-  const std::int64_t depth = depth_of(state.tree, state.node[best]);
   state.path.clear();
   for (auto id = state.node[best]; id != state.tree.root(); id = state.tree[id].parent) {
     state.path.push_back(id);
   }
+  const auto depth = std::ssize(state.path);
   for (; count > 0; --count) {
     const PrefixTree::Id next = state.path.back();
     state.path.pop_back();
@@ -104,7 +143,7 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
     state.settled.ids.push_back(token);
   }
   // Seldom enough that walking along what is not settled costs nothing beside the frames.
-  state.next_settle = state.frame + std::max(kInterval, depth);
+  state.next_settle = state.frame + std::max<std::int64_t>(kInterval, 2 * depth);
 }
 
 }  // namespace mms

@@ -121,6 +121,13 @@ void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_pr
 /// Put the hypotheses that `selection` holds into the beam.
 void beam_replace(BeamState& state, const BeamScorer& scorer);
 
+/// Take a hypothesis out of the beam; its slot counts for nothing until it is used again. `frame`
+/// are its numbers.
+void beam_drop(BeamState& state, BeamFrame& frame, std::size_t slot, std::int32_t blank);
+
+/// Drop the hypotheses that differ from the best in what it said more than `lookback` frames ago.
+void beam_look_back(BeamState& state, const BeamOptions& options);
+
 /// Find the parents of the hypotheses again, after the beam has changed.
 void beam_link(BeamState& state);
 

@@ -280,6 +280,8 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
     std::swap(state.now, state.next);
   }
   ++state.frame;
+  // At fixed frames, so that the cut into steps does not matter.
+  if (options.lookback > 0 && state.frame % 64 == 0) beam_look_back(state, options);
   if (state.frame >= state.next_settle) beam_settle(state, scorer);
 }
 

@@ -45,6 +45,10 @@ struct BeamOptions {
   double beam_threshold = std::numeric_limits<double>::infinity();
   /// Frames whose blank is more likely than this probability only separate labels. Exact at 1.
   double blank_skip = 1.0;
+  /// Hypotheses that differ from the best in what it said more than so many frames ago are
+  /// dropped (looked at each 64 frames): what bounds memory, and the age of what is not stable.
+  /// Exact at 0, which drops none, and for utterances that are no longer.
+  std::int64_t lookback = 1000;
   double lm_weight = 0.0;
   double word_score = 0.0;
   BeamUnit unit = BeamUnit::kWord;
