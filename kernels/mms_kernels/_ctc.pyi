@@ -205,3 +205,12 @@ class ArpaReader:
 
     def finish(self) -> NgramImage:
         """Return the model."""
+
+def hotwords_arrays(hotwords: Hotwords) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
+    """The bytes of HotwordsView, and of its nodes, rows and pages."""
+
+def lm_arrays(model: NgramModel) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
+    """The bytes of LmView, and of its unigrams, states and arcs."""
+
+def words_arrays(model: NgramModel) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
+    """The bytes of WordsView, and of its slots, offsets and text."""

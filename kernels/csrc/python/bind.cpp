@@ -32,4 +32,5 @@ NB_MODULE(_ctc, m) {
   bind_beam(m);
   bind_hotwords(m);
   bind_lm(m);
+  bind_device(m);
 }

@@ -113,7 +113,7 @@ class AlignArgs(ctypes.Structure):
 BEAM_CHOICE = np.dtype([("token", "i4"), ("log_prob", "f4")])
 BEAM_NODE = np.dtype([("parent", "i4"), ("token", "i4"), ("sibling", "i4")])
 BEAM_STREAM = np.dtype([("used", "i4"), ("nodes", "i4"), ("frame", "i8"), ("settled", "i8")])
-BEAM_ENTRY_BYTES = 88
+BEAM_ENTRY_BYTES = 80
 MAX_BEAM = 128
 
 
