@@ -149,7 +149,8 @@ class Bench:
         paths = [str(self.tree / room) for room in ROOMS]
         paths += [path for path in sys.path if path.endswith(("site-packages", "peers"))]
         (packages / "mutate.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
-        options = ["-DMMS_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={self._python}"]
+        options = [f"-DMMS_{name}=ON" for name in ("BUILD_TESTS", "BUILD_EMULATION", "WERROR")]
+        options.append(f"-DPython_EXECUTABLE={self._python}")
         generator = ("-G", "Ninja") if shutil.which("ninja") else ()
         self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
 
