@@ -1,15 +1,8 @@
 """CTC decoding kernels."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
-from mms_kernels.beam import (
-    BeamDecoder,
-    BeamOptions,
-    BeamStream,
-    BeamTokens,
-    Hypothesis,
-    Lexicon,
-    Partial,
-)
+from mms_kernels.beam import BeamDecoder, BeamStream, Lexicon
+from mms_kernels.beam_values import BeamOptions, BeamTokens, Hypothesis, Partial
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 
 __all__ = [
