@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench full-size clean
+.PHONY: help demo test lint types format bench audit full-size clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: $(VENV)/.developer ## measure the engine beside its peers on this machine
 	@mkdir -p build/bench
 	$(BIN)/mms-bench run asr --json build/bench/asr.json
 	$(BIN)/mms-bench report build/bench/asr.json --html build/bench/asr.html
+
+audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the tests must catch each
+	nice $(BIN)/python tools/mutate.py
 
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
 	MMS_FULL_SIZE=1 $(BIN)/python -m pytest -m full_size
