@@ -151,7 +151,12 @@ class Recognizer:
     def _prepare(self, job: Job) -> "_Work | MmsError":
         try:
             vocabulary = self._model.vocabulary(job.language)
-            audio = load(job.audio, self.bundle.manifest.sample_rate, self._limits)
+            audio = load(
+                job.audio,
+                self.bundle.manifest.sample_rate,
+                self._limits,
+                salvage=self._options.salvage,
+            )
             wanted = self.bundle.manifest.normalize
             normalization = statistics(audio.samples) if wanted else Normalization(0.0, 1.0)
         except MmsError as error:

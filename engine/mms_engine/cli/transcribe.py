@@ -32,6 +32,7 @@ class Request:
     as_json: bool
     output: str | None
     max_seconds: float | None
+    salvage: bool
     engine: EngineChoice
 
 
@@ -62,6 +63,9 @@ class Request:
 @click.option("--output", "-o", help="File, or folder (ending in /), in place of stdout.")
 @click.option(
     "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Refuse longer recordings."
+)
+@click.option(
+    "--salvage", is_flag=True, help="Take what is there of recordings cut off or damaged."
 )
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401

@@ -33,7 +33,8 @@ def run(request: Request) -> None:
     output = _output(request, recordings)
     bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings]
-    recognizer = Recognizer.open(bundle.path, request.engine.options(), _limits(request))
+    options = dataclasses.replace(request.engine.options(), salvage=request.salvage)
+    recognizer = Recognizer.open(bundle.path, options, _limits(request))
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
     with Bar() as bar:
