@@ -11,6 +11,7 @@ help: ## list the targets
 
 # The native module is rebuilt when its sources change; Python sources are used in place.
 NATIVE := pyproject.toml constraints.txt CMakeLists.txt $(shell find kernels/csrc -type f)
+CXX_SOURCES := $(foreach suffix,h cpp cu cuh,'kernels/csrc/*.$(suffix)')
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 $(BIN)/python:
@@ -34,7 +35,7 @@ test: $(VENV)/.developer ## run the tests
 lint: $(VENV)/.developer ## ruff, clang-format, import contracts, size limits
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files 'kernels/csrc/*.h' 'kernels/csrc/*.cpp' | xargs -r $(BIN)/clang-format --dry-run --Werror
+	git ls-files $(CXX_SOURCES) | xargs -r $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/lint-imports
 	$(BIN)/python tools/sizes.py
 
@@ -44,7 +45,7 @@ types: $(VENV)/.developer ## mypy, strict
 format: $(VENV)/.developer ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	git ls-files 'kernels/csrc/*.h' 'kernels/csrc/*.cpp' | xargs -r $(BIN)/clang-format -i
+	git ls-files $(CXX_SOURCES) | xargs -r $(BIN)/clang-format -i
 
 bench: $(VENV)/.developer ## measure the engine beside its peers on this machine, with the demo model
 	$(BIN)/mms-export --model demo --precision fp32,int8

@@ -10,9 +10,9 @@ EXACT = ("tokens", "starts", "ends")
 FIELDS = tuple(field.name for field in dataclasses.fields(GreedyResult))
 
 
-def decode(logits, *, blank=0):
-    """Decode one utterance, float32[T, V]."""
-    (result,) = greedy_decode(logits[None], np.array([len(logits)]), blank=blank)
+def decode(logits, *, blank=0, kind="logits"):
+    """Decode one utterance, [T, V]."""
+    (result,) = greedy_decode(logits[None], np.array([len(logits)]), blank=blank, kind=kind)
     return result
 
 

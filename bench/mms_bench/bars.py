@@ -3,28 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mms_bench.ctc_bars import CTC_BARS
+from mms_bench.promise import Bar, Quantity
 from mms_bench.schema import Result, Row
 
 Verdict = Literal["pass", "fail", "not judged"]
-Quantity = Literal["seconds", "ratio", "rate", "bytes"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """One promise."""
-
-    suite: str
-    title: str
-    case: str
-    implementation: str
-    limit: float
-    quantity: Quantity
-    """`ratio` is the baseline's median over this row's: larger is faster. `rate` is a second's.
-    A ratio and a rate must reach the limit, seconds and bytes must not pass it."""
-    baseline: tuple[str, str] = ("", "")
-    """Case and implementation, for a ratio."""
-    full_size: bool = True
-    """Whether it is meant for the true size only, and then with the plan's settings."""
 
 
 _SETTINGS = {"asr": {"clip": "10 s", "threads": "2"}, "export": {}}
@@ -150,6 +133,7 @@ BARS = (
         quantity="bytes",
         limit=4e9,
     ),
+    *CTC_BARS,
 )
 
 
@@ -173,7 +157,7 @@ def _judge(bar: Bar, result: Result) -> Judgement:
     if bar.full_size and not _SETTINGS[bar.suite].items() <= result.settings.items():
         wanted = ", ".join(f"{name} {value}" for name, value in _SETTINGS[bar.suite].items())
         return Judgement(bar, "not judged", value, f"meant for {wanted}")
-    reached = value >= bar.limit if bar.quantity in ("ratio", "rate") else value <= bar.limit
+    reached = value >= bar.limit if bar.at_least else value <= bar.limit
     return Judgement(bar, "pass" if reached else "fail", value)
 
 
@@ -186,7 +170,10 @@ def _value(bar: Bar, row: Row, result: Result) -> float | None:
         return None if row.peak_memory is None else float(row.peak_memory)
     if bar.quantity == "rate":
         return row.amount / row.summary.median
-    return ratio(row, result, bar.baseline)
+    if bar.quantity == "each":
+        return row.summary.median / row.amount
+    faster = ratio(row, result, bar.baseline)
+    return 1 / faster if faster and bar.quantity == "cost" else faster
 
 
 def ratio(row: Row, result: Result, baseline: tuple[str, str]) -> float | None:

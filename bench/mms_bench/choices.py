@@ -48,7 +48,7 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         cache=Path(platformdirs.user_cache_dir(APPLICATION)) / "bench",
         pace=Pace(
             warmup=suite.warmup if given["warmup"] is None else given["warmup"],
-            min_time=given["min_time"],
+            min_time=suite.min_time if given["min_time"] is None else given["min_time"],
             min_samples=given["min_samples"] or suite.min_samples,
             seed=given["seed"],
         ),

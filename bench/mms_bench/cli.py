@@ -41,11 +41,11 @@ def _terminated(number: int, _: object) -> NoReturn:
 @click.version_option(package_name="mms-engine")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(*, debug: bool) -> None:
-    """Measure the exporter and the engine beside their peers."""
+    """Measure the exporter, the engine and the kernels beside their peers."""
 
 
 @main.command()
-@click.argument("suite", type=click.Choice(["asr", "export"]))
+@click.argument("suite", type=click.Choice(["asr", "ctc", "export"]))
 @click.option("--peers", default="all", help="Implementations, separated by commas, or all.")
 @click.option("--checkpoint", type=_FOLDER, help="Model in the layout of facebook/mms-1b-all.")
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
@@ -61,7 +61,7 @@ def main(*, debug: bool) -> None:
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
-@click.option("--min-time", default=10.0, type=click.FloatRange(0), help="Seconds of samples.")
+@click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")
 @click.option("--min-samples", type=click.IntRange(1), help="Calls; else what suits the suite.")
 @click.option("--warmup", type=click.FloatRange(0), help="Seconds; else what suits the suite.")
 @click.option("--seed", default=0, type=int, help="Of the order of turns.")

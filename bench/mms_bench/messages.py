@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mms_bench.ctc.task import Task
 from mms_bench.peers.base import Setup
 
 Action = Literal["run", "switch-memory", "switch-disk"]
@@ -33,12 +34,14 @@ class Order:
 
     step: Literal["build", "prepare", "first", "repeat", "memory"]
     workload: Workload | None = None
-    """For `first` and `repeat`."""
+    """For `first` and `repeat` of a recogniser."""
+    task: Task | None = None
+    """For `first` and `repeat` of a decoder."""
     seconds: float = 0.0
     """For `repeat`: begin no call after this long; at least one is made."""
     most: int = 1
     """For `repeat`: make no more calls than this."""
-    logits: str = ""
+    keep: str = ""
     """For `first`: a folder to write the result into, one `.npy` a row; empty for nowhere."""
 
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
+from mms_bench.ctc.task import Task
 from mms_bench.errors import NotHere, WorkerFailed
 from mms_bench.messages import Answer, Begin, Order, Workload
 from mms_bench.peers.base import Setup
@@ -72,14 +73,13 @@ class Worker:
         self.precision = answer.precision
         return answer.seconds[0]
 
-    def first(self, workload: Workload, *, logits: str = "") -> float:
-        """Make the first call, keep its logits in the folder `logits`, return its seconds."""
-        return self._ask(Order(step="first", workload=workload, logits=logits)).seconds[0]
+    def first(self, work: Workload | Task, *, keep: str = "") -> float:
+        """Make the first call, keep its result in the folder `keep`, return its seconds."""
+        return self._ask(_order("first", work, keep=keep)).seconds[0]
 
-    def repeat(self, workload: Workload, seconds: float, most: int) -> tuple[float, ...]:
+    def repeat(self, work: Workload | Task, seconds: float, most: int) -> tuple[float, ...]:
         """Call for about `seconds`, at least once; return the seconds of each call."""
-        order = Order(step="repeat", workload=workload, seconds=seconds, most=most)
-        return self._ask(order).seconds
+        return self._ask(_order("repeat", work, seconds=seconds, most=most)).seconds
 
     def peak_memory(self) -> int:
         """Return the largest resident set so far, in bytes."""
@@ -120,6 +120,25 @@ class Worker:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f"its process ended with {how}{': ' + lines[-1].strip() if lines else ''}"
+
+
+def _order(
+    step: Literal["first", "repeat"],
+    work: Workload | Task,
+    *,
+    seconds: float = 0.0,
+    most: int = 1,
+    keep: str = "",
+) -> Order:
+    """Name the work by its kind."""
+    return Order(
+        step=step,
+        workload=work if isinstance(work, Workload) else None,
+        task=work if isinstance(work, Task) else None,
+        seconds=seconds,
+        most=most,
+        keep=keep,
+    )
 
 
 def _thread_limits(threads: int) -> dict[str, str]:

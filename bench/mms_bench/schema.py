@@ -87,6 +87,8 @@ class Row:
     summary: Summary | None = None
     amount: float = 0.0
     """What one call gets through, in the case's `unit`; 0 where there is no rate."""
+    score: float | None = None
+    """Of the result, worked out apart from the implementation, in nats: larger is better."""
     peak_memory: int | None = None
     """Bytes: the largest resident set of its process, mapped files included."""
 
@@ -101,6 +103,8 @@ class Case:
     """What the time contains and what it does not, in words."""
     unit: str = ""
     """Of the rate, e.g. `s of audio`."""
+    each: str = ""
+    """One of the unit, e.g. `frame`, where the time of one is shown; empty where it is not."""
     baseline: str = ""
     """`case/implementation` or, within each case, `implementation` the ratios are taken to."""
 

@@ -5,30 +5,41 @@ waits in a read, so it costs no processor time while another is measured.
 """
 
 import contextlib
-import gc
 import itertools
 import os
-import resource
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 import numpy as np
 
+from mms_bench.ctc.desk import DecoderDesk
 from mms_bench.errors import NotHere
 from mms_bench.messages import Answer, Begin, Order, Workload
 from mms_bench.peers import create_peer
 from mms_bench.peers.base import Batch, Peer, Setup, SwitchesLanguage
+from mms_bench.peers.decoder import Decoder
+from mms_bench.timing import peak_memory, repeat, timed
 from mms_engine.types import Float32Array
 
 Call = Callable[[], list[Float32Array]]
 
 
-class Desk:
-    """Carries out orders on one peer."""
+class Desk(Protocol):
+    """Where orders are carried out."""
+
+    def carry_out(self, order: Order) -> Answer:
+        """Do one step.
+
+        Raises:
+            NotHere: the peer cannot do it.
+        """
+
+
+class RecogniserDesk:
+    """Carries out orders on one recogniser."""
 
     def __init__(self, peer: Peer, setup: Setup) -> None:
         self._peer = peer
@@ -45,7 +56,7 @@ class Desk:
             self._peer.build(self._setup)
             return Answer()
         if order.step == "prepare":
-            seconds = _timed(lambda: self._peer.prepare(self._setup))
+            seconds = timed(lambda: self._peer.prepare(self._setup))
             return Answer(seconds=(seconds,), precision=self._peer.precision)
         if order.step == "memory":
             return Answer(peak_memory=peak_memory())
@@ -53,12 +64,12 @@ class Desk:
             raise ValueError(f"the order {order.step} names no workload")
         call = self._call(order.workload)
         if order.step == "first":
-            return Answer(seconds=(self._first(call, order.logits),))
+            return Answer(seconds=(self._first(call, order.keep),))
         return Answer(seconds=repeat(call, order.seconds, order.most))
 
     def _first(self, call: Call, folder: str) -> float:
         found: list[Float32Array] = []
-        seconds = _timed(lambda: found.extend(call()))
+        seconds = timed(lambda: found.extend(call()))
         if folder:
             for number, logits in enumerate(found):
                 np.save(Path(folder) / f"{number}.npy", logits)
@@ -87,41 +98,6 @@ class Desk:
         return switch
 
 
-def repeat(call: Call, seconds: float, most: int) -> tuple[float, ...]:
-    """Call until `seconds` have passed, at least once, at most `most` times.
-
-    Returns:
-        The seconds of each call.
-    """
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    gc.collect()
-    gc.disable()
-    try:
-        while not times or (time.perf_counter() < end and len(times) < most):
-            times.append(_timed(call))
-    finally:
-        gc.enable()
-    return tuple(times)
-
-
-def _timed(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def peak_memory() -> int:
-    """Return the largest resident set this process has had, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss may be inherited from the process that forked this one
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def serve(orders: BinaryIO, answers: BinaryIO) -> None:
     """Answer each order until there are no more."""
     desk: Desk | None = None
@@ -131,7 +107,7 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
                 begin = msgspec.json.decode(line, type=Begin)
                 peer = create_peer(begin.peer)
                 answer = Answer(versions=peer.version())
-                desk = Desk(peer, begin.setup)
+                desk = _open(peer, begin.setup)
             else:
                 answer = desk.carry_out(msgspec.json.decode(line, type=Order))
         except NotHere as reason:
@@ -140,6 +116,10 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
             answer = Answer(error=_one_line(error))
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
+
+
+def _open(peer: Peer | Decoder, setup: Setup) -> Desk:
+    return DecoderDesk(peer) if isinstance(peer, Decoder) else RecogniserDesk(peer, setup)
 
 
 def _one_line(error: Exception) -> str:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from mms_engine.asr import Job, Recognizer
     from mms_engine.bundle import Bundle, open_bundle
     from mms_engine.errors import MmsError
-    from mms_engine.options import RecognizerOptions
-    from mms_engine.types import Audio, Transcript, Word
+    from mms_engine.options import BeamSearch, RecognizerOptions
+    from mms_engine.types import Alternative, Audio, Transcript, Word
 
 __all__ = [
+    "Alternative",
     "Audio",
+    "BeamSearch",
     "Bundle",
     "Job",
     "MmsError",
@@ -31,7 +33,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Alternative": "mms_engine.types",
     "Audio": "mms_engine.types",
+    "BeamSearch": "mms_engine.options",
     "Bundle": "mms_engine.bundle",
     "Job": "mms_engine.asr",
     "MmsError": "mms_engine.errors",

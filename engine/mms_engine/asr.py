@@ -10,12 +10,12 @@ from mms_engine.audio import AudioLimits, Normalization, statistics
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
 from mms_engine.decode import Utterance, transcript
+from mms_engine.decoders import Decoders, Decoding
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.options import RecognizerOptions
 from mms_engine.sources import Source, Sources, load
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
-from mms_kernels import GreedyDecoder
 
 Progress = Callable[[float], None]
 """Called with the seconds of audio that were finished since the last call."""
@@ -40,11 +40,16 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: AcousticModel, options: RecognizerOptions, limits: AudioLimits
+        self,
+        model: AcousticModel,
+        decoders: Decoders,
+        options: RecognizerOptions,
+        limits: AudioLimits,
     ) -> None:
         self._model = model
         self._options = options
         self._limits = limits
+        self._decoders = decoders
 
     @classmethod
     def open(
@@ -63,10 +68,13 @@ class Recognizer:
         Raises:
             BundleError: it is missing, damaged, or lacks the precision asked for.
             BackendError: nothing here can run it.
+            LanguageModelError: the language model cannot be read.
         """
         options = options or RecognizerOptions()
         opened = open_bundle(Path(bundle), verify=options.verify)
-        return cls(load_acoustic_model(opened, options), options, limits or AudioLimits())
+        decoders = Decoders(options)
+        model = load_acoustic_model(opened, options)
+        return cls(model, decoders, options, limits or AudioLimits())
 
     def __repr__(self) -> str:
         return f"Recognizer({self.bundle!r}, {self._model.device})"
@@ -108,6 +116,7 @@ class Recognizer:
             AudioError: an audio cannot be read or is outside the limits.
             LanguageError: the bundle does not have a language.
             BundleError: an adapter is damaged.
+            LanguageModelError: hotwords or the language model do not fit a language.
             BackendError: the device failed.
         """
         if not isinstance(audio, list | tuple):
@@ -151,6 +160,7 @@ class Recognizer:
     def _prepare(self, job: Job) -> "_Work | MmsError":
         try:
             vocabulary = self._model.vocabulary(job.language)
+            decoding = self._decoders.start(job.language, vocabulary)
             audio = load(
                 job.audio,
                 self.bundle.manifest.sample_rate,
@@ -162,7 +172,7 @@ class Recognizer:
         except MmsError as error:
             return error
         utterance = Utterance(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
-        return _Work(audio, normalization, utterance, GreedyDecoder())
+        return _Work(audio, normalization, utterance, decoding)
 
     def _finish(
         self, pool: list["_Work | MmsError"], progress: Progress | None
@@ -177,7 +187,8 @@ class Recognizer:
                 progress(kept * self._model.frame_seconds)
         for work in pool:
             if isinstance(work, _Work):
-                yield transcript(work.decoder.finish(), work.utterance)
+                hypotheses = work.decoding.finish()
+                yield transcript(hypotheses, work.utterance, self._decoders.nbest)
             else:
                 yield work
 
@@ -202,7 +213,7 @@ class Recognizer:
         ]
         for row, logits in zip(batch, self._model.logits(segments), strict=True):
             try:
-                works[row.utterance].decoder.step(logits[row.window.kept])
+                works[row.utterance].decoding.step(logits[row.window.kept])
             except ValueError as error:
                 raise BackendError(
                     f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
@@ -217,7 +228,7 @@ class _Work:
     normalization: Normalization
     """Of the whole audio: a window's own would differ."""
     utterance: Utterance
-    decoder: GreedyDecoder
+    decoding: Decoding
 
     def segment(self, span: slice) -> Segment:
         """Return the normalised samples of `span`."""

@@ -1,13 +1,13 @@
 """From decoded tokens to a transcript: words with times and confidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from mms_engine.types import Transcript, Word
+from mms_engine.types import Alternative, Float32Array, Transcript, Word
 from mms_engine.vocab import Vocabulary
-from mms_kernels import GreedyResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +21,79 @@ class Utterance:
     frame_seconds: float
 
 
-def transcript(result: GreedyResult, utterance: Utterance) -> Transcript:
-    """Put tokens together to words and text."""
-    tokens = result.tokens.tolist()
+@dataclass(frozen=True, slots=True, eq=False)
+class Hypothesis:
+    """Tokens that a decoder found, whichever it was; entry i of each array is token i."""
+
+    tokens: npt.NDArray[np.int32]
+    """Shape `[L]`: token ids, without blanks."""
+    starts: npt.NDArray[np.int64]
+    """Shape `[L]`: first frame of each token (inclusive)."""
+    ends: npt.NDArray[np.int64]
+    """Shape `[L]`: frame after the last (exclusive)."""
+    scores: Float32Array
+    """Shape `[L]`: mean natural-log probability of the token over its frames."""
+    score: float = 0.0
+    """What hypotheses are ranked by, in nats; 0 where there is only one."""
+    log_prob: float = 0.0
+    """Natural log of the probability of the tokens; 0 where there is only one."""
+
+
+def transcript(hypotheses: Sequence[Hypothesis], utterance: Utterance, nbest: int) -> Transcript:
+    """Put tokens together to words and text.
+
+    Args:
+        hypotheses: The best first, at least one.
+        utterance: What they are hypotheses of.
+        nbest: Different texts that are wanted.
+    """
+    distinct = _distinct(hypotheses, utterance.vocabulary)[:nbest]
+    best = _alternative(distinct[0], utterance)
+    others = [_alternative(hypothesis, utterance) for hypothesis in distinct[1:]]
+    return Transcript(
+        text=best.text,
+        language=utterance.language,
+        words=best.words,
+        duration=utterance.duration,
+        confidence=best.confidence,
+        alternatives=(best, *others) if nbest > 1 else (),
+    )
+
+
+def _distinct(hypotheses: Iterable[Hypothesis], vocabulary: Vocabulary) -> list[Hypothesis]:
+    """Leave out what reads as one before it, but for boundaries or special tokens."""
+    by_words: dict[tuple[str, ...], Hypothesis] = {}
+    for hypothesis in hypotheses:
+        text = vocabulary.text(hypothesis.tokens.tolist())
+        by_words.setdefault(tuple(text.split()), hypothesis)
+    return list(by_words.values())
+
+
+def _alternative(hypothesis: Hypothesis, utterance: Utterance) -> Alternative:
+    tokens = hypothesis.tokens.tolist()
     groups = utterance.vocabulary.group(tokens)
     spoken = [position for group in groups for position in group]
-    return Transcript(
+    return Alternative(
         text=utterance.vocabulary.text(tokens),
-        language=utterance.language,
-        words=tuple(_word(result, group, utterance) for group in groups),
-        duration=utterance.duration,
-        confidence=_confidence(result, spoken) if spoken else 0.0,
+        words=tuple(_word(hypothesis, group, utterance) for group in groups),
+        confidence=_confidence(hypothesis, spoken) if spoken else 0.0,
+        score=round(hypothesis.score, 6),
+        log_prob=round(hypothesis.log_prob, 6),
     )
 
 
-def _word(result: GreedyResult, positions: Sequence[int], utterance: Utterance) -> Word:
+def _word(hypothesis: Hypothesis, positions: Sequence[int], utterance: Utterance) -> Word:
     return Word(
-        text="".join(utterance.vocabulary.tokens[result.tokens[i]] for i in positions),
-        start=round(float(result.starts[positions[0]]) * utterance.frame_seconds, 3),
-        end=round(float(result.ends[positions[-1]]) * utterance.frame_seconds, 3),
-        confidence=_confidence(result, positions),
+        text="".join(utterance.vocabulary.tokens[hypothesis.tokens[i]] for i in positions),
+        start=round(float(hypothesis.starts[positions[0]]) * utterance.frame_seconds, 3),
+        end=round(float(hypothesis.ends[positions[-1]]) * utterance.frame_seconds, 3),
+        confidence=_confidence(hypothesis, positions),
     )
 
 
-def _confidence(result: GreedyResult, positions: Sequence[int]) -> float:
+def _confidence(hypothesis: Hypothesis, positions: Sequence[int]) -> float:
     """Return the geometric mean of the tokens' probabilities over all their frames."""
     chosen = np.asarray(positions)
-    frames = result.ends[chosen] - result.starts[chosen]
-    mean = np.average(result.scores[chosen].astype(np.float64), weights=frames)
+    frames = hypothesis.ends[chosen] - hypothesis.starts[chosen]
+    mean = np.average(hypothesis.scores[chosen].astype(np.float64), weights=frames)
     return round(min(1.0, float(np.exp(mean))), 6)

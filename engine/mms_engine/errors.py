@@ -27,3 +27,7 @@ class LanguageError(MmsError, LookupError):
 
 class BackendError(MmsError):
     """No backend can run a graph, or running it failed."""
+
+
+class LanguageModelError(MmsError):
+    """A language model, or a list of hotwords, cannot be used."""

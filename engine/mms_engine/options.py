@@ -1,12 +1,49 @@
 """What a caller may choose, in one place, with its default."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mms_engine.bundle.schema import Precision
 from mms_engine.windows import WindowOptions
 
 Device = Literal["auto", "cpu", "cuda"]
+Decoder = Literal["greedy", "beam"]
+LmUnit = Literal["auto", "word", "token"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamSearch:
+    """What the prefix beam search looks for.
+
+    That is the text with the greatest
+    `ln P(text | audio) + lm_weight * log10 P(text) + word_score * units + weights of its hotwords`.
+    """
+
+    beam_size: int = 50
+    """Hypotheses that are kept in each frame."""
+    nbest: int = 1
+    """Different texts in `Transcript.alternatives`, where there is more than one."""
+    lm: Path | None = None
+    """Language model: ARPA, plain or gzip; what `mms lm convert` made of one; or a KenLM binary.
+    Of the language that is transcribed: it is used for every language."""
+    lm_unit: LmUnit = "auto"
+    """What the model's n-grams, and `word_score`, count: words, or the vocabulary's tokens.
+    `auto` takes words where the language's vocabulary has a boundary between them."""
+    lm_weight: float = 1.0
+    """Nats for each factor of ten in the model's probability."""
+    word_score: float | None = None
+    """Nats for each unit: above 0 for more and shorter words. `None` for 2 with a language model
+    of words, which makes up for what the model takes from each, and else 0."""
+    hotwords: Mapping[str, float] = field(default_factory=dict)
+    """Phrases and what each occurrence adds, in nats."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nbest <= self.beam_size:
+            raise ValueError(
+                f"nbest is {self.nbest}, it must be from 1 to the beam's {self.beam_size}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +69,13 @@ class RecognizerOptions:
     salvage: bool = False
     """Whether a file that is cut off or damaged gives what can be decoded of it, not an error."""
     windows: WindowOptions = field(default_factory=WindowOptions)
+    decoder: Decoder = "greedy"
+    """`greedy` takes the most likely token of each frame; `beam` searches, as `beam` says."""
+    beam: BeamSearch | None = None
+    """`None` for its defaults."""
 
     def __post_init__(self) -> None:
         if min(self.threads, self.batch_frames) < 0 or min(self.pool_seconds, self.bank_bytes) <= 0:
             raise ValueError(f"sizes must be positive (0 threads or frames: the default): {self}")
+        if self.beam is not None and self.decoder != "beam":
+            raise ValueError(f"a beam search needs decoder='beam', not {self.decoder!r}")

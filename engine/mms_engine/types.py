@@ -47,6 +47,21 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A text that was considered."""
+
+    text: str
+    words: tuple[Word, ...]
+    """In order of time, not overlapping."""
+    confidence: float
+    """As that of a transcript."""
+    score: float
+    """What texts are ranked by, in nats: `BeamSearch` gives the formula."""
+    log_prob: float
+    """Natural log of the probability that the acoustic model alone gives its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What was said."""
 
@@ -59,3 +74,6 @@ class Transcript:
     """Seconds of audio."""
     confidence: float
     """Geometric mean of the tokens' probabilities over their frames, in [0, 1]; 0 for no text."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The best texts, all different, the best first, which is this one; none unless more than one
+    was asked for."""

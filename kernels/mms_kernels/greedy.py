@@ -1,11 +1,12 @@
 """Greedy CTC decoding: the most likely token of each frame, repeats collapsed, blanks removed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mms_kernels import _ctc
+from mms_kernels import _ctc, arrays
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -23,16 +24,21 @@ class GreedyResult:
     ends: Int64Array
     """Shape `[L]`: frame after the last (exclusive)."""
     scores: Float32Array
-    """Shape `[L]`: mean natural-log probability of the token over its frames, ≤ 0."""
+    """Shape `[L]`: mean natural-log probability of the token over its frames."""
     peaks: Float32Array
-    """Shape `[L]`: the greatest of these log-probabilities, ≤ 0."""
+    """Shape `[L]`: the greatest of these log-probabilities."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
 def greedy_decode(
-    logits: Float32Array, lengths: Int64Array, *, blank: int = 0, threads: int = 1
+    logits: npt.NDArray[Any],
+    lengths: Int64Array,
+    *,
+    blank: int = 0,
+    kind: arrays.ScoreKind = "logits",
+    threads: int = 1,
 ) -> list[GreedyResult]:
     """Decode a batch.
 
@@ -40,9 +46,12 @@ def greedy_decode(
     what else is in the batch.
 
     Args:
-        logits: Shape `[B, T, V]`, C-contiguous; need not be normalised. -inf rules a token out.
+        logits: Shape `[B, T, V]`, float32, float16 or bfloat16 (of ml_dtypes), C-contiguous.
+            -inf rules a token out. The smaller types give the result of the same numbers as
+            float32, without a copy.
         lengths: Shape `[B]`: valid frames of each row, at most T; frames beyond are not read.
         blank: Id of the blank.
+        kind: "logits" need not be normalised; "log_probs" are scored as they are.
         threads: Threads to use at most, at least 1.
 
     Returns:
@@ -53,12 +62,11 @@ def greedy_decode(
         ValueError: an array of another shape or memory order, a length or blank out of range, or
             a valid frame that holds NaN or +inf, or -inf for every token.
     """
-    _check("logits", logits, np.float32, 3)
-    _check("lengths", lengths, np.int64, 1)
-    if len(lengths) != len(logits):
-        raise ValueError(f"logits has {len(logits)} rows, lengths has {len(lengths)}")
-    rows = _ctc.greedy_batch(logits, lengths, blank, threads)
-    return [GreedyResult(*arrays) for arrays in rows]
+    scores = arrays.scores("logits", logits, "BTV")
+    arrays.check("lengths", lengths, ("int64",), "B")
+    arrays.check_rows("logits", scores, "lengths", lengths)
+    rows = _ctc.greedy_batch(scores, lengths, blank, kind, threads)
+    return [GreedyResult(*row) for row in rows]
 
 
 class GreedyDecoder:
@@ -66,10 +74,14 @@ class GreedyDecoder:
 
     Any cut gives bit for bit the result of one piece. A step that raises leaves the decoder as
     it was.
+
+    Args:
+        blank: Id of the blank.
+        kind: As for `greedy_decode`.
     """
 
-    def __init__(self, blank: int = 0) -> None:
-        self._stream = _ctc.GreedyStream(blank)
+    def __init__(self, blank: int = 0, *, kind: arrays.ScoreKind = "logits") -> None:
+        self._stream = _ctc.GreedyStream(blank, kind)
 
     def __repr__(self) -> str:
         return f"GreedyDecoder({self.frames} frames)"
@@ -79,18 +91,18 @@ class GreedyDecoder:
         """Frames read since the start of the utterance."""
         return self._stream.frames
 
-    def step(self, logits: Float32Array) -> None:
+    def step(self, logits: npt.NDArray[Any]) -> None:
         """Read the next frames.
 
         Args:
-            logits: Shape `[T, V]`, C-contiguous; V is the same in each step.
+            logits: Shape `[T, V]`, C-contiguous, any of the three types; V is the same in each
+                step.
 
         Raises:
             TypeError: an array of another type.
             ValueError: as for `greedy_decode`.
         """
-        _check("logits", logits, np.float32, 2)
-        self._stream.step(logits)
+        self._stream.step(arrays.scores("logits", logits, "TV"))
 
     def partial(self) -> GreedyResult:
         """Return all tokens so far. The last one may go on in the next step."""
@@ -107,19 +119,3 @@ class GreedyDecoder:
         twin = GreedyDecoder.__new__(GreedyDecoder)
         twin._stream = self._stream.copy()  # noqa: SLF001
         return twin
-
-
-def _check(name: str, array: object, dtype: type[np.generic], ndim: int) -> None:
-    wanted = f"{np.dtype(dtype)}[{', '.join('BTV'[3 - ndim :] if ndim > 1 else 'B')}]"
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array {wanted}, got {type(array).__name__}")
-    got = f"{array.dtype}{list(array.shape)}"
-    if array.dtype != dtype:
-        raise TypeError(f"{name} must be {wanted}, got {got}")
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must be {wanted}, got {got}")
-    if not array.flags.c_contiguous:
-        raise ValueError(
-            f"{name} must be C-contiguous, got strides {list(array.strides)} for {got}: "
-            "pass numpy.ascontiguousarray of it"
-        )

@@ -11,7 +11,9 @@ import time
 import numpy as np
 
 from mms_bench import peers
+from mms_bench.ctc.scores import collapse
 from mms_bench.errors import NotHere
+from mms_bench.peers.decoder import Ready
 from mms_bench.worker import main
 
 
@@ -106,6 +108,63 @@ class Switching(Stub):
             time.sleep(0.05 if self.name == "transformers" else 0.001)
 
 
+class Decoding:
+    """Gives the best path's labels, after as long a nap as the task's beam says."""
+
+    def __init__(self, name):
+        self.name = name
+        self.calls = 0
+
+    def version(self):
+        return {self.name: "1.0"}
+
+    def ready(self, task):
+        if task.kind == "align":
+            raise NotHere("aligns nothing")
+
+        def call():
+            self.calls += 1
+            time.sleep(task.beam_size / 1000)
+            return np.load(task.emission)
+
+        return Ready(call, lambda rows: [self.labels(row) for row in rows])
+
+    def labels(self, row):
+        return collapse(row.argmax(axis=1))
+
+
+class Dull(Decoding):
+    """Finds a labelling, but not the best."""
+
+    def labels(self, row):
+        return super().labels(row)[:-1]
+
+
+class Ageing(Decoding):
+    """Has to be brought to its age before each call."""
+
+    def ready(self, task):
+        done = []
+        return Ready(
+            lambda: time.sleep(0.001),
+            lambda _: [np.array([len(done)])],
+            lambda: (done.append(1), time.sleep(0.2))[0],
+        )
+
+
+class Absent(Decoding):
+    def version(self):
+        raise NotHere("is not installed")
+
+
+DECODERS = {
+    "ours-avx2": Decoding,
+    "ours-avx512": Dull,
+    "ours-scalar": Ageing,
+    "fast-ctc-decode": Decoding,
+    "numpy": Dull,
+    "torchaudio": Absent,
+}
 KINDS = {
     "transformers": Switching,
     "onnx": Noisy,
@@ -125,4 +184,6 @@ if __name__ == "__main__":
     peers.PEERS.clear()
     for name, kind in KINDS.items():
         peers.PEERS[name] = lambda kind=kind, name=name: kind(name)
+    for name, kind in DECODERS.items():
+        peers.DECODERS[name] = lambda kind=kind, name=name: kind(name)
     main()

@@ -3,6 +3,7 @@ import pytest
 from bench.bench_samples import CLIP, MIXED, ONE, make_result, make_row
 from mms_bench.bars import BARS, judge, ratio
 from mms_bench.schema import Model, Row
+from mms_bench.suites import SUITES
 
 TITLE = "fp32 against transformers"
 
@@ -25,6 +26,68 @@ def test_every_limit_of_the_plan_is_here():
     assert limits["export", "graphs in fp16, memory"] == 8e9
     assert limits["export", "adapters, memory"] == 4e9
     assert len(limits) == len(BARS)
+
+
+def test_every_limit_of_the_kernels_is_here():
+    limits = {bar.title: (bar.quantity, bar.limit) for bar in BARS if bar.suite == "ctc"}
+    for source in ("peaky", "diffuse", "real"):
+        for tokens, each in (
+            ("token cut e^-5", {16: 0.8e-6, 50: 2.2e-6, 100: 4.5e-6}),
+            ("all tokens", {16: 2.5e-6, 50: 6e-6, 100: 11e-6}),
+        ):
+            for size, seconds in each.items():
+                title = f"beam {size}, {tokens}, {source}"
+                assert limits[f"{title}: a frame"] == ("each", pytest.approx(seconds))
+                faster = 1.2 if tokens.startswith("token") else 10.0
+                assert limits[f"{title}: against fast-ctc-decode"] == ("ratio", faster)
+                flashlight = limits.get(f"{title}: against flashlight-text")
+                assert flashlight == (None if faster == 1.2 else ("ratio", 20.0))
+    for source in ("peaky", "diffuse"):
+        for tokens in ("token cut e^-5", "all tokens"):
+            title = f"beam 50, {tokens}, {source}: cost of"
+            assert limits[f"{title} a 5-gram of words"] == ("cost", 2.5)
+            assert limits[f"{title} 1,000 hotwords"] == ("cost", 1.3)
+        title = f"beam 50, 5-gram of words, token cut e^-5, {source}: against pyctcdecode"
+        assert limits[title] == ("ratio", 30.0)
+        assert limits[f"beam 50, 3,000 tokens, {source}: a frame"] == ("each", 30e-6)
+    assert limits["greedy, 32 tokens: a frame"] == ("each", 30e-9)
+    for vocab in ("1,000", "3,000"):
+        assert limits[f"greedy, {vocab} tokens: bytes"] == ("rate", 12e9)
+    assert limits["two threads, batch of 64"] == ("ratio", 1.8)
+    assert limits["a frame at 1,000,000: cost over one at 1,000"] == ("cost", 1.1)
+    assert limits["alignment: cells"] == ("rate", 3e9)
+    assert limits["alignment: against torchaudio"] == ("ratio", 6.0)
+    assert limits["alignment of an hour: memory"] == ("bytes", 256e6)
+    assert limits["alignment of an hour: cost of the bound"] == ("cost", 2.0)
+
+
+def test_every_promise_of_the_kernels_names_a_case_of_the_suite():
+    cases = {case.name for part in SUITES["ctc"]().parts for case in part.cases}
+    peers = SUITES["ctc"]().peers
+    for bar in (bar for bar in BARS if bar.suite == "ctc"):
+        assert bar.case in cases
+        assert bar.implementation in peers
+        assert bar.baseline == ("", "") or (bar.baseline[0] in cases and bar.baseline[1] in peers)
+
+
+def test_the_time_of_one_and_the_cost_over_another():
+    rows = (
+        make_row("beam-16-cut-peaky", "ours-avx2", [1.4e-3], amount=2000),
+        make_row("lm-plain-all-peaky", "ours-avx2", [1.0]),
+        make_row("lm-words-all-peaky", "ours-avx2", [2.4]),
+        make_row("lm-hotwords-all-peaky", "ours-avx2", [1.4]),
+        make_row("hour-bounded", "ours-avx2", [1.0], peak_memory=300_000_000),
+    )
+    result = make_result(rows, suite="ctc", settings={})
+    each = verdict(result, "beam 16, token cut e^-5, peaky: a frame")
+    assert (each.verdict, each.value) == ("pass", pytest.approx(0.7e-6))
+    words = verdict(result, "beam 50, all tokens, peaky: cost of a 5-gram of words")
+    assert (words.verdict, words.value) == ("pass", pytest.approx(2.4))
+    hot = verdict(result, "beam 50, all tokens, peaky: cost of 1,000 hotwords")
+    assert (hot.verdict, hot.value) == ("fail", pytest.approx(1.4))
+    assert verdict(result, "alignment of an hour: memory").verdict == "fail"
+    bound = verdict(result, "alignment of an hour: cost of the bound")
+    assert (bound.verdict, bound.reason) == ("not judged", "ours-avx2 gives no figure")
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(8.0, "pass"), (8.16, "pass"), (8.2, "fail")])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mms_bench.peers import PEERS
+from mms_bench.peers import DECODERS, PEERS
 from mms_bench.report.documents import updated
 from mms_bench.schema import load
 from mms_bench.suites import SUITES
@@ -40,5 +40,5 @@ def test_results_name_no_folder_of_a_machine():
 
 def test_every_peer_and_case_is_explained(page):
     cases = [part.name for make in SUITES.values() for part in make().parts]
-    for name in (*PEERS, *cases):
+    for name in (*PEERS, *DECODERS, *cases):
         assert f"`{name}`" in page, name

@@ -10,7 +10,8 @@ from bench.bench_samples import make_setup
 from mms_bench import peers
 from mms_bench.errors import NotHere
 from mms_bench.peers.base import Batch, SwitchesLanguage, single_language
-from mms_bench.peers.onnx import GRAPH, cached, versions
+from mms_bench.peers.installed import versions
+from mms_bench.peers.onnx import GRAPH, cached
 from mms_bench.report.text import title
 
 

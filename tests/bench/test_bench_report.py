@@ -44,6 +44,16 @@ def test_markdown_has_the_figures():
     assert "first call" not in found, "columns nobody filled are left out"
 
 
+def test_small_times_and_large_rates_have_units():
+    case = Case(name="beam", title="Beam", timing="Timed: x.", unit="frames", each="frame")
+    row = make_row("beam", "ours-avx2", [1e-3], amount=50_000.0, score=-1234.5678)
+    found = cells(markdown.render(make_result((row,), cases=(case,))), "MMS Engine (avx2)")
+    assert found["a frame"] == "20 ns"
+    assert found["frames a second"] == "50 M"
+    assert found["log-probability"] == "-1,234.568"
+    assert [text.large(value) for value in (999, 12_345, 2.5e9)] == ["999", "12.3 k", "2.5 G"]
+
+
 def test_markdown_names_machine_versions_command_and_what_is_timed():
     report = markdown.render(make_result())
     for words in (

@@ -11,7 +11,7 @@ import pytest
 from bench.bench_samples import STUB, make_setup, stub_worker
 from mms_bench.errors import NotHere, WorkerFailed
 from mms_bench.messages import Begin, Workload
-from mms_bench.worker import repeat
+from mms_bench.timing import repeat
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_a_peer_is_loaded_called_and_timed(tmp_path, workload):
         assert worker.versions == {"stub": "1.0"}
         assert worker.prepare() >= 0.01
         assert worker.precision == "fp32"
-        assert worker.first(workload, logits=str(tmp_path)) >= 0.02
+        assert worker.first(workload, keep=str(tmp_path)) >= 0.02
         times = worker.repeat(workload, 0.1, 100)
     # A nap is never shorter than asked for; how much longer is the machine's affair.
     assert 1 <= len(times) <= 6

@@ -54,6 +54,18 @@ def tiny(tiny_bundle: Path) -> Recognizer:
     return Recognizer.open(tiny_bundle, RecognizerOptions(threads=2))
 
 
+@pytest.fixture(scope="session", params=["greedy", "beam"])
+def decoder(request: pytest.FixtureRequest) -> str:
+    """Each decoder there is."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def either(tiny_bundle: Path, decoder: str) -> Recognizer:
+    """The tiny model with each decoder."""
+    return Recognizer.open(tiny_bundle, RecognizerOptions(threads=2, decoder=decoder))
+
+
 @pytest.fixture(scope="session")
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo checkpoint of the repository, fp32. Not to be written to."""

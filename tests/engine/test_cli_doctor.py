@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mms_engine.cli import main
+from mms_engine.cli import diagnosis, main
 
 
 def doctor(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -51,3 +51,16 @@ def test_two_packages_of_onnxruntime_are_broken(
 def test_lines_for_people(tiny_bundle: Path) -> None:
     result = CliRunner().invoke(main, ["doctor", "--bundle", str(tiny_bundle)])
     assert all(line.split()[0] in {"ok", "absent"} for line in result.stdout.splitlines())
+
+
+def test_cuda_kernels_are_there_or_not_and_broken_where_the_file_is(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fatbin = tmp_path / "kernels.fatbin"
+    fatbin.write_bytes(b"something else")
+    expected = {None: "absent", fatbin: "broken"}
+    for path, state in expected.items():
+        monkeypatch.setattr(diagnosis, "fatbin_path", lambda path=path: path)
+        found = {finding.check: finding for finding in diagnosis.diagnose(tiny_bundle)}
+        assert found["cuda kernels"].state == state
+        assert ("nvcc" if path is None else "not a fatbin") in found["cuda kernels"].detail

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mms_engine.decode import Utterance, transcript
+from mms_engine.decoders import Decoders
+from mms_engine.options import RecognizerOptions
 from mms_engine.vocab import Vocabulary
-from mms_kernels import GreedyDecoder
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden" / "mms-1b-all_eng_generation.json"
 # The ids of the English vocabulary that occur, as the fixture itself determines them.
@@ -35,10 +36,11 @@ def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
     tokens = [*SPECIAL, *(ENGLISH[i] for i in range(4, 27))]
     logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
     logits[np.arange(len(frames)), frames] = 8.0
-    decoder = GreedyDecoder()
-    decoder.step(logits)
-    utterance = Utterance("eng", Vocabulary(tuple(tokens)), 145_840 / 16_000, 0.02)
-    result = transcript(decoder.finish(), utterance)
+    vocabulary = Vocabulary(tuple(tokens))
+    decoding = Decoders(RecognizerOptions()).start("eng", vocabulary)
+    decoding.step(logits)
+    utterance = Utterance("eng", vocabulary, 145_840 / 16_000, 0.02)
+    result = transcript(decoding.finish(), utterance, 1)
     assert result.text == TEXT
     assert [word.text for word in result.words] == TEXT.split()
     # "collorflower" begins at frame 28; its r is at frame 57.

@@ -1,5 +1,6 @@
 """What a text must not depend on: company, padding, order, buckets, threads, windows."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +56,14 @@ def test_alone_equals_padded_equals_mixed_batch(
 @given(drawn=clips, order=st.randoms(use_true_random=False))
 @reuse
 def test_text_does_not_depend_on_company_and_order(
-    tiny: Recognizer, drawn: list[tuple[int, int, str]], order: object
+    either: Recognizer, drawn: list[tuple[int, int, str]], order: object
 ) -> None:
     audios = [sound(4, seed)[:samples] for samples, seed, _ in drawn]
     languages = [language for *_, language in drawn]
-    alone = [tiny.transcribe(*pair) for pair in zip(audios, languages, strict=True)]
+    alone = [either.transcribe(*pair) for pair in zip(audios, languages, strict=True)]
     shuffled = list(range(len(drawn)))
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    batched = tiny.transcribe([audios[i] for i in shuffled], [languages[i] for i in shuffled])
+    batched = either.transcribe([audios[i] for i in shuffled], [languages[i] for i in shuffled])
     for position, transcript in zip(shuffled, batched, strict=True):
         assert same_words(transcript, alone[position])
 
@@ -94,38 +95,43 @@ def same_words(one: Transcript, other: Transcript) -> bool:
          "one slot", "larger windows"],
 )  # fmt: skip
 def test_text_does_not_depend_on_threads_buckets_and_slots(
-    tiny: Recognizer, tiny_bundle: Path, options: RecognizerOptions
+    either: Recognizer, tiny_bundle: Path, decoder: str, options: RecognizerOptions
 ) -> None:
     audios = [sound(0.3 + 0.7 * i % 5, seed=i) for i in range(9)]
     languages = [LANGUAGES[i % 3] for i in range(9)]
-    expected = tiny.transcribe(audios, languages)
-    with Recognizer.open(tiny_bundle, options) as other:
+    expected = either.transcribe(audios, languages)
+    with Recognizer.open(tiny_bundle, dataclasses.replace(options, decoder=decoder)) as other:
         got = other.transcribe(audios, languages)
     assert all(map(same_words, got, expected))
     assert len({transcript.text for transcript in expected}) > 5
 
 
-def test_windows_are_stitched_on_frame_boundaries(tiny: Recognizer, tiny_bundle: Path) -> None:
+def test_windows_are_stitched_on_frame_boundaries(
+    tiny: Recognizer, tiny_bundle: Path, decoder: str
+) -> None:
     """A windowed text is that of the logits put together by hand."""
+    from mms_engine.decoders import Decoders
     from mms_engine.windows import plan_windows
-    from mms_kernels import GreedyDecoder
 
     windows = WindowOptions(seconds=2.0, context_seconds=0.5)
     audio = sound(11.3)
-    with Recognizer.open(tiny_bundle, RecognizerOptions(windows=windows)) as short:
+    options = RecognizerOptions(windows=windows, decoder=decoder)
+    with Recognizer.open(tiny_bundle, options) as short:
         got = short.transcribe(audio, "swh")
     model, normal = acoustic(tiny), normalize(audio)
     frames = model.geometry.frames(len(audio))
     plan = plan_windows(frames, windows, frame_seconds=0.02)
     assert len(plan) > 4
-    decoder = GreedyDecoder()
+    logits = []
     for window in plan:
         samples = normal[window.start * 320 : window.start * 320 + 400 + 320 * (window.frames - 1)]
-        logits = model.logits([Segment(samples, "swh")])[0]
-        assert len(logits) == window.frames
-        decoder.step(np.ascontiguousarray(logits[window.kept]))
-    assert decoder.frames == frames
-    tokens = decoder.finish().tokens.tolist()
+        rows = model.logits([Segment(samples, "swh")])[0]
+        assert len(rows) == window.frames
+        logits.append(rows[window.kept])
+    decoding = Decoders(options).start("swh", model.vocabulary("swh"))
+    decoding.step(np.concatenate(logits))
+    tokens = decoding.finish()[0].tokens.tolist()
+    assert sum(map(len, logits)) == frames
     assert got.text == model.vocabulary("swh").text(tokens)
 
 

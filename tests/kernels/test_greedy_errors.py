@@ -93,28 +93,38 @@ def test_threads_out_of_range(threads):
 
 GOOD = np.zeros((2, 3, 4), np.float32)
 WRONG_LOGITS = {
-    "logits must be float32[B, T, V], got float64[2, 3, 4]": GOOD.astype(np.float64),
-    "logits must be float32[B, T, V], got float16[2, 3, 4]": GOOD.astype(np.float16),
-    "logits must be float32[B, T, V], got float32[3, 4]": GOOD[0],
-    "logits must be a NumPy array float32[B, T, V], got list": GOOD.tolist(),
-    "logits must be C-contiguous, got strides [48, 16, 8] for float32[2, 3, 2]: pass "
-    "numpy.ascontiguousarray of it": GOOD[:, :, ::2],
-    "logits must be C-contiguous, got strides [48, 4, 16] for float32[2, 4, 3]: pass "
-    "numpy.ascontiguousarray of it": GOOD.transpose(0, 2, 1),
+    "logits must be float32, float16 or bfloat16[B, T, V], got float64[2, 3, 4]": GOOD.astype(
+        np.float64
+    ),
+    "logits must be float32, float16 or bfloat16[B, T, V], got uint16[2, 3, 4]": GOOD.astype(
+        np.uint16
+    ),
+    "logits must be float32, float16 or bfloat16[B, T, V], got float32[2, 3, 4] of foreign byte "
+    "order": GOOD.astype(GOOD.dtype.newbyteorder()),
+    "logits must be float32, float16 or bfloat16[B, T, V], got float32[3, 4]": GOOD[0],
+    "logits must be a NumPy array float32, float16 or bfloat16[B, T, V], got list": GOOD.tolist(),
+    "logits must be C-contiguous and aligned, got strides [48, 16, 8] for float32[2, 3, 2]: pass "
+    "numpy.array of it, order C": GOOD[:, :, ::2],
+    "logits must be C-contiguous and aligned, got strides [48, 16, 4] for float32[2, 3, 4]: pass "
+    "numpy.array of it, order C": np.zeros(97, np.uint8)[1:].view(np.float32).reshape(2, 3, 4),
+    "logits must be C-contiguous and aligned, got strides [48, 4, 16] for float32[2, 4, 3]: pass "
+    "numpy.array of it, order C": GOOD.transpose(0, 2, 1),
 }
 WRONG_LENGTHS = {
     "lengths must be int64[B], got int32[2]": np.array([3, 3], np.int32),
     "lengths must be int64[B], got int64[1, 2]": np.array([[3, 3]]),
     "lengths must be a NumPy array int64[B], got list": [3, 3],
-    "lengths must be C-contiguous, got strides [16] for int64[2]: pass "
-    "numpy.ascontiguousarray of it": np.array([3, 9, 3])[::2],
+    "lengths must be C-contiguous and aligned, got strides [16] for int64[2]: pass "
+    "numpy.array of it, order C": np.array([3, 9, 3])[::2],
     "logits has 2 rows, lengths has 1": np.array([3]),
 }
 WRONG_STEPS = {
-    "logits must be float32[T, V], got float32[2, 3, 4]": GOOD,
-    "logits must be float32[T, V], got int64[3, 4]": np.zeros((3, 4), np.int64),
-    "logits must be C-contiguous, got strides [4, 16] for float32[4, 3]: pass "
-    "numpy.ascontiguousarray of it": GOOD[0].T,
+    "logits must be float32, float16 or bfloat16[T, V], got float32[2, 3, 4]": GOOD,
+    "logits must be float32, float16 or bfloat16[T, V], got int64[3, 4]": np.zeros(
+        (3, 4), np.int64
+    ),
+    "logits must be C-contiguous and aligned, got strides [4, 16] for float32[4, 3]: pass "
+    "numpy.array of it, order C": GOOD[0].T,
 }
 
 

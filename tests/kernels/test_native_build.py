@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mms_kernels import _ctc
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,17 +20,35 @@ def run(*command, **options):
     return done.stdout
 
 
-@pytest.mark.skipif(
-    not shutil.which("c++") or not shutil.which("cmake"), reason="no C++ compiler or no cmake"
-)
-def test_core_under_sanitizers_without_warnings(tmp_path):
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Folder of a build under the sanitizers, in which a warning is an error."""
+    if not shutil.which("c++") or not shutil.which("cmake"):
+        pytest.skip("no C++ compiler or no cmake")
+    folder = tmp_path_factory.mktemp("build")
     on = ("MMS_BUILD_TESTS", "MMS_SANITIZE", "MMS_WERROR")
     flags = ["-DMMS_BUILD_PYTHON=OFF", *(f"-D{option}=ON" for option in on)]
-    run("cmake", "-S", ROOT, "-B", tmp_path, *flags)
-    run("cmake", "--build", tmp_path, "--parallel", "2")
+    run("cmake", "-S", ROOT, "-B", folder, *flags)
+    run("cmake", "--build", folder, "--parallel", "2")
+    return folder
+
+
+def test_core_under_sanitizers(build):
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
-    output = run("ctest", "--test-dir", tmp_path, "--output-on-failure", env=environment)
+    output = run("ctest", "--test-dir", build, "--output-on-failure", env=environment)
     assert "100% tests passed" in output
+
+
+def test_inner_loops_define_one_table_each_and_nothing_to_share(build):
+    """Code there with a weak symbol could be the one copy that the linker keeps for all."""
+    sources = {path.name for path in (ROOT / "kernels/csrc/cpu/isa").glob("*.cpp")}
+    for isa in _ctc.isas():
+        objects = list(build.glob(f"CMakeFiles/mms_{isa}.dir/**/*.o"))
+        assert {path.stem for path in objects} == sources
+        for path in objects:
+            lines = run("nm", "--defined-only", "--extern-only", "--demangle", path).splitlines()
+            names = [line.split(" ", 2)[2] for line in lines if "__odr_asan" not in line]
+            assert [name.rpartition("::")[0] for name in names] == [f"mms::{isa}"]
 
 
 def test_committed_stub_is_that_of_the_module():

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mms_bench.peers.base import Peer
+from mms_bench.peers.decoder import Decoder
 from mms_engine.bundle.schema import Precision
 
 REFERENCE = "transformers"
@@ -60,11 +61,61 @@ PEERS: dict[str, Callable[[], Peer]] = {
 }
 
 
+def _kernels(isa: str) -> Callable[[], Decoder]:
+    def create() -> Decoder:
+        from mms_bench.peers.kernels import Kernels
+
+        return Kernels(isa)
+
+    return create
+
+
+def _fast_ctc_decode() -> Decoder:
+    from mms_bench.peers.fast_ctc_decode import FastCtcDecode
+
+    return FastCtcDecode()
+
+
+def _flashlight() -> Decoder:
+    from mms_bench.peers.flashlight import Flashlight
+
+    return Flashlight()
+
+
+def _pyctcdecode() -> Decoder:
+    from mms_bench.peers.pyctcdecode import PyCtcDecode
+
+    return PyCtcDecode()
+
+
+def _torchaudio() -> Decoder:
+    from mms_bench.peers.torchaudio import Torchaudio
+
+    return Torchaudio()
+
+
+def _numpy() -> Decoder:
+    from mms_bench.peers.numpy_argmax import NumpyArgmax
+
+    return NumpyArgmax()
+
+
+OURS = tuple(f"ours-{isa}" for isa in ("avx2", "avx512", "neon", "scalar"))
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    **{name: _kernels(name.removeprefix("ours-")) for name in OURS},
+    "fast-ctc-decode": _fast_ctc_decode,
+    "flashlight-text": _flashlight,
+    "pyctcdecode": _pyctcdecode,
+    "torchaudio": _torchaudio,
+    "numpy": _numpy,
+}
+
+
 def holds_many(name: str) -> bool:
     """Say whether an implementation holds several languages at once."""
     return name.startswith("ours-")
 
 
-def create_peer(name: str) -> Peer:
+def create_peer(name: str) -> Peer | Decoder:
     """Return the implementation called `name`, nothing loaded yet."""
-    return PEERS[name]()
+    return DECODERS[name]() if name in DECODERS else PEERS[name]()

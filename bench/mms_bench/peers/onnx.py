@@ -6,12 +6,12 @@ One language is baked in. The graph is kept in the cache, for it takes minutes t
 import hashlib
 import shutil
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mms_bench.errors import NotHere
 from mms_bench.peers.base import Batch, Setup, single_language
+from mms_bench.peers.installed import versions
 from mms_engine.types import Float32Array
 
 GRAPH = "model.onnx"
@@ -95,21 +95,6 @@ class PlainOnnxInt8(PlainOnnx):
             )
 
         return cached(setup, "onnx-int8", versions("onnxruntime", *EXPORTS), quantise)
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Return versions by package.
-
-    Raises:
-        NotHere: one is not installed.
-    """
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError as error:
-            raise NotHere(f"{package} is not installed") from error
-    return found
 
 
 def build_graph(setup: Setup) -> Path:

@@ -4,7 +4,8 @@ from typing import Any
 
 from mms_bench.errors import NotHere
 from mms_bench.peers.base import Batch, Setup, single_language
-from mms_bench.peers.onnx import EXPORTS, build_graph, versions
+from mms_bench.peers.installed import versions
+from mms_bench.peers.onnx import EXPORTS, build_graph
 from mms_engine.types import Float32Array
 
 

@@ -59,10 +59,12 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
         "p10 … p90": [f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" for it in summaries],
         "IQR": [text.seconds(item.iqr) for item in summaries],
         "calls": [str(item.count) for item in summaries],
+        f"a {case.each}": [text.each(row) if case.each else "" for row in rows],
         f"{case.unit} a second": [text.rate(row) for row in rows],
         f"speed-up over {baseline_title(case)}": [_speed_up(case, row, result) for row in rows],
         "load": [_optional(row.load_seconds) for row in rows],
         "first call": [_optional(row.first_seconds) for row in rows],
+        "log-probability": [text.nats(row.score) for row in rows],
         "peak memory": [text.gigabytes(row.peak_memory) for row in rows],
         "largest difference": [f"{it.max_abs_error:.2g}" if it else "" for it in checks],
         "frames agree": [f"{it.argmax_agreement:.2%}" if it else "" for it in checks],
@@ -99,19 +101,19 @@ def promises(result: Result) -> Table:
 
 def _promise(item: Judgement) -> tuple[str, str, str, str]:
     verdict = item.verdict if not item.reason else f"{item.verdict} ({item.reason})"
-    sign = "≥" if item.bar.quantity in ("ratio", "rate") else "≤"
+    sign = "≥" if item.bar.at_least else "≤"
     measured = "" if item.value is None else _quantity(item, item.value)
     return item.bar.title, f"{sign} {_quantity(item, item.bar.limit)}", measured, verdict
 
 
 def _quantity(item: Judgement, value: float) -> str:
-    if item.bar.quantity == "ratio":
+    if item.bar.quantity in ("ratio", "cost"):
         return text.times(value)
-    if item.bar.quantity == "seconds":
+    if item.bar.quantity in ("seconds", "each"):
         return text.seconds(value)
     if item.bar.quantity == "bytes":
         return text.gigabytes(round(value))
-    return f"{value:.3g} a second"
+    return f"{text.large(value)} a second"
 
 
 def facts(result: Result) -> list[str]:

@@ -12,6 +12,8 @@ _TITLES = {
     "openvino": "OpenVINO (fp32)",
     "openvino-bf16": "OpenVINO (bf16)",
     "ours": "MMS Engine",
+    "torchaudio": "torchaudio forced_align",
+    "numpy": "NumPy argmax",
     "torch.onnx": "plain torch.onnx.export (fp32)",
 }
 
@@ -25,7 +27,7 @@ def title(implementation: str) -> str:
 
 def seconds(value: float) -> str:
     """Return a duration with three digits and a fitting unit."""
-    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
+    for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
         if value < limit:
             return f"{value * factor:.3g} {unit}"
     return f"{value:.3g} s" if value < 100 else f"{value:.0f} s"
@@ -50,7 +52,27 @@ def rate(row: Row) -> str:
     """Return the amount a second."""
     if row.summary is None or not row.amount:
         return ""
-    return f"{row.amount / row.summary.median:.3g}"
+    return large(row.amount / row.summary.median)
+
+
+def large(value: float) -> str:
+    """Return a number with three digits and, where it is long, a prefix."""
+    for limit, factor, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e3, 1e3, "k")):
+        if value >= limit:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def each(row: Row) -> str:
+    """Return the time of one of the amount."""
+    if row.summary is None or not row.amount:
+        return ""
+    return seconds(row.summary.median / row.amount)
+
+
+def nats(value: float | None) -> str:
+    """Return a log-probability."""
+    return "" if value is None else f"{value:,.3f}"
 
 
 def model(result: Result) -> str:

@@ -32,6 +32,8 @@ class Suite:
     """Calls of each implementation, unless the user says otherwise."""
     warmup: float
     """Seconds, likewise."""
+    min_time: float = 10.0
+    """Seconds of samples of each implementation, likewise."""
     languages: int | None
     """How many languages to take, unless they are named; None for all."""
     settings: tuple[str, ...]
@@ -81,4 +83,10 @@ def _export() -> Suite:
     return SUITE
 
 
-SUITES: dict[str, Callable[[], Suite]] = {"asr": _asr, "export": _export}
+def _ctc() -> Suite:
+    from mms_bench.suites.ctc import SUITE
+
+    return SUITE
+
+
+SUITES: dict[str, Callable[[], Suite]] = {"asr": _asr, "ctc": _ctc, "export": _export}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mms_bench.check import TOLERANCES, compare
+from mms_bench.ctc.task import Task
 from mms_bench.errors import Refused, WorkerFailed
 from mms_bench.messages import Workload
 from mms_bench.options import Context
@@ -21,10 +22,10 @@ from mms_engine.types import Float32Array
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A worker with one workload, as a runner of the race."""
+    """A worker with one piece of work, as a runner of the race."""
 
     worker: Worker
-    workload: Workload
+    workload: Workload | Task
     row: Row
     """What is known of it so far."""
 
@@ -80,7 +81,7 @@ def first_call(context: Context, entry: Entry) -> tuple[Entry, list[Float32Array
     """
     folder = Path(tempfile.mkdtemp(dir=context.folder))
     context.tell(f"{entry.name}: first call")
-    seconds = entry.worker.first(entry.workload, logits=str(folder))
+    seconds = entry.worker.first(entry.workload, keep=str(folder))
     return replace(entry, row=replace(entry.row, first_seconds=seconds)), _read(folder)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mms_bench import commands
 from mms_bench.errors import NotHere, Refused
 from mms_bench.options import Context
-from mms_bench.peers.onnx import EXPORTS, versions
+from mms_bench.peers.installed import versions
+from mms_bench.peers.onnx import EXPORTS
 from mms_bench.race import Lap, race
 from mms_bench.schema import Case, Row
 from mms_bench.statistics import summarise

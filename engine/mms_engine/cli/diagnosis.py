@@ -17,6 +17,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cores import usable_cores
 from mms_engine.errors import BundleError
 from mms_engine.locations import default_bundle
+from mms_kernels.cuda import architectures, fatbin_path
 
 State = Literal["ok", "absent", "broken"]
 _PACKAGES = ("mms-engine", "numpy", "av", "soundfile", "soxr", "safetensors")
@@ -36,7 +37,15 @@ class Finding:
 
 def diagnose(bundle: Path | None) -> list[Finding]:
     """Run every check; `bundle` is looked at in place of the default one."""
-    return [*_packages(), _cpu(), _gpu(), *_backends(), _clash(), _bundle(bundle)]
+    return [
+        *_packages(),
+        _cpu(),
+        _gpu(),
+        _cuda_kernels(),
+        *_backends(),
+        _clash(),
+        _bundle(bundle),
+    ]
 
 
 def report(findings: list[Finding], *, as_json: bool) -> str:
@@ -76,6 +85,21 @@ def _gpu() -> Finding:
     if not driver.devices:
         return Finding("gpu", "absent", driver.reason)
     return Finding("gpu", "ok", f"{', '.join(driver.devices)}, driver for CUDA {driver.version}")
+
+
+def _cuda_kernels() -> Finding:
+    path = fatbin_path()
+    if path is None:
+        detail = (
+            "not in this install, it was built without nvcc: reinstall from source where nvcc is "
+            "found, or with CUDAToolkit_ROOT set"
+        )
+        return Finding("cuda kernels", "absent", detail)
+    try:
+        compiled = architectures(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return Finding("cuda kernels", "broken", f"{path}: {one_line(error)}")
+    return Finding("cuda kernels", "ok", f"for sm {', '.join(map(str, compiled))}")
 
 
 def _backends() -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import click
 
 from mms_engine.cli.doctor import doctor
 from mms_engine.cli.languages import languages
+from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
 from mms_engine.cli.transcribe import transcribe
 
@@ -24,3 +25,4 @@ def main(*, debug: bool) -> None:
 main.add_command(transcribe)
 main.add_command(languages)
 main.add_command(doctor)
+main.add_command(lm)

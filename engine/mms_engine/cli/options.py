@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,18 +72,33 @@ class EngineChoice:
         )
 
 
-def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `EngineChoice`; the command gets them as one argument, `engine`."""
+def grouped(
+    name: str, choice: type, options: Sequence[Callable[..., Any]]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds options to a command, which gets them as one argument.
 
-    @functools.wraps(command)
-    def with_engine(**values: Any) -> None:  # noqa: ANN401
-        chosen = {name: values.pop(name) for name in EngineChoice.__dataclass_fields__}
-        command(engine=EngineChoice(**chosen), **values)
+    Args:
+        name: The argument.
+        choice: Dataclass with a field for each of the options.
+        options: What `click.option` returns, in the order of the help.
+    """
 
-    decorated: Callable[..., None] = with_engine
-    for option in reversed(_ENGINE_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_choice(**values: Any) -> None:  # noqa: ANN401
+            chosen = {field.name: values.pop(field.name) for field in dataclasses.fields(choice)}
+            command(**{name: choice(**chosen)}, **values)
+
+        decorated: Callable[..., None] = with_choice
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+engine_options = grouped("engine", EngineChoice, _ENGINE_OPTIONS)
+"""Adds the options of `EngineChoice` as the argument `engine`."""
 
 
 def find_bundle(chosen: Path | None) -> Path:

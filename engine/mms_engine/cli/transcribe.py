@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mms_engine.cli.decoding import DecoderChoice, decoder_options
 from mms_engine.cli.options import EngineChoice, bundle_option, engine_options, json_option
 from mms_engine.cli.program import interruptible
 
@@ -16,6 +17,7 @@ Examples:
   mms transcribe clip.flac --lang eng
   mms transcribe recordings/ --lang swh --format srt --output subtitles/
   mms transcribe --reference clips.tsv
+  mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
 
 
@@ -33,6 +35,7 @@ class Request:
     output: str | None
     max_seconds: float | None
     salvage: bool
+    decoding: DecoderChoice
     engine: EngineChoice
 
 
@@ -67,6 +70,7 @@ class Request:
 @click.option(
     "--salvage", is_flag=True, help="Take what is there of recordings cut off or damaged."
 )
+@decoder_options
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401
     """Write down what is said in FILES: recordings, folders of them, or - for stdin."""

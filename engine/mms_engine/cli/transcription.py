@@ -15,6 +15,7 @@ from mms_engine.cli.progress import Bar
 from mms_engine.cli.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe import Request
 from mms_engine.errors import MmsError
+from mms_engine.options import RecognizerOptions
 from mms_engine.types import Transcript
 
 Outcome = tuple[Recording, Transcript]
@@ -33,8 +34,7 @@ def run(request: Request) -> None:
     output = _output(request, recordings)
     bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings]
-    options = dataclasses.replace(request.engine.options(), salvage=request.salvage)
-    recognizer = Recognizer.open(bundle.path, options, _limits(request))
+    recognizer = Recognizer.open(bundle.path, _options(request, spoken), _limits(request))
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
     with Bar() as bar:
@@ -59,6 +59,20 @@ def _output(request: Request, recordings: list[Recording]) -> Output:
     elif request.output is not None:
         raise click.UsageError("--reference prints its scores: leave --output away")
     return output
+
+
+def _options(request: Request, recordings: list[Recording]) -> RecognizerOptions:
+    request.decoding.check(
+        has_alternatives=request.reference is None
+        and "json" in (request.format_name, "json" if request.as_json else None),
+        languages={str(recording.language) for recording in recordings},
+    )
+    return dataclasses.replace(
+        request.engine.options(),
+        decoder=request.decoding.decoder,
+        beam=request.decoding.search(),
+        salvage=request.salvage,
+    )
 
 
 def _limits(request: Request) -> AudioLimits:

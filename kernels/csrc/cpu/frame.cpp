@@ -1,8 +1,7 @@
 #include "frame.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -15,45 +14,18 @@ namespace {
   throw std::invalid_argument("frame " + std::to_string(frame) + " of the logits " + what);
 }
 
-float from_half(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 31U;
-  const std::uint32_t mantissa = bits & 1023U;
-  if (exponent == 0) {
-    const float tiny = static_cast<float>(mantissa) * 0x1p-24F;
-    return sign != 0 ? -tiny : tiny;
-  }
-  const std::uint32_t wide = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
-}
+}  // namespace
 
-/// The frame's numbers as float32, in place or in `out`.
 const float* widen(const Scores& scores, std::int64_t frame, float* out) {
   const auto* bytes = static_cast<const std::byte*>(scores.data);
   const std::byte* row = bytes + frame * scores.vocab * size_of(scores.dtype);
   if (scores.dtype == DType::kFloat32) return reinterpret_cast<const float*>(row);
-  for (std::int64_t token = 0; token < scores.vocab; ++token) {
-    std::uint16_t bits;
-    std::memcpy(&bits, row + 2 * token, 2);
-    out[token] = scores.dtype == DType::kFloat16
-                     ? from_half(bits)
-                     : std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-  }
+  MMS_TABLE(kFrame).widen(row, scores.dtype, scores.vocab, out);
   return out;
 }
 
-}  // namespace
-
 Peak find_peak(const float* scores, std::int64_t size) {
   return MMS_TABLE(kFrame).find_peak(scores, size);
-}
-
-std::int64_t find_first(const float* scores, std::int64_t size, float value) {
-  return MMS_TABLE(kFrame).find_first(scores, size, value);
-}
-
-double log_softmax_of_peak(const float* scores, std::int64_t size, float peak) {
-  return -std::log(static_cast<double>(MMS_TABLE(kFrame).sum_exp(scores, size, peak)));
 }
 
 void check_peak(const Peak& peak, std::int64_t frame) {

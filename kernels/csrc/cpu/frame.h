@@ -7,6 +7,9 @@
 
 namespace mms {
 
+/// The numbers of frame `frame` as float32 [vocab], in place or in `out`.
+const float* widen(const Scores& scores, std::int64_t frame, float* out);
+
 /// The greatest of a frame's scores.
 struct Peak {
   float value;   ///< -inf where there is nothing greater.
@@ -14,12 +17,6 @@ struct Peak {
 };
 
 Peak find_peak(const float* scores, std::int64_t size);
-
-/// The lowest index of `value`, which is known to be there.
-std::int64_t find_first(const float* scores, std::int64_t size, float value);
-
-/// log(softmax(scores)) of a score that equals the greatest one, `peak` (finite).
-double log_softmax_of_peak(const float* scores, std::int64_t size, float peak);
 
 /// Throw std::invalid_argument, naming `frame`, unless the frame's peak is a finite number.
 void check_peak(const Peak& peak, std::int64_t frame);

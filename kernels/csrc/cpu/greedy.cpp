@@ -1,10 +1,14 @@
 #include "mms/greedy.h"
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <exception>
 #include <stdexcept>
 #include <string>
 
 #include "frame.h"
+#include "isa/kernels.h"
 #include "parallel.h"
 
 namespace mms {
@@ -20,24 +24,34 @@ void close_run(const GreedyState& state, GreedyTokens& tokens) {
   tokens.peaks.push_back(static_cast<float>(state.peak));
 }
 
-void read_frame(GreedyState& state, const float* scores, GreedyTokens& tokens) {
-  const Peak found = find_peak(scores, state.vocab);
-  check_peak(found, state.frame);
-  const float peak = found.value;
-  const auto token = static_cast<std::int32_t>(find_first(scores, state.vocab, peak));
-  const bool begins = token != state.open;
+void read_best(GreedyState& state, const Best& best, ScoreKind kind, GreedyTokens& tokens) {
+  if (!std::isfinite(best.score)) check_peak({best.score, std::isnan(best.score)}, state.frame);
+  const bool begins = best.token != state.open;
   if (begins) {
     close_run(state, tokens);
-    state.open = token;
+    state.open = best.token;
     state.start = state.frame;
   }
-  // Most frames are blank, and nobody asks how likely a blank is.
-  if (token != state.blank) {
-    const double score = log_softmax_of_peak(scores, state.vocab, peak);
+  if (best.token != state.blank) {
+    // Adding 0 leaves one zero of the two, whichever of them the frame has.
+    const double score = kind == ScoreKind::kLogits ? -std::log(static_cast<double>(best.sum))
+                                                    : static_cast<double>(best.score) + 0.0;
     state.sum = begins ? score : state.sum + score;
     state.peak = begins || score > state.peak ? score : state.peak;
   }
   ++state.frame;
+}
+
+void read_frames(GreedyState& state, const Scores& scores, GreedyTokens& tokens) {
+  std::array<Best, 64> best;
+  const auto most = static_cast<std::int64_t>(best.size());
+  for (std::int64_t frame = 0; frame < scores.frames; frame += most) {
+    const std::int64_t count = std::min(most, scores.frames - frame);
+    MMS_TABLE(kGreedy).find_best(scores, frame, count, state.blank, best.data());
+    for (std::int64_t i = 0; i < count; ++i) {
+      read_best(state, best[static_cast<std::size_t>(i)], scores.kind, tokens);
+    }
+  }
 }
 
 void truncate(GreedyTokens& tokens, std::size_t size) {
@@ -48,16 +62,10 @@ void truncate(GreedyTokens& tokens, std::size_t size) {
   tokens.peaks.resize(size);
 }
 
-GreedyTokens decode_row(const LogitsBatch& batch, std::int32_t blank, std::int64_t row) {
-  const std::int64_t length = batch.lengths[row];
-  if (length < 0 || length > batch.frames) {
-    throw std::invalid_argument("length is " + std::to_string(length) + ", the logits have " +
-                                std::to_string(batch.frames) + " frames");
-  }
+GreedyTokens decode_row(const ScoresBatch& batch, std::int32_t blank, std::int64_t row) {
   GreedyTokens tokens;
   GreedyState state = greedy_begin(blank);
-  const float* data = batch.data + row * batch.frames * batch.vocab;
-  greedy_step(state, {data, length, batch.vocab}, tokens);
+  greedy_step(state, row_of(batch, row), tokens);
   greedy_end(state, tokens);
   return tokens;
 }
@@ -74,15 +82,13 @@ GreedyState greedy_begin(std::int32_t blank) {
   return state;
 }
 
-void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens) {
-  check_vocab(logits.vocab, state.vocab, state.blank);
+void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens) {
+  check_vocab(scores.vocab, state.vocab, state.blank);
   const GreedyState before = state;
   const std::size_t size = tokens.ids.size();
-  state.vocab = logits.vocab;
+  state.vocab = scores.vocab;
   try {
-    for (std::int64_t frame = 0; frame < logits.frames; ++frame) {
-      read_frame(state, logits.data + frame * logits.vocab, tokens);
-    }
+    read_frames(state, scores, tokens);
   } catch (...) {
     state = before;
     truncate(tokens, size);
@@ -92,7 +98,7 @@ void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens)
 
 void greedy_end(const GreedyState& state, GreedyTokens& tokens) { close_run(state, tokens); }
 
-std::vector<GreedyTokens> greedy_batch(const LogitsBatch& batch,
+std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
                                        std::int32_t blank,
                                        std::int64_t threads) {
   std::vector<GreedyTokens> results(static_cast<std::size_t>(batch.rows));

@@ -27,5 +27,10 @@ void bind_isa(nb::module_& m) {
 NB_MODULE(_ctc, m) {
   m.doc() = "CTC kernels in C++; mms_kernels is their public face.";
   bind_isa(m);
+  bind_align(m);
   bind_greedy(m);
+  bind_beam(m);
+  bind_hotwords(m);
+  bind_lm(m);
+  bind_device(m);
 }

@@ -1,5 +1,7 @@
+#include <nanobind/stl/string.h>
+
 #include <mutex>
-#include <stdexcept>
+#include <string>
 
 #include "convert.h"
 #include "mms/greedy.h"
@@ -21,18 +23,12 @@ Arrays to_arrays(mms::GreedyTokens tokens) {
                                to_numpy(std::move(tokens.peaks))));
 }
 
-nb::typed<nb::list, Arrays> greedy_batch(Input<float, 3> logits,
-                                         Input<std::int64_t, 1> lengths,
+nb::typed<nb::list, Arrays> greedy_batch(const ScoresInput<3>& scores,
+                                         const Input<std::int64_t, 1>& lengths,
                                          std::int32_t blank,
+                                         const std::string& kind,
                                          int threads) {
-  if (lengths.shape(0) != logits.shape(0)) {
-    throw std::invalid_argument("logits and lengths have different numbers of rows");
-  }
-  const mms::LogitsBatch batch{logits.data(),
-                               static_cast<std::int64_t>(logits.shape(0)),
-                               static_cast<std::int64_t>(logits.shape(1)),
-                               static_cast<std::int64_t>(logits.shape(2)),
-                               lengths.data()};
+  const mms::ScoresBatch batch = view_of(scores, lengths, kind_named(kind));
   std::vector<mms::GreedyTokens> results;
   {
     nb::gil_scoped_release release;
@@ -46,18 +42,17 @@ nb::typed<nb::list, Arrays> greedy_batch(Input<float, 3> logits,
 /// A state with its tokens. The lock keeps two threads apart while the GIL is released.
 class GreedyStream {
  public:
-  explicit GreedyStream(std::int32_t blank) : state_(mms::greedy_begin(blank)) {}
+  GreedyStream(std::int32_t blank, const std::string& kind)
+      : kind_(kind_named(kind)), state_(mms::greedy_begin(blank)) {}
 
-  GreedyStream(const GreedyStream& other) {
+  GreedyStream(const GreedyStream& other) : kind_(other.kind_) {
     const std::lock_guard lock(other.mutex_);
     state_ = other.state_;
     tokens_ = other.tokens_;
   }
 
-  void step(Input<float, 2> logits) {
-    const mms::Logits view{logits.data(),
-                           static_cast<std::int64_t>(logits.shape(0)),
-                           static_cast<std::int64_t>(logits.shape(1))};
+  void step(const ScoresInput<2>& scores) {
+    const mms::Scores view = view_of(scores, kind_);
     nb::gil_scoped_release release;
     const std::lock_guard lock(mutex_);
     mms::greedy_step(state_, view, tokens_);
@@ -82,6 +77,7 @@ class GreedyStream {
   }
 
  private:
+  mms::ScoreKind kind_;
   mutable std::mutex mutex_;
   mms::GreedyState state_;
   mms::GreedyTokens tokens_;
@@ -92,14 +88,15 @@ class GreedyStream {
 void bind_greedy(nb::module_& m) {
   m.def("greedy_batch",
         &greedy_batch,
-        "logits"_a.noconvert(),
+        "scores"_a.noconvert(),
         "lengths"_a.noconvert(),
         "blank"_a,
+        "kind"_a,
         "threads"_a,
         "Decode each row: ids, starts, ends, scores and peaks of its tokens.");
   nb::class_<GreedyStream>(m, "GreedyStream", "Greedy decoding of frames that arrive in pieces.")
-      .def(nb::init<std::int32_t>(), "blank"_a)
-      .def("step", &GreedyStream::step, "logits"_a.noconvert(), "Read frames.")
+      .def(nb::init<std::int32_t, const std::string&>(), "blank"_a, "kind"_a)
+      .def("step", &GreedyStream::step, "scores"_a.noconvert(), "Read frames.")
       .def(
           "tokens",
           [](const GreedyStream& stream) { return to_arrays(stream.tokens()); },

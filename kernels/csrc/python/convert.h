@@ -5,14 +5,21 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include "mms/scores.h"
 
 namespace nb = nanobind;
 using nb::literals::operator""_a;
 
 template <typename Scalar, std::size_t Rank>
 using Input = nb::ndarray<const Scalar, nb::ndim<Rank>, nb::c_contig, nb::device::cpu>;
+/// Scores: float32, float16, or bfloat16 as uint16, since the buffer protocol has no name for it.
+template <std::size_t Rank>
+using ScoresInput = nb::ndarray<nb::ro, nb::ndim<Rank>, nb::c_contig, nb::device::cpu>;
+
 template <typename Scalar>
 using Vector = nb::ndarray<nb::numpy, Scalar, nb::ndim<1>>;
 
@@ -23,5 +30,20 @@ Vector<Scalar> to_numpy(std::vector<Scalar> values) {
   return Vector<Scalar>(owned->data(), {owned->size()}, owner);
 }
 
+/// "logits" or "log_probs"; throws std::invalid_argument for anything else.
+mms::ScoreKind kind_named(const std::string& name);
+
+/// The core's view of an array, valid as long as the array. Throw std::invalid_argument where the
+/// numbers are of another type, or `lengths` has another number of rows.
+mms::Scores view_of(const ScoresInput<2>& scores, mms::ScoreKind kind);
+mms::ScoresBatch view_of(const ScoresInput<3>& scores,
+                         const Input<std::int64_t, 1>& lengths,
+                         mms::ScoreKind kind);
+
 void bind_isa(nb::module_& m);
+void bind_align(nb::module_& m);
 void bind_greedy(nb::module_& m);
+void bind_beam(nb::module_& m);
+void bind_hotwords(nb::module_& m);
+void bind_lm(nb::module_& m);
+void bind_device(nb::module_& m);

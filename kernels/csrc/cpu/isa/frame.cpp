@@ -1,82 +1,48 @@
+#include "exp.h"
 #include "kernels.h"
-#include "lanes.h"
 
 namespace mms::MMS_ISA {
 namespace {
 
-// e^x for x <= 0 with a relative error below 2e-7, and 0 below -87. Only additions and
-// multiplications, so that every machine gives the same bits.
-inline Floats exp_nonpositive(Floats x) {
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
-  constexpr std::int32_t kRoundBits = 0x4B400000;
-  const Floats lowest = Floats{} - 87.0F;
-  const Floats clamped = x < lowest ? lowest : x;
-  const Floats shifted = clamped * 1.44269504F + kRound;
-  const Floats exponent = shifted - kRound;
-  // ln 2 in two parts: the first has so few bits that its product with the exponent is exact.
-  const Floats r = clamped - exponent * 0.693359375F + exponent * 2.12194440e-4F;
-  Floats series = Floats{} + 1.0F / 5040;
-  series = series * r + 1.0F / 720;
-  series = series * r + 1.0F / 120;
-  series = series * r + 1.0F / 24;
-  series = series * r + 1.0F / 6;
-  series = series * r + 0.5F;
-  series = series * r + 1.0F;
-  series = series * r + 1.0F;
-  const Ints scale = (__builtin_bit_cast(Ints, shifted) - kRoundBits + 127) << 23;
-  return x < lowest ? Floats{} : series * __builtin_bit_cast(Floats, scale);
-}
-
-/// Put the lanes of all groups one after the other.
-inline void to_lanes(const Floats* groups, float* lanes) {
-  for (int group = 0; group < kGroups; ++group) store(lanes + group * kWidth, groups[group]);
-}
-
 Peak find_peak(const float* scores, std::int64_t size) {
   Floats best[kGroups];
-  Ints nan[kGroups] = {};
+  Flags nan[kGroups] = {};
   for (Floats& group : best) group = Floats{} - __builtin_inff();
-  for_each_vector(scores, size, [&](int group, Floats values) {
+  for_each_vector<Float32>(scores, size, [&](int group, Floats values) {
     best[group] = values > best[group] ? values : best[group];
-    nan[group] |= values != values;
+    nan[group] |= is_nan(values);
   });
-  bool has_nan = false;
-  for (const Ints& group : nan) has_nan |= any(group);
-  float lanes[kLanes];
-  to_lanes(best, lanes);
-  float peak = lanes[0];
-  for (const float lane : lanes) peak = lane > peak ? lane : peak;
-  return {peak, has_nan};
+  Flags any_nan = nan[0];
+  for (int group = 1; group < kGroups; ++group) any_nan |= nan[group];
+  const float peak = join(best, [](Floats a, Floats b) { return a > b ? a : b; });
+  return {peak, bits_of(any_nan) != 0};
 }
 
-std::int64_t find_first(const float* scores, std::int64_t size, float value) {
+float sum_exp_of(const float* scores, std::int64_t size, float peak) {
+  return sum_exp<Float32>(scores, size, peak);
+}
+
+template <typename Type>
+void widen_numbers(const typename Type::Number* numbers, std::int64_t size, float* out) {
   std::int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    Ints found = {};
-    for (int group = 0; group < kGroups; ++group) {
-      found |= load(scores + i + group * kWidth) == value;
-    }
-    if (any(found)) break;
-  }
-  while (scores[i] != value) ++i;
-  return i;
+  for (; i + kWidth <= size; i += kWidth) store(out + i, Type::load(numbers + i));
+  if (i == size) return;
+  typename Type::Number rest[kWidth] = {};
+  float lanes[kWidth];
+  for (std::int64_t lane = 0; i + lane < size; ++lane) rest[lane] = numbers[i + lane];
+  store(lanes, Type::load(rest));
+  for (std::int64_t lane = 0; i + lane < size; ++lane) out[i + lane] = lanes[lane];
 }
 
-float sum_exp(const float* scores, std::int64_t size, float peak) {
-  Floats sum[kGroups] = {};
-  for_each_vector(scores, size, [&](int group, Floats values) {
-    sum[group] += exp_nonpositive(values - peak);
+void widen(const void* numbers, DType dtype, std::int64_t size, float* out) {
+  with_type(dtype, [&](auto type) {
+    using Type = decltype(type);
+    widen_numbers<Type>(static_cast<const typename Type::Number*>(numbers), size, out);
   });
-  float lanes[kLanes];
-  to_lanes(sum, lanes);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
 }
 
 }  // namespace
 
-const FrameKernels kFrame{find_peak, find_first, sum_exp};
+const FrameKernels kFrame{find_peak, sum_exp_of, widen};
 
 }  // namespace mms::MMS_ISA

@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #ifndef MMS_VECTOR_BYTES
 #error "compiled once for each instruction set: see mms_isa_sources in CMakeLists.txt"
 #endif
@@ -19,19 +23,49 @@ constexpr int kGroups = static_cast<int>(kLanes) / kWidth;
 
 using Floats = float __attribute__((vector_size(MMS_VECTOR_BYTES)));
 using Ints = std::int32_t __attribute__((vector_size(MMS_VECTOR_BYTES)));
+using Shorts = std::uint16_t __attribute__((vector_size(MMS_VECTOR_BYTES / 2)));
 
-inline Floats load(const float* values) {
-  Floats vector;
-  std::memcpy(&vector, values, sizeof vector);
+template <typename Vector>
+inline Vector load_bits(const void* source) {
+  Vector vector;
+  std::memcpy(&vector, source, sizeof vector);
   return vector;
 }
 
+inline Floats load(const float* values) { return load_bits<Floats>(values); }
+
 inline void store(float* target, Floats vector) { std::memcpy(target, &vector, sizeof vector); }
 
+// What a comparison gives: a register of masks where there is one, else lanes of zeros or ones.
+
+#if MMS_VECTOR_BYTES == 64
+using Flags = std::uint32_t;
+inline Flags equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline Flags is_nan(Floats a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+inline std::uint32_t bits_of(Flags flags) { return flags; }
+#else
+using Flags = Ints;
+inline Flags equal(Floats a, Floats b) { return a == b; }
+inline Flags is_nan(Floats a) { return a != a; }
+inline std::uint32_t bits_of(Flags flags) {
+#if MMS_VECTOR_BYTES == 32
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(__builtin_bit_cast(__m256, flags)));
+#elif defined(__SSE2__)
+  return static_cast<std::uint32_t>(_mm_movemask_ps(__builtin_bit_cast(__m128, flags)));
+#else
+  std::uint32_t bits = 0;
+  for (int lane = 0; lane < kWidth; ++lane) bits |= (flags[lane] & 1U) << lane;
+  return bits;
+#endif
+}
+#endif
+
 inline bool any(Ints mask) {
-  std::int32_t bits = 0;
-  for (int lane = 0; lane < kWidth; ++lane) bits |= mask[lane];
-  return bits != 0;
+#if MMS_VECTOR_BYTES == 64
+  return _mm512_movepi32_mask(__builtin_bit_cast(__m512i, mask)) != 0;
+#else
+  return bits_of(mask) != 0;
+#endif
 }
 
 /// The last, incomplete group of lanes, filled up with -inf.
@@ -41,17 +75,43 @@ inline void load_rest(const float* values, std::int64_t size, float* lanes) {
   }
 }
 
-/// Call visit(group, vector) over all values in order; the last ones are filled up with -inf.
-template <typename Visit>
-inline void for_each_vector(const float* values, std::int64_t size, const Visit& visit) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (int group = 0; group < kGroups; ++group) visit(group, load(values + i + group * kWidth));
+// Join all lanes into one number: lane l with lane l + 8, then l + 4, l + 2, l + 1.
+
+#if MMS_VECTOR_BYTES == 64
+#define MMS_LANES(n)                                                                        \
+  n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7, n + 8, n + 9, n + 10, n + 11, n + 12, \
+      n + 13, n + 14, n + 15
+#elif MMS_VECTOR_BYTES == 32
+#define MMS_LANES(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
+#else
+#define MMS_LANES(n) n, n + 1, n + 2, n + 3
+#endif
+
+inline Ints lane_numbers() { return Ints{MMS_LANES(0)}; }
+
+/// Lane l of the result is lane l + N, around the end.
+template <int N>
+inline Floats turned(Floats vector) {
+#if defined(__clang__)
+  return __builtin_shufflevector(vector, vector, MMS_LANES(N));
+#else
+  return __builtin_shuffle(vector, Ints{MMS_LANES(N)});
+#endif
+}
+#undef MMS_LANES
+
+template <typename Join>
+inline float join(Floats* groups, const Join& two) {
+  for (int half = kGroups / 2; half > 0; half /= 2) {
+    for (int group = 0; group < half; ++group) {
+      groups[group] = two(groups[group], groups[group + half]);
+    }
   }
-  if (i == size) return;
-  float rest[kLanes];
-  load_rest(values + i, size - i, rest);
-  for (int group = 0; group < kGroups; ++group) visit(group, load(rest + group * kWidth));
+  Floats all = groups[0];
+  if constexpr (kWidth == 16) all = two(all, turned<8>(all));
+  if constexpr (kWidth >= 8) all = two(all, turned<4>(all));
+  all = two(all, turned<2>(all));
+  return two(all, turned<1>(all))[0];
 }
 
 }  // namespace

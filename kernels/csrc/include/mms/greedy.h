@@ -1,32 +1,20 @@
 // Greedy CTC decoding: the most likely token of each frame, repeats collapsed, blanks removed.
 //
-// With x the logits of frame t and k the lowest id of a greatest x, a maximal run [start, end) of
-// frames with the same k that is not the blank is one token; its
-//   score = mean over t in [start, end) of log_softmax(x_t)[k]
-//   peak  = max  over t in [start, end) of log_softmax(x_t)[k]
+// With x the scores of frame t, p = log_softmax(x) where they are logits and p = x where they are
+// log-probabilities, and k the lowest id of a greatest x, a maximal run [start, end) of frames with
+// the same k that is not the blank is one token; its
+//   score = mean over t in [start, end) of p_t[k]
+//   peak  = max  over t in [start, end) of p_t[k]
+// float16 and bfloat16 give the bits that the same numbers as float32 would.
 // A run may go on from one step to the next, so any cut of the frames gives the same bits.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "mms/scores.h"
+
 namespace mms {
-
-/// Scores of one utterance, `frames` rows of `vocab` numbers without gaps. Not owned.
-struct Logits {
-  const float* data;
-  std::int64_t frames;
-  std::int64_t vocab;
-};
-
-/// Scores of a batch, `rows` blocks of `frames * vocab` numbers without gaps. Not owned.
-struct LogitsBatch {
-  const float* data;
-  std::int64_t rows;
-  std::int64_t frames;
-  std::int64_t vocab;
-  const std::int64_t* lengths;  ///< Valid frames of each row.
-};
 
 /// Tokens in order of time; entry i of each vector belongs to token i.
 struct GreedyTokens {
@@ -55,7 +43,7 @@ GreedyState greedy_begin(std::int32_t blank);
 ///
 /// Throws std::invalid_argument, with `state` and `tokens` as they were, where a frame holds NaN
 /// or +inf or nothing but -inf, the blank is not in the vocabulary, or the vocabulary has changed.
-void greedy_step(GreedyState& state, const Logits& logits, GreedyTokens& tokens);
+void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens);
 
 /// Append the token that is still open, if any.
 void greedy_end(const GreedyState& state, GreedyTokens& tokens);
@@ -63,7 +51,7 @@ void greedy_end(const GreedyState& state, GreedyTokens& tokens);
 /// Decode every row of a batch; the result does not depend on `threads`.
 ///
 /// Throws std::invalid_argument for the lowest row that cannot be decoded.
-std::vector<GreedyTokens> greedy_batch(const LogitsBatch& batch,
+std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
                                        std::int32_t blank,
                                        std::int64_t threads);
 

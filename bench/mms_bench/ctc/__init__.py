@@ -1,0 +1,1 @@
+"""What the measurements of the CTC kernels are made of: posteriors, a language, scores."""

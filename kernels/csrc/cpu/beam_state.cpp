@@ -1,0 +1,71 @@
+#include "beam_state.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace mms {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+std::size_t slots_for(std::int64_t beam_size) {
+  return static_cast<std::size_t>((beam_size + kBeamLanes - 1) / kBeamLanes * kBeamLanes);
+}
+
+}  // namespace
+
+BeamFrame::BeamFrame(std::size_t slots)
+    : size(slots),
+      sums(2 * slots + 1, kNever),
+      label(slots, kNever),
+      paths(2 * slots + 1, kNever),
+      path_label(slots, kNever),
+      peak(slots),
+      sum(slots),
+      start(slots),
+      blank_spans(slots, SpanTree::kNone),
+      label_spans(slots, SpanTree::kNone) {}
+
+void BeamFrame::clear(std::size_t slot) {
+  sums[slot] = sums[size + slot] = label[slot] = kNever;
+  paths[slot] = paths[size + slot] = path_label[slot] = kNever;
+  blank_spans[slot] = label_spans[slot] = SpanTree::kNone;
+}
+
+void BeamChoices::resize(std::size_t vocab) {
+  keys.resize(vocab + 1);
+  tokens.resize(vocab);
+  log_probs.resize(vocab);
+  position.resize(vocab);
+}
+
+BeamState::BeamState(const BeamDecoder& decoder)
+    : now(slots_for(decoder.options().beam_size)),
+      next(now),
+      node(now.size, PrefixTree::kNone),
+      parent_node(now.size, PrefixTree::kNone),
+      parent(now.size, -1),
+      parent_sum(now.size, static_cast<std::uint32_t>(2 * now.size)),
+      repeats(now.size, 0),
+      repeat_taken(now.size, 0),
+      last(now.size, decoder.options().blank),
+      gain(now.size, std::numeric_limits<double>::quiet_NaN()),
+      last_logp(now.size),
+      parent_in(now.size),
+      parent_path(now.size),
+      stay_score(now.size),
+      change(now.size),
+      stays(now.size) {
+  order = {0};
+  used = 1;
+  node[0] = tree.root();
+  now.sums[0] = now.sums[now.size] = 0.0;
+  now.paths[0] = now.paths[now.size] = 0.0;
+  now.blank_spans[0] = spans.root();
+  const BeamScorer& scorer = decoder.scorer();
+  if (!scorer.is_plain()) scores.begin(scorer, tree.root());
+  gain[0] = scorer.is_plain() ? 0.0 : scorer.gain(scores[tree.root()]);
+  best_score = gain[0];
+}
+
+}  // namespace mms

@@ -1,0 +1,288 @@
+// One frame of the prefix beam: stay, extend, select.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "beam_state.h"
+#include "isa/kernels.h"
+
+namespace mms {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+/// Collect what each hypothesis needs of its last label and of its parent.
+void gather(BeamState& state, const float* log_probs) {
+  const std::size_t used = state.used;
+  for (std::size_t slot = 0; slot < used; ++slot) {
+    state.last_logp[slot] = static_cast<double>(log_probs[state.last[slot]]);
+    state.parent_in[slot] = state.now.sums[state.parent_sum[slot]];
+    state.parent_path[slot] = state.now.paths[state.parent_sum[slot]];
+  }
+  for (std::size_t slot = used; slot % kBeamLanes != 0; ++slot) {
+    state.last_logp[slot] = 0.0;
+    state.parent_in[slot] = state.parent_path[slot] = kNever;
+  }
+}
+
+/// Every hypothesis without a new token; returns the range of their scores.
+Range stay(BeamState& state, double blank_logp) {
+  const BeamFrame& now = state.now;
+  BeamFrame& next = state.next;
+  const auto count = static_cast<std::int64_t>(state.used);
+  const std::int64_t padded = (count + kBeamLanes - 1) / kBeamLanes * kBeamLanes;
+  MMS_TABLE(kBeam).paths({now.paths.data() + now.size,
+                          now.path_label.data(),
+                          state.parent_path.data(),
+                          state.last_logp.data(),
+                          now.sum.data(),
+                          now.peak.data(),
+                          now.start.data(),
+                          blank_logp,
+                          state.frame},
+                         {next.paths.data() + next.size,
+                          next.path_label.data(),
+                          next.paths.data(),
+                          next.sum.data(),
+                          next.peak.data(),
+                          next.start.data(),
+                          state.change.data()},
+                         padded);
+  return MMS_TABLE(kBeam).stay(
+      {now.sums.data() + now.size,
+       now.label.data(),
+       now.sums.data(),
+       state.parent_in.data(),
+       state.last_logp.data(),
+       state.gain.data(),
+       blank_logp},
+      {next.sums.data() + next.size, next.label.data(), next.sums.data(), state.stay_score.data()},
+      padded);
+}
+
+/// The span of the last label on the path that ends in it.
+SpanTree::Id close_span(BeamState& state, std::size_t slot) {
+  const BeamFrame& now = state.now;
+  const auto frames = static_cast<double>(state.frame - now.start[slot]);
+  return state.spans.add(now.label_spans[slot],
+                         now.start[slot],
+                         state.frame,
+                         static_cast<float>(now.sum[slot] / frames),
+                         static_cast<float>(now.peak[slot]));
+}
+
+/// Where the best paths of the hypotheses that stay have come from.
+void follow_paths(BeamState& state) {
+  const BeamFrame& now = state.now;
+  BeamFrame& next = state.next;
+  std::copy_n(now.blank_spans.begin(), state.used, next.blank_spans.begin());
+  std::copy_n(now.label_spans.begin(), state.used, next.label_spans.begin());
+  for (std::size_t slot = 0; slot < state.used; ++slot) {
+    if ((state.change[slot] & kPathCloses) == 0) continue;
+    state.released.push_back(now.blank_spans[slot]);
+    next.blank_spans[slot] = close_span(state, slot);
+  }
+  for (std::size_t slot = 0; slot < state.used; ++slot) {
+    if ((state.change[slot] & kPathBegins) == 0) continue;
+    const auto parent = static_cast<std::size_t>(state.parent[slot]);
+    const BeamFrame& from = state.repeats[slot] != 0 ? now : next;
+    const SpanTree::Id spans = from.blank_spans[parent];
+    if (spans == now.label_spans[slot]) continue;
+    state.spans.acquire(spans);
+    state.released.push_back(now.label_spans[slot]);
+    next.label_spans[slot] = spans;
+  }
+}
+
+std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) / 64; }
+
+/// Mark the choices that lead to prefixes of the beam, and those that repeat the last label.
+void mark_taken(BeamState& state) {
+  const std::size_t words = words_of(state);
+  state.taken.assign(state.used * words, 0);
+  for (const std::int32_t slot_id : state.order) {
+    const auto slot = static_cast<std::size_t>(slot_id);
+    if (!state.choices.has(state.last[slot])) continue;
+    const std::uint32_t at = state.choices.position[static_cast<std::size_t>(state.last[slot])];
+    const std::uint64_t bit = std::uint64_t{1} << (at % 64);
+    state.taken[slot * words + at / 64] |= bit;
+    if (state.parent[slot] < 0) continue;
+    state.taken[static_cast<std::size_t>(state.parent[slot]) * words + at / 64] |= bit;
+  }
+}
+
+/// Raise the bound by the new prefixes themselves: the first r + 1 hypotheses extended by the best
+/// c tokens are (r + 1) * c candidates, of which r + 1 may repeat a last label.
+double raise_bound(const BeamState& state, std::size_t beam_size, double bound) {
+  const BeamChoices& choices = state.choices;
+  if (choices.size < 2) return bound;
+  // With all tokens the first rank that is enough; further down, fewer tokens are.
+  std::size_t rank = (beam_size - 1) / (choices.size - 1);
+  for (std::size_t count = choices.size; count >= 2 && rank < state.order.size(); ++rank) {
+    while (count > 2 && (rank + 1) * (count - 2) >= beam_size) --count;
+    const auto slot = static_cast<std::size_t>(state.order[rank]);
+    bound = std::max(bound, state.now.sums[slot] + choices.log_probs[count - 1]);
+  }
+  return bound;
+}
+
+/// Add the extensions of the hypothesis at `rank` by tokens that need no look at anything else.
+void extend_plainly(BeamState& state, std::size_t rank, std::size_t words, double bound) {
+  const BeamChoices& choices = state.choices;
+  const auto slot = static_cast<std::size_t>(state.order[rank]);
+  const double total = state.now.sums[slot];
+  for (std::size_t word = 0; word < words; ++word) {
+    std::uint64_t taken = state.taken[slot * words + word];
+    const std::size_t end = std::min(choices.size, 64 * (word + 1));
+    for (std::size_t i = 64 * word; i < end; ++i, taken >>= 1) {
+      const double score = total + choices.log_probs[i];
+      if (score < bound) return;
+      state.selection.add_if((taken & 1) == 0,
+                             {score, static_cast<std::int32_t>(rank), choices.tokens[i]});
+    }
+  }
+}
+
+/// The log-probability of the hypothesis' last label said once more, after a blank; -inf where
+/// that is no new prefix.
+double repeat_logp(const BeamState& state, std::size_t slot) {
+  const BeamChoices& choices = state.choices;
+  const std::int32_t last = state.last[slot];
+  if (state.repeat_taken[slot] != 0 || !choices.has(last)) return kNever;
+  const std::size_t at = choices.position[static_cast<std::size_t>(last)];
+  return state.now.sums[state.now.size + slot] + choices.log_probs[at];
+}
+
+/// New prefixes where nothing but the acoustic model scores them.
+void extend_all_plainly(BeamState& state, double bound) {
+  const std::size_t words = words_of(state);
+  for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
+    const auto slot = static_cast<std::size_t>(state.order[rank]);
+    const double total = state.now.sums[slot];
+    // Hypotheses are in order: where the best token is not enough, it is not for the others.
+    if (total == kNever || total + state.choices.log_probs[0] < bound) return;
+    extend_plainly(state, rank, words, bound);
+    const double repeat = repeat_logp(state, slot);
+    const bool wanted = repeat >= bound && repeat != kNever;
+    state.selection.add_if(wanted, {repeat, static_cast<std::int32_t>(rank), state.last[slot]});
+  }
+}
+
+/// New prefixes where language model, hotwords or lexicon have a say.
+class ScoredExtension {
+ public:
+  ScoredExtension(BeamState& state, const BeamScorer& scorer, double bound)
+      : state_(state), scorer_(scorer), bound_(bound) {
+    // Only the separator ends a word, so that nothing has to be asked about any other token.
+    only_separator_ = scorer.is_uniform() && scorer.scores_words();
+  }
+
+  void extend(std::size_t rank) {
+    const BeamChoices& choices = state_.choices;
+    const std::size_t words = words_of(state_);
+    const auto slot = static_cast<std::size_t>(state_.order[rank]);
+    const double total = state_.now.sums[slot];
+    const double highest = state_.gain[slot] + scorer_.max_gain();
+    if (total == kNever) return;
+    for (std::size_t i = 0; i < choices.size; ++i) {
+      const double logp = total + choices.log_probs[i];
+      if (logp + highest < bound_) break;
+      const std::uint64_t taken = state_.taken[slot * words + i / 64] >> (i % 64);
+      if ((taken & 1) == 0) add(rank, slot, choices.tokens[i], logp);
+    }
+    const double repeat = repeat_logp(state_, slot);
+    if (repeat != kNever && repeat + highest >= bound_) add(rank, slot, state_.last[slot], repeat);
+  }
+
+ private:
+  void add(std::size_t rank, std::size_t slot, std::int32_t token, double logp) {
+    double gain = state_.gain[slot];
+    if (!only_separator_ || token == scorer_.options().separator) {
+      PrefixScore score;
+      if (!state_.scores.extend(scorer_, state_.tree, state_.node[slot], token, &score)) return;
+      gain = scorer_.gain(score);
+    }
+    const double score = logp + gain;
+    const bool wanted = score >= bound_ && score != kNever;
+    state_.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
+  }
+
+  BeamState& state_;
+  const BeamScorer& scorer_;
+  double bound_;
+  bool only_separator_;
+};
+
+void add_stays(BeamState& state, double bound) {
+  for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
+    const double score = state.stay_score[static_cast<std::size_t>(state.order[rank])];
+    const bool wanted = score >= bound && score != kNever;
+    state.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), -1});
+  }
+}
+
+void collect(BeamState& state, const BeamScorer& scorer, double bound) {
+  const BeamChoices& choices = state.choices;
+  state.selection.reset(state.order.size() * (choices.size + 2));
+  if (scorer.is_plain()) {
+    bound = raise_bound(state, static_cast<std::size_t>(scorer.options().beam_size), bound);
+  }
+  add_stays(state, bound);
+  if (choices.size != 0) {
+    mark_taken(state);
+    if (scorer.is_plain()) {
+      extend_all_plainly(state, bound);
+    } else {
+      ScoredExtension extension(state, scorer, bound);
+      for (std::size_t rank = 0; rank < state.order.size(); ++rank) extension.extend(rank);
+    }
+  }
+  // Where no hypothesis is possible any more, the best one stays, with probability 0.
+  if (state.selection.empty()) state.selection.add({kNever, 0, -1});
+}
+
+/// A frame that only separates labels: every path goes on as one that ends in a blank.
+void skip(BeamState& state) {
+  BeamFrame& now = state.now;
+  for (const std::int32_t slot_id : state.order) {
+    const auto slot = static_cast<std::size_t>(slot_id);
+    if (now.path_label[slot] > now.paths[now.size + slot]) {
+      const SpanTree::Id spans = close_span(state, slot);
+      state.spans.release(now.blank_spans[slot]);
+      now.blank_spans[slot] = spans;
+    }
+    now.sums[now.size + slot] = now.sums[slot];
+    now.label[slot] = kNever;
+    now.paths[now.size + slot] = now.paths[slot];
+    now.path_label[slot] = kNever;
+  }
+}
+
+}  // namespace
+
+void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_probs) {
+  const BeamOptions& options = scorer.options();
+  const auto blank_logp = static_cast<double>(log_probs[options.blank]);
+  if (options.blank_skip < 1.0 && blank_logp > std::log(options.blank_skip)) {
+    skip(state);
+  } else {
+    gather(state, log_probs);
+    const Range range = stay(state, blank_logp);
+    follow_paths(state);
+    // Where the beam is full, what is below the worst that stays cannot get in.
+    const bool full = std::ssize(state.order) == options.beam_size;
+    const double bound = std::max(full ? range.low : kNever, range.high - options.beam_threshold);
+    beam_choose(state, scorer, log_probs, bound);
+    collect(state, scorer, bound);
+    state.selection.select(static_cast<std::size_t>(options.beam_size));
+    beam_replace(state, scorer);
+    std::swap(state.now, state.next);
+  }
+  ++state.frame;
+  // At fixed frames, so that the cut into steps does not matter.
+  if (options.lookback > 0 && state.frame % 64 == 0) beam_look_back(state, options);
+  if (state.frame >= state.next_settle) beam_settle(state, scorer);
+}
+
+}  // namespace mms

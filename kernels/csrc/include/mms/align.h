@@ -1,0 +1,86 @@
+// Forced alignment: the most likely CTC path whose tokens are a given target.
+//
+// With e_t the log-probabilities of frame t, y_0 .. y_{L-1} the target and 0 for the blank,
+//   a_t[j] = max(a_{t-1}[j], b_{t-1}[j-1]) + e_t[0]                  blank after j tokens
+//   b_t[j] = max(b_{t-1}[j], a_{t-1}[j], b_{t-1}[j-1]*) + e_t[y_j]   token j;  * if y_j != y_{j-1}
+// from a_{-1}[0] = 0, and the score is max(a_{T-1}[L], b_{T-1}[L-1]).
+//
+// Exactness. Each e_t is a float32 rounded to a multiple of 2^-26 (which changes nothing where it
+// is below -1/8, and elsewhere less than 1e-8); sums are float64. So every sum above -2^27 is exact
+// and the path is the best one, whatever the number of frames; below that (1.3e8 nats) sums are
+// rounded to 53 bits. Exact sums also make every instruction set, memory bound and band agree.
+//
+// Ties. Of equally good paths there is one that is ahead of all others in every frame, and that one
+// is taken: each token begins as early as it can.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "mms/scores.h"
+
+namespace mms {
+
+struct AlignOptions {
+  std::int32_t blank = 0;
+  /// Whether `star` may be in the target. It is a token that no column of the scores has: in each
+  /// frame its log-probability is `star_score`.
+  bool has_star = false;
+  std::int64_t star = -1;
+  float star_score = 0.0F;
+  /// Working memory, of all threads together; not that of the scores or of the results.
+  std::int64_t max_bytes = std::int64_t{256} << 20;
+  /// Try only paths on which token j of L lies within so many frames of frame j * T / L, and prove
+  /// that no other one is as good; where that fails, double it. 0 tries all paths at once.
+  std::int64_t band = 0;
+};
+
+/// A target, token ids. Not owned.
+struct AlignTarget {
+  const std::int64_t* tokens;
+  std::int64_t size;
+};
+
+/// Targets of a batch, `rows` blocks of `width` token ids. Not owned.
+struct AlignTargets {
+  const std::int64_t* tokens;
+  std::int64_t width;
+  const std::int64_t* lengths;  ///< Valid tokens of each row.
+};
+
+/// Entry i of each vector belongs to token i of the target.
+struct Alignment {
+  std::vector<std::int64_t> starts;  ///< First frame.
+  std::vector<std::int64_t> ends;    ///< Frame after the last.
+  std::vector<float> scores;         ///< Mean log-probability of the token over its frames.
+  double score = 0.0;                ///< Log-probability of the path, blanks included.
+};
+
+/// Align one utterance.
+///
+/// Throws std::invalid_argument where the target is longer than the frames allow, holds the blank
+/// or what is not a token; a frame holds NaN or +inf or nothing but -inf; every path's probability
+/// is zero; or the work cannot be done in `max_bytes`.
+Alignment forced_align(const Scores& scores,
+                       const AlignTarget& target,
+                       const AlignOptions& options);
+
+/// Align every row of a batch; the result does not depend on `threads`.
+///
+/// Throws std::invalid_argument for the lowest row that cannot be aligned.
+std::vector<Alignment> forced_align_batch(const ScoresBatch& batch,
+                                          const AlignTargets& targets,
+                                          const AlignOptions& options,
+                                          std::int64_t threads);
+
+/// Frames between two saved rows of scores at each level of the search (see cpu/align_plan.h);
+/// empty where the back-pointers of the whole lattice are kept. `columns`: distinct tokens and 3.
+///
+/// Throws std::invalid_argument where `max_bytes` is too small.
+std::vector<std::int64_t> align_levels(std::int64_t frames,
+                                       std::int64_t tokens,
+                                       std::int64_t columns,
+                                       std::int64_t vocab,
+                                       std::int64_t max_bytes);
+
+}  // namespace mms

@@ -1,0 +1,55 @@
+// N-grams to automaton.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mms/arpa.h"
+#include "words.h"
+
+namespace mms::lm {
+
+/// Takes the n-grams order by order, as a tree: each hangs on its context.
+///
+/// Throws std::invalid_argument for what makes no model.
+class Builder {
+ public:
+  /// What follows are n-grams of the next order.
+  void begin_order() { orders_.emplace_back(); }
+  void add_unigram(std::string_view word, float score, float backoff);
+  /// `words` are as many as the order.
+  void add(std::span<const std::string_view> words, float score, float backoff);
+  void end_order();
+  std::unique_ptr<NgramImage> finish();
+
+ private:
+  struct Gram {
+    std::uint32_t parent;  ///< Index of the context among the n-grams of the order below.
+    LmUnit word;
+    float score;
+    float backoff;
+  };
+
+  class Image;
+
+  LmUnit unit_of(std::string_view word) const;
+  std::uint32_t child(std::size_t order, std::uint32_t parent, LmUnit word) const;
+  std::uint32_t context_of(std::span<const std::string_view> words);
+  std::string spelled(std::uint32_t gram) const;
+  bool is_state(std::size_t order, std::size_t gram) const;
+  void write_unigrams(Image& image) const;
+  void write_order(Image& image, std::size_t order, LmState parents) const;
+
+  Words words_;
+  LmUnit unknown_ = Words::kMissing;
+  std::vector<std::vector<Gram>> orders_;          ///< Those of order n at n - 1.
+  std::vector<std::vector<std::uint32_t>> first_;  ///< Of each context's n-grams, in orders_[n].
+  std::vector<LmUnit> path_units_;                 ///< The context of the latest n-gram,
+  std::vector<std::uint32_t> path_;                ///< and the n-gram at each of its words.
+};
+
+}  // namespace mms::lm

@@ -1,0 +1,236 @@
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <mutex>
+#include <stdexcept>
+
+#include "convert.h"
+#include "mms/beam.h"
+
+namespace {
+
+using Tokens = nb::typed<nb::tuple,
+                         Vector<std::int32_t>,
+                         Vector<std::int64_t>,
+                         Vector<std::int64_t>,
+                         Vector<float>,
+                         Vector<float>>;
+using Hypothesis = nb::typed<nb::tuple, Tokens, double, double, double, double>;
+using Hypotheses = nb::typed<nb::list, Hypothesis>;
+
+Tokens to_arrays(mms::BeamTokens tokens) {
+  return Tokens(nb::make_tuple(to_numpy(std::move(tokens.ids)),
+                               to_numpy(std::move(tokens.starts)),
+                               to_numpy(std::move(tokens.ends)),
+                               to_numpy(std::move(tokens.scores)),
+                               to_numpy(std::move(tokens.peaks))));
+}
+
+Hypotheses to_list(std::vector<mms::BeamHypothesis> hypotheses) {
+  nb::list list;
+  for (auto& one : hypotheses) {
+    list.append(nb::make_tuple(
+        to_arrays(std::move(one.tokens)), one.log_prob, one.lm_score, one.bonus, one.score));
+  }
+  return Hypotheses(std::move(list));
+}
+
+mms::BeamUnit unit_named(const std::string& name) {
+  if (name == "word") return mms::BeamUnit::kWord;
+  if (name == "token") return mms::BeamUnit::kToken;
+  throw std::invalid_argument("unit is '" + name + "', it must be 'word' or 'token'");
+}
+
+/// The models, kept alive as long as the decoder.
+class Decoder {
+ public:
+  Decoder(const mms::BeamOptions& options,
+          std::vector<std::string> tokens,
+          nb::object lm,
+          nb::object hotwords,
+          nb::object lexicon)
+      : models_{std::move(lm), std::move(hotwords), std::move(lexicon)},
+        decoder_(options,
+                 {nb::cast<const mms::LanguageModel*>(models_[0]),
+                  nb::cast<const mms::Hotwords*>(models_[1]),
+                  nb::cast<const mms::Lexicon*>(models_[2]),
+                  std::move(tokens)}) {}
+
+  const mms::BeamDecoder& core() const { return decoder_; }
+
+  nb::typed<nb::list, Hypotheses> decode(ScoresInput<3> scores,
+                                         Input<std::int64_t, 1> lengths,
+                                         const std::string& kind,
+                                         std::int64_t nbest,
+                                         std::int64_t threads) const {
+    const mms::ScoresBatch batch = view_of(scores, lengths, kind_named(kind));
+    std::vector<std::vector<mms::BeamHypothesis>> results;
+    {
+      nb::gil_scoped_release release;
+      results = decoder_.decode(batch, nbest, threads);
+    }
+    nb::list rows;
+    for (auto& row : results) rows.append(to_list(std::move(row)));
+    return nb::typed<nb::list, Hypotheses>(std::move(rows));
+  }
+
+ private:
+  nb::object models_[3];
+  mms::BeamDecoder decoder_;
+};
+
+void make_decoder(Decoder* self,
+                  std::int64_t beam_size,
+                  std::int32_t blank,
+                  double token_min_logp,
+                  double beam_threshold,
+                  double blank_skip,
+                  std::int64_t lookback,
+                  double lm_weight,
+                  double word_score,
+                  const std::string& unit,
+                  std::int32_t separator,
+                  std::vector<std::string> tokens,
+                  nb::object lm,
+                  nb::object hotwords,
+                  nb::object lexicon) {
+  const mms::BeamOptions options{beam_size,
+                                 blank,
+                                 token_min_logp,
+                                 beam_threshold,
+                                 blank_skip,
+                                 lookback,
+                                 lm_weight,
+                                 word_score,
+                                 unit_named(unit),
+                                 separator};
+  new (self)
+      Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords), std::move(lexicon));
+}
+
+/// The lock keeps two threads apart. Nobody waits for it with the GIL, which a language model in
+/// Python needs while a step holds the lock.
+class Stream {
+ public:
+  explicit Stream(nb::object decoder)
+      : decoder_(std::move(decoder)), stream_(nb::cast<const Decoder&>(decoder_).core()) {}
+  Stream(const Stream& other) : decoder_(other.decoder_), stream_(other.forked()) {}
+
+  void step(ScoresInput<2> scores, const std::string& kind) {
+    const mms::Scores view = view_of(scores, kind_named(kind));
+    locked([&](mms::BeamStream& stream) { stream.step(view); });
+  }
+
+  nb::typed<nb::tuple, Hypotheses, std::int64_t> partial(std::int64_t nbest) {
+    mms::BeamPartial partial;
+    locked([&](mms::BeamStream& stream) { partial = stream.partial(nbest); });
+    return nb::typed<nb::tuple, Hypotheses, std::int64_t>(
+        nb::make_tuple(to_list(std::move(partial.hypotheses)), partial.stable));
+  }
+
+  Hypotheses results(std::int64_t nbest) {
+    std::vector<mms::BeamHypothesis> hypotheses;
+    locked([&](mms::BeamStream& stream) { hypotheses = stream.results(nbest); });
+    return to_list(std::move(hypotheses));
+  }
+
+  Tokens take_stable() {
+    mms::BeamTokens tokens;
+    locked([&](mms::BeamStream& stream) { tokens = stream.take_stable(); });
+    return to_arrays(std::move(tokens));
+  }
+
+  void reset() {
+    locked([](mms::BeamStream& stream) { stream.reset(); });
+  }
+
+  std::int64_t frames() {
+    std::int64_t frames = 0;
+    locked([&](mms::BeamStream& stream) { frames = stream.frames(); });
+    return frames;
+  }
+
+  std::int64_t live() {
+    std::int64_t live = 0;
+    locked([&](mms::BeamStream& stream) { live = stream.live(); });
+    return live;
+  }
+
+ private:
+  template <typename Call>
+  void locked(const Call& call) {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    call(stream_);
+  }
+
+  mms::BeamStream forked() const {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    return stream_;
+  }
+
+  mutable std::mutex mutex_;
+  nb::object decoder_;  ///< Keeps the models alive.
+  mms::BeamStream stream_;
+};
+
+void bind_lexicon(nb::module_& m) {
+  nb::class_<mms::Lexicon>(m, "Lexicon", "Words over tokens, as a trie.")
+      .def(nb::init<std::vector<std::vector<std::int32_t>>>(), "words"_a)
+      .def(
+          "contains",
+          [](const mms::Lexicon& lexicon, const std::vector<std::int32_t>& word) {
+            mms::Lexicon::Node node = mms::Lexicon::root();
+            for (const std::int32_t token : word) {
+              node = lexicon.next(node, token);
+              if (node == mms::Lexicon::kNone) return false;
+            }
+            return lexicon.is_word(node);
+          },
+          "word"_a,
+          "Whether the word is there.")
+      .def_prop_ro("nodes", &mms::Lexicon::size, "Nodes of the trie.");
+}
+
+}  // namespace
+
+void bind_beam(nb::module_& m) {
+  bind_lexicon(m);
+  nb::class_<Decoder>(m, "BeamDecoder", "Options and models of a prefix beam search.")
+      .def("__init__",
+           &make_decoder,
+           "beam_size"_a,
+           "blank"_a,
+           "token_min_logp"_a,
+           "beam_threshold"_a,
+           "blank_skip"_a,
+           "lookback"_a,
+           "lm_weight"_a,
+           "word_score"_a,
+           "unit"_a,
+           "separator"_a,
+           "tokens"_a,
+           "lm"_a.none(),
+           "hotwords"_a.none(),
+           "lexicon"_a.none())
+      .def("decode",
+           &Decoder::decode,
+           "scores"_a.noconvert(),
+           "lengths"_a.noconvert(),
+           "kind"_a,
+           "nbest"_a,
+           "threads"_a,
+           "Decode each row: its best hypotheses.");
+  nb::class_<Stream>(m, "BeamStream", "A prefix beam search of frames that arrive in pieces.")
+      .def(nb::init<nb::object>(), "decoder"_a)
+      .def("step", &Stream::step, "scores"_a.noconvert(), "kind"_a, "Read frames.")
+      .def("partial", &Stream::partial, "nbest"_a, "The best so far, and how much is stable.")
+      .def("results", &Stream::results, "nbest"_a, "The best if this is the end.")
+      .def("take_stable", &Stream::take_stable, "Hand over the tokens that cannot change.")
+      .def("reset", &Stream::reset, "Start over.")
+      .def(
+          "copy", [](const Stream& stream) { return Stream(stream); }, "Fork.")
+      .def_prop_ro("frames", &Stream::frames, "Frames read.")
+      .def_prop_ro("live", &Stream::live, "Prefixes and spans in memory.");
+}

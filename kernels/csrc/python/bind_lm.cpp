@@ -1,0 +1,123 @@
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "convert.h"
+#include "kenlm_model.h"
+#include "mms/arpa.h"
+#include "mms/lm.h"
+#include "mms/ngram.h"
+
+namespace {
+
+using Piece = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>>;
+
+/// The total of a sentence; the GIL is released around it.
+double total(const mms::LanguageModel& model,
+             const std::vector<std::string>& words,
+             bool bos,
+             bool eos) {
+  const nb::gil_scoped_release release;
+  mms::LmState state = bos ? model.start() : 0;
+  double sum = 0.0;
+  for (const std::string& word : words) {
+    const mms::LmStep step = model.score(state, model.unit(word));
+    sum += static_cast<double>(step.score);
+    state = step.state;
+  }
+  return eos ? sum + static_cast<double>(model.finish(state)) : sum;
+}
+
+std::pair<float, mms::LmState> score(const mms::LanguageModel& model,
+                                     mms::LmState state,
+                                     mms::LmUnit unit) {
+  const mms::LmStep step = model.score(state, unit);
+  return {step.score, step.state};
+}
+
+void check(const mms::NgramModel& model, mms::LmState state, mms::LmUnit unit) {
+  if (state >= model.view().state_count) throw std::invalid_argument("state is not this model's");
+  if (unit >= model.view().vocab) throw std::invalid_argument("unit is not this model's");
+}
+
+nb::typed<nb::list, Piece> pieces(nb::handle self) {
+  nb::list list;
+  for (const auto piece : nb::cast<const mms::NgramImage&>(self).pieces()) {
+    list.append(Piece(piece.data(), {piece.size()}, self));
+  }
+  return nb::typed<nb::list, Piece>(std::move(list));
+}
+
+void bind_models(nb::module_& m) {
+  nb::class_<mms::LanguageModel>(m, "LanguageModel", "What the decoders ask.")
+      .def_prop_ro("start", &mms::LanguageModel::start, "The state after <s>; 0 is no context.")
+      .def("unit", &mms::LanguageModel::unit, "text"_a, "Return a unit; <unk>'s where unknown.")
+      .def("knows", &mms::LanguageModel::knows, "text"_a, "Return whether it is a unit.")
+      .def("score", &score, "state"_a, "unit"_a, "Return log10 P and the next state.")
+      .def("finish", &mms::LanguageModel::finish, "state"_a, "Return log10 P(</s>).")
+      .def("total", &total, "words"_a, "bos"_a, "eos"_a, "Return log10 P of words.");
+  nb::class_<mms::NgramModel, mms::LanguageModel>(m, "NgramModel", "A model in our format.")
+      .def(nb::init<int>(), "file"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "score",
+          [](const mms::NgramModel& model, mms::LmState state, mms::LmUnit unit) {
+            check(model, state, unit);
+            return score(model, state, unit);
+          },
+          "state"_a,
+          "unit"_a,
+          "Return log10 P and the next state.")
+      .def(
+          "finish",
+          [](const mms::NgramModel& model, mms::LmState state) {
+            check(model, state, 0);
+            return model.finish(state);
+          },
+          "state"_a,
+          "Return log10 P(</s>).")
+      .def_prop_ro("order", &mms::NgramModel::order, "Longest n-gram.")
+      .def_prop_ro(
+          "vocab", [](const mms::NgramModel& model) { return model.view().vocab; }, "Words.")
+      .def_prop_ro(
+          "states",
+          [](const mms::NgramModel& model) { return model.view().state_count; },
+          "States.")
+      .def_prop_ro(
+          "ngrams",
+          [](const mms::NgramModel& model) {
+            return std::uint64_t{model.view().vocab} + model.view().arc_count;
+          },
+          "N-grams of all orders.")
+      .def_prop_ro("nbytes", &mms::NgramModel::bytes, "Size of the file.");
+  nb::class_<KenlmModel, mms::LanguageModel>(m, "KenlmModel", "A model of the package kenlm.")
+      .def(nb::init<nb::object, nb::object>(), "model"_a, "state_class"_a);
+}
+
+}  // namespace
+
+void bind_lm(nb::module_& m) {
+  bind_models(m);
+  nb::class_<mms::NgramImage>(m, "NgramImage", "What a file in our format holds.")
+      .def("pieces", &pieces, "Return its bytes, in order.");
+  nb::class_<mms::ArpaReader>(m, "ArpaReader", "From ARPA text to our format.")
+      .def(nb::init<>())
+      .def(
+          "read",
+          [](mms::ArpaReader& reader, const nb::bytes& text) {
+            const nb::gil_scoped_release release;
+            reader.read({text.c_str(), text.size()});
+          },
+          "text"_a,
+          "Read the next piece.")
+      .def("finish",
+           &mms::ArpaReader::finish,
+           nb::call_guard<nb::gil_scoped_release>(),
+           "Return the model.");
+}

@@ -1,0 +1,124 @@
+// The automaton without Python: against counting, from several threads, and its bad arguments.
+#include "mms/hotwords.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace {
+
+void check(bool holds, const char* what, int line) {
+  if (holds) return;
+  std::fprintf(stderr, "hotwords_test.cpp:%d: %s\n", line, what);
+  std::exit(1);
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+using Tokens = std::vector<std::int32_t>;
+
+Tokens random_tokens(std::mt19937& generator, std::size_t size, std::int32_t vocab) {
+  std::uniform_int_distribution<std::int32_t> token(0, vocab - 1);
+  Tokens tokens(size);
+  for (std::int32_t& each : tokens) each = token(generator);
+  return tokens;
+}
+
+double walked(const mms::Hotwords& hotwords, const Tokens& tokens) {
+  mms::HotState state = hotwords.start();
+  double total = 0.0;
+  for (const std::int32_t token : tokens) {
+    const mms::HotStep step = hotwords.step(state, token);
+    CHECK(step.bonus <= hotwords.max_bonus());
+    state = step.state;
+    total += static_cast<double>(step.bonus);
+  }
+  return total + static_cast<double>(hotwords.finish(state));
+}
+
+double counted(const std::vector<mms::Phrase>& phrases, const Tokens& tokens) {
+  double total = 0.0;
+  for (const mms::Phrase& phrase : phrases) {
+    const auto size = static_cast<std::ptrdiff_t>(phrase.tokens.size());
+    for (auto at = tokens.begin(); tokens.end() - at >= size; ++at) {
+      const bool occurs = Tokens(at, at + size) == phrase.tokens;
+      total += occurs ? static_cast<double>(phrase.weight) : 0.0;
+    }
+  }
+  return total;
+}
+
+void test_random_phrases() {
+  std::mt19937 generator(1);
+  for (const std::int32_t vocab : {1, 2, 3, 64, 65, 1000}) {
+    std::vector<mms::Phrase> phrases;
+    for (std::size_t i = 0; i < 40; ++i) {
+      const auto weight = static_cast<float>(i) * 0.25F - 2.0F;
+      phrases.push_back({random_tokens(generator, 1 + i % 5, std::min(vocab, 3)), weight});
+    }
+    const mms::Hotwords hotwords(phrases, vocab);
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      const Tokens tokens = random_tokens(generator, 50, vocab);
+      CHECK(walked(hotwords, tokens) == counted(phrases, tokens));
+    }
+  }
+}
+
+void test_view_is_the_automaton() {
+  const mms::Hotwords hotwords({{{1, 2}, 3.0F}, {{70, 2, 1}, 1.0F}}, 100, 0);
+  const mms::HotwordsView view = hotwords.view();
+  CHECK(view.pages_per_row == 2 && view.page_bits == 6);
+  CHECK(hotwords.bytes() == view.node_count * sizeof(mms::HotNode) +
+                                std::size_t{view.row_count} * view.pages_per_row * 4 +
+                                (std::size_t{view.page_count} << view.page_bits) * 4);
+  for (std::size_t i = 0; i < std::size_t{view.row_count} * view.pages_per_row; ++i) {
+    CHECK(view.rows[i] < view.page_count);
+  }
+  for (std::size_t i = 0; i < std::size_t{view.page_count} << view.page_bits; ++i) {
+    CHECK(view.pages[i] < view.node_count);
+  }
+}
+
+void test_threads_share_an_automaton() {
+  const mms::Hotwords hotwords({{{1, 2}, 3.0F}, {{2, 2, 1}, 1.0F}}, 3, 0);
+  std::vector<double> totals(4);
+  std::vector<std::thread> threads;
+  for (double& total : totals) {
+    threads.emplace_back([&hotwords, &total] {
+      std::mt19937 generator(2);
+      total = walked(hotwords, random_tokens(generator, 5000, 3));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const double total : totals) CHECK(total == totals[0] && total > 0.0);
+}
+
+void test_errors() {
+  const auto refused = [](const std::vector<mms::Phrase>& phrases, std::int32_t boundary) {
+    try {
+      const mms::Hotwords hotwords(phrases, 3, boundary);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  CHECK(refused({{{}, 1.0F}}, -1));
+  CHECK(refused({{{0}, 1.0F}}, 0));
+  CHECK(refused({{{3}, 1.0F}}, -1));
+  CHECK(refused({{{1}, std::nanf("")}}, -1));
+  CHECK(refused({{{1}, 1024.0F}}, -1));
+  CHECK(!refused({{{1}, 500.0F}}, -1));
+}
+
+}  // namespace
+
+int main() {
+  test_random_phrases();
+  test_view_is_the_automaton();
+  test_threads_share_an_automaton();
+  test_errors();
+  return 0;
+}

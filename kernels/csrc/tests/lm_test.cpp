@@ -1,0 +1,120 @@
+// Language models without Python: the reader at every cut, threads that share a model, damage.
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "mms/arpa.h"
+#include "mms/ngram.h"
+
+namespace {
+
+void check(bool holds, const char* what, int line) {
+  if (holds) return;
+  std::fprintf(stderr, "lm_test.cpp:%d: %s\n", line, what);
+  std::exit(1);
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+constexpr std::string_view kArpa =
+    "\\data\\\nngram 1=5\nngram 2=4\nngram 3=2\n\n"
+    "\\1-grams:\n-99\t<s>\t-0.5\n-1\t</s>\n-2\t<unk>\n-0.5\ta\t-0.25\n-0.75\tb\t-0.125\n\n"
+    "\\2-grams:\n-0.25\t<s> a\t-0.5\n-0.5\ta b\t-1\n-0.5\tb a\n-1\tb </s>\n\n"
+    "\\3-grams:\n-0.125\t<s> a b\n-0.25\ta b </s>\n\n\\end\\\n";
+
+using Bytes = std::vector<std::byte>;
+
+Bytes converted(std::string_view arpa, std::size_t piece) {
+  mms::ArpaReader reader;
+  for (std::size_t at = 0; at < arpa.size(); at += piece) reader.read(arpa.substr(at, piece));
+  const auto image = reader.finish();
+  Bytes bytes;
+  for (const auto part : image->pieces()) bytes.insert(bytes.end(), part.begin(), part.end());
+  return bytes;
+}
+
+float total(const mms::LanguageModel& model, const std::vector<std::string_view>& words) {
+  mms::LmState state = model.start();
+  float sum = 0.0F;
+  for (const std::string_view word : words) {
+    const mms::LmStep step = model.score(state, model.unit(word));
+    sum += step.score;
+    state = step.state;
+  }
+  return sum + model.finish(state);
+}
+
+void test_scores() {
+  const mms::NgramModel model(converted(kArpa, kArpa.size()));
+  CHECK(model.order() == 3);
+  CHECK(total(model, {"a", "b"}) == -0.25F - 0.125F - 0.25F);
+  CHECK(total(model, {"b"}) == -0.5F - 0.75F - 1.0F);
+  CHECK(total(model, {"a", "x"}) == -0.25F + (-0.5F - 0.25F - 2.0F) - 1.0F);
+  CHECK(!model.knows("x") && model.knows("b") && !model.knows("<unk>"));
+}
+
+void test_every_cut_of_the_text_gives_the_same_file() {
+  const Bytes whole = converted(kArpa, kArpa.size());
+  for (std::size_t piece = 1; piece < 40; ++piece) CHECK(converted(kArpa, piece) == whole);
+}
+
+template <typename Call>
+bool is_refused(const Call& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument&) {
+    return true;
+  }
+  return false;
+}
+
+void test_text_cut_short_is_refused() {
+  const std::size_t end = kArpa.find("\\end\\") + 5;
+  for (std::size_t size = 0; size < end; ++size) {
+    CHECK(is_refused([&] { converted(kArpa.substr(0, size), 7); }));
+  }
+  CHECK(!is_refused([&] { converted(kArpa.substr(0, end), 7); }));
+}
+
+void test_any_changed_byte_and_any_cut_of_a_file_is_refused() {
+  const Bytes whole = converted(kArpa, kArpa.size());
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    for (const int flipped : {0x01, 0x80, 0xff}) {
+      Bytes bytes = whole;
+      bytes[i] ^= static_cast<std::byte>(flipped);
+      CHECK(is_refused([&] { const mms::NgramModel model(bytes); }));
+    }
+    const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(i));
+    CHECK(is_refused([&] { const mms::NgramModel model(cut); }));
+  }
+}
+
+void test_threads_share_a_model() {
+  const mms::NgramModel model(converted(kArpa, 64));
+  std::array<float, 4> totals{};
+  std::vector<std::thread> threads;
+  for (float& sum : totals) {
+    threads.emplace_back([&model, &sum] {
+      for (int i = 0; i < 2000; ++i) sum += total(model, {"a", "b", "a", "x", "b"});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const float sum : totals) CHECK(sum == totals[0] && sum < 0.0F);
+}
+
+}  // namespace
+
+int main() {
+  test_scores();
+  test_every_cut_of_the_text_gives_the_same_file();
+  test_text_cut_short_is_refused();
+  test_any_changed_byte_and_any_cut_of_a_file_is_refused();
+  test_threads_share_a_model();
+  return 0;
+}

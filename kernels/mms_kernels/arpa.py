@@ -1,0 +1,67 @@
+"""ARPA files, plain or gzip, to the compact format of `NgramModel`."""
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from mms_kernels import _ctc
+
+_PIECE = 1 << 20
+_GZIP = b"\x1f\x8b"
+
+Progress = Callable[[int], object]
+
+
+def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None) -> None:
+    """Convert an ARPA file.
+
+    The target appears whole or not at all; it may already be there, and may be in use. Memory is
+    about 36 bytes an n-gram.
+
+    Args:
+        source: The ARPA file, plain or gzip, told by its first bytes. Of order 32 at most.
+        target: The compact file.
+        progress: Called with the number of bytes of `source` read since the last call.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: the source is not a sound ARPA file; the message names the line.
+    """
+    try:
+        with source.open("rb") as file:
+            image = _read(file, progress)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{source}: the gzip file is damaged or cut short: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    _write(image, target)
+
+
+def _read(file: io.BufferedReader, progress: Progress | None) -> _ctc.NgramImage:
+    reader = _ctc.ArpaReader()
+    is_gzip = file.peek(2).startswith(_GZIP)
+    text = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip else file
+    done = 0
+    while piece := text.read(_PIECE):
+        reader.read(piece)
+        if progress is not None:
+            progress(file.tell() - done)
+            done = file.tell()
+    return reader.finish()
+
+
+def _write(image: _ctc.NgramImage, target: Path) -> None:
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            for piece in image.pieces():
+                file.write(piece.data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""The CUDA kernels of this install: a fatbin for the driver, and the structs they take."""
+
+import struct
+from pathlib import Path
+
+_NAME = "mms_kernels.fatbin"
+
+
+def fatbin_path() -> Path | None:
+    """Return the file with the compiled kernels; None where the build had no nvcc."""
+    # An editable install keeps what was built beside the installed package, not the sources.
+    paths = (Path(folder, _NAME) for folder in __path__)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def architectures(fatbin: bytes) -> list[int]:
+    """Return the compute capabilities that a fatbin has machine code for, e.g. 75 and 90.
+
+    Raises:
+        ValueError: not a fatbin.
+    """
+    if len(fatbin) < 16 or fatbin[:4] != b"\x50\xed\x55\xba":
+        raise ValueError("not a fatbin: the first bytes are not its magic number")
+    found: list[int] = []
+    _, header, size = struct.unpack_from("<HHQ", fatbin, 4)
+    position = header
+    while position < min(header + size, len(fatbin) - 32):
+        entry_header, payload = struct.unpack_from("<IQ", fatbin, position + 4)
+        if entry_header == 0:
+            raise ValueError(f"not a fatbin: the entry at byte {position} has no header")
+        found += struct.unpack_from("<I", fatbin, position + 28)
+        position += entry_header + payload
+    return found

@@ -1,0 +1,228 @@
+"""The structs that the CUDA kernels take, as in kernels/csrc/include/mms/cuda.h.
+
+Pointers are device addresses; arrays on the device have the dtypes below.
+"""
+
+import ctypes
+from enum import IntEnum
+
+import numpy as np
+
+
+class Code(IntEnum):
+    """What a kernel found wrong with a stream, in its `STATUS`; the stream is then as it was."""
+
+    OK = 0
+    NAN = 1
+    """A frame holds NaN."""
+    INFINITE = 2
+    """A frame holds +inf."""
+    EMPTY = 3
+    """A frame is -inf for every token."""
+    LENGTH = 4
+    """The length is not in [0, frames]."""
+    CAPACITY = 5
+    """The output or the arena has no room."""
+    TARGET = 6
+    """A target is not a token, or is the blank; or their number is out of range."""
+    INFEASIBLE = 7
+    """The frames are too few for the targets."""
+    IMPOSSIBLE = 8
+    """Every path has probability 0."""
+
+
+STATUS = np.dtype([("code", "i4"), ("unused", "i4"), ("frame", "i8")])
+FRAME = np.dtype([("best", "i4"), ("code", "i4"), ("score", "f4"), ("offset", "f4")])
+GREEDY_STREAM = np.dtype(
+    [
+        ("open", "i4"),
+        ("unused", "i4"),
+        ("frame", "i8"),
+        ("start", "i8"),
+        ("sum", "f8"),
+        ("peak", "f8"),
+    ]
+)
+"""`open` is the blank at first, the rest 0."""
+
+_P = ctypes.c_void_p
+_I32 = ctypes.c_int32
+_I64 = ctypes.c_int64
+_U32 = ctypes.c_uint32
+
+
+class ScoresBatch(ctypes.Structure):
+    """Argument of mms_frames, and part of others."""
+
+    _fields_ = [
+        ("data", _P),
+        ("rows", _I64),
+        ("frames", _I64),
+        ("vocab", _I64),
+        ("lengths", _P),
+        ("dtype", ctypes.c_uint8),
+        ("kind", ctypes.c_uint8),
+    ]
+
+
+class GreedyArgs(ctypes.Structure):
+    """Argument of mms_greedy."""
+
+    _fields_ = [
+        ("frames", _P),
+        ("lengths", _P),
+        ("frame_stride", _I64),
+        ("streams", _P),
+        ("status", _P),
+        ("counts", _P),
+        ("ids", _P),
+        ("starts", _P),
+        ("ends", _P),
+        ("scores", _P),
+        ("peaks", _P),
+        ("capacity", _I64),
+        ("blank", _I32),
+        ("finish", _I32),
+    ]
+
+
+class AlignArgs(ctypes.Structure):
+    """Argument of mms_align."""
+
+    _fields_ = [
+        ("scores", ScoresBatch),
+        ("frames", _P),
+        ("targets", _P),
+        ("target_lengths", _P),
+        ("target_stride", _I64),
+        ("bits", _P),
+        ("bits_stride", _I64),
+        ("cells", _P),
+        ("starts", _P),
+        ("ends", _P),
+        ("token_scores", _P),
+        ("path_scores", _P),
+        ("status", _P),
+        ("blank", _I32),
+        ("has_star", _I32),
+        ("star", _I32),
+        ("star_score", ctypes.c_float),
+    ]
+
+
+BEAM_CHOICE = np.dtype([("token", "i4"), ("log_prob", "f4")])
+BEAM_NODE = np.dtype([("parent", "i4"), ("token", "i4"), ("sibling", "i4")])
+BEAM_STREAM = np.dtype([("used", "i4"), ("nodes", "i4"), ("frame", "i8"), ("settled", "i8")])
+BEAM_ENTRY_BYTES = 80
+MAX_BEAM = 128
+
+
+class HotwordsView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/hotwords.h."""
+
+    _fields_ = [
+        ("nodes", _P),
+        ("rows", _P),
+        ("pages", _P),
+        *[(name, _U32) for name in ("node_count", "row_count", "page_count", "pages_per_row")],
+        ("page_bits", _U32),
+        ("boundary", _I32),
+        ("start", _U32),
+    ]
+
+
+class LmView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/ngram.h."""
+
+    _fields_ = [
+        ("unigrams", _P),
+        ("states", _P),
+        ("arcs", _P),
+        *[(name, _U32) for name in ("vocab", "state_count", "arc_count", "start")],
+        ("unknown", _U32),
+        ("end", _U32),
+    ]
+
+
+class WordsView(ctypes.Structure):
+    """Part of `BeamScoring`: as in mms/ngram.h."""
+
+    _fields_ = [("slots", _P), ("offsets", _P), ("text", _P), ("slot_count", ctypes.c_uint64)]
+
+
+class BeamScoring(ctypes.Structure):
+    """Part of `BeamArgs`: language model and hotwords; all zeros for none."""
+
+    _fields_ = [
+        ("hotwords", HotwordsView),
+        ("lm", LmView),
+        ("words", WordsView),
+        ("units", _P),
+        ("text_offsets", _P),
+        ("text", _P),
+        ("lm_weight", ctypes.c_double),
+        ("word_score", ctypes.c_double),
+        ("max_gain", ctypes.c_double),
+        ("has_hotwords", _I32),
+        ("has_lm", _I32),
+        ("separator", _I32),
+        ("scores_words", _I32),
+    ]
+
+
+class BeamArgs(ctypes.Structure):
+    """Argument of mms_beam_begin, _tokens, _step, _results and _compact."""
+
+    _fields_ = [
+        ("scores", ScoresBatch),
+        ("frames", _P),
+        ("choices", _P),
+        ("choice_count", _I64),
+        ("streams", _P),
+        ("entries", _P),
+        ("nodes", _P),
+        ("heads", _P),
+        ("marks", _P),
+        ("arena", _I64),
+        ("status", _P),
+        ("beam_size", _I32),
+        ("blank", _I32),
+        ("token_min_logp", ctypes.c_double),
+        ("scoring", BeamScoring),
+    ]
+
+
+class BeamOutput(ctypes.Structure):
+    """Second argument of mms_beam_results and mms_beam_compact."""
+
+    _fields_ = [
+        ("tokens", _P),
+        ("counts", _P),
+        ("log_probs", _P),
+        ("lm_scores", _P),
+        ("bonuses", _P),
+        ("scores", _P),
+        ("capacity", _I64),
+        ("nbest", _I32),
+        ("finish", _I32),
+    ]
+
+
+def beam_threads(beam_size: int) -> int:
+    """Return the threads of a block of the beam's kernels, but for mms_beam_tokens."""
+    return -(-beam_size // 32) * 32
+
+
+def beam_exact_choices(beam_size: int, vocab: int) -> int:
+    """Return the choices a frame for which a beam without models is exact."""
+    return max(1, min(2 * beam_size + 2, vocab - 1))
+
+
+def align_bits(frames: int, targets: int) -> int:
+    """Return the uint32 words of back-pointers that mms_align needs for an utterance."""
+    return frames * 3 * (targets // 32 + 1)
+
+
+def align_shared_bytes(targets: int) -> int:
+    """Return the dynamic shared memory of mms_align where `cells` is null."""
+    return 32 * (targets + 1)

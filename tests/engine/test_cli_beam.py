@@ -1,0 +1,137 @@
+"""`mms transcribe --decoder beam` and its options."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine_demo import demo_clips
+from lm_models import arpa, estimate
+from mms_engine.cli import main
+
+CLIP, OTHER = demo_clips()[0], demo_clips()[5]
+
+
+@pytest.fixture
+def mms(demo_bundle: Path):
+    def run(*arguments: object) -> Result:
+        words = ["transcribe", *map(str, arguments), "--bundle", str(demo_bundle)]
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> Path:
+    path = tmp_path / "eng.arpa"
+    text = "please enter your new password followed by the pound key"
+    path.write_text(arpa(estimate([text.split()] * 3, 2)))
+    return path
+
+
+def spoken(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr
+    return " ".join(result.stdout.split())
+
+
+def test_a_beam_without_options(mms) -> None:
+    found = spoken(mms(CLIP.path, "--lang", "eng", "--decoder", "beam"))
+    assert found != spoken(mms(CLIP.path, "--lang", "eng"))
+    assert found.startswith("please enter ")
+
+
+def test_a_wider_beam_is_another_search(mms) -> None:
+    beam = (CLIP.path, "--lang", "eng", "--decoder", "beam", "--beam-size")
+    assert spoken(mms(*beam, 1)) != spoken(mms(*beam, 50))
+
+
+def test_alternatives_in_json(mms) -> None:
+    result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", "--nbest", 4, "--json")
+    document = json.loads(result.stdout)
+    texts = [one["text"] for one in document["alternatives"]]
+    assert len(set(texts)) == 4
+    assert texts[0] == document["text"]
+    assert list(document["alternatives"][1]) == ["text", "words", "confidence", "score", "log_prob"]
+
+
+def test_a_language_model_and_its_weights(mms, lm: Path) -> None:
+    beam = (CLIP.path, "--lang", "eng", "--decoder", "beam", "--lm", lm)
+    heard = "password followed by the pound key"
+    assert spoken(mms(*beam, "--lm-weight", 4, "--word-score", 6)).endswith(heard)
+    assert not spoken(mms(*beam, "--lm-weight", 0, "--word-score", 0)).endswith(heard)
+    by_token = spoken(mms(*beam, "--lm-unit", "token", "--lm-weight", 4, "--word-score", 6))
+    assert not by_token.endswith(heard)
+
+
+def test_hotwords_and_their_weights(mms, tmp_path: Path) -> None:
+    path = tmp_path / "phrases.txt"
+    beam = (CLIP.path, "--lang", "eng", "--decoder", "beam", "--hotwords", path)
+    path.write_text("password\nyour\t6\n")
+    assert "enter your mi password " in spoken(mms(*beam, "--hotword-weight", 7))
+    assert "password" not in spoken(mms(*beam, "--hotword-weight", 0))
+
+
+USAGE = {
+    "--lm needs --decoder beam": ["--lm", "FILE"],
+    "--nbest needs --decoder beam": ["--nbest", "2", "--json"],
+    "--hotwords needs --decoder beam": ["--decoder", "greedy", "--hotwords", "FILE"],
+    "--beam-size needs --decoder beam": ["--beam-size", "9"],
+    "--word-score needs --decoder beam": ["--word-score", "0"],
+    "--lm-weight needs --lm": ["--decoder", "beam", "--lm-weight", "2"],
+    "--lm-unit needs --lm": ["--decoder", "beam", "--lm-unit", "word"],
+    "--hotword-weight needs --hotwords": ["--decoder", "beam", "--hotword-weight", "2"],
+    "--nbest needs --json and no --reference: they have no room": [
+        *("--decoder", "beam", "--nbest", "2")
+    ],
+    "nbest is 9, it must be from 1 to the beam's 3": [
+        *("--decoder", "beam", "--nbest", "9", "--beam-size", "3", "--json")
+    ],
+}
+
+
+@pytest.mark.parametrize("message", USAGE)
+def test_options_that_make_no_sense_together(mms, lm: Path, message: str) -> None:
+    options = [str(lm) if option == "FILE" else option for option in USAGE[message]]
+    result = mms(CLIP.path, "--lang", "eng", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {message}"
+
+
+def test_a_model_is_of_one_language(mms, lm: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.tsv"
+    table.write_text(f"file\tlang\n{CLIP.path}\teng\n{OTHER.path}\t{OTHER.language}\n")
+    result = mms("--list", table, "--decoder", "beam", "--lm", lm)
+    assert result.exit_code == 2
+    assert (
+        f"--lm is of one language, the recordings are in eng, {OTHER.language}: " in result.stderr
+    )
+
+
+BROKEN = {
+    "the hotwords cannot be used: FILE:2: the weight 'much' is not a finite number": (
+        "--hotwords",
+        "pound\npassword\tmuch\n",
+    ),
+    "the language model cannot be used: FILE: ": ("--lm", "\\data\\\nngram 1=x\n"),
+    "beam search in eng: phrase 'ß': 'ß' is not in the vocabulary": ("--hotwords", "ß\n"),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_files_that_cannot_be_used(mms, tmp_path: Path, message: str) -> None:
+    option, text = BROKEN[message]
+    path = tmp_path / "file"
+    path.write_text(text, encoding="utf-8")
+    result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", option, path)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"Error: {message.replace('FILE', str(path))}")
+
+
+def test_a_file_that_is_not_there(mms, tmp_path: Path) -> None:
+    for option in ("--lm", "--hotwords"):
+        result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", option, tmp_path / "none")
+        assert result.exit_code == 2
+        assert "does not exist" in result.stderr

@@ -1,0 +1,163 @@
+"""The prefix beam on the emulated device with a language model and hotwords, beside the CPU's."""
+
+import numpy as np
+import pytest
+
+from cuda_beam import Beam
+from cuda_emulation import Device
+from lm_models import arpa, estimate, random_text
+from mms_kernels import _ctc
+from mms_kernels.arpa import convert_arpa
+from mms_kernels.cuda.arguments import Code
+from mms_kernels.cuda.models import BeamModels
+from mms_kernels.hotwords import Hotwords
+from mms_kernels.lm import NgramModel
+from mms_kernels.reference import log_softmax
+
+TOKENS = ["<pad>", "|", "a", "b", "é", "ch", "c", "h"]
+WORDS = ["ab", "ba", "é", "chab", "a", "cab", "hé", "bbb", "acha", "béa"]
+PHRASES = {"ab": 2.0, "ab ba": 3.0, "chab": 1.5, "é": -1.0, "bbb": 4.0}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """One n-gram model of words, and one of tokens."""
+    found = {}
+    for unit, units in (("word", WORDS), ("token", TOKENS[1:])):
+        folder = tmp_path_factory.mktemp(unit)
+        source = folder / "model.arpa"
+        source.write_text(arpa(estimate(random_text(units, 300, seed=1), 4)), encoding="utf-8")
+        convert_arpa(source, folder / "model.bin")
+        found[unit] = NgramModel.open(folder / "model.bin")
+    return found
+
+
+def emissions(rows, frames, seed, clear=3):
+    """Frames that say words of the model."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (rows, frames, len(TOKENS)))
+    for row in range(rows):
+        said = []
+        while len(said) < frames:
+            letters = [TOKENS.index(letter) for letter in rng.choice(WORDS) if letter in TOKENS]
+            said += [token for letter in letters for token in (letter, 0)] + [1]
+        logits[row, np.arange(frames), said[:frames]] += clear
+    return np.stack([log_softmax(row) for row in logits]).astype(np.float32)
+
+
+def cpu(log_probs, length, beam_size, options):
+    """What the CPU's decoder makes of one row."""
+    lm, hotwords = options.get("lm"), options.get("hotwords")
+    decoder = _ctc.BeamDecoder(
+        beam_size,
+        0,
+        -np.inf,
+        np.inf,
+        1.0,
+        options.get("lm_weight", 0.0),
+        options.get("word_score", 0.0),
+        options.get("unit", "word"),
+        options.get("separator", -1),
+        TOKENS,
+        lm.model if lm else None,
+        hotwords.automaton if hotwords else None,
+        None,
+    )
+    data = np.ascontiguousarray(log_probs[None, :length])
+    (found,) = decoder.decode(data, np.array([length]), "log_probs", beam_size, 1)
+    return [(tuple(arrays[0].tolist()), *numbers) for arrays, *numbers in found]
+
+
+def scoring(options):
+    models = BeamModels(TOKENS, **options)
+    addresses = {name: array.ctypes.data for name, array in models.arrays.items()}
+    return models, models.scoring(addresses)
+
+
+def check(found, expected):
+    assert [hypothesis[0] for hypothesis in found] == [hypothesis[0] for hypothesis in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one[1:] == pytest.approx(other[1:], rel=1e-6, abs=1e-5)
+
+
+def options_of(kind, models):
+    hotwords = Hotwords(PHRASES, TOKENS, excluded=[0])
+    return {
+        "hotwords": {"hotwords": hotwords},
+        "word_score": {"word_score": -0.7, "separator": 1},
+        "words": {"lm": models["word"], "lm_weight": 1.2, "word_score": 0.5, "separator": 1},
+        "tokens": {"lm": models["token"], "lm_weight": 0.8, "word_score": 0.3, "unit": "token"},
+        "all": {
+            "lm": models["word"],
+            "lm_weight": 2.0,
+            "word_score": 1.0,
+            "separator": 1,
+            "hotwords": hotwords,
+        },
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["hotwords", "word_score", "words", "tokens", "all"])
+@pytest.mark.parametrize("beam_size", [4, 40])
+def test_equals_the_cpu(emulated, models, kind, beam_size):
+    options = options_of(kind, models)
+    data = emissions(3, 30, seed=beam_size)
+    lengths = [30, 17, 0]
+    flat, views = scoring(options)
+    assert flat.arrays or kind == "word_score"
+    beam = Beam(
+        Device(emulated, seed=beam_size),
+        3,
+        len(TOKENS),
+        beam_size=beam_size,
+        choices=len(TOKENS) - 1,
+        scoring=views,
+    )
+    assert beam.step(data, lengths) == [Code.OK] * 3
+    for row, found in enumerate(beam.results()):
+        check(found, cpu(data[row], lengths[row], beam_size, options))
+
+
+def test_cuts_and_compaction_change_no_bit(emulated, models):
+    """Also where a word is open when the arena is cleared."""
+    options = options_of("all", models)
+    data = emissions(2, 60, seed=9, clear=8)
+    _kept, views = scoring(options)
+    device = Device(emulated, seed=3)
+    sizes = {"beam_size": 3, "choices": len(TOKENS) - 1, "scoring": views}
+    whole = Beam(device, 2, len(TOKENS), **sizes)
+    whole.step(data)
+    cut = Beam(device, 2, len(TOKENS), **sizes)
+    settled = [(), ()]
+    for start in range(0, 60, 5):
+        cut.step(np.ascontiguousarray(data[:, start : start + 5]))
+        settled = [old + new for old, new in zip(settled, cut.compact(), strict=True)]
+    joined = [
+        [(before + tokens, *rest) for tokens, *rest in found]
+        for before, found in zip(settled, cut.results(), strict=True)
+    ]
+    assert joined == whole.results()
+    assert any(settled)
+    assert all(not tokens or tokens[-1] == 1 for tokens in settled)
+
+
+def test_the_end_takes_back_what_is_lent(device):
+    """A phrase that is not completed costs nothing."""
+    hotwords = Hotwords({"abab": 4.0}, TOKENS, separator=None, excluded=[0])
+    data = np.full((1, 3, len(TOKENS)), -20.0, np.float32)
+    data[0, [0, 1, 2], [2, 3, 2]] = 0
+    _kept, views = scoring({"hotwords": hotwords})
+    beam = Beam(device, 1, len(TOKENS), choices=len(TOKENS) - 1, scoring=views)
+    beam.step(data)
+    open_best = beam.results(1, finish=False)[0][0]
+    whole_best = beam.results(1)[0][0]
+    assert open_best[0] == whole_best[0] == (2, 3, 2)
+    assert open_best[3] == 3
+    assert whole_best[3] == 0
+
+
+def test_models_that_do_not_fit_are_errors(models):
+    with pytest.raises(ValueError, match="made for 8 tokens, not 3"):
+        BeamModels(["a", "b", "c"], hotwords=Hotwords(PHRASES, TOKENS, excluded=[0]))
+    with pytest.raises(ValueError, match="needs the separator"):
+        BeamModels(TOKENS, lm=models["word"], lm_weight=1.0)

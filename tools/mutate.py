@@ -1,0 +1,233 @@
+"""Plant known bugs in the kernels, one at a time, and see that the tests catch each.
+
+`tools/mutations.toml` lists them: what to replace by what, in which file, and which tests must
+fail. The tree is copied to a scratch folder first; nothing here is changed. Exit status 1 if a bug
+survives, cannot be planted (its old text is not there exactly once) or does not compile.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import venv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LIST = Path(__file__).with_name("mutations.toml")
+TIMEOUT = 600.0
+"""Seconds; tests that take longer have noticed the bug too."""
+ROOMS = ("export", "engine", "kernels", "bench")
+_NATIVE = "ctest:"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One bug."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """Patterns of test files, or `ctest:NAME`; at least one of these tests must fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it."""
+
+    mutation: Mutation
+    verdict: str
+    """`killed`, `survived` or `broken`."""
+    detail: str = ""
+
+
+def read_list(path: Path) -> list[Mutation]:
+    """Return the bugs of a list.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    found = [
+        Mutation(**(entry | {"tests": tuple(entry["tests"])}))
+        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutation"]
+    ]
+    names = [mutation.name for mutation in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two mutations are called {name!r}")
+    return found
+
+
+def plant(tree: Path, mutation: Mutation) -> str:
+    """Write the bug into the tree and return the file's text from before.
+
+    Raises:
+        ValueError: the old text is not there exactly once.
+    """
+    path = tree / mutation.file
+    text = path.read_text(encoding="utf-8")
+    count = text.count(mutation.old)
+    if count != 1:
+        raise ValueError(f"{mutation.file} has the old text {count} times, not once")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    return text
+
+
+def try_all(
+    tree: Path,
+    mutations: Sequence[Mutation],
+    run: Callable[[Sequence[str]], str],
+    tell: Callable[[str], None],
+) -> list[Outcome]:
+    """Plant one bug after the other, each into the tree as it was.
+
+    Args:
+        tree: A copy that may be changed.
+        mutations: The bugs.
+        run: Builds and runs tests and returns `passed`, `failed`, or why neither could be.
+        tell: Takes a line of progress.
+    """
+    outcomes = []
+    for number, mutation in enumerate(mutations, 1):
+        start = time.monotonic()
+        outcome = _try(tree, mutation, run)
+        outcomes.append(outcome)
+        tell(
+            f"{number:3d}/{len(mutations)}  {outcome.verdict:8s}  {mutation.name}"
+            f"{'  (' + outcome.detail + ')' if outcome.detail else ''}"
+            f"  {time.monotonic() - start:.0f} s"
+        )
+    return outcomes
+
+
+def _try(tree: Path, mutation: Mutation, run: Callable[[Sequence[str]], str]) -> Outcome:
+    try:
+        before = plant(tree, mutation)
+    except (OSError, ValueError) as error:
+        return Outcome(mutation, "broken", str(error))
+    try:
+        found = run(mutation.tests)
+    finally:
+        (tree / mutation.file).write_text(before, encoding="utf-8")
+    if found in ("failed", "passed"):
+        return Outcome(mutation, "killed" if found == "failed" else "survived")
+    return Outcome(mutation, "broken", found)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A copy of the tree with a build of its own and an interpreter that sees only that."""
+
+    tree: Path
+
+    @property
+    def _build(self) -> Path:
+        return self.tree / "build" / "mutate"
+
+    @property
+    def _python(self) -> Path:
+        return self.tree / ".venv" / "bin" / "python"
+
+    def set_up(self) -> None:
+        """Copy the sources, make the interpreter, configure the build."""
+        command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():
+                (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.tree / name)
+        venv.create(self.tree / ".venv", symlinks=True)
+        (packages,) = (self.tree / ".venv").glob("lib/python*/site-packages")
+        # Ours first; the installed ones after, without what their .pth files would bring along.
+        paths = [str(self.tree / room) for room in ROOMS]
+        paths += [path for path in sys.path if path.endswith(("site-packages", "peers"))]
+        (packages / "mutate.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+        options = ["-DMMS_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={self._python}"]
+        generator = ("-G", "Ninja") if shutil.which("ninja") else ()
+        self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
+
+    def run(self, tests: Sequence[str]) -> str:
+        """Build and run tests; return `passed`, `failed`, or why neither could be."""
+        if self._call("cmake", "--build", str(self._build), "--parallel", "2") != 0:
+            return "does not compile"
+        (module,) = self._build.glob("_ctc*.so")
+        shutil.copy2(module, self.tree / "kernels" / "mms_kernels")
+        native = [test.removeprefix(_NATIVE) for test in tests if test.startswith(_NATIVE)]
+        patterns = [test for test in tests if not test.startswith(_NATIVE)]
+        python = [str(path) for pattern in patterns for path in sorted(self.tree.glob(pattern))]
+        if native:
+            names = f"^({'|'.join(native)})$"
+            command = ("ctest", "--test-dir", str(self._build), "-R", names, "--no-tests=error")
+            if self._call(*command) != 0:
+                return "failed"
+        if python:
+            code = self._call(str(self._python), "-m", "pytest", "-x", "-q", *python)
+            if code not in (0, 1):
+                return "failed" if code == _TIMED_OUT or code < 0 else f"pytest ended with {code}"
+            return "failed" if code else "passed"
+        return "passed"
+
+    def _must(self, *command: str) -> None:
+        if self._call(*command) != 0:
+            raise SystemExit(f"mutate: {command[0]} failed, see above")
+
+    def _call(self, *command: str) -> int:
+        """Run a command; on failure show the end of what it said."""
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        if shutil.which("ccache"):
+            environment["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
+        try:
+            done = subprocess.run(
+                command, cwd=self.tree, env=environment, timeout=TIMEOUT, capture_output=True
+            )
+        except subprocess.TimeoutExpired:
+            return _TIMED_OUT
+        if done.returncode and command[0] == "cmake":
+            sys.stderr.write((done.stdout + done.stderr).decode(errors="replace")[-3000:])
+        return done.returncode
+
+
+_TIMED_OUT = 1000
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--list", type=Path, default=LIST, help="file of mutations")
+    parser.add_argument("names", nargs="*", help="part of a name; all mutations without any")
+    asked = parser.parse_args(words)
+    mutations = [
+        mutation
+        for mutation in read_list(asked.list)
+        if not asked.names or any(name in mutation.name for name in asked.names)
+    ]
+    with tempfile.TemporaryDirectory(prefix="mms-mutate-") as folder:
+        bench = Bench(Path(folder))
+        bench.set_up()
+        tests = tuple(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
+        found = bench.run(tests)
+        if found != "passed":
+            print(f"the tests must pass before a bug is planted: {found}")
+            return 1
+        outcomes = try_all(bench.tree, mutations, bench.run, print)
+    return report(outcomes)
+
+
+def report(outcomes: Sequence[Outcome]) -> int:
+    """Print the summary and return the exit status."""
+    alive = [outcome for outcome in outcomes if outcome.verdict != "killed"]
+    print(f"{len(outcomes) - len(alive)} of {len(outcomes)} bugs are caught")
+    for outcome in alive:
+        print(f"  {outcome.verdict}: {outcome.mutation.name} {outcome.detail}".rstrip())
+    return int(bool(alive) or not outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
