@@ -22,13 +22,17 @@ def run(*command, **options):
     not shutil.which("c++") or not shutil.which("cmake"), reason="no C++ compiler or no cmake"
 )
 def test_core_under_sanitizers_without_warnings(tmp_path):
-    on = ("MMS_BUILD_TESTS", "MMS_SANITIZE", "MMS_WERROR")
+    on = ("MMS_BUILD_TESTS", "MMS_BUILD_FUZZ", "MMS_SANITIZE", "MMS_WERROR")
     flags = ["-DMMS_BUILD_PYTHON=OFF", *(f"-D{option}=ON" for option in on)]
     run("cmake", "-S", ROOT, "-B", tmp_path, *flags)
     run("cmake", "--build", tmp_path, "--parallel", "2")
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
     output = run("ctest", "--test-dir", tmp_path, "--output-on-failure", env=environment)
     assert "100% tests passed" in output
+    run(sys.executable, ROOT / "tools" / "fuzz_seeds.py", tmp_path / "seeds")
+    for target in ("arpa_fuzz", "lm_file_fuzz"):
+        replayed = run(tmp_path / target, tmp_path / "seeds" / target, env=environment)
+        assert replayed == "4 inputs\n"
 
 
 def test_committed_stub_is_that_of_the_module():

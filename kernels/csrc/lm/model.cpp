@@ -24,7 +24,9 @@ void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(std::string("the language model is damaged: ") + what);
 }
 
-bool is_score(float score) { return std::isfinite(score) && score <= 0.0F; }
+// Neither holds for NaN.
+bool is_score(float score) { return score >= -kMaxLog10 && score <= 0.0F; }
+bool is_weight(float weight) { return std::abs(weight) <= kMaxLog10; }
 
 Header header_of(std::span<const std::byte> content) {
   Header header;
@@ -91,7 +93,7 @@ void check_automaton(const LmView& view) {
     const NgramState& state = view.states[i];
     require(state.first_arc <= view.states[i + 1].first_arc, "arcs are not in order");
     require(i == 0 || state.backoff_state < i, "a state backs off to no shorter one");
-    require(std::isfinite(state.backoff), "a back-off weight is not a number");
+    require(is_weight(state.backoff), "a back-off weight is out of range");
   }
   // Only now is the end of every state's arcs known to be one.
   for (LmState i = 0; i < view.state_count; ++i) check_arcs(view, i);
