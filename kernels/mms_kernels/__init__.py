@@ -1,6 +1,7 @@
 """CTC decoding kernels."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
+from mms_kernels.arpa import convert_arpa
 from mms_kernels.beam import (
     BeamDecoder,
     BeamOptions,
@@ -11,6 +12,8 @@ from mms_kernels.beam import (
     Partial,
 )
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
+from mms_kernels.hotwords import Hotwords, read_hotwords
+from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
 
 __all__ = [
     "STAR",
@@ -21,10 +24,17 @@ __all__ = [
     "BeamTokens",
     "GreedyDecoder",
     "GreedyResult",
+    "Hotwords",
     "Hypothesis",
+    "KenlmModel",
+    "LanguageModel",
     "Lexicon",
+    "NgramModel",
     "Partial",
     "TokenSpan",
+    "convert_arpa",
     "forced_align",
     "greedy_decode",
+    "open_lm",
+    "read_hotwords",
 ]

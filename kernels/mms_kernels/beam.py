@@ -20,7 +20,8 @@ Int64Array = npt.NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class BeamOptions:
     """How the search goes. The defaults leave nothing out of an utterance of up to 1,000 frames but
-    what the beam is too small for."""
+    what the beam is too small for.
+    """
 
     beam_size: int = 50
     """Hypotheses kept in each frame, 1 to 65,536."""
@@ -55,7 +56,8 @@ class BeamOptions:
 @dataclass(frozen=True, slots=True, eq=False)
 class BeamTokens:
     """Tokens in order of time. Entry i of each array is token i; frames are those of the best
-    single path."""
+    single path.
+    """
 
     tokens: Int32Array
     """Shape `[L]`: token ids."""

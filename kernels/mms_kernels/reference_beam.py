@@ -183,7 +183,9 @@ def labelling_log_prob(log_probs: Array, tokens: Tokens, blank: int = 0) -> floa
     alpha = np.full(len(states), NEVER)
     alpha[0] = 0.0
     # A blank may be left out between two labels that differ.
-    skips = np.array([state not in (blank, *states[i - 2 : i - 1]) for i, state in enumerate(states)])
+    skips = np.array(
+        [state not in (blank, *states[i - 2 : i - 1]) for i, state in enumerate(states)]
+    )
     skips[:2] = False
     for row in np.asarray(log_probs, np.float64):
         one = np.concatenate([[NEVER], alpha[:-1]])

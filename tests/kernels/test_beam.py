@@ -70,7 +70,8 @@ def test_only_tokens_that_cannot_win_are_left_out(vocab):
 
 
 @pytest.mark.parametrize(
-    ("frames", "vocab", "beam_size", "loss"), [(12, 3, 9000, 1e-9), (300, 20, 100, 0.02), (2000, 20, 100, 0.2)]
+    ("frames", "vocab", "beam_size", "loss"),
+    [(12, 3, 9000, 1e-9), (300, 20, 100, 0.02), (2000, 20, 100, 0.2)],
 )
 def test_log_prob_is_that_of_the_labelling(frames, vocab, beam_size, loss):
     """Paths through prefixes that fell out of the beam are lost, so it can only be lower."""

@@ -218,7 +218,9 @@ def test_weight_zero_is_no_model(words):
 def test_no_hotword_changes_nothing():
     scores = log_probs(40, 5)
     nothing = Hotwords({"ab": 0.0}, TOKENS, separator="|", excluded=[0])
-    assert_same(decode(scores, models={"hotwords": nothing}, beam_size=9), decode(scores, beam_size=9))
+    assert_same(
+        decode(scores, models={"hotwords": nothing}, beam_size=9), decode(scores, beam_size=9)
+    )
 
 
 def test_words_reach_back_over_what_was_taken(words):

@@ -55,10 +55,24 @@ def test_zeros_of_either_sign_are_equal():
 
 
 def test_token_cut_spares_the_blank_and_last_labels():
-    scores = np.log(np.array([[0.05, 0.9, 0.05], [0.04, 0.04, 0.92], [0.04, 0.92, 0.04]], np.float32))
+    scores = np.log(
+        np.array([[0.05, 0.9, 0.05], [0.04, 0.04, 0.92], [0.04, 0.92, 0.04]], np.float32)
+    )
     found = decode(scores, token_min_logp=-2.0)
     # Only 1, then 2, then 1 may be new; each prefix still stays by the unlikely blank and label.
-    assert texts(found) == [(1, 2, 1), (1, 2), (1,), (2, 1), (2,), (1, 1), (), ] or True
+    assert (
+        texts(found)
+        == [
+            (1, 2, 1),
+            (1, 2),
+            (1,),
+            (2, 1),
+            (2,),
+            (1, 1),
+            (),
+        ]
+        or True
+    )
     wanted = oracle.beam_search(scores, oracle.Rules(50, token_min_logp=-2.0))
     assert texts(found) == list(wanted)
 

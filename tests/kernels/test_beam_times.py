@@ -21,7 +21,7 @@ def align(scores, tokens, blank=0):
             if state >= 2 and token not in (blank, states[state - 2]):
                 sources.append(state - 2)
             sources = [source for source in sources if source >= 0]
-            came[frame + 1, state] = max(sources, key=lambda source: best[frame, source])  # noqa: B023
+            came[frame + 1, state] = max(sources, key=lambda source: best[frame, source])
             best[frame + 1, state] = best[frame, came[frame + 1, state]] + row[token]
     ends = [len(states) - 1, len(states) - 2] if len(states) > 1 else [0]
     state = max(ends, key=lambda end: best[-1, end])

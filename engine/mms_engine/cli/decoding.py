@@ -42,7 +42,9 @@ _OPTIONS = (
     ),
     click.option("--lm-weight", type=float, help="Of its log10 probability.  [default: 1]"),
     click.option(
-        "--word-score", type=float, help="Added for each word, in nats.  [default: 2 with --lm, else 0]"
+        "--word-score",
+        type=float,
+        help="Added for each word, in nats.  [default: 2 with --lm, else 0]",
     ),
     click.option(
         "--hotwords", type=_FILE, help="Phrases to listen for, one a line, with TAB and weight."
