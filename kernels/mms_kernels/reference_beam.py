@@ -77,7 +77,7 @@ def beam_search(
         rules: Options.
         gain: What a prefix's score has beside its log-probability; -inf forbids the prefix.
     """
-    beam = {(): Prefix(blank=0.0, blank_path=Path(0.0))}
+    beam: dict[Tokens, Prefix] = {(): Prefix(blank=0.0, blank_path=Path(0.0))}
     for frame, row in enumerate(np.asarray(log_probs, np.float64)):
         if row[rules.blank] > math.log(rules.blank_skip):
             beam = {prefix: _separated(state) for prefix, state in beam.items()}

@@ -60,19 +60,8 @@ def test_token_cut_spares_the_blank_and_last_labels():
     )
     found = decode(scores, token_min_logp=-2.0)
     # Only 1, then 2, then 1 may be new; each prefix still stays by the unlikely blank and label.
-    assert (
-        texts(found)
-        == [
-            (1, 2, 1),
-            (1, 2),
-            (1,),
-            (2, 1),
-            (2,),
-            (1, 1),
-            (),
-        ]
-        or True
-    )
+    assert texts(found)[0] == (1, 2, 1)
+    assert sorted(texts(found)) == [(), (1,), (1, 1), (1, 2), (1, 2, 1), (2,), (2, 1)]
     wanted = oracle.beam_search(scores, oracle.Rules(50, token_min_logp=-2.0))
     assert texts(found) == list(wanted)
 

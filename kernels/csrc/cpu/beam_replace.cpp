@@ -63,7 +63,11 @@ void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, s
   state.parent_node[slot] = entry.parent_node;
   state.repeats[slot] = entry.repeats ? 1 : 0;
   state.last[slot] = entry.token;
-  state.gain[slot] = scorer.is_plain() ? 0.0 : scorer.gain(state.scores[entry.node]);
+  state.gain[slot] = 0.0;
+  if (!scorer.is_plain()) {
+    state.gain[slot] = scorer.gain(state.scores[entry.node]);
+    state.max_gain[slot] = scorer.max_gain(state.scores[entry.node]);
+  }
   state.tree.set_slot(entry.node, static_cast<std::int32_t>(slot));
 }
 

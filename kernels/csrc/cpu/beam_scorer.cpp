@@ -1,6 +1,8 @@
 #include "beam_scorer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -9,12 +11,11 @@ namespace {
 
 constexpr std::size_t kAnswerBits = 13;
 
-double max_gain_of(const BeamOptions& options, const BeamModels& models) {
+double max_unit_gain_of(const BeamOptions& options) {
   // A language model adds log10 P <= 0. The last summand covers rounding.
   const double unit =
       options.unit == BeamUnit::kToken ? options.word_score : std::max(options.word_score, 0.0);
-  const double hot = models.hotwords == nullptr ? 0.0 : models.hotwords->max_bonus();
-  return unit + hot + 1e-6;
+  return unit + 1e-6;
 }
 
 void check_models(const BeamOptions& options, const BeamModels& models) {
@@ -48,7 +49,12 @@ BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
   const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
   plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
-  max_gain_ = plain_ ? 0.0 : max_gain_of(options_, models_);
+  max_gain_ = max_unit_gain_ = plain_ ? 0.0 : max_unit_gain_of(options_);
+  if (models_.hotwords != nullptr) {
+    max_gain_ += models_.hotwords->max_bonus();
+    max_bonus_ = std::vector<std::atomic<float>>(models_.hotwords->view().node_count);
+    for (auto& bonus : max_bonus_) bonus = std::numeric_limits<float>::quiet_NaN();
+  }
   if (!token_lm) return;
   units_.reserve(models_.tokens.size());
   for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
@@ -70,6 +76,20 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
     throw std::invalid_argument("separator is " + std::to_string(options_.separator) +
                                 ", the logits have only " + std::to_string(vocab) + " tokens");
   }
+}
+
+double BeamScorer::max_gain(const PrefixScore& score) const {
+  if (models_.hotwords == nullptr) return max_unit_gain_;
+  std::atomic<float>& known = max_bonus_[score.hot];
+  float greatest = known.load(std::memory_order_relaxed);
+  if (std::isnan(greatest)) {
+    greatest = models_.hotwords->step(score.hot, 0).bonus;
+    for (std::int32_t token = 1; token < models_.hotwords->vocab(); ++token) {
+      greatest = std::max(greatest, models_.hotwords->step(score.hot, token).bonus);
+    }
+    known.store(greatest, std::memory_order_relaxed);
+  }
+  return max_unit_gain_ + static_cast<double>(greatest);
 }
 
 PrefixScore BeamScorer::start() const {

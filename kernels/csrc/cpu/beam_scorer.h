@@ -1,6 +1,7 @@
 // What language model, hotwords and lexicon say about prefixes.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -38,6 +39,8 @@ class BeamScorer {
   bool asks_lm() const { return models_.lm != nullptr; }
   /// No extension adds more to a score.
   double max_gain() const { return max_gain_; }
+  /// No extension of such a prefix does.
+  double max_gain(const PrefixScore& score) const;
   LmUnit unit_of(std::int32_t token) const { return units_[static_cast<std::size_t>(token)]; }
   /// Throws std::invalid_argument unless the models were made for so many tokens.
   void check_vocab(std::int64_t vocab) const;
@@ -54,6 +57,10 @@ class BeamScorer {
   bool plain_;
   bool uniform_;
   double max_gain_;
+  double max_unit_gain_;  ///< Of it the part that is not the hotwords'.
+  /// The greatest bonus of a step from each state of the hotwords, found when first wanted; NaN
+  /// before. Threads that find the same one write the same number.
+  mutable std::vector<std::atomic<float>> max_bonus_;
   std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
 };
 

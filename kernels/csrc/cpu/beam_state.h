@@ -78,6 +78,7 @@ struct BeamState {
   std::vector<std::uint8_t> repeats;       ///< Whether the last two tokens are the same.
   std::vector<std::uint8_t> repeat_taken;  ///< Whether the last token said twice is in the beam.
   std::vector<std::int32_t> last;          ///< Last token; the blank for the empty prefix.
+  std::vector<double> max_gain;            ///< No extension adds more to a score.
   std::vector<double> gain;                ///< NaN for empty slots: no comparison picks it.
 
   std::vector<std::int32_t> order;  ///< [beam] slots, the best first.

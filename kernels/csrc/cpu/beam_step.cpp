@@ -183,7 +183,7 @@ class ScoredExtension {
     const std::size_t words = words_of(state_);
     const auto slot = static_cast<std::size_t>(state_.order[rank]);
     const double total = state_.now.sums[slot];
-    const double highest = state_.gain[slot] + scorer_.max_gain();
+    const double highest = state_.gain[slot] + state_.max_gain[slot];
     if (total == kNever) return;
     for (std::size_t i = 0; i < choices.size; ++i) {
       const double logp = total + choices.log_probs[i];
