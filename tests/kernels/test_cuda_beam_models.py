@@ -6,7 +6,7 @@ import pytest
 from cuda_beam import Beam
 from cuda_emulation import Device
 from lm_models import arpa, estimate, random_text
-from mms_kernels import _ctc
+from mms_kernels import BeamDecoder, BeamOptions
 from mms_kernels.arpa import convert_arpa
 from mms_kernels.cuda.arguments import Code
 from mms_kernels.cuda.models import BeamModels
@@ -47,25 +47,13 @@ def emissions(rows, frames, seed, clear=3):
 
 def cpu(log_probs, length, beam_size, options):
     """What the CPU's decoder makes of one row."""
-    lm, hotwords = options.get("lm"), options.get("hotwords")
-    decoder = _ctc.BeamDecoder(
-        beam_size,
-        0,
-        -np.inf,
-        np.inf,
-        1.0,
-        options.get("lm_weight", 0.0),
-        options.get("word_score", 0.0),
-        options.get("unit", "word"),
-        options.get("separator", -1),
-        TOKENS,
-        lm.model if lm else None,
-        hotwords.automaton if hotwords else None,
-        None,
-    )
+    models = {name: options[name] for name in ("lm", "hotwords") if name in options}
+    numbers = {name: value for name, value in options.items() if name not in models}
+    rules = BeamOptions(beam_size=beam_size, lookback=0, **numbers)
+    decoder = BeamDecoder(rules, tokens=TOKENS, **models)
     data = np.ascontiguousarray(log_probs[None, :length])
-    (found,) = decoder.decode(data, np.array([length]), "log_probs", beam_size, 1)
-    return [(tuple(arrays[0].tolist()), *numbers) for arrays, *numbers in found]
+    (found,) = decoder.decode(data, np.array([length]), kind="log_probs", nbest=beam_size)
+    return [(tuple(h.tokens.tolist()), h.log_prob, h.lm_score, h.bonus, h.score) for h in found]
 
 
 def scoring(options):
