@@ -126,6 +126,8 @@ class Bench:
     """A copy of the tree with a build of its own and an interpreter that sees only that."""
 
     tree: Path
+    native: bool
+    """Whether tests in C++ are run as well."""
 
     @property
     def _build(self) -> Path:
@@ -149,7 +151,9 @@ class Bench:
         paths = [str(self.tree / room) for room in ROOMS]
         paths += [path for path in sys.path if path.endswith(("site-packages", "peers"))]
         (packages / "mutate.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
-        options = ["-DMMS_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={self._python}"]
+        names = ("BUILD_EMULATION", "WERROR", *(("BUILD_TESTS",) if self.native else ()))
+        options = [f"-DMMS_{name}=ON" for name in names]
+        options.append(f"-DPython_EXECUTABLE={self._python}")
         generator = ("-G", "Ninja") if shutil.which("ninja") else ()
         self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
 
@@ -209,9 +213,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if not asked.names or any(name in mutation.name for name in asked.names)
     ]
     with tempfile.TemporaryDirectory(prefix="mms-mutate-") as folder:
-        bench = Bench(Path(folder))
-        bench.set_up()
         tests = tuple(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
+        bench = Bench(Path(folder), native=any(test.startswith(_NATIVE) for test in tests))
+        bench.set_up()
         found = bench.run(tests)
         if found != "passed":
             print(f"the tests must pass before a bug is planted: {found}")

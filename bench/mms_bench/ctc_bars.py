@@ -66,9 +66,9 @@ def _language() -> list[Bar]:
                 _bar(f"{title} a 5-gram of words", words, "cost", 2.5, without),
                 _bar(f"{title} 1,000 hotwords", hotwords, "cost", 1.3, without),
             ]
-        words = f"lm-words-cut-{source}"
+        closed = f"lm-closed-cut-{source}"
         title = f"beam 50, 5-gram of words, token cut e^-5, {source}: against pyctcdecode"
-        found.append(_bar(title, words, "ratio", 30.0, (words, "pyctcdecode")))
+        found.append(_bar(title, closed, "ratio", 30.0, (closed, "pyctcdecode")))
     return found
 
 

@@ -33,6 +33,10 @@ def test_the_header_counts_what_follows(path, tmp_path):
     assert (tmp_path / "again.arpa").read_text() == text
 
 
+def test_it_knows_the_words_it_was_made_of(model):
+    assert set(model.words) == {word for sentence in TRAINING for word in sentence}
+
+
 @pytest.mark.parametrize("history", [(), (TRAINING[0][0],), TRAINING[1][:2], ("no-such-word",)])
 def test_the_words_after_a_history_have_probability_one(model, history):
     words = {gram[0] for gram in model.probabilities if len(gram) == 1} - {"<s>"}

@@ -132,12 +132,14 @@ def test_a_language_model_and_hotwords_change_what_is_heard(name, folder):
     heard = {
         "plain": results(decoder, plain)[0],
         "lm": results(decoder, with_(plain, lm=str(model), lm_weight=1.0))[0],
+        "closed": results(decoder, with_(plain, lm=str(model), lm_weight=1.0, closed=True))[0],
         "hot": results(decoder, with_(plain, hotwords=phrases(folder, said), hotword_weight=9.0))[
             0
         ],
     }
     assert words_of(heard["plain"])[0] != said[0]
     assert words_of(heard["lm"]) == words_of(heard["hot"]) == list(said)
+    assert words_of(heard["closed"]) == list(said)
 
 
 def with_(task, **changes):

@@ -75,6 +75,12 @@ class NGrams:
     backoffs: dict[Gram, float]
     """log10, by context; 0 where there is none."""
 
+    @property
+    def words(self) -> list[str]:
+        """The words it knows."""
+        special = (_BEGIN, _END, _UNKNOWN)
+        return [gram[0] for gram in self.probabilities if len(gram) == 1 and gram[0] not in special]
+
     def log10(self, words: Sequence[str]) -> float:
         """Return the log10 probability of a whole sentence, its end included."""
         known = [word if (word,) in self.probabilities else _UNKNOWN for word in words]

@@ -46,7 +46,7 @@ def sentences(count: int, *, seed: int) -> list[Sentence]:
 
 
 def spoken(frames: int, *, seed: int) -> list[int]:
-    """Return as many labels as are said in so many frames: words, a boundary after each."""
+    """Return the labels said in so many frames: whole words, a boundary after each."""
     wanted = round(frames * DENSITY)
     ids = {token: number for number, token in enumerate(TOKENS)}
     labels: list[int] = []
@@ -55,7 +55,15 @@ def spoken(frames: int, *, seed: int) -> list[int]:
             labels += [*(ids[letter] for letter in word), BOUNDARY]
     if len(labels) < wanted:
         raise AssertionError("a sentence has at least 4 words of 3 labels")
-    return labels[:wanted]
+    end = wanted
+    while labels[end - 1] != BOUNDARY:
+        end -= 1
+    return labels[:end]
+
+
+def vocabulary() -> list[str]:
+    """Return all words of the language."""
+    return _vocabulary(np.random.default_rng(_SEED))
 
 
 def words_of(labels: Sequence[int]) -> list[str]:

@@ -26,6 +26,8 @@ class Task:
     """Of the log10 probability."""
     word_score: float = 0.0
     """Nats a word."""
+    closed: bool = False
+    """Whether only the model's words may be said; a decoder without that may do what it does."""
     hotwords: str = ""
     """A text file with a phrase a line; empty for none."""
     hotword_weight: float = 0.0

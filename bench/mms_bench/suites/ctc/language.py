@@ -8,7 +8,7 @@ from pathlib import Path
 from mms_bench.ctc import arpa
 from mms_bench.ctc.posteriors import Shape
 from mms_bench.ctc.scores import IntArray
-from mms_bench.ctc.sentences import sentences, words_of, write_phrases
+from mms_bench.ctc.sentences import sentences, vocabulary, words_of, write_phrases
 from mms_bench.ctc.task import Task
 from mms_bench.options import Context
 from mms_bench.peers import OURS
@@ -17,8 +17,8 @@ from mms_bench.suites.ctc import inputs
 from mms_bench.suites.ctc.beam import CUTS, sum_of_log_probs
 from mms_bench.suites.ctc.contest import Contest, Crew, compete, crew
 
-PLAIN, WORDS, HOTWORDS = "plain", "words", "hotwords"
-KINDS = (PLAIN, WORDS, HOTWORDS)
+PLAIN, WORDS, CLOSED, HOTWORDS = "plain", "words", "closed", "hotwords"
+KINDS = (PLAIN, WORDS, CLOSED, HOTWORDS)
 PHRASES = 1000
 _ORDER = 5
 _SENTENCES = 1800
@@ -28,11 +28,12 @@ _WEIGHT, _BONUS, _HOT = 1.2, 0.5, 4.0
 _TITLES = {
     PLAIN: "no language model",
     WORDS: f"{_ORDER}-gram of words",
+    CLOSED: f"{_ORDER}-gram of words and no others",
     HOTWORDS: f"{PHRASES:,} hotwords",
 }
 _TOKENS = {"cut": "tokens above e^-5", "all": "all tokens"}
 _TIMING = (
-    "Timed as beam search; the model and the phrases are loaded before. The three ways take turns "
+    "Timed as beam search; the model and the phrases are loaded before. The four ways take turns "
     "in one process. With the model a result scores ln P_ctc + lm_weight log10 P_lm + word_score "
     "a word, worked out apart from the decoders, from the same ARPA file."
 )
@@ -66,9 +67,11 @@ def measure(context: Context) -> list[Row]:
             plain = Task(
                 kind="beam", emission=str(emission), beam_size=_BEAM, token_min_logp=CUTS[cut]
             )
+            words = replace(plain, lm=str(model), lm_weight=_WEIGHT, word_score=_BONUS)
             tasks = {
                 PLAIN: plain,
-                WORDS: replace(plain, lm=str(model), lm_weight=_WEIGHT, word_score=_BONUS),
+                WORDS: words,
+                CLOSED: replace(words, closed=True),
                 HOTWORDS: replace(plain, hotwords=str(phrases), hotword_weight=_HOT),
             }
             contests = [
@@ -84,7 +87,8 @@ def _model(context: Context) -> Path:
     path = context.options.cache / f"words-{_ORDER}gram-{_SENTENCES}.arpa"
     if not path.is_file():
         partial = path.with_suffix(".partial")
-        count = arpa.write(partial, sentences(_SENTENCES, seed=10_000), order=_ORDER)
+        said = [*sentences(_SENTENCES, seed=10_000), *((word,) for word in vocabulary())]
+        count = arpa.write(partial, said, order=_ORDER)
         context.tell(f"wrote a model of {count} n-grams")
         partial.rename(path)
     return path
@@ -98,8 +102,8 @@ def _phrases(context: Context) -> Path:
 
 def _contest(workers: Crew, case: Case, task: Task) -> Contest:
     score = sum_of_log_probs(Path(task.emission))
-    # pyctcdecode always cuts tokens.
-    beside = bool(task.lm) and task.token_min_logp is not None
+    # pyctcdecode always cuts tokens, and steers away from what is not among the model's words.
+    beside = task.closed and task.token_min_logp is not None
     return Contest(
         case=case,
         task=task,
