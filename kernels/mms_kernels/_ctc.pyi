@@ -55,7 +55,7 @@ class Lexicon:
 class BeamDecoder:
     """Options and models of a prefix beam search."""
 
-    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
+    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lookback: int, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
 
     def decode(self, scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: str, nbest: int, threads: int) -> list[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]]:
         """Decode each row: its best hypotheses."""
