@@ -139,6 +139,7 @@ class Enough {
 double raise_bound(const BeamState& state, const BeamScorer& scorer, double bound) {
   const BeamChoices& choices = state.choices;
   const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
+  if (choices.size * state.order.size() <= beam_size) return bound;  // too few, as in most frames
   const bool separates = !scorer.is_plain() && scorer.options().separator >= 0;
   Enough steady(beam_size, separates ? 2 : 1, choices.size);
   Enough all = steady;
