@@ -8,7 +8,7 @@ from mms_bench.ctc.posteriors import posteriors
 from mms_bench.ctc.task import Task
 from mms_bench.schema import Case
 from mms_bench.suites.ctc.beam import sum_of_log_probs
-from mms_bench.suites.ctc.contest import Contest, compete, crew
+from mms_bench.suites.ctc.contest import LUCK, Contest, compete, crew
 from mms_bench.timing import repeat
 
 CASE = Case(name="beam", title="Beam", timing="Timed: x.", unit="frames", each="frame")
@@ -59,6 +59,15 @@ def test_ours_has_no_time_where_a_peer_finds_more(tmp_path, emission):
     # Beside one that finds as little as it does it stands.
     rows, _ = measure(tmp_path, emission, ("ours-avx512", "numpy"))
     assert rows["ours-avx512"].status == "ok"
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.9, "ok"), (1.1, "failed")])
+def test_a_little_less_than_a_peer_is_luck(tmp_path, emission, share, status):
+    scores = iter([-100.0 * (1 + share * LUCK), -100.0])
+    rows, _ = measure(
+        tmp_path, emission, ("ours-avx2", "fast-ctc-decode"), score=lambda _: next(scores)
+    )
+    assert rows["ours-avx2"].status == status
 
 
 def test_wrong_labels_and_tasks_that_cannot_be_done_are_rows(tmp_path, emission):

@@ -98,3 +98,19 @@ def test_there_are_no_real_posteriors_without_a_bundle(tmp_path):
     context = replace(context, setup=replace(context.setup, bundle=""))
     with pytest.raises(NotHere, match="mms-export --model demo"):
         inputs.emission(context, "real", 60)
+
+
+def test_real_posteriors_come_in_rows_and_the_clips_follow_the_speech(tmp_path, monkeypatch):
+    context = make_context(tmp_path, ("ours-scalar",))
+    found = np.arange(600 * 3, dtype=np.float32).reshape(600, 3)
+    monkeypatch.setattr(inputs, "_recognised", lambda _: found)
+    rows = np.load(inputs.emission(context, "real", 1000))
+    assert rows.shape == (4, inputs.REAL_ROW, 3)
+    assert np.array_equal(rows.reshape(-1, 3)[600:], found[:400])
+    (tmp_path / "clips").mkdir()
+    for name in ("fra_b.flac", "eng_c.flac", "eng_a.flac"):
+        (tmp_path / "clips" / name).touch()
+    names = [file.name for file in inputs._clips(context, "eng")]
+    assert names == ["speech.flac", "eng_a.flac", "eng_c.flac", "fra_b.flac"]
+    named = replace(context, options=replace(context.options, audio=(tmp_path / "own.flac",)))
+    assert inputs._clips(named, "eng") == [tmp_path / "own.flac"]

@@ -14,6 +14,8 @@ from mms_export.parity import SPEECH
 
 SHAPES: tuple[Shape, ...] = ("peaky", "diffuse")
 VOCAB = len(TOKENS)
+REAL_ROW = 250
+"""Frames of a row of real posteriors."""
 
 
 def saved(context: Context, name: str, make: Callable[[], Float32Array]) -> Path:
@@ -53,16 +55,22 @@ def _row(shape: Shape, frames: int, vocab: int, seed: int) -> Float32Array:
 
 
 def real(context: Context, frames: int) -> Path:
-    """Return the file of posteriors of recorded speech, repeated to fill the frames.
+    """Return the file of posteriors of recorded speech: so many frames, in rows of 5 s.
 
     Raises:
         NotHere: there is no bundle.
     """
-    return saved(context, f"real-{frames}", lambda: _recognised(context, frames)[None])
+
+    def make() -> Float32Array:
+        found = _recognised(context)
+        filled = found[np.arange(frames) % len(found)]
+        return filled.reshape(-1, REAL_ROW, found.shape[1])
+
+    return saved(context, f"real-{frames}", make)
 
 
-def _recognised(context: Context, frames: int) -> Float32Array:
-    """Run the clips through the engine, and join what comes out."""
+def _recognised(context: Context) -> Float32Array:
+    """Run the clips through the engine, and join what comes out: `[T, V]`."""
     from mms_engine.acoustic import Segment, load_acoustic_model
     from mms_engine.audio import normalize, read_audio
     from mms_engine.bundle import open_bundle
@@ -80,14 +88,19 @@ def _recognised(context: Context, frames: int) -> Float32Array:
     logits = np.concatenate(rows)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    filled: Float32Array = log_probs[np.arange(frames) % len(log_probs)].astype(np.float32)
-    return filled
+    joined: Float32Array = log_probs.astype(np.float32)
+    return joined
 
 
 def _clips(context: Context, language: str) -> list[Path]:
-    """Return the audio of the options and, where none was named, the demo's clips as well."""
+    """Return the audio of the options and, where none was named, the demo's clips as well.
+
+    Those in other languages follow: what the model makes of them is speech to a decoder too.
+    """
     named = list(context.options.audio)
     if named != [SPEECH]:
         return named
-    folder = context.options.checkpoint.resolve().parent / "clips"
-    return [*sorted(folder.glob(f"{language}_*.flac")), *named]
+    checkpoint = context.options.checkpoint.resolve()
+    clips = [*checkpoint.parent.glob("clips/*.flac"), *checkpoint.glob("clips/*.flac")]
+    clips.sort(key=lambda file: (not file.name.startswith(language), file.name))
+    return [*named, *clips]
