@@ -95,7 +95,7 @@ def arpa(models, *, separator="\t", newline="\n", always_backoff=False):
 
 
 def slow_score(models, words, *, bos=True, eos=True):
-    """log10 P of a sentence by definition: the longest n-gram, and the weights of longer contexts."""
+    """log10 P of a sentence by definition: the longest n-gram, and weights of longer contexts."""
     history = [BOS] if bos else []
     known = {gram[0] for gram in models[0]}
     total = 0.0

@@ -161,7 +161,12 @@ class Recognizer:
         try:
             vocabulary = self._model.vocabulary(job.language)
             decoding = self._decoders.start(job.language, vocabulary)
-            audio = load(job.audio, self.bundle.manifest.sample_rate, self._limits)
+            audio = load(
+                job.audio,
+                self.bundle.manifest.sample_rate,
+                self._limits,
+                salvage=self._options.salvage,
+            )
             wanted = self.bundle.manifest.normalize
             normalization = statistics(audio.samples) if wanted else Normalization(0.0, 1.0)
         except MmsError as error:

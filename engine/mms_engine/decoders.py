@@ -9,8 +9,7 @@ from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, LmUnit, RecognizerOptions
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, WORD_BOUNDARY, Vocabulary
-from mms_kernels import GreedyDecoder
-from mms_kernels.beam import BeamDecoder, BeamOptions, BeamStream
+from mms_kernels import BeamDecoder, BeamOptions, BeamStream, GreedyDecoder
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import LanguageModel, open_lm
 

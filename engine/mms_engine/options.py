@@ -66,6 +66,8 @@ class RecognizerOptions:
     """Audio read ahead, so that rows of like length can share a batch."""
     bank_bytes: int = 1 << 30
     """Memory for resident adapters; at 1B in fp32 a language takes about 10 MB."""
+    salvage: bool = False
+    """Whether a file that is cut off or damaged gives what can be decoded of it, not an error."""
     windows: WindowOptions = field(default_factory=WindowOptions)
     decoder: Decoder = "greedy"
     """`greedy` takes the most likely token of each frame; `beam` searches, as `beam` says."""

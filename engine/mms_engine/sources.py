@@ -16,8 +16,8 @@ Sources = (
 )
 
 
-def load(source: Source, sample_rate: int, limits: AudioLimits) -> Audio:
-    """Return a source's sound at `sample_rate`.
+def load(source: Source, sample_rate: int, limits: AudioLimits, *, salvage: bool = False) -> Audio:
+    """Return a source's sound at `sample_rate`; of a damaged file what is there, if `salvage`.
 
     Raises:
         AudioError: it cannot be read, is outside the limits, or has another rate.
@@ -27,7 +27,8 @@ def load(source: Source, sample_rate: int, limits: AudioLimits) -> Audio:
     if isinstance(source, Audio):
         audio = source
     else:
-        audio = read_audio(Path(source) if isinstance(source, str) else source, limits=limits)
+        file = Path(source) if isinstance(source, str) else source
+        audio = read_audio(file, limits=limits, salvage=salvage)
     if audio.sample_rate != sample_rate:
         raise AudioError(
             f"the audio has {audio.sample_rate} samples per second, the bundle takes "

@@ -27,12 +27,12 @@ def augment(audio: Audio, rng: np.random.Generator, other: Audio, strength: floa
     if rng.random() < 0.8 * strength:
         audio = colour(audio, rng)
     level = float(np.sqrt(np.mean(audio**2))) + 1e-5
-    if rng.random() < 0.15 * strength:
+    if rng.random() < 0.1 * strength:
         babble = np.resize(other, len(audio))
         ratio = level / (float(np.sqrt(np.mean(babble**2))) + 1e-5)
         audio = audio + babble * ratio * decibels(-rng.uniform(10, 25))
-    if rng.random() < 0.6 * strength:
-        audio = audio + coloured_noise(len(audio), rng) * level * decibels(-rng.uniform(6, 40))
+    if rng.random() < 0.4 * strength:
+        audio = audio + coloured_noise(len(audio), rng) * level * decibels(-rng.uniform(10, 40))
     if rng.random() < 0.1 * strength:
         audio = companded(audio / (np.abs(audio).max() + 1e-5))
     return audio.astype(np.float32)

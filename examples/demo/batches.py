@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # until augmentation has its full strength
-KIND_SHARE = {"real": 0.44, "varied": 0.22, "synthetic": 0.34}
-LANGUAGE_SHARE = {"eng": 1.8, "spa": 0.9, "fra": 1.3, "ita": 0.9, "rus": 1.2}
+KIND_SHARE = {"real": 0.40, "varied": 0.26, "synthetic": 0.34}
+LANGUAGE_SHARE = {"eng": 2.2, "spa": 0.9, "fra": 1.8, "ita": 0.7, "rus": 0.9}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Free speech synthesisers behind one interface: sentences in, 16 kHz samples out.
 
 Debian packages: espeak-ng, flite, festival, festvox-kdlpc16k, festvox-italp16k, festvox-itapc16k,
-festvox-ru. Python packages: retro-ru-tts (MIT), py-nanotts (SVOX Pico, Apache 2.0).
+festvox-ru. Python packages: retro-ru-tts (MIT), py-nanotts (SVOX Pico, Apache 2.0). RHVoice is
+built from source (README.md); its `RHVoice-test` has to be on the PATH.
 """
 
 import io
@@ -105,6 +106,8 @@ FESTIVAL_VOICES = {
     "ita": ("lp_diphone", "pc_diphone"),
     "rus": ("msu_ru_nsh_clunits",),
 }
+# Most of RHVoice's voices forbid derivatives or commercial use, or name no licence; not these.
+RHVOICE_VOICES = {"eng": "slt", "spa": "Mateo", "rus": "elena"}
 _ITALIAN = str.maketrans({"à": "a'", "è": "e'", "é": "e'", "ì": "i'", "ò": "o'", "ù": "u'"})
 
 
@@ -170,6 +173,22 @@ def festival(texts: list[str], lang: str, rng: np.random.Generator) -> Iterator[
             for number in range(len(texts[start : start + 100])):
                 wav = Path(folder) / f"{number}.wav"
                 yield f"festival-{voice}", _read(wav) if wav.exists() else None
+
+
+def rhvoice(texts: list[str], lang: str, rng: np.random.Generator) -> Iterator[Voice]:
+    """A language's voice, its formants, pitch and tempo moved for every sentence."""
+    voice = RHVOICE_VOICES[lang]
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder) / "speech.wav"
+        for text in texts:
+            formants, pitch = rng.uniform(0.86, 1.16), rng.uniform(0.75, 1.35)
+            tempo = rng.uniform(0.85, 1.25)
+            # Played at another rate all three move; the engine takes back what pitch and tempo do.
+            moved = ["-t", f"{100 * pitch / formants:.0f}", "-r", f"{100 * tempo / formants:.0f}"]
+            command = ["RHVoice-test", "-p", voice, *moved, "-o", str(wav)]
+            subprocess.run(command, input=text.encode(), check=True, capture_output=True)
+            audio, rate = soundfile.read(wav, dtype="float32")
+            yield f"rhvoice-{voice}", to_pcm(audio, round(rate * formants)) if len(audio) else None
 
 
 def ru_tts(texts: list[str], _: str, rng: np.random.Generator) -> Iterator[Voice]:

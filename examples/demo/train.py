@@ -28,6 +28,8 @@ from examples.demo.trainer import Trainer, rate_at
 from examples.demo.vocab import build_vocab
 from torch.utils.data import DataLoader
 
+from mms_engine.cores import usable_cores
+
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS, LOG_STEPS, EVALUATE_STEPS = 300, 50, 500
@@ -71,7 +73,7 @@ def log_rates(trainer: Trainer, store: ClipStore) -> None:
 
 def share_cores() -> None:
     """Use all cores if they are free, one if others work: threads wait for the slowest."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     torch.set_num_threads(1 if os.getloadavg()[0] > 1.6 * cores else cores)
 
 

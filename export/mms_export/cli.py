@@ -1,12 +1,12 @@
 """The command `mms-export`. Heavy imports are inside, so that `--help` is instant."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mms_engine.cores import usable_cores
 from mms_engine.errors import MmsError
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def _precisions(
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    default=os.cpu_count() or 1,
-    show_default="one a processor",
+    default=usable_cores,
+    show_default="one a core",
     help="Processes that convert languages.",
 )
 @click.option("--replace", is_flag=True, help="Throw away a bundle of another model in --out.")

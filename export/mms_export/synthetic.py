@@ -16,7 +16,6 @@ tokens share the rest, and the median distance between the two best scores is 3.
 """
 
 import json
-import os
 import shutil
 import struct
 import zlib
@@ -30,6 +29,7 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
+from mms_engine.cores import usable_cores
 from mms_export.checkpoints.config import Config, parse_config
 from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
 from mms_export.checkpoints.weights import FloatArray
@@ -169,7 +169,7 @@ def write_checkpoint(out: Path, config: Config, count: int, jobs: int) -> Iterat
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--languages", "count", type=click.IntRange(1, 17000), default=3)
 @click.option("--layers", type=click.IntRange(min=1), default=48, help="Of the transformer.")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1)
+@click.option("--jobs", type=click.IntRange(min=1), default=usable_cores)
 def main(out: Path, count: int, layers: int, jobs: int) -> None:
     """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB a language)."""
     out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,12 @@
 """CTC decoding kernels."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
+from mms_kernels.arpa import convert_arpa
 from mms_kernels.beam import BeamDecoder, BeamStream, Lexicon
 from mms_kernels.beam_values import BeamOptions, BeamTokens, Hypothesis, Partial
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
+from mms_kernels.hotwords import Hotwords, read_hotwords
+from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
 
 __all__ = [
     "STAR",
@@ -14,10 +17,17 @@ __all__ = [
     "BeamTokens",
     "GreedyDecoder",
     "GreedyResult",
+    "Hotwords",
     "Hypothesis",
+    "KenlmModel",
+    "LanguageModel",
     "Lexicon",
+    "NgramModel",
     "Partial",
     "TokenSpan",
+    "convert_arpa",
     "forced_align",
     "greedy_decode",
+    "open_lm",
+    "read_hotwords",
 ]

@@ -20,7 +20,7 @@ def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None
     """Convert an ARPA file.
 
     The target appears whole or not at all; it may already be there, and may be in use. Memory is
-    about 36 bytes an n-gram.
+    about 45 bytes an n-gram.
 
     Args:
         source: The ARPA file, plain or gzip, told by its first bytes. Of order 32 at most.

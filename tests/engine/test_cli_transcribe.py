@@ -113,6 +113,17 @@ def test_a_bad_file_among_many_is_reported_and_the_others_go_on(
     assert errors[2] == "Error: 2 of 4 recordings failed"
 
 
+def test_salvage_takes_what_is_there(mms, clips: Path) -> None:
+    whole = (clips / "a.wav").read_bytes()
+    (clips / "a.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    refused = mms(clips / "a.wav", "--lang", "eng")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "--salvage" in refused.stderr
+    salvaged = mms(clips / "a.wav", "--lang", "eng", "--json", "--salvage")
+    assert salvaged.exit_code == 0
+    assert 0.5 < json.loads(salvaged.stdout)["duration"] < 0.7
+
+
 def test_a_single_bad_file_is_one_line(mms, tmp_path: Path) -> None:
     result = mms(tmp_path / "missing.wav", "--lang", "eng")
     assert result.exit_code == 1

@@ -121,6 +121,18 @@ DAMAGED = {
         edited(b"-2.5\t<unk>", b"0.5\t<unk>"),
         f"line {5 + N1 + 1}: the log10 probability '0.5' is positive",
     ),
+    "plus infinity": (
+        edited(b"-2.5\t<unk>", b"inf\t<unk>"),
+        f"line {5 + N1 + 1}: 'inf' is not a log10 probability",
+    ),
+    "number too low": (
+        edited(b"-2.5\t<unk>", b"-1000.5\t<unk>"),
+        f"line {5 + N1 + 1}: '-1000.5' is not a log10 probability",
+    ),
+    "weight too high": (
+        edited(b"-2.5\t<unk>", b"-2.5\t<unk>\t1e39"),
+        f"line {5 + N1 + 1}: '1e39' is not a back-off weight",
+    ),
     "number with a comma": (
         edited(b"-2.5\t<unk>", b"-2,5\t<unk>"),
         f"line {5 + N1 + 1}: '-2,5' is not a log10 probability",

@@ -26,7 +26,7 @@ def build(tmp_path_factory):
     if not shutil.which("c++") or not shutil.which("cmake"):
         pytest.skip("no C++ compiler or no cmake")
     folder = tmp_path_factory.mktemp("build")
-    on = ("MMS_BUILD_TESTS", "MMS_SANITIZE", "MMS_WERROR")
+    on = ("MMS_BUILD_TESTS", "MMS_BUILD_FUZZ", "MMS_SANITIZE", "MMS_WERROR")
     flags = ["-DMMS_BUILD_PYTHON=OFF", *(f"-D{option}=ON" for option in on)]
     run("cmake", "-S", ROOT, "-B", folder, *flags)
     run("cmake", "--build", folder, "--parallel", "2")
@@ -37,6 +37,12 @@ def test_core_under_sanitizers(build):
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
     output = run("ctest", "--test-dir", build, "--output-on-failure", env=environment)
     assert "100% tests passed" in output
+
+
+def test_fuzz_targets_take_their_seeds(build, tmp_path):
+    run(sys.executable, ROOT / "tools" / "fuzz_seeds.py", tmp_path)
+    for target in ("arpa_fuzz", "lm_file_fuzz"):
+        assert run(build / target, tmp_path / target) == "4 inputs\n"
 
 
 def test_inner_loops_define_one_table_each_and_nothing_to_share(build):

@@ -40,9 +40,11 @@ _OPTIONS = (
         type=click.Choice(["auto", "word", "token"]),
         help="What its n-grams are of.  [default: words, if the language parts them]",
     ),
-    click.option("--lm-weight", type=float, help="Nats for log10 P = 1.  [default: 1]"),
+    click.option("--lm-weight", type=float, help="Of its log10 probability.  [default: 1]"),
     click.option(
-        "--word-score", type=float, help="Nats for each word.  [default: 2 with --lm, else 0]"
+        "--word-score",
+        type=float,
+        help="Added for each word, in nats.  [default: 2 with --lm, else 0]",
     ),
     click.option(
         "--hotwords", type=_FILE, help="Phrases to listen for, one a line, with TAB and weight."

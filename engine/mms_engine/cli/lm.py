@@ -19,7 +19,7 @@ def lm() -> None:
 def convert(*, source: Path, target: Path) -> None:
     """Convert the ARPA file SOURCE, plain or gzip, into TARGET, which loads at once.
 
-    TARGET appears whole or not at all. Memory is about 36 bytes an n-gram.
+    TARGET appears whole or not at all. Memory is about 45 bytes an n-gram.
     """
     from mms_engine.errors import LanguageModelError
     from mms_kernels.arpa import convert_arpa

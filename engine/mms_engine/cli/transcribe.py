@@ -34,6 +34,7 @@ class Request:
     as_json: bool
     output: str | None
     max_seconds: float | None
+    salvage: bool
     decoding: DecoderChoice
     engine: EngineChoice
 
@@ -65,6 +66,9 @@ class Request:
 @click.option("--output", "-o", help="File, or folder (ending in /), in place of stdout.")
 @click.option(
     "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Refuse longer recordings."
+)
+@click.option(
+    "--salvage", is_flag=True, help="Take what is there of recordings cut off or damaged."
 )
 @decoder_options
 @engine_options

@@ -71,6 +71,7 @@ def _options(request: Request, recordings: list[Recording]) -> RecognizerOptions
         request.engine.options(),
         decoder=request.decoding.decoder,
         beam=request.decoding.search(),
+        salvage=request.salvage,
     )
 
 

@@ -140,8 +140,12 @@ void BeamStream::step(const Scores& scores) {
   check_frames(scores, state.frame, log_probs.data());
   state.vocab = scores.vocab;
   state.choices.resize(static_cast<std::size_t>(scores.vocab));
+  // What has been checked and needs no arithmetic is not looked at again.
+  const bool in_place = scores.kind == ScoreKind::kLogProbs && scores.dtype == DType::kFloat32;
   for (std::int64_t frame = 0; frame < scores.frames; ++frame) {
-    beam_advance(state, scorer, log_probs_of(scores, frame, 0, log_probs.data()));
+    const float* row = in_place ? static_cast<const float*>(scores.data) + frame * scores.vocab
+                                : log_probs_of(scores, frame, 0, log_probs.data());
+    beam_advance(state, scorer, row);
   }
 }
 

@@ -66,7 +66,7 @@ void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, s
   state.gain[slot] = 0.0;
   if (!scorer.is_plain()) {
     state.gain[slot] = scorer.gain(state.scores[entry.node]);
-    state.max_gain[slot] = scorer.max_gain(state.scores[entry.node]);
+    state.gains[slot] = scorer.gains(state.scores[entry.node]);
   }
   state.tree.set_slot(entry.node, static_cast<std::int32_t>(slot));
 }
@@ -148,7 +148,6 @@ void beam_link(BeamState& state) {
 
 void beam_replace(BeamState& state, const BeamScorer& scorer) {
   const std::size_t kept = count_kept(state.selection.best(), scorer.options().beam_threshold);
-  state.best_score = state.selection.best()[0].score;
   const std::size_t before = state.order.size();
   make_entries(state, scorer, kept);
   for (const std::int32_t slot_id : state.order) {

@@ -11,11 +11,15 @@ namespace {
 
 constexpr std::size_t kAnswerBits = 13;
 
-double max_unit_gain_of(const BeamOptions& options) {
-  // A language model adds log10 P <= 0. The last summand covers rounding.
-  const double unit =
-      options.unit == BeamUnit::kToken ? options.word_score : std::max(options.word_score, 0.0);
-  return unit + 1e-6;
+/// A language model adds log10 P <= 0; a lexicon rules out, which is -inf.
+GainRange unit_gains_of(const BeamOptions& options, const BeamModels& models, bool asks_lm) {
+  constexpr double kRounding = 1e-6;
+  constexpr double kNever = -std::numeric_limits<double>::infinity();
+  const bool tokens = options.unit == BeamUnit::kToken;
+  const double high = tokens ? options.word_score : std::max(options.word_score, 0.0);
+  const double low = tokens ? options.word_score : 0.0;
+  const bool is_open = models.lexicon == nullptr && !(tokens && asks_lm);
+  return {is_open ? low - kRounding : kNever, high + kRounding};
 }
 
 void check_models(const BeamOptions& options, const BeamModels& models) {
@@ -49,10 +53,11 @@ BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
   const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
   plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
-  max_gain_ = max_unit_gain_ = plain_ ? 0.0 : max_unit_gain_of(options_);
+  unit_gains_ = plain_ ? GainRange{0.0, 0.0} : unit_gains_of(options_, models_, asks_lm());
   if (models_.hotwords != nullptr) {
-    max_gain_ += models_.hotwords->max_bonus();
+    min_bonus_ = std::vector<std::atomic<float>>(models_.hotwords->view().node_count);
     max_bonus_ = std::vector<std::atomic<float>>(models_.hotwords->view().node_count);
+    for (auto& bonus : min_bonus_) bonus = std::numeric_limits<float>::quiet_NaN();
     for (auto& bonus : max_bonus_) bonus = std::numeric_limits<float>::quiet_NaN();
   }
   if (!token_lm) return;
@@ -78,18 +83,23 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
   }
 }
 
-double BeamScorer::max_gain(const PrefixScore& score) const {
-  if (models_.hotwords == nullptr) return max_unit_gain_;
-  std::atomic<float>& known = max_bonus_[score.hot];
-  float greatest = known.load(std::memory_order_relaxed);
-  if (std::isnan(greatest)) {
-    greatest = models_.hotwords->step(score.hot, 0).bonus;
-    for (std::int32_t token = 1; token < models_.hotwords->vocab(); ++token) {
-      greatest = std::max(greatest, models_.hotwords->step(score.hot, token).bonus);
+GainRange BeamScorer::gains(const PrefixScore& score) const {
+  if (models_.hotwords == nullptr) return unit_gains_;
+  float low = min_bonus_[score.hot].load(std::memory_order_relaxed);
+  float high = max_bonus_[score.hot].load(std::memory_order_relaxed);
+  if (std::isnan(low) || std::isnan(high)) {
+    low = std::numeric_limits<float>::infinity();
+    high = -low;
+    for (std::int32_t token = 0; token < models_.hotwords->vocab(); ++token) {
+      if (token == options_.blank) continue;
+      const float bonus = models_.hotwords->step(score.hot, token).bonus;
+      if (token != options_.separator) low = std::min(low, bonus);
+      high = std::max(high, bonus);
     }
-    known.store(greatest, std::memory_order_relaxed);
+    min_bonus_[score.hot].store(low, std::memory_order_relaxed);
+    max_bonus_[score.hot].store(high, std::memory_order_relaxed);
   }
-  return max_unit_gain_ + static_cast<double>(greatest);
+  return {unit_gains_.low + static_cast<double>(low), unit_gains_.high + static_cast<double>(high)};
 }
 
 PrefixScore BeamScorer::start() const {

@@ -23,6 +23,12 @@ struct PrefixScore {
   double bonus;     ///< Nats.
 };
 
+/// Bounds of what something adds to a score.
+struct GainRange {
+  double low;
+  double high;
+};
+
 /// Options and models as the search needs them. Nothing changes after construction.
 class BeamScorer {
  public:
@@ -37,10 +43,9 @@ class BeamScorer {
   bool is_uniform() const { return uniform_; }
   bool scores_words() const { return options_.unit == BeamUnit::kWord; }
   bool asks_lm() const { return models_.lm != nullptr; }
-  /// No extension adds more to a score.
-  double max_gain() const { return max_gain_; }
-  /// No extension of such a prefix does.
-  double max_gain(const PrefixScore& score) const;
+  /// What an extension of such a prefix adds to its score, by any token or, for `low`, by any but
+  /// the separator.
+  GainRange gains(const PrefixScore& score) const;
   LmUnit unit_of(std::int32_t token) const { return units_[static_cast<std::size_t>(token)]; }
   /// Throws std::invalid_argument unless the models were made for so many tokens.
   void check_vocab(std::int64_t vocab) const;
@@ -56,10 +61,10 @@ class BeamScorer {
   BeamModels models_;
   bool plain_;
   bool uniform_;
-  double max_gain_;
-  double max_unit_gain_;  ///< Of it the part that is not the hotwords'.
-  /// The greatest bonus of a step from each state of the hotwords, found when first wanted; NaN
-  /// before. Threads that find the same one write the same number.
+  GainRange unit_gains_;  ///< Of language model, words and lexicon alone.
+  /// The bonuses of the steps from each state of the hotwords, found when first wanted; NaN
+  /// before. Threads that find the same ones write the same numbers.
+  mutable std::vector<std::atomic<float>> min_bonus_;
   mutable std::vector<std::atomic<float>> max_bonus_;
   std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
 };

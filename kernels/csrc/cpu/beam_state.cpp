@@ -49,7 +49,7 @@ BeamState::BeamState(const BeamDecoder& decoder)
       repeats(now.size, 0),
       repeat_taken(now.size, 0),
       last(now.size, decoder.options().blank),
-      max_gain(now.size, 0.0),
+      gains(now.size, GainRange{0.0, 0.0}),
       gain(now.size, std::numeric_limits<double>::quiet_NaN()),
       last_logp(now.size),
       parent_in(now.size),
@@ -64,10 +64,12 @@ BeamState::BeamState(const BeamDecoder& decoder)
   now.paths[0] = now.paths[now.size] = 0.0;
   now.blank_spans[0] = spans.root();
   const BeamScorer& scorer = decoder.scorer();
-  if (!scorer.is_plain()) scores.begin(scorer, tree.root());
-  gain[0] = scorer.is_plain() ? 0.0 : scorer.gain(scores[tree.root()]);
-  max_gain[0] = scorer.is_plain() ? 0.0 : scorer.max_gain(scores[tree.root()]);
-  best_score = gain[0];
+  gain[0] = 0.0;
+  if (!scorer.is_plain()) {
+    scores.begin(scorer, tree.root());
+    gain[0] = scorer.gain(scores[tree.root()]);
+    gains[0] = scorer.gains(scores[tree.root()]);
+  }
 }
 
 }  // namespace mms

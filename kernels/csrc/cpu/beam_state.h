@@ -78,14 +78,13 @@ struct BeamState {
   std::vector<std::uint8_t> repeats;       ///< Whether the last two tokens are the same.
   std::vector<std::uint8_t> repeat_taken;  ///< Whether the last token said twice is in the beam.
   std::vector<std::int32_t> last;          ///< Last token; the blank for the empty prefix.
-  std::vector<double> max_gain;            ///< No extension adds more to a score.
+  std::vector<GainRange> gains;            ///< What an extension adds to `gain`.
   std::vector<double> gain;                ///< NaN for empty slots: no comparison picks it.
 
   std::vector<std::int32_t> order;  ///< [beam] slots, the best first.
   std::vector<std::int32_t> next_order;
   std::vector<std::int32_t> empty;  ///< Slots to be used again.
   std::size_t used = 0;             ///< Slots that have ever been used.
-  double best_score = 0.0;
 
   PrefixTree tree;
   SpanTree spans;

@@ -112,17 +112,52 @@ void mark_taken(BeamState& state) {
   }
 }
 
-/// Raise the bound by the new prefixes themselves: the first r + 1 hypotheses extended by the best
-/// c tokens are (r + 1) * c candidates, of which r + 1 may repeat a last label.
-double raise_bound(const BeamState& state, std::size_t beam_size, double bound) {
+/// How many of the best tokens, times `rows` hypotheses, are enough candidates to fill the beam.
+/// A hypothesis' extensions by its last label and by the separator do not count.
+class Enough {
+ public:
+  Enough(std::size_t beam_size, std::size_t spoilt, std::size_t tokens)
+      : beam_size_(beam_size), spoilt_(spoilt), tokens_(tokens) {}
+
+  /// One row more; returns the number of tokens, 0 where all are too few.
+  std::size_t add_row() {
+    ++rows_;
+    if (tokens_ <= spoilt_ || rows_ * (tokens_ - spoilt_) < beam_size_) return 0;
+    while (tokens_ > spoilt_ + 1 && rows_ * (tokens_ - 1 - spoilt_) >= beam_size_) --tokens_;
+    return tokens_;
+  }
+
+ private:
+  std::size_t beam_size_;
+  std::size_t spoilt_;
+  std::size_t tokens_;
+  std::size_t rows_ = 0;
+};
+
+/// Raise the bound by the new prefixes themselves: the first r hypotheses extended by the best
+/// tokens. Hypotheses from which an extension takes something back are counted apart.
+double raise_bound(const BeamState& state, const BeamScorer& scorer, double bound) {
   const BeamChoices& choices = state.choices;
-  if (choices.size < 2) return bound;
-  // With all tokens the first rank that is enough; further down, fewer tokens are.
-  std::size_t rank = (beam_size - 1) / (choices.size - 1);
-  for (std::size_t count = choices.size; count >= 2 && rank < state.order.size(); ++rank) {
-    while (count > 2 && (rank + 1) * (count - 2) >= beam_size) --count;
-    const auto slot = static_cast<std::size_t>(state.order[rank]);
-    bound = std::max(bound, state.now.sums[slot] + choices.log_probs[count - 1]);
+  const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
+  if (choices.size * state.order.size() <= beam_size) return bound;  // too few, as in most frames
+  const bool separates = !scorer.is_plain() && scorer.options().separator >= 0;
+  Enough steady(beam_size, separates ? 2 : 1, choices.size);
+  Enough all = steady;
+  const double slack = scorer.is_plain() ? 0.0 : 1e-6;
+  double least = std::numeric_limits<double>::infinity();
+  for (const std::int32_t slot_id : state.order) {
+    const auto slot = static_cast<std::size_t>(slot_id);
+    const double low = std::min(state.gains[slot].low, 0.0);
+    // Candidates add the same three numbers in another order.
+    const double score = state.now.sums[slot] + state.gain[slot] + low - slack;
+    least = std::min(least, score);
+    if (const std::size_t count = all.add_row(); count > 0) {
+      bound = std::max(bound, least + choices.log_probs[count - 1]);
+    }
+    if (low < -1e-5) continue;
+    if (const std::size_t count = steady.add_row(); count > 0) {
+      bound = std::max(bound, score + choices.log_probs[count - 1]);
+    }
   }
   return bound;
 }
@@ -183,7 +218,7 @@ class ScoredExtension {
     const std::size_t words = words_of(state_);
     const auto slot = static_cast<std::size_t>(state_.order[rank]);
     const double total = state_.now.sums[slot];
-    const double highest = state_.gain[slot] + state_.max_gain[slot];
+    const double highest = state_.gain[slot] + state_.gains[slot].high;
     if (total == kNever) return;
     for (std::size_t i = 0; i < choices.size; ++i) {
       const double logp = total + choices.log_probs[i];
@@ -225,9 +260,7 @@ void add_stays(BeamState& state, double bound) {
 void collect(BeamState& state, const BeamScorer& scorer, double bound) {
   const BeamChoices& choices = state.choices;
   state.selection.reset(state.order.size() * (choices.size + 2));
-  if (scorer.is_plain()) {
-    bound = raise_bound(state, static_cast<std::size_t>(scorer.options().beam_size), bound);
-  }
+  bound = raise_bound(state, scorer, bound);
   add_stays(state, bound);
   if (choices.size != 0) {
     mark_taken(state);

@@ -5,8 +5,23 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(MMS_HAS_AVX2)
+#include <cpuid.h>
+#endif
+
 namespace mms {
 namespace {
+
+#if defined(MMS_HAS_AVX2)
+// Clang's __builtin_cpu_supports knows "f16c" only since release 15.
+bool has_f16c() {
+  unsigned int a = 0;
+  unsigned int b = 0;
+  unsigned int c = 0;
+  unsigned int d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
 
 bool machine_has(Isa isa) {
   switch (isa) {
@@ -14,7 +29,7 @@ bool machine_has(Isa isa) {
       return true;
 #if defined(MMS_HAS_AVX2)
     case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && has_f16c();
 #endif
 #if defined(MMS_HAS_AVX512)
     case Isa::kAvx512:

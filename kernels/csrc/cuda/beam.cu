@@ -242,23 +242,21 @@ __device__ Status check_chunk(const BeamRow& stream, const BeamStream& state) {
 
 /// Decode the chunk of a stream. For whole blocks.
 __device__ void walk_chunk(const BeamRow& stream, BeamShared& shared) {
-  const BeamStream state = stream.args.streams[stream.row];
+  const BeamStream state = stream.state[0];
   BeamWalk walk{stream, shared, state.used, state.nodes, 0};
   const int slot = thread_id();
   if (slot < walk.used) {
     walk.now()[slot] = static_cast<BeamEntry>(stream.entries[slot]);
     shared.children[slot] = -1;
   }
-  __syncthreads();
   const std::int64_t length = stream.args.scores.lengths[stream.row];
   for (std::int64_t frame = 0; frame < length; ++frame) {
     advance(walk, BeamFrame(stream, frame));
   }
-  __syncthreads();
+  __syncthreads();  // every thread has read the state
   if (slot < walk.used) stream.entries[slot] = static_cast<BeamEntry>(walk.now()[slot]);
   if (slot == 0) {
-    stream.args.streams[stream.row] = {
-        walk.used, walk.node_count, state.frame + length, state.settled};
+    stream.state[0] = BeamStream{walk.used, walk.node_count, state.frame + length, state.settled};
   }
 }
 
@@ -270,7 +268,7 @@ extern "C" __global__ void __launch_bounds__(32) mms_beam_begin(mms::cuda::BeamA
   using namespace mms::cuda;
   if (thread_id() != 0) return;
   const BeamRow stream(args, blockIdx.x);
-  args.streams[stream.row] = {1, 1, 0, 0};
+  stream.state[0] = BeamStream{1, 1, 0, 0};
   stream.entries[0] = BeamEntry{0.0, kNever, 0.0, first_gain(args.scoring), 0, -1, -1, args.blank};
   stream.nodes[0] = BeamNode{-1, -1, -1};
   stream.heads[0] = -1;
@@ -289,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(128) mms_beam_step(mms::cuda::BeamA
   MMS_SHARED(BeamCandidate, candidates, 2 * 3 * kMaxBeam);
   BeamShared shared{entries, stays, children, siblings, nodes, {candidates, count, 3 * kMaxBeam}};
   const BeamRow stream(args, blockIdx.x);
-  const Status status = check_chunk(stream, args.streams[stream.row]);
+  const Status status = check_chunk(stream, stream.state[0]);
   if (status.code == Code::kOk) walk_chunk(stream, shared);
   if (thread_id() == 0) args.status[stream.row] = status;
 }

@@ -39,7 +39,7 @@ __device__ int rank_of(double score, int used) {
 /// For whole blocks.
 __device__ Code write_results(const BeamRow& stream, const BeamOutput& out) {
   const BeamArgs& args = stream.args;
-  const int used = args.streams[stream.row].used;
+  const int used = static_cast<BeamStream>(stream.state[0]).used;
   const int slot = thread_id();
   const std::int64_t begin = stream.row * out.nbest;
   for (int i = used + slot; i < out.nbest; i += block_threads()) {
@@ -74,7 +74,7 @@ __device__ Code write_results(const BeamRow& stream, const BeamOutput& out) {
 /// over. For whole blocks.
 __device__ std::int32_t find_root(const BeamRow& stream, const Checked<std::int32_t>& marks) {
   const BeamArgs& args = stream.args;
-  const BeamStream state = args.streams[stream.row];
+  const BeamStream state = stream.state[0];
   for (int i = thread_id(); i < state.nodes; i += block_threads()) marks[i] = 0;
   __syncthreads();
   if (thread_id() < state.used) {
@@ -122,7 +122,6 @@ __device__ int move_nodes(const BeamRow& stream,
       node.sibling = from == root ? -1 : atomic_exchange(stream.heads, node.parent, to);
       stream.nodes[to] = node;
     }
-    __syncthreads();
     moved += count.all;
   }
   return moved;
@@ -131,7 +130,7 @@ __device__ int move_nodes(const BeamRow& stream,
 /// For whole blocks.
 __device__ Code compact(const BeamRow& stream, const BeamOutput& out) {
   const BeamArgs& args = stream.args;
-  BeamStream state = args.streams[stream.row];
+  BeamStream state = stream.state[0];
   const auto marks = checked(args.marks + stream.row * args.arena, args.arena);
   const std::int32_t root = find_root(stream, marks);
   const std::int64_t count = depth_of(stream, root);
@@ -140,7 +139,6 @@ __device__ Code compact(const BeamRow& stream, const BeamOutput& out) {
     write_tokens(stream, root, count, out.tokens + stream.row * out.capacity);
     out.counts[stream.row] = count;
   }
-  __syncthreads();
   const std::int32_t end = state.nodes;
   state.nodes = move_nodes(stream, marks, root, end);
   if (thread_id() < state.used) {
@@ -152,7 +150,7 @@ __device__ Code compact(const BeamRow& stream, const BeamOutput& out) {
     stream.entries[thread_id()] = entry;
   }
   state.settled += count;
-  if (thread_id() == 0) args.streams[stream.row] = state;
+  if (thread_id() == 0) stream.state[0] = state;
   return Code::kOk;
 }
 

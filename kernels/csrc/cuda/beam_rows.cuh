@@ -9,6 +9,7 @@ namespace mms::cuda {
 struct BeamRow {
   const BeamArgs& args;
   std::int64_t row;
+  Checked<BeamStream> state;  ///< [1]
   Checked<BeamEntry> entries;
   Checked<BeamNode> nodes;
   Checked<std::int32_t> heads;
@@ -16,6 +17,7 @@ struct BeamRow {
   __device__ BeamRow(const BeamArgs& all, std::int64_t index)
       : args(all),
         row(index),
+        state(checked(all.streams + index, 1)),
         entries(checked(all.entries + index * all.beam_size, all.beam_size)),
         nodes(checked(all.nodes + index * all.arena, all.arena)),
         heads(checked(all.heads + index * all.arena, all.arena)) {}

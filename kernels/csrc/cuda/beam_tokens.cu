@@ -83,7 +83,6 @@ __device__ std::uint64_t find_limit(const Tokens& tokens, int wanted) {
     }
     __syncthreads();
     const Digit digit = found[0];
-    __syncthreads();
     prefix = prefix << 8 | static_cast<std::uint64_t>(digit.value);
     wanted -= digit.before;
     if (digit.inside == wanted) return ((prefix + 1) << shift) - 1;

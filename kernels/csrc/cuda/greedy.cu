@@ -68,7 +68,8 @@ extern "C" __global__ void __launch_bounds__(32) mms_greedy(mms::cuda::GreedyArg
   const Frame* frames = args.frames + row * args.frame_stride;
   Status status = check_frames(frames, length, args.frame_stride);
   if (status.code == Code::kOk && args.capacity < length + 1) status.code = Code::kCapacity;
-  GreedyStream stream = args.streams[row];
+  const Checked<GreedyStream> kept = checked(args.streams + row, 1);
+  GreedyStream stream = kept[0];
   GreedyWriter writer{args, row};
   if (status.code == Code::kOk) {
     read_frames(stream, frames, length, writer);
@@ -81,6 +82,6 @@ extern "C" __global__ void __launch_bounds__(32) mms_greedy(mms::cuda::GreedyArg
   if (lane_id() == 0) {
     args.counts[row] = writer.count;
     args.status[row] = status;
-    args.streams[row] = stream;
+    kept[0] = stream;
   }
 }

@@ -89,8 +89,10 @@ class Checked {
     }
     const Moment now = Block::current().moment();
     if (const auto other = shadow_->touch(static_cast<std::size_t>(base_ + index), access, now)) {
-      throw Fault(name(index) + ": threads " + std::to_string(*other) + " and " +
-                  std::to_string(now.thread) + " race, no barrier lies between them");
+      // Of several readers only the last is known, and that may be this thread itself.
+      const std::string who = *other == now.thread ? "another" : std::to_string(*other);
+      throw Fault(name(index) + ": threads " + who + " and " + std::to_string(now.thread) +
+                  " race, no barrier lies between them");
     }
   }
 

@@ -58,17 +58,24 @@ Fields fields_of(std::string_view line) {
   return fields;
 }
 
+/// A logarithm that no sum of a sentence's can overflow with; -inf is what it mostly stands for.
+std::optional<float> log10_of(std::string_view text) {
+  const std::optional<float> value = lm::number_of(text);
+  if (value && std::isinf(*value)) return kLogZero;
+  return value && std::abs(*value) <= kMaxLog10 ? value : std::nullopt;
+}
+
 float score_of(std::string_view text) {
-  const std::optional<float> score = lm::number_of(text);
+  const std::optional<float> score = log10_of(text);
   if (!score) refuse(quoted(text) + " is not a log10 probability");
   if (*score > 0.0F) refuse("the log10 probability " + quoted(text) + " is positive");
-  return std::isinf(*score) ? kLogZero : *score;
+  return *score;
 }
 
 float backoff_of(std::string_view text) {
-  const std::optional<float> backoff = lm::number_of(text);
+  const std::optional<float> backoff = log10_of(text);
   if (!backoff) refuse(quoted(text) + " is not a back-off weight");
-  return std::isinf(*backoff) ? kLogZero : *backoff;
+  return *backoff;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "format.h"
 #include "mms/arpa.h"
@@ -24,7 +25,9 @@ void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(std::string("the language model is damaged: ") + what);
 }
 
-bool is_score(float score) { return std::isfinite(score) && score <= 0.0F; }
+// Neither holds for NaN.
+bool is_score(float score) { return score >= -kMaxLog10 && score <= 0.0F; }
+bool is_weight(float weight) { return std::abs(weight) <= kMaxLog10; }
 
 Header header_of(std::span<const std::byte> content) {
   Header header;
@@ -79,7 +82,22 @@ void check_arcs(const LmView& view, LmState state) {
   }
 }
 
-void check_automaton(const LmView& view) {
+/// Each state backs off to a shorter one, and none is longer than the order allows: no query takes
+/// longer than that.
+void check_states(const LmView& view, std::uint32_t order) {
+  std::vector<std::uint8_t> lengths(view.state_count);
+  for (LmState i = 0; i < view.state_count; ++i) {
+    const NgramState& state = view.states[i];
+    require(state.first_arc <= view.states[i + 1].first_arc, "arcs are not in order");
+    require(is_weight(state.backoff), "a back-off weight is out of range");
+    if (i == 0) continue;
+    require(state.backoff_state < i, "a state backs off to no shorter one");
+    lengths[i] = static_cast<std::uint8_t>(lengths[state.backoff_state] + 1);
+    require(lengths[i] < order, "a state is longer than its order allows");
+  }
+}
+
+void check_automaton(const LmView& view, std::uint32_t order) {
   for (std::uint32_t i = 0; i < view.vocab; ++i) {
     require(view.unigrams[i].next < view.state_count, "a word leads out of it");
     require(is_score(view.unigrams[i].score), "a probability is out of range");
@@ -87,12 +105,7 @@ void check_automaton(const LmView& view) {
   require(
       view.states[0].first_arc == 0 && view.states[view.state_count].first_arc == view.arc_count,
       "its states do not share all arcs");
-  for (LmState i = 0; i < view.state_count; ++i) {
-    const NgramState& state = view.states[i];
-    require(state.first_arc <= view.states[i + 1].first_arc, "arcs are not in order");
-    require(i == 0 || state.backoff_state < i, "a state backs off to no shorter one");
-    require(std::isfinite(state.backoff), "a back-off weight is not a number");
-  }
+  check_states(view, order);
   // Only now is the end of every state's arcs known to be one.
   for (LmState i = 0; i < view.state_count; ++i) check_arcs(view, i);
 }
@@ -104,7 +117,7 @@ void check_words(const WordsView& words, std::uint32_t vocab, std::uint64_t text
     require(words.slots[i] <= vocab, "a slot of its word table holds no word");
     used += words.slots[i] != 0 ? 1 : 0;
   }
-  require(used == vocab, "its word table does not hold each word once");
+  require(used == vocab, "its word table holds another number of words");
   require(words.offsets[0] == 0 && words.offsets[vocab] == text, "its words do not fill its text");
   for (std::uint32_t i = 0; i < vocab; ++i) {
     require(words.offsets[i] <= words.offsets[i + 1], "its words are not in order");
@@ -168,7 +181,7 @@ void NgramModel::read() {
             section<char>(content_, at.text),
             header.slots};
   order_ = header.order;
-  check_automaton(view_);
+  check_automaton(view_, order_);
   check_words(words_, header.vocab, header.text);
 }
 

@@ -244,7 +244,8 @@ void test_lexicon() {
   const auto node = lexicon.next(lexicon.root(), 1);
   CHECK(lexicon.is_word(node) && lexicon.is_word(lexicon.next(node, 2)));
   CHECK(!lexicon.is_word(lexicon.next(lexicon.root(), 5)) && !lexicon.is_word(lexicon.root()));
-  CHECK(error_of([] { mms::Lexicon(std::vector<Tokens>(1)); }) == "word 0 of the lexicon has no tokens");
+  CHECK(error_of([] { mms::Lexicon(std::vector<Tokens>(1)); }) ==
+        "word 0 of the lexicon has no tokens");
   mms::BeamOptions options = options_of(4);
   options.separator = 3;
   const mms::BeamDecoder decoder(options, {nullptr, nullptr, &lexicon, {}});

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "../fuzz/walk.h"
 #include "mms/arpa.h"
 #include "mms/ngram.h"
 
@@ -95,6 +96,32 @@ void test_any_changed_byte_and_any_cut_of_a_file_is_refused() {
   }
 }
 
+// Behind a right checksum each number is replaced by such as lie just outside, or wrap around.
+void test_no_number_of_a_file_leads_out_of_it() {
+  const Bytes whole = converted(kArpa, kArpa.size());
+  int refused = 0;
+  for (std::size_t at = 32; at < whole.size(); at += 4) {
+    for (const std::uint32_t value : {0U, 1U, 5U, 6U, 7U, 0x7fffffffU, 0x80000000U, 0xffffffffU}) {
+      Bytes bytes = whole;
+      std::memcpy(bytes.data() + at, &value, sizeof(value));
+      fuzz::mend(bytes);
+      refused += is_refused([&] { fuzz::walk(mms::NgramModel(bytes), kArpa); }) ? 1 : 0;
+    }
+  }
+  CHECK(refused > 500);
+}
+
+// Otherwise a file could make a query visit every state.
+void test_states_longer_than_the_order_are_refused() {
+  Bytes bytes = converted(kArpa, kArpa.size());
+  mms::lm::Header header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  header.order = 2;
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  fuzz::mend(bytes);
+  CHECK(is_refused([&] { const mms::NgramModel model(bytes); }));
+}
+
 void test_threads_share_a_model() {
   const mms::NgramModel model(converted(kArpa, 64));
   std::array<float, 4> totals{};
@@ -115,6 +142,8 @@ int main() {
   test_every_cut_of_the_text_gives_the_same_file();
   test_text_cut_short_is_refused();
   test_any_changed_byte_and_any_cut_of_a_file_is_refused();
+  test_no_number_of_a_file_leads_out_of_it();
+  test_states_longer_than_the_order_are_refused();
   test_threads_share_a_model();
   return 0;
 }

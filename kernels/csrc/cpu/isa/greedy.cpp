@@ -8,10 +8,11 @@ namespace {
 // over the frame, so that only this block, still in the cache, is looked at again.
 constexpr std::int64_t kBlock = 256;
 
-/// Of each lane: the greatest number so far, the block where it was met first, and any NaN.
+/// Of each lane: the greatest number so far, the block where it was met first (an integer, exact
+/// for any vocabulary below 2^32), and any NaN.
 struct Scan {
   Floats best[kGroups];
-  Ints block[kGroups] = {};
+  Floats block[kGroups] = {};
   Flags nan[kGroups] = {};
 
   Scan() {
@@ -59,14 +60,11 @@ inline std::int64_t find_from(const typename Type::Number* numbers,
 
 /// The first block where `value`, the greatest of all, was met.
 inline std::int64_t first_block_of(const Scan& scan, float value) {
-  std::int32_t first = 0x7FFFFFFF;
+  Floats met[kGroups];
   for (int group = 0; group < kGroups; ++group) {
-    for (int lane = 0; lane < kWidth; ++lane) {
-      const bool earlier = scan.best[group][lane] == value && scan.block[group][lane] < first;
-      first = earlier ? scan.block[group][lane] : first;
-    }
+    met[group] = scan.best[group] == value ? scan.block[group] : Floats{} + __builtin_inff();
   }
-  return first;
+  return static_cast<std::int64_t>(join(met, [](Floats a, Floats b) { return a < b ? a : b; }));
 }
 
 /// A frame of at least kLanes numbers.
@@ -78,10 +76,10 @@ inline Best best_of_long(const typename Type::Number* numbers, std::int64_t size
     const Scan before = scan;
     const std::int64_t end = start + kBlock < size ? start + kBlock : size;
     scan_block<Type>(numbers, start, end, scan);
-    const auto number = static_cast<std::int32_t>(start / kBlock);
+    const auto number = static_cast<float>(start / kBlock);
     for (int group = 0; group < kGroups; ++group) {
       const Ints risen = scan.best[group] > before.best[group];
-      scan.block[group] = risen ? Ints{} + number : scan.block[group];
+      scan.block[group] = risen ? Floats{} + number : scan.block[group];
     }
   }
   Flags nan = scan.nan[0];

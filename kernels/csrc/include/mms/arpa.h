@@ -6,12 +6,12 @@
 // order may come in any sequence, and may lack the suffixes that pruning took (their contexts, the
 // n-grams without the last word, have to be there).
 //
-// What is refused, with the number of the line: NaN, +inf, a positive log10 probability, a back-off
-// weight in the highest order, a word in an n-gram that is no 1-gram, an n-gram without its context
-// or given twice, a section that does not have as many lines as \data\ says, a file that ends
-// before \end\, and a model without <s> or </s>.
+// What is refused, with the number of the line: NaN, +inf, a number beyond -1000 or 1000, a
+// positive log10 probability, a back-off weight in the highest order, a word in an n-gram that is
+// no 1-gram, an n-gram without its context or given twice, a section that does not have as many
+// lines as \data\ says, a file that ends before \end\, and a model without <s> or </s>.
 //
-// Memory grows with the lines that are there, never with what the header says: about 36 bytes an
+// Memory grows with the lines that are there, never with what the header says: about 45 bytes an
 // n-gram while a model is converted.
 #pragma once
 
@@ -25,6 +25,7 @@ namespace mms {
 
 constexpr std::size_t kMaxOrder = 32;
 constexpr std::size_t kMaxLine = std::size_t{1} << 16U;
+constexpr float kMaxLog10 = 1000.0F;
 
 /// The content of a file in the compact format, in the pieces it is made of.
 class NgramImage {

@@ -1,0 +1,23 @@
+// Any compact file: refused, or safe to ask. The first byte says whether size and checksum are made
+// to fit, so that what lies behind them is reached.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "walk.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const auto bytes = std::as_bytes(std::span(data, size)).subspan(1);
+  std::vector<std::byte> content(bytes.begin(), bytes.end());
+  if (data[0] != 0) fuzz::mend(content);
+  try {
+    const mms::NgramModel model(content);
+    fuzz::walk(model, {reinterpret_cast<const char*>(data) + 1, size - 1});
+  } catch (const std::invalid_argument&) {
+    return 0;
+  }
+  return 0;
+}

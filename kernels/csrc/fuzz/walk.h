@@ -1,0 +1,54 @@
+// Compact files whose checksum is right, and questions to a model that was accepted: none may lead
+// out of it.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "../lm/format.h"
+#include "mms/ngram.h"
+
+namespace fuzz {
+
+/// Make magic, size and checksum of a compact file fit its content.
+inline void mend(std::span<std::byte> content) {
+  mms::lm::Header header;
+  if (content.size() < sizeof(header)) return;
+  const mms::lm::Header sound;
+  std::memcpy(&header, content.data(), sizeof(header));
+  header.magic = sound.magic;
+  header.version = sound.version;
+  header.byte_order = sound.byte_order;
+  header.file_size = content.size();
+  header.checksum = 0;
+  std::memcpy(content.data(), &header, sizeof(header));
+  mms::lm::Checksum checksum;
+  checksum.add(content);
+  header.checksum = checksum.value();
+  std::memcpy(content.data(), &header, sizeof(header));
+}
+
+inline void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+inline void walk(const mms::NgramModel& model, std::string_view text) {
+  const mms::LmView& view = model.view();
+  mms::LmState state = model.start();
+  for (std::size_t at = 0; at < text.size() && at < 512; ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const mms::LmUnit unit =
+        at % 2 == 0 ? byte % view.vocab : model.unit(text.substr(at, byte % 8));
+    require(unit < view.vocab && model.unit(model.words().word(unit)) < view.vocab);
+    const mms::LmStep step = model.score(byte % 7 == 0 ? byte % view.state_count : state, unit);
+    require(step.state < view.state_count && std::isfinite(step.score));
+    require(std::isfinite(model.finish(step.state)));
+    state = step.state;
+  }
+}
+
+}  // namespace fuzz
