@@ -1,6 +1,7 @@
 """The separator may be wanted although many tokens are more likely: it alone adds to a score."""
 
-import numpy as np
+import itertools
+
 import pytest
 
 from beam_cases import decode, log_probs, texts
@@ -11,7 +12,7 @@ SEPARATOR, WORD_SCORE = 39, 6.0
 
 def closed_words(tokens):
     """What a prefix gains: a word where letters come before a separator."""
-    pairs = zip(tokens, tokens[1:], strict=False)
+    pairs = itertools.pairwise(tokens)
     return WORD_SCORE * sum(first != SEPARATOR == second for first, second in pairs)
 
 
