@@ -24,3 +24,8 @@ def demo_clips() -> list[Clip]:
     with table.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [Clip(table.parent / row["file"], row["lang"], row["text"]) for row in rows]
+
+
+def missing_words(clip: Clip, text: str) -> list[str]:
+    """Return the words of five letters or more that were said and are not in `text`."""
+    return [word for word in clip.text.split() if len(word) >= 5 and word not in text.split()]

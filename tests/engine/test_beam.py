@@ -9,7 +9,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from engine_demo import DEMO, Clip, demo_clips
+from engine_demo import DEMO, Clip, demo_clips, missing_words
 from engine_sounds import sound
 from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
@@ -102,21 +102,16 @@ def test_no_audio_has_an_empty_text(search) -> None:
     assert [one.text for one in transcript.alternatives] == [""]
 
 
-@pytest.mark.parametrize(
-    ("stem", "phrase", "weight"),
-    [
-        ("eng_vm-newpassword", "password", 6.0),
-        ("fra_vm-msgforwarded", "été", 8.0),
-        ("rus_auth-incorrect", "введите пароль", 12.0),
-    ],
-)
-def test_a_hotword_makes_a_wrong_word_right(search, stem, phrase, weight) -> None:
-    clip = next(clip for clip in CLIPS if clip.path.stem == stem)
-    with_it = search(hotwords={phrase: weight}).transcribe(clip.path, clip.language)
-    without = search().transcribe(clip.path, clip.language)
-    assert f" {phrase} " in f" {words_of(with_it.text)} "
-    assert phrase not in words_of(without.text)
-    assert edits(clip, with_it.text) < edits(clip, without.text)
+def test_hotwords_make_wrong_words_right(search) -> None:
+    """Each long word that the search misses, one at a time: most are then heard."""
+    better = tried = 0
+    for clip in CLIPS:
+        without = search().transcribe(clip.path, clip.language).text
+        for word in missing_words(clip, without):
+            with_it = search(hotwords={word: 14.0}).transcribe(clip.path, clip.language).text
+            tried += 1
+            better += word in with_it.split() and edits(clip, with_it) < edits(clip, without)
+    assert better >= tried / 2 > 1
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +129,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_a_language_model_improves_the_held_out_clips(search, demo, models) -> None:
-    """Characters wrong: greedy 99, beam 92, with a model 83 of 465 when this was written."""
     with (DEMO / "sentences.tsv").open(encoding="utf-8") as table:
         trained = {line.rstrip("\n").split("\t")[1] for line in table}
     clips = [clip for clip in CLIPS if clip.text not in trained]
@@ -150,14 +144,18 @@ def test_a_language_model_improves_the_held_out_clips(search, demo, models) -> N
 
 
 def test_the_weight_of_the_model_counts(search, models) -> None:
-    clip = CLIPS[0]
-    texts = {
-        weight: search(lm=models["eng"], lm_weight=weight, word_score=0.0)
-        .transcribe(clip.path, "eng")
-        .text
-        for weight in (0.0, 1.0)
-    }
-    assert texts[0.0] == search().transcribe(clip.path, "eng").text != texts[1.0]
+    changed = 0
+    for clip in CLIPS:
+        plain = search().transcribe(clip.path, clip.language).text
+        texts = [
+            search(lm=models[clip.language], lm_weight=weight, word_score=0.0)
+            .transcribe(clip.path, clip.language)
+            .text
+            for weight in (0.0, 1.0)
+        ]
+        assert texts[0] == plain
+        changed += texts[1] != plain
+    assert changed > 0
 
 
 def test_a_score_is_what_its_formula_says(search, models) -> None:

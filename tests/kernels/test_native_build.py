@@ -45,6 +45,13 @@ def test_fuzz_targets_take_their_seeds(build, tmp_path):
         assert run(build / target, tmp_path / target) == "4 inputs\n"
 
 
+def test_decoders_fuzz_takes_what_once_broke_it(build):
+    """Whatever the fuzzer has found stays mended, under the sanitizers."""
+    found = ROOT / "kernels/csrc/fuzz/regressions/decoders_fuzz"
+    inputs = len(list(found.iterdir()))
+    assert run(build / "decoders_fuzz", found) == f"{inputs} inputs\n"
+
+
 def test_inner_loops_define_one_table_each_and_nothing_to_share(build):
     """Code there with a weak symbol could be the one copy that the linker keeps for all."""
     sources = {path.name for path in (ROOT / "kernels/csrc/cpu/isa").glob("*.cpp")}

@@ -128,6 +128,9 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
 /// hypothesis must reach.
 void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_probs, double bound);
 
+/// Fill `selection` with what stays and what is new and reaches `bound`.
+void beam_collect(BeamState& state, const BeamScorer& scorer, double bound);
+
 /// Put the hypotheses that `selection` holds into the beam.
 void beam_replace(BeamState& state, const BeamScorer& scorer);
 

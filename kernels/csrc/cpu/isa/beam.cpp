@@ -97,8 +97,9 @@ Range stay(const StayInputs& in, const StayOutputs& out, std::int64_t size) {
     write(out.label + i, label);
     write(out.total + i, total);
     write(out.score + i, score);
+    // Of an empty slot the score is NaN, and what is compared with it goes on.
     low = smaller(low, score);
-    high = larger(high, score);
+    high = larger(score, high);
   }
   Range range{low[0], high[0]};
   for (int lane = 1; lane < kDoubles; ++lane) {
