@@ -140,6 +140,7 @@ void BeamStream::step(const Scores& scores) {
   check_frames(scores, state.frame, log_probs.data());
   state.vocab = scores.vocab;
   state.choices.resize(static_cast<std::size_t>(scores.vocab));
+  state.bonuses.resize(static_cast<std::size_t>(scores.vocab));
   // What has been checked and needs no arithmetic is not looked at again.
   const bool in_place = scores.kind == ScoreKind::kLogProbs && scores.dtype == DType::kFloat32;
   for (std::int64_t frame = 0; frame < scores.frames; ++frame) {

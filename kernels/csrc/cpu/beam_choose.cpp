@@ -28,12 +28,13 @@ void append(BeamChoices& choices, std::int32_t token, const float* log_probs) {
 }
 
 /// The score from which the best extension of any hypothesis starts.
-double reach(const BeamState& state, const BeamScorer& scorer) {
+double reach(BeamState& state, const BeamScorer& scorer) {
   double best = -std::numeric_limits<double>::infinity();
-  const std::size_t count = scorer.is_plain() ? 1 : state.order.size();  // they are in order
-  for (std::size_t rank = 0; rank < count; ++rank) {
-    const auto slot = static_cast<std::size_t>(state.order[rank]);
-    best = std::max(best, state.now.sums[slot] + state.gain[slot] + state.gains[slot].high);
+  if (scorer.is_plain()) return state.now.sums[static_cast<std::size_t>(state.order[0])];
+  for (const std::int32_t slot_id : state.order) {
+    const auto slot = static_cast<std::size_t>(slot_id);
+    state.reach[slot] = state.now.sums[slot] + state.gain[slot] + state.gains[slot].high;
+    best = std::max(best, state.reach[slot]);
   }
   return best;
 }
@@ -53,7 +54,8 @@ std::size_t sort_least(std::vector<std::uint64_t>& keys, std::size_t count, std:
 void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_probs, double bound) {
   const BeamOptions& options = scorer.options();
   BeamChoices& choices = state.choices;
-  const double least = std::max(options.token_min_logp, bound - reach(state, scorer));
+  state.best_reach = reach(state, scorer);
+  const double least = std::max(options.token_min_logp, bound - state.best_reach);
   const auto found = static_cast<std::size_t>(
       MMS_TABLE(kBeam).find_tokens(log_probs, state.vocab, just_below(least), choices.keys.data()));
   // One more for the blank, which is thrown out only now.

@@ -24,9 +24,7 @@ PrefixTree::Id enter(BeamState& state,
   bool is_new = false;
   const PrefixTree::Id node = state.tree.enter(parent, token, &is_new);
   if (is_new && !scorer.is_plain()) {
-    PrefixScore score;
-    state.scores.extend(scorer, state.tree, parent, token, &score);
-    state.scores.enter(node, score);
+    state.scores.extend(scorer, state.tree, parent, token, state.scores.enter(node));
   }
   return node;
 }
@@ -64,10 +62,7 @@ void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, s
   state.repeats[slot] = entry.repeats ? 1 : 0;
   state.last[slot] = entry.token;
   state.gain[slot] = 0.0;
-  if (!scorer.is_plain()) {
-    state.gain[slot] = scorer.gain(state.scores[entry.node]);
-    state.gains[slot] = scorer.gains(state.scores[entry.node]);
-  }
+  if (!scorer.is_plain()) beam_set_gains(state, scorer, slot, state.scores[entry.node]);
   state.tree.set_slot(entry.node, static_cast<std::int32_t>(slot));
 }
 

@@ -53,16 +53,31 @@ BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
   const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
   plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
+  bonuses_only_ = !token_lm && models_.lexicon == nullptr;
   unit_gains_ = plain_ ? GainRange{0.0, 0.0} : unit_gains_of(options_, models_, asks_lm());
   if (models_.hotwords != nullptr) {
-    min_bonus_ = std::vector<std::atomic<float>>(models_.hotwords->view().node_count);
-    max_bonus_ = std::vector<std::atomic<float>>(models_.hotwords->view().node_count);
-    for (auto& bonus : min_bonus_) bonus = std::numeric_limits<float>::quiet_NaN();
-    for (auto& bonus : max_bonus_) bonus = std::numeric_limits<float>::quiet_NaN();
+    bonus_ranges_ = std::vector<BonusRange>(models_.hotwords->view().node_count);
+    fill_bonuses();
   }
   if (!token_lm) return;
   units_.reserve(models_.tokens.size());
   for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
+}
+
+// A search looks at every token of many states in each frame: one row is read faster than the
+// automaton is walked.
+void BeamScorer::fill_bonuses() {
+  constexpr std::size_t kMaxBonuses = std::size_t{1} << 22;
+  const Hotwords& hotwords = *models_.hotwords;
+  const HotState states = hotwords.view().node_count;
+  const auto vocab = static_cast<std::size_t>(hotwords.vocab());
+  if (!bonuses_only_ || vocab > kMaxBonuses / states) return;
+  bonuses_.reserve(states * vocab);
+  for (HotState state = 0; state < states; ++state) {
+    for (std::int32_t token = 0; token < hotwords.vocab(); ++token) {
+      bonuses_.push_back(hotwords.step(state, token).bonus);
+    }
+  }
 }
 
 void BeamScorer::check_vocab(std::int64_t vocab) const {
@@ -85,8 +100,9 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
 
 GainRange BeamScorer::gains(const PrefixScore& score) const {
   if (models_.hotwords == nullptr) return unit_gains_;
-  float low = min_bonus_[score.hot].load(std::memory_order_relaxed);
-  float high = max_bonus_[score.hot].load(std::memory_order_relaxed);
+  BonusRange& range = bonus_ranges_[score.hot];
+  float low = range.low.load(std::memory_order_relaxed);
+  float high = range.high.load(std::memory_order_relaxed);
   if (std::isnan(low) || std::isnan(high)) {
     low = std::numeric_limits<float>::infinity();
     high = -low;
@@ -96,8 +112,8 @@ GainRange BeamScorer::gains(const PrefixScore& score) const {
       if (token != options_.separator) low = std::min(low, bonus);
       high = std::max(high, bonus);
     }
-    min_bonus_[score.hot].store(low, std::memory_order_relaxed);
-    max_bonus_[score.hot].store(high, std::memory_order_relaxed);
+    range.low.store(low, std::memory_order_relaxed);
+    range.high.store(high, std::memory_order_relaxed);
   }
   return {unit_gains_.low + static_cast<double>(low), unit_gains_.high + static_cast<double>(high)};
 }
@@ -114,13 +130,16 @@ void PrefixScores::begin(const BeamScorer& scorer, PrefixTree::Id root) {
   if (scorer.asks_lm() && !scorer.scores_words()) {
     answers_.assign(std::size_t{1} << kAnswerBits, {});
   }
-  enter(root, scorer.start());
+  *enter(root) = scorer.start();
 }
 
-void PrefixScores::enter(PrefixTree::Id id, const PrefixScore& score) {
+PrefixScore* PrefixScores::enter(PrefixTree::Id id) {
   const auto place = static_cast<std::size_t>(id);
   if (place >= entries_.size()) entries_.resize(place + 1);
-  entries_[place] = {score, ++births_, {}, false};
+  Entry& entry = entries_[place];
+  entry.birth = ++births_;
+  entry.asked = false;
+  return &entry.score;
 }
 
 LmStep PrefixScores::ask_word(const BeamScorer& scorer,

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,14 @@ struct GainRange {
   double high;
 };
 
+/// What an extension by a token adds, where it is no more than a unit and a bonus: the new gain is
+/// `base` + (`bonus` + that of the step).
+struct TokenGains {
+  double base;
+  double bonus;
+  HotState hot;
+};
+
 /// Options and models as the search needs them. Nothing changes after construction.
 class BeamScorer {
  public:
@@ -41,32 +50,55 @@ class BeamScorer {
   bool is_plain() const { return plain_; }
   /// Whether every extension adds the same, but for one by the separator.
   bool is_uniform() const { return uniform_; }
+  /// Whether `token_gains` hold, but for the separator where words are scored.
+  bool adds_bonuses_only() const { return bonuses_only_; }
   bool scores_words() const { return options_.unit == BeamUnit::kWord; }
   bool asks_lm() const { return models_.lm != nullptr; }
   /// What an extension of such a prefix adds to its score, by any token or, for `low`, by any but
   /// the separator.
   GainRange gains(const PrefixScore& score) const;
+  TokenGains token_gains(const PrefixScore& score) const {
+    const std::int64_t units = scores_words() ? score.units : score.units + 1;
+    return {known_gain(score.lm_score, units), score.bonus, score.hot};
+  }
+  /// The bonuses of all tokens from a state; null where the table would be large.
+  const float* bonuses(HotState state) const {
+    if (bonuses_.empty()) return nullptr;
+    const auto vocab = static_cast<std::size_t>(models_.hotwords->vocab());
+    return bonuses_.data() + state * vocab;
+  }
+  /// What language model and words add at most by one token.
+  double highest_unit() const { return unit_gains_.high; }
   LmUnit unit_of(std::int32_t token) const { return units_[static_cast<std::size_t>(token)]; }
   /// Throws std::invalid_argument unless the models were made for so many tokens.
   void check_vocab(std::int64_t vocab) const;
 
   PrefixScore start() const;
   double gain(const PrefixScore& score) const {
-    return options_.lm_weight * score.lm_score +
-           options_.word_score * static_cast<double>(score.units) + score.bonus;
+    return known_gain(score.lm_score, score.units) + score.bonus;
   }
 
  private:
+  double known_gain(double lm_score, std::int64_t units) const {
+    return options_.lm_weight * lm_score + options_.word_score * static_cast<double>(units);
+  }
+  void fill_bonuses();
+
   BeamOptions options_;
   BeamModels models_;
   bool plain_;
   bool uniform_;
+  bool bonuses_only_;
   GainRange unit_gains_;  ///< Of language model, words and lexicon alone.
   /// The bonuses of the steps from each state of the hotwords, found when first wanted; NaN
   /// before. Threads that find the same ones write the same numbers.
-  mutable std::vector<std::atomic<float>> min_bonus_;
-  mutable std::vector<std::atomic<float>> max_bonus_;
-  std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
+  struct BonusRange {
+    std::atomic<float> low = std::numeric_limits<float>::quiet_NaN();
+    std::atomic<float> high = std::numeric_limits<float>::quiet_NaN();
+  };
+  mutable std::vector<BonusRange> bonus_ranges_;
+  std::vector<float> bonuses_;  ///< [states][vocab], or empty.
+  std::vector<LmUnit> units_;   ///< Of each token, where the language model scores tokens.
 };
 
 /// The scores of the prefixes in a tree, by node. The language model is asked once for each word
@@ -86,8 +118,8 @@ class PrefixScores {
               std::int32_t token,
               PrefixScore* score);
 
-  /// Keep the score of a new node.
-  void enter(PrefixTree::Id id, const PrefixScore& score);
+  /// Where the score of a new node is to be written, before any other node is entered.
+  PrefixScore* enter(PrefixTree::Id id);
 
   /// The score of a prefix at the end; false where it ends within a word of the lexicon.
   bool finish(const BeamScorer& scorer,

@@ -34,8 +34,9 @@ void BeamFrame::clear(std::size_t slot) {
 
 void BeamChoices::resize(std::size_t vocab) {
   keys.resize(vocab + 1);
-  tokens.resize(vocab);
-  log_probs.resize(vocab);
+  const std::size_t padded = (vocab + kBeamLanes - 1) / kBeamLanes * kBeamLanes;
+  tokens.resize(padded);
+  log_probs.resize(padded);
   position.resize(vocab);
 }
 
@@ -50,11 +51,13 @@ BeamState::BeamState(const BeamDecoder& decoder)
       repeat_taken(now.size, 0),
       last(now.size, decoder.options().blank),
       gains(now.size, GainRange{0.0, 0.0}),
+      token_gains(now.size, TokenGains{0.0, 0.0, 0}),
       gain(now.size, std::numeric_limits<double>::quiet_NaN()),
       last_logp(now.size),
       parent_in(now.size),
       parent_path(now.size),
       stay_score(now.size),
+      reach(now.size),
       change(now.size),
       stays(now.size) {
   order = {0};
@@ -67,9 +70,17 @@ BeamState::BeamState(const BeamDecoder& decoder)
   gain[0] = 0.0;
   if (!scorer.is_plain()) {
     scores.begin(scorer, tree.root());
-    gain[0] = scorer.gain(scores[tree.root()]);
-    gains[0] = scorer.gains(scores[tree.root()]);
+    beam_set_gains(*this, scorer, 0, scores[tree.root()]);
   }
+}
+
+void beam_set_gains(BeamState& state,
+                    const BeamScorer& scorer,
+                    std::size_t slot,
+                    const PrefixScore& score) {
+  state.gain[slot] = scorer.gain(score);
+  state.gains[slot] = scorer.gains(score);
+  state.token_gains[slot] = scorer.token_gains(score);
 }
 
 }  // namespace mms

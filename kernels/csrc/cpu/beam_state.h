@@ -38,7 +38,7 @@ struct BeamFrame {
 struct BeamChoices {
   std::size_t size = 0;
   std::vector<std::uint64_t> keys;
-  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> tokens;  ///< As large as a multiple of `kBeamLanes`, as the next.
   std::vector<double> log_probs;
   std::vector<std::uint32_t> position;  ///< [vocab] of a token in `tokens`; anything if not there.
 
@@ -79,7 +79,8 @@ struct BeamState {
   std::vector<std::uint8_t> repeat_taken;  ///< Whether the last token said twice is in the beam.
   std::vector<std::int32_t> last;          ///< Last token; the blank for the empty prefix.
   std::vector<GainRange> gains;            ///< What an extension adds to `gain`.
-  std::vector<double> gain;                ///< NaN for empty slots: no comparison picks it.
+  std::vector<TokenGains> token_gains;
+  std::vector<double> gain;  ///< NaN for empty slots: no comparison picks it.
 
   std::vector<std::int32_t> order;  ///< [beam] slots, the best first.
   std::vector<std::int32_t> next_order;
@@ -100,8 +101,11 @@ struct BeamState {
   std::vector<double> parent_in;
   std::vector<double> parent_path;
   std::vector<double> stay_score;
+  std::vector<double> reach;  ///< A little above the best extension by a token of probability 1.
+  double best_reach = 0.0;
   std::vector<std::int64_t> change;
   BeamChoices choices;
+  std::vector<float> bonuses;        ///< [vocab] of one state's tokens, where no table has them.
   std::vector<std::uint64_t> taken;  ///< Bits of `choices` that make no new prefix, by slot.
   Selection selection;
   std::vector<BeamEntry> entries;
@@ -110,6 +114,12 @@ struct BeamState {
   std::vector<SpanTree::Id> chain;
   std::vector<PrefixTree::Id> path;
 };
+
+/// Keep what a new prefix adds to the scores of its extensions.
+void beam_set_gains(BeamState& state,
+                    const BeamScorer& scorer,
+                    std::size_t slot,
+                    const PrefixScore& score);
 
 /// Read one frame of log-probabilities, [vocab].
 void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_probs);

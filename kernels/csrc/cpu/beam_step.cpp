@@ -1,5 +1,6 @@
 // One frame of the prefix beam: stay, extend, select.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -204,14 +205,11 @@ void extend_all_plainly(BeamState& state, double bound) {
   }
 }
 
-/// New prefixes where language model, hotwords or lexicon have a say.
+/// New prefixes where language model, hotwords or lexicon have a say in every token.
 class ScoredExtension {
  public:
   ScoredExtension(BeamState& state, const BeamScorer& scorer, double bound)
-      : state_(state), scorer_(scorer), bound_(bound) {
-    // Only the separator ends a word, so that nothing has to be asked about any other token.
-    only_separator_ = scorer.is_uniform() && scorer.scores_words();
-  }
+      : state_(state), scorer_(scorer), bound_(bound) {}
 
   void extend(std::size_t rank) {
     const BeamChoices& choices = state_.choices;
@@ -230,24 +228,132 @@ class ScoredExtension {
     if (repeat != kNever && repeat + highest >= bound_) add(rank, slot, state_.last[slot], repeat);
   }
 
- private:
+  /// One candidate, asking everything that scores.
   void add(std::size_t rank, std::size_t slot, std::int32_t token, double logp) {
-    double gain = state_.gain[slot];
-    if (!only_separator_ || token == scorer_.options().separator) {
-      PrefixScore score;
-      if (!state_.scores.extend(scorer_, state_.tree, state_.node[slot], token, &score)) return;
-      gain = scorer_.gain(score);
-    }
-    const double score = logp + gain;
+    PrefixScore said;
+    if (!state_.scores.extend(scorer_, state_.tree, state_.node[slot], token, &said)) return;
+    const double score = logp + scorer_.gain(said);
     const bool wanted = score >= bound_ && score != kNever;
     state_.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
+  }
+
+ private:
+  BeamState& state_;
+  const BeamScorer& scorer_;
+  double bound_;
+};
+
+/// New prefixes where a token adds a bonus of hotwords or nothing, and only the separator may end
+/// a word, so that nothing else has to be asked about any other token.
+class BonusExtension {
+ public:
+  BonusExtension(BeamState& state, const BeamScorer& scorer, double bound)
+      : state_(state), scorer_(scorer), bound_(bound), asking_(state, scorer, bound) {
+    const std::int32_t separator = scorer.options().separator;
+    if (scorer.scores_words() && separator >= 0) separator_ = separator;
+    if (separator_ < 0 || !state.choices.has(separator_)) return;
+    separator_at_ = state.choices.position[static_cast<std::size_t>(separator_)];
+    has_separator_ = true;
+  }
+
+  void extend(std::size_t rank) {
+    const auto slot = static_cast<std::size_t>(state_.order[rank]);
+    const double reach = state_.reach[slot];
+    if (reach == kNever) return;
+    if (reach + state_.choices.log_probs[0] < bound_) return;  // nor can a repeat be more
+    const float* bonuses = bonuses_from(slot, reach);
+    extend_by_letters(rank, slot, bonuses, reach);
+    if (has_separator_) separate(rank, slot, bonuses);
+    const double repeat = repeat_logp(state_, slot);
+    if (repeat != kNever) add_repeat(rank, slot, repeat, bonuses);
+  }
+
+ private:
+  /// A row of bonuses by token; at least those of the choices that can reach the bound, of the
+  /// separator and of the last token.
+  const float* bonuses_from(std::size_t slot, double best) {
+    const Hotwords* hotwords = scorer_.models().hotwords;
+    if (hotwords == nullptr) return state_.bonuses.data();  // all 0
+    const HotState hot = state_.token_gains[slot].hot;
+    if (const float* bonuses = scorer_.bonuses(hot)) return bonuses;
+    const BeamChoices& choices = state_.choices;
+    for (std::size_t i = 0; i < choices.size; ++i) {
+      if (i % 64 == 0 && best + choices.log_probs[i] < bound_) break;
+      put_bonus(hot, choices.tokens[i]);
+    }
+    if (has_separator_) put_bonus(hot, separator_);
+    put_bonus(hot, state_.last[slot]);
+    return state_.bonuses.data();
+  }
+
+  void put_bonus(HotState hot, std::int32_t token) {
+    const float bonus = scorer_.models().hotwords->step(hot, token).bonus;
+    state_.bonuses[static_cast<std::size_t>(token)] = bonus;
+  }
+
+  void extend_by_letters(std::size_t rank, std::size_t slot, const float* bonuses, double best) {
+    const BeamChoices& choices = state_.choices;
+    const TokenGains& gains = state_.token_gains[slot];
+    const std::size_t words = words_of(state_);
+    for (std::size_t word = 0; word < words; ++word) {
+      const std::size_t first = 64 * word;
+      if (best + choices.log_probs[first] < bound_) return;
+      const std::size_t size = std::min<std::size_t>(choices.size - first, 64);
+      std::uint64_t wanted = MMS_TABLE(kBeam).extend({choices.tokens.data() + first,
+                                                      choices.log_probs.data() + first,
+                                                      bonuses,
+                                                      state_.now.sums[slot],
+                                                      gains.base,
+                                                      gains.bonus,
+                                                      bound_},
+                                                     static_cast<std::int64_t>(size),
+                                                     scores_);
+      wanted &= ~state_.taken[slot * words + word];
+      if (has_separator_ && separator_at_ / 64 == word) {
+        wanted &= ~(std::uint64_t{1} << (separator_at_ % 64));
+      }
+      for (; wanted != 0; wanted &= wanted - 1) {
+        const auto at = static_cast<std::size_t>(std::countr_zero(wanted));
+        state_.selection.add(
+            {scores_[at], static_cast<std::int32_t>(rank), choices.tokens[first + at]});
+      }
+    }
+  }
+
+  void separate(std::size_t rank, std::size_t slot, const float* bonuses) {
+    const std::uint64_t word = state_.taken[slot * words_of(state_) + separator_at_ / 64];
+    if (((word >> (separator_at_ % 64)) & 1) != 0) return;
+    const double logp = state_.now.sums[slot] + state_.choices.log_probs[separator_at_];
+    const double bonus = static_cast<double>(bonuses[separator_]);
+    // A little more than can be, lest rounding cut what must not be.
+    if (logp + (state_.gain[slot] + scorer_.highest_unit() + bonus) < bound_) return;
+    asking_.add(rank, slot, separator_, logp);
+  }
+
+  void add_repeat(std::size_t rank, std::size_t slot, double logp, const float* bonuses) {
+    const std::int32_t token = state_.last[slot];
+    if (token == separator_) return asking_.add(rank, slot, token, logp);
+    const TokenGains& gains = state_.token_gains[slot];
+    const auto step = static_cast<double>(bonuses[token]);
+    const double score = logp + (gains.base + (gains.bonus + step));
+    state_.selection.add_if(score >= bound_, {score, static_cast<std::int32_t>(rank), token});
   }
 
   BeamState& state_;
   const BeamScorer& scorer_;
   double bound_;
-  bool only_separator_;
+  ScoredExtension asking_;
+  std::int32_t separator_ = -1;   ///< Where it may end a word.
+  std::size_t separator_at_ = 0;  ///< Among the choices.
+  bool has_separator_ = false;    ///< It is one of the choices.
+  double scores_[64];
 };
+
+template <typename Extension>
+void extend_all(BeamState& state, const BeamScorer& scorer, double bound) {
+  Extension extension(state, scorer, bound);
+  for (std::size_t rank = 0; rank < state.order.size(); ++rank) extension.extend(rank);
+}
 
 void add_stays(BeamState& state, double bound) {
   for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
@@ -257,18 +363,30 @@ void add_stays(BeamState& state, double bound) {
   }
 }
 
+/// Drop the least likely choices, as far as the raised bound is out of their reach. A separator
+/// may be out of order at the end.
+void drop_choices(BeamState& state, const BeamScorer& scorer, double bound) {
+  BeamChoices& choices = state.choices;
+  if (scorer.is_uniform()) return;
+  while (choices.size > 0 && state.best_reach + choices.log_probs[choices.size - 1] < bound) {
+    --choices.size;
+  }
+}
+
 void collect(BeamState& state, const BeamScorer& scorer, double bound) {
-  const BeamChoices& choices = state.choices;
+  BeamChoices& choices = state.choices;
   state.selection.reset(state.order.size() * (choices.size + 2));
   bound = raise_bound(state, scorer, bound);
+  if (!scorer.is_plain()) drop_choices(state, scorer, bound);
   add_stays(state, bound);
   if (choices.size != 0) {
     mark_taken(state);
     if (scorer.is_plain()) {
       extend_all_plainly(state, bound);
+    } else if (scorer.adds_bonuses_only()) {
+      extend_all<BonusExtension>(state, scorer, bound);
     } else {
-      ScoredExtension extension(state, scorer, bound);
-      for (std::size_t rank = 0; rank < state.order.size(); ++rank) extension.extend(rank);
+      extend_all<ScoredExtension>(state, scorer, bound);
     }
   }
   // Where no hypothesis is possible any more, the best one stays, with probability 0.
