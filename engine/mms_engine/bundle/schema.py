@@ -103,16 +103,46 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeRange:
+    """Shapes of one input for which a profile of a plan is made."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    """The shape that the kernels are chosen for."""
+    max: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One optimisation profile of a plan; its index is its place in `Plan.profiles`."""
+
+    name: str
+    """`streaming`, `offline` or `long`."""
+    shapes: dict[str, ShapeRange]
+    """By the name of the input; every input is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One TensorRT plan."""
 
     stage: Stage
     precision: Precision
     file: File
-    runtime: str
-    """`tensorrt` or `tensorrt-rtx`."""
+    runtime: Literal["tensorrt", "tensorrt-rtx"]
     runtime_version: str
+    """Release that built it; others read it only where `version_compatible`."""
     compute_capabilities: tuple[str, ...]
+    """As `8.6`."""
+    graph_sha256: str
+    """Of the `.onnx` it was built from."""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    profiles: tuple[Profile, ...]
+    version_compatible: bool = False
+    hardware_compatibility: Literal["none", "ampere+", "same-capability"] = "none"
+    weight_streaming: bool = False
+    """Whether weights may stay in host memory, for GPUs too small for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
