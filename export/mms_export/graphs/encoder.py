@@ -80,9 +80,9 @@ class _Bank:
         squeezed = layers.operand_op("MatMul", normal, down)
         squeezed = layers.operand_op("Add", squeezed, self._row(down_bias))
         up = graph.op("Reshape", up, graph.ints(-1, inner, hidden))
-        change = layers.operand_op("MatMul", graph.op("Relu", squeezed), up)
-        change = layers.operand_op("Add", change, self._row(up_bias))
-        return graph.op("Add", value, layers.widen(change))
+        change = layers.operand_op("MatMul", layers.lowered_operand(graph.op("Relu", squeezed)), up)
+        change = layers.operand_op("Add", change, layers.lowered_operand(self._row(up_bias)))
+        return layers.added(value, change)
 
     def head(self, value: str) -> str:
         """Score the tokens of each row's language; float32 `[batch, frames, vocab]`."""

@@ -1,7 +1,7 @@
 """The operations that frontend and encoder share, in the number types of a precision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -111,6 +111,33 @@ class Layers:
         )
         bias = graph.weight(f"{matrix.name}.bias", "float32", (matrix.outputs,), matrix.bias)
         return quantized_product(graph, value, (weight, scale), spread, shape), bias
+
+    def lowered(self, matrix: Matrix) -> Matrix:
+        """Return a matrix whose products are smaller by the headroom; `added` undoes it."""
+        if self.numerics.headroom == 1:
+            return matrix
+        share = np.float32(1 / self.numerics.headroom)
+        return replace(
+            matrix,
+            weight=lambda: matrix.weight() * share,
+            bias=lambda: matrix.bias() * share,
+        )
+
+    def lowered_operand(self, operand: str) -> str:
+        """Make an operand smaller by the headroom; `added` undoes it."""
+        numerics = self.numerics
+        if numerics.headroom == 1:
+            return operand
+        share = self.graph.constant(1 / numerics.headroom, numerics.operands)
+        return self.graph.op("Mul", operand, share)
+
+    def added(self, value: str, change: str) -> str:
+        """Add to the residual stream an operand that is smaller by the headroom."""
+        wide = self.widen(change)
+        if self.numerics.headroom != 1:
+            factor = self.graph.constant(self.numerics.headroom, "float32")
+            wide = self.graph.op("Mul", wide, factor)
+        return self.graph.op("Add", value, wide)
 
     def layer_norm(self, value: str, scale: str, bias: str = "") -> str:
         """Normalise a float32 value over its last axis."""

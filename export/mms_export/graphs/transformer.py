@@ -43,10 +43,9 @@ def transformer_layer(
     layers: Layers, config: Config, weights: Weights, index: int, value: str, mask: str
 ) -> str:
     """Add attention and feed-forward of one layer to the residual stream."""
-    graph = layers.graph
     layer = _Layer(layers, config, weights, f"encoder.layers.{index}")
-    value = graph.op("Add", value, layers.widen(layer.attention(value, mask)))
-    return graph.op("Add", value, layers.widen(layer.feed_forward(value)))
+    value = layers.added(value, layer.attention(value, mask))
+    return layers.added(value, layer.feed_forward(value))
 
 
 class _Layer:
@@ -63,16 +62,16 @@ class _Layer:
         )
 
     def feed_forward(self, value: str) -> str:
-        """Return what the feed-forward block adds, an operand."""
+        """Return what the feed-forward block adds, an operand lowered by the headroom."""
         hidden, inner = self._config.hidden_size, self._config.intermediate_size
         name = f"{self._name}.feed_forward"
         first = linear_matrix(self._weights, f"{name}.intermediate_dense", hidden, inner)
         second = linear_matrix(self._weights, f"{name}.output_dense", inner, hidden)
         wide = self._layers.linear_gelu(self._norm(value, "final_layer_norm"), first)
-        return self._layers.operand_linear(wide, second, GELU_OUTPUT)
+        return self._layers.operand_linear(wide, self._layers.lowered(second), GELU_OUTPUT)
 
     def attention(self, value: str, mask: str) -> str:
-        """Return what self-attention adds, an operand.
+        """Return what self-attention adds, an operand lowered by the headroom.
 
         Args:
             value: The residual stream, `[B, T, H]`.
@@ -91,7 +90,7 @@ class _Layer:
         mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
         hidden = self._config.hidden_size
         output = linear_matrix(self._weights, f"{self._name}.attention.out_proj", hidden, hidden)
-        return layers.operand_linear(mixed, output)
+        return layers.operand_linear(mixed, layers.lowered(output))
 
     def _heads(self, value: str) -> str:
         graph, heads = self._layers.graph, self._config.num_attention_heads
