@@ -23,19 +23,11 @@ class Numerics:
     operand; a power of two, so that only exponents change. One layer may add to a place nearly all
     that ever is there: a float32 sum is no help where what is added is beyond 65,504 by itself
     (docs/precision.md)."""
-    emulated: bool = False
-    """Whether operands are rounded to their type but multiplied in float32, as a processor without
-    that type's arithmetic must."""
 
     @property
     def opset(self) -> int:
         """The oldest opset that has every operation used in these types."""
         return 22 if self.operands == "bfloat16" else 20
-
-    @property
-    def compute(self) -> str:
-        """Dtype in which products are computed."""
-        return "float32" if self.emulated else self.operands
 
 
 NUMERICS: dict[Precision, Numerics] = {

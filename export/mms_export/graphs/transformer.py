@@ -26,7 +26,7 @@ def add_positions(layers: Layers, config: Config, weights: Weights, value: str) 
     columns = graph.op("Transpose", layers.operand(value), perm=[0, 2, 1])
     # An even kernel gives one frame too many: the last, which is left off by padding one less.
     pads = [kernel // 2, kernel // 2 - (1 - kernel % 2)]
-    columns = layers.operand_op("Conv", columns, weight, bias, group=groups, pads=pads)
+    columns = graph.op("Conv", columns, weight, bias, group=groups, pads=pads)
     rows = graph.op("Transpose", layers.widen(columns), perm=[0, 2, 1])
     return graph.op("Add", value, layers.gelu(rows))
 
@@ -83,9 +83,9 @@ class _Layer:
             self._heads(part) for part in graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
         )
         keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
-        scores = layers.widen(layers.operand_op("MatMul", queries, keys))
+        scores = layers.widen(graph.op("MatMul", queries, keys))
         shares = graph.op("Softmax", graph.op("Add", scores, mask), axis=-1)
-        mixed = layers.operand_op("MatMul", layers.operand(shares), values)
+        mixed = graph.op("MatMul", layers.operand(shares), values)
         mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
         hidden = self._config.hidden_size

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from mms_engine.bundle import Bundle
 from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import data_path
+from mms_export.parity import agreement, max_error
 from mms_export.precision.arithmetic import (
     BF16,
     BF16_EVERYWHERE,
@@ -24,11 +26,11 @@ from mms_export.precision.arithmetic import (
     Arithmetic,
 )
 from mms_export.precision.clips import Clip
-from mms_export.precision.compare import agreement, layer_ranges, max_error, totals
 from mms_export.precision.evaluator import Evaluator
 from mms_export.precision.places import stream_gains
 from mms_export.precision.ranges import RangeObserver
 from mms_export.precision.result import SCHEMA, LayerRange, Row, Survey
+from mms_export.precision.totals import layer_ranges, totals
 from mms_export.precision.weights8 import Storage, store_weights
 from mms_export.progress import Reporter
 from mms_export.stages import STAGES
@@ -128,11 +130,12 @@ class _Bench:
         observer = RangeObserver(encoder.graph)
         found = list(self._run(kind, encoder, observer, gain))
         overflowing, subnormal = totals(observer)
+        error = max_error(found, expected)
         return Row(
             arithmetic=kind.name,
             gain=gain,
             agreement=agreement(found, expected),
-            max_abs_error=max_error(found, expected),
+            max_abs_error=error if isfinite(error) else None,
             overflowing=overflowing,
             subnormal=subnormal,
             first_overflow=observer.first_overflow,

@@ -1,28 +1,8 @@
-"""Turns runs into the rows of a result."""
+"""Sums up the ranges of a run."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from mms_export.graphs.builder import Array
 from mms_export.precision.places import KINDS, kinds
 from mms_export.precision.ranges import Range, RangeObserver
 from mms_export.precision.result import LayerRange
-
-
-def agreement(found: Sequence[Array], expected: Sequence[Array]) -> float:
-    """Return the share of frames with the same most likely token; what is not finite is wrong."""
-    equal = frames = 0
-    for ours, theirs in zip(found, expected, strict=True):
-        same = (ours.argmax(-1) == theirs.argmax(-1)) & np.isfinite(ours).all(-1)
-        equal, frames = equal + int(same.sum()), frames + len(same)
-    return equal / frames
-
-
-def max_error(found: Sequence[Array], expected: Sequence[Array]) -> float | None:
-    """Return the largest difference of a logit; None where one is not finite."""
-    errors = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
-    return max(errors) if np.isfinite(errors).all() else None
 
 
 def layer_ranges(observer: RangeObserver) -> list[LayerRange]:
