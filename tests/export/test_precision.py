@@ -1,5 +1,6 @@
 """The survey's arithmetic is what it says: ONNX Runtime's in fp32, NumPy's rounding in fp16."""
 
+import shutil
 from pathlib import Path
 
 import ml_dtypes
@@ -11,7 +12,9 @@ import torch
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from safetensors.numpy import load_file, save_file
 
+from export_runs import run_export
 from mms_engine.bundle import open_bundle
 from mms_engine.errors import MmsError
 from mms_export.graphs.numerics import NUMERICS
@@ -236,3 +239,26 @@ def test_unused_kinds_of_arithmetic_do_not_slip_in(bundle, feeds):
     """`fp16 everywhere, unfused` differs from `fp16 everywhere` in layer norm alone, and does."""
     fused = encoder(bundle, FP16_EVERYWHERE).run(feeds)
     assert not np.array_equal(fused, encoder(bundle, FP16_UNFUSED).run(feeds))
+
+
+@pytest.fixture(scope="module")
+def loud(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint, its feed-forward so large that float16 holds weights but not sums."""
+    folder = tmp_path_factory.mktemp("loud") / "loud-mms"
+    shutil.copytree(checkpoint, folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name, array in tensors.items():
+        if name.endswith("feed_forward.output_dense.weight"):
+            tensors[name] = array * np.float32(2**21)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_an_export_refuses_what_float16_cannot_hold(loud, tmp_path):
+    with pytest.raises(MmsError, match="fp16 graphs give logits that are not finite"):
+        run_export(loud, tmp_path / "bundle", precisions=("fp16",))
+
+
+def test_the_same_model_exports_in_bf16(loud, tmp_path):
+    manifest = run_export(loud, tmp_path / "bundle", precisions=("fp32", "bf16"))
+    assert {graph.precision for graph in manifest.graphs} == {"fp32", "bf16"}
