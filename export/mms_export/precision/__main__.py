@@ -1,7 +1,7 @@
 """The command `python -m mms_export.precision`.
 
     python -m mms_export.precision survey BUNDLE --clips examples/demo/clips/clips.tsv --json FILE
-    python -m mms_export.precision report FILE… --update docs/precision.md
+    python -m mms_export.precision report FILE… --update docs/precision.md --chart IMAGE.svg
 
 The bundle needs the precisions fp32, fp16 and bf16.
 """
@@ -50,6 +50,25 @@ def survey_command(
     speech = read_clips(opened, clips, numbers["seconds"])
     out.write_bytes(encode(survey(opened, speech, options, Reporter())))
     click.echo(str(out))
+
+
+@main.command()
+@click.argument(
+    "results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option("--update", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--chart", type=click.Path(path_type=Path, dir_okay=False), help="SVG to write.")
+def report(results: tuple[Path, ...], update: Path | None, chart: Path | None) -> None:
+    """Put the tables of RESULTS into a page, and draw them."""
+    from mms_export.precision.chart import draw  # matplotlib is heavy
+    from mms_export.precision.page import updated
+    from mms_export.precision.result import decode
+
+    surveys = {path.name: decode(path.read_bytes(), where=str(path)) for path in results}
+    if update:
+        update.write_text(updated(update.read_text(encoding="utf-8"), surveys), encoding="utf-8")
+    if chart:
+        draw(list(surveys.values()), chart)
 
 
 if __name__ == "__main__":
