@@ -45,8 +45,8 @@ class SurveyOptions:
 
     gains: tuple[float, ...]
     """Factors of the residual stream; powers of two leave a number's bits as they are."""
-    narrow_sums: bool = True
-    """Whether sums in float16 are tried; they take many times as long as the rest."""
+    formats: bool = True
+    """Whether sums in float16 and 8-bit weights are tried too: slow, and the graph in memory."""
 
 
 def survey(
@@ -63,9 +63,9 @@ def survey(
     ranges, expected = bench.reference()
     sweep = [bench.row(kind, gain, expected) for gain in options.gains for kind in SWEPT]
     formats = [row for row in sweep if row.gain == 1]
-    if options.narrow_sums:
+    if options.formats:
         formats.append(bench.row(FP16_NARROW_SUMS, 1.0, expected))
-    formats += bench.eight_bits(expected)
+        formats += bench.eight_bits(expected)
     architecture = bundle.manifest.architecture
     return Survey(
         schema=SCHEMA,
