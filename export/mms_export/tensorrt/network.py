@@ -40,7 +40,8 @@ def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[
     network = toolkit.create_network(builder)
     parser = toolkit.library.OnnxParser(network, log)
     if not parser.parse_from_file(str(path)):
-        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        reasons = [f"{error.node_operator()}: {error.desc()}" for error in errors]
         raise PlanError(
             f"{toolkit.runtime} {toolkit.version} cannot read {path}: "
             f"{'; '.join(reasons) or 'it does not say why'}"
