@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench audit full-size clean
+.PHONY: help demo test race lint types format bench audit full-size clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,11 @@ demo: $(VENV)/.user ## export the demo checkpoint and transcribe real speech in 
 test: $(VENV)/.developer ## run the tests
 	@-$(BIN)/python tests/cudasim/build.py
 	$(BIN)/python -m pytest
+
+race: ## run the C++ tests under the thread sanitizer
+	cmake -S . -B build/race -DMMS_BUILD_PYTHON=OFF -DMMS_BUILD_TESTS=ON -DMMS_SANITIZE=thread
+	cmake --build build/race --parallel 2
+	ctest --test-dir build/race --output-on-failure
 
 lint: $(VENV)/.developer ## ruff, clang-format, import contracts, size limits
 	$(BIN)/ruff check .
