@@ -28,7 +28,6 @@ std::function<void()> kernel_named(const std::string& name, void** arguments) {
   if (name == "mms_beam_tokens") return bind(mms_beam_tokens, arguments);
   if (name == "mms_beam_step") return bind(mms_beam_step, arguments);
   if (name == "mms_beam_results") return bind(mms_beam_results, arguments);
-  if (name == "mms_beam_compact") return bind(mms_beam_compact, arguments);
   throw std::invalid_argument("there is no kernel '" + name + "'");
 }
 
@@ -66,6 +65,8 @@ extern "C" __attribute__((visibility("default"))) std::size_t mms_emulated_size(
       {"AlignArgs", sizeof(AlignArgs)},
       {"BeamChoice", sizeof(BeamChoice)},
       {"BeamNode", sizeof(BeamNode)},
+      {"BeamSpan", sizeof(BeamSpan)},
+      {"BeamScoring", sizeof(BeamScoring)},
       {"BeamEntry", sizeof(BeamEntry)},
       {"BeamStream", sizeof(BeamStream)},
       {"BeamArgs", sizeof(BeamArgs)},

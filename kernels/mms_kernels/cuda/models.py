@@ -69,13 +69,18 @@ class BeamModels:
         self._scoring.max_gain = gain + _ROUNDING
 
     def scoring(self, addresses: Mapping[str, int]) -> BeamScoring:
-        """Return the part of `BeamArgs` that says where the arrays are."""
+        """Return the element of `BeamArgs.scorings` that says where the arrays are."""
         result = BeamScoring.from_buffer_copy(self._scoring)
         for name in self.arrays:
             *path, field = name.split(".")
             target = getattr(result, path[0]) if path else result
             setattr(target, field, addresses[name])
         return result
+
+    @property
+    def longest_word(self) -> int:
+        """Bytes of the longest word that the language model knows; 0 where it has no words."""
+        return self._scoring.longest_word
 
     def _add_hotwords(self, hotwords: Hotwords) -> None:
         view, *arrays = _ctc.hotwords_arrays(hotwords.automaton)
@@ -95,6 +100,8 @@ class BeamModels:
         view, *arrays = _ctc.words_arrays(model)
         self._scoring.words = WordsView.from_buffer_copy(view.tobytes())
         self._name("words", ("slots", "offsets", "text"), arrays)
+        lengths = np.diff(self.arrays["words.offsets"].view(np.uint64).astype(np.int64))
+        self._scoring.longest_word = int(lengths.max(initial=0))
         written = [token.encode() for token in tokens]
         offsets = np.cumsum([0, *map(len, written)])
         self.arrays["text_offsets"] = offsets.astype(np.uint32)
