@@ -1,22 +1,15 @@
 """Greedy and beam decoding behind one interface: logits in, hypotheses out."""
 
 import threading
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from mms_engine.decode import Hypothesis
 from mms_engine.errors import LanguageModelError
-from mms_engine.options import BeamSearch, LmUnit, RecognizerOptions
+from mms_engine.options import BeamSearch, RecognizerOptions
+from mms_engine.searches import Searches
 from mms_engine.types import Float32Array
-from mms_engine.vocab import BLANK, WORD_BOUNDARY, Vocabulary
-from mms_kernels import BeamDecoder, BeamOptions, BeamStream, GreedyDecoder
-from mms_kernels.hotwords import Hotwords
-from mms_kernels.lm import LanguageModel, open_lm
-
-# Hypotheses that read the same are one alternative: so many are looked at for each that is wanted.
-_SPARE = 4
-# With weight 1 the best of 0, 1, 2 and 4 for the demo and models of its training sentences.
-_WORD_SCORE = 2.0
+from mms_engine.vocab import BLANK, Vocabulary
+from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder
 
 
 class Decoding(Protocol):
@@ -45,16 +38,15 @@ class Decoders:
         Raises:
             LanguageModelError: the language model cannot be read.
         """
-        self._search = options.beam or BeamSearch()
+        self._searches = Searches(options.beam or BeamSearch())
         self._is_beam = options.decoder == "beam"
-        self._lm = None if self._search.lm is None else _open(self._search.lm)
         self._lock = threading.Lock()
         self._by_language: dict[str, BeamDecoder] = {}
 
     @property
     def nbest(self) -> int:
         """Different texts that are wanted of an utterance."""
-        return self._search.nbest
+        return self._searches.nbest
 
     def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
         """Begin an utterance.
@@ -70,35 +62,13 @@ class Decoders:
                     self._by_language[language] = self._make(vocabulary)
                 except ValueError as error:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
-            return _Beam(self._by_language[language].stream(), self._wanted())
-
-    def _wanted(self) -> int:
-        return min(self._search.beam_size, _SPARE * self.nbest) if self.nbest > 1 else 1
+            return _Beam(self._by_language[language].stream(), self._searches.wanted)
 
     def _make(self, vocabulary: Vocabulary) -> BeamDecoder:
-        search = self._search
-        unit = _unit(search.lm_unit, vocabulary)
-        separator = WORD_BOUNDARY if vocabulary.has_boundary else None
-        outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
-        hotwords = (
-            Hotwords(search.hotwords, vocabulary.tokens, separator=separator, excluded=outside)
-            if search.hotwords
-            else None
+        search = self._searches.of(vocabulary)
+        return BeamDecoder(
+            search.options, lm=search.lm, hotwords=search.hotwords, tokens=search.tokens
         )
-        options = BeamOptions(
-            beam_size=search.beam_size,
-            blank=BLANK,
-            lm_weight=search.lm_weight if self._lm else 0.0,
-            word_score=self._word_score(unit),
-            unit=unit,
-            separator=vocabulary.tokens.index(separator) if separator else None,
-        )
-        return BeamDecoder(options, lm=self._lm, hotwords=hotwords, tokens=vocabulary.tokens)
-
-    def _word_score(self, unit: str) -> float:
-        if self._search.word_score is not None:
-            return self._search.word_score
-        return _WORD_SCORE if self._lm is not None and unit == "word" else 0.0
 
 
 class _Greedy:
@@ -126,16 +96,3 @@ class _Beam:
             Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
             for one in self._stream.finish(nbest=self._wanted)
         ]
-
-
-def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:
-    if chosen == "auto":
-        return "word" if vocabulary.has_boundary else "token"
-    return chosen
-
-
-def _open(path: Path) -> LanguageModel:
-    try:
-        return open_lm(path)
-    except (ImportError, OSError, ValueError) as error:
-        raise LanguageModelError(f"the language model cannot be used: {error}") from error
