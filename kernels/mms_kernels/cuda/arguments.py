@@ -51,6 +51,12 @@ _I64 = ctypes.c_int64
 _U32 = ctypes.c_uint32
 
 
+class Address(ctypes.Structure):
+    """A pointer that is an argument of its own: the second of mms_frames."""
+
+    _fields_ = [("address", _P)]
+
+
 class ScoresBatch(ctypes.Structure):
     """Argument of mms_frames, and part of others."""
 

@@ -77,11 +77,6 @@ class BeamModels:
             setattr(target, field, addresses[name])
         return result
 
-    @property
-    def longest_word(self) -> int:
-        """Bytes of the longest word that the language model knows; 0 where it has no words."""
-        return self._scoring.longest_word
-
     def _add_hotwords(self, hotwords: Hotwords) -> None:
         view, *arrays = _ctc.hotwords_arrays(hotwords.automaton)
         self._scoring.has_hotwords = 1
@@ -100,8 +95,7 @@ class BeamModels:
         view, *arrays = _ctc.words_arrays(model)
         self._scoring.words = WordsView.from_buffer_copy(view.tobytes())
         self._name("words", ("slots", "offsets", "text"), arrays)
-        lengths = np.diff(self.arrays["words.offsets"].view(np.uint64).astype(np.int64))
-        self._scoring.longest_word = int(lengths.max(initial=0))
+        self._scoring.longest_word = _longest(self.arrays["words.offsets"])
         written = [token.encode() for token in tokens]
         offsets = np.cumsum([0, *map(len, written)])
         self.arrays["text_offsets"] = offsets.astype(np.uint32)
@@ -109,3 +103,13 @@ class BeamModels:
 
     def _name(self, part: str, names: Sequence[str], arrays: Sequence[Array]) -> None:
         self.arrays |= {f"{part}.{name}": array for name, array in zip(names, arrays, strict=True)}
+
+
+def longest_word(lm: NgramModel) -> int:
+    """Return the bytes of the longest word, which the beam's least arena depends on."""
+    _, _, offsets, _ = _ctc.words_arrays(cast("_ctc.NgramModel", lm.model))
+    return _longest(offsets)
+
+
+def _longest(offsets: Array) -> int:
+    return int(np.diff(offsets.view(np.uint64)).max(initial=0))
