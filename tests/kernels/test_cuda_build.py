@@ -95,4 +95,4 @@ def test_every_kernel_is_emulated():
         declared |= set(re.findall(r'extern "C" __global__[^;{]*?\b(mms_\w+)\(', path.read_text()))
     library = Path(ROOT, "kernels/csrc/emulate/library.cpp").read_text()
     assert len(declared) == 7
-    assert declared == set(re.findall(r'describe("(\w+)"', library))
+    assert declared == set(re.findall(r'describe\("(\w+)"', library))
