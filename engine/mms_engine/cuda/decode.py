@@ -55,16 +55,17 @@ class DeviceDecoders:
         self._kernels = kernels
         self._lock = threading.Lock()
         self._searches = Searches(options.beam or BeamSearch())
+        self._is_beam = options.decoder == "beam"
         self._by_language: dict[str, LanguageSearch] = {}
         self._pending: _Pending | None = None
         with device.active("preparing the decoders"):
             self._stream = Stream(device)
             self._done = Event(device)
             self._workspace = Workspace(device)
-            self._search = self._open(options.decoder == "beam")
+            self._search = self._open()
 
-    def _open(self, is_beam: bool) -> Search:
-        if not is_beam:
+    def _open(self) -> Search:
+        if not self._is_beam:
             return DeviceGreedy(self._device, self._kernels, self._stream)
         size, lm = self._searches.beam_size, self._searches.lm
         if size > MAX_BEAM:
@@ -91,7 +92,7 @@ class DeviceDecoders:
             LanguageModelError: hotwords or the language model do not fit the language.
         """
         with self._lock:
-            if language not in self._by_language:
+            if self._is_beam and language not in self._by_language:
                 try:
                     self._by_language[language] = self._searches.of(vocabulary)
                 except ValueError as error:
