@@ -9,8 +9,8 @@ from mms_engine.acoustic import AcousticModel, load_acoustic_model
 from mms_engine.audio import AudioLimits, Normalization, statistics
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
-from mms_engine.decode import Utterance, transcript
-from mms_engine.decoders import Decoders, Decoding, Step
+from mms_engine.decode import Hypothesis, Utterance, transcript
+from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.options import RecognizerOptions
@@ -73,8 +73,9 @@ class Recognizer:
         """
         options = options or RecognizerOptions()
         opened = open_bundle(Path(bundle), verify=options.verify)
-        decoders = Decoders(options)
+        host = HostDecoders(options)  # first: a language model may be wrong
         model = load_acoustic_model(opened, options)
+        decoders = model.encoder.decoders(options, host)
         return cls(model, decoders, options, limits or AudioLimits())
 
     def __repr__(self) -> str:
@@ -97,7 +98,8 @@ class Recognizer:
         return self.bundle.languages
 
     def close(self) -> None:
-        """Free the graphs."""
+        """Free the graphs, and what is on a device."""
+        self._decoders.close()
         self._model.close()
 
     @overload
@@ -192,12 +194,21 @@ class Recognizer:
             if progress is not None:
                 kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
                 progress(kept * self._model.frame_seconds)
-        for work in pool:
+        found = dict(zip(works, self._hypotheses(list(works.values())), strict=True))
+        for index, work in enumerate(pool):
             if isinstance(work, _Work):
-                hypotheses = work.decoding.finish()
-                yield transcript(hypotheses, work.utterance, self._decoders.nbest)
+                yield transcript(found[index], work.utterance, self._decoders.nbest)
             else:
                 yield work
+
+    def _hypotheses(self, works: list["_Work"]) -> list[list[Hypothesis]]:
+        try:
+            return self._decoders.finish([work.decoding for work in works])
+        except ValueError as error:
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: ValueError) -> BackendError:
+        return BackendError(f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}")
 
     def _rows(self, index: int, work: "_Work") -> list[Row]:
         frames = self._model.geometry.frames(work.audio.samples.size)
@@ -225,9 +236,7 @@ class Recognizer:
             try:
                 self._decoders.step(steps, emission)
             except ValueError as error:
-                raise BackendError(
-                    f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
-                ) from error
+                raise self._undecodable(error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
