@@ -218,13 +218,13 @@ def test_a_model_that_cannot_be_read_is_refused_before_the_graphs_are_loaded(
 
 def test_a_decoder_is_made_once_for_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = Decoders._make
+    original = HostDecoders._make
 
-    def counted(self: Decoders, vocabulary: Vocabulary) -> object:
+    def counted(self: HostDecoders, vocabulary: Vocabulary) -> object:
         made.append(vocabulary)
         return original(self, vocabulary)
 
-    monkeypatch.setattr(Decoders, "_make", counted)
+    monkeypatch.setattr(HostDecoders, "_make", counted)
     decoders = HostDecoders(RecognizerOptions(decoder="beam"))
     for _ in range(3):
         decoders.start("eng", WORDS)
