@@ -1,12 +1,12 @@
 """Decoding on the device, on the double of the driver: the results are the CPU's."""
 
-import struct
 import threading
 
 import numpy as np
 import pytest
 
 from cuda_emulation import to_bfloat16
+from gpu_sim.fatbins import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import modules
@@ -30,15 +30,7 @@ WIDTH = max(map(len, VOCABULARIES.values()))
 
 @pytest.fixture(scope="module")
 def fatbin(tmp_path_factory):
-    """A fatbin of no code: the double finds kernels by their names, and nvcc may not be here."""
-    entries = [
-        struct.pack("<HHIQIIII", 2, 0x101, 32, 8, 0, 0, 0, arch) + bytes(8)
-        for arch in (75, 80, 86, 89, 90, 100, 120)
-    ]
-    body = b"".join(entries)
-    path = tmp_path_factory.mktemp("kernels") / "mms_kernels.fatbin"
-    path.write_bytes(b"\x50\xed\x55\xba" + struct.pack("<HHQ", 1, 16, len(body)) + body)
-    return path
+    return empty_fatbin(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture
