@@ -1,9 +1,12 @@
 """Greedy and beam decoding behind one interface: logits in, hypotheses out."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mms_engine.decode import Hypothesis
+from mms_engine.emission import Emission
 from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, RecognizerOptions
 from mms_engine.searches import Searches
@@ -27,6 +30,15 @@ class Decoding(Protocol):
 
     def finish(self) -> list[Hypothesis]:
         """Return what was found, the best first, at least one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one row of a batch is to its decoding."""
+
+    decoding: Decoding
+    kept: slice
+    """Frames of the row that are decoded; the others were context."""
 
 
 class Decoders:
@@ -63,6 +75,15 @@ class Decoders:
                 except ValueError as error:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
             return _Beam(self._by_language[language].stream(), self._searches.wanted)
+
+    def step(self, steps: Sequence[Step], emission: Emission) -> None:
+        """Read a batch: its rows in order, one step each.
+
+        Raises:
+            ValueError: logits hold NaN or +inf.
+        """
+        for step, logits in zip(steps, emission.rows(), strict=True):
+            step.decoding.step(logits[step.kept])
 
     def _make(self, vocabulary: Vocabulary) -> BeamDecoder:
         search = self._searches.of(vocabulary)

@@ -10,7 +10,7 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 from engine_demo import DEMO, Clip, demo_clips
 from engine_sounds import sound
 from mms_engine import Recognizer
-from mms_engine.acoustic import Segment
+from mms_engine.emission import Segment
 from mms_engine.audio import normalize, read_audio
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")

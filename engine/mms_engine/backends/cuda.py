@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NAME_BYTES = 256
+_GET = "get it from https://www.nvidia.com/drivers"
 _CAPABILITY = (75, 76)
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 
@@ -29,7 +30,7 @@ def cuda_driver() -> CudaDriver:
     try:
         driver = ctypes.CDLL(LIBRARY)
     except OSError:
-        return CudaDriver("", (), f"no NVIDIA driver is installed ({LIBRARY} is not there)")
+        return CudaDriver("", (), f"no NVIDIA driver is installed ({LIBRARY} is not there): {_GET}")
     status = driver.cuInit(0)
     if status != 0:
         reason = f"the NVIDIA driver found no usable GPU (cuInit returned {status})"

@@ -68,12 +68,19 @@ class DeviceArray:
             self, address=self.address + start * row, shape=(stop - start, *self.shape[1:])
         )
 
-    def view(self, shape: Shape, dtype: npt.DTypeLike | None = None) -> Self:
-        """Return the first values as another shape and dtype, over the same memory."""
+    def row(self, index: int) -> Self:
+        """Return one of the first axis, over the same memory."""
+        one = self.rows(index, index + 1)
+        return replace(one, shape=one.shape[1:])
+
+    def view(self, shape: Shape, dtype: npt.DTypeLike | None = None, *, offset: int = 0) -> Self:
+        """Return what lies `offset` bytes behind the first value as another shape and dtype."""
         seen = replace(self, shape=shape, dtype=np.dtype(dtype or self.dtype))
-        if seen.nbytes > self.nbytes:
-            raise ValueError(f"{seen.dtype}{list(shape)} does not fit in {self.nbytes} bytes")
-        return seen
+        if offset < 0 or offset + seen.nbytes > self.nbytes:
+            raise ValueError(
+                f"{seen.dtype}{list(shape)} at byte {offset} is not within {self.nbytes} bytes"
+            )
+        return replace(seen, address=self.address + offset)
 
     def free(self) -> None:
         """Give the whole allocation back; no work that uses it may be pending."""

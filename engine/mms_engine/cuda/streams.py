@@ -27,11 +27,15 @@ class Event:
         """Block this thread until the work before it is finished."""
         self.raw.synchronize()
 
+    def free(self) -> None:
+        """Give it back; work that waits for it already still does."""
+        self.raw = None
+
 
 class Stream:
     """Work that the device does in order, beside other streams.
 
-    Made, used and dropped inside `CudaDevice.active`. Copies return at once where the host array
+    Made, used and freed inside `CudaDevice.active`. Copies return at once where the host array
     is pinned, which must then stay as it is until they are done.
     """
 
@@ -84,6 +88,12 @@ class Stream:
             pycuda.driver.Error: some of it failed; `CudaDevice.active` says what that means.
         """
         self.raw.synchronize()
+
+    def free(self) -> None:
+        """Give it back once its work is finished."""
+        if self.raw is not None:
+            self.raw.synchronize()
+            self.raw = None
 
 
 def _same_size(target: int, source: int) -> None:
