@@ -82,7 +82,7 @@ def _build_pycuda() -> None:
 def _headers() -> Path:
     """Return a folder with cuda.h: the toolkit's, or that of NVIDIA's packages."""
     nvcc = shutil.which("nvcc")
-    roots = [os.environ.get("CUDAToolkit_ROOT"), "/usr/local/cuda"]
+    roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [Path(root, "include") for root in roots if root]
     folders += [Path(nvcc).resolve().parents[1] / "include"] if nvcc else []
     folders += [HEADERS / "nvidia" / "cu13" / "include"]

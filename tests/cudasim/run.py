@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from cudasim import build  # noqa: E402  (a script's folder is not a package)
+from cudasim import build
 
 CHILD = "CUDASIM_CHILD"
 """Set where the double is in place, so that tests run here instead of in a process of their own."""

@@ -97,6 +97,20 @@ void check(const Function& function, const emulate::Shape& shape) {
   }
 }
 
+/// The device pointers among the parameters: what lies there is read or written, no more is known.
+std::vector<Access> pointers_in(const emulate::Kernel& kernel, void** parameters) {
+  std::vector<Access> found;
+  for (std::size_t i = 0; i < kernel.parameters.size(); ++i) {
+    const char* bytes = static_cast<const char*>(parameters[i]);
+    for (std::size_t at = 0; at + sizeof(DevicePtr) <= kernel.parameters[i].bytes;
+         at += sizeof(DevicePtr)) {
+      const auto word = read<DevicePtr>(bytes + at);
+      if (simulator().memory.covers(word)) found.push_back({word, 1, false});
+    }
+  }
+  return found;
+}
+
 void launch_kernel(Simulator& simulated,
                    const Function& function,
                    emulate::Shape shape,
@@ -124,7 +138,8 @@ void launch_kernel(Simulator& simulated,
                        }
                        simulator().shut_memory();
                      },
-                     false});
+                     false,
+                     pointers_in(kernel, parameters)});
 }
 
 }  // namespace

@@ -13,6 +13,13 @@ thread_local std::string callback_error;
 
 using Callback = int (*)(const void* parameters, std::size_t bytes);
 
+/// An address, a size and whether it is written, as tests pass them.
+struct Range {
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint64_t writes;
+};
+
 }  // namespace
 
 /// The number of faults so far, and the text of one (null past the end, valid until the next
@@ -107,23 +114,28 @@ CUDASIM_API Result cudasim_write(DevicePtr to, const void* from, std::size_t byt
 CUDASIM_API void cudasim_explain(const char* text) { callback_error = text; }
 
 /// Order a function on a stream as if it were a kernel. It gets a copy of `parameters`, and returns
-/// a code; anything but 0 is an error of the context. It must not call the driver.
-CUDASIM_API Result cudasim_enqueue(
-    Handle stream, const char* name, Callback function, const void* parameters, std::size_t bytes) {
+/// a code; anything but 0 is an error of the context. It must not call the driver. `ranges` are
+/// what it touches, as far as races are to be found.
+CUDASIM_API Result cudasim_enqueue(Handle stream,
+                                   const char* name,
+                                   Callback function,
+                                   const void* parameters,
+                                   std::size_t bytes,
+                                   const Range* ranges,
+                                   std::size_t range_count) {
   const std::string title = name;
+  const std::string copy(static_cast<const char*>(parameters), bytes);
   return call("cudasim_enqueue", [&](Simulator& simulated) {
-    const std::string copy(static_cast<const char*>(parameters), bytes);
-    simulated.enqueue(*simulated.stream(stream),
-                      {title,
-                       [=] {
-                         callback_error.clear();
-                         in_host_function() = true;
-                         const Result result = function(copy.data(), copy.size());
-                         in_host_function() = false;
-                         if (result != code::kSuccess) {
-                           throw Error(result, callback_error);
-                         }
-                       },
-                       false});
+    Work work{title, [=] {
+                callback_error.clear();
+                in_host_function() = true;
+                const Result result = function(copy.data(), copy.size());
+                in_host_function() = false;
+                if (result != code::kSuccess) throw Error(result, callback_error);
+              }};
+    for (const Range* range = ranges; range < ranges + range_count; ++range) {
+      work.accesses.push_back({range->address, range->bytes, range->writes != 0});
+    }
+    simulated.enqueue(*simulated.stream(stream), std::move(work));
   });
 }

@@ -63,6 +63,16 @@ std::function<void()> direct(const Side& to, const Side& from, const Extent& ext
   };
 }
 
+/// What a copy touches in the memories whose order the streams keep.
+std::vector<Access> accesses(const Side& to, const Side& from, const Extent& extent) {
+  std::vector<Access> found;
+  for (std::size_t line = 0; line < extent.height; ++line) {
+    found.push_back({to.address + line * to.pitch, extent.width, true});
+    found.push_back({from.address + line * from.pitch, extent.width, false});
+  }
+  return found;
+}
+
 void check(const Side& side, const Extent& extent) {
   if (extent.height > 1 && side.pitch < extent.width) {
     throw Error(code::kInvalidValue,
@@ -90,7 +100,11 @@ void copy(const char* name, Handle handle, Side to, Side from, Extent extent, Re
   const bool from_pageable = !from.on_device && !pinned(from, extent);
   const bool to_pageable = !to.on_device && !pinned(to, extent);
   if (from_pageable || to_pageable) refuse_in_capture(*stream);
-  Work work{name, from_pageable ? staged(to, from, extent) : direct(to, from, extent), true};
+  // What is staged is read now.
+  Work work{name,
+            from_pageable ? staged(to, from, extent) : direct(to, from, extent),
+            true,
+            accesses(to, from_pageable ? to : from, extent)};
   const OperationPtr operation = simulated.enqueue(*stream, std::move(work));
   if (!operation) return;  // captured
   if (to_pageable) return simulated.queue.finish(operation);
@@ -120,7 +134,8 @@ void fill(const char* name, Handle handle, Side to, Fill fill, Extent extent) {
                          }
                        }
                      },
-                     false});
+                     false,
+                     accesses(to, to, extent)});
 }
 
 }  // namespace cudasim

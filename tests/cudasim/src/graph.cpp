@@ -95,10 +95,10 @@ void launch(GraphExec& graph, Stream& stream) {
   for (const Node& node : graph.nodes) {
     std::vector<OperationPtr> after{begin};
     for (const std::size_t other : node.after) after.push_back(operations[other]);
-    operations.push_back(
-        simulated.queue.add({node.work.name + " (in a graph)", node.work.run, node.work.is_copy},
-                            stream.context,
-                            std::move(after)));
+    operations.push_back(simulated.queue.add(
+        {node.work.name + " (in a graph)", node.work.run, node.work.is_copy, node.work.accesses},
+        stream.context,
+        std::move(after)));
   }
   graph.last = simulated.enqueue(stream, {"graph ends", nullptr, false}, std::move(operations));
 }

@@ -31,6 +31,15 @@ std::unordered_set<const Operation*> needed_for(const OperationPtr& target) {
   return needed;
 }
 
+bool meet(const Operation& a, const Operation& b) {
+  for (const Access& one : a.work.accesses) {
+    for (const Access& other : b.work.accesses) {
+      if (one.conflicts(other)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void Queue::open(std::uint64_t seed, bool slow_copies) {
@@ -47,9 +56,19 @@ OperationPtr Queue::add(Work work,
   operation->work = std::move(work);
   operation->context = std::move(context);
   operation->after = std::move(after);
+  report_races(operation);
   pending_.push_back(operation);
   if (pending_.size() > kLongestQueue) finish(pending_.front());
   return operation;
+}
+
+void Queue::report_races(const OperationPtr& operation) const {
+  if (operation->work.accesses.empty()) return;
+  for (const OperationPtr& other : pending_) {
+    if (!meet(*operation, *other) || needed_for(operation).count(other.get()) != 0) continue;
+    simulator().faults.add("race: " + operation->work.name + " and " + other->work.name +
+                           " touch the same memory, one of them writes, and nothing orders them");
+  }
 }
 
 std::vector<OperationPtr> Queue::ready(const OperationPtr& target) const {

@@ -16,11 +16,24 @@ namespace cudasim {
 
 struct Context;
 
+/// Memory that an operation reads or writes.
+struct Access {
+  std::uint64_t address = 0;
+  std::size_t bytes = 0;
+  bool writes = false;
+
+  bool conflicts(const Access& other) const {
+    return (writes || other.writes) && address < other.address + other.bytes &&
+           other.address < address + bytes;
+  }
+};
+
 /// What is to be done, and by which call it was ordered.
 struct Work {
   std::string name;
   std::function<void()> run;
   bool is_copy = false;
+  std::vector<Access> accesses = {};  ///< As far as they are known.
 };
 
 /// An operation that was given to the device.
@@ -41,6 +54,10 @@ using OperationPtr = std::shared_ptr<Operation>;
 /// All operations that are not done. They run in the threads that call the driver: when one waits,
 /// when one asks, and with a seed now and then when one orders more. Callers hold the simulator's
 /// lock, which is released while an operation runs.
+///
+/// Two operations that nothing orders and that touch the same memory, one of them writing, are a
+/// fault when the second is ordered, whatever the order in which they will happen to run. (With a
+/// seed the first may have run by then, and is not seen.)
 class Queue {
  public:
   void open(std::uint64_t seed, bool slow_copies);
@@ -61,6 +78,7 @@ class Queue {
  private:
   std::vector<OperationPtr> ready(const OperationPtr& target) const;
   OperationPtr choose(const std::vector<OperationPtr>& ready);
+  void report_races(const OperationPtr& operation) const;
   void step(const OperationPtr& target, bool only_needed);
   void run(const OperationPtr& operation);
 
