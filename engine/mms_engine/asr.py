@@ -1,5 +1,6 @@
 """Speech to text: the recogniser of a bundle."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
 from mms_engine.decode import Utterance, transcript
 from mms_engine.decoders import Decoders, Decoding, Step
+from mms_engine.decoding_place import open_decoders
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
-from mms_engine.options import RecognizerOptions
+from mms_engine.options import BeamSearch, RecognizerOptions
+from mms_engine.searches import Searches
 from mms_engine.sources import Source, Sources, load
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
@@ -73,8 +76,9 @@ class Recognizer:
         """
         options = options or RecognizerOptions()
         opened = open_bundle(Path(bundle), verify=options.verify)
-        decoders = Decoders(options)
+        searches = Searches(options.beam or BeamSearch())
         model = load_acoustic_model(opened, options)
+        decoders = open_decoders(options, searches, model.encoder)
         return cls(model, decoders, options, limits or AudioLimits())
 
     def __repr__(self) -> str:
@@ -98,6 +102,7 @@ class Recognizer:
 
     def close(self) -> None:
         """Free the graphs."""
+        self._decoders.close()
         self._model.close()
 
     @overload
@@ -192,10 +197,12 @@ class Recognizer:
             if progress is not None:
                 kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
                 progress(kept * self._model.frame_seconds)
-        for work in pool:
+        with self._decodable():
+            found = self._decoders.finish([work.decoding for work in works.values()])
+        hypotheses = dict(zip(works, found, strict=True))
+        for i, work in enumerate(pool):
             if isinstance(work, _Work):
-                hypotheses = work.decoding.finish()
-                yield transcript(hypotheses, work.utterance, self._decoders.nbest)
+                yield transcript(hypotheses[i], work.utterance, self._decoders.nbest)
             else:
                 yield work
 
@@ -222,12 +229,17 @@ class Recognizer:
         with self._model.encoder.emission(segments) as emission:
             self._model.bank.prefetch(sorted(following))
             steps = [Step(works[row.utterance].decoding, row.window.kept) for row in batch]
-            try:
+            with self._decodable():
                 self._decoders.step(steps, emission)
-            except ValueError as error:
-                raise BackendError(
-                    f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
-                ) from error
+
+    @contextlib.contextmanager
+    def _decodable(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise BackendError(
+                f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,16 +41,55 @@ class Step:
     """Frames of the row that are decoded; the others were context."""
 
 
-class Decoders:
+class Decoders(Protocol):
     """Starts a decoding for each utterance. May be used from several threads at once."""
 
-    def __init__(self, options: RecognizerOptions) -> None:
+    @property
+    def nbest(self) -> int:
+        """Different texts that are wanted of an utterance."""
+        ...
+
+    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+        """Begin an utterance.
+
+        Raises:
+            LanguageModelError: hotwords or the language model do not fit the language.
+        """
+        ...
+
+    def step(self, steps: Sequence[Step], emission: Emission) -> None:
+        """Read a batch: its rows in order, one step each.
+
+        Raises:
+            ValueError: logits hold NaN or +inf; on a device that is said by `finish`.
+        """
+
+    def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
+        """Return of each utterance what was found, as `Decoding.finish` does.
+
+        Raises:
+            ValueError: logits of one of them hold NaN or +inf.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what decoding took."""
+
+
+class HostDecoders:
+    """Decoders in host memory, one utterance at a time."""
+
+    def __init__(self, options: RecognizerOptions, searches: Searches | None = None) -> None:
         """Open what decoding takes.
+
+        Args:
+            options: How to decode.
+            searches: Those of `options`, where they are open already.
 
         Raises:
             LanguageModelError: the language model cannot be read.
         """
-        self._searches = Searches(options.beam or BeamSearch())
+        self._searches = searches or Searches(options.beam or BeamSearch())
         self._is_beam = options.decoder == "beam"
         self._lock = threading.Lock()
         self._by_language: dict[str, BeamDecoder] = {}
@@ -77,13 +116,16 @@ class Decoders:
             return _Beam(self._by_language[language].stream(), self._searches.wanted)
 
     def step(self, steps: Sequence[Step], emission: Emission) -> None:
-        """Read a batch: its rows in order, one step each.
-
-        Raises:
-            ValueError: logits hold NaN or +inf.
-        """
+        """Read a batch; see `Decoders.step`."""
         for step, logits in zip(steps, emission.rows(), strict=True):
             step.decoding.step(logits[step.kept])
+
+    def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
+        """Return what was found in each utterance."""
+        return [decoding.finish() for decoding in decodings]
+
+    def close(self) -> None:
+        """Do nothing: the decodings own all there is."""
 
     def _make(self, vocabulary: Vocabulary) -> BeamDecoder:
         search = self._searches.of(vocabulary)

@@ -9,8 +9,8 @@ import soundfile
 
 from engine_sounds import RATE, sound
 from mms_engine import Audio, Job, MmsError, Recognizer, RecognizerOptions, Transcript
-from mms_engine.emission import Segment
 from mms_engine.audio import normalize
+from mms_engine.emission import Segment
 from mms_engine.errors import AudioError, BundleError, LanguageError
 
 

@@ -1,5 +1,6 @@
 """Decoding on the device, on the double of the driver: the results are the CPU's."""
 
+import dataclasses
 import struct
 import threading
 
@@ -12,12 +13,13 @@ from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import modules
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.decode import DeviceDecoders
-from mms_engine.cuda.decode_batch import DeviceEmission
+from mms_engine.cuda.encoder import DeviceEmission
 from mms_engine.cuda.memory import DeviceArray, PinnedArray
 from mms_engine.cuda.modules import Kernels
-from mms_engine.cuda.streams import Event, Stream
-from mms_engine.decoders import Decoders
+from mms_engine.cuda.streams import Stream
+from mms_engine.decoders import HostDecoders, Step
 from mms_engine.errors import BackendError, LanguageModelError
+from mms_engine.searches import Searches
 from mms_engine.vocab import Vocabulary
 
 VOCABULARIES = {
@@ -54,7 +56,9 @@ def opened(sim, fatbin, monkeypatch):
     def make(**options):
         decoder = "beam" if options else "greedy"
         beam = BeamSearch(**options) if options else None
-        made.append(DeviceDecoders(device, kernels, RecognizerOptions(decoder=decoder, beam=beam)))
+        chosen = RecognizerOptions(decoder=decoder, beam=beam)
+        searches = Searches(beam or BeamSearch())
+        made.append(DeviceDecoders(device, kernels, chosen, searches))
         return made[-1]
 
     yield make
@@ -98,19 +102,15 @@ class Encoder:
         self.device = open_device()
         with self.device.active("encoding"):
             self.stream = Stream(self.device)
-            self.ready = Event(self.device)
             self.logits = DeviceArray.empty(self.device, shape, dtype)
             self.pinned = PinnedArray.empty(self.device, shape, dtype)
 
-    def run(self, batch, after=None):
+    def run(self, batch):
         with self.device.active("encoding"):
             self.stream.synchronize()
-            if after is not None:
-                self.stream.wait(after)
             self.pinned.array[...] = batch
             self.stream.upload(self.logits, self.pinned.array)
-            self.stream.record(self.ready)
-        return DeviceEmission(self.logits, self.ready)
+        return DeviceEmission(self.logits, (), (), self.stream)
 
     def free(self):
         with self.device.active("encoding"):
@@ -121,7 +121,7 @@ class Encoder:
 
 def on_the_cpu(logits, language, **options):
     beam = BeamSearch(**options) if options else None
-    decoders = Decoders(RecognizerOptions(decoder="beam" if options else "greedy", beam=beam))
+    decoders = HostDecoders(RecognizerOptions(decoder="beam" if options else "greedy", beam=beam))
     decoding = decoders.start(language, VOCABULARIES[language])
     decoding.step(logits)
     return decoding.finish()
@@ -145,10 +145,9 @@ def decode(decoders, utterances, *, windows, seed=0):
     decodings = [decoders.start(lang, VOCABULARIES[lang]) for _, lang in utterances]
     at = [0] * len(utterances)
     encoder = Encoder((3, windows + 4, WIDTH))
-    after = None
     while any(a < len(u[0]) for a, u in zip(at, utterances, strict=True)):
-        rows, chunks = [], []
-        for row in range(3):
+        rows, steps = [], []
+        for _ in range(3):
             waiting = [i for i, u in enumerate(utterances) if at[i] < len(u[0])]
             if not waiting:
                 break
@@ -157,10 +156,9 @@ def decode(decoders, utterances, *, windows, seed=0):
             piece = utterances[i][0][at[i] : at[i] + size]
             at[i] += len(piece)
             rows.append((piece, begin))
-            chunks.append(decodings[i].chunk(row, slice(begin, begin + len(piece))))
+            steps.append(Step(decodings[i], slice(begin, begin + len(piece))))
         rows += [(np.zeros((0, 1)), 0)] * (3 - len(rows))
-        emission = encoder.run(padded(rows, windows + 4), after)
-        after = decoders.step(emission, chunks)
+        decoders.step(steps, encoder.run(padded(rows, windows + 4)))
     encoder.free()
     return decoders.finish(decodings)
 
@@ -218,7 +216,7 @@ def test_small_types_are_read_as_they_are(opened, kind):
     decoders = opened()
     decoding = decoders.start("eng", VOCABULARIES["eng"])
     encoder = Encoder(narrow.shape, narrow.dtype)
-    decoders.step(encoder.run(narrow), [decoding.chunk(0, slice(0, 40))])
+    decoders.step([Step(decoding, slice(0, 40))], encoder.run(narrow))
     found = decoding.finish()
     encoder.free()
     assert_as_on_the_cpu(found, wide[0, :, : logits.shape[1]].copy(), "eng")
@@ -237,8 +235,8 @@ def test_bad_logits_are_an_error_of_their_utterance(opened, options, value, what
     encoder = Encoder((2, 15, WIDTH))
     for start in range(0, 30, 10):
         rows = [(logits[start : start + 10], 0), (wrong[start : start + 10], 5)]
-        chunks = [good.chunk(0, slice(0, 10)), bad.chunk(1, slice(5, 15))]
-        decoders.step(encoder.run(padded(rows, 15)), chunks)
+        steps = [Step(good, slice(0, 10)), Step(bad, slice(5, 15))]
+        decoders.step(steps, encoder.run(padded(rows, 15)))
     with pytest.raises(ValueError, match=f"frame 12 of the logits {what}"):
         bad.finish()
     assert_as_on_the_cpu(good.finish(), logits, "eng", **options)
@@ -288,20 +286,19 @@ def test_threads_may_share_the_decoders(opened):
         assert_as_on_the_cpu(found[i], values, "swh")
 
 
-def test_chunks_that_are_not_there_are_refused(opened):
+def test_steps_that_are_not_there_are_refused(opened):
     decoders = opened()
     decoding = decoders.start("eng", VOCABULARIES["eng"])
-    encoder = Encoder((2, 5, WIDTH))
-    emission = encoder.run(padded([(np.zeros((5, 3)), 0)] * 2, 5))
-    for row, frames in ((2, slice(0, 1)), (0, slice(3, 6)), (0, slice(4, 2))):
-        with pytest.raises(ValueError, match=f"of row {row} are not in an emission of 2 rows"):
-            decoders.step(emission, [decoding.chunk(row, frames)])
-    with pytest.raises(ValueError, match="goes to one utterance, and once"):
-        decoders.step(emission, [decoding.chunk(1, slice(0, 2)), decoding.chunk(1, slice(2, 5))])
-    with pytest.raises(ValueError, match=r"got float64\[2, 5, 12\]"):
-        DeviceEmission(
-            encoder.logits.view((2, 5, 12)).__class__(0, (2, 5, 12), np.dtype("f8"), None)
-        )
+    encoder = Encoder((1, 5, WIDTH))
+    emission = encoder.run(padded([(np.zeros((5, 3)), 0)], 5))
+    whole = Step(decoding, slice(0, 5))
+    for steps, row in (([whole, whole], 1), ([Step(decoding, slice(3, 6))], 0)):
+        with pytest.raises(ValueError, match=f"of row {row} are not in an emission of 1 rows"):
+            decoders.step(steps, emission)
+    wide = dataclasses.replace(emission.logits, dtype=np.dtype("f8"))
+    with pytest.raises(ValueError, match=r"got float64\[1, 5, 12\]"):
+        decoders.step([whole], dataclasses.replace(emission, logits=wide))
+    decoders.step([], emission)
     encoder.free()
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from mms_engine.cuda.decode_batch import (
     Batch,
     Chunk,
     DecodingStream,
-    DeviceEmission,
+    DeviceLogits,
     check,
     prepare,
 )
@@ -18,11 +19,14 @@ from mms_engine.cuda.decode_beam import BeamPlan, DeviceBeam
 from mms_engine.cuda.decode_greedy import DeviceGreedy
 from mms_engine.cuda.decode_search import Handed, Search
 from mms_engine.cuda.decode_state import Workspace
+from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decode import Hypothesis
+from mms_engine.decoders import Decoding, Step
+from mms_engine.emission import Emission
 from mms_engine.errors import BackendError, LanguageModelError
-from mms_engine.options import BeamSearch, RecognizerOptions
+from mms_engine.options import RecognizerOptions
 from mms_engine.searches import LanguageSearch, Searches
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, Vocabulary
@@ -44,23 +48,30 @@ class DeviceDecoders:
     used from several threads at once.
     """
 
-    def __init__(self, device: CudaDevice, kernels: Kernels, options: RecognizerOptions) -> None:
+    def __init__(
+        self, device: CudaDevice, kernels: Kernels, options: RecognizerOptions, searches: Searches
+    ) -> None:
         """Open what decoding takes.
 
+        Args:
+            device: Where the logits are.
+            kernels: Loaded there.
+            options: How to decode.
+            searches: Those of `options`.
+
         Raises:
-            LanguageModelError: the language model cannot be read.
             BackendError: the search is not one for the device; the CPU's decoders do it.
         """
         self._device = device
         self._kernels = kernels
         self._lock = threading.Lock()
-        self._searches = Searches(options.beam or BeamSearch())
+        self._searches = searches
         self._is_beam = options.decoder == "beam"
         self._by_language: dict[str, LanguageSearch] = {}
         self._pending: _Pending | None = None
         with device.active("preparing the decoders"):
             self._stream = Stream(device)
-            self._done = Event(device)
+            self._written, self._seen = Event(device), Event(device)
             self._workspace = Workspace(device)
             self._search = self._open()
 
@@ -99,47 +110,47 @@ class DeviceDecoders:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
         return DeviceDecoding(self, DecodingStream(language, vocabulary))
 
-    def step(self, emission: DeviceEmission, chunks: Sequence[Chunk]) -> Event:
-        """Read frames of a batch.
-
-        What is wrong with the logits of one utterance is an error when that one is finished.
+    def step(self, steps: Sequence[Step], emission: Emission) -> None:
+        """Read a batch, row `i` as step `i` says; returns at once.
 
         Args:
-            emission: Logits on the device.
-            chunks: `DeviceDecoding.chunk` makes them: at most one a row, and those of one utterance
-                in order of time.
-
-        Returns:
-            What is recorded when the logits have been read and may be overwritten.
+            steps: Those of one utterance in order of time.
+            emission: A `DeviceLogits`.
 
         Raises:
-            ValueError: a chunk is not in the emission.
+            ValueError: a step is not in the emission.
             BackendError: the device failed.
         """
-        rows, frames, _ = emission.logits.shape
-        check(chunks, rows, frames)
+        there = cast("DeviceLogits", emission)
+        chunks = [
+            Chunk(cast("DeviceDecoding", step.decoding).stream, row, step.kept)
+            for row, step in enumerate(steps)
+        ]
+        check(chunks, there.logits)
         with self._lock, self._device.active("decoding"):
             self._collect()
-            self._read(emission, chunks)
-            self._stream.record(self._done)
-            return self._done
+            there.stream.record(self._written)
+            self._stream.wait(self._written)
+            self._read(there.logits, chunks)
+            self._stream.record(self._seen)
+            there.stream.wait(self._seen)
 
     def step_host(self, decoding: "DeviceDecoding", logits: Float32Array) -> None:
         """Read frames of one utterance, `[T, V]`, that are not on the device."""
-        chunks = [decoding.chunk(0, slice(0, len(logits)))]
+        chunks = [Chunk(decoding.stream, 0, slice(0, len(logits)))]
         with self._lock, self._device.active("decoding"):
             self._collect()
             there = self._workspace.upload(self._stream, "logits", logits[np.newaxis])
-            self._read(DeviceEmission(there), chunks)
+            self._read(there, chunks)
 
-    def finish(self, decodings: Sequence["DeviceDecoding"]) -> list[list[Hypothesis]]:
+    def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
         """Return what was found in each utterance, the best first.
 
         Raises:
             ValueError: the logits of one of them hold NaN or +inf.
             BackendError: the device failed.
         """
-        streams = [decoding.stream for decoding in decodings]
+        streams = [cast("DeviceDecoding", decoding).stream for decoding in decodings]
         with self._lock, self._device.active("decoding"):
             self._collect()
             for stream in streams:
@@ -164,11 +175,11 @@ class DeviceDecoders:
         if fresh:
             self._search.begin(fresh)
 
-    def _read(self, emission: DeviceEmission, chunks: Sequence[Chunk]) -> None:
+    def _read(self, logits: DeviceArray, chunks: Sequence[Chunk]) -> None:
         self._begin([chunk.stream for chunk in chunks])
-        if not chunks or emission.logits.shape[1] == 0:
+        if not chunks or logits.shape[1] == 0:
             return
-        batch = prepare(emission, chunks, self._kernels, self._stream, self._workspace)
+        batch = prepare(logits, chunks, self._kernels, self._stream, self._workspace)
         self._pending = _Pending(batch, self._search.launch(batch), self._workspace)
         self._pending.download(self._stream)
 
@@ -220,10 +231,6 @@ class DeviceDecoding:
     def __init__(self, decoders: DeviceDecoders, stream: DecodingStream) -> None:
         self._decoders = decoders
         self.stream = stream
-
-    def chunk(self, row: int, frames: slice) -> Chunk:
-        """Return frames `[start, stop)` of a batch's row as the next of this utterance."""
-        return Chunk(self.stream, row, frames)
 
     def step(self, logits: Float32Array) -> None:
         """Read the next frames from the host, `[T, V]`; see `Decoding.step` for the rest."""
