@@ -16,6 +16,7 @@ from mms_engine.backends.plans import NoPlan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Graph, Precision, Stage
+from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
@@ -58,6 +59,10 @@ class Encoder(Protocol):
 
     def rows_within(self, frames: int) -> int | None:
         """Return how many rows of so many frames one run takes; `None` for any number."""
+        ...
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return what decodes its emissions: `host`, or others that do the same."""
         ...
 
     def close(self) -> None:
@@ -139,6 +144,11 @@ class HostEncoder:
     def rows_within(self, frames: int) -> None:
         """Return `None`: any number of rows runs."""
         del frames
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return `host`."""
+        del options
+        return host
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:

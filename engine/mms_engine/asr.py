@@ -10,9 +10,8 @@ from mms_engine.acoustic import AcousticModel, load_acoustic_model
 from mms_engine.audio import AudioLimits, Normalization, statistics
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
-from mms_engine.decode import Utterance, transcript
-from mms_engine.decoders import Decoders, Decoding, Step
-from mms_engine.decoding_place import open_decoders
+from mms_engine.decode import Hypothesis, Utterance, transcript
+from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.options import BeamSearch, RecognizerOptions
@@ -76,9 +75,9 @@ class Recognizer:
         """
         options = options or RecognizerOptions()
         opened = open_bundle(Path(bundle), verify=options.verify)
-        searches = Searches(options.beam or BeamSearch())
+        host = HostDecoders(options)  # first: a language model may be wrong
         model = load_acoustic_model(opened, options)
-        decoders = open_decoders(options, searches, model.encoder)
+        decoders = model.encoder.decoders(options, host)
         return cls(model, decoders, options, limits or AudioLimits())
 
     def __repr__(self) -> str:
@@ -101,7 +100,7 @@ class Recognizer:
         return self.bundle.languages
 
     def close(self) -> None:
-        """Free the graphs."""
+        """Free the graphs, and what is on a device."""
         self._decoders.close()
         self._model.close()
 
@@ -197,14 +196,21 @@ class Recognizer:
             if progress is not None:
                 kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
                 progress(kept * self._model.frame_seconds)
-        with self._decodable():
-            found = self._decoders.finish([work.decoding for work in works.values()])
-        hypotheses = dict(zip(works, found, strict=True))
-        for i, work in enumerate(pool):
+        found = dict(zip(works, self._hypotheses(list(works.values())), strict=True))
+        for index, work in enumerate(pool):
             if isinstance(work, _Work):
-                yield transcript(hypotheses[i], work.utterance, self._decoders.nbest)
+                yield transcript(found[index], work.utterance, self._decoders.nbest)
             else:
                 yield work
+
+    def _hypotheses(self, works: list["_Work"]) -> list[list[Hypothesis]]:
+        try:
+            return self._decoders.finish([work.decoding for work in works])
+        except ValueError as error:
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: ValueError) -> BackendError:
+        return BackendError(f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}")
 
     def _rows(self, index: int, work: "_Work") -> list[Row]:
         frames = self._model.geometry.frames(work.audio.samples.size)
@@ -231,15 +237,8 @@ class Recognizer:
             steps = [Step(works[row.utterance].decoding, row.window.kept) for row in batch]
             with self._decodable():
                 self._decoders.step(steps, emission)
-
-    @contextlib.contextmanager
-    def _decodable(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            raise BackendError(
-                f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
-            ) from error
+            except ValueError as error:
+                raise self._undecodable(error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from mms_engine.decode import Hypothesis
 from mms_engine.emission import Emission
@@ -36,13 +36,17 @@ class Decoding(Protocol):
 class Step:
     """What one row of a batch is to its decoding."""
 
-    decoding: Decoding
+    decoding: Any
+    """What `Decoders.start` of the same decoders gave."""
     kept: slice
     """Frames of the row that are decoded; the others were context."""
 
 
 class Decoders(Protocol):
-    """Starts a decoding for each utterance. May be used from several threads at once."""
+    """Decodes any number of utterances, on the host or where the encoder left its logits.
+
+    May be used from several threads at once.
+    """
 
     @property
     def nbest(self) -> int:
@@ -61,35 +65,34 @@ class Decoders(Protocol):
         """Read a batch: its rows in order, one step each.
 
         Raises:
-            ValueError: logits hold NaN or +inf; on a device that is said by `finish`.
+            ValueError: logits hold NaN or +inf.
         """
+        ...
 
-    def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
-        """Return of each utterance what was found, as `Decoding.finish` does.
+    def finish(self, decodings: Sequence[Any]) -> list[list[Hypothesis]]:
+        """End utterances: return what was found in each, the best first.
 
         Raises:
-            ValueError: logits of one of them hold NaN or +inf.
+            ValueError: logits held NaN or +inf, where that was not known before.
         """
         ...
 
     def close(self) -> None:
-        """Free what decoding took."""
+        """Free the device's memory. Utterances cannot go on."""
+        ...
 
 
 class HostDecoders:
-    """Decoders in host memory, one utterance at a time."""
+    """Decodes with the kernels for the CPU."""
 
-    def __init__(self, options: RecognizerOptions, searches: Searches | None = None) -> None:
+    def __init__(self, options: RecognizerOptions) -> None:
         """Open what decoding takes.
-
-        Args:
-            options: How to decode.
-            searches: Those of `options`, where they are open already.
 
         Raises:
             LanguageModelError: the language model cannot be read.
         """
-        self._searches = searches or Searches(options.beam or BeamSearch())
+        self.searches = Searches(options.beam or BeamSearch())
+        """Models and options of the search."""
         self._is_beam = options.decoder == "beam"
         self._lock = threading.Lock()
         self._by_language: dict[str, BeamDecoder] = {}
@@ -97,14 +100,10 @@ class HostDecoders:
     @property
     def nbest(self) -> int:
         """Different texts that are wanted of an utterance."""
-        return self._searches.nbest
+        return self.searches.nbest
 
     def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
-        """Begin an utterance.
-
-        Raises:
-            LanguageModelError: hotwords or the language model do not fit the language.
-        """
+        """Begin an utterance; see `Decoders.start`."""
         if not self._is_beam:
             return _Greedy()
         with self._lock:
@@ -113,7 +112,7 @@ class HostDecoders:
                     self._by_language[language] = self._make(vocabulary)
                 except ValueError as error:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
-            return _Beam(self._by_language[language].stream(), self._searches.wanted)
+            return _Beam(self._by_language[language].stream(), self.searches.wanted)
 
     def step(self, steps: Sequence[Step], emission: Emission) -> None:
         """Read a batch; see `Decoders.step`."""
@@ -121,14 +120,14 @@ class HostDecoders:
             step.decoding.step(logits[step.kept])
 
     def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
-        """Return what was found in each utterance."""
+        """End utterances; see `Decoders.finish`."""
         return [decoding.finish() for decoding in decodings]
 
     def close(self) -> None:
-        """Do nothing: the decodings own all there is."""
+        """Do nothing: memory goes with the object."""
 
     def _make(self, vocabulary: Vocabulary) -> BeamDecoder:
-        search = self._searches.of(vocabulary)
+        search = self.searches.of(vocabulary)
         return BeamDecoder(
             search.options, lm=search.lm, hotwords=search.hotwords, tokens=search.tokens
         )

@@ -132,7 +132,7 @@ def test_jobs_are_read_as_they_are_needed(tiny_bundle: Path) -> None:
 
 def test_the_default_precision_of_a_cpu_is_fp32(tiny_bundle: Path) -> None:
     with Recognizer.open(tiny_bundle) as recognizer:
-        assert "fp32" in repr(recognizer._model._encoder)
+        assert "fp32" in repr(recognizer._model.encoder._encoder)
 
 
 def test_half_precision_takes_a_bank_of_half_precision(tiny_bundle: Path, tiny: Recognizer) -> None:

@@ -1,4 +1,4 @@
-"""Bundles with plans of the stand-in for TensorRT: what `mms-export --engine tensorrt` would add."""
+"""Bundles with plans of the stand-in for TensorRT, as `mms-export --engine tensorrt` adds them."""
 
 import dataclasses
 import hashlib
@@ -26,10 +26,11 @@ def export(model: str, out: Path, *options: str) -> Path:
 def add_plans(folder: Path, *, slots: int = 64, **changes: object) -> Path:
     """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder."""
     manifest = open_bundle(folder).manifest
-    made = []
-    for graph in manifest.graphs:
-        if graph.precision == "fp16":
-            made.append(dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes))
+    made = [
+        dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
+        for graph in manifest.graphs
+        if graph.precision == "fp16"
+    ]
     manifest = dataclasses.replace(manifest, plans=tuple(made))
     (folder / MANIFEST).write_bytes(encode(manifest))
     return folder

@@ -1,13 +1,12 @@
 """Decoding on the device, on the double of the driver: the results are the CPU's."""
 
-import dataclasses
-import struct
 import threading
 
 import numpy as np
 import pytest
 
 from cuda_emulation import to_bfloat16
+from gpu_sim.fatbins import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import modules
@@ -16,8 +15,8 @@ from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.encoder import DeviceEmission
 from mms_engine.cuda.memory import DeviceArray, PinnedArray
 from mms_engine.cuda.modules import Kernels
-from mms_engine.cuda.streams import Stream
-from mms_engine.decoders import HostDecoders, Step
+from mms_engine.cuda.streams import Event, Stream
+from mms_engine.decoders import HostDecoders
 from mms_engine.errors import BackendError, LanguageModelError
 from mms_engine.searches import Searches
 from mms_engine.vocab import Vocabulary
@@ -32,15 +31,7 @@ WIDTH = max(map(len, VOCABULARIES.values()))
 
 @pytest.fixture(scope="module")
 def fatbin(tmp_path_factory):
-    """A fatbin of no code: the double finds kernels by their names, and nvcc may not be here."""
-    entries = [
-        struct.pack("<HHIQIIII", 2, 0x101, 32, 8, 0, 0, 0, arch) + bytes(8)
-        for arch in (75, 80, 86, 89, 90, 100, 120)
-    ]
-    body = b"".join(entries)
-    path = tmp_path_factory.mktemp("kernels") / "mms_kernels.fatbin"
-    path.write_bytes(b"\x50\xed\x55\xba" + struct.pack("<HHQ", 1, 16, len(body)) + body)
-    return path
+    return empty_fatbin(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture

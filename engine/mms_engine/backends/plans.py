@@ -69,7 +69,11 @@ def refusal(manifest: Manifest, plan: Plan, machine: Machine) -> str:
     if not _runs_on(plan, machine.capability):
         built = ", ".join(plan.compute_capabilities)
         return f"{path} is for compute capability {built}, this GPU has {machine.capability}"
-    graphs = {graph.files[0].sha256 for graph in manifest.graphs if graph.stage == plan.stage}
+    graphs = {
+        graph.files[0].sha256
+        for graph in manifest.graphs
+        if (graph.stage, graph.precision) == (plan.stage, plan.precision)
+    }
     if plan.graph_sha256 not in graphs:
         return f"{path} was built from another graph than the bundle has now"
     return ""

@@ -6,8 +6,11 @@ import importlib.util
 from dataclasses import dataclass
 
 from mms_engine.backends.cuda import CudaDriver, cuda_driver
+from mms_engine.bundle.schema import Runtime
 
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
+MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Python module, and package, of each runtime of plans; their interfaces are the same."""
 RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 _CUDA_RELEASES = (11, 12, 13, 14)
@@ -62,12 +65,12 @@ def ort_rtx() -> Availability:
 
 def tensorrt() -> Availability:
     """Look for a GPU, TensorRT and pycuda."""
-    return _plans("tensorrt", "gpu")
+    return _plans(MODULES["tensorrt"], "gpu")
 
 
 def tensorrt_rtx() -> Availability:
     """Look for a GPU, TensorRT for RTX and pycuda."""
-    return _plans("tensorrt_rtx", "rtx")
+    return _plans(MODULES["tensorrt-rtx"], "rtx")
 
 
 def _plans(module: str, extra: str) -> Availability:
@@ -88,7 +91,7 @@ def _too_old(module: str, driver: CudaDriver) -> str:
     """Return what is wrong where the driver is older than the CUDA that a runtime is built for."""
     supported = int(driver.version.partition(".")[0] or 0)
     for release in _CUDA_RELEASES:
-        if release > supported and _version(f"{module}_cu{release}"):
+        if release > supported and installed_version(f"{module}_cu{release}"):
             return (
                 f"{_described(module)} is built for CUDA {release} and the driver supports "
                 f"{driver.version}: install a newer driver, or {module}_cu{supported}"
@@ -97,11 +100,12 @@ def _too_old(module: str, driver: CudaDriver) -> str:
 
 
 def _described(module: str) -> str:
-    version = _version(module)
+    version = installed_version(module)
     return f"{module} {version}" if version else module
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Return the release of a package; empty where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

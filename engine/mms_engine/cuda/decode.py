@@ -49,15 +49,19 @@ class DeviceDecoders:
     """
 
     def __init__(
-        self, device: CudaDevice, kernels: Kernels, options: RecognizerOptions, searches: Searches
+        self,
+        device: CudaDevice,
+        kernels: Kernels,
+        options: RecognizerOptions,
+        searches: Searches | None = None,
     ) -> None:
         """Open what decoding takes.
 
         Args:
-            device: Where the logits are.
-            kernels: Loaded there.
-            options: How to decode.
-            searches: Those of `options`.
+            device: Where.
+            kernels: The kernels, loaded there.
+            options: What to search for.
+            searches: Of the same options, where they are open already.
 
         Raises:
             BackendError: the search is not one for the device; the CPU's decoders do it.
@@ -65,7 +69,7 @@ class DeviceDecoders:
         self._device = device
         self._kernels = kernels
         self._lock = threading.Lock()
-        self._searches = searches
+        self._searches = searches or Searches(options.beam or BeamSearch())
         self._is_beam = options.decoder == "beam"
         self._by_language: dict[str, LanguageSearch] = {}
         self._pending: _Pending | None = None
@@ -169,6 +173,8 @@ class DeviceDecoders:
             self._stream.synchronize()
             self._search.free()
             self._workspace.free()
+            self._done.free()
+            self._stream.free()
 
     def _begin(self, streams: Sequence[DecodingStream]) -> None:
         fresh = list({id(each): each for each in streams if each.slot is None}.values())

@@ -1,6 +1,7 @@
 """Frontend and encoder on the device: samples go in, logits stay there."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,46 +16,29 @@ from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Precision, Runtime, Stage
 from mms_engine.cuda.context import CudaDevice, open_device
+from mms_engine.cuda.decode import DeviceDecoders
+from mms_engine.cuda.decoding import OnDevice
+from mms_engine.cuda.emission import DeviceBatch
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
+from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import Event, Stream
 from mms_engine.cuda.toolkit import open_toolkit
+from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Segment
-from mms_engine.errors import BackendError
+from mms_engine.errors import BackendError, DeviceLostError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
 from mms_engine.rows import NUMPY_DTYPE
-from mms_engine.types import Float32Array
+
+logger = logging.getLogger(__name__)
 
 PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
 # Frames of one run of the frontend, whose activations are the largest: 0.3 GB at 1B in fp16.
 _FRONTEND_FRAMES = 4096
 _ALIGNMENT = 256  # of every address that TensorRT takes
 _STAGES = 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DeviceEmission:
-    """Logits in device memory; what is given to `stream` reads them whole."""
-
-    logits: DeviceArray
-    """Float32 `[B, T, V]`, -inf behind a row's tokens; there may be more rows than segments."""
-    lengths: tuple[int, ...]
-    """Frames of each segment."""
-    vocabs: tuple[int, ...]
-    """Tokens of each segment's language."""
-    stream: Stream
-
-    def rows(self) -> list[Float32Array]:
-        """Return those of each segment in host memory; see `Emission.rows`."""
-        host = np.empty((len(self.lengths), *self.logits.shape[1:]), np.float32)
-        self.stream.download(host, self.logits.rows(0, len(self.lengths)))
-        self.stream.synchronize()
-        return [
-            np.ascontiguousarray(row[:frames, :vocab])
-            for row, frames, vocab in zip(host, self.lengths, self.vocabs, strict=True)
-        ]
 
 
 class DeviceEncoder:
@@ -78,6 +62,7 @@ class DeviceEncoder:
         self._lock = threading.Lock()
         self._closed = False
         with self._gpu.active("preparing to run"):
+            self._ready = Event(self._gpu)
             self._ring = PinnedRing(self._gpu, _STAGES)
             self._buffers = {name: Buffer(self._gpu) for name in ("inputs", "features", "logits")}
 
@@ -91,7 +76,7 @@ class DeviceEncoder:
         return self._encoder.buckets.most("batch", frames=frames)
 
     @contextlib.contextmanager
-    def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
+    def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceBatch]:
         """Run segments as one batch; the emission is overwritten by the next.
 
         Raises:
@@ -108,8 +93,21 @@ class DeviceEncoder:
             with self._gpu.active(f"running a batch of {len(segments)}"):
                 with self.bank.rows.reading(slots, self._stream):
                     logits = self._run(segments, frames, slots)
+                self._stream.record(self._ready)
                 vocabs = tuple(len(resident.vocabulary) for resident in held)
-                yield DeviceEmission(logits, frames, vocabs, self._stream)
+                yield DeviceBatch(logits, frames, vocabs, self._ready, self._stream)
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return decoders that read emissions where they lie, or `host` with a warning."""
+        try:
+            with self._gpu.active("loading the kernels"):
+                kernels = Kernels(self._gpu)
+            return OnDevice(DeviceDecoders(self._gpu, kernels, options, host.searches))
+        except DeviceLostError:
+            raise
+        except BackendError as error:
+            logger.warning("decoding on the CPU: %s", error)
+            return host
 
     def close(self) -> None:
         """Free the plans, the bank and all buffers."""
@@ -124,6 +122,7 @@ class DeviceEncoder:
             self._frontend.close()
             self._encoder.close()
             self.bank.rows.free()
+            self._ready.free()
             self._stream.free()
 
     def _run(

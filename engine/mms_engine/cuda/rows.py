@@ -89,8 +89,10 @@ class DeviceRows:
                 staged.append((target, view))
                 start += target.nbytes
             with self._lock:
-                self._send(slot, staged)
-                buffer.sent(self._copies)
+                try:
+                    self._send(slot, staged)
+                finally:  # copies before one that failed are on their way
+                    buffer.sent(self._copies)
 
     @contextlib.contextmanager
     def reading(self, slots: Collection[int], stream: Stream) -> Iterator[None]:

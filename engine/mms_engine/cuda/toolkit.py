@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mms_engine.backends.probes import MODULES
 from mms_engine.bundle.schema import Plan, Runtime, Tensor
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.errors import BackendError
 
 logger = logging.getLogger(__name__)
-
-MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""Name of each runtime's Python module; their interfaces are the same."""
 
 _DTYPES = {
     "FLOAT": "float32",
