@@ -1,6 +1,5 @@
 """Speech to text: the recogniser of a bundle."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from mms_engine.decode import Hypothesis, Utterance, transcript
 from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
-from mms_engine.options import BeamSearch, RecognizerOptions
-from mms_engine.searches import Searches
+from mms_engine.options import RecognizerOptions
 from mms_engine.sources import Source, Sources, load
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
@@ -235,7 +233,7 @@ class Recognizer:
         with self._model.encoder.emission(segments) as emission:
             self._model.bank.prefetch(sorted(following))
             steps = [Step(works[row.utterance].decoding, row.window.kept) for row in batch]
-            with self._decodable():
+            try:
                 self._decoders.step(steps, emission)
             except ValueError as error:
                 raise self._undecodable(error) from error

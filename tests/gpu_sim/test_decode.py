@@ -12,13 +12,12 @@ from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import modules
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.decode import DeviceDecoders
-from mms_engine.cuda.encoder import DeviceEmission
+from mms_engine.cuda.decode_batch import DeviceEmission
 from mms_engine.cuda.memory import DeviceArray, PinnedArray
 from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decoders import HostDecoders
 from mms_engine.errors import BackendError, LanguageModelError
-from mms_engine.searches import Searches
 from mms_engine.vocab import Vocabulary
 
 VOCABULARIES = {
@@ -47,9 +46,7 @@ def opened(sim, fatbin, monkeypatch):
     def make(**options):
         decoder = "beam" if options else "greedy"
         beam = BeamSearch(**options) if options else None
-        chosen = RecognizerOptions(decoder=decoder, beam=beam)
-        searches = Searches(beam or BeamSearch())
-        made.append(DeviceDecoders(device, kernels, chosen, searches))
+        made.append(DeviceDecoders(device, kernels, RecognizerOptions(decoder=decoder, beam=beam)))
         return made[-1]
 
     yield make
@@ -93,15 +90,19 @@ class Encoder:
         self.device = open_device()
         with self.device.active("encoding"):
             self.stream = Stream(self.device)
+            self.ready = Event(self.device)
             self.logits = DeviceArray.empty(self.device, shape, dtype)
             self.pinned = PinnedArray.empty(self.device, shape, dtype)
 
-    def run(self, batch):
+    def run(self, batch, after=None):
         with self.device.active("encoding"):
             self.stream.synchronize()
+            if after is not None:
+                self.stream.wait(after)
             self.pinned.array[...] = batch
             self.stream.upload(self.logits, self.pinned.array)
-        return DeviceEmission(self.logits, (), (), self.stream)
+            self.stream.record(self.ready)
+        return DeviceEmission(self.logits, self.ready)
 
     def free(self):
         with self.device.active("encoding"):
@@ -136,9 +137,10 @@ def decode(decoders, utterances, *, windows, seed=0):
     decodings = [decoders.start(lang, VOCABULARIES[lang]) for _, lang in utterances]
     at = [0] * len(utterances)
     encoder = Encoder((3, windows + 4, WIDTH))
+    after = None
     while any(a < len(u[0]) for a, u in zip(at, utterances, strict=True)):
-        rows, steps = [], []
-        for _ in range(3):
+        rows, chunks = [], []
+        for row in range(3):
             waiting = [i for i, u in enumerate(utterances) if at[i] < len(u[0])]
             if not waiting:
                 break
@@ -147,9 +149,10 @@ def decode(decoders, utterances, *, windows, seed=0):
             piece = utterances[i][0][at[i] : at[i] + size]
             at[i] += len(piece)
             rows.append((piece, begin))
-            steps.append(Step(decodings[i], slice(begin, begin + len(piece))))
+            chunks.append(decodings[i].chunk(row, slice(begin, begin + len(piece))))
         rows += [(np.zeros((0, 1)), 0)] * (3 - len(rows))
-        decoders.step(steps, encoder.run(padded(rows, windows + 4)))
+        emission = encoder.run(padded(rows, windows + 4), after)
+        after = decoders.step(emission, chunks)
     encoder.free()
     return decoders.finish(decodings)
 
@@ -207,7 +210,7 @@ def test_small_types_are_read_as_they_are(opened, kind):
     decoders = opened()
     decoding = decoders.start("eng", VOCABULARIES["eng"])
     encoder = Encoder(narrow.shape, narrow.dtype)
-    decoders.step([Step(decoding, slice(0, 40))], encoder.run(narrow))
+    decoders.step(encoder.run(narrow), [decoding.chunk(0, slice(0, 40))])
     found = decoding.finish()
     encoder.free()
     assert_as_on_the_cpu(found, wide[0, :, : logits.shape[1]].copy(), "eng")
@@ -226,8 +229,8 @@ def test_bad_logits_are_an_error_of_their_utterance(opened, options, value, what
     encoder = Encoder((2, 15, WIDTH))
     for start in range(0, 30, 10):
         rows = [(logits[start : start + 10], 0), (wrong[start : start + 10], 5)]
-        steps = [Step(good, slice(0, 10)), Step(bad, slice(5, 15))]
-        decoders.step(steps, encoder.run(padded(rows, 15)))
+        chunks = [good.chunk(0, slice(0, 10)), bad.chunk(1, slice(5, 15))]
+        decoders.step(encoder.run(padded(rows, 15)), chunks)
     with pytest.raises(ValueError, match=f"frame 12 of the logits {what}"):
         bad.finish()
     assert_as_on_the_cpu(good.finish(), logits, "eng", **options)
@@ -277,19 +280,20 @@ def test_threads_may_share_the_decoders(opened):
         assert_as_on_the_cpu(found[i], values, "swh")
 
 
-def test_steps_that_are_not_there_are_refused(opened):
+def test_chunks_that_are_not_there_are_refused(opened):
     decoders = opened()
     decoding = decoders.start("eng", VOCABULARIES["eng"])
-    encoder = Encoder((1, 5, WIDTH))
-    emission = encoder.run(padded([(np.zeros((5, 3)), 0)], 5))
-    whole = Step(decoding, slice(0, 5))
-    for steps, row in (([whole, whole], 1), ([Step(decoding, slice(3, 6))], 0)):
-        with pytest.raises(ValueError, match=f"of row {row} are not in an emission of 1 rows"):
-            decoders.step(steps, emission)
-    wide = dataclasses.replace(emission.logits, dtype=np.dtype("f8"))
-    with pytest.raises(ValueError, match=r"got float64\[1, 5, 12\]"):
-        decoders.step([whole], dataclasses.replace(emission, logits=wide))
-    decoders.step([], emission)
+    encoder = Encoder((2, 5, WIDTH))
+    emission = encoder.run(padded([(np.zeros((5, 3)), 0)] * 2, 5))
+    for row, frames in ((2, slice(0, 1)), (0, slice(3, 6)), (0, slice(4, 2))):
+        with pytest.raises(ValueError, match=f"of row {row} are not in an emission of 2 rows"):
+            decoders.step(emission, [decoding.chunk(row, frames)])
+    with pytest.raises(ValueError, match="goes to one utterance, and once"):
+        decoders.step(emission, [decoding.chunk(1, slice(0, 2)), decoding.chunk(1, slice(2, 5))])
+    with pytest.raises(ValueError, match=r"got float64\[2, 5, 12\]"):
+        DeviceEmission(
+            encoder.logits.view((2, 5, 12)).__class__(0, (2, 5, 12), np.dtype("f8"), None)
+        )
     encoder.free()
 
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from mms_engine.cuda.decode_batch import (
     Batch,
     Chunk,
     DecodingStream,
-    DeviceLogits,
+    DeviceEmission,
     check,
     prepare,
 )
@@ -19,14 +18,11 @@ from mms_engine.cuda.decode_beam import BeamPlan, DeviceBeam
 from mms_engine.cuda.decode_greedy import DeviceGreedy
 from mms_engine.cuda.decode_search import Handed, Search
 from mms_engine.cuda.decode_state import Workspace
-from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decode import Hypothesis
-from mms_engine.decoders import Decoding, Step
-from mms_engine.emission import Emission
 from mms_engine.errors import BackendError, LanguageModelError
-from mms_engine.options import RecognizerOptions
+from mms_engine.options import BeamSearch, RecognizerOptions
 from mms_engine.searches import LanguageSearch, Searches
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, Vocabulary
@@ -64,6 +60,7 @@ class DeviceDecoders:
             searches: Of the same options, where they are open already.
 
         Raises:
+            LanguageModelError: the language model cannot be read.
             BackendError: the search is not one for the device; the CPU's decoders do it.
         """
         self._device = device
@@ -75,7 +72,7 @@ class DeviceDecoders:
         self._pending: _Pending | None = None
         with device.active("preparing the decoders"):
             self._stream = Stream(device)
-            self._written, self._seen = Event(device), Event(device)
+            self._done = Event(device)
             self._workspace = Workspace(device)
             self._search = self._open()
 
@@ -114,47 +111,47 @@ class DeviceDecoders:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
         return DeviceDecoding(self, DecodingStream(language, vocabulary))
 
-    def step(self, steps: Sequence[Step], emission: Emission) -> None:
-        """Read a batch, row `i` as step `i` says; returns at once.
+    def step(self, emission: DeviceEmission, chunks: Sequence[Chunk]) -> Event:
+        """Read frames of a batch.
+
+        What is wrong with the logits of one utterance is an error when that one is finished.
 
         Args:
-            steps: Those of one utterance in order of time.
-            emission: A `DeviceLogits`.
+            emission: Logits on the device.
+            chunks: `DeviceDecoding.chunk` makes them: at most one a row, and those of one utterance
+                in order of time.
+
+        Returns:
+            What is recorded when the logits have been read and may be overwritten.
 
         Raises:
-            ValueError: a step is not in the emission.
+            ValueError: a chunk is not in the emission.
             BackendError: the device failed.
         """
-        there = cast("DeviceLogits", emission)
-        chunks = [
-            Chunk(cast("DeviceDecoding", step.decoding).stream, row, step.kept)
-            for row, step in enumerate(steps)
-        ]
-        check(chunks, there.logits)
+        rows, frames, _ = emission.logits.shape
+        check(chunks, rows, frames)
         with self._lock, self._device.active("decoding"):
             self._collect()
-            there.stream.record(self._written)
-            self._stream.wait(self._written)
-            self._read(there.logits, chunks)
-            self._stream.record(self._seen)
-            there.stream.wait(self._seen)
+            self._read(emission, chunks)
+            self._stream.record(self._done)
+            return self._done
 
     def step_host(self, decoding: "DeviceDecoding", logits: Float32Array) -> None:
         """Read frames of one utterance, `[T, V]`, that are not on the device."""
-        chunks = [Chunk(decoding.stream, 0, slice(0, len(logits)))]
+        chunks = [decoding.chunk(0, slice(0, len(logits)))]
         with self._lock, self._device.active("decoding"):
             self._collect()
             there = self._workspace.upload(self._stream, "logits", logits[np.newaxis])
-            self._read(there, chunks)
+            self._read(DeviceEmission(there), chunks)
 
-    def finish(self, decodings: Sequence[Decoding]) -> list[list[Hypothesis]]:
+    def finish(self, decodings: Sequence["DeviceDecoding"]) -> list[list[Hypothesis]]:
         """Return what was found in each utterance, the best first.
 
         Raises:
             ValueError: the logits of one of them hold NaN or +inf.
             BackendError: the device failed.
         """
-        streams = [cast("DeviceDecoding", decoding).stream for decoding in decodings]
+        streams = [decoding.stream for decoding in decodings]
         with self._lock, self._device.active("decoding"):
             self._collect()
             for stream in streams:
@@ -181,11 +178,11 @@ class DeviceDecoders:
         if fresh:
             self._search.begin(fresh)
 
-    def _read(self, logits: DeviceArray, chunks: Sequence[Chunk]) -> None:
+    def _read(self, emission: DeviceEmission, chunks: Sequence[Chunk]) -> None:
         self._begin([chunk.stream for chunk in chunks])
-        if not chunks or logits.shape[1] == 0:
+        if not chunks or emission.logits.shape[1] == 0:
             return
-        batch = prepare(logits, chunks, self._kernels, self._stream, self._workspace)
+        batch = prepare(emission, chunks, self._kernels, self._stream, self._workspace)
         self._pending = _Pending(batch, self._search.launch(batch), self._workspace)
         self._pending.download(self._stream)
 
@@ -237,6 +234,10 @@ class DeviceDecoding:
     def __init__(self, decoders: DeviceDecoders, stream: DecodingStream) -> None:
         self._decoders = decoders
         self.stream = stream
+
+    def chunk(self, row: int, frames: slice) -> Chunk:
+        """Return frames `[start, stop)` of a batch's row as the next of this utterance."""
+        return Chunk(self.stream, row, frames)
 
     def step(self, logits: Float32Array) -> None:
         """Read the next frames from the host, `[T, V]`; see `Decoding.step` for the rest."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from mms_engine.cuda.decode_state import Slot, TokenPiece, Workspace
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.modules import Kernels, Launch
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import Event, Stream
 from mms_engine.vocab import Vocabulary
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch
 
@@ -52,21 +51,20 @@ class Chunk:
     """Of the row: start and stop, no step."""
 
 
-class DeviceLogits(Protocol):
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceEmission:
     """Logits of a batch where the encoder left them."""
 
-    @property
-    def logits(self) -> DeviceArray:
-        """Shape `[B, T, V]`: float32, float16, or the bits of bfloat16 as uint16.
+    logits: DeviceArray
+    """Shape `[B, T, V]`: float32, float16, or the bits of bfloat16 as uint16. -inf beyond the
+    vocabulary of a row's language."""
+    ready: Event | None = None
+    """Recorded when they were written; `None` where that was before the call."""
 
-        They are -inf beyond the vocabulary of a row's language.
-        """
-        ...
-
-    @property
-    def stream(self) -> Stream:
-        """What is given to it comes after they were written, and before they are overwritten."""
-        ...
+    def __post_init__(self) -> None:
+        if len(self.logits.shape) != 3 or str(self.logits.dtype) not in _DTYPES:
+            got = f"{self.logits.dtype}{list(self.logits.shape)}"
+            raise ValueError(f"logits must be float32, float16 or uint16 [B, T, V], got {got}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +82,7 @@ class Batch:
 
 
 def prepare(
-    logits: DeviceArray,
+    emission: DeviceEmission,
     chunks: Sequence[Chunk],
     kernels: Kernels,
     stream: Stream,
@@ -93,20 +91,23 @@ def prepare(
     """Look at the frames of an emission; returns at once.
 
     Args:
-        logits: As in `DeviceLogits`, at least one row and one frame.
+        emission: At least one row and one frame.
         chunks: Those of one utterance in order of time; their streams have slots.
         kernels: To look with.
         stream: Where that runs.
         workspace: Of one batch at a time.
     """
-    rows, frames, vocab = logits.shape
+    rows, frames, vocab = emission.logits.shape
     spans = np.zeros((2, rows), np.int64)
     for chunk in chunks:
         spans[:, chunk.row] = chunk.frames.start, chunk.frames.stop - chunk.frames.start
+    if emission.ready is not None:
+        stream.wait(emission.ready)
     placed = workspace.upload(stream, "spans", spans)
     begins, lengths = (placed.rows(i, i + 1) for i in range(2))
-    scores = ScoresBatch(logits.address, rows, frames, vocab, lengths.address)
-    scores.dtype, scores.begins = _DTYPES[str(logits.dtype)], begins.address
+    dtype = _DTYPES[str(emission.logits.dtype)]
+    address = emission.logits.address
+    scores = ScoresBatch(address, rows, frames, vocab, lengths.address, dtype, 0, begins.address)
     infos = workspace.device("frames", (rows, frames), FRAME)
     launch = Launch((-(-frames * _WARP // _FRAMES_BLOCK), rows), _FRAMES_BLOCK)
     kernels.launch("mms_frames", launch, stream, scores, Address(infos.address))
@@ -115,12 +116,8 @@ def prepare(
     return Batch(scores, infos, lengths, launches, tuple(chunks))
 
 
-def check(chunks: Sequence[Chunk], logits: DeviceArray) -> None:
-    """Raise ValueError for logits of another type, or chunks that are not there."""
-    if len(logits.shape) != 3 or str(logits.dtype) not in _DTYPES:
-        got = f"{logits.dtype}{list(logits.shape)}"
-        raise ValueError(f"logits must be float32, float16 or uint16 [B, T, V], got {got}")
-    rows, frames, _ = logits.shape
+def check(chunks: Sequence[Chunk], rows: int, frames: int) -> None:
+    """Raise ValueError for chunks that are not in an emission, or two of one row."""
     for chunk in chunks:
         start, stop = chunk.frames.start, chunk.frames.stop
         if not (0 <= chunk.row < rows and 0 <= start <= stop <= frames):
@@ -128,6 +125,8 @@ def check(chunks: Sequence[Chunk], logits: DeviceArray) -> None:
                 f"frames {start} to {stop} of row {chunk.row} are not in an emission of "
                 f"{rows} rows of {frames} frames"
             )
+    if len({chunk.row for chunk in chunks}) < len(chunks):
+        raise ValueError("a row of an emission goes to one utterance, and once")
 
 
 def _waves(chunks: Sequence[Chunk], rows: int) -> npt.NDArray[np.int32]:
