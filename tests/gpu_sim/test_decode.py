@@ -226,11 +226,11 @@ def test_bad_logits_are_an_error_of_their_utterance(opened, options, value, what
     logits = speech(30, "eng", 1)
     wrong = logits.copy()
     wrong[12] = value
-    encoder = Encoder((2, 15, WIDTH))
+    encoder, read = Encoder((2, 15, WIDTH)), None
     for start in range(0, 30, 10):
         rows = [(logits[start : start + 10], 0), (wrong[start : start + 10], 5)]
         chunks = [good.chunk(0, slice(0, 10)), bad.chunk(1, slice(5, 15))]
-        decoders.step(encoder.run(padded(rows, 15)), chunks)
+        read = decoders.step(encoder.run(padded(rows, 15), read), chunks)
     with pytest.raises(ValueError, match=f"frame 12 of the logits {what}"):
         bad.finish()
     assert_as_on_the_cpu(good.finish(), logits, "eng", **options)
