@@ -314,3 +314,13 @@ def test_hotwords_that_cannot_be_written_are_an_error(opened):
 def test_nothing_to_finish(opened):
     assert opened().finish([]) == []
     assert opened(nbest=3, beam_size=4).nbest == 3
+
+
+def test_closed_decoders_say_so(opened):
+    decoders = opened()
+    decoding = decoders.start("eng", VOCABULARIES["eng"])
+    decoders.close()
+    with pytest.raises(BackendError, match="the decoders are closed"):
+        decoding.step(speech(5, "eng", 1))
+    with pytest.raises(BackendError, match="the decoders are closed"):
+        decoding.finish()

@@ -83,6 +83,7 @@ class TensorRtSession:
         """Run the plan once on arrays of the host; see `Session.run`."""
         doing = f"running {self._path.name}"
         with self._lock, self._failures(feeds), self._gpu.active(doing):
+            self._require_open()
             inputs = {name: self._upload(name, value) for name, value in feeds.items()}
             shapes = {name: array.shape for name, array in inputs.items()}
             profile = self.buckets.fit(_sizes(self.inputs, shapes)).profile
@@ -118,11 +119,15 @@ class TensorRtSession:
             if self._owns_stream:
                 self._stream.free()
 
-    def _execution(self, profile: int) -> Execution:
+    def _require_open(self) -> LoadedPlan:
         if self._loaded is None:
             raise BackendError(f"{self._path}: the session is closed")
+        return self._loaded
+
+    def _execution(self, profile: int) -> Execution:
+        loaded = self._require_open()
         if profile not in self._executions:
-            self._executions[profile] = Execution(self._loaded, profile, self._stream)
+            self._executions[profile] = Execution(loaded, profile, self._stream)
         return self._executions[profile]
 
     def _buffer(self, name: str) -> Buffer:
@@ -168,9 +173,7 @@ def open_plan(file: PlanFile, stream: Stream | None = None) -> TensorRtSession:
     device = open_device()
     with device.active(f"loading {file.path.name}"):
         toolkit = open_toolkit(file.plan.runtime)
-        return TensorRtSession(
-            file, toolkit.load(file.path, file.plan, device), stream or Stream(device)
-        )
+        return TensorRtSession(file, toolkit.load(file.path, file.plan, device), stream)
 
 
 def _sizes(inputs: tuple[Tensor, ...], shapes: Mapping[str, Shape]) -> dict[str, int]:

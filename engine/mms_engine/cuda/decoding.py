@@ -17,6 +17,7 @@ class OnDevice:
 
     def __init__(self, decoders: DeviceDecoders) -> None:
         self._decoders = decoders
+        self._closed = False
 
     @property
     def nbest(self) -> int:
@@ -40,4 +41,6 @@ class OnDevice:
 
     def close(self) -> None:
         """Free the device's memory."""
-        self._decoders.close()
+        if not self._closed:
+            self._closed = True
+            self._decoders.close()

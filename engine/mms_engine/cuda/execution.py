@@ -118,7 +118,7 @@ class Execution:
             return Graph.capture(self._stream, self._execute)
         except (BackendError, self._stream.device.driver.Error) as error:
             # A lost device fails again in the run that follows, and is an error there.
-            logger.warning("without CUDA graphs from now on: %s", error)
+            logger.warning("without CUDA graphs from now on: %s", str(error))
             self._use_graphs = False
             return None
 

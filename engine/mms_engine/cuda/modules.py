@@ -70,7 +70,9 @@ class Kernels:
             attribute = self._device.driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             function.set_attribute(attribute, launch.shared_bytes)
         function(
-            *(np.frombuffer(bytes(struct), np.uint8) for struct in args),  # pycuda passes bytes
+            *(
+                np.frombuffer(bytes(struct), np.uint8) for struct in args
+            ),  # pycuda passes their bytes
             grid=launch.grid,
             block=(launch.block, 1, 1),
             shared=launch.shared_bytes,
