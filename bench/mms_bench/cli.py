@@ -1,6 +1,5 @@
 """`mms-bench`: measure, report, describe the machine."""
 
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from mms_bench.roofline.command import roofline
 from mms_engine.errors import MmsError
 
 _PATH = click.Path(path_type=Path)
@@ -72,14 +72,14 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
     from mms_bench.progress import Progress
     from mms_bench.report.markdown import render
     from mms_bench.schema import save
-    from mms_bench.session import run_suite
+    from mms_bench.session import command_line, run_suite
     from mms_bench.suites import SUITES
 
     chosen = SUITES[suite]()
     options = run_options(chosen, given)
     progress = Progress(sys.stderr)
     try:
-        result = run_suite(chosen, options, _command_line(), progress)
+        result = run_suite(chosen, options, command_line(), progress)
     finally:
         progress.close()
     if out is not None:
@@ -97,11 +97,12 @@ def report(paths: tuple[Path, ...], html: Path | None, update: Path | None) -> N
     from mms_bench.schema import load
 
     results = [load(path) for path in paths]
+    texts = [markdown.render(result) for result in results]
     if html is not None:
         html.write_text(html_page.render(results), encoding="utf-8")
     if update is not None:
-        documents.update(update, dict(zip((path.name for path in paths), results, strict=True)))
-    click.echo("\n\n".join(markdown.render(result) for result in results))
+        documents.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
+    click.echo("\n\n".join(texts))
 
 
 @main.command()
@@ -121,10 +122,7 @@ def machine(*, as_json: bool) -> None:
         click.echo("\n".join(machine_facts(found, describe_versions())))
 
 
-def _command_line() -> str:
-    """Return the command as typed, folders cut down to their last part: they differ elsewhere."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return shlex.join(["mms-bench", *words])
+main.add_command(roofline)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """One run of one suite, from its options to its result."""
 
 import re
+import shlex
+import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -75,6 +77,12 @@ def _measure(
             rows += part.measure(context)
     published = [replace(row, reason=without_folders(row.reason)) for row in rows]
     return published, context.versions
+
+
+def command_line() -> str:
+    """Return the command as typed, folders cut down to their last part: they differ elsewhere."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["mms-bench", *words])
 
 
 def without_folders(text: str) -> str:

@@ -242,13 +242,13 @@ kept
 def test_documents_are_rewritten_between_the_markers(tmp_path):
     path = tmp_path / "doc.md"
     path.write_text(DOCUMENT)
-    documents.update(path, {"asr.json": make_result()})
+    documents.update(path, {"asr.json": markdown.render(make_result())})
     first = path.read_text()
     assert "STALE" not in first
     assert "kept" in first
     assert first.startswith("# Speed\n\n<!-- mms-bench: asr.json -->\n")
     assert "| MMS Engine (fp32) |" in first
-    documents.update(path, {"asr.json": make_result()})
+    documents.update(path, {"asr.json": markdown.render(make_result())})
     assert path.read_text() == first
 
 
@@ -256,7 +256,7 @@ def test_a_document_without_a_place_is_refused_and_untouched(tmp_path):
     path = tmp_path / "doc.md"
     path.write_text(DOCUMENT)
     with pytest.raises(BenchError, match=r"has no place for tts.json: put the lines"):
-        documents.update(path, {"asr.json": make_result(), "tts.json": make_result()})
+        documents.update(path, {"asr.json": "new", "tts.json": "new"})
     assert path.read_text() == DOCUMENT
 
 

@@ -39,8 +39,11 @@ class Probe:
     """Seconds by the clock of every call, in the order taken, those of the warm-up first."""
 
     def repeat(self, seconds: float, most: int) -> tuple[float, ...]:
-        """Call for about `seconds` by the clock, at least once; return each call's seconds of
-        processor time a thread."""
+        """Call for about `seconds` by the clock, at least once.
+
+        Returns:
+            Seconds of processor time a thread, of each call.
+        """
         times: list[float] = []
         end = time.perf_counter() + seconds
         gc.collect()

@@ -1,7 +1,7 @@
 """The model held against a measurement: this processor's own peaks, and the graphs' own times."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from mms_bench.race import Lap, Pace, race
 from mms_bench.roofline.hardware import Hardware
 from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.probes import Probe, probes
-from mms_bench.roofline.work import ENCODER, FRONTEND, Kind, Load, blocks
+from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
 from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
 from mms_engine.backends.base import Array, GraphFile
 from mms_engine.bank import AdapterBank, BankOptions
@@ -21,7 +21,6 @@ from mms_engine.bundle.schema import Stage as GraphStage
 from mms_engine.frames import FrameGeometry
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_ELEMENTS: tuple[Kind, ...] = ("add", "copy", "gelu", "layer_norm", "softmax")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
@@ -33,7 +32,7 @@ class Trial:
     seconds: float = 10.0
     """Of audio in one run."""
     threads: int = 2
-    pace: Pace = Pace(warmup=0.5, min_time=8.0, min_samples=8)
+    pace: Pace = field(default_factory=lambda: Pace(warmup=0.5, min_time=8.0, min_samples=8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +180,7 @@ def _rates(runners: Sequence[Probe], laps: Mapping[str, Lap]) -> Rates:
     }
     return Rates(
         products={name: best[name] for name in _PRECISIONS},
-        elements={name: best[name] for name in _ELEMENTS},
+        elements={name: best[name] for name in ELEMENTS},
         bandwidth=best["bandwidth"],
         cache=last_level_cache(),
     )
@@ -190,7 +189,7 @@ def _rates(runners: Sequence[Probe], laps: Mapping[str, Lap]) -> Rates:
 def _compare(bundle: Bundle, run: _Run, rates: Rates, lap: Lap) -> Comparison:
     hardware = Hardware(
         products={name: rates.products[name] for name in _PRECISIONS},
-        elements={name: rates.elements[name] for name in _ELEMENTS},
+        elements={name: rates.elements[name] for name in ELEMENTS},
         bandwidth=rates.bandwidth,
         cache=rates.cache,
         fuses=False,

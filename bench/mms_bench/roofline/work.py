@@ -1,7 +1,7 @@
 """The work of one run: products, element-wise operations and bytes, from a bundle's sizes.
 
-A product of `[N, K]` by `[K, M]` counts 2NKM floating-point operations. Weights are read once a run.
-The operations are those of the exported graphs (`mms_export.graphs`), in their order.
+A product of `[N, K]` by `[K, M]` counts 2NKM floating-point operations. Weights are read once a
+run. The operations are those of the exported graphs (`mms_export.graphs`), in their order.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ Stage = Literal[
     "convolutions", "projection", "positions", "attention", "feed-forward", "adapters", "head"
 ]
 Kind = Literal["product", "add", "copy", "gelu", "layer_norm", "softmax"]
+ELEMENTS: tuple[Kind, ...] = ("add", "copy", "gelu", "layer_norm", "softmax")
 FRONTEND: tuple[Stage, ...] = ("convolutions",)
 ENCODER: tuple[Stage, ...] = (
     "projection",

@@ -70,7 +70,7 @@ class Architecture:
     adapter_parameters: int
     """P: adapter weights of one language, packed in one row of the bank."""
     conv_dim: tuple[int, ...] = ()
-    """Channels after each convolution; empty, as in older bundles, where all have `feature_size`."""
+    """Channels after each convolution; empty in older bundles, where all have `feature_size`."""
     num_conv_pos_embeddings: int = 128
     """Frames under the convolution that tells positions."""
     num_conv_pos_embedding_groups: int = 16
