@@ -61,6 +61,7 @@ def main(*, debug: bool) -> None:
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
+@click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="What to run on.")
 @click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")
 @click.option("--min-samples", type=click.IntRange(1), help="Calls; else what suits the suite.")
 @click.option("--warmup", type=click.FloatRange(0), help="Seconds; else what suits the suite.")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mms_bench.peers.base import Setup
 from mms_bench.race import Pace
@@ -30,6 +31,7 @@ class RunOptions:
     seconds: float = 10.0
     """Length of a clip."""
     threads: int = 2
+    device: Literal["cpu", "cuda"] = "cpu"
     batch: int = 8
     """Rows of the batch case."""
     languages: tuple[str, ...] = ()

@@ -52,7 +52,9 @@ class Ours:
         bundle = open_bundle(Path(setup.bundle))
         if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":
             self.precision = HALF_ADAPTERS
-        options = RecognizerOptions(device="cpu", precision=self._precision, threads=setup.threads)
+        options = RecognizerOptions(
+            device=setup.device, precision=self._precision, threads=setup.threads
+        )
         self._model = load_acoustic_model(bundle, options)
         for language in setup.languages:
             self._model.vocabulary(language)
