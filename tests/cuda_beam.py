@@ -17,11 +17,11 @@ class Beam:
         choices = options.pop("choices", None)
         self.choices = choices or arguments.beam_exact_choices(beam_size, vocab)
         arena = options.pop("arena", 2000)
-        self.streams = np.zeros(rows, arguments.BEAM_STREAM)
-        self.entries = np.zeros((rows, beam_size, arguments.BEAM_ENTRY_BYTES), np.uint8)
-        self.nodes = np.zeros((rows, arena), arguments.BEAM_NODE)
-        self.heads, self.marks = np.zeros((2, rows, arena), np.int32)
-        self.status = np.zeros(rows, arguments.STATUS)
+        self.streams = device.zeros(rows, arguments.BEAM_STREAM)
+        self.entries = device.zeros((rows, beam_size, arguments.BEAM_ENTRY_BYTES), np.uint8)
+        self.nodes = device.zeros((rows, arena), arguments.BEAM_NODE)
+        self.heads, self.marks = device.zeros((2, rows, arena), np.int32)
+        self.status = device.zeros(rows, arguments.STATUS)
         self.threads = options.pop("threads", arguments.beam_threads(beam_size))
         self.args = BeamArgs(
             choice_count=self.choices,
@@ -43,9 +43,10 @@ class Beam:
     def step(self, data, lengths=None, *, kind="log_probs"):
         """Read frames of each stream; returns their codes."""
         rows, frames, _ = data.shape
-        lengths = np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+        given = np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+        lengths = self.device.put(given)
         batch, infos = self.device.scores(data, lengths, kind)
-        choices = np.zeros((rows, frames, self.choices), arguments.BEAM_CHOICE)
+        choices = self.device.zeros((rows, frames, self.choices), arguments.BEAM_CHOICE)
         self.args.scores = batch
         self.args.frames = infos.ctypes.data
         self.args.choices = choices.ctypes.data
@@ -58,9 +59,9 @@ class Beam:
 
     def _output(self, nbest, capacity, finish):
         shape = (self.rows, nbest)
-        tokens = np.zeros((*shape, capacity), np.int32)
-        counts = np.zeros(shape, np.int64)
-        floats = [np.zeros(shape) for _ in range(4)]
+        tokens = self.device.zeros((*shape, capacity), np.int32)
+        counts = self.device.zeros(shape, np.int64)
+        floats = [self.device.zeros(shape) for _ in range(4)]
         pointers = [array.ctypes.data for array in (tokens, counts, *floats)]
         return tokens, counts, floats, BeamOutput(*pointers, capacity, nbest, finish)
 
