@@ -19,7 +19,7 @@ from mms_bench.roofline.document import (
     stage_work,
 )
 from mms_bench.roofline.hardware import gpus
-from mms_bench.roofline.processor import Measured, Trial, measure
+from mms_bench.roofline.processor import Measured, Trial, measurable, measure
 from mms_bench.roofline.streams import Pace
 from mms_bench.session import command_line
 from mms_engine.bundle import open_bundle
@@ -76,8 +76,12 @@ def _measure(bundles: tuple[Path, ...], seconds: float, threads: int) -> tuple[M
     progress = Progress(sys.stderr)
     try:
         return tuple(
-            measure(Trial(bundle=bundle, seconds=seconds, threads=threads), progress)
+            measure(
+                Trial(bundle=bundle, precision=precision, seconds=seconds, threads=threads),
+                progress,
+            )
             for bundle in bundles
+            for precision in measurable(bundle)
         )
     finally:
         progress.close()

@@ -29,6 +29,7 @@ class Trial:
     """What to measure."""
 
     bundle: Path
+    precision: Precision = "fp32"
     seconds: float = 10.0
     """Of audio in one run."""
     threads: int = 2
@@ -54,7 +55,6 @@ class Comparison:
     """One graph: predicted and measured."""
 
     graph: GraphStage
-    precision: Precision
     predicted: float
     """Seconds, from the rates."""
     by_limit: dict[str, float]
@@ -72,32 +72,44 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One bundle on this processor."""
+    """One bundle's graphs of one precision on this processor."""
 
     model: str
+    precision: Precision
     seconds: float
     threads: int
     rates: Rates
     comparisons: tuple[Comparison, ...]
 
 
+def measurable(path: Path) -> tuple[Precision, ...]:
+    """Return the precisions of a bundle that a CPU computes in.
+
+    Raises:
+        BenchError: it has none of them.
+    """
+    bundle = open_bundle(path, verify=False)
+    found = tuple(name for name in _PRECISIONS if name in bundle.precisions)
+    if not found:
+        there = ", ".join(bundle.precisions)
+        raise BenchError(f"{path} has no graphs for a CPU (fp32, int8), only {there}")
+    return found
+
+
 def measure(trial: Trial, tell: Callable[[str], None] = lambda _: None) -> Measured:
     """Time peaks and graphs in turns, and hold the model's prediction against the graphs.
 
     Raises:
-        BundleError: the bundle cannot be read, or has graphs in neither fp32 nor int8.
+        BundleError: the bundle cannot be read, or lacks the precision.
     """
     bundle = open_bundle(trial.bundle)
-    precisions = [name for name in _PRECISIONS if name in bundle.precisions]
-    if not precisions:
-        there = ", ".join(bundle.precisions)
-        raise BenchError(f"{trial.bundle} has no graphs for a CPU (fp32, int8), only {there}")
-    runs = [run for precision in precisions for run in _runs(bundle, precision, trial)]
+    runs = _runs(bundle, trial)
     runners = [*probes(trial.threads), *(run.probe for run in runs)]
     laps = race(runners, trial.pace, tell)
     rates = _rates(runners, laps)
     return Measured(
         model=bundle.manifest.source.name,
+        precision=trial.precision,
         seconds=trial.seconds,
         threads=trial.threads,
         rates=rates,
@@ -112,21 +124,21 @@ class _Run:
     probe: Probe
 
 
-def _runs(bundle: Bundle, precision: Precision, trial: Trial) -> list[_Run]:
+def _runs(bundle: Bundle, trial: Trial) -> list[_Run]:
     architecture = bundle.manifest.architecture
     geometry = FrameGeometry.of(architecture)
     frames = geometry.frames(round(trial.seconds * bundle.manifest.sample_rate))
     random = np.random.default_rng(0)
     audio = random.standard_normal((1, geometry.samples(frames)), dtype=np.float32)
-    frontend, encoder = (_open(bundle, stage, precision, trial) for stage in _STAGES)
+    frontend, encoder = (_open(bundle, stage, trial) for stage in _STAGES)
     feeds: dict[str, Array | Constant] = {
         "features": frontend.run({"audio": audio})["features"],
         "lengths": np.array([frames]),
         "slot": np.array([0]),
-        **_bank(bundle, precision),
+        **_bank(bundle, trial.precision),
     }
     vocab = bundle.entry(bundle.languages[0]).vocab_size
-    load = Load(rows=1, frames=frames, vocab=vocab, precision=precision)
+    load = Load(rows=1, frames=frames, vocab=vocab, precision=trial.precision)
     return [
         _run("frontend", load, frontend, {"audio": audio}, trial),
         _run("encoder", load, encoder, feeds, trial),
@@ -151,8 +163,8 @@ def _run(
     )
 
 
-def _open(bundle: Bundle, stage: GraphStage, precision: Precision, trial: Trial) -> Session:
-    graph, path = bundle.graph(stage, precision)
+def _open(bundle: Bundle, stage: GraphStage, trial: Trial) -> Session:
+    graph, path = bundle.graph(stage, trial.precision)
     options = SessionOptions(threads=trial.threads)
     return open_session(choose("cpu", available()), GraphFile(graph, path), options)
 
@@ -201,7 +213,6 @@ def _compare(bundle: Bundle, run: _Run, rates: Rates, lap: Lap) -> Comparison:
     costs = bound(work, run.load, hardware)
     return Comparison(
         graph=run.graph,
-        precision=run.load.precision,
         predicted=seconds(costs),
         by_limit={
             name: sum(getattr(cost, name) for cost in costs.values())

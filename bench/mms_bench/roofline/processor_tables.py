@@ -23,7 +23,7 @@ def _rates(measured: tuple[Measured, ...]) -> Table:
     head = ("peaks, beside", "fp32", "int8", *names, "memory")
     rows = tuple(
         (
-            item.model,
+            f"{item.model}, {item.precision}",
             *(f"{rate / 1e9:,.0f} GFLOP/s" for rate in item.rates.products.values()),
             *(f"{item.rates.elements[name] / 1e9:.2f} G/s" for name in operations),
             f"{item.rates.bandwidth / 1e9:.1f} GB/s",
@@ -52,7 +52,7 @@ def _comparisons(measured: tuple[Measured, ...]) -> Table:
 def _comparison(item: Measured, found: Comparison) -> tuple[str, ...]:
     return (
         item.model,
-        f"{found.graph}, {found.precision}",
+        f"{found.graph}, {item.precision}",
         f"{item.seconds:g} s",
         text.seconds(found.predicted),
         *(text.seconds(found.by_limit[name]) for name in ("products", "elements", "bandwidth")),
