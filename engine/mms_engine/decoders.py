@@ -1,10 +1,13 @@
 """Greedy and beam decoding behind one interface: logits in, hypotheses out."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from mms_engine.decode import Hypothesis
+from mms_engine.emission import Emission
 from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, LmUnit, RecognizerOptions
 from mms_engine.types import Float32Array
@@ -34,6 +37,15 @@ class Decoding(Protocol):
 
     def finish(self) -> list[Hypothesis]:
         """Return what was found, the best first, at least one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one row of a batch is to its decoding."""
+
+    decoding: Decoding
+    kept: slice
+    """Frames of the row that are decoded; the others were context."""
 
 
 class Decoders:
@@ -71,6 +83,15 @@ class Decoders:
                 except ValueError as error:
                     raise LanguageModelError(f"beam search in {language}: {error}") from error
             return _Beam(self._by_language[language].stream(), self._wanted())
+
+    def step(self, steps: Sequence[Step], emission: Emission) -> None:
+        """Read a batch: its rows in order, one step each.
+
+        Raises:
+            ValueError: logits hold NaN or +inf.
+        """
+        for step, logits in zip(steps, emission.rows(), strict=True):
+            step.decoding.step(logits[step.kept])
 
     def _wanted(self) -> int:
         return min(self._search.beam_size, _SPARE * self.nbest) if self.nbest > 1 else 1

@@ -13,9 +13,9 @@ from engine_demo import DEMO, Clip, demo_clips, missing_words
 from engine_sounds import sound
 from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.acoustic import Segment
 from mms_engine.audio import normalize, read_audio
 from mms_engine.decoders import Decoders
+from mms_engine.emission import Segment
 from mms_engine.errors import LanguageModelError
 from mms_engine.vocab import Vocabulary
 from mms_kernels.reference import log_softmax

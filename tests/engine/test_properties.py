@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from engine_sounds import sound
 from mms_engine import Recognizer, RecognizerOptions, Transcript
-from mms_engine.acoustic import AcousticModel, Segment
+from mms_engine.acoustic import AcousticModel
 from mms_engine.audio import normalize
+from mms_engine.emission import Segment
 from mms_engine.windows import WindowOptions
 
 LANGUAGES = ("eng", "swh", "uzb-script_latin")
