@@ -43,6 +43,7 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         seconds=given["seconds"],
         threads=given["threads"],
         device=given["device"],
+        backend=given["backend"],
         batch=given["batch"],
         languages=_names(given["languages"]),
         cases=_names(given["cases"]),

@@ -62,6 +62,11 @@ def main(*, debug: bool) -> None:
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="What to run on.")
+@click.option(
+    "--backend",
+    type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+    help="What the engine runs on it with; else its own choice.",
+)
 @click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")
 @click.option("--min-samples", type=click.IntRange(1), help="Calls; else what suits the suite.")
 @click.option("--warmup", type=click.FloatRange(0), help="Seconds; else what suits the suite.")

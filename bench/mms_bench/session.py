@@ -68,9 +68,9 @@ def describe_device(options: RunOptions) -> str:
     Raises:
         BackendError: nothing here can run on the device.
     """
+    backend = choose(options.device, available(), options.backend).backend
     if options.device == "cpu":
         return options.device
-    backend = choose(options.device, available()).backend
     reference = "" if has_cuda() else f", {REFERENCE} on the CPU"
     return f"{options.device} ({backend}){reference}"
 
@@ -87,6 +87,7 @@ def _measure(
         languages=languages,
         threads=options.threads,
         device=options.device,
+        backend=options.backend,
     )
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.cache) as folder:

@@ -103,6 +103,7 @@ def test_a_bundle_alone_says_nothing_of_its_checkpoint(invoke, tmp_path):
         ("tts",),
         ("asr", "--seconds", "0"),
         ("asr", "--batch", "1"),
+        ("asr", "--backend", "directml"),
         ("asr", "--checkpoint", "/none"),
     ],
 )

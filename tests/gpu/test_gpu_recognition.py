@@ -1,17 +1,16 @@
 """Whole recognition on the GPU, on every backend that works here, against the CPU."""
 
-import dataclasses
-
 import jiwer
 import numpy as np
 import pytest
 
 from gpu.conftest import ON_CUDA, refuse
 from mms_engine import Recognizer, RecognizerOptions
-from mms_engine.acoustic import Segment, load_acoustic_model
+from mms_engine.acoustic import load_acoustic_model
 from mms_engine.audio import normalize, read_audio
 from mms_engine.backends import available
 from mms_engine.bundle import open_bundle
+from mms_engine.emission import Segment
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -21,9 +20,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 def options(backend, **given):
-    """Return options that take this backend; one GPU backend alone needs no name."""
-    named = "backend" in {field.name for field in dataclasses.fields(RecognizerOptions)}
-    return RecognizerOptions(device="cuda", **({"backend": backend} if named else {}), **given)
+    return RecognizerOptions(device="cuda", backend=backend, **given)
 
 
 def logits(model, clips):

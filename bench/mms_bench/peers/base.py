@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from mms_bench.errors import NotHere
+from mms_engine.options import Backend
 from mms_engine.types import Float32Array
 
 
@@ -23,6 +24,8 @@ class Setup:
     """Threads of the matrix products."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
+    backend: Backend | None = None
+    """What the engine runs it with, `None` for its own choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.schema import Precision
 from mms_engine.bundle.schema import Stage as GraphStage
 from mms_engine.frames import FrameGeometry
+from mms_engine.rows import HostRows
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
@@ -179,9 +180,9 @@ def _bank(bundle: Bundle, precision: Precision) -> dict[str, Constant]:
         dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
         slots=1,
     )
-    bank = AdapterBank(bundle.adapter, options)
+    bank = AdapterBank(bundle.adapter, options, HostRows(options))
     with bank.acquire(bundle.languages[:1]):
-        return bank.constants()
+        return bank.rows.constants()
 
 
 def _rates(runners: Sequence[Probe], laps: Mapping[str, Lap]) -> Rates:
