@@ -31,12 +31,40 @@ def gpu():
 
 
 @pytest.fixture(scope="session")
-def bundle(gpu, tmp_path_factory):
-    """The demo model in every precision a GPU takes."""
+def capability(gpu):
+    """Compute capability of the first GPU, as `86`."""
+    return cuda_driver().capabilities[0].replace(".", "")
+
+
+@pytest.fixture(scope="session")
+def precisions(capability):
+    """What the GPU computes in; bfloat16 came with Ampere."""
+    return ("fp32", "fp16", "bf16") if int(capability) >= 80 else ("fp32", "fp16")
+
+
+@pytest.fixture(scope="session")
+def bundle(capability, precisions, tmp_path_factory):
+    """The demo model in every precision the GPU takes, with plans of each TensorRT that is here."""
     out = tmp_path_factory.mktemp("gpu") / "demo"
-    words = ["--model", "demo", "--precision", "fp32,fp16,bf16", "--out", str(out), "--quiet"]
+    words = ["--model", "demo", "--precision", ",".join(precisions), "--out", str(out), "--quiet"]
     mms_export(words, standalone_mode=False)
+    for runtime, sm in (("tensorrt", ()), ("tensorrt-rtx", ("--sm", capability))):
+        if why_not(runtime, capability) is None:
+            mms_export([*words, "--engine", runtime, *sm], standalone_mode=False)
     return out
+
+
+def why_not(name, capability):
+    """Return why a backend cannot run on this GPU, None if it can."""
+    state = available()[name]
+    if not state.usable:
+        return state.reason
+    if name == "tensorrt-rtx":
+        import tensorrt_rtx
+
+        if not hasattr(tensorrt_rtx.ComputeCapability, f"SM{capability}"):
+            return f"tensorrt-rtx {tensorrt_rtx.__version__} is not for sm {capability}"
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +80,9 @@ def on_cpu(bundle):
 
 
 @pytest.fixture(scope="session", params=ON_CUDA)
-def backend(request, gpu):
+def backend(request, capability):
     """Each way to run on the GPU that works here; why the others do not is the skip's reason."""
-    state = available()[request.param]
-    if not state.usable:
-        pytest.skip(f"{request.param}: {state.reason}")
+    reason = why_not(request.param, capability)
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
     return request.param
