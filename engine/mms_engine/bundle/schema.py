@@ -71,6 +71,11 @@ class Architecture:
     adapter_attn_dim: int
     adapter_parameters: int
     """P: adapter weights of one language, packed in one row of the bank."""
+    conv_dim: tuple[int, ...] = ()
+    """Channels after each convolution; empty in older bundles, where all have `feature_size`."""
+    num_conv_pos_embeddings: int = 128
+    """Frames under the convolution that tells positions."""
+    num_conv_pos_embedding_groups: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
