@@ -1,6 +1,7 @@
 """The two graphs and the bank together: samples in, logits out."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,34 @@ class AcousticModel:
     """A bundle's frontend and encoder, loaded. Methods may be called from several threads."""
 
     def __init__(
-        self, bundle: Bundle, frontend: Session, encoder: Session, bank: AdapterBank
+        self,
+        bundle: Bundle,
+        frontend: Session,
+        encoder: Session,
+        bank: AdapterBank,
+        open_cached: Callable[[], Session],
     ) -> None:
+        """Put the parts together; `open_cached` loads the graph that only streams need."""
         self.bundle = bundle
         self.geometry = FrameGeometry.of(bundle.manifest.architecture)
         self.bank = bank
         self._frontend = frontend
         self._encoder = encoder
+        self._open_cached = open_cached
+        self._cached: Session | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def cached(self) -> Session:
+        """The encoder with a memory, loaded when it is first asked for.
+
+        Raises:
+            BundleError: the bundle has none, or it is damaged.
+        """
+        with self._opening:
+            if self._cached is None:
+                self._cached = self._open_cached()
+            return self._cached
 
     @property
     def device(self) -> str:
@@ -78,12 +100,26 @@ class AcousticModel:
             BackendError: the device failed.
         """
         features = [self._features(segment.samples) for segment in segments]
+        return self.encode(features, [segment.language for segment in segments])
+
+    def features(self, audio: Float32Array) -> Float32Array:
+        """Run the frontend once on normalised samples `[B, N]`; return `[B, T, F]`."""
+        return self._frontend.run({"audio": audio})["features"]
+
+    def encode(
+        self, features: Sequence[Float32Array], languages: Sequence[str]
+    ) -> list[Float32Array]:
+        """Run the encoder on rows of features `[T, F]` as one batch.
+
+        Returns:
+            For each row `[T, V]`, as `logits` does.
+        """
         lengths = np.array([len(rows) for rows in features], np.int64)
         padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
         for row, values in zip(padded, features, strict=True):
             row[: len(values)] = values
-        with self.bank.acquire([segment.language for segment in segments]) as residents:
-            held = [residents[segment.language] for segment in segments]
+        with self.bank.acquire(languages) as residents:
+            held = [residents[language] for language in languages]
             slots = np.array([resident.slot for resident in held], np.int64)
             feeds: dict[str, Array | Constant] = {**self.bank.constants()}
             feeds.update(features=padded, lengths=lengths, slot=slots)
@@ -100,13 +136,15 @@ class AcousticModel:
         for start in range(0, frames, _FRONTEND_FRAMES):
             end = min(frames, start + _FRONTEND_FRAMES)
             audio = samples[np.newaxis, self.geometry.span(start, end)]
-            pieces.append(self._frontend.run({"audio": audio})["features"][0])
+            pieces.append(self.features(audio)[0])
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
-        """Free both graphs."""
+        """Free the graphs."""
         self._frontend.close()
         self._encoder.close()
+        if self._cached is not None:
+            self._cached.close()
 
 
 def load_acoustic_model(bundle: Bundle, options: RecognizerOptions) -> AcousticModel:
@@ -122,7 +160,13 @@ def load_acoustic_model(bundle: Bundle, options: RecognizerOptions) -> AcousticM
     encoder, graph = _open(bundle, "encoder", precision, choice, options)
     try:
         bank = AdapterBank(bundle.adapter, _bank_options(bundle, graph, options.bank_bytes))
-        return AcousticModel(bundle, frontend, encoder, bank)
+        return AcousticModel(
+            bundle,
+            frontend,
+            encoder,
+            bank,
+            lambda: _open(bundle, "cached", precision, choice, options)[0],
+        )
     except (ValueError, MemoryError) as error:
         raise BundleCorrupt(
             f"{bundle.path}: the sizes in its manifest are impossible ({error}): "

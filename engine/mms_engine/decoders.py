@@ -9,7 +9,8 @@ from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, LmUnit, RecognizerOptions
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, WORD_BOUNDARY, Vocabulary
-from mms_kernels import BeamDecoder, BeamOptions, BeamStream, GreedyDecoder
+from mms_kernels import BeamDecoder, BeamOptions, BeamStream, GreedyDecoder, GreedyResult
+from mms_kernels import Hypothesis as BeamHypothesis
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import LanguageModel, open_lm
 
@@ -36,6 +37,18 @@ class Decoding(Protocol):
         """Return what was found, the best first, at least one."""
 
 
+class StreamDecoding(Decoding, Protocol):
+    """A decoding that can be asked before its end."""
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        """Return the best hypothesis so far, and how many of its tokens can no longer change.
+
+        Args:
+            tail: Frames behind those read, `[M, V]`, which this reads ahead and forgets.
+        """
+        ...
+
+
 class Decoders:
     """Starts a decoding for each utterance. May be used from several threads at once."""
 
@@ -56,7 +69,7 @@ class Decoders:
         """Different texts that are wanted of an utterance."""
         return self._search.nbest
 
-    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+    def start(self, language: str, vocabulary: Vocabulary) -> StreamDecoding:
         """Begin an utterance.
 
         Raises:
@@ -108,9 +121,19 @@ class _Greedy:
     def step(self, logits: Float32Array) -> None:
         self._decoder.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._decoder
+        if len(tail):
+            ahead = ahead.copy()
+            ahead.step(tail)
+        return _hypothesis(ahead.partial()), len(self._decoder.partial())
+
     def finish(self) -> list[Hypothesis]:
-        found = self._decoder.finish()
-        return [Hypothesis(found.tokens, found.starts, found.ends, found.scores)]
+        return [_hypothesis(self._decoder.finish())]
+
+
+def _hypothesis(found: GreedyResult) -> Hypothesis:
+    return Hypothesis(found.tokens, found.starts, found.ends, found.scores)
 
 
 class _Beam:
@@ -121,11 +144,18 @@ class _Beam:
     def step(self, logits: Float32Array) -> None:
         self._stream.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._stream.copy()
+        if len(tail):
+            ahead.step(tail)
+        return _found(ahead.partial().hypotheses[0]), self._stream.partial().stable
+
     def finish(self) -> list[Hypothesis]:
-        return [
-            Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
-            for one in self._stream.finish(nbest=self._wanted)
-        ]
+        return [_found(one) for one in self._stream.finish(nbest=self._wanted)]
+
+
+def _found(one: BeamHypothesis) -> Hypothesis:
+    return Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
 
 
 def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:

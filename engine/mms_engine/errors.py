@@ -29,5 +29,9 @@ class BackendError(MmsError):
     """No backend can run a graph, or running it failed."""
 
 
+class StreamError(MmsError):
+    """A stream cannot be fed, restored, or taken on."""
+
+
 class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""

@@ -18,7 +18,7 @@ from mms_export.rehearsal import graph_logits
 from mms_export.selection import select_languages
 from mms_export.sizes import adapter_size, all_graphs, check_free, graph_parts
 from mms_export.sources import open_source
-from mms_export.stages import AdapterJob, export_adapters, export_graph
+from mms_export.stages import WITH_LOGITS, AdapterJob, export_adapters, export_graph
 from mms_export.workspace import Entry, Header, Workspace, locked
 
 ISOLATED_FROM = 256 << 20
@@ -138,15 +138,16 @@ class _Export:
 
     def _parity(self, languages: tuple[str, ...]) -> None:
         case = Case(self._checkpoint.path, (languages[0], languages[min(1, len(languages) - 1)]))
-        graphs = [self._done.graphs["encoder", key] for key in self._options.precisions]
-        unmeasured = [graph for graph in graphs if not graph.parity]
+        wanted = [(stage, key) for key in self._options.precisions for stage in WITH_LOGITS]
+        unmeasured = [self._done.graphs[key] for key in wanted if not self._done.graphs[key].parity]
         if not unmeasured:
             return
         with self._reporter.step("parity: the torch modules on ten seconds of speech"):
             expected = self._bounded(reference_logits, case)
         for graph in unmeasured:
-            with self._reporter.step(f"parity: {graph.precision}"):
-                found = self._bounded(graph_logits, case, self._options.out, graph.precision)
+            with self._reporter.step(f"parity: {graph.stage}.{graph.precision}"):
+                out = self._options.out
+                found = self._bounded(graph_logits, case, out, graph.precision, graph.stage)
             parity = compare(case, graph.precision, found, expected)
             demand(parity, graph.precision)
             self._graph_done(replace(graph, parity=parity))

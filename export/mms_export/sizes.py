@@ -8,10 +8,11 @@ from mms_engine.bundle.schema import Precision, Stage
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.numerics import NUMERICS
+from mms_export.graphs.writer import INLINE_TOTAL
 from mms_export.options import ExportOptions
 from mms_export.selection import select_languages
 from mms_export.sources import open_source
-from mms_export.stages import STAGES, AdapterDtype, build_graph
+from mms_export.stages import SHARED, STAGES, AdapterDtype, build_graph
 
 MARGIN = 64 << 20
 """Bytes left free beyond what is written."""
@@ -29,13 +30,12 @@ class Part:
 
 def graph_parts(checkpoint: Checkpoint, wanted: list[tuple[Stage, Precision]]) -> list[Part]:
     """Return the size of each graph."""
-    return [
-        Part(
-            f"{stage}.{precision}",
-            sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights),
-        )
-        for stage, precision in wanted
-    ]
+    return [Part(f"{key[0]}.{key[1]}", _graph_size(checkpoint, *key)) for key in wanted]
+
+
+def _graph_size(checkpoint: Checkpoint, stage: Stage, precision: Precision) -> int:
+    size = sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights)
+    return 0 if stage in SHARED and size > INLINE_TOTAL else size
 
 
 def adapter_size(checkpoint: Checkpoint, languages: list[str], dtype: AdapterDtype) -> int:
@@ -49,7 +49,7 @@ def adapter_size(checkpoint: Checkpoint, languages: list[str], dtype: AdapterDty
 
 
 def all_graphs(precisions: tuple[Precision, ...]) -> list[tuple[Stage, Precision]]:
-    """Return both stages of each precision."""
+    """Return every stage of each precision."""
     return [(stage, precision) for precision in precisions for stage in STAGES]
 
 

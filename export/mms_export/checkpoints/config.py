@@ -54,6 +54,7 @@ class Config:
             intermediate_size=self.intermediate_size,
             adapter_attn_dim=self.adapter_attn_dim,
             adapter_parameters=self.adapter_parameters,
+            num_conv_pos_embeddings=self.num_conv_pos_embeddings,
         )
 
 

@@ -28,6 +28,13 @@ class Numerics:
         return 22 if self.operands == "bfloat16" else 20
 
     @property
+    def memory(self) -> str:
+        """Dtype of the keys and values that a stream keeps."""
+        if self.emulated:
+            return self.compute
+        return "bfloat16" if self.operands == "bfloat16" else "float16"
+
+    @property
     def compute(self) -> str:
         """Dtype in which products are computed."""
         return "float32" if self.emulated else self.operands
