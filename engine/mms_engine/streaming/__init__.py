@@ -1,6 +1,7 @@
 """Transcription while the sound is spoken."""
 
 from mms_engine.streaming.events import Endpoint, Event, Final, Partial
+from mms_engine.streaming.member import PooledStream
 from mms_engine.streaming.options import (
     LATENCIES,
     ContextOptions,
@@ -8,6 +9,7 @@ from mms_engine.streaming.options import (
     NormalizationOptions,
     StreamOptions,
 )
+from mms_engine.streaming.pool import PoolOptions, StreamPool
 from mms_engine.streaming.stream import Stream
 
 __all__ = [
@@ -19,6 +21,9 @@ __all__ = [
     "Final",
     "NormalizationOptions",
     "Partial",
+    "PoolOptions",
+    "PooledStream",
     "Stream",
     "StreamOptions",
+    "StreamPool",
 ]

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from mms_engine.errors import MmsError, StreamError
-from mms_engine.streaming.contexts import Encoded
+from mms_engine.streaming.contexts import Encoded, EncoderRow
 from mms_engine.streaming.core import Step, StreamCore
 from mms_engine.streaming.events import Event
-from mms_engine.streaming.model import Due
 from mms_engine.streaming.pcm import Pcm
 from mms_engine.streaming.schedule import Schedule
+from mms_engine.types import Float32Array
 
 Listener = Callable[[Event | MmsError], None]
 """Called with each event, and with the error if the stream fails."""
@@ -113,20 +113,25 @@ class PooledStream:
         if self._state != wanted or self._core.ending is not None:
             raise StreamError(f"the stream is {self._state}: open another, or wait for its events")
 
-    def next_due(self) -> Due | None:
+    def next_due(self) -> Step | None:
         """Return the next step, or `None`; for the pool's thread."""
         with self._lock:
             if self._state == "done":
                 return None
             step = self._core.next_step()
             if step is not None:
-                return Due(self._core, step)
+                return step
             events = self._core.close() if self._core.ending is not None else []
             ended = self._state == "ending"
         self._tell(events)
         if ended:
             self._close()
         return None
+
+    def row(self, step: Step, features: Float32Array) -> EncoderRow:
+        """Return what the encoder runs on; for the pool's thread."""
+        with self._lock:
+            return self._core.row(step, features)
 
     def read(self, step: Step, encoded: Encoded) -> None:
         """Take a step's result; for the pool's threads."""

@@ -1,7 +1,6 @@
 """Runs steps of any streams together: samples in, logits out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from mms_engine.streaming.contexts import (
     Sizes,
     WindowContext,
 )
-from mms_engine.streaming.core import Step, StreamCore
 from mms_engine.streaming.growing import GrowingContext
 from mms_engine.streaming.options import ContextOptions
 from mms_engine.types import Float32Array
@@ -25,16 +23,8 @@ _FRONTEND_ROWS = 8
 """Streams whose samples run through the convolutions at once: more would leave the cache."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Due:
-    """A step and the stream it belongs to."""
-
-    core: StreamCore
-    step: Step
-
-
 class StreamingModel:
-    """An acoustic model as streams use it. `run` may be called from several threads."""
+    """An acoustic model as streams use it. Methods may be called from several threads at once."""
 
     def __init__(self, model: AcousticModel) -> None:
         self.acoustic = model
@@ -65,16 +55,6 @@ class StreamingModel:
             chunk=max(1, round(options.chunk_seconds / seconds)),
             right=round(options.right_seconds / seconds),
         )
-
-    def run(self, due: Sequence[Due]) -> list[Encoded]:
-        """Run one step of each of some streams.
-
-        Raises:
-            BackendError: the device failed.
-        """
-        features = self.features([each.step.samples for each in due])
-        rows = [each.core.row(each.step, own) for each, own in zip(due, features, strict=True)]
-        return self.encode(rows, [each.step.language for each in due])
 
     def encode(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
         """Run the encoder on rows, each graph once.

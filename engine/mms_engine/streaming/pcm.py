@@ -100,6 +100,8 @@ class Resampler:
         self._consumed = 0
         self._produced = 0
         self._recent = _NOTHING
+        self._repeated = 0
+        self._ahead = _NOTHING
         self._stream = None if self._same else soxr.ResampleStream(rate, target, 1, dtype="float32")
 
     def convert(self, samples: Float32Array, *, last: bool = False) -> Float32Array:
@@ -107,7 +109,9 @@ class Resampler:
         if self._stream is None:
             return samples
         self._consumed += len(samples)
-        result: Float32Array = self._stream.resample_chunk(samples, last=last)
+        result = self._without_repeated(self._stream.resample_chunk(samples, last=last))
+        if len(self._ahead):
+            result, self._ahead = np.concatenate([self._ahead, result]), _NOTHING
         self._produced += len(result)
         self._keep(samples)
         return result
@@ -135,13 +139,15 @@ class Resampler:
         if made._stream is None:
             return made
         made._consumed, made._recent = state["consumed"], state["recent"]
+        # Its output comes in blocks, so it may stand before or behind the place that was saved.
         begin = (made._consumed - len(made._recent)) * target // made.rate
-        again: Float32Array = made._stream.resample_chunk(made._recent)
-        made._produced = begin + len(again)
-        missing = made._produced - state["produced"]
-        if missing != 0:
-            raise AudioError(
-                f"a saved stream cannot go on: its resampler stands {missing} samples elsewhere; "
-                "it was saved with another release of soxr"
-            )
+        made._produced = state["produced"]
+        made._repeated = state["produced"] - begin
+        made._ahead = made._without_repeated(made._stream.resample_chunk(made._recent))
         return made
+
+    def _without_repeated(self, result: Float32Array) -> Float32Array:
+        """Leave out what was given before the state was saved."""
+        count = min(self._repeated, len(result))
+        self._repeated -= count
+        return result[count:]

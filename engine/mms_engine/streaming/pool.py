@@ -10,12 +10,13 @@ from typing import Self
 from mms_engine.cores import usable_cores
 from mms_engine.errors import BackendError, MmsError, StreamError
 from mms_engine.streaming.capacity import Capacity
-from mms_engine.streaming.contexts import Encoded
-from mms_engine.streaming.core import StreamCore
+from mms_engine.streaming.contexts import Encoded, EncoderRow
+from mms_engine.streaming.core import Step, StreamCore
 from mms_engine.streaming.member import Listener, PooledStream
-from mms_engine.streaming.model import Due, StreamingModel
+from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import StreamOptions
 from mms_engine.streaming.schedule import Schedule
+from mms_engine.types import Float32Array
 
 OpenCore = Callable[[str, StreamOptions], StreamCore]
 
@@ -137,37 +138,70 @@ class StreamPool:
 
     def _work(self) -> None:
         while (members := self._schedule.take(self._options.batch_rows)) is not None:
-            due: list[tuple[PooledStream, Due]] = []
-            for member in members:
-                step = member.next_due()
-                if step is not None:
-                    due.append((member, step))
-            if due:
-                self._run(due)
+            due = [(member, member.next_due()) for member in members]
+            self._run([_Work(member, step) for member, step in due if step is not None])
 
-    def _run(self, due: list[tuple[PooledStream, Due]]) -> None:
+    def _run(self, work: list["_Work"]) -> None:
+        work = self._survivors(work, self._find_features)
+        work = [one for one in work if self._alone(one, _find_row)]
+        work = self._survivors(work, self._encode)
+        list(self._readers.map(lambda one: self._alone(one, _read), work))
+
+    def _find_features(self, work: list["_Work"]) -> None:
+        features = self._model.features([one.step.samples for one in work])
+        for one, own in zip(work, features, strict=True):
+            one.features = own
+
+    def _encode(self, work: list["_Work"]) -> None:
+        rows = [one.row for one in work if one.row is not None]
+        encoded = self._model.encode(rows, [one.step.language for one in work])
+        for one, own in zip(work, encoded, strict=True):
+            one.encoded = own
+
+    def _survivors(
+        self, work: list["_Work"], function: Callable[[list["_Work"]], None]
+    ) -> list["_Work"]:
+        """Call a function that changes no stream; if it fails, for each alone: that one fails."""
+        if not work:
+            return []
         try:
-            encoded = self._model.run([step for _, step in due])
-        except Exception as error:  # noqa: BLE001 (given to the streams)
-            self._separate(due, error)
-            return
-        list(self._readers.map(self._read, due, encoded))
-
-    def _separate(self, due: list[tuple[PooledStream, Due]], error: Exception) -> None:
-        """A batch failed: each of its rows runs alone, and fails alone."""
-        if len(due) == 1:
-            due[0][0].fail(as_error(error))
-            return
-        for one in due:
-            self._run([one])
+            function(work)
+        except Exception as error:  # noqa: BLE001 (given to the stream)
+            if len(work) > 1:
+                return [one for each in work for one in self._survivors([each], function)]
+            work[0].member.fail(as_error(error))
+            return []
+        return work
 
     @staticmethod
-    def _read(due: tuple[PooledStream, Due], encoded: Encoded) -> None:
-        member, step = due
+    def _alone(one: "_Work", function: Callable[["_Work"], None]) -> bool:
         try:
-            member.read(step.step, encoded)
+            function(one)
         except Exception as error:  # noqa: BLE001 (given to the stream)
-            member.fail(as_error(error))
+            one.member.fail(as_error(error))
+            return False
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A step on its way."""
+
+    member: PooledStream
+    step: Step
+    features: Float32Array | None = None
+    row: EncoderRow | None = None
+    encoded: Encoded | None = None
+
+
+def _find_row(one: _Work) -> None:
+    if one.features is not None:
+        one.row = one.member.row(one.step, one.features)
+
+
+def _read(one: _Work) -> None:
+    if one.encoded is not None:
+        one.member.read(one.step, one.encoded)
 
 
 def as_error(error: Exception) -> MmsError:

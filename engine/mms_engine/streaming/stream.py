@@ -6,7 +6,7 @@ from typing import Self
 from mms_engine.errors import BackendError, StreamError
 from mms_engine.streaming.core import StreamCore
 from mms_engine.streaming.events import EndReason, Event
-from mms_engine.streaming.model import Due, StreamingModel
+from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.pcm import Pcm
 from mms_engine.streaming.state import save
 
@@ -98,7 +98,9 @@ class Stream:
     def _steps(self) -> list[Event]:
         events: list[Event] = []
         while (step := self._core.next_step()) is not None:
-            encoded = self._model.run([Due(self._core, step)])[0]
+            features = self._model.features([step.samples])[0]
+            row = self._core.row(step, features)
+            encoded = self._model.encode([row], [step.language])[0]
             try:
                 events += self._core.read(step, encoded)
             except ValueError as error:
