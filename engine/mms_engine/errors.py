@@ -31,3 +31,7 @@ class BackendError(MmsError):
 
 class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""
+
+
+class PlanError(MmsError):
+    """A TensorRT plan cannot be built, or is not what it must be."""

@@ -27,6 +27,7 @@ from mms_export.progress import Advance
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _BUILDERS = {"frontend": build_frontend, "encoder": build_encoder}
 AdapterDtype = Literal["float16", "float32"]
+GraphKey = tuple[Stage, Precision]
 
 
 def graph_path(folder: Path, stage: Stage, precision: Precision) -> Path:
@@ -42,9 +43,7 @@ def build_graph(
     return _BUILDERS[stage](checkpoint.config, checkpoint.weights, numerics)
 
 
-def export_graph(
-    checkpoint: Checkpoint, folder: Path, key: tuple[Stage, Precision], advance: Advance
-) -> Graph:
+def export_graph(checkpoint: Checkpoint, folder: Path, key: GraphKey, advance: Advance) -> Graph:
     """Write one graph and return its manifest entry; `advance` is told the bytes written."""
     stage, precision = key
     graph = build_graph(checkpoint, stage, NUMERICS[precision])
