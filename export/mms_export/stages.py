@@ -1,7 +1,7 @@
 """The two kinds of work in an export: graphs, and languages."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,11 +35,8 @@ def graph_path(folder: Path, stage: Stage, precision: Precision) -> Path:
     return folder / "graphs" / f"{stage}.{precision}.onnx"
 
 
-def build_graph(
-    checkpoint: Checkpoint, stage: Stage, numerics: Numerics, *, emulated: bool = False
-) -> GraphBuilder:
+def build_graph(checkpoint: Checkpoint, stage: Stage, numerics: Numerics) -> GraphBuilder:
     """Return a graph whose weights are still to be read."""
-    numerics = replace(numerics, emulated=emulated)
     return _BUILDERS[stage](checkpoint.config, checkpoint.weights, numerics)
 
 

@@ -26,7 +26,7 @@ def add_positions(layers: Layers, config: Config, weights: Weights, value: str) 
     columns = graph.op("Transpose", layers.operand(value), perm=[0, 2, 1])
     # An even kernel gives one frame too many: the last, which is left off by padding one less.
     pads = [kernel // 2, kernel // 2 - (1 - kernel % 2)]
-    columns = layers.operand_op("Conv", columns, weight, bias, group=groups, pads=pads)
+    columns = graph.op("Conv", columns, weight, bias, group=groups, pads=pads)
     rows = graph.op("Transpose", layers.widen(columns), perm=[0, 2, 1])
     return graph.op("Add", value, layers.gelu(rows))
 
@@ -43,10 +43,9 @@ def transformer_layer(
     layers: Layers, config: Config, weights: Weights, index: int, value: str, mask: str
 ) -> str:
     """Add attention and feed-forward of one layer to the residual stream."""
-    graph = layers.graph
     layer = _Layer(layers, config, weights, f"encoder.layers.{index}")
-    value = graph.op("Add", value, layers.widen(layer.attention(value, mask)))
-    return graph.op("Add", value, layers.widen(layer.feed_forward(value)))
+    value = layers.added(value, layer.attention(value, mask))
+    return layers.added(value, layer.feed_forward(value))
 
 
 class _Layer:
@@ -63,16 +62,16 @@ class _Layer:
         )
 
     def feed_forward(self, value: str) -> str:
-        """Return what the feed-forward block adds, an operand."""
+        """Return what the feed-forward block adds, an operand lowered by the headroom."""
         hidden, inner = self._config.hidden_size, self._config.intermediate_size
         name = f"{self._name}.feed_forward"
         first = linear_matrix(self._weights, f"{name}.intermediate_dense", hidden, inner)
         second = linear_matrix(self._weights, f"{name}.output_dense", inner, hidden)
         wide = self._layers.linear_gelu(self._norm(value, "final_layer_norm"), first)
-        return self._layers.operand_linear(wide, second, GELU_OUTPUT)
+        return self._layers.operand_linear(wide, self._layers.lowered(second), GELU_OUTPUT)
 
     def attention(self, value: str, mask: str) -> str:
-        """Return what self-attention adds, an operand.
+        """Return what self-attention adds, an operand lowered by the headroom.
 
         Args:
             value: The residual stream, `[B, T, H]`.
@@ -84,14 +83,14 @@ class _Layer:
             self._heads(part) for part in graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
         )
         keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
-        scores = layers.widen(layers.operand_op("MatMul", queries, keys))
+        scores = layers.widen(graph.op("MatMul", queries, keys))
         shares = graph.op("Softmax", graph.op("Add", scores, mask), axis=-1)
-        mixed = layers.operand_op("MatMul", layers.operand(shares), values)
+        mixed = graph.op("MatMul", layers.operand(shares), values)
         mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
         hidden = self._config.hidden_size
         output = linear_matrix(self._weights, f"{self._name}.attention.out_proj", hidden, hidden)
-        return layers.operand_linear(mixed, output)
+        return layers.operand_linear(mixed, layers.lowered(output))
 
     def _heads(self, value: str) -> str:
         graph, heads = self._layers.graph, self._config.num_attention_heads
