@@ -29,6 +29,14 @@ class BackendError(MmsError):
     """No backend can run a graph, or running it failed."""
 
 
+class DeviceMemoryError(BackendError):
+    """A GPU has not enough memory."""
+
+
+class DeviceLostError(BackendError):
+    """A GPU failed in a way that ends its use by this process."""
+
+
 class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""
 

@@ -4,8 +4,9 @@ import ctypes
 import sys
 from dataclasses import dataclass
 
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NAME_BYTES = 256
+_GET = "get it from https://www.nvidia.com/drivers"
 _CAPABILITY = (75, 76)
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 
@@ -27,9 +28,9 @@ class CudaDriver:
 def cuda_driver() -> CudaDriver:
     """Ask the driver for its version and devices."""
     try:
-        driver = ctypes.CDLL(_LIBRARY)
+        driver = ctypes.CDLL(LIBRARY)
     except OSError:
-        return CudaDriver("", (), f"no NVIDIA driver is installed ({_LIBRARY} is not there)")
+        return CudaDriver("", (), f"no NVIDIA driver is installed ({LIBRARY} is not there): {_GET}")
     status = driver.cuInit(0)
     if status != 0:
         reason = f"the NVIDIA driver found no usable GPU (cuInit returned {status})"
