@@ -11,6 +11,7 @@ from mms_kernels.cuda.arguments import AlignArgs, Code, GreedyArgs, ScoresBatch
 
 ROOT = Path(__file__).parents[1]
 DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
+TOKEN_TYPES = {"tokens": "i4", "starts": "i8", "ends": "i8", "scores": "f4", "peaks": "f4"}
 
 
 class Fault(Exception):
@@ -62,13 +63,14 @@ class Device:
         if status:
             raise Fault(error.value.decode())
 
-    def scores(self, data, lengths, kind):
+    def scores(self, data, lengths, kind, begins=None):
         """Return the batch's struct and the frames that mms_frames computes of it."""
         dtype = DTYPES["bfloat16" if data.dtype == np.uint16 else str(data.dtype)]
         rows, frames, vocab = data.shape
         batch = ScoresBatch(
             data.ctypes.data, rows, frames, vocab, lengths.ctypes.data, dtype, kind == "log_probs"
         )
+        batch.begins = None if begins is None else begins.ctypes.data
         infos = np.zeros((rows, frames), arguments.FRAME)
         warps = self.threads // 32
         if rows and frames:
@@ -95,11 +97,10 @@ class Greedy:
         room = frames + 1 if capacity is None else capacity
         status = np.zeros(rows, arguments.STATUS)
         counts = np.zeros(rows, np.int64)
-        types = {"tokens": "i4", "starts": "i8", "ends": "i8", "scores": "f4", "peaks": "f4"}
-        out = {name: np.zeros((rows, max(room, 0)), dtype) for name, dtype in types.items()}
+        out = {name: np.zeros((rows, max(room, 0)), dtype) for name, dtype in TOKEN_TYPES.items()}
         arrays = [infos, lengths, self.streams, status, counts, *out.values()]
         pointers = [array.ctypes.data for array in arrays]
-        args = GreedyArgs(*pointers[:2], frames, *pointers[2:], room, self.blank, finish)
+        args = GreedyArgs(*pointers[:2], frames, None, *pointers[2:], room, self.blank, finish)
         self.device.launch("mms_greedy", (rows,), 32, args)
         tokens = [{k: v[row, : counts[row]] for k, v in out.items()} for row in range(rows)]
         return status, tokens

@@ -1,21 +1,32 @@
 """The two graphs and the bank together: samples in, logits out."""
 
+import contextlib
+import importlib
+import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 
-from mms_engine.backends import Choice, Session, SessionOptions, available, choose, open_session
+from mms_engine.backends import BACKENDS, Choice, Session, SessionOptions, available, open_session
+from mms_engine.backends import rank as rank_backends
 from mms_engine.backends.base import Array, Constant, GraphFile
+from mms_engine.backends.plans import NoPlan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Graph, Precision, Stage
+from mms_engine.decoders import Decoders, HostDecoders
+from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
+from mms_engine.rows import HostRows
 from mms_engine.types import Float32Array
 from mms_engine.vocab import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 # ONNX Runtime has no bf16 kernels for CPUs; fp16 runs there, but no faster than fp32.
 PREFERENCE: dict[str, tuple[Precision, ...]] = {
@@ -26,32 +37,104 @@ PREFERENCE: dict[str, tuple[Precision, ...]] = {
 # CPU time of a frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
 _FRONTEND_FRAMES = 100
 _ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
+_HOST_BANK_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Segment:
-    """Frames of one utterance on their way into the encoder."""
+class Encoder(Protocol):
+    """A bundle's frontend and encoder on one backend. May be used from several threads."""
 
-    samples: Float32Array
-    """Shape `[N]`, normalised: exactly those the frames are made of."""
-    language: str
+    bank: AdapterBank[Any]
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        ...
+
+    def emission(self, segments: Sequence[Segment]) -> AbstractContextManager[Emission]:
+        """Run segments as one batch; their logits are valid inside the context.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        ...
+
+    def rows_within(self, frames: int) -> int | None:
+        """Return how many rows of so many frames one run takes; `None` for any number."""
+        ...
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return what decodes its emissions: `host`, or others that do the same."""
+        ...
+
+    def close(self) -> None:
+        """Free graphs and memory."""
+        ...
 
 
 class AcousticModel:
     """A bundle's frontend and encoder, loaded. Methods may be called from several threads."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        frontend: Session,
-        encoder: Session,
-        bank: AdapterBank,
-        open_cached: Callable[[], Session],
-    ) -> None:
-        """Put the parts together; `open_cached` loads the graph that only streams need."""
+    def __init__(self, bundle: Bundle, encoder: Encoder) -> None:
         self.bundle = bundle
         self.geometry = FrameGeometry.of(bundle.manifest.architecture)
+        self.encoder = encoder
+
+    @property
+    def bank(self) -> AdapterBank[Any]:
+        """The languages that are resident."""
+        return self.encoder.bank
+
+    @property
+    def device(self) -> str:
+        """Where the encoder runs: `cpu` or `cuda`."""
+        return self.encoder.device
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from the beginning of a frame to that of the next."""
+        return self.geometry.stride / self.bundle.manifest.sample_rate
+
+    def vocabulary(self, language: str) -> Vocabulary:
+        """Return a language's tokens, which brings its adapter into the bank.
+
+        Raises:
+            LanguageError: the bundle does not have it.
+            BundleError: its file is damaged.
+        """
+        with self.bank.acquire([language]) as residents:
+            return residents[language].vocabulary
+
+    def logits(self, segments: Sequence[Segment]) -> list[Float32Array]:
+        """Run segments as one batch, and bring their logits to the host.
+
+        Returns:
+            For each, shape `[T, V]` with its own frames and its own language's V.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self.encoder.emission(segments) as emission:
+            return emission.rows()
+
+    def close(self) -> None:
+        """Free the graphs."""
+        self.encoder.close()
+
+
+class HostEncoder:
+    """Two graphs that take and give arrays of the host, wherever they run."""
+
+    def __init__(
+        self,
+        frontend: Session,
+        encoder: Session,
+        bank: AdapterBank[HostRows],
+        geometry: FrameGeometry,
+        open_cached: Callable[[], Session],
+    ) -> None:
+        """Take over both sessions; `open_cached` loads the graph that only streams need."""
         self.bank = bank
+        self._geometry = geometry
         self._frontend = frontend
         self._encoder = encoder
         self._open_cached = open_cached
@@ -72,47 +155,34 @@ class AcousticModel:
 
     @property
     def device(self) -> str:
-        """Where the encoder runs: `cpu` or `cuda`."""
+        """Where the encoder runs."""
         return self._encoder.device
 
-    @property
-    def frame_seconds(self) -> float:
-        """Seconds from the beginning of a frame to that of the next."""
-        return self.geometry.stride / self.bundle.manifest.sample_rate
+    def rows_within(self, frames: int) -> None:
+        """Return `None`: any number of rows runs."""
+        del frames
 
-    def vocabulary(self, language: str) -> Vocabulary:
-        """Return a language's tokens, which brings its adapter into the bank.
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return `host`."""
+        del options
+        return host
 
-        Raises:
-            LanguageError: the bundle does not have it.
-            BundleError: its file is damaged.
-        """
-        with self.bank.acquire([language]) as residents:
-            return residents[language].vocabulary
-
-    def logits(self, segments: Sequence[Segment]) -> list[Float32Array]:
-        """Run segments as one batch.
-
-        Returns:
-            For each, shape `[T, V]` with its own frames and its own language's V.
-
-        Raises:
-            BackendError: the device failed.
-        """
+    @contextlib.contextmanager
+    def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
+        """Run segments as one batch; see `Encoder.emission`."""
         features = [self._features(segment.samples) for segment in segments]
-        return self.encode(features, [segment.language for segment in segments])
+        yield self.encode(features, [segment.language for segment in segments])
 
     def features(self, audio: Float32Array) -> Float32Array:
         """Run the frontend once on normalised samples `[B, N]`; return `[B, T, F]`."""
-        return self._frontend.run({"audio": audio})["features"]
+        features: Float32Array = self._frontend.run({"audio": audio})["features"]
+        return features
 
-    def encode(
-        self, features: Sequence[Float32Array], languages: Sequence[str]
-    ) -> list[Float32Array]:
+    def encode(self, features: Sequence[Float32Array], languages: Sequence[str]) -> HostEmission:
         """Run the encoder on rows of features `[T, F]` as one batch.
 
-        Returns:
-            For each row `[T, V]`, as `logits` does.
+        Raises:
+            BackendError: the device failed.
         """
         lengths = np.array([len(rows) for rows in features], np.int64)
         padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
@@ -121,21 +191,19 @@ class AcousticModel:
         with self.bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
             slots = np.array([resident.slot for resident in held], np.int64)
-            feeds: dict[str, Array | Constant] = {**self.bank.constants()}
+            feeds: dict[str, Array | Constant] = {**self.bank.rows.constants()}
             feeds.update(features=padded, lengths=lengths, slot=slots)
-            batch = self._encoder.run(feeds)["logits"]
-        return [
-            np.ascontiguousarray(row[:frames, : len(resident.vocabulary)])
-            for row, frames, resident in zip(batch, lengths, held, strict=True)
-        ]
+            logits = self._encoder.run(feeds)["logits"]
+        vocabs = tuple(len(resident.vocabulary) for resident in held)
+        return HostEmission(logits, tuple(map(int, lengths)), vocabs)
 
     def _features(self, samples: Float32Array) -> Float32Array:
         """Return `[T, F]` of one utterance, piece by piece: the frontend is frame-local."""
-        frames = self.geometry.frames(len(samples))
+        frames = self._geometry.frames(len(samples))
         pieces = []
         for start in range(0, frames, _FRONTEND_FRAMES):
             end = min(frames, start + _FRONTEND_FRAMES)
-            audio = samples[np.newaxis, self.geometry.span(start, end)]
+            audio = samples[np.newaxis, self._geometry.span(start, end)]
             pieces.append(self.features(audio)[0])
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -150,21 +218,47 @@ class AcousticModel:
 def load_acoustic_model(bundle: Bundle, options: RecognizerOptions) -> AcousticModel:
     """Choose a backend and a precision and load both graphs.
 
+    With `device="auto"`, a backend that cannot run this bundle is passed over with a warning.
+
     Raises:
         BundleError: the bundle lacks the precision, or it is damaged.
         BackendError: no backend can run it.
     """
-    choice = choose(options.device, available())
+    choices = rank_backends(options.device, available(), options.backend)
+    for number, choice in enumerate(choices):
+        try:
+            return AcousticModel(bundle, _load(bundle, choice, options))
+        except BackendError as error:
+            if number + 1 == len(choices):
+                raise BackendError(f"{error} (chosen: {choice.reason})") from error
+            # A bundle without plans is nothing to be warned of.
+            level = logging.INFO if isinstance(error, NoPlan) else logging.WARNING
+            logger.log(level, "not %s, which is tried first: %s", choice.backend, error)
+    raise AssertionError("rank returns at least one choice")
+
+
+def _load(bundle: Bundle, choice: Choice, options: RecognizerOptions) -> Encoder:
+    runtime = BACKENDS[choice.backend].runtime
+    if runtime is None:
+        return _load_host_encoder(bundle, choice, options)
+    module = importlib.import_module("mms_engine.cuda.encoder")
+    encoder: Encoder = module.load_device_encoder(bundle, options, runtime)
+    return encoder
+
+
+def _load_host_encoder(bundle: Bundle, choice: Choice, options: RecognizerOptions) -> HostEncoder:
     precision = choose_precision(bundle, options.precision, choice.device)
     frontend, _ = _open(bundle, "frontend", precision, choice, options)
     encoder, graph = _open(bundle, "encoder", precision, choice, options)
     try:
-        bank = AdapterBank(bundle.adapter, _bank_options(bundle, graph, options.bank_bytes))
-        return AcousticModel(
-            bundle,
+        sizes = _bank_options(bundle, graph, options.bank_bytes or _HOST_BANK_BYTES)
+        bank = AdapterBank(bundle.adapter, sizes, HostRows(sizes))
+        geometry = FrameGeometry.of(bundle.manifest.architecture)
+        return HostEncoder(
             frontend,
             encoder,
             bank,
+            geometry,
             lambda: _open(bundle, "cached", precision, choice, options)[0],
         )
     except (ValueError, MemoryError) as error:
@@ -200,12 +294,7 @@ def _open(
     bundle: Bundle, stage: Stage, precision: Precision, choice: Choice, options: RecognizerOptions
 ) -> tuple[Session, Graph]:
     graph, path = bundle.graph(stage, precision)
-    try:
-        session = open_session(
-            choice, GraphFile(graph, path), SessionOptions(threads=options.threads)
-        )
-    except BackendError as error:
-        raise BackendError(f"{error} (chosen: {choice.reason})") from error
+    session = open_session(choice, GraphFile(graph, path), SessionOptions(threads=options.threads))
     return session, graph
 
 

@@ -1,7 +1,7 @@
 """The two kinds of work in an export: graphs, and languages."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +32,7 @@ SHARED: dict[Stage, Stage] = {"cached": "encoder"}
 WITH_LOGITS: tuple[Stage, ...] = ("encoder", "cached")
 """Stages whose output is compared with the torch modules."""
 AdapterDtype = Literal["float16", "float32"]
+GraphKey = tuple[Stage, Precision]
 
 
 def graph_path(folder: Path, stage: Stage, precision: Precision) -> Path:
@@ -39,17 +40,12 @@ def graph_path(folder: Path, stage: Stage, precision: Precision) -> Path:
     return folder / "graphs" / f"{stage}.{precision}.onnx"
 
 
-def build_graph(
-    checkpoint: Checkpoint, stage: Stage, numerics: Numerics, *, emulated: bool = False
-) -> GraphBuilder:
+def build_graph(checkpoint: Checkpoint, stage: Stage, numerics: Numerics) -> GraphBuilder:
     """Return a graph whose weights are still to be read."""
-    numerics = replace(numerics, emulated=emulated)
     return _BUILDERS[stage](checkpoint.config, checkpoint.weights, numerics)
 
 
-def export_graph(
-    checkpoint: Checkpoint, folder: Path, key: tuple[Stage, Precision], advance: Advance
-) -> Graph:
+def export_graph(checkpoint: Checkpoint, folder: Path, key: GraphKey, advance: Advance) -> Graph:
     """Write one graph and return its manifest entry; `advance` is told the bytes written."""
     stage, precision = key
     graph = build_graph(checkpoint, stage, NUMERICS[precision])

@@ -33,7 +33,7 @@ def test_a_device_that_does_not_work_is_an_error_with_its_reason() -> None:
 
 def test_available_gives_each_backend_a_sentence() -> None:
     found = available()
-    assert list(found) == ["ort-cuda", "ort-cpu"]
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-rtx", "ort-cpu"]
     assert found["ort-cpu"].usable
     assert all(availability.reason for availability in found.values())
 

@@ -13,9 +13,9 @@ from engine_demo import DEMO, Clip, demo_clips, missing_words
 from engine_sounds import sound
 from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.acoustic import Segment
 from mms_engine.audio import normalize, read_audio
-from mms_engine.decoders import Decoders
+from mms_engine.decoders import HostDecoders
+from mms_engine.emission import Segment
 from mms_engine.errors import LanguageModelError
 from mms_engine.vocab import Vocabulary
 from mms_kernels.reference import log_softmax
@@ -57,7 +57,7 @@ def test_the_beam_finds_nothing_less_likely_than_greedy(demo: Recognizer, clip: 
     log_probs = log_softmax(logits)
     found = {}
     for decoder in ("greedy", "beam"):
-        decoding = Decoders(RecognizerOptions(decoder=decoder)).start(
+        decoding = HostDecoders(RecognizerOptions(decoder=decoder)).start(
             clip.language, demo._model.vocabulary(clip.language)
         )
         decoding.step(logits)
@@ -176,7 +176,7 @@ SIGNS = Vocabulary(("<pad>", "<unk>", "a", "b"))
 
 def start(vocabulary: Vocabulary, **options: object):
     chosen = RecognizerOptions(decoder="beam", beam=BeamSearch(**options))
-    return Decoders(chosen).start("eng", vocabulary)
+    return HostDecoders(chosen).start("eng", vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_a_model_that_cannot_be_read_is_refused_before_the_graphs_are_loaded(
 
 def test_a_decoder_is_made_once_for_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = Decoders._make
+    original = HostDecoders._make
 
-    def counted(self: Decoders, vocabulary: Vocabulary) -> object:
+    def counted(self: HostDecoders, vocabulary: Vocabulary) -> object:
         made.append(vocabulary)
         return original(self, vocabulary)
 
-    monkeypatch.setattr(Decoders, "_make", counted)
-    decoders = Decoders(RecognizerOptions(decoder="beam"))
+    monkeypatch.setattr(HostDecoders, "_make", counted)
+    decoders = HostDecoders(RecognizerOptions(decoder="beam"))
     for _ in range(3):
         decoders.start("eng", WORDS)
         decoders.start("jpn", SIGNS)

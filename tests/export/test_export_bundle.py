@@ -247,6 +247,10 @@ def test_plans_stay_with_their_graphs(checkpoint, tmp_path, monkeypatch):
         runtime="tensorrt-rtx",
         runtime_version="1",
         compute_capabilities=("8.6",),
+        graph_sha256=digest(out / "graphs" / "encoder.fp32.onnx"),
+        inputs=(),
+        outputs=(),
+        profiles=(),
     )
     (out / MANIFEST).write_bytes(encode(dataclasses.replace(manifest, plans=(plan,))))
     assert run_export(checkpoint, out, languages="eng").plans == (plan,)

@@ -13,6 +13,8 @@ MANIFEST = "manifest.json"
 Stage = Literal["frontend", "encoder", "cached"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+Runtime = Literal["tensorrt", "tensorrt-rtx"]
+HardwareCompatibility = Literal["none", "ampere+", "same-capability"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ class Graph:
     """Revision of the exporter's code that wrote it; the exporter writes older ones anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ShapeRange:
     """Shapes of one input for which a profile of a plan is made."""
 
@@ -131,7 +133,7 @@ class Plan:
     stage: Stage
     precision: Precision
     file: File
-    runtime: Literal["tensorrt", "tensorrt-rtx"]
+    runtime: Runtime
     runtime_version: str
     """Release that built it; others read it only where `version_compatible`."""
     compute_capabilities: tuple[str, ...]
@@ -142,9 +144,11 @@ class Plan:
     outputs: tuple[Tensor, ...]
     profiles: tuple[Profile, ...]
     version_compatible: bool = False
-    hardware_compatibility: Literal["none", "ampere+", "same-capability"] = "none"
+    hardware_compatibility: HardwareCompatibility = "none"
     weight_streaming: bool = False
     """Whether weights may stay in host memory, for GPUs too small for them."""
+    workspace: int | None = None
+    """Most bytes of scratch memory its kernels may take; `None` for all of the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mms_engine.acoustic import AcousticModel
+from mms_engine.acoustic import AcousticModel, HostEncoder
 from mms_engine.backends.base import Array, Constant
+from mms_engine.errors import BackendError
 from mms_engine.streaming.contexts import (
     CachedContext,
     Context,
@@ -27,7 +28,18 @@ class StreamingModel:
     """An acoustic model as streams use it. Methods may be called from several threads at once."""
 
     def __init__(self, model: AcousticModel) -> None:
+        """Use a model.
+
+        Raises:
+            BackendError: its backend cannot run streams.
+        """
+        if not isinstance(model.encoder, HostEncoder):
+            raise BackendError(
+                "streams run on ONNX Runtime: choose --backend ort-cpu or ort-cuda (plans have no "
+                "graph for them yet)"
+            )
         self.acoustic = model
+        self._host = model.encoder
 
     def context(self, options: ContextOptions) -> Context:
         """Return the context of a new stream.
@@ -41,7 +53,7 @@ class StreamingModel:
             return WindowContext(sizes, architecture.feature_size)
         if options.kind == "growing":
             return GrowingContext(sizes, architecture.feature_size)
-        session = self.acoustic.cached
+        session = self._host.cached
         cache = next(tensor for tensor in session.inputs if tensor.name == "cache")
         dtype = np.dtype(np.uint16 if cache.dtype == "bfloat16" else cache.dtype)
         shape = (architecture.num_hidden_layers, 2, max(1, sizes.left), architecture.hidden_size)
@@ -82,21 +94,21 @@ class StreamingModel:
         for length, indices in by_length.items():
             for start in range(0, len(indices) if length else 0, _FRONTEND_ROWS):
                 part = indices[start : start + _FRONTEND_ROWS]
-                batch = self.acoustic.features(np.stack([samples[i] for i in part]))
+                batch = self._host.features(np.stack([samples[i] for i in part]))
                 for index, rows in zip(part, batch, strict=True):
                     features[index] = rows
         return features
 
     def _encode(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
-        found = self.acoustic.encode([row.features for row in rows], languages)
-        return [Encoded(logits) for logits in found]
+        emission = self._host.encode([row.features for row in rows], languages)
+        return [Encoded(logits) for logits in emission.rows()]
 
     def _cached(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
-        session = self.acoustic.cached
+        session = self._host.cached
         feeds = self._memories(rows)
-        with self.acoustic.bank.acquire(languages) as residents:
+        with self._host.bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
-            feeds.update(self.acoustic.bank.constants())
+            feeds.update(self._host.bank.rows.constants())
             feeds["slot"] = np.array([resident.slot for resident in held], np.int64)
             outputs = session.run(feeds)
         logits, update = outputs["logits"], outputs["update"]

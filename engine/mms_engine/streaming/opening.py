@@ -1,6 +1,6 @@
 """Puts a stream together."""
 
-from mms_engine.decoders import Decoders
+from mms_engine.decoders import HostDecoders
 from mms_engine.streaming.core import Parts, StreamCore
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import StreamOptions
@@ -8,7 +8,7 @@ from mms_engine.streaming.utterance import Spoken
 
 
 def open_core(
-    model: StreamingModel, decoders: Decoders, language: str, options: StreamOptions
+    model: StreamingModel, decoders: HostDecoders, language: str, options: StreamOptions
 ) -> StreamCore:
     """Return a stream at its beginning.
 

@@ -78,12 +78,12 @@ class _Ring:
         graph, layers = self._layers.graph, self._layers
         pair = [graph.op("Unsqueeze", part, graph.ints(1)) for part in (keys, values)]
         update = graph.op("Concat", *pair, axis=1)
-        if self._dtype != layers.numerics.compute:
+        if self._dtype != layers.numerics.operands:
             update = graph.cast(update, self._dtype)
         self._updates.append(graph.op("Unsqueeze", update, graph.ints(1)))
         former = graph.op("Squeeze", self._former[layer], graph.ints(1))
-        if self._dtype != layers.numerics.compute:
-            former = graph.cast(former, layers.numerics.compute)
+        if self._dtype != layers.numerics.operands:
+            former = graph.cast(former, layers.numerics.operands)
         old_keys, old_values = (
             graph.op("Squeeze", part, graph.ints(1))
             for part in graph.ops("Split", former, count=2, axis=1, num_outputs=2)

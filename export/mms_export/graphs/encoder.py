@@ -68,7 +68,7 @@ class Bank:
     """The languages' weights among the inputs, one row a language."""
 
     def __init__(self, layers: Layers, config: Config) -> None:
-        graph, dtype = layers.graph, layers.numerics.compute
+        graph, dtype = layers.graph, layers.numerics.operands
         self._layers = layers
         self._config = config
         self._slot = graph.input("slot", "int64", ["batch"])
@@ -88,12 +88,12 @@ class Bank:
         down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
         normal = layers.operand(layers.layer_norm(value, self._ones))
         down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))
-        squeezed = layers.operand_op("MatMul", normal, down)
-        squeezed = layers.operand_op("Add", squeezed, self._row(down_bias))
+        squeezed = graph.op("MatMul", normal, down)
+        squeezed = graph.op("Add", squeezed, self._row(down_bias))
         up = graph.op("Reshape", up, graph.ints(-1, inner, hidden))
-        change = layers.operand_op("MatMul", graph.op("Relu", squeezed), up)
-        change = layers.operand_op("Add", change, self._row(up_bias))
-        return graph.op("Add", value, layers.widen(change))
+        change = graph.op("MatMul", layers.lowered_operand(graph.op("Relu", squeezed)), up)
+        change = graph.op("Add", change, layers.lowered_operand(self._row(up_bias)))
+        return layers.added(value, change)
 
     def head(self, value: str) -> str:
         """Score the tokens of each row's language; float32 `[batch, frames, vocab]`."""
@@ -101,7 +101,7 @@ class Bank:
         weight = graph.op("Gather", self._head_weight, self._slot, axis=0)
         weight = graph.op("Transpose", weight, perm=[0, 2, 1])
         bias = self._row(graph.op("Gather", self._head_bias, self._slot, axis=0))
-        scores = layers.widen(layers.operand_op("MatMul", layers.operand(value), weight))
+        scores = layers.widen(graph.op("MatMul", layers.operand(value), weight))
         return graph.op("Add", scores, layers.widen(bias))
 
     def _row(self, vector: str) -> str:

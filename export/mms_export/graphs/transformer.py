@@ -41,7 +41,7 @@ def add_positions(
     columns = graph.op("Transpose", layers.operand(value), perm=[0, 2, 1])
     # An even kernel gives one frame too many: the last, which is left off by padding one less.
     pads = [kernel // 2 - history, kernel // 2 - (1 - kernel % 2)]
-    columns = layers.operand_op("Conv", columns, weight, bias, group=groups, pads=pads)
+    columns = graph.op("Conv", columns, weight, bias, group=groups, pads=pads)
     rows = graph.op("Transpose", layers.widen(columns), perm=[0, 2, 1])
     if history:
         value = slice_from(layers, value, history, axis=1)
@@ -95,10 +95,9 @@ def transformer_layer(
     surroundings: Surroundings,
 ) -> str:
     """Add attention and feed-forward of one layer to the residual stream."""
-    graph = layers.graph
     layer = _Layer(layers, config, weights, index)
-    value = graph.op("Add", value, layers.widen(layer.attention(value, surroundings)))
-    return graph.op("Add", value, layers.widen(layer.feed_forward(value)))
+    value = layers.added(value, layer.attention(value, surroundings))
+    return layers.added(value, layer.feed_forward(value))
 
 
 class _Layer:
@@ -116,30 +115,33 @@ class _Layer:
         )
 
     def feed_forward(self, value: str) -> str:
-        """Return what the feed-forward block adds, an operand."""
+        """Return what the feed-forward block adds, an operand lowered by the headroom."""
         hidden, inner = self._config.hidden_size, self._config.intermediate_size
         name = f"{self._name}.feed_forward"
         first = linear_matrix(self._weights, f"{name}.intermediate_dense", hidden, inner)
         second = linear_matrix(self._weights, f"{name}.output_dense", inner, hidden)
         wide = self._layers.linear_gelu(self._norm(value, "final_layer_norm"), first)
-        return self._layers.operand_linear(wide, second, GELU_OUTPUT)
+        return self._layers.operand_linear(wide, self._layers.lowered(second), GELU_OUTPUT)
 
     def attention(self, value: str, surroundings: Surroundings) -> str:
-        """Return what self-attention adds, an operand, to the residual stream `[B, T, H]`."""
+        """Return what self-attention adds to the residual stream `[B, T, H]`.
+
+        That is an operand lowered by the headroom.
+        """
         graph, layers = self._layers.graph, self._layers
         fused = layers.linear(self._norm(value, "layer_norm"), self._queries_keys_values())
         queries, keys, values = graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
         if surroundings.memory:
             keys, values = surroundings.memory.extend(self._index, keys, values)
         keys = graph.op("Transpose", self._heads(keys), perm=[0, 1, 3, 2])
-        scores = layers.widen(layers.operand_op("MatMul", self._heads(queries), keys))
+        scores = layers.widen(graph.op("MatMul", self._heads(queries), keys))
         shares = graph.op("Softmax", graph.op("Add", scores, surroundings.mask), axis=-1)
-        mixed = layers.operand_op("MatMul", layers.operand(shares), self._heads(values))
+        mixed = graph.op("MatMul", layers.operand(shares), self._heads(values))
         mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
         hidden = self._config.hidden_size
         output = linear_matrix(self._weights, f"{self._name}.attention.out_proj", hidden, hidden)
-        return layers.operand_linear(mixed, output)
+        return layers.operand_linear(mixed, layers.lowered(output))
 
     def _heads(self, value: str) -> str:
         graph, heads = self._layers.graph, self._config.num_attention_heads

@@ -82,11 +82,14 @@ void test_batch_is_its_rows() {
   const std::int64_t rows = 9, frames = 20, vocab = 6;
   const auto logits = random_logits(rows * frames, vocab, 2);
   const std::vector<std::int64_t> lengths = {0, 20, 1, 19, 5, 0, 7, 20, 2};
-  const mms::ScoresBatch batch{logits.data(), rows, frames, vocab, lengths.data()};
+  const std::vector<std::int64_t> begins = {20, 0, 19, 1, 0, 3, 7, 0, 2};
+  mms::ScoresBatch batch{logits.data(), rows, frames, vocab, lengths.data()};
+  batch.begins = begins.data();
   for (const std::int64_t threads : {1, 2, 16}) {
     const auto results = mms::greedy_batch(batch, 0, threads);
     for (std::size_t row = 0; row < 9; ++row) {
-      const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(row) * frames * vocab;
+      const auto first = static_cast<std::ptrdiff_t>(row) * frames + begins[row];
+      const auto begin = logits.begin() + first * vocab;
       const std::vector<float> alone(begin, begin + lengths[row] * vocab);
       CHECK(same(results[row], decode(alone, vocab, frames)));
     }
