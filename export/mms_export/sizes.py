@@ -71,6 +71,11 @@ def all_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
     return [(stage, precision) for precision in precisions for stage in STAGES]
 
 
+def planned_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
+    """Return the graphs of some precisions that TensorRT plans are built from."""
+    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage != "cached"]
+
+
 def all_parts(options: ExportOptions) -> list[Part]:
     """Return what an export into an empty folder would write."""
     checkpoint = open_source(options.model, options.languages)
@@ -78,7 +83,7 @@ def all_parts(options: ExportOptions) -> list[Part]:
     size = adapter_size(checkpoint, list(languages), options.adapter_dtype)
     graphs = graph_parts(checkpoint, all_graphs(options.precisions))
     planner = make_planner(options, checkpoint)
-    plans = plan_parts(checkpoint, planner, all_graphs(planner.precisions)) if planner else []
+    plans = plan_parts(checkpoint, planner, planned_graphs(planner.precisions)) if planner else []
     return [*graphs, *plans, Part(f"adapters ({len(languages)})", size)]
 
 
