@@ -12,7 +12,8 @@ from mms_engine.options import BeamSearch, RecognizerOptions
 from mms_engine.searches import Searches
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, Vocabulary
-from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder
+from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
+from mms_kernels import Hypothesis as BeamHypothesis
 
 
 class Decoding(Protocol):
@@ -30,6 +31,18 @@ class Decoding(Protocol):
 
     def finish(self) -> list[Hypothesis]:
         """Return what was found, the best first, at least one."""
+
+
+class StreamDecoding(Decoding, Protocol):
+    """A decoding that can be asked before its end."""
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        """Return the best hypothesis so far, and how many of its tokens can no longer change.
+
+        Args:
+            tail: Frames behind those read, `[M, V]`, which this reads ahead and forgets.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +115,7 @@ class HostDecoders:
         """Different texts that are wanted of an utterance."""
         return self.searches.nbest
 
-    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+    def start(self, language: str, vocabulary: Vocabulary) -> StreamDecoding:
         """Begin an utterance; see `Decoders.start`."""
         if not self._is_beam:
             return _Greedy()
@@ -140,9 +153,19 @@ class _Greedy:
     def step(self, logits: Float32Array) -> None:
         self._decoder.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._decoder
+        if len(tail):
+            ahead = ahead.copy()
+            ahead.step(tail)
+        return _hypothesis(ahead.partial()), len(self._decoder.partial())
+
     def finish(self) -> list[Hypothesis]:
-        found = self._decoder.finish()
-        return [Hypothesis(found.tokens, found.starts, found.ends, found.scores)]
+        return [_hypothesis(self._decoder.finish())]
+
+
+def _hypothesis(found: GreedyResult) -> Hypothesis:
+    return Hypothesis(found.tokens, found.starts, found.ends, found.scores)
 
 
 class _Beam:
@@ -153,8 +176,15 @@ class _Beam:
     def step(self, logits: Float32Array) -> None:
         self._stream.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._stream.copy()
+        if len(tail):
+            ahead.step(tail)
+        return _found(ahead.partial().hypotheses[0]), self._stream.partial().stable
+
     def finish(self) -> list[Hypothesis]:
-        return [
-            Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
-            for one in self._stream.finish(nbest=self._wanted)
-        ]
+        return [_found(one) for one in self._stream.finish(nbest=self._wanted)]
+
+
+def _found(one: BeamHypothesis) -> Hypothesis:
+    return Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
