@@ -1,6 +1,7 @@
 """Greedy and beam decoding behind one interface: logits in, hypotheses out."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -56,21 +57,39 @@ class Decoders:
         """Different texts that are wanted of an utterance."""
         return self._search.nbest
 
-    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+    def start(
+        self,
+        language: str,
+        vocabulary: Vocabulary,
+        hotwords: Mapping[str, float] | None = None,
+    ) -> Decoding:
         """Begin an utterance.
 
+        Args:
+            language: Code.
+            vocabulary: The language's.
+            hotwords: The utterance's own, instead of those of the options; `None` keeps these.
+
         Raises:
-            LanguageModelError: hotwords or the language model do not fit the language.
+            LanguageModelError: hotwords or the language model do not fit the language, or hotwords
+                were given to greedy decoding.
         """
         if not self._is_beam:
+            if hotwords:
+                raise LanguageModelError("hotwords need decoder='beam': greedy does not search")
             return _Greedy()
+        try:
+            own = None if hotwords is None else _hotwords(hotwords, vocabulary)
+            stream = self._decoder(language, vocabulary).stream(hotwords=own)
+        except ValueError as error:
+            raise LanguageModelError(f"beam search in {language}: {error}") from error
+        return _Beam(stream, self._wanted())
+
+    def _decoder(self, language: str, vocabulary: Vocabulary) -> BeamDecoder:
         with self._lock:
             if language not in self._by_language:
-                try:
-                    self._by_language[language] = self._make(vocabulary)
-                except ValueError as error:
-                    raise LanguageModelError(f"beam search in {language}: {error}") from error
-            return _Beam(self._by_language[language].stream(), self._wanted())
+                self._by_language[language] = self._make(vocabulary)
+            return self._by_language[language]
 
     def _wanted(self) -> int:
         return min(self._search.beam_size, _SPARE * self.nbest) if self.nbest > 1 else 1
@@ -78,13 +97,8 @@ class Decoders:
     def _make(self, vocabulary: Vocabulary) -> BeamDecoder:
         search = self._search
         unit = _unit(search.lm_unit, vocabulary)
-        separator = WORD_BOUNDARY if vocabulary.has_boundary else None
-        outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
-        hotwords = (
-            Hotwords(search.hotwords, vocabulary.tokens, separator=separator, excluded=outside)
-            if search.hotwords
-            else None
-        )
+        separator = _separator(vocabulary)
+        hotwords = _hotwords(search.hotwords, vocabulary) if search.hotwords else None
         options = BeamOptions(
             beam_size=search.beam_size,
             blank=BLANK,
@@ -132,6 +146,16 @@ def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:
     if chosen == "auto":
         return "word" if vocabulary.has_boundary else "token"
     return chosen
+
+
+def _separator(vocabulary: Vocabulary) -> str | None:
+    return WORD_BOUNDARY if vocabulary.has_boundary else None
+
+
+def _hotwords(phrases: Mapping[str, float], vocabulary: Vocabulary) -> Hotwords:
+    outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
+    separator = _separator(vocabulary)
+    return Hotwords(phrases, vocabulary.tokens, separator=separator, excluded=outside)
 
 
 def _open(path: Path) -> LanguageModel:
