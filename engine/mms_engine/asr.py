@@ -1,6 +1,6 @@
 """Speech to text: the recogniser of a bundle."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, overload
@@ -38,6 +38,9 @@ class Job:
 
     audio: Source
     language: str
+    hotwords: Mapping[str, float] | None = None
+    """This audio's own phrases and what each occurrence adds, in nats, instead of those of
+    `BeamSearch`; `None` keeps these."""
 
 
 class Recognizer:
@@ -210,7 +213,7 @@ class Recognizer:
     def _prepare(self, job: Job) -> "_Work | MmsError":
         try:
             vocabulary = self._model.vocabulary(job.language)
-            decoding = self._decoders.start(job.language, vocabulary)
+            decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
             audio = load(
                 job.audio,
                 self.bundle.manifest.sample_rate,
