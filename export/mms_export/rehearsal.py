@@ -19,8 +19,17 @@ from mms_export.sources import open_source
 from mms_export.stages import graph_path
 
 
-def graph_logits(case: Case, folder: Path, precision: Precision) -> list[FloatArray]:
-    """Return the graphs' logits `[T, V]` of each clip of a case, computed in one batch."""
+def graph_logits(
+    case: Case, folder: Path, precision: Precision, stage: Stage = "encoder"
+) -> list[FloatArray]:
+    """Return the graphs' logits `[T, V]` of each clip of a case, computed in one batch.
+
+    Args:
+        case: What is heard.
+        folder: The bundle's.
+        precision: Of the graphs.
+        stage: `encoder`, or `cached`, which takes each clip as one step without a past.
+    """
     checkpoint = open_source(str(case.checkpoint))
     clips = case.clips()
     audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
@@ -34,10 +43,25 @@ def graph_logits(case: Case, folder: Path, precision: Precision) -> list[FloatAr
         "slot": np.arange(len(clips)),
     }
     feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
-    logits = run_graph(folder, "encoder", precision, feeds)
+    if stage == "cached":
+        feeds |= no_past(checkpoint, feeds["features"], NUMERICS[precision])
+    logits = run_graph(folder, stage, precision, feeds)
     sizes = [len(checkpoint.adapters[language].vocab) for language in case.languages]
     rows = zip(logits, lengths, sizes, strict=True)
     return [row[:length, :size] for row, length, size in rows]
+
+
+def no_past(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> dict[str, Array]:
+    """Return the inputs of the graph `cached` for rows `[B, T, F]` that are at their beginning."""
+    config, rows = checkpoint.config, len(features)
+    before = config.num_conv_pos_embeddings // 2
+    shape = (rows, config.num_hidden_layers, 2, 1, config.hidden_size)
+    return {
+        "features": np.pad(features, ((0, 0), (before, 0), (0, 0))),
+        "history": np.zeros(rows, np.int64),
+        "cache": np.zeros(shape, numpy_dtype(numerics.memory)),
+        "filled": np.zeros(rows, np.int64),
+    }
 
 
 def bank(

@@ -29,6 +29,11 @@ class Numerics:
         """The oldest opset that has every operation used in these types."""
         return 22 if self.operands == "bfloat16" else 20
 
+    @property
+    def memory(self) -> str:
+        """Dtype of the keys and values that a stream keeps."""
+        return "bfloat16" if self.operands == "bfloat16" else "float16"
+
 
 NUMERICS: dict[Precision, Numerics] = {
     "fp32": Numerics("fp32", "float32"),

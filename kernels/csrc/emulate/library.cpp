@@ -1,38 +1,57 @@
 // The kernels on the host, launched by name as a driver would: for the tests.
+#include "library.h"
+
 #include <cstdio>
 #include <exception>
-#include <string>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 
 #include "../cuda/kernels.cu"
 
+namespace mms::emulate {
 namespace {
 
-/// Call a kernel with arguments that are where `pointers` say, as cuLaunchKernel has them.
+/// Copy the arguments from where `pointers` say, as cuLaunchKernel does, for a later call.
 template <typename... Arguments, std::size_t... kIndex>
-void call(void (*kernel)(Arguments...), void** pointers, std::index_sequence<kIndex...>) {
-  kernel(*static_cast<Arguments*>(pointers[kIndex])...);
+std::function<void()> with_arguments(void (*kernel)(Arguments...),
+                                     void** pointers,
+                                     std::index_sequence<kIndex...>) {
+  return [kernel, arguments = std::tuple(*static_cast<Arguments*>(pointers[kIndex])...)] {
+    std::apply(kernel, arguments);
+  };
 }
 
 template <typename... Arguments>
-std::function<void()> bind(void (*kernel)(Arguments...), void** pointers) {
-  return [=] { call(kernel, pointers, std::index_sequence_for<Arguments...>()); };
-}
-
-std::function<void()> kernel_named(const std::string& name, void** arguments) {
-  if (name == "mms_frames") return bind(mms_frames, arguments);
-  if (name == "mms_greedy") return bind(mms_greedy, arguments);
-  if (name == "mms_align") return bind(mms_align, arguments);
-  if (name == "mms_beam_begin") return bind(mms_beam_begin, arguments);
-  if (name == "mms_beam_tokens") return bind(mms_beam_tokens, arguments);
-  if (name == "mms_beam_step") return bind(mms_beam_step, arguments);
-  if (name == "mms_beam_results") return bind(mms_beam_results, arguments);
-  if (name == "mms_beam_compact") return bind(mms_beam_compact, arguments);
-  throw std::invalid_argument("there is no kernel '" + name + "'");
+Kernel describe(const char* name, void (*kernel)(Arguments...)) {
+  return {name, {{sizeof(Arguments), alignof(Arguments)}...}, [kernel](void** pointers) {
+            return with_arguments(kernel, pointers, std::index_sequence_for<Arguments...>());
+          }};
 }
 
 }  // namespace
+
+const std::vector<Kernel>& kernels() {
+  static const std::vector<Kernel> all{
+      describe("mms_frames", mms_frames),
+      describe("mms_greedy", mms_greedy),
+      describe("mms_align", mms_align),
+      describe("mms_beam_begin", mms_beam_begin),
+      describe("mms_beam_tokens", mms_beam_tokens),
+      describe("mms_beam_step", mms_beam_step),
+      describe("mms_beam_results", mms_beam_results),
+  };
+  return all;
+}
+
+const Kernel& kernel_named(const std::string& name) {
+  for (const Kernel& kernel : kernels()) {
+    if (kernel.name == name) return kernel;
+  }
+  throw std::invalid_argument("there is no kernel '" + name + "'");
+}
+
+}  // namespace mms::emulate
 
 /// Launch a kernel and wait for it. Returns 0, or 1 with what was wrong in `error`.
 extern "C" __attribute__((visibility("default"))) int mms_emulated_launch(const char* name,
@@ -46,7 +65,7 @@ extern "C" __attribute__((visibility("default"))) int mms_emulated_launch(const 
   try {
     const mms::emulate::Shape shape{
         {grid[0], grid[1], grid[2]}, {threads, 1, 1}, shared_bytes, seed};
-    mms::emulate::launch(shape, kernel_named(name, arguments));
+    mms::emulate::launch(shape, mms::emulate::kernel_named(name).bind(arguments));
     return 0;
   } catch (const std::exception& fault) {
     std::snprintf(error, error_bytes, "%s", fault.what());
@@ -66,6 +85,8 @@ extern "C" __attribute__((visibility("default"))) std::size_t mms_emulated_size(
       {"AlignArgs", sizeof(AlignArgs)},
       {"BeamChoice", sizeof(BeamChoice)},
       {"BeamNode", sizeof(BeamNode)},
+      {"BeamSpan", sizeof(BeamSpan)},
+      {"BeamScoring", sizeof(BeamScoring)},
       {"BeamEntry", sizeof(BeamEntry)},
       {"BeamStream", sizeof(BeamStream)},
       {"BeamArgs", sizeof(BeamArgs)},

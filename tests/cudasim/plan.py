@@ -1,0 +1,50 @@
+"""The plans of the stand-in for TensorRT: which ONNX graph to run, in which shapes, on what."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+MAGIC = b"CUDASIM PLAN\n"
+
+Shape = tuple[int, ...]
+Profile = Mapping[str, tuple[Shape, Shape, Shape]]
+"""Smallest, best and largest shape of each input with dynamic dimensions, by name."""
+
+
+@dataclass(frozen=True)
+class SimulatedPlan:
+    """What a plan says."""
+
+    graph: str
+    """Absolute path of the `.onnx`, which is read when the plan is deserialised."""
+    profiles: Sequence[Profile]
+    version: str
+    """Release of the runtime that reads it; another refuses it."""
+    capabilities: Sequence[int] = ()
+    """Compute capabilities such as 86 it was built for; empty for any."""
+    weight_bytes: int = 1 << 20
+    """Device memory that the engine takes while it lives."""
+    scratch_bytes: int = 1 << 20
+    """Device memory that each execution context takes while it lives."""
+    gathered: Sequence[str] = field(default=())
+    """Inputs of which a run reads only some rows: others may be written meanwhile."""
+
+
+def to_bytes(plan: SimulatedPlan) -> bytes:
+    """Return the plan as a file holds it."""
+    return MAGIC + json.dumps(asdict(plan)).encode()
+
+
+def from_bytes(data: bytes) -> SimulatedPlan:
+    """Read a plan.
+
+    Raises:
+        ValueError: not such a plan, or a damaged one.
+    """
+    if not data.startswith(MAGIC):
+        raise ValueError("the magic tag does not match")
+    values = json.loads(data[len(MAGIC) :])
+    if not Path(values["graph"]).is_file():
+        raise ValueError(f"there is no {values['graph']}")
+    return SimulatedPlan(**values)

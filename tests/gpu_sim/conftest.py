@@ -1,0 +1,81 @@
+"""Tests on the double of the CUDA driver: each file runs in a process that finds it.
+
+The loader reads LD_LIBRARY_PATH when a process starts, so that it has to be another process. There
+this file only brings fixtures. One test alone: python tests/cudasim/run.py FILE::TEST.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cudasim import build, run
+
+IN_CHILD = run.CHILD in os.environ
+
+
+class SimulatedFile(pytest.Module):
+    """A test file as one item."""
+
+    def collect(self):
+        yield SimulatedRun.from_parent(self, name=f"on {build.DRIVER.name}")
+
+
+class SimulatedRun(pytest.Item):
+    """A run of pytest on the double."""
+
+    def runtest(self):
+        try:
+            build.build()
+        except build.Unavailable as reason:
+            pytest.skip(str(reason))
+        command = [sys.executable, "-m", "pytest", "-q", "--no-header", str(self.path)]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=run.environment()
+        )
+        self.add_report_section("call", "cudasim", done.stdout)
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+
+    def reportinfo(self):
+        return self.path, None, f"{self.path.name} on the double"
+
+
+if not IN_CHILD:
+
+    def pytest_pycollect_makemodule(module_path, parent):
+        """Give the file to a process of its own."""
+        return SimulatedFile.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(scope="session")
+def simulator():
+    """The double; the driver is initialised."""
+    from cudasim.control import Simulator
+
+    return Simulator()
+
+
+@pytest.fixture
+def sim(simulator):
+    """The double, new and in the order of the calls; a test must leave no fault behind."""
+    simulator.reset()
+    simulator.order()
+    yield simulator
+    faults = simulator.faults()
+    simulator.reset()
+    simulator.order()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def context(sim):
+    """A context of the simulated GPU, current in this thread; a test must leave nothing alive."""
+    import pycuda.driver as cuda
+
+    cuda.init()
+    made = cuda.Device(0).make_context()
+    yield made
+    made.pop()
+    made.detach()
