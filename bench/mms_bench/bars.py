@@ -138,7 +138,9 @@ BARS = (
 
 
 def judge(result: Result) -> list[Judgement]:
-    """Hold a result against the promises of its suite."""
+    """Hold a result against the promises of its suite, which are all for a CPU."""
+    if result.settings.get("device", "cpu") != "cpu":
+        return []
     return [_judge(bar, result) for bar in BARS if bar.suite == result.suite]
 
 

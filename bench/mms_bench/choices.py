@@ -34,7 +34,7 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         checkpoint = _demo_checkpoint()
         bundle = cold if cold.is_dir() else None
     return RunOptions(
-        peers=suite.choose_peers(given["peers"]),
+        peers=suite.choose_peers(given["peers"], given["device"]),
         checkpoint=checkpoint,
         model="demo" if given["checkpoint"] is None else checkpoint.resolve().name,
         bundle=bundle,
@@ -42,6 +42,8 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         audio=given["audio"] or (SPEECH,),
         seconds=given["seconds"],
         threads=given["threads"],
+        device=given["device"],
+        backend=given["backend"],
         batch=given["batch"],
         languages=_names(given["languages"]),
         cases=_names(given["cases"]),

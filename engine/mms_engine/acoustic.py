@@ -1,20 +1,32 @@
 """The two graphs and the bank together: samples in, logits out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 
-from mms_engine.backends import Choice, Session, SessionOptions, available, choose, open_session
+from mms_engine.backends import BACKENDS, Choice, Session, SessionOptions, available, open_session
+from mms_engine.backends import rank as rank_backends
 from mms_engine.backends.base import Array, Constant, GraphFile
+from mms_engine.backends.plans import NoPlan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Graph, Precision, Stage
+from mms_engine.decoders import Decoders, HostDecoders
+from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
+from mms_engine.rows import HostRows
 from mms_engine.types import Float32Array
 from mms_engine.vocab import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 # ONNX Runtime has no bf16 kernels for CPUs; fp16 runs there, but no faster than fp32.
 PREFERENCE: dict[str, tuple[Precision, ...]] = {
@@ -25,33 +37,57 @@ PREFERENCE: dict[str, tuple[Precision, ...]] = {
 # CPU time of a frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
 _FRONTEND_FRAMES = 100
 _ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
+_HOST_BANK_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Segment:
-    """Frames of one utterance on their way into the encoder."""
+class Encoder(Protocol):
+    """A bundle's frontend and encoder on one backend. May be used from several threads."""
 
-    samples: Float32Array
-    """Shape `[N]`, normalised: exactly those the frames are made of."""
-    language: str
+    bank: AdapterBank[Any]
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        ...
+
+    def emission(self, segments: Sequence[Segment]) -> AbstractContextManager[Emission]:
+        """Run segments as one batch; their logits are valid inside the context.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        ...
+
+    def rows_within(self, frames: int) -> int | None:
+        """Return how many rows of so many frames one run takes; `None` for any number."""
+        ...
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return what decodes its emissions: `host`, or others that do the same."""
+        ...
+
+    def close(self) -> None:
+        """Free graphs and memory."""
+        ...
 
 
 class AcousticModel:
     """A bundle's frontend and encoder, loaded. Methods may be called from several threads."""
 
-    def __init__(
-        self, bundle: Bundle, frontend: Session, encoder: Session, bank: AdapterBank
-    ) -> None:
+    def __init__(self, bundle: Bundle, encoder: Encoder) -> None:
         self.bundle = bundle
         self.geometry = FrameGeometry.of(bundle.manifest.architecture)
-        self.bank = bank
-        self._frontend = frontend
-        self._encoder = encoder
+        self.encoder = encoder
+
+    @property
+    def bank(self) -> AdapterBank[Any]:
+        """The languages that are resident."""
+        return self.encoder.bank
 
     @property
     def device(self) -> str:
         """Where the encoder runs: `cpu` or `cuda`."""
-        return self._encoder.device
+        return self.encoder.device
 
     @property
     def frame_seconds(self) -> float:
@@ -69,7 +105,7 @@ class AcousticModel:
             return residents[language].vocabulary
 
     def logits(self, segments: Sequence[Segment]) -> list[Float32Array]:
-        """Run segments as one batch.
+        """Run segments as one batch, and bring their logits to the host.
 
         Returns:
             For each, shape `[T, V]` with its own frames and its own language's V.
@@ -77,52 +113,154 @@ class AcousticModel:
         Raises:
             BackendError: the device failed.
         """
+        with self.encoder.emission(segments) as emission:
+            return emission.rows()
+
+    def close(self) -> None:
+        """Free the graphs."""
+        self.encoder.close()
+
+
+class HostEncoder:
+    """Two graphs that take and give arrays of the host, wherever they run."""
+
+    def __init__(
+        self,
+        frontend: Session,
+        encoder: Session,
+        bank: AdapterBank[HostRows],
+        geometry: FrameGeometry,
+        open_cached: Callable[[], Session],
+    ) -> None:
+        """Take over both sessions; `open_cached` loads the graph that only streams need."""
+        self.bank = bank
+        self._geometry = geometry
+        self._frontend = frontend
+        self._encoder = encoder
+        self._open_cached = open_cached
+        self._cached: Session | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def cached(self) -> Session:
+        """The encoder with a memory, loaded when it is first asked for.
+
+        Raises:
+            BundleError: the bundle has none, or it is damaged.
+        """
+        with self._opening:
+            if self._cached is None:
+                self._cached = self._open_cached()
+            return self._cached
+
+    @property
+    def device(self) -> str:
+        """Where the encoder runs."""
+        return self._encoder.device
+
+    def rows_within(self, frames: int) -> None:
+        """Return `None`: any number of rows runs."""
+        del frames
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return `host`."""
+        del options
+        return host
+
+    @contextlib.contextmanager
+    def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
+        """Run segments as one batch; see `Encoder.emission`."""
         features = [self._features(segment.samples) for segment in segments]
+        yield self.encode(features, [segment.language for segment in segments])
+
+    def features(self, audio: Float32Array) -> Float32Array:
+        """Run the frontend once on normalised samples `[B, N]`; return `[B, T, F]`."""
+        features: Float32Array = self._frontend.run({"audio": audio})["features"]
+        return features
+
+    def encode(self, features: Sequence[Float32Array], languages: Sequence[str]) -> HostEmission:
+        """Run the encoder on rows of features `[T, F]` as one batch.
+
+        Raises:
+            BackendError: the device failed.
+        """
         lengths = np.array([len(rows) for rows in features], np.int64)
         padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
         for row, values in zip(padded, features, strict=True):
             row[: len(values)] = values
-        with self.bank.acquire([segment.language for segment in segments]) as residents:
-            held = [residents[segment.language] for segment in segments]
+        with self.bank.acquire(languages) as residents:
+            held = [residents[language] for language in languages]
             slots = np.array([resident.slot for resident in held], np.int64)
-            feeds: dict[str, Array | Constant] = {**self.bank.constants()}
+            feeds: dict[str, Array | Constant] = {**self.bank.rows.constants()}
             feeds.update(features=padded, lengths=lengths, slot=slots)
-            batch = self._encoder.run(feeds)["logits"]
-        return [
-            np.ascontiguousarray(row[:frames, : len(resident.vocabulary)])
-            for row, frames, resident in zip(batch, lengths, held, strict=True)
-        ]
+            logits = self._encoder.run(feeds)["logits"]
+        vocabs = tuple(len(resident.vocabulary) for resident in held)
+        return HostEmission(logits, tuple(map(int, lengths)), vocabs)
 
     def _features(self, samples: Float32Array) -> Float32Array:
         """Return `[T, F]` of one utterance, piece by piece: the frontend is frame-local."""
-        frames = self.geometry.frames(len(samples))
+        frames = self._geometry.frames(len(samples))
         pieces = []
         for start in range(0, frames, _FRONTEND_FRAMES):
             end = min(frames, start + _FRONTEND_FRAMES)
-            audio = samples[np.newaxis, self.geometry.span(start, end)]
-            pieces.append(self._frontend.run({"audio": audio})["features"][0])
+            audio = samples[np.newaxis, self._geometry.span(start, end)]
+            pieces.append(self.features(audio)[0])
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
-        """Free both graphs."""
+        """Free the graphs."""
         self._frontend.close()
         self._encoder.close()
+        if self._cached is not None:
+            self._cached.close()
 
 
 def load_acoustic_model(bundle: Bundle, options: RecognizerOptions) -> AcousticModel:
     """Choose a backend and a precision and load both graphs.
 
+    With `device="auto"`, a backend that cannot run this bundle is passed over with a warning.
+
     Raises:
         BundleError: the bundle lacks the precision, or it is damaged.
         BackendError: no backend can run it.
     """
-    choice = choose(options.device, available())
+    choices = rank_backends(options.device, available(), options.backend)
+    for number, choice in enumerate(choices):
+        try:
+            return AcousticModel(bundle, _load(bundle, choice, options))
+        except BackendError as error:
+            if number + 1 == len(choices):
+                raise BackendError(f"{error} (chosen: {choice.reason})") from error
+            # A bundle without plans is nothing to be warned of.
+            level = logging.INFO if isinstance(error, NoPlan) else logging.WARNING
+            logger.log(level, "not %s, which is tried first: %s", choice.backend, error)
+    raise AssertionError("rank returns at least one choice")
+
+
+def _load(bundle: Bundle, choice: Choice, options: RecognizerOptions) -> Encoder:
+    runtime = BACKENDS[choice.backend].runtime
+    if runtime is None:
+        return _load_host_encoder(bundle, choice, options)
+    module = importlib.import_module("mms_engine.cuda.encoder")
+    encoder: Encoder = module.load_device_encoder(bundle, options, runtime)
+    return encoder
+
+
+def _load_host_encoder(bundle: Bundle, choice: Choice, options: RecognizerOptions) -> HostEncoder:
     precision = choose_precision(bundle, options.precision, choice.device)
     frontend, _ = _open(bundle, "frontend", precision, choice, options)
     encoder, graph = _open(bundle, "encoder", precision, choice, options)
     try:
-        bank = AdapterBank(bundle.adapter, _bank_options(bundle, graph, options.bank_bytes))
-        return AcousticModel(bundle, frontend, encoder, bank)
+        sizes = _bank_options(bundle, graph, options.bank_bytes or _HOST_BANK_BYTES)
+        bank = AdapterBank(bundle.adapter, sizes, HostRows(sizes))
+        geometry = FrameGeometry.of(bundle.manifest.architecture)
+        return HostEncoder(
+            frontend,
+            encoder,
+            bank,
+            geometry,
+            lambda: _open(bundle, "cached", precision, choice, options)[0],
+        )
     except (ValueError, MemoryError) as error:
         raise BundleCorrupt(
             f"{bundle.path}: the sizes in its manifest are impossible ({error}): "
@@ -156,12 +294,7 @@ def _open(
     bundle: Bundle, stage: Stage, precision: Precision, choice: Choice, options: RecognizerOptions
 ) -> tuple[Session, Graph]:
     graph, path = bundle.graph(stage, precision)
-    try:
-        session = open_session(
-            choice, GraphFile(graph, path), SessionOptions(threads=options.threads)
-        )
-    except BackendError as error:
-        raise BackendError(f"{error} (chosen: {choice.reason})") from error
+    session = open_session(choice, GraphFile(graph, path), SessionOptions(threads=options.threads))
     return session, graph
 
 

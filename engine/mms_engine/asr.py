@@ -1,19 +1,27 @@
 """Speech to text: the recogniser of a bundle."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, overload
 
-from mms_engine.acoustic import AcousticModel, Segment, load_acoustic_model
+from mms_engine.acoustic import AcousticModel, load_acoustic_model
 from mms_engine.audio import AudioLimits, Normalization, statistics
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
-from mms_engine.decode import Utterance, transcript
-from mms_engine.decoders import Decoders, Decoding
+from mms_engine.decode import Hypothesis, Utterance, transcript
+from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
+from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.options import RecognizerOptions
 from mms_engine.sources import Source, Sources, load
+from mms_engine.streaming.model import StreamingModel
+from mms_engine.streaming.opening import open_core
+from mms_engine.streaming.options import StreamOptions
+from mms_engine.streaming.pool import PoolOptions, StreamPool
+from mms_engine.streaming.state import load as load_state
+from mms_engine.streaming.state import restore
+from mms_engine.streaming.stream import Stream
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
 
@@ -30,6 +38,9 @@ class Job:
 
     audio: Source
     language: str
+    hotwords: Mapping[str, float] | None = None
+    """This audio's own phrases and what each occurrence adds, in nats, instead of those of
+    `BeamSearch`; `None` keeps these."""
 
 
 class Recognizer:
@@ -72,8 +83,9 @@ class Recognizer:
         """
         options = options or RecognizerOptions()
         opened = open_bundle(Path(bundle), verify=options.verify)
-        decoders = Decoders(options)
+        host = HostDecoders(options)  # first: a language model may be wrong
         model = load_acoustic_model(opened, options)
+        decoders = model.encoder.decoders(options, host)
         return cls(model, decoders, options, limits or AudioLimits())
 
     def __repr__(self) -> str:
@@ -95,8 +107,49 @@ class Recognizer:
         """Codes of the languages it can transcribe, sorted."""
         return self.bundle.languages
 
+    def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
+        """Begin a stream of audio in a language.
+
+        Raises:
+            LanguageError: the bundle does not have it.
+            BundleError: an adapter is damaged, or the bundle has no graph for streams.
+            LanguageModelError: hotwords or the language model do not fit the language.
+        """
+        model, decoders = self._for_streams()
+        return Stream(open_core(model, decoders, language, options or StreamOptions()), model)
+
+    def restore_stream(self, state: bytes) -> Stream:
+        """Go on with a stream that `Stream.save` wrote, in this process or another.
+
+        Raises:
+            StreamError: it is damaged, or of another model or release.
+            LanguageError, BundleError, LanguageModelError: as for `stream`.
+        """
+        manifest = self.bundle.manifest
+        saved = load_state(state, manifest.source.fingerprint)
+        model, decoders = self._for_streams()
+        core = open_core(model, decoders, saved.language, saved.options)
+        restore(core, saved, manifest.sample_rate)
+        return Stream(core, model)
+
+    def pool(self, options: PoolOptions | None = None) -> StreamPool:
+        """Return a pool in which many streams share this recogniser. Close it before this."""
+        model, decoders = self._for_streams()
+        return StreamPool(
+            model,
+            lambda language, chosen: open_core(model, decoders, language, chosen),
+            options or PoolOptions(),
+        )
+
+    def _for_streams(self) -> tuple[StreamingModel, HostDecoders]:
+        model = StreamingModel(self._model)
+        if not isinstance(self._decoders, HostDecoders):
+            raise BackendError("streams are decoded on the host, this backend decodes on a device")
+        return model, self._decoders
+
     def close(self) -> None:
-        """Free the graphs."""
+        """Free the graphs, and what is on a device."""
+        self._decoders.close()
         self._model.close()
 
     @overload
@@ -160,7 +213,7 @@ class Recognizer:
     def _prepare(self, job: Job) -> "_Work | MmsError":
         try:
             vocabulary = self._model.vocabulary(job.language)
-            decoding = self._decoders.start(job.language, vocabulary)
+            decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
             audio = load(
                 job.audio,
                 self.bundle.manifest.sample_rate,
@@ -179,18 +232,33 @@ class Recognizer:
     ) -> Iterator[Transcript | MmsError]:
         works = {i: work for i, work in enumerate(pool) if isinstance(work, _Work)}
         rows = [row for i, work in works.items() for row in self._rows(i, work)]
-        limits = BatchLimits(frames=self._batch_frames(), languages=self._model.bank.slots)
-        for batch in plan_batches(rows, limits):
-            self._run(batch, works)
+        limits = BatchLimits(
+            frames=self._batch_frames(),
+            languages=self._model.bank.slots,
+            rows_within=self._model.encoder.rows_within,
+        )
+        batches = plan_batches(rows, limits)
+        for number, batch in enumerate(batches):
+            following = batches[number + 1] if number + 1 < len(batches) else []
+            self._run(batch, works, {row.language for row in following})
             if progress is not None:
                 kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
                 progress(kept * self._model.frame_seconds)
-        for work in pool:
+        found = dict(zip(works, self._hypotheses(list(works.values())), strict=True))
+        for index, work in enumerate(pool):
             if isinstance(work, _Work):
-                hypotheses = work.decoding.finish()
-                yield transcript(hypotheses, work.utterance, self._decoders.nbest)
+                yield transcript(found[index], work.utterance, self._decoders.nbest)
             else:
                 yield work
+
+    def _hypotheses(self, works: list["_Work"]) -> list[list[Hypothesis]]:
+        try:
+            return self._decoders.finish([work.decoding for work in works])
+        except ValueError as error:
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: ValueError) -> BackendError:
+        return BackendError(f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}")
 
     def _rows(self, index: int, work: "_Work") -> list[Row]:
         frames = self._model.geometry.frames(work.audio.samples.size)
@@ -204,20 +272,21 @@ class Recognizer:
         full = (windows.seconds + 2 * windows.context_seconds) / self._model.frame_seconds
         return self._options.batch_frames or _FULL_WINDOWS[self._model.device] * round(full)
 
-    def _run(self, batch: list[Row], works: dict[int, "_Work"]) -> None:
+    def _run(self, batch: list[Row], works: dict[int, "_Work"], following: set[str]) -> None:
+        """Run a batch; on a GPU, bring the languages of the following one in meanwhile."""
         segments = [
             works[row.utterance].segment(
                 self._model.geometry.span(row.window.start, row.window.end)
             )
             for row in batch
         ]
-        for row, logits in zip(batch, self._model.logits(segments), strict=True):
+        with self._model.encoder.emission(segments) as emission:
+            self._model.bank.prefetch(sorted(following))
+            steps = [Step(works[row.utterance].decoding, row.window.kept) for row in batch]
             try:
-                works[row.utterance].decoding.step(logits[row.window.kept])
+                self._decoders.step(steps, emission)
             except ValueError as error:
-                raise BackendError(
-                    f"{self.bundle.path}: the encoder's logits cannot be decoded: {error}"
-                ) from error
+                raise self._undecodable(error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,21 +1,16 @@
-"""The adapter bank: languages resident in the rows of three arrays that the encoder reads."""
+"""The adapter bank: which languages are resident, in which slot, and who leaves for whom."""
 
 import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-
-from mms_engine.backends.base import Array, Constant
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.errors import BackendError
 from mms_engine.vocab import Vocabulary
-
-_NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
-_SMALLEST_VOCAB = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +29,17 @@ class BankOptions:
     """How long `acquire` waits for a slot before it gives up."""
 
 
+class Rows(Protocol):
+    """Where the weights of resident languages lie: R slots in arrays that the encoder reads."""
+
+    def write(self, slot: int, weights: AdapterWeights) -> None:
+        """Put a language into a slot that no run holds; several threads write different slots."""
+        ...
+
+
+RowsT = TypeVar("RowsT", bound=Rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Resident:
     """A language in the bank."""
@@ -42,43 +48,37 @@ class Resident:
     vocabulary: Vocabulary
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     resident: Resident
     users: int = 0
+    ready: bool = False
+    """Whether its row is written."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Arrays:
-    """The rows. The system gives memory only for rows that were written."""
-
-    adapters: Array
-    head_weight: Array
-    head_bias: Array
-
-    @property
-    def vocab(self) -> int:
-        """V: tokens a head has room for."""
-        return int(self.head_bias.shape[1])
-
-
-class AdapterBank:
+class AdapterBank(Generic[RowsT]):
     """Keeps languages resident in R slots; the longest unused one leaves when a slot is needed.
 
     A language that is held keeps its slot. All methods may be called from several threads.
     """
 
-    def __init__(self, load: Callable[[str], AdapterWeights], options: BankOptions) -> None:
+    def __init__(
+        self, load: Callable[[str], AdapterWeights], options: BankOptions, rows: RowsT
+    ) -> None:
+        """Begin with no language.
+
+        Args:
+            load: Reads a language's weights.
+            options: The sizes.
+            rows: Where weights go.
+        """
         if options.slots < 1:
             raise ValueError(f"a bank needs at least one slot, got {options.slots}")
+        self.rows = rows
         self._load = load
         self._options = options
         self._changed = threading.Condition()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # longest unused first
-        self._version = 0
-        dtype = _NUMPY_DTYPE[options.dtype]
-        adapters = np.zeros((options.slots, options.adapter_parameters), dtype)
-        self._arrays = _Arrays(adapters, *self._heads(_SMALLEST_VOCAB))
 
     def __repr__(self) -> str:
         return f"AdapterBank({len(self._entries)} of {self.slots} slots)"
@@ -110,43 +110,42 @@ class AdapterBank:
                 f"{len(wanted)} languages at once do not fit in {self.slots} adapter slots: "
                 "take fewer at once, or allow the bank more memory (bank_bytes)"
             )
-        residents = self._take(wanted)
-        try:
-            yield residents
-        finally:
-            with self._changed:
-                for language in wanted:
-                    self._entries[language].users -= 1
-                self._changed.notify_all()
-
-    def constants(self) -> dict[str, Constant]:
-        """Return the bank as the encoder's inputs, over the bank's own memory.
-
-        Call it while the languages of the run are held: their rows do not change, and when the
-        arrays are replaced by larger ones, those returned before stay as they are.
-        """
-        with self._changed:
-            rows = max((entry.resident.slot for entry in self._entries.values()), default=0) + 1
-            arrays, dtype, version = self._arrays, self._options.dtype, self._version
-        return {
-            "adapters": Constant(arrays.adapters[:rows], dtype, version),
-            "head_weight": Constant(arrays.head_weight[:rows], dtype, version),
-            "head_bias": Constant(arrays.head_bias[:rows], dtype, version),
-        }
-
-    def _take(self, wanted: list[str]) -> dict[str, Resident]:
-        """Load what is missing without the lock, then admit it and hold all with the lock."""
         deadline = time.monotonic() + self._options.wait_seconds
+        entries = None
+        while entries is None:
+            entries = self._fill(self._take(wanted, deadline))
+        try:
+            yield {name: entry.resident for name, entry in entries.items()}
+        finally:
+            self._release(entries)
+
+    def prefetch(self, languages: Iterable[str]) -> None:
+        """Bring languages in ahead of their use, as far as slots are free or unused.
+
+        It does not wait for slots.
+
+        Raises:
+            LanguageError, BundleError: a language cannot be loaded.
+        """
+        for name in dict.fromkeys(languages):
+            loaded = {each: self._load(each) for each in self._missing([name], ())}
+            with self._changed:
+                taken = self._hold([name], loaded) if self._make_room([name]) else None
+            if taken is not None:
+                entries = self._fill(taken)
+                self._release(entries or {})
+
+    def _take(self, wanted: list[str], deadline: float) -> "_Taken":
+        """Load what is missing without the lock, then give each a slot and hold all with it."""
         loaded: dict[str, AdapterWeights] = {}
         while True:
             for language in self._missing(wanted, loaded):
                 loaded[language] = self._load(language)
             with self._changed:
-                new = [name for name in wanted if name not in self._entries]
-                if any(name not in loaded for name in new):
+                if any(name not in loaded for name in wanted if name not in self._entries):
                     continue  # it left the bank after it was looked for
-                if self._make_room(wanted, len(new)):
-                    return self._hold(wanted, {name: loaded[name] for name in new})
+                if self._make_room(wanted):
+                    return self._hold(wanted, loaded)
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise BackendError(
                         f"all {self.slots} adapter slots were in use for "
@@ -158,8 +157,9 @@ class AdapterBank:
         with self._changed:
             return [name for name in wanted if name not in self._entries and name not in loaded]
 
-    def _make_room(self, wanted: list[str], needed: int) -> bool:
-        """Let the longest unused languages leave, if that frees the slots `needed`."""
+    def _make_room(self, wanted: list[str]) -> bool:
+        """Let the longest unused languages leave, if that frees the slots that are needed."""
+        needed = sum(name not in self._entries for name in wanted)
         idle = [name for name, entry in self._entries.items() if entry.users == 0]
         leaving = [name for name in idle if name not in wanted]
         short = needed - (self.slots - len(self._entries))
@@ -169,43 +169,63 @@ class AdapterBank:
             del self._entries[name]
         return True
 
-    def _hold(self, wanted: list[str], new: dict[str, AdapterWeights]) -> dict[str, Resident]:
+    def _hold(self, wanted: list[str], loaded: dict[str, AdapterWeights]) -> "_Taken":
+        taken = {entry.resident.slot for entry in self._entries.values()}
+        free = (slot for slot in range(self.slots) if slot not in taken)
+        new = {name: loaded[name] for name in wanted if name not in self._entries}
         for name, weights in new.items():
-            self._admit(name, weights)
+            self._entries[name] = _Entry(Resident(next(free), Vocabulary(weights.vocab)))
         for name in wanted:
             self._entries[name].users += 1
             self._entries.move_to_end(name)
-        return {name: self._entries[name].resident for name in wanted}
+        return _Taken({name: self._entries[name] for name in wanted}, new)
 
-    def _admit(self, language: str, weights: AdapterWeights) -> None:
-        taken = {entry.resident.slot for entry in self._entries.values()}
-        slot = next(number for number in range(self.slots) if number not in taken)
-        vocab = len(weights.vocab)
-        if vocab > self._arrays.vocab:
-            self._grow(vocab)
-        dtype = self._options.dtype
-        self._arrays.adapters[slot] = _convert(weights.adapter, dtype)
-        self._arrays.head_weight[slot, :vocab] = _convert(weights.head_weight, dtype)
-        self._arrays.head_bias[slot, :vocab] = _convert(weights.head_bias, dtype)
-        self._arrays.head_bias[slot, vocab:] = _minus_infinity(dtype)
-        self._entries[language] = _Entry(Resident(slot, Vocabulary(weights.vocab)))
-        self._version += 1
+    def _fill(self, taken: "_Taken") -> dict[str, _Entry] | None:
+        """Write the new rows and wait for those that others write; `None` if one of these failed.
 
-    def _grow(self, vocab: int) -> None:
-        """Make room for larger vocabularies: copies the resident heads, not the adapters."""
-        former = self._arrays
-        heads = self._heads(1 << (vocab - 1).bit_length())
-        self._arrays = _Arrays(former.adapters, *heads)
-        for entry in self._entries.values():
-            slot, size = entry.resident.slot, len(entry.resident.vocabulary)
-            self._arrays.head_weight[slot, :size] = former.head_weight[slot, :size]
-            self._arrays.head_bias[slot, :size] = former.head_bias[slot, :size]
-            self._arrays.head_bias[slot, size:] = _minus_infinity(self._options.dtype)
+        Without the lock: writing takes time, and nobody else touches a slot that is held.
+        """
+        try:
+            for name, weights in taken.new.items():
+                self.rows.write(taken.entries[name].resident.slot, weights)
+                with self._changed:
+                    taken.entries[name].ready = True
+                    self._changed.notify_all()
+        except BaseException:
+            self._forget(taken)
+            raise
+        with self._changed:
+            self._changed.wait_for(lambda: all(map(self._settled, taken.entries.items())))
+            if all(entry.ready for entry in taken.entries.values()):
+                return taken.entries
+        self._forget(replace(taken, new={}))
+        return None
 
-    def _heads(self, vocab: int) -> tuple[Array, Array]:
-        slots, dtype = self._options.slots, _NUMPY_DTYPE[self._options.dtype]
-        weight = np.zeros((slots, vocab, self._options.hidden_size), dtype)
-        return weight, np.zeros((slots, vocab), dtype)
+    def _settled(self, item: tuple[str, _Entry]) -> bool:
+        name, entry = item
+        return entry.ready or self._entries.get(name) is not entry
+
+    def _forget(self, taken: "_Taken") -> None:
+        """Let go of what was taken; what was to be written and is not has no slot any more."""
+        with self._changed:
+            for name in taken.new:
+                if not taken.entries[name].ready:
+                    del self._entries[name]
+        self._release(taken.entries)
+
+    def _release(self, entries: dict[str, _Entry]) -> None:
+        with self._changed:
+            for entry in entries.values():
+                entry.users -= 1
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    entries: dict[str, _Entry]
+    """What is held, by language."""
+    new: dict[str, AdapterWeights]
+    """Those of them whose rows this caller has to write."""
 
 
 def slots_within(
@@ -214,17 +234,3 @@ def slots_within(
     """Return how many languages fit in `budget` bytes, at least one."""
     row = (adapter_parameters + vocab * (hidden_size + 1)) * itemsize
     return max(1, budget // row)
-
-
-def _convert(array: Array, dtype: str) -> Array:
-    """Return values as the bank stores them; assignment itself converts between NumPy's floats."""
-    if dtype != "bfloat16":
-        return array
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    # To the nearest, ties to even: what is cut off carries over when it is more than a half.
-    carry = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return ((bits + carry) >> np.uint32(16)).astype(np.uint16)
-
-
-def _minus_infinity(dtype: str) -> float | int:
-    return 0xFF80 if dtype == "bfloat16" else -np.inf

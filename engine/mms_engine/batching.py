@@ -1,6 +1,6 @@
 """Which windows run together: rows of like length, within a bound on memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -30,6 +30,9 @@ class BatchLimits:
     """Rows times the length of the longest; a single longer row still runs, alone."""
     languages: int
     """Different languages: the bank's slots."""
+    rows_within: Callable[[int], int | None] | None = None
+    """How many rows of so many frames a run takes; `None`, or a function that returns it, for any
+    number."""
     padded_share: float = 1.15
     """Frames of a run, padding included, to frames of its rows: what is padded is computed too."""
 
@@ -71,4 +74,10 @@ def _fits(batch: Sequence[Row], row: Row, limits: BatchLimits) -> bool:
         padded <= limits.frames
         and padded <= limits.padded_share * sum(frames)
         and len({each.language for each in rows}) <= limits.languages
+        and _few_enough(rows, max(frames), limits)
     )
+
+
+def _few_enough(rows: Sequence[Row], frames: int, limits: BatchLimits) -> bool:
+    most = limits.rows_within(frames) if limits.rows_within else None
+    return most is None or len(rows) <= most

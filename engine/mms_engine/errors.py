@@ -29,5 +29,21 @@ class BackendError(MmsError):
     """No backend can run a graph, or running it failed."""
 
 
+class StreamError(MmsError):
+    """A stream cannot be fed, restored, or taken on."""
+
+
+class DeviceMemoryError(BackendError):
+    """A GPU has not enough memory."""
+
+
+class DeviceLostError(BackendError):
+    """A GPU failed in a way that ends its use by this process."""
+
+
 class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""
+
+
+class PlanError(MmsError):
+    """A TensorRT plan cannot be built, or is not what it must be."""

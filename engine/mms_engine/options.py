@@ -9,6 +9,7 @@ from mms_engine.bundle.schema import Precision
 from mms_engine.windows import WindowOptions
 
 Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]
 Decoder = Literal["greedy", "beam"]
 LmUnit = Literal["auto", "word", "token"]
 
@@ -52,6 +53,8 @@ class RecognizerOptions:
 
     device: Device = "auto"
     """`auto` takes CUDA where it works, else the CPU."""
+    backend: Backend | None = None
+    """The library that runs it; `None` takes the first that can, TensorRT before others."""
     precision: Precision | None = None
     """`None` takes the first one the bundle has of fp32, int8, fp16 on a CPU,
     of fp16, bf16, fp32, int8 on a GPU."""
@@ -64,8 +67,9 @@ class RecognizerOptions:
     0 for the device's own: one full window on a CPU, sixteen on a GPU."""
     pool_seconds: float = 300.0
     """Audio read ahead, so that rows of like length can share a batch."""
-    bank_bytes: int = 1 << 30
-    """Memory for resident adapters; at 1B in fp32 a language takes about 10 MB."""
+    bank_bytes: int = 0
+    """Memory for resident adapters; at 1B a language takes about 10 MB in fp32, 5 MB in fp16.
+    0 for the device's own: 1 GiB of a host's, three quarters of what is free on a GPU."""
     salvage: bool = False
     """Whether a file that is cut off or damaged gives what can be decoded of it, not an error."""
     windows: WindowOptions = field(default_factory=WindowOptions)
@@ -75,7 +79,9 @@ class RecognizerOptions:
     """`None` for its defaults."""
 
     def __post_init__(self) -> None:
-        if min(self.threads, self.batch_frames) < 0 or min(self.pool_seconds, self.bank_bytes) <= 0:
-            raise ValueError(f"sizes must be positive (0 threads or frames: the default): {self}")
+        if min(self.threads, self.batch_frames, self.bank_bytes) < 0 or self.pool_seconds <= 0:
+            raise ValueError(
+                f"sizes must be positive (0 threads, frames or bytes: the default): {self}"
+            )
         if self.beam is not None and self.decoder != "beam":
             raise ValueError(f"a beam search needs decoder='beam', not {self.decoder!r}")

@@ -8,10 +8,12 @@ import click
 
 from mms_engine.cores import usable_cores
 from mms_engine.errors import MmsError
+from mms_export.plan_options import plan_options, take_plan_options
 
 if TYPE_CHECKING:
     from mms_engine.bundle import Manifest
     from mms_export.options import ExportOptions
+    from mms_export.tensorrt.options import PlanOptions
 
 DEFAULT_MODEL = "facebook/mms-1b-all"
 DEMO = "demo"
@@ -87,6 +89,7 @@ def _precisions(
     show_default="one a core",
     help="Processes that convert languages.",
 )
+@plan_options
 @click.option("--replace", is_flag=True, help="Throw away a bundle of another model in --out.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be written and how large it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -96,12 +99,12 @@ def _precisions(
 def main(*, dry_run: bool, as_json: bool, quiet: bool, debug: bool, **given: Any) -> None:  # noqa: ANN401, ARG001
     """Turn an MMS checkpoint into a bundle: ONNX graphs, and every language's adapter as data.
 
-    An export that was interrupted goes on where it stopped; a finished bundle gets the languages
-    and precisions it lacks.
+    An export that was interrupted goes on where it stopped; a finished bundle gets the languages,
+    precisions and plans it lacks.
     """
-    options = _options(**given)
+    options = _options(plans=take_plan_options(given), **given)
     if dry_run:
-        _show_plan(options, as_json=as_json)
+        _show_parts(options, as_json=as_json)
         return
     from mms_export.pipeline import export
     from mms_export.progress import Reporter
@@ -124,6 +127,7 @@ def _options(
     adapter_dtype: Any,  # noqa: ANN401
     jobs: int,
     replace: bool,
+    plans: "PlanOptions | None",
 ) -> "ExportOptions":
     from mms_export.options import ExportOptions
 
@@ -131,12 +135,19 @@ def _options(
         model=model,
         languages=lang,
         out=out or _default_out(model),
-        precisions=precision or (("fp32",) if model == DEMO else DEFAULT_PRECISIONS),
+        precisions=precision or _default_precisions(model, plans),
+        plans=plans,
         adapter_dtype=adapter_dtype,
         jobs=jobs,
         # A new release brings another demo checkpoint: its old bundle in the cache gives way.
         replace=replace or (model == DEMO and out is None),
     )
+
+
+def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, ...]:
+    if model != DEMO:
+        return DEFAULT_PRECISIONS
+    return ("fp32", "fp16") if plans else ("fp32",)
 
 
 def _default_out(model: str) -> Path:
@@ -145,25 +156,37 @@ def _default_out(model: str) -> Path:
     return demo_bundle() if model == DEMO else Path("bundles") / Path(model).resolve().stem
 
 
-def _show_plan(options: "ExportOptions", *, as_json: bool) -> None:
-    from mms_export.sizes import plan, show
+def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
+    from mms_export.sizes import all_parts, show
 
-    parts = plan(options)
+    parts = all_parts(options)
     total = sum(part.size for part in parts)
     if as_json:
         sizes = {part.name: part.size for part in parts}
         click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
         return
+    width = max(24, *(len(part.name) for part in parts))
     for part in parts:
-        click.echo(f"{part.name:24} {show(part.size):>10}")
-    click.echo(f"{'total':24} {show(total):>10}  to {options.out}")
+        click.echo(f"{part.name:{width}} {show(part.size):>10}")
+    click.echo(f"{'total':{width}} {show(total):>10}  to {options.out}")
 
 
 def _sentence(out: Path, manifest: "Manifest") -> str:
     precisions = ", ".join(g.precision for g in manifest.graphs if g.stage == "encoder")
     count = len(manifest.adapters)
     languages = f"{count} language{'s' * (count != 1)}"
-    return f"{out}: {manifest.source.name}, {languages}, {precisions}"
+    plans = "".join(f"; plans for {target}" for target in _plan_targets(manifest))
+    return f"{out}: {manifest.source.name}, {languages}, {precisions}{plans}"
+
+
+def _plan_targets(manifest: "Manifest") -> list[str]:
+    """Return each runtime with its capabilities and precisions, once."""
+    targets = {
+        f"{plan.runtime} {plan.runtime_version} ({plan.precision} on "
+        f"{', '.join(plan.compute_capabilities)})"
+        for plan in manifest.plans
+    }
+    return sorted(targets)
 
 
 def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
@@ -180,6 +203,19 @@ def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
             for graph in manifest.graphs
             if graph.parity
         },
+        "plans": [
+            {
+                "stage": plan.stage,
+                "precision": plan.precision,
+                "runtime": plan.runtime,
+                "runtime_version": plan.runtime_version,
+                "compute_capabilities": plan.compute_capabilities,
+                "profiles": [profile.name for profile in plan.profiles],
+                "path": plan.file.path,
+                "bytes": plan.file.size,
+            }
+            for plan in manifest.plans
+        ],
     }
 
 

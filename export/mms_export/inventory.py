@@ -17,12 +17,11 @@ from mms_engine.bundle.schema import (
     Plan,
     Precision,
     Source,
-    Stage,
 )
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.contract import RECIPE
-from mms_export.stages import STAGES, AdapterDtype, adapter_path
+from mms_export.stages import STAGES, WITH_LOGITS, AdapterDtype, GraphKey, adapter_path
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -32,38 +31,50 @@ _Value = TypeVar("_Value")
 class Inventory:
     """The parts of a bundle."""
 
-    graphs: dict[tuple[Stage, Precision], Graph] = field(default_factory=dict)
+    graphs: dict[GraphKey, Graph] = field(default_factory=dict)
     adapters: dict[str, Adapter] = field(default_factory=dict)
-    plans: tuple[Plan, ...] = ()
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """By the path of the file."""
 
     def add_graph(self, graph: Graph) -> None:
         """Take in a graph."""
         self.graphs[graph.stage, graph.precision] = graph
+
+    def add_plan(self, plan: Plan) -> None:
+        """Take in a plan."""
+        self.plans[plan.file.path] = plan
 
     def add_bundle(self, manifest: Manifest) -> None:
         """Take in all that a manifest names."""
         for graph in manifest.graphs:
             self.add_graph(graph)
         self.adapters |= manifest.adapters
-        self.plans = manifest.plans
+        for plan in manifest.plans:
+            self.add_plan(plan)
 
     def covers(self, manifest: Manifest) -> bool:
         """Whether everything a manifest names is here, unchanged."""
         graphs = all(self.graphs.get((g.stage, g.precision)) == g for g in manifest.graphs)
         adapters = manifest.adapters.items()
         same = all(self.adapters.get(code) == entry for code, entry in adapters)
-        return graphs and same and self.plans == manifest.plans
+        plans = all(self.plans.get(plan.file.path) == plan for plan in manifest.plans)
+        return graphs and same and plans
 
     def is_complete(self, precision: Precision) -> bool:
-        """Whether both graphs of a precision are here and measured."""
-        encoder = self.graphs.get(("encoder", precision))
-        return bool(encoder and encoder.parity and ("frontend", precision) in self.graphs)
+        """Whether every graph of a precision is here, and measured where it can be."""
+        graphs = [self.graphs.get((stage, precision)) for stage in STAGES]
+        return all(g and (g.parity or g.stage not in WITH_LOGITS) for g in graphs)
+
+    def is_current(self, plan: Plan) -> bool:
+        """Whether a plan was built from the graph that is here."""
+        graph = self.graphs.get((plan.stage, plan.precision))
+        return bool(graph and graph.files[0].sha256 == plan.graph_sha256)
 
     def manifest(
         self, checkpoint: Checkpoint, fingerprint: str, adapter_dtype: AdapterDtype
     ) -> Manifest:
         """Return the manifest of what is complete."""
-        complete = filter(self.is_complete, PRECISIONS)
+        complete = tuple(filter(self.is_complete, PRECISIONS))
         return Manifest(
             schema_version=SCHEMA_VERSION,
             task="asr",
@@ -80,7 +91,11 @@ class Inventory:
             adapter_dtype=adapter_dtype,
             graphs=tuple(self.graphs[stage, p] for p in complete for stage in STAGES),
             adapters=dict(sorted(self.adapters.items())),
-            plans=self.plans,
+            plans=tuple(
+                plan
+                for _, plan in sorted(self.plans.items())
+                if plan.precision in complete and self.is_current(plan)
+            ),
         )
 
 
@@ -100,14 +115,14 @@ def still_good(inventory: Inventory, folder: Path, checkpoint: Checkpoint) -> In
     def is_good_adapter(language: str, adapter: Adapter) -> bool:
         return not _is_outdated(language, folder, checkpoint) and is_whole(adapter.file)
 
-    graphs = _filter(inventory.graphs, is_good_graph)
-    adapters = _filter(inventory.adapters, is_good_adapter)
-    plans = tuple(
-        plan
-        for plan in inventory.plans
-        if (plan.stage, plan.precision) in graphs and is_whole(plan.file)
+    good = Inventory(
+        graphs=_filter(inventory.graphs, is_good_graph),
+        adapters=_filter(inventory.adapters, is_good_adapter),
     )
-    return Inventory(graphs, adapters, plans)
+    good.plans = _filter(
+        inventory.plans, lambda _, plan: good.is_current(plan) and is_whole(plan.file)
+    )
+    return good
 
 
 def _filter(

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from mms_engine.errors import MmsError
 
@@ -30,6 +30,41 @@ def run_isolated(
     with Workers[None, _Result](1) as workers:
         workers.submit(None, function, *args, **kwargs)
         return next(workers.results())[1]
+
+
+def run_reporting(
+    function: Callable[..., _Result],
+    advance: Callable[[int], object],
+    *args: Any,  # noqa: ANN401
+) -> _Result:
+    """Call a function in a fresh process; what it tells its first argument is told to `advance`.
+
+    Raises:
+        MmsError: the process was killed, by the system for its memory most likely.
+    """
+    listener, speaker = multiprocessing.get_context("spawn").Pipe(duplex=False)
+
+    def listen() -> None:
+        while (step := listener.recv()) is not None:
+            advance(step)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        with Workers[None, _Result](1) as workers:
+            workers.submit(None, _reporting, speaker, function, *args)
+            return next(workers.results())[1]
+    finally:
+        # The other process has ended, whether or not it ever took its end of the pipe.
+        speaker.send(None)
+        thread.join()
+        speaker.close()
+        listener.close()
+
+
+def _reporting(speaker: Connection, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+    with speaker:
+        return function(speaker.send, *args)
 
 
 class Workers(Generic[_Key, _Result]):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mms_engine.bundle.schema import Precision
 from mms_export.stages import AdapterDtype
+from mms_export.tensorrt.options import PlanOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class ExportOptions:
     out: Path
     precisions: tuple[Precision, ...]
     adapter_dtype: AdapterDtype = "float16"
+    plans: PlanOptions | None = None
+    """`None` for no TensorRT plans."""
     jobs: int = 1
     """Worker processes."""
     replace: bool = False

@@ -5,20 +5,32 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from mms_engine.bundle import Manifest
-from mms_engine.bundle.schema import Graph
+from mms_engine.bundle.schema import Graph, Plan
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.fingerprint import fingerprint
 from mms_export.inventory import Inventory, still_good
-from mms_export.isolation import run_isolated
+from mms_export.isolation import run_isolated, run_reporting
 from mms_export.options import ExportOptions
 from mms_export.parity import Case, compare, demand, reference_logits
 from mms_export.progress import Reporter
 from mms_export.rehearsal import graph_logits
 from mms_export.selection import select_languages
-from mms_export.sizes import adapter_size, all_graphs, check_free, graph_parts
+from mms_export.sizes import (
+    Part,
+    adapter_size,
+    all_graphs,
+    check_free,
+    graph_parts,
+    make_planner,
+    plan_parts,
+    planned_graphs,
+)
 from mms_export.sources import open_source
-from mms_export.stages import AdapterJob, export_adapters, export_graph
+from mms_export.stages import WITH_LOGITS, AdapterJob, GraphKey, export_adapters, export_graph
+from mms_export.tensorrt.build import build_plan
+from mms_export.tensorrt.plans import Planner
+from mms_export.tensorrt.progress import STEPS
 from mms_export.workspace import Entry, Header, Workspace, locked
 
 ISOLATED_FROM = 256 << 20
@@ -35,8 +47,9 @@ def export(options: ExportOptions, reporter: Reporter) -> Manifest:
     """
     checkpoint = open_source(options.model, options.languages)
     languages = select_languages(options.languages, checkpoint.adapters, source=checkpoint.name)
+    planner = make_planner(options, checkpoint)
     with locked(options.out):
-        work = _Export(options, checkpoint, reporter)
+        work = _Export(options, checkpoint, planner, reporter)
         try:
             return work.run(languages)
         finally:
@@ -44,9 +57,16 @@ def export(options: ExportOptions, reporter: Reporter) -> Manifest:
 
 
 class _Export:
-    def __init__(self, options: ExportOptions, checkpoint: Checkpoint, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        options: ExportOptions,
+        checkpoint: Checkpoint,
+        planner: Planner | None,
+        reporter: Reporter,
+    ) -> None:
         self._options = options
         self._checkpoint = checkpoint
+        self._planner = planner
         self._reporter = reporter
         with reporter.step("reading the checkpoint"):
             self._fingerprint = fingerprint(checkpoint)
@@ -63,15 +83,18 @@ class _Export:
         graphs = [key for key in wanted if key not in self._done.graphs]
         parts = graph_parts(self._checkpoint, graphs)
         room = adapter_size(self._checkpoint, codes, self._options.adapter_dtype)
-        check_free(self._options.out, room + sum(part.size for part in parts))
+        plans = self._missing_plans()
+        check_free(self._options.out, room + sum(part.size for part in (*parts, *plans.values())))
         self._adapters(codes)
         for key, part in zip(graphs, parts, strict=True):
             with self._reporter.step(part.name, part.size) as advance:
                 self._graph_done(export_graph(self._checkpoint, self._options.out, key, advance))
         self._parity(languages)
+        if self._planner:
+            self._plans(self._planner, plans)
         manifest = self._manifest()
         self.space.publish(manifest)
-        self.space.finish()
+        self.space.finish(manifest)
         return manifest
 
     def _manifest(self) -> Manifest:
@@ -85,10 +108,36 @@ class _Export:
             self._done.add_bundle(earlier)
         self.space.resume(self._done)
         self._done = still_good(self._done, self._options.out, self._checkpoint)
+        if self._planner:
+            self._done.plans = dict(filter(self._is_kept, self._done.plans.items()))
         if earlier and not self._done.covers(earlier):
             # The old manifest must not name files that are about to be replaced.
             self.space.retract(self._manifest())
         self.space.begin(self._done)
+
+    def _is_kept(self, item: tuple[str, Plan]) -> bool:
+        return self._planner is None or self._planner.keeps(item[1])
+
+    def _missing_plans(self) -> dict[GraphKey, Part]:
+        """Return what has to be built, by the graph it is built from."""
+        if not self._planner:
+            return {}
+        built = {
+            (plan.stage, plan.precision)
+            for plan in self._done.plans.values()
+            if self._planner.satisfies(plan)
+        }
+        wanted = [key for key in planned_graphs(self._planner.precisions) if key not in built]
+        parts = plan_parts(self._checkpoint, self._planner, wanted)
+        return dict(zip(wanted, parts, strict=True))
+
+    def _plans(self, planner: Planner, missing: dict[GraphKey, Part]) -> None:
+        for key, part in missing.items():
+            job = planner.job(self._options.out, self._done.graphs[key])
+            with self._reporter.step(part.name, STEPS, "step") as advance:
+                plan = run_reporting(build_plan, advance, job)
+            self.space.record(Entry(plan=plan))
+            self._done.add_plan(plan)
 
     def _earlier(self) -> Manifest | None:
         """Return the manifest of a bundle that is to be completed."""
@@ -138,15 +187,16 @@ class _Export:
 
     def _parity(self, languages: tuple[str, ...]) -> None:
         case = Case(self._checkpoint.path, (languages[0], languages[min(1, len(languages) - 1)]))
-        graphs = [self._done.graphs["encoder", key] for key in self._options.precisions]
-        unmeasured = [graph for graph in graphs if not graph.parity]
+        wanted = [(stage, key) for key in self._options.precisions for stage in WITH_LOGITS]
+        unmeasured = [self._done.graphs[key] for key in wanted if not self._done.graphs[key].parity]
         if not unmeasured:
             return
         with self._reporter.step("parity: the torch modules on ten seconds of speech"):
             expected = self._bounded(reference_logits, case)
         for graph in unmeasured:
-            with self._reporter.step(f"parity: {graph.precision}"):
-                found = self._bounded(graph_logits, case, self._options.out, graph.precision)
+            with self._reporter.step(f"parity: {graph.stage}.{graph.precision}"):
+                out = self._options.out
+                found = self._bounded(graph_logits, case, out, graph.precision, graph.stage)
             parity = compare(case, graph.precision, found, expected)
             demand(parity, graph.precision)
             self._graph_done(replace(graph, parity=parity))

@@ -4,14 +4,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.schema import Precision, Stage
+from mms_engine.bundle.schema import Precision
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.numerics import NUMERICS
+from mms_export.graphs.writer import INLINE_TOTAL
 from mms_export.options import ExportOptions
 from mms_export.selection import select_languages
 from mms_export.sources import open_source
-from mms_export.stages import STAGES, AdapterDtype, build_graph
+from mms_export.stages import SHARED, STAGES, AdapterDtype, GraphKey, build_graph
+from mms_export.tensorrt.plans import Planner
 
 MARGIN = 64 << 20
 """Bytes left free beyond what is written."""
@@ -27,15 +29,31 @@ class Part:
     """Bytes, headers not counted."""
 
 
-def graph_parts(checkpoint: Checkpoint, wanted: list[tuple[Stage, Precision]]) -> list[Part]:
+def graph_parts(checkpoint: Checkpoint, wanted: list[GraphKey]) -> list[Part]:
     """Return the size of each graph."""
+    return [Part(f"{key[0]}.{key[1]}", _graph_size(checkpoint, key)) for key in wanted]
+
+
+def _graph_size(checkpoint: Checkpoint, key: GraphKey) -> int:
+    stage, precision = key
+    size = sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights)
+    return 0 if stage in SHARED and size > INLINE_TOTAL else size
+
+
+def plan_parts(checkpoint: Checkpoint, planner: Planner, wanted: list[GraphKey]) -> list[Part]:
+    """Return the size of the plan of each graph: its weights; kernels are not counted."""
     return [
-        Part(
-            f"{stage}.{precision}",
-            sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights),
-        )
-        for stage, precision in wanted
+        Part(f"{part.name} {planner.target}", part.size) for part in graph_parts(checkpoint, wanted)
     ]
+
+
+def make_planner(options: ExportOptions, checkpoint: Checkpoint) -> Planner | None:
+    """Return what knows the plans that are asked for.
+
+    Raises:
+        PlanError: they cannot be built here.
+    """
+    return Planner(options.plans, checkpoint, options.precisions) if options.plans else None
 
 
 def adapter_size(checkpoint: Checkpoint, languages: list[str], dtype: AdapterDtype) -> int:
@@ -48,18 +66,25 @@ def adapter_size(checkpoint: Checkpoint, languages: list[str], dtype: AdapterDty
     return elements * _DTYPE_SIZE[dtype]
 
 
-def all_graphs(precisions: tuple[Precision, ...]) -> list[tuple[Stage, Precision]]:
-    """Return both stages of each precision."""
+def all_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
+    """Return every stage of each precision."""
     return [(stage, precision) for precision in precisions for stage in STAGES]
 
 
-def plan(options: ExportOptions) -> list[Part]:
+def planned_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
+    """Return the graphs of some precisions that TensorRT plans are built from."""
+    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage != "cached"]
+
+
+def all_parts(options: ExportOptions) -> list[Part]:
     """Return what an export into an empty folder would write."""
     checkpoint = open_source(options.model, options.languages)
     languages = select_languages(options.languages, checkpoint.adapters, source=checkpoint.name)
     size = adapter_size(checkpoint, list(languages), options.adapter_dtype)
     graphs = graph_parts(checkpoint, all_graphs(options.precisions))
-    return [*graphs, Part(f"adapters ({len(languages)})", size)]
+    planner = make_planner(options, checkpoint)
+    plans = plan_parts(checkpoint, planner, planned_graphs(planner.precisions)) if planner else []
+    return [*graphs, *plans, Part(f"adapters ({len(languages)})", size)]
 
 
 def check_free(folder: Path, needed: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from mms_engine.bundle import MANIFEST, Manifest
 from mms_engine.bundle.files import PARTIAL_SUFFIX, atomic_open
-from mms_engine.bundle.schema import Adapter, Graph, decode, encode
+from mms_engine.bundle.schema import Adapter, Graph, Plan, decode, encode
 from mms_engine.errors import BundleError
 from mms_export.inventory import Inventory
 
@@ -50,6 +50,7 @@ class Entry:
     graph: Graph | None = None
     language: str = ""
     adapter: Adapter | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class Workspace:
                 inventory.add_graph(entry.graph)
             if entry.adapter:
                 inventory.adapters[entry.language] = entry.adapter
+            if entry.plan:
+                inventory.add_plan(entry.plan)
 
     def _entries(self) -> Iterator[Entry]:
         path = self.folder / JOURNAL
@@ -107,8 +110,9 @@ class Workspace:
         graphs = [Entry(graph=graph) for graph in inventory.graphs.values()]
         items = inventory.adapters.items()
         adapters = [Entry(language=code, adapter=adapter) for code, adapter in items]
+        plans = [Entry(plan=plan) for plan in inventory.plans.values()]
         with atomic_open(self.folder / JOURNAL) as stream:
-            for line in (self._header, *graphs, *adapters):
+            for line in (self._header, *graphs, *adapters, *plans):
                 stream.write(msgspec.json.encode(line) + b"\n")
 
     def retract(self, manifest: Manifest) -> None:
@@ -126,8 +130,12 @@ class Workspace:
             with atomic_open(path) as stream:
                 stream.write(content)
 
-    def finish(self) -> None:
-        """Remove what only an unfinished export needs."""
+    def finish(self, manifest: Manifest) -> None:
+        """Remove what only an unfinished export needs, and plans that others have replaced."""
+        named = {self.folder / plan.file.path for plan in manifest.plans}
+        for path in (self.folder / "plans").glob("*.plan"):
+            if path not in named:
+                path.unlink()
         (self.folder / JOURNAL).unlink(missing_ok=True)
         self.sweep()
 

@@ -61,7 +61,7 @@ class TensorLocation(enum.Enum):
 
 
 class ExecutionContextAllocationStrategy(enum.Enum):
-    """When a context takes its device memory; STATIC is what is simulated."""
+    """When a context takes its device memory; ON_PROFILE_CHANGE is not simulated."""
 
     STATIC = 0
     ON_PROFILE_CHANGE = 1
@@ -198,10 +198,11 @@ class ICudaEngine:
 
     def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
         """Return a context with the first profile, if no other has that; None without memory."""
-        if strategy is not ExecutionContextAllocationStrategy.STATIC:
-            raise NotImplementedError("contexts that do not bring their memory are not simulated")
+        if strategy is ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE:
+            raise NotImplementedError("contexts whose memory changes are not simulated")
+        own = strategy is ExecutionContextAllocationStrategy.STATIC
         try:
-            return IExecutionContext(self)
+            return IExecutionContext(self, _DeviceBytes(self.plan.scratch_bytes) if own else None)
         except MemoryError as error:
             self.logger.log(ILogger.ERROR, f"ICudaEngine::createExecutionContext: {error}")
             return None
@@ -210,11 +211,13 @@ class ICudaEngine:
 class IExecutionContext:
     """Runs an engine: one profile, one set of shapes and addresses, one run at a time."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, scratch):
         self.engine = engine
         self.name = ""
-        self._scratch = _DeviceBytes(engine.plan.scratch_bytes)
-        self._execution = Execution(engine.graph, self._scratch.address.value, engine.plan.gathered)
+        self._scratch = scratch
+        self._scratch_bytes = engine.plan.scratch_bytes if scratch else 0
+        address = scratch.address.value if scratch else 0
+        self._execution = Execution(engine.graph, address, engine.plan.gathered)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self.active_optimization_profile = -1
@@ -268,6 +271,18 @@ class IExecutionContext:
     def get_tensor_address(self, name):
         return self._addresses.get(name, 0)
 
+    def update_device_memory_size_for_shapes(self):
+        """Return the bytes of device memory that a run of the shapes of now takes."""
+        return self.engine.plan.scratch_bytes
+
+    def set_device_memory(self, memory, size):
+        """Take the caller's memory for what a run needs beside its tensors."""
+        if memory % 256:
+            self._refuse("setDeviceMemoryV2", f"{memory:#x} is not 256-byte aligned")
+            return
+        self._execution.scratch = memory
+        self._scratch_bytes = size
+
     def infer_shapes(self):
         """Return the inputs whose shape is not known."""
         return [name for name in self._inputs() if -1 in self.get_tensor_shape(name)]
@@ -291,6 +306,9 @@ class IExecutionContext:
         missing = [name for name in self.engine.graph.tensors if not self._addresses.get(name)]
         if missing:
             return self._refuse("enqueueV3", f"no address for {', '.join(missing)}")
+        if self._scratch_bytes < self.engine.plan.scratch_bytes:
+            reason = f"{self._scratch_bytes} bytes of device memory are too few"
+            return self._refuse("enqueueV3", reason)
         code = self._execution.enqueue(stream_handle, self._input_shapes(), self._addresses)
         return not code or self._refuse("enqueueV3", f"the driver answers {code}")
 

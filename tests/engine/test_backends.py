@@ -1,11 +1,14 @@
 """Choosing a backend is pure, and says why."""
 
+import statistics
 import subprocess
 import sys
+import time
 
 import pytest
 
-from mms_engine.backends import Availability, available, choose
+from mms_engine.backends import Availability, available, choose, probes, rank
+from mms_engine.backends.cuda import CudaDriver
 from mms_engine.errors import BackendError
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
@@ -31,9 +34,98 @@ def test_a_device_that_does_not_work_is_an_error_with_its_reason() -> None:
         choose("cuda", {"ort-cuda": NO, "ort-cpu": YES})
 
 
+def test_backends_that_lack_the_same_are_named_together() -> None:
+    with pytest.raises(BackendError, match="not tensorrt, ort-cuda: no NVIDIA driver is") as raised:
+        choose("cuda", {"tensorrt": NO, "ort-cuda": NO, "ort-cpu": YES})
+    assert "\n" not in str(raised.value)
+
+
+def test_auto_has_all_that_work_to_fall_back_on() -> None:
+    choices = rank("auto", {"tensorrt": YES, "ort-cuda": NO, "ort-cpu": YES})
+    assert [choice.backend for choice in choices] == ["tensorrt", "ort-cpu"]
+    assert "not ort-cuda" in choices[1].reason
+
+
+def test_a_backend_by_name_has_nothing_to_fall_back_on() -> None:
+    found = {"tensorrt": YES, "ort-cuda": YES, "ort-cpu": YES}
+    assert [choice.backend for choice in rank("auto", found, "ort-cuda")] == ["ort-cuda"]
+    with pytest.raises(BackendError, match="nothing here can run on 'tensorrt': not tensorrt: no"):
+        rank("auto", found | {"tensorrt": NO}, "tensorrt")
+    with pytest.raises(BackendError, match="tensorrt runs on cuda, not on cpu"):
+        rank("cpu", found, "tensorrt")
+
+
+GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
+
+
+@pytest.mark.parametrize(
+    ("modules", "versions", "reason"),
+    [
+        (set(), {}, "tensorrt is not installed: pip install 'mms-engine[gpu]'"),
+        ({"tensorrt"}, {"tensorrt": "11.4"}, "pycuda is not installed: pip install 'mms-engine"),
+        (
+            {"tensorrt", "pycuda"},
+            {"tensorrt": "11.4", "tensorrt_cu13": "11.4"},
+            (
+                "tensorrt 11.4 is built for CUDA 13 and the driver supports 12.4: install a newer "
+                "driver, or tensorrt_cu12"
+            ),
+        ),
+        (
+            {"tensorrt", "pycuda"},
+            {"tensorrt": "11.4", "tensorrt_cu12": "11.4"},
+            "tensorrt 11.4 on NVIDIA L4",
+        ),
+    ],
+)
+def test_what_tensorrt_lacks(
+    monkeypatch: pytest.MonkeyPatch, modules: set[str], versions: dict[str, str], reason: str
+) -> None:
+    monkeypatch.setattr(probes, "cuda_driver", lambda: GPU)
+    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: name in modules or None)
+    monkeypatch.setattr(probes, "installed_version", lambda package: versions.get(package, ""))
+    found = probes.tensorrt()
+    assert found.reason.startswith(reason)
+    assert found.usable == (" on NVIDIA L4" in reason)
+
+
+def test_the_plugin_of_tensorrt_for_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "cuda_driver", lambda: GPU)
+    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: None)
+    assert "pip install onnxruntime-ep-nv-tensorrt-rtx" in probes.ort_rtx().reason
+    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: name)
+    assert probes.ort_rtx().usable
+
+
+def test_looking_for_a_gpu_is_quick() -> None:
+    """Done-when: `--device auto` without a GPU costs at most 50 ms more than `--device cpu`."""
+    if probes.cuda_driver().devices:
+        pytest.skip("this machine has a CUDA device")
+    available()
+    times = []
+    for _ in range(15):
+        start = time.perf_counter()
+        available()
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.05
+
+
+def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
+    code = (
+        "import sys\n"
+        "from mms_engine import Recognizer\n"
+        "from mms_engine.backends import available, choose\n"
+        "choose('auto', available())\n"
+        "print([n for n in sys.modules if n.split('.')[0] in "
+        "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_available_gives_each_backend_a_sentence() -> None:
     found = available()
-    assert list(found) == ["ort-cuda", "ort-cpu"]
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-rtx", "ort-cpu"]
     assert found["ort-cpu"].usable
     assert all(availability.reason for availability in found.values())
 

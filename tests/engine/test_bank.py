@@ -10,6 +10,7 @@ import pytest
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle import AdapterWeights
 from mms_engine.errors import BackendError, LanguageError
+from mms_engine.rows import HostRows
 
 P, H = 6, 4
 VOCABS = {"aaa": 5, "bbb": 9, "ccc": 70, "ddd": 5, "eee": 130}
@@ -43,17 +44,17 @@ class Disk:
         return weights(language)
 
 
-def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank:
+def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostRows]:
     sizes = BankOptions(
         adapter_parameters=P, hidden_size=H, slots=slots, **{"dtype": "float32", **options}
     )
-    return AdapterBank(disk or Disk(), sizes)
+    return AdapterBank(disk or Disk(), sizes, HostRows(sizes))
 
 
 def check_row(bank: AdapterBank, language: str, slot: int) -> None:
     expected = weights(language)
     vocab = VOCABS[language]
-    arrays = {name: constant.array[slot] for name, constant in bank.constants().items()}
+    arrays = {name: constant.array[slot] for name, constant in bank.rows.constants().items()}
     np.testing.assert_array_equal(arrays["adapters"], expected.adapter)
     np.testing.assert_array_equal(arrays["head_weight"][:vocab], expected.head_weight)
     np.testing.assert_array_equal(arrays["head_bias"][:vocab], expected.head_bias)
@@ -102,9 +103,9 @@ def test_a_language_may_be_held_several_times() -> None:
 def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]) as held:
-        before = bank.constants()
+        before = bank.rows.constants()
         with bank.acquire(["ccc", "eee"]) as more:
-            after = bank.constants()
+            after = bank.rows.constants()
             assert before["head_bias"].array.shape[1] == 64
             assert after["head_bias"].array.shape[1] == 256
             assert np.shares_memory(before["adapters"].array, after["adapters"].array)
@@ -118,13 +119,13 @@ def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
 def test_the_constants_are_the_banks_own_memory() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]):
-        first, second = bank.constants(), bank.constants()
+        first, second = bank.rows.constants(), bank.rows.constants()
     for name, constant in first.items():
         assert constant.array.flags.c_contiguous
         assert np.shares_memory(constant.array, second[name].array)
         assert constant.version == second[name].version
     with bank.acquire(["bbb"]):
-        assert bank.constants()["adapters"].version != first["adapters"].version
+        assert bank.rows.constants()["adapters"].version != first["adapters"].version
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -132,7 +133,7 @@ def test_rows_are_converted_when_they_are_loaded(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     bank = make(1, dtype=dtype)
     with bank.acquire(["aaa"]) as residents:
-        constants = bank.constants()
+        constants = bank.rows.constants()
         slot = residents["aaa"].slot
     expected = torch.from_numpy(weights("aaa").adapter).to(getattr(torch, dtype))
     got = torch.from_numpy(constants["adapters"].array[slot].copy())

@@ -229,7 +229,12 @@ def test_a_device_that_is_not_there(mms, clips: Path) -> None:
         pytest.skip("this machine has a CUDA device")
     result = mms(clips / "a.wav", "--lang", "eng", "--device", "cuda")
     assert result.exit_code == 1
-    assert "not ort-cuda" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "ort-cuda" in result.stderr
+    assert "get it from https://www.nvidia.com/drivers" in result.stderr
+    named = mms(clips / "a.wav", "--lang", "eng", "--backend", "tensorrt")
+    assert named.exit_code == 1
+    assert "nothing here can run on 'tensorrt'" in named.stderr
 
 
 def test_an_output_that_cannot_be_written(mms, clips: Path) -> None:

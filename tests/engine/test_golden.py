@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mms_engine.decode import Utterance, transcript
-from mms_engine.decoders import Decoders
+from mms_engine.decoders import HostDecoders
 from mms_engine.options import RecognizerOptions
 from mms_engine.vocab import Vocabulary
 
@@ -37,7 +37,7 @@ def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
     logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
     logits[np.arange(len(frames)), frames] = 8.0
     vocabulary = Vocabulary(tuple(tokens))
-    decoding = Decoders(RecognizerOptions()).start("eng", vocabulary)
+    decoding = HostDecoders(RecognizerOptions()).start("eng", vocabulary)
     decoding.step(logits)
     utterance = Utterance("eng", vocabulary, 145_840 / 16_000, 0.02)
     result = transcript(decoding.finish(), utterance, 1)

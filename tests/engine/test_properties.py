@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from engine_sounds import sound
 from mms_engine import Recognizer, RecognizerOptions, Transcript
-from mms_engine.acoustic import AcousticModel, Segment
+from mms_engine.acoustic import AcousticModel
 from mms_engine.audio import normalize
+from mms_engine.emission import Segment
 from mms_engine.windows import WindowOptions
 
 LANGUAGES = ("eng", "swh", "uzb-script_latin")
@@ -110,7 +111,7 @@ def test_windows_are_stitched_on_frame_boundaries(
     tiny: Recognizer, tiny_bundle: Path, decoder: str
 ) -> None:
     """A windowed text is that of the logits put together by hand."""
-    from mms_engine.decoders import Decoders
+    from mms_engine.decoders import HostDecoders
     from mms_engine.windows import plan_windows
 
     windows = WindowOptions(seconds=2.0, context_seconds=0.5)
@@ -128,7 +129,7 @@ def test_windows_are_stitched_on_frame_boundaries(
         rows = model.logits([Segment(samples, "swh")])[0]
         assert len(rows) == window.frames
         logits.append(rows[window.kept])
-    decoding = Decoders(options).start("swh", model.vocabulary("swh"))
+    decoding = HostDecoders(options).start("swh", model.vocabulary("swh"))
     decoding.step(np.concatenate(logits))
     tokens = decoding.finish()[0].tokens.tolist()
     assert sum(map(len, logits)) == frames

@@ -9,8 +9,8 @@ import soundfile
 
 from engine_sounds import RATE, sound
 from mms_engine import Audio, Job, MmsError, Recognizer, RecognizerOptions, Transcript
-from mms_engine.acoustic import Segment
 from mms_engine.audio import normalize
+from mms_engine.emission import Segment
 from mms_engine.errors import AudioError, BundleError, LanguageError
 
 
@@ -132,14 +132,14 @@ def test_jobs_are_read_as_they_are_needed(tiny_bundle: Path) -> None:
 
 def test_the_default_precision_of_a_cpu_is_fp32(tiny_bundle: Path) -> None:
     with Recognizer.open(tiny_bundle) as recognizer:
-        assert "fp32" in repr(recognizer._model._encoder)
+        assert "fp32" in repr(recognizer._model.encoder._encoder)
 
 
 def test_half_precision_takes_a_bank_of_half_precision(tiny_bundle: Path, tiny: Recognizer) -> None:
     segments = [Segment(normalize(sound(5.0)), "swh")]
     with Recognizer.open(tiny_bundle, RecognizerOptions(precision="fp16")) as half:
         got = half._model.logits(segments)[0]
-        assert half._model.bank.constants()["adapters"].array.dtype == np.float16
+        assert half._model.bank.rows.constants()["adapters"].array.dtype == np.float16
     expected = tiny._model.logits(segments)[0]
     np.testing.assert_allclose(got, expected, atol=0.1)
     assert np.mean(got.argmax(-1) == expected.argmax(-1)) > 0.97

@@ -10,8 +10,8 @@ from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec
 from engine_demo import DEMO, Clip, demo_clips
 from engine_sounds import sound
 from mms_engine import Recognizer
-from mms_engine.acoustic import Segment
 from mms_engine.audio import normalize, read_audio
+from mms_engine.emission import Segment
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 

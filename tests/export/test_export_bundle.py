@@ -35,7 +35,7 @@ def test_a_bundle_is_whole_and_nothing_else_is_left(checkpoint, bundle):
 
 def test_parity_is_in_the_manifest(bundle):
     for graph in open_bundle(bundle).manifest.graphs:
-        assert (graph.parity is not None) == (graph.stage == "encoder")
+        assert (graph.parity is not None) == (graph.stage in ("encoder", "cached"))
         if graph.parity:
             assert graph.parity.argmax_agreement >= graph.parity.min_argmax_agreement
             assert graph.parity.seconds == 16.0
@@ -247,6 +247,10 @@ def test_plans_stay_with_their_graphs(checkpoint, tmp_path, monkeypatch):
         runtime="tensorrt-rtx",
         runtime_version="1",
         compute_capabilities=("8.6",),
+        graph_sha256=digest(out / "graphs" / "encoder.fp32.onnx"),
+        inputs=(),
+        outputs=(),
+        profiles=(),
     )
     (out / MANIFEST).write_bytes(encode(dataclasses.replace(manifest, plans=(plan,))))
     assert run_export(checkpoint, out, languages="eng").plans == (plan,)

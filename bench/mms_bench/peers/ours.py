@@ -48,11 +48,17 @@ class Ours:
         from mms_engine.bank import AdapterBank, BankOptions
         from mms_engine.bundle import open_bundle
         from mms_engine.options import RecognizerOptions
+        from mms_engine.rows import HostRows
 
         bundle = open_bundle(Path(setup.bundle))
         if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":
             self.precision = HALF_ADAPTERS
-        options = RecognizerOptions(device="cpu", precision=self._precision, threads=setup.threads)
+        options = RecognizerOptions(
+            device=setup.device,
+            backend=setup.backend,
+            precision=self._precision,
+            threads=setup.threads,
+        )
         self._model = load_acoustic_model(bundle, options)
         for language in setup.languages:
             self._model.vocabulary(language)
@@ -65,11 +71,12 @@ class Ours:
             dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
             slots=1,
         )
-        self._small_bank = AdapterBank(bundle.adapter, only_one)
+        self._host_rows = HostRows
+        self._small_bank = AdapterBank(bundle.adapter, only_one, HostRows(only_one))
 
     def run(self, batch: Batch) -> list[Float32Array]:
         """Return logits of a batch in any languages."""
-        from mms_engine.acoustic import Segment
+        from mms_engine.emission import Segment
 
         segments = [Segment(*row) for row in zip(batch.audio, batch.languages, strict=True)]
         return self._model.logits(segments)
@@ -78,4 +85,5 @@ class Ours:
         """Do what every run does to bring its language into the encoder's inputs."""
         bank = self._small_bank if from_disk else self._model.bank
         with bank.acquire([language]):
-            bank.constants()
+            if isinstance(bank.rows, self._host_rows):
+                bank.rows.constants()

@@ -48,8 +48,9 @@ def _result(result: Result) -> str:
     points = "".join(f"<li>{_inline(fact)}</li>\n" for fact in facts(result))
     cases = "".join(_case(report) for report in case_reports(result))
     heading = f"Suite {escape(result.suite)}, {escape(result.created[:10])}"
-    kept = _table(promises(result), kind="promises")
-    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{cases}<h3>Promises</h3>\n{kept}"
+    kept = promises(result)
+    last = f"<h3>Promises</h3>\n{_table(kept, kind='promises')}" if kept.rows else ""
+    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{cases}{last}"
 
 
 def _case(report: CaseReport) -> str:

@@ -1,9 +1,18 @@
 """Libraries that run graphs, behind one small interface."""
 
 from mms_engine.backends.base import Constant, Session, SessionOptions
-from mms_engine.backends.registry import Availability, Choice, available, choose, open_session
+from mms_engine.backends.probes import Availability
+from mms_engine.backends.registry import (
+    BACKENDS,
+    Choice,
+    available,
+    choose,
+    open_session,
+    rank,
+)
 
 __all__ = [
+    "BACKENDS",
     "Availability",
     "Choice",
     "Constant",
@@ -12,4 +21,5 @@ __all__ = [
     "available",
     "choose",
     "open_session",
+    "rank",
 ]

@@ -4,21 +4,13 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mms_engine.backends import probes
 from mms_engine.backends.base import GraphFile, Session, SessionOptions
-from mms_engine.backends.cuda import cuda_driver
+from mms_engine.backends.probes import Availability
+from mms_engine.bundle.schema import Runtime
 from mms_engine.errors import BackendError
+from mms_engine.options import Backend as BackendName
 from mms_engine.options import Device
-
-INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether a backend can run here."""
-
-    usable: bool
-    reason: str
-    """What it runs with, or why it cannot: one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +24,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How one backend is asked and opened; both functions import its library themselves."""
+    """How one backend is asked and opened; probes import its library themselves, if at all."""
 
     device: str
     probe: Callable[[], Availability]
-    open: Callable[[GraphFile, SessionOptions], Session]
+    opener: str = ""
+    """Function of `mms_engine.backends.ort` that loads a graph."""
+    runtime: Runtime | None = None
+    """What runs plans in place of graphs: `mms_engine.backends.tensorrt` loads them."""
 
 
 def available() -> dict[str, Availability]:
@@ -44,81 +39,70 @@ def available() -> dict[str, Availability]:
     return {name: backend.probe() for name, backend in BACKENDS.items()}
 
 
-def choose(device: Device, candidates: Mapping[str, Availability]) -> Choice:
-    """Pick a backend for `device`. Depends on its arguments only.
+def rank(
+    device: Device, candidates: Mapping[str, Availability], backend: BackendName | None = None
+) -> list[Choice]:
+    """Return the backends to try for `device`, the first one first. Depends on its arguments only.
 
     Args:
-        device: `auto` takes the first usable backend in the registry's order, GPUs first.
+        device: `auto` takes any, in the registry's order, GPUs first.
         candidates: What `available` returned.
+        backend: Only this one.
 
     Raises:
         BackendError: none is usable; the message says why for each.
     """
-    asked = [name for name in candidates if device in ("auto", BACKENDS[name].device)]
-    refused: list[str] = []
+    if backend is not None and device not in ("auto", BACKENDS[backend].device):
+        raise BackendError(f"{backend} runs on {BACKENDS[backend].device}, not on {device}")
+    asked = [
+        name
+        for name in candidates
+        if device in ("auto", BACKENDS[name].device) and backend in (None, name)
+    ]
+    because = "first that works" if (device, backend) == ("auto", None) else "it was asked for"
+    choices = []
+    refused: dict[str, list[str]] = {}
     for name in asked:
         if candidates[name].usable:
-            because = f"{device} was asked for" if device != "auto" else "first that works"
-            reason = "; ".join([f"{name}: {because}", *refused])
-            return Choice(name, BACKENDS[name].device, reason)
-        refused.append(f"not {name}: {candidates[name].reason}")
-    raise BackendError(f"nothing here can run on {device!r}: {'; '.join(refused)}")
+            reason = "; ".join([f"{name}: {because}", *_told(refused)])
+            choices.append(Choice(name, BACKENDS[name].device, reason))
+        refused.setdefault(candidates[name].reason, []).append(name)
+    if not choices:
+        wanted = backend or device
+        raise BackendError(f"nothing here can run on {wanted!r}: {'; '.join(_told(refused))}")
+    return choices
+
+
+def choose(
+    device: Device, candidates: Mapping[str, Availability], backend: BackendName | None = None
+) -> Choice:
+    """Return the first of `rank`."""
+    return rank(device, candidates, backend)[0]
 
 
 def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Session:
     """Load a graph with the chosen backend.
 
     Raises:
-        BackendError: the backend's library refuses the graph.
+        BackendError: the backend's library refuses the graph, or it runs plans.
     """
-    return BACKENDS[choice.backend].open(file, options)
-
-
-def _open_ort_cpu(file: GraphFile, options: SessionOptions) -> Session:
-    ort = importlib.import_module("mms_engine.backends.ort")
-    session: Session = ort.open_cpu(file, options)
+    backend = BACKENDS[choice.backend]
+    if backend.runtime is not None:
+        raise BackendError(f"{choice.backend} runs plans, not graphs such as {file.path}")
+    module = importlib.import_module("mms_engine.backends.ort")
+    session: Session = getattr(module, backend.opener)(file, options)
     return session
 
 
-def _open_ort_cuda(file: GraphFile, options: SessionOptions) -> Session:
-    ort = importlib.import_module("mms_engine.backends.ort")
-    session: Session = ort.open_cuda(file, options)
-    return session
-
-
-def _providers() -> tuple[str, list[str]] | None:
-    """Return ONNX Runtime's version and providers, or `None` where it is not installed."""
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-        return onnxruntime.__version__, onnxruntime.get_available_providers()
-    except (ImportError, AttributeError):
-        # AttributeError: an uninstalled onnxruntime leaves an empty folder of that name behind.
-        return None
-
-
-def _probe_ort_cpu() -> Availability:
-    found = _providers()
-    if found is None:
-        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
-    return Availability(usable=True, reason=f"onnxruntime {found[0]}")
-
-
-def _probe_ort_cuda() -> Availability:
-    found = _providers()
-    if found is None:
-        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
-    version, providers = found
-    if "CUDAExecutionProvider" not in providers:
-        reason = f"onnxruntime {version} has no CUDA: replace it by pip install 'mms-engine[gpu]'"
-        return Availability(usable=False, reason=reason)
-    driver = cuda_driver()
-    if not driver.devices:
-        return Availability(usable=False, reason=driver.reason)
-    return Availability(usable=True, reason=f"onnxruntime {version} on {driver.devices[0]}")
+def _told(refused: Mapping[str, list[str]]) -> list[str]:
+    return [f"not {', '.join(names)}: {reason}" for reason, names in refused.items()]
 
 
 BACKENDS: Mapping[str, Backend] = {
-    "ort-cuda": Backend("cuda", _probe_ort_cuda, _open_ort_cuda),
-    "ort-cpu": Backend("cpu", _probe_ort_cpu, _open_ort_cpu),
+    "tensorrt": Backend("cuda", probes.tensorrt, runtime="tensorrt"),
+    "tensorrt-rtx": Backend("cuda", probes.tensorrt_rtx, runtime="tensorrt-rtx"),
+    "ort-cuda": Backend("cuda", probes.ort_cuda, opener="open_cuda"),
+    "ort-rtx": Backend("cuda", probes.ort_rtx, opener="open_rtx"),
+    "ort-cpu": Backend("cpu", probes.ort_cpu, opener="open_cpu"),
 }
 """By name, in the order in which `auto` tries them."""

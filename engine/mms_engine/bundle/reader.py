@@ -6,7 +6,16 @@ from pathlib import Path
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter
 from mms_engine.bundle.files import check
-from mms_engine.bundle.schema import MANIFEST, Adapter, Graph, Manifest, Precision, Stage, decode
+from mms_engine.bundle.schema import (
+    MANIFEST,
+    Adapter,
+    Graph,
+    Manifest,
+    Plan,
+    Precision,
+    Stage,
+    decode,
+)
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 
 
@@ -45,6 +54,14 @@ class Bundle:
             f"{self.path} has no {precision} {stage}, only {', '.join(self.precisions)}: "
             f"add it with mms-export --precision {precision}"
         )
+
+    def plan_path(self, plan: Plan) -> Path:
+        """Return the path of a plan's checked file.
+
+        Raises:
+            BundleError: it is missing or damaged.
+        """
+        return check(self.path, plan.file, verify=self._verify)
 
     def entry(self, language: str) -> Adapter:
         """Return what the manifest says of a language.

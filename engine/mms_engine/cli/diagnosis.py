@@ -10,9 +10,12 @@ from typing import Literal
 
 import msgspec
 
-from mms_engine.backends import available
+from mms_engine.backends import BACKENDS, available
 from mms_engine.backends.cuda import cuda_driver
+from mms_engine.backends.plans import Machine, refusal
+from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.bundle import open_bundle
+from mms_engine.bundle.schema import Manifest
 from mms_engine.cli.program import one_line
 from mms_engine.cores import usable_cores
 from mms_engine.errors import BundleError
@@ -42,9 +45,10 @@ def diagnose(bundle: Path | None) -> list[Finding]:
         _cpu(),
         _gpu(),
         _cuda_kernels(),
+        _pycuda(),
         *_backends(),
         _clash(),
-        _bundle(bundle),
+        *_bundle(bundle),
     ]
 
 
@@ -102,6 +106,14 @@ def _cuda_kernels() -> Finding:
     return Finding("cuda kernels", "ok", f"for sm {', '.join(map(str, compiled))}")
 
 
+def _pycuda() -> Finding:
+    version = installed_version("pycuda")
+    if not version:
+        detail = "not installed, TensorRT needs it: pip install 'mms-engine[gpu]' or '[rtx]'"
+        return Finding("pycuda", "absent", detail)
+    return Finding("pycuda", "ok", version)
+
+
 def _backends() -> Iterator[Finding]:
     found = available()
     for name, availability in found.items():
@@ -122,17 +134,36 @@ def _clash() -> Finding:
     return Finding("onnxruntime packages", "ok" if runtimes else "absent", "".join(runtimes))
 
 
-def _bundle(chosen: Path | None) -> Finding:
+def _bundle(chosen: Path | None) -> Iterator[Finding]:
     path = chosen or default_bundle()
     if chosen is None and not path.is_dir():
         detail = "no default bundle: make the demo's with mms-export --model demo"
-        return Finding("bundle", "absent", detail)
+        yield Finding("bundle", "absent", detail)
+        return
     try:
         bundle = open_bundle(path)
     except BundleError as error:
-        return Finding("bundle", "broken", one_line(error))
+        yield Finding("bundle", "broken", one_line(error))
+        return
     problems = bundle.problems()
     if problems:
-        return Finding("bundle", "broken", "; ".join(problems))
+        yield Finding("bundle", "broken", "; ".join(problems))
+        return
     languages = f"{len(bundle.languages)} languages, {', '.join(bundle.precisions)}"
-    return Finding("bundle", "ok", f"{path}: {bundle.manifest.source.name}, {languages}")
+    yield Finding("bundle", "ok", f"{path}: {bundle.manifest.source.name}, {languages}")
+    yield from _plans(bundle.manifest)
+
+
+def _plans(manifest: Manifest) -> Iterator[Finding]:
+    """Say of each plan whether it runs here."""
+    driver = cuda_driver()
+    for plan in manifest.plans:
+        availability = BACKENDS[plan.runtime].probe()
+        if not availability.usable:
+            yield Finding("plan", "absent", f"{plan.file.path}: {availability.reason}")
+            continue
+        version = installed_version(MODULES[plan.runtime])
+        machine = Machine(plan.runtime, version, driver.capabilities[0])
+        refused = refusal(manifest, plan, machine)
+        detail = refused or f"{plan.file.path}: for {', '.join(plan.compute_capabilities)}"
+        yield Finding("plan", "absent" if refused else "ok", detail)

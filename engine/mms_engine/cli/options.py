@@ -14,7 +14,7 @@ from mms_engine.locations import default_bundle
 
 if TYPE_CHECKING:
     from mms_engine.bundle.schema import Precision
-    from mms_engine.options import Device, RecognizerOptions
+    from mms_engine.options import Backend, Device, RecognizerOptions
 
 bundle_option = click.option(
     "--bundle",
@@ -32,6 +32,11 @@ _ENGINE_OPTIONS = (
         default="auto",
         show_default=True,
         help="Where the graphs run.",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+        help="What runs them.  [default: the first that can, TensorRT before others]",
     ),
     click.option(
         "--precision",
@@ -56,6 +61,7 @@ class EngineChoice:
     """What the user chose of `RecognizerOptions`."""
 
     device: "Device"
+    backend: "Backend | None"
     precision: "Precision | None"
     threads: int
     no_verify: bool
@@ -66,6 +72,7 @@ class EngineChoice:
 
         return RecognizerOptions(
             device=self.device,
+            backend=self.backend,
             precision=self.precision,
             threads=self.threads,
             verify=not self.no_verify,

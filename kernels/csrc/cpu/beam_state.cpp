@@ -34,9 +34,8 @@ void BeamFrame::clear(std::size_t slot) {
 
 void BeamChoices::resize(std::size_t vocab) {
   keys.resize(vocab + 1);
-  const std::size_t padded = (vocab + kBeamLanes - 1) / kBeamLanes * kBeamLanes;
-  tokens.resize(padded);
-  log_probs.resize(padded);
+  tokens.resize(vocab);
+  log_probs.resize(vocab);
   position.resize(vocab);
 }
 
@@ -59,6 +58,8 @@ BeamState::BeamState(const BeamDecoder& decoder)
       stay_score(now.size),
       reach(now.size),
       change(now.size),
+      floors(now.size),
+      steady_floors(now.size + 1),
       stays(now.size) {
   order = {0};
   used = 1;

@@ -61,12 +61,14 @@ const float* log_probs_of(const Scores& scores,
 }
 
 Scores row_of(const ScoresBatch& batch, std::int64_t row) {
+  const std::int64_t begin = batch.begins == nullptr ? 0 : batch.begins[row];
   const std::int64_t length = batch.lengths[row];
-  if (length < 0 || length > batch.frames) {
+  if (begin < 0 || length < 0 || length > batch.frames - begin) {
     throw std::invalid_argument("length is " + std::to_string(length) + ", the logits have " +
-                                std::to_string(batch.frames) + " frames");
+                                std::to_string(batch.frames - begin) + " frames");
   }
-  const auto* bytes = static_cast<const std::byte*>(batch.data);
+  const auto* bytes =
+      static_cast<const std::byte*>(batch.data) + begin * batch.vocab * size_of(batch.dtype);
   const std::int64_t row_bytes = batch.frames * batch.vocab * size_of(batch.dtype);
   return {bytes + row * row_bytes, length, batch.vocab, batch.dtype, batch.kind};
 }

@@ -5,22 +5,28 @@
 
 namespace mms::cuda {
 
-/// What of the arguments is one stream's.
+/// What of the arguments is one row's, and its stream's.
 struct BeamRow {
   const BeamArgs& args;
+  const BeamScoring& scoring;
   std::int64_t row;
   Checked<BeamStream> state;  ///< [1]
   Checked<BeamEntry> entries;
   Checked<BeamNode> nodes;
   Checked<std::int32_t> heads;
+  Checked<BeamSpan> spans;
+  Checked<std::int32_t> marks;
 
-  __device__ BeamRow(const BeamArgs& all, std::int64_t index)
+  __device__ BeamRow(const BeamArgs& all, std::int64_t index, std::int64_t slot)
       : args(all),
+        scoring(all.scorings[slot]),
         row(index),
-        state(checked(all.streams + index, 1)),
-        entries(checked(all.entries + index * all.beam_size, all.beam_size)),
-        nodes(checked(all.nodes + index * all.arena, all.arena)),
-        heads(checked(all.heads + index * all.arena, all.arena)) {}
+        state(checked(all.streams + slot, 1)),
+        entries(checked(all.entries + slot * all.beam_size, all.beam_size)),
+        nodes(checked(all.nodes + slot * all.arena, all.arena)),
+        heads(checked(all.heads + slot * all.arena, all.arena)),
+        spans(checked(all.spans + slot * all.arena, all.arena)),
+        marks(checked(all.marks + index * all.arena, all.arena)) {}
 
   __device__ const Frame* infos() const { return args.frames + row * args.scores.frames; }
 };
@@ -49,6 +55,43 @@ __device__ inline Count count_threads(bool flag) {
   }
   __syncthreads();
   return count;
+}
+
+/// Set the first `size` marks to 0. For whole blocks.
+__device__ inline void clear_marks(const BeamRow& stream, int size) {
+  for (int i = thread_id(); i < size; i += block_threads()) stream.marks[i] = 0;
+  __syncthreads();
+}
+
+/// Count in `marks` what refers to the elements of a chain of parents that ends with `id`: those
+/// before have been counted where another chain has met this one.
+template <typename Element>
+__device__ void refer(const BeamRow& stream, const Checked<Element>& chain, std::int32_t id) {
+  while (id >= 0 && atomic_add(stream.marks, id, 1) == 0) {
+    id = static_cast<Element>(chain[id]).parent;
+  }
+}
+
+template <typename Element>
+__device__ std::int32_t parent_of(const Checked<Element>& chain, std::int32_t id) {
+  return static_cast<Element>(chain[id]).parent;
+}
+
+/// Tokens after the root, up to `node`.
+__device__ inline int depth_of(const BeamRow& stream, std::int32_t node) {
+  int depth = 0;
+  for (; node != 0; node = parent_of(stream.nodes, node)) ++depth;
+  return depth;
+}
+
+/// Write when a token was said.
+__device__ inline void write_time(const TokenArrays& out,
+                                  std::int64_t place,
+                                  const BeamSpan& span) {
+  out.starts[place] = span.start;
+  out.ends[place] = span.end;
+  out.scores[place] = span.score;
+  out.peaks[place] = span.peak;
 }
 
 }  // namespace mms::cuda

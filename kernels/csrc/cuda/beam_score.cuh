@@ -46,6 +46,8 @@ __device__ inline LmUnit find_word(const BeamScoring& scoring,
                                    const Checked<BeamNode>& nodes,
                                    std::int32_t node,
                                    const BeamGain& gain) {
+  // A token has at least a byte, so this is none; of longer ones not all tokens may be there.
+  if (gain.letters > scoring.longest_word) return scoring.lm.unknown;
   const std::uint64_t mask = scoring.words.slot_count - 1;
   for (std::uint64_t slot = gain.word & mask; scoring.words.slots[slot] != 0;
        slot = (slot + 1) & mask) {

@@ -113,7 +113,7 @@ extern "C" __global__ void mms_beam_tokens(mms::cuda::BeamArgs args) {
   using namespace mms::cuda;
   const std::int64_t row = blockIdx.y;
   const std::int64_t frame = blockIdx.x;
-  if (frame >= args.scores.lengths[row]) return;
+  if (slot_of(args.slots, row) < 0 || frame >= args.scores.lengths[row]) return;
   const std::int64_t place = row * args.scores.frames + frame;
   if (args.frames[place].code != Code::kOk) return;
   const Tokens tokens{args.scores, frame_begin(args.scores, row, frame), args.blank};

@@ -56,6 +56,10 @@ extern "C" __global__ void mms_frames(mms::ScoresBatch scores, mms::cuda::Frame*
   const std::int64_t frame =
       static_cast<std::int64_t>(blockIdx.x) * (block_threads() / kWarpSize) + warp_id();
   if (frame >= scores.lengths[row] || frame >= scores.frames) return;
+  if (!has_frames(scores, row)) {
+    if (lane_id() == 0) frames[row * scores.frames + frame] = {0, Code::kLength, 0.0F, 0.0F};
+    return;
+  }
   const std::int64_t begin = frame_begin(scores, row, frame);
   const Best best = find_best(scores, begin);
   Frame result{best.token, code_of(best), best.value, 0.0F};

@@ -64,11 +64,13 @@ __device__ void read_frames(GreedyStream& stream,
 extern "C" __global__ void __launch_bounds__(32) mms_greedy(mms::cuda::GreedyArgs args) {
   using namespace mms::cuda;
   const std::int64_t row = blockIdx.x;
+  const std::int64_t slot = slot_of(args.slots, row);
+  if (slot < 0) return;
   const std::int64_t length = args.lengths[row];
   const Frame* frames = args.frames + row * args.frame_stride;
   Status status = check_frames(frames, length, args.frame_stride);
   if (status.code == Code::kOk && args.capacity < length + 1) status.code = Code::kCapacity;
-  const Checked<GreedyStream> kept = checked(args.streams + row, 1);
+  const Checked<GreedyStream> kept = checked(args.streams + slot, 1);
   GreedyStream stream = kept[0];
   GreedyWriter writer{args, row};
   if (status.code == Code::kOk) {

@@ -20,11 +20,28 @@ __device__ inline float score_at(const ScoresBatch& scores, std::int64_t index) 
   return scores.dtype == DType::kFloat16 ? from_half(bits) : __uint_as_float(bits << 16);
 }
 
-/// Where a frame's scores begin.
+/// The first valid frame of a row.
+__device__ inline std::int64_t row_begin(const ScoresBatch& scores, std::int64_t row) {
+  return scores.begins == nullptr ? 0 : scores.begins[row];
+}
+
+/// Where the scores of a row's valid frame number `frame` begin.
 __device__ inline std::int64_t frame_begin(const ScoresBatch& scores,
                                            std::int64_t row,
                                            std::int64_t frame) {
-  return (row * scores.frames + frame) * scores.vocab;
+  return (row * scores.frames + row_begin(scores, row) + frame) * scores.vocab;
+}
+
+/// Whether the valid frames of a row are all in the batch.
+__device__ inline bool has_frames(const ScoresBatch& scores, std::int64_t row) {
+  const std::int64_t begin = row_begin(scores, row);
+  const std::int64_t length = scores.lengths[row];
+  return begin >= 0 && length >= 0 && begin <= scores.frames && length <= scores.frames - begin;
+}
+
+/// The stream of a row; -1 for none.
+__device__ inline std::int64_t slot_of(const std::int32_t* slots, std::int64_t row) {
+  return slots == nullptr ? row : slots[row];
 }
 
 /// The first of a row's frames that cannot be decoded, or `length`. For whole warps.

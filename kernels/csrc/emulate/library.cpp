@@ -40,7 +40,6 @@ const std::vector<Kernel>& kernels() {
       describe("mms_beam_tokens", mms_beam_tokens),
       describe("mms_beam_step", mms_beam_step),
       describe("mms_beam_results", mms_beam_results),
-      describe("mms_beam_compact", mms_beam_compact),
   };
   return all;
 }
@@ -86,6 +85,8 @@ extern "C" __attribute__((visibility("default"))) std::size_t mms_emulated_size(
       {"AlignArgs", sizeof(AlignArgs)},
       {"BeamChoice", sizeof(BeamChoice)},
       {"BeamNode", sizeof(BeamNode)},
+      {"BeamSpan", sizeof(BeamSpan)},
+      {"BeamScoring", sizeof(BeamScoring)},
       {"BeamEntry", sizeof(BeamEntry)},
       {"BeamStream", sizeof(BeamStream)},
       {"BeamArgs", sizeof(BeamArgs)},

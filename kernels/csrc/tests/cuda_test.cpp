@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "check.h"
 #include "mms/cuda_beam.h"
 
 extern "C" int mms_emulated_launch(const char* name,
@@ -24,13 +25,6 @@ extern "C" int mms_emulated_launch(const char* name,
 namespace {
 
 using namespace mms::cuda;
-
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "cuda_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
 
 constexpr std::int64_t kRows = 3;
 constexpr std::int64_t kFrames = 37;
@@ -98,6 +92,7 @@ std::vector<std::int32_t> greedy(const Launcher& launch) {
   const GreedyArgs args{batch.frames.data(),
                         batch.lengths.data(),
                         kFrames,
+                        nullptr,
                         streams.data(),
                         status.data(),
                         counts.data(),
@@ -155,57 +150,98 @@ std::vector<double> align(const Launcher& launch) {
   return scores;
 }
 
+/// Tokens with their times, of `rows` rows.
+struct Tokens {
+  std::int64_t capacity;
+  std::vector<std::int32_t> ids;
+  std::vector<std::int64_t> starts;
+  std::vector<std::int64_t> ends = starts;
+  std::vector<float> means;
+  std::vector<float> peaks = means;
+
+  Tokens(std::int64_t rows, std::int64_t size)
+      : capacity(size),
+        ids(array<std::int32_t>(rows * size)),
+        starts(array<std::int64_t>(rows * size)),
+        means(array<float>(rows * size)) {}
+
+  TokenArrays view() {
+    return {ids.data(), starts.data(), ends.data(), means.data(), peaks.data(), capacity};
+  }
+};
+
+/// Streams in slots of which one is not used, with as little memory as has to be there.
 struct Beam {
+  static constexpr std::int64_t kSlots = kRows + 1;
   std::int32_t size = 20;
   std::int64_t choice_count = beam_exact_choices(20, kVocab);
-  std::int64_t arena = 1 + 20 * kFrames;
+  std::int64_t arena = beam_least_arena(20, 0);
+  std::vector<std::int32_t> slots = {3, 0, 1};
+  std::vector<BeamScoring> scorings = array<BeamScoring>(kSlots);
   std::vector<BeamChoice> choices = array<BeamChoice>(kRows * kFrames * choice_count);
-  std::vector<BeamStream> streams = array<BeamStream>(kRows);
-  std::vector<BeamEntry> entries = array<BeamEntry>(kRows * size);
-  std::vector<BeamNode> nodes = array<BeamNode>(kRows * arena);
-  std::vector<std::int32_t> heads = array<std::int32_t>(kRows * arena);
-  std::vector<std::int32_t> marks = heads;
+  std::vector<BeamStream> streams = array<BeamStream>(kSlots);
+  std::vector<BeamEntry> entries = array<BeamEntry>(kSlots * size);
+  std::vector<BeamNode> nodes = array<BeamNode>(kSlots * arena);
+  std::vector<std::int32_t> heads = array<std::int32_t>(kSlots * arena);
+  std::vector<BeamSpan> spans = array<BeamSpan>(kSlots * arena);
+  std::vector<std::int32_t> marks = array<std::int32_t>(kRows * arena);
   std::vector<Status> status = array<Status>(kRows);
-  std::vector<std::int32_t> tokens = array<std::int32_t>(kRows * size * kFrames);
+  std::vector<std::int64_t> settled_counts = array<std::int64_t>(kRows);
+  Tokens settled{kRows, arena + kFrames};
+  Tokens tokens{kRows * size, arena};
   std::vector<std::int64_t> counts = array<std::int64_t>(kRows * size);
+  std::vector<std::int64_t> stable = array<std::int64_t>(kRows);
   std::vector<double> log_probs = array<double>(kRows * size);
   std::vector<double> lm_scores = log_probs;
   std::vector<double> bonuses = log_probs;
   std::vector<double> scores = log_probs;
 
   BeamArgs args(const Batch& batch) {
-    BeamScoring scoring{};
-    scoring.separator = -1;
+    for (BeamScoring& scoring : scorings) scoring.separator = -1;
     return {batch.scores,
             batch.frames.data(),
             choices.data(),
             choice_count,
+            slots.data(),
+            scorings.data(),
             streams.data(),
             entries.data(),
             nodes.data(),
             heads.data(),
+            spans.data(),
             marks.data(),
             arena,
+            settled.view(),
+            settled_counts.data(),
             status.data(),
+            20,
             size,
             0,
-            -INFINITY,
-            scoring};
+            -INFINITY};
   }
-  BeamOutput output(std::int32_t nbest) {
-    return {tokens.data(),
+  BeamOutput output() {
+    return {tokens.view(),
             counts.data(),
+            stable.data(),
             log_probs.data(),
             lm_scores.data(),
             bonuses.data(),
             scores.data(),
-            kFrames,
-            nbest,
+            size,
             1};
   }
 };
 
-std::vector<double> beam(const Launcher& launch) {
+struct BeamResult {
+  std::vector<double> scores;
+  std::vector<std::int64_t> ends;
+  std::int64_t settled;
+
+  bool operator==(const BeamResult&) const = default;
+};
+
+/// Read the batch often enough that memory has to be looked after, and is short.
+BeamResult beam(const Launcher& launch) {
   const Batch batch(launch);
   Beam state;
   const BeamArgs args = state.args(batch);
@@ -213,14 +249,20 @@ std::vector<double> beam(const Launcher& launch) {
   const std::int64_t bytes = beam_tokens_shared_bytes(state.choice_count);
   launch("mms_beam_begin", kRows, 1, 32, 0, args);
   launch("mms_beam_tokens", kFrames, kRows, launch.threads, bytes, args);
-  launch("mms_beam_step", kRows, 1, threads, 0, args);
+  BeamResult result{};
+  for (int i = 0; i < 8; ++i) {
+    launch("mms_beam_step", kRows, 1, threads, 0, args);
+    check_codes(state.status);
+    result.settled += state.settled_counts[0];
+  }
+  launch("mms_beam_results", kRows, 1, threads, 0, args, state.output());
   check_codes(state.status);
-  launch("mms_beam_compact", kRows, 1, threads, 0, args, state.output(1));
-  check_codes(state.status);
-  launch("mms_beam_results", kRows, 1, threads, 0, args, state.output(state.size));
-  check_codes(state.status);
+  CHECK(result.settled > 50 && state.streams[2].used == 0);
   CHECK(state.scores[0] > state.scores[1] && std::isinf(state.scores[21]));
-  return state.scores;
+  CHECK(state.tokens.ends[static_cast<std::size_t>(state.counts[0] - 1)] <= 8 * kFrames);
+  result.scores = state.scores;
+  result.ends = state.tokens.ends;
+  return result;
 }
 
 }  // namespace

@@ -51,6 +51,12 @@ _I64 = ctypes.c_int64
 _U32 = ctypes.c_uint32
 
 
+class Address(ctypes.Structure):
+    """A pointer that is an argument of its own: the second of mms_frames."""
+
+    _fields_ = [("address", _P)]
+
+
 class ScoresBatch(ctypes.Structure):
     """Argument of mms_frames, and part of others."""
 
@@ -62,6 +68,7 @@ class ScoresBatch(ctypes.Structure):
         ("lengths", _P),
         ("dtype", ctypes.c_uint8),
         ("kind", ctypes.c_uint8),
+        ("begins", _P),
     ]
 
 
@@ -72,6 +79,7 @@ class GreedyArgs(ctypes.Structure):
         ("frames", _P),
         ("lengths", _P),
         ("frame_stride", _I64),
+        ("slots", _P),
         ("streams", _P),
         ("status", _P),
         ("counts", _P),
@@ -112,8 +120,24 @@ class AlignArgs(ctypes.Structure):
 
 BEAM_CHOICE = np.dtype([("token", "i4"), ("log_prob", "f4")])
 BEAM_NODE = np.dtype([("parent", "i4"), ("token", "i4"), ("sibling", "i4")])
-BEAM_STREAM = np.dtype([("used", "i4"), ("nodes", "i4"), ("frame", "i8"), ("settled", "i8")])
-BEAM_ENTRY_BYTES = 80
+BEAM_SPAN = np.dtype(
+    [
+        ("start", "i8"),
+        ("end", "i8"),
+        ("parent", "i4"),
+        ("score", "f4"),
+        ("peak", "f4"),
+        ("unused", "i4"),
+    ]
+)
+BEAM_STREAM = np.dtype(
+    [
+        *[(name, "i4") for name in ("used", "nodes", "spans", "kept")],
+        ("frame", "i8"),
+        ("settled", "i8"),
+    ]
+)
+BEAM_ENTRY_BYTES = 128
 MAX_BEAM = 128
 
 
@@ -151,7 +175,7 @@ class WordsView(ctypes.Structure):
 
 
 class BeamScoring(ctypes.Structure):
-    """Part of `BeamArgs`: language model and hotwords; all zeros for none."""
+    """Language model and hotwords of a stream of the beam; all zeros for none."""
 
     _fields_ = [
         ("hotwords", HotwordsView),
@@ -167,42 +191,48 @@ class BeamScoring(ctypes.Structure):
         ("has_lm", _I32),
         ("separator", _I32),
         ("scores_words", _I32),
+        ("longest_word", _I32),
+        ("unused", _I32),
+    ]
+
+
+class TokenArrays(ctypes.Structure):
+    """Part of `BeamArgs` and `BeamOutput`: tokens with their times."""
+
+    _fields_ = [
+        *[(name, _P) for name in ("ids", "starts", "ends", "scores", "peaks")],
+        ("capacity", _I64),
     ]
 
 
 class BeamArgs(ctypes.Structure):
-    """Argument of mms_beam_begin, _tokens, _step, _results and _compact."""
+    """Argument of mms_beam_begin, _tokens, _step and _results."""
 
     _fields_ = [
         ("scores", ScoresBatch),
         ("frames", _P),
         ("choices", _P),
         ("choice_count", _I64),
-        ("streams", _P),
-        ("entries", _P),
-        ("nodes", _P),
-        ("heads", _P),
-        ("marks", _P),
+        *[(name, _P) for name in ("slots", "scorings", "streams", "entries")],
+        *[(name, _P) for name in ("nodes", "heads", "spans", "marks")],
         ("arena", _I64),
+        ("settled", TokenArrays),
+        ("settled_counts", _P),
         ("status", _P),
+        ("lookback", _I64),
         ("beam_size", _I32),
         ("blank", _I32),
         ("token_min_logp", ctypes.c_double),
-        ("scoring", BeamScoring),
     ]
 
 
 class BeamOutput(ctypes.Structure):
-    """Second argument of mms_beam_results and mms_beam_compact."""
+    """Second argument of mms_beam_results."""
 
     _fields_ = [
-        ("tokens", _P),
-        ("counts", _P),
-        ("log_probs", _P),
-        ("lm_scores", _P),
-        ("bonuses", _P),
-        ("scores", _P),
-        ("capacity", _I64),
+        ("tokens", TokenArrays),
+        *[(name, _P) for name in ("counts", "stable", "log_probs")],
+        *[(name, _P) for name in ("lm_scores", "bonuses", "scores")],
         ("nbest", _I32),
         ("finish", _I32),
     ]
@@ -216,6 +246,11 @@ def beam_threads(beam_size: int) -> int:
 def beam_exact_choices(beam_size: int, vocab: int) -> int:
     """Return the choices a frame for which a beam without models is exact."""
     return max(1, min(2 * beam_size + 2, vocab - 1))
+
+
+def beam_least_arena(beam_size: int, longest_word: int = 0) -> int:
+    """Return the prefixes, and spans, that there must be room for."""
+    return 64 * beam_size + longest_word + 4
 
 
 def align_bits(frames: int, targets: int) -> int:

@@ -69,7 +69,7 @@ class BeamModels:
         self._scoring.max_gain = gain + _ROUNDING
 
     def scoring(self, addresses: Mapping[str, int]) -> BeamScoring:
-        """Return the part of `BeamArgs` that says where the arrays are."""
+        """Return the element of `BeamArgs.scorings` that says where the arrays are."""
         result = BeamScoring.from_buffer_copy(self._scoring)
         for name in self.arrays:
             *path, field = name.split(".")
@@ -95,6 +95,7 @@ class BeamModels:
         view, *arrays = _ctc.words_arrays(model)
         self._scoring.words = WordsView.from_buffer_copy(view.tobytes())
         self._name("words", ("slots", "offsets", "text"), arrays)
+        self._scoring.longest_word = _longest(self.arrays["words.offsets"])
         written = [token.encode() for token in tokens]
         offsets = np.cumsum([0, *map(len, written)])
         self.arrays["text_offsets"] = offsets.astype(np.uint32)
@@ -102,3 +103,13 @@ class BeamModels:
 
     def _name(self, part: str, names: Sequence[str], arrays: Sequence[Array]) -> None:
         self.arrays |= {f"{part}.{name}": array for name, array in zip(names, arrays, strict=True)}
+
+
+def longest_word(lm: NgramModel) -> int:
+    """Return the bytes of the longest word, which the beam's least arena depends on."""
+    _, _, offsets, _ = _ctc.words_arrays(cast("_ctc.NgramModel", lm.model))
+    return _longest(offsets)
+
+
+def _longest(offsets: Array) -> int:
+    return int(np.diff(offsets.view(np.uint64)).max(initial=0))

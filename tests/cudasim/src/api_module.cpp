@@ -226,6 +226,10 @@ CUDASIM_API Result cuFuncSetAttribute(Handle handle, int key, int value) {
     function->dynamic_shared_limit = std::max(kUnaskedShared, static_cast<std::size_t>(value));
   });
 }
+/// Of launches that give no block: pycuda sets it before every launch, and gives it there too.
+CUDASIM_API Result cuFuncSetBlockShape(Handle handle, int, int, int) {
+  return call("cuFuncSetBlockShape", [&](Simulator& simulated) { simulated.functions.at(handle); });
+}
 CUDASIM_API Result cuFuncSetCacheConfig(Handle handle, int) {
   return call("cuFuncSetCacheConfig",
               [&](Simulator& simulated) { simulated.functions.at(handle); });

@@ -71,9 +71,10 @@ def real(context: Context, frames: int) -> Path:
 
 def _recognised(context: Context) -> Float32Array:
     """Run the clips through the engine, and join what comes out: `[T, V]`."""
-    from mms_engine.acoustic import Segment, load_acoustic_model
+    from mms_engine.acoustic import load_acoustic_model
     from mms_engine.audio import normalize, read_audio
     from mms_engine.bundle import open_bundle
+    from mms_engine.emission import Segment
     from mms_engine.options import RecognizerOptions
 
     if not context.setup.bundle:

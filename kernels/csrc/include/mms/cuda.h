@@ -50,15 +50,17 @@ struct GreedyStream {
   double peak;
 };
 
-/// mms_greedy(GreedyArgs): a warp for each stream; grid (rows), block 32.
+/// mms_greedy(GreedyArgs): a warp for each stream; grid (rows), block 32. Row r is a chunk of
+/// stream `slots[r]`.
 struct GreedyArgs {
   const Frame* frames;          ///< [rows, frame_stride] of mms_frames.
   const std::int64_t* lengths;  ///< [rows]
   std::int64_t frame_stride;
-  GreedyStream* streams;  ///< [rows], on the device from chunk to chunk.
-  Status* status;         ///< [rows] out
-  std::int64_t* counts;   ///< [rows] out: tokens that ended in this chunk.
-  std::int32_t* ids;      ///< [rows, capacity] out, as are the next four
+  const std::int32_t* slots;  ///< [rows] no two the same; -1: leave the row out. Null: slot r.
+  GreedyStream* streams;      ///< [slots], on the device from chunk to chunk.
+  Status* status;             ///< [rows] out
+  std::int64_t* counts;       ///< [rows] out: tokens that ended in this chunk.
+  std::int32_t* ids;          ///< [rows, capacity] out, as are the next four
   std::int64_t* starts;
   std::int64_t* ends;
   float* scores;

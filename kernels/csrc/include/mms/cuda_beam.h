@@ -1,8 +1,8 @@
 // What the CUDA kernels of the prefix beam take and leave; see mms/cuda.h and mms/beam.h.
 //
 // For each stream: mms_beam_begin once; for each chunk mms_frames, mms_beam_tokens and
-// mms_beam_step, and mms_beam_compact where the arena might not have room for another
-// beam_size * frames prefixes; mms_beam_results whenever something is to be seen.
+// mms_beam_step, which hands over the tokens that can no longer change; mms_beam_results whenever
+// the others are to be seen.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,33 @@ struct BeamChoice {
 };
 
 /// A prefix: its last token, and the one before it. The arena holds those of the hypotheses, all
-/// that lead to them, and what mms_beam_compact has not yet cleared away.
+/// that lead to them, and what has not yet been cleared away. A parent has the lower index.
 struct BeamNode {
-  std::int32_t parent;   ///< -1 for the root.
-  std::int32_t token;    ///< -1 for the root.
+  std::int32_t parent;   ///< -1 for the root, which is node 0.
+  std::int32_t token;    ///< -1 at the start of the utterance.
   std::int32_t sibling;  ///< Another child of the parent; -1 for none.
+};
+
+/// When a token was said on a best path, once that is over: chains that hypotheses share.
+struct BeamSpan {
+  std::int64_t start;   ///< First frame.
+  std::int64_t end;     ///< Frame after the last.
+  std::int32_t parent;  ///< Of the token before; -1 for the root, span 0, before the first token.
+  float score;          ///< Mean log-probability over the frames.
+  float peak;           ///< The greatest.
+  std::int32_t unused;
+};
+
+/// The best single paths of a prefix.
+struct BeamPath {
+  double blank;              ///< log p of the one that ends in a blank,
+  double label;              ///< in the last token: on that one the token
+  double sum;                ///< has this sum of log-probabilities,
+  std::int64_t start;        ///< this first frame,
+  float peak;                ///< and this greatest log-probability.
+  std::int32_t blank_spans;  ///< All tokens of the one; -1 where there is no such path.
+  std::int32_t label_spans;  ///< All but the last of the other; -1 where there is none.
+  std::int32_t unused;
 };
 
 /// What language model and hotwords have said about a prefix, and where they stand after it.
@@ -44,6 +66,7 @@ struct BeamEntry {
   double label;  ///< in the last token,
   double total;  ///< in either.
   BeamGain gain;
+  BeamPath path;
   std::int32_t node;
   std::int32_t parent_node;  ///< -1 for none, or for one that can come back no more.
   std::int32_t parent;       ///< Its rank, where the parent is a hypothesis too; else -1.
@@ -52,9 +75,11 @@ struct BeamEntry {
 
 struct BeamStream {
   std::int32_t used;     ///< Hypotheses.
-  std::int32_t nodes;    ///< Of the arena in use; node 0 is the root.
+  std::int32_t nodes;    ///< In use.
+  std::int32_t spans;    ///< In use.
+  std::int32_t kept;     ///< Leading nodes after the root whose tokens have been handed over.
   std::int64_t frame;    ///< Frames read.
-  std::int64_t settled;  ///< Tokens before the root, handed over by mms_beam_compact.
+  std::int64_t settled;  ///< Tokens handed over.
 };
 
 /// Language model and hotwords, flat. All zeros for none of it.
@@ -72,42 +97,70 @@ struct BeamScoring {
   std::int32_t has_lm;
   std::int32_t separator;     ///< -1 for none.
   std::int32_t scores_words;  ///< Not 0: words between separators are the units, else tokens.
+  std::int32_t longest_word;  ///< Bytes of the longest in `words`.
+  std::int32_t unused;
 };
 
+/// Tokens in order of time, [rows, capacity] or [rows, nbest, capacity].
+struct TokenArrays {
+  std::int32_t* ids;
+  std::int64_t* starts;  ///< First frame on the best path.
+  std::int64_t* ends;    ///< Frame after the last.
+  float* scores;         ///< Mean log-probability of the token over its frames.
+  float* peaks;          ///< The greatest.
+  std::int64_t capacity;
+};
+
+/// State is the stream's, kept from chunk to chunk; the rest is of this launch. Row r is a chunk of
+/// stream `slots[r]`.
 struct BeamArgs {
   ScoresBatch scores;
   const Frame* frames;  ///< [rows, scores.frames] of mms_frames.
   BeamChoice* choices;  ///< [rows, scores.frames, choice_count]: mms_beam_tokens to mms_beam_step.
-  std::int64_t choice_count;  ///< At least 1; see beam_exact_choices.
-  BeamStream* streams;        ///< [rows], on the device from chunk to chunk, as are the next three
-  BeamEntry* entries;         ///< [rows, beam_size]
-  BeamNode* nodes;            ///< [rows, arena]
-  std::int32_t* heads;        ///< [rows, arena] a child of each node; -1 for none.
-  std::int32_t* marks;        ///< [rows, arena] workspace of mms_beam_compact.
-  std::int64_t arena;         ///< At least 1 + beam_size * frames of a chunk.
-  Status* status;             ///< [rows] out
-  std::int32_t beam_size;     ///< At most 128.
+  std::int64_t choice_count;     ///< At least 1; see beam_exact_choices.
+  const std::int32_t* slots;     ///< [rows] no two the same; -1: leave the row out. Null: slot r.
+  const BeamScoring* scorings;   ///< [slots]
+  BeamStream* streams;           ///< [slots] state, as are the next four
+  BeamEntry* entries;            ///< [slots, beam_size]
+  BeamNode* nodes;               ///< [slots, arena]
+  std::int32_t* heads;           ///< [slots, arena] a child of each node; -1 for none.
+  BeamSpan* spans;               ///< [slots, arena]
+  std::int32_t* marks;           ///< [rows, arena] workspace
+  std::int64_t arena;            ///< At least beam_least_arena.
+  TokenArrays settled;           ///< [rows] out; its capacity at least arena + frames of the chunk.
+  std::int64_t* settled_counts;  ///< [rows] out
+  Status* status;                ///< [rows] out
+  std::int64_t lookback;         ///< As BeamOptions::lookback.
+  std::int32_t beam_size;        ///< At most 128.
   std::int32_t blank;
   double token_min_logp;  ///< A less likely token makes no new hypothesis. Exact at -inf.
-  BeamScoring scoring;
 };
 
-/// Of mms_beam_results and mms_beam_compact.
+/// Of mms_beam_results: what comes after the tokens that have been handed over.
 struct BeamOutput {
-  std::int32_t* tokens;  ///< [rows, nbest, capacity] out; those of mms_beam_compact come before.
+  TokenArrays tokens;    ///< [rows, nbest] out
   std::int64_t* counts;  ///< [rows, nbest] out
+  std::int64_t* stable;  ///< [rows] out: leading ones that all hypotheses share.
   double* log_probs;     ///< [rows, nbest] out: of the labelling.
   double* lm_scores;     ///< [rows, nbest] out: log10.
   double* bonuses;       ///< [rows, nbest] out: nats.
   double* scores;        ///< [rows, nbest] out: what hypotheses are ranked by; -inf for no more.
-  std::int64_t capacity;
   std::int32_t nbest;
   std::int32_t finish;  ///< Not 0: with what the end of the stream adds.
 };
 
 constexpr std::int32_t kMaxBeam = 128;
 
-/// Threads of a block of mms_beam_step, mms_beam_results and mms_beam_compact.
+/// At multiples of so many frames memory is looked after.
+constexpr std::int64_t kBeamTidyFrames = 64;
+
+/// Prefixes and spans for which there must be room: those that are added until memory is looked
+/// after, and one hypothesis with its open word.
+MMS_HD constexpr std::int64_t beam_least_arena(std::int64_t beam_size, std::int64_t longest_word) {
+  return kBeamTidyFrames * beam_size + longest_word + 4;
+}
+
+/// Threads of a block of mms_beam_step and mms_beam_results.
 MMS_HD constexpr std::int32_t beam_threads(std::int32_t beam_size) {
   return (beam_size + 31) / 32 * 32;
 }

@@ -31,11 +31,12 @@ struct ScoresBatch {
   const std::int64_t* lengths;  ///< Valid frames of each row, [rows].
   DType dtype = DType::kFloat32;
   ScoreKind kind = ScoreKind::kLogits;
+  const std::int64_t* begins = nullptr;  ///< First valid frame of each row, [rows]; null for 0.
 };
 
 constexpr std::int64_t size_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
 
-/// The scores of one row; throws std::invalid_argument where its length is not in [0, frames].
+/// The scores of one row; throws std::invalid_argument where its frames are not all in the batch.
 Scores row_of(const ScoresBatch& batch, std::int64_t row);
 
 }  // namespace mms

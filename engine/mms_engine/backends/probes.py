@@ -1,0 +1,122 @@
+"""Whether each backend can run here, found out without loading what is large."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+
+from mms_engine.backends.cuda import CudaDriver, cuda_driver
+from mms_engine.bundle.schema import Runtime
+
+INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
+MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Python module, and package, of each runtime of plans; their interfaces are the same."""
+RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+_CUDA_PROVIDER = "CUDAExecutionProvider"
+_CUDA_RELEASES = (11, 12, 13, 14)
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a backend can run here."""
+
+    usable: bool
+    reason: str
+    """What it runs with, or why it cannot: one sentence."""
+
+
+def ort_cpu() -> Availability:
+    """Look for ONNX Runtime."""
+    found = _providers()
+    if found is None:
+        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
+    return Availability(usable=True, reason=f"onnxruntime {found[0]}")
+
+
+def ort_cuda() -> Availability:
+    """Look for a GPU, and an ONNX Runtime that has CUDA."""
+    driver = cuda_driver()
+    if not driver.devices:
+        return Availability(usable=False, reason=driver.reason)
+    found = _providers()
+    if found is None:
+        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
+    version, providers = found
+    if _CUDA_PROVIDER not in providers:
+        reason = f"onnxruntime {version} has no CUDA: replace it by pip install 'mms-engine[gpu]'"
+        return Availability(usable=False, reason=reason)
+    return Availability(usable=True, reason=f"onnxruntime {version} on {driver.devices[0]}")
+
+
+def ort_rtx() -> Availability:
+    """Look for a GPU, and the plugin of TensorRT for RTX."""
+    driver = cuda_driver()
+    if not driver.devices:
+        return Availability(usable=False, reason=driver.reason)
+    if _providers() is None:
+        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
+    if importlib.util.find_spec(RTX_PLUGIN) is None:
+        package = RTX_PLUGIN.replace("_", "-")
+        return Availability(
+            usable=False, reason=f"its plugin is not installed: pip install {package}"
+        )
+    return Availability(usable=True, reason=f"{RTX_PLUGIN} on {driver.devices[0]}")
+
+
+def tensorrt() -> Availability:
+    """Look for a GPU, TensorRT and pycuda."""
+    return _plans(MODULES["tensorrt"], "gpu")
+
+
+def tensorrt_rtx() -> Availability:
+    """Look for a GPU, TensorRT for RTX and pycuda."""
+    return _plans(MODULES["tensorrt-rtx"], "rtx")
+
+
+def _plans(module: str, extra: str) -> Availability:
+    driver = cuda_driver()
+    if not driver.devices:
+        return Availability(usable=False, reason=driver.reason)
+    for name in (module, "pycuda"):
+        if importlib.util.find_spec(name) is None:
+            reason = f"{name} is not installed: pip install 'mms-engine[{extra}]'"
+            return Availability(usable=False, reason=reason)
+    too_old = _too_old(module, driver)
+    if too_old:
+        return Availability(usable=False, reason=too_old)
+    return Availability(usable=True, reason=f"{_described(module)} on {driver.devices[0]}")
+
+
+def _too_old(module: str, driver: CudaDriver) -> str:
+    """Return what is wrong where the driver is older than the CUDA that a runtime is built for."""
+    supported = int(driver.version.partition(".")[0] or 0)
+    for release in _CUDA_RELEASES:
+        if release > supported and installed_version(f"{module}_cu{release}"):
+            return (
+                f"{_described(module)} is built for CUDA {release} and the driver supports "
+                f"{driver.version}: install a newer driver, or {module}_cu{supported}"
+            )
+    return ""
+
+
+def _described(module: str) -> str:
+    version = installed_version(module)
+    return f"{module} {version}" if version else module
+
+
+def installed_version(package: str) -> str:
+    """Return the release of a package; empty where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _providers() -> tuple[str, list[str]] | None:
+    """Return ONNX Runtime's version and providers, or `None` where it is not installed."""
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+        return onnxruntime.__version__, onnxruntime.get_available_providers()
+    except (ImportError, AttributeError):
+        # AttributeError: an uninstalled onnxruntime leaves an empty folder of that name behind.
+        return None

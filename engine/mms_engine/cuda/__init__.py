@@ -1,0 +1,1 @@
+"""CUDA by pycuda: context, memory, streams, kernels and graphs. Nothing is imported before use."""

@@ -1,0 +1,105 @@
+"""The GPU of this process, and what its errors mean."""
+
+import contextlib
+import functools
+import importlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
+
+logger = logging.getLogger(__name__)
+
+_INSTALL = "pip install 'mms-engine[gpu]'"
+
+
+class CudaDevice:
+    """A GPU and its primary context, which TensorRT and ONNX Runtime use as well.
+
+    May be used from several threads; each works inside `active`.
+    """
+
+    def __init__(self, driver: Any, ordinal: int) -> None:  # noqa: ANN401
+        """Retain the context. Callers take `open_device`."""
+        self.driver = driver
+        self._device = driver.Device(ordinal)
+        self._context = self._device.retain_primary_context()
+        self.ordinal = ordinal
+        self.name: str = self._device.name()
+        major, minor = self._device.compute_capability()
+        self.compute_capability = f"{major}.{minor}"
+
+    def __repr__(self) -> str:
+        return f"CudaDevice({self.ordinal}, {self.name}, sm {self.compute_capability})"
+
+    @contextlib.contextmanager
+    def active(self, doing: str) -> Iterator[None]:
+        """Make the device this thread's own, for calls of `mms_engine.cuda` and of TensorRT.
+
+        Everything of the device is made, used and freed inside. It may be nested.
+
+        Args:
+            doing: What an error says was being done, as in `copying the adapter of eng`.
+
+        Raises:
+            DeviceMemoryError, DeviceLostError, BackendError: in place of any error of the driver.
+        """
+        try:
+            self._context.push()
+        except self.driver.Error as error:
+            raise self._lost(doing, error) from error
+        try:
+            yield
+        except self.driver.MemoryError as error:
+            raise self._out_of_memory(doing) from error
+        except self.driver.Error as error:
+            raise self._failure(doing, error) from error
+        finally:
+            self._context.pop()
+
+    def free_bytes(self) -> int:
+        """Return the memory that is free on the device now; call it inside `active`."""
+        free, _ = self.driver.mem_get_info()
+        return int(free)
+
+    def _out_of_memory(self, doing: str) -> DeviceMemoryError:
+        free, total = self.driver.mem_get_info()
+        return DeviceMemoryError(
+            f"{self.name} is out of memory while {doing}: {free >> 20} of {total >> 20} MiB are "
+            "free; give the bank less (bank_bytes), run smaller batches (batch_frames), or close "
+            "what else uses the GPU"
+        )
+
+    def _failure(self, doing: str, error: Exception) -> BackendError:
+        try:
+            self._context.synchronize()
+        except self.driver.Error:  # an error that stays is one the context does not survive
+            return self._lost(doing, error)
+        return BackendError(f"{self.name} failed while {doing}: {error}")
+
+    def _lost(self, doing: str, error: Exception) -> DeviceLostError:
+        return DeviceLostError(
+            f"{self.name} was lost while {doing}: {error}; this process cannot use it any more: "
+            "restart it, and see dmesg or nvidia-smi for the cause"
+        )
+
+
+@functools.cache
+def open_device(ordinal: int = 0) -> CudaDevice:
+    """Return a GPU; it is opened once in a process and stays open.
+
+    Raises:
+        BackendError: pycuda is not installed, or the driver has no such device.
+    """
+    try:
+        driver = importlib.import_module("pycuda.driver")
+    except ImportError as error:
+        raise BackendError(f"pycuda cannot be used ({error}): {_INSTALL}") from error
+    try:
+        driver.init()
+        device = CudaDevice(driver, ordinal)
+    except driver.Error as error:
+        raise BackendError(f"GPU {ordinal} cannot be used: {error}; run mms doctor") from error
+    logger.debug("opened %r", device)
+    return device

@@ -1,0 +1,302 @@
+"""Frontend and encoder on the device: samples go in, logits stay there."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from mms_engine.backends.plans import Machine, choose_plan, choose_precision
+from mms_engine.backends.profiles import Bucket
+from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
+from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bundle.reader import Bundle
+from mms_engine.bundle.schema import Precision, Runtime, Stage
+from mms_engine.cuda.context import CudaDevice, open_device
+from mms_engine.cuda.decode import DeviceDecoders
+from mms_engine.cuda.decoding import OnDevice
+from mms_engine.cuda.emission import DeviceBatch
+from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
+from mms_engine.cuda.modules import Kernels
+from mms_engine.cuda.pinned import PinnedRing
+from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
+from mms_engine.cuda.streams import Event, Stream
+from mms_engine.cuda.toolkit import open_toolkit
+from mms_engine.decoders import Decoders, HostDecoders
+from mms_engine.emission import Segment
+from mms_engine.errors import BackendError, DeviceLostError
+from mms_engine.frames import FrameGeometry
+from mms_engine.options import RecognizerOptions
+from mms_engine.rows import NUMPY_DTYPE
+
+logger = logging.getLogger(__name__)
+
+PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
+# Frames of one run of the frontend, whose activations are the largest: 0.3 GB at 1B in fp16.
+_FRONTEND_FRAMES = 4096
+_ALIGNMENT = 256  # of every address that TensorRT takes
+_STAGES = 2
+
+
+class DeviceEncoder:
+    """A bundle's plans, run on one stream. May be used from several threads."""
+
+    def __init__(
+        self,
+        frontend: TensorRtSession,
+        encoder: TensorRtSession,
+        bank: AdapterBank[DeviceRows],
+        geometry: FrameGeometry,
+    ) -> None:
+        """Take over both sessions, which share a stream, and the bank."""
+        self.device = "cuda"
+        self.bank = bank
+        self._frontend = frontend
+        self._encoder = encoder
+        self._geometry = geometry
+        self._stream = encoder.stream
+        self._gpu = self._stream.device
+        self._lock = threading.Lock()
+        self._closed = False
+        with self._gpu.active("preparing to run"):
+            self._ready = Event(self._gpu)
+            self._ring = PinnedRing(self._gpu, _STAGES)
+            self._buffers = {name: Buffer(self._gpu) for name in ("inputs", "features", "logits")}
+
+    @property
+    def gpu(self) -> CudaDevice:
+        """Where it runs."""
+        return self._gpu
+
+    def rows_within(self, frames: int) -> int:
+        """Return how many rows of so many frames one run takes; 0 where none is so long."""
+        return self._encoder.buckets.most("batch", frames=frames)
+
+    @contextlib.contextmanager
+    def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceBatch]:
+        """Run segments as one batch; the emission is overwritten by the next.
+
+        Raises:
+            BackendError: the device failed, or no profile takes the batch.
+        """
+        languages = [segment.language for segment in segments]
+        # The bank first: who waits for its slots must not keep others from finishing their runs.
+        with self.bank.acquire(languages) as residents, self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
+            held = [residents[language] for language in languages]
+            frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
+            slots = [resident.slot for resident in held]
+            with self._gpu.active(f"running a batch of {len(segments)}"):
+                with self.bank.rows.reading(slots, self._stream):
+                    logits = self._run(segments, frames, slots)
+                self._stream.record(self._ready)
+                vocabs = tuple(len(resident.vocabulary) for resident in held)
+                yield DeviceBatch(logits, frames, vocabs, self._ready, self._stream)
+
+    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
+        """Return decoders that read emissions where they lie, or `host` with a warning."""
+        try:
+            with self._gpu.active("loading the kernels"):
+                kernels = Kernels(self._gpu)
+            return OnDevice(DeviceDecoders(self._gpu, kernels, options, host.searches))
+        except DeviceLostError:
+            raise
+        except BackendError as error:
+            logger.warning("decoding on the CPU: %s", error)
+            return host
+
+    def close(self) -> None:
+        """Free the plans, the bank and all buffers."""
+        with self._lock, self._gpu.active("closing"):
+            if self._closed:
+                return
+            self._closed = True
+            self._stream.synchronize()
+            self._ring.free()
+            for buffer in self._buffers.values():
+                buffer.free()
+            self._frontend.close()
+            self._encoder.close()
+            self.bank.rows.free()
+            self._ready.free()
+            self._stream.free()
+
+    def _run(
+        self, segments: Sequence[Segment], frames: tuple[int, ...], slots: list[int]
+    ) -> DeviceArray:
+        bank = self.bank.rows.arrays
+        rows, vocab = bank["head_bias"].shape
+        wanted = {"batch": len(segments), "frames": max(frames), "slots": rows, "vocab": vocab}
+        bucket = self._encoder.buckets.fit(wanted, rounded=("batch", "frames"))
+        inputs = self._upload(segments, frames, slots, bucket)
+        features = self._features(inputs["audio"], bucket)
+        shape = (bucket.sizes["batch"], bucket.sizes["frames"], vocab)
+        logits = self._buffers["logits"].take(shape, np.float32)
+        feeds = {"features": features, "lengths": inputs["lengths"], "slot": inputs["slot"], **bank}
+        self._encoder.enqueue(bucket.profile, feeds, {"logits": logits})
+        return logits
+
+    def _upload(
+        self,
+        segments: Sequence[Segment],
+        frames: tuple[int, ...],
+        slots: list[int],
+        bucket: Bucket,
+    ) -> dict[str, DeviceArray]:
+        """Send samples, lengths and slots in one copy; rows of padding are one frame long."""
+        batch = bucket.sizes["batch"]
+        samples = self._samples(bucket.sizes["frames"])
+        layout = _layout(
+            lengths=((batch,), "int64"),
+            slot=((batch,), "int64"),
+            audio=((len(segments), samples), "float32"),
+        )
+        with self._ring.take() as buffer:
+            host = buffer.bytes(layout.size)
+            views = {name: part.of(host) for name, part in layout.parts.items()}
+            views["lengths"][...] = 1
+            views["lengths"][: len(frames)] = frames
+            views["slot"][...] = slots[0]
+            views["slot"][: len(slots)] = slots
+            for row, segment in zip(views["audio"], segments, strict=True):
+                row[: segment.samples.size] = segment.samples
+                row[segment.samples.size :] = 0
+            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
+            self._stream.upload(memory, host)
+            buffer.sent(self._stream)
+        return {
+            name: memory.view(part.shape, part.dtype, offset=part.offset)
+            for name, part in layout.parts.items()
+        }
+
+    def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
+        """Run the frontend on as many rows at a time as its profile and its memory allow."""
+        batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
+        tensor = self._frontend.outputs[0]
+        shape = (batch, frames, int(tensor.shape[2]))
+        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
+        features = self._buffers["features"].take(shape, dtype)
+        rows, samples = audio.shape
+        most = self._frontend.buckets.most("batch", samples=samples)
+        group = min(most, max(1, _FRONTEND_FRAMES // frames))
+        step = max(_rows_aligned(audio), _rows_aligned(features))
+        group = max(step, group // step * step)
+        for start in range(0, rows, group):
+            stop = min(rows, start + group)
+            fitted = self._frontend.buckets.fit({"batch": stop - start, "samples": samples})
+            self._frontend.enqueue(
+                fitted.profile,
+                {"audio": audio.rows(start, stop)},
+                {"features": features.rows(start, stop)},
+            )
+        return features
+
+    def _samples(self, frames: int) -> int:
+        """Return samples of a row: those of its frames, and a few more for its alignment."""
+        least = self._geometry.samples(frames)
+        values = _ALIGNMENT // 4
+        aligned = -(-least // values) * values
+        return aligned if self._geometry.frames(aligned) == frames else least
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    offset: int
+    shape: Shape
+    dtype: "np.dtype[np.generic]"
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def of(self, memory: "np.ndarray") -> "np.ndarray":
+        return memory[self.offset : self.offset + self.size].view(self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    parts: Mapping[str, _Part]
+    size: int
+    """Bytes of all."""
+
+
+def _layout(**arrays: tuple[Shape, str]) -> _Layout:
+    """Return where arrays lie in one buffer, each aligned."""
+    parts, end = {}, 0
+    for name, (shape, dtype) in arrays.items():
+        part = parts[name] = _Part(end, shape, np.dtype(dtype))
+        end += -(-part.size // _ALIGNMENT) * _ALIGNMENT
+    return _Layout(parts, end)
+
+
+def _rows_aligned(array: DeviceArray) -> int:
+    """Return of how many rows a part must be for the next to be aligned."""
+    row = array.nbytes // array.shape[0]
+    return _ALIGNMENT // gcd(_ALIGNMENT, row)
+
+
+def load_device_encoder(
+    bundle: Bundle, options: RecognizerOptions, runtime: Runtime
+) -> DeviceEncoder:
+    """Load a bundle's plans on the first CUDA device, and make room for its languages.
+
+    Raises:
+        NoPlan: the bundle has none of this runtime.
+        BackendError: none fits, or the device fails.
+        BundleError: a plan is damaged.
+    """
+    device = open_device()
+    with device.active("loading TensorRT"):
+        version = open_toolkit(runtime).version
+        stream = Stream(device)
+    machine = Machine(runtime, version, device.compute_capability)
+    preference = PREFERENCE if options.precision is None else (options.precision,)
+    precision = choose_precision(bundle.manifest, preference, machine)
+    sessions: list[TensorRtSession] = []
+    stages: tuple[Stage, ...] = ("frontend", "encoder")
+    try:
+        for stage in stages:
+            plan = choose_plan(bundle.manifest, stage, precision, machine)
+            sessions.append(open_plan(PlanFile(plan, bundle.plan_path(plan)), stream))
+        frontend, encoder = sessions
+        bank = _make_bank(bundle, encoder, options, device)
+        geometry = FrameGeometry.of(bundle.manifest.architecture)
+        return DeviceEncoder(frontend, encoder, bank, geometry)
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
+
+
+def _make_bank(
+    bundle: Bundle, encoder: TensorRtSession, options: RecognizerOptions, device: CudaDevice
+) -> AdapterBank[DeviceRows]:
+    architecture, adapters = bundle.manifest.architecture, bundle.manifest.adapters
+    dtype = next(tensor.dtype for tensor in encoder.inputs if tensor.name == "adapters")
+    vocab = max((adapter.vocab_size for adapter in adapters.values()), default=1)
+    with device.active("looking for free memory"):
+        budget = bytes_for_rows(device.free_bytes(), options.bank_bytes)
+    slots = slots_within(
+        budget,
+        adapter_parameters=architecture.adapter_parameters,
+        hidden_size=architecture.hidden_size,
+        vocab=vocab,
+        itemsize=np.dtype(NUMPY_DTYPE[dtype]).itemsize,
+    )
+    most = encoder.buckets.most("slots", vocab=vocab)
+    if not most:
+        raise BackendError(
+            f"the plan's vocabularies are smaller than the {vocab} tokens of this bundle: "
+            "export it again"
+        )
+    sizes = BankOptions(
+        adapter_parameters=architecture.adapter_parameters,
+        hidden_size=architecture.hidden_size,
+        dtype=dtype,
+        slots=max(1, min(slots, len(adapters), most)),
+    )
+    return AdapterBank(bundle.adapter, sizes, DeviceRows(device, sizes, vocab))

@@ -1,0 +1,92 @@
+"""Work that is given to the device as a whole: CUDA graphs, which pycuda does not have."""
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Self
+
+from mms_engine.backends.cuda import LIBRARY
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.streams import Stream
+
+# Other threads may allocate while this one captures; this one must not.
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+
+_POINTER = ctypes.c_void_p
+_ARGUMENTS = {
+    "cuStreamBeginCapture_v2": (_POINTER, ctypes.c_int),
+    "cuStreamEndCapture": (_POINTER, ctypes.POINTER(_POINTER)),
+    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_POINTER), _POINTER, ctypes.c_uint64),
+    "cuGraphLaunch": (_POINTER, _POINTER),
+    "cuGraphExecDestroy": (_POINTER,),
+    "cuGraphDestroy": (_POINTER,),
+    "cuGetErrorString": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
+}
+
+
+class Graph:
+    """Work that was captured from a stream: the same kernels on the same addresses."""
+
+    def __init__(self, device: CudaDevice, executable: ctypes.c_void_p) -> None:
+        self._device = device
+        self._executable: ctypes.c_void_p | None = executable
+
+    @classmethod
+    def capture(cls, stream: Stream, enqueue: Callable[[], None]) -> Self:
+        """Record what `enqueue` gives to `stream`, without running it.
+
+        Raises:
+            pycuda.driver.Error: the driver refuses; `CudaDevice.active` says what that means.
+        """
+        device = stream.device
+        graph = _captured(stream, enqueue)
+        executable = _POINTER()
+        try:
+            _call(device, "cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, 0)
+        finally:
+            _call(device, "cuGraphDestroy", graph)
+        return cls(device, executable)
+
+    def launch(self, stream: Stream) -> None:
+        """Give the whole work to `stream`."""
+        _call(self._device, "cuGraphLaunch", self._executable, stream.handle)
+
+    def free(self) -> None:
+        """Give its memory back; it must not be running."""
+        if self._executable is not None:
+            _call(self._device, "cuGraphExecDestroy", self._executable)
+            self._executable = None
+
+
+def _captured(stream: Stream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
+    graph = _POINTER()
+    _call(stream.device, "cuStreamBeginCapture_v2", stream.handle, _THREAD_LOCAL)
+    try:
+        enqueue()
+    except BaseException:  # the stream leaves capture mode whatever happened
+        if _library().cuStreamEndCapture(stream.handle, ctypes.byref(graph)) == 0:
+            _call(stream.device, "cuGraphDestroy", graph)
+        raise
+    _call(stream.device, "cuStreamEndCapture", stream.handle, ctypes.byref(graph))
+    return graph
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(LIBRARY)
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+    return library
+
+
+def _call(device: CudaDevice, name: str, *arguments: object) -> None:
+    _check(device, name, getattr(_library(), name)(*arguments))
+
+
+def _check(device: CudaDevice, name: str, status: int) -> None:
+    if status == 0:
+        return
+    text = ctypes.c_char_p()
+    _library().cuGetErrorString(status, ctypes.byref(text))
+    meaning = (text.value or b"unknown error").decode(errors="replace")
+    raise device.driver.LogicError(f"{name} failed: {meaning} ({status})")

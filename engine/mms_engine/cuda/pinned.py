@@ -1,0 +1,73 @@
+"""Pinned buffers between the host and the device, used in turn."""
+
+import contextlib
+import queue
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.memory import PinnedArray
+from mms_engine.cuda.streams import Event, Stream
+
+
+class PinnedBuffer:
+    """One of a ring's buffers."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device = device
+        self._memory: PinnedArray | None = None
+        self._sent = Event(device)
+
+    def bytes(self, size: int) -> "npt.NDArray[np.uint8]":
+        """Return its first `size` bytes, free to be written."""
+        self._sent.wait()
+        if self._memory is None or self._memory.array.size < size:
+            self._drop()
+            self._memory = PinnedArray.empty(self._device, (size,), np.uint8)
+        view: npt.NDArray[np.uint8] = self._memory.array[:size]
+        return view
+
+    def sent(self, stream: Stream) -> None:
+        """Keep the buffer as it is until all work given to `stream` so far is done."""
+        stream.record(self._sent)
+
+    def free(self) -> None:
+        """Give the memory back once the copies from it are done; it cannot be used again."""
+        self._sent.wait()
+        self._drop()
+        self._sent.free()
+
+    def _drop(self) -> None:
+        if self._memory is not None:
+            self._memory.free()
+            self._memory = None
+
+
+class PinnedRing:
+    """A few buffers: while the device copies from one, the host fills the next.
+
+    Made, used and freed inside `CudaDevice.active`, from any thread.
+    """
+
+    def __init__(self, device: CudaDevice, count: int) -> None:
+        self._buffers = [PinnedBuffer(device) for _ in range(count)]
+        self._free: queue.SimpleQueue[PinnedBuffer] = queue.SimpleQueue()
+        for buffer in self._buffers:
+            self._free.put(buffer)
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[PinnedBuffer]:
+        """Have a buffer to oneself, waiting for one; say `sent` after giving its copies."""
+        buffer = self._free.get()
+        try:
+            yield buffer
+        finally:
+            self._free.put(buffer)
+
+    def free(self) -> None:
+        """Give all memory back."""
+        for buffer in self._buffers:
+            buffer.free()
+        self._buffers.clear()

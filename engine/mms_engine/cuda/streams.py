@@ -1,0 +1,101 @@
+"""Queues of work on the device, and events that order them."""
+
+from typing import Any
+
+import numpy.typing as npt
+
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.memory import DeviceArray
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: not ordered by the legacy default stream
+
+HostArray = npt.NDArray[Any]
+
+
+class Event:
+    """A point in a stream's work. It may be recorded again: who waits already is not moved."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self.raw: Any = device.driver.Event(device.driver.event_flags.DISABLE_TIMING)
+
+    @property
+    def done(self) -> bool:
+        """Whether the work before it is finished; true before it was ever recorded."""
+        return bool(self.raw.query())
+
+    def wait(self) -> None:
+        """Block this thread until the work before it is finished."""
+        self.raw.synchronize()
+
+    def free(self) -> None:
+        """Give it back; work that waits for it already still does."""
+        self.raw = None
+
+
+class Stream:
+    """Work that the device does in order, beside other streams.
+
+    Made, used and freed inside `CudaDevice.active`. Copies return at once where the host array
+    is pinned, which must then stay as it is until they are done.
+    """
+
+    def __init__(self, device: CudaDevice) -> None:
+        self.device = device
+        self.raw: Any = device.driver.Stream(_NON_BLOCKING)
+
+    @property
+    def handle(self) -> int:
+        """The `CUstream`, as TensorRT takes it."""
+        return int(self.raw.handle)
+
+    def upload(self, target: DeviceArray, source: HostArray) -> None:
+        """Copy host values to the device."""
+        _same_size(target.nbytes, source.nbytes)
+        if source.nbytes:
+            self.device.driver.memcpy_htod_async(target.address, source, self.raw)
+
+    def download(self, target: HostArray, source: DeviceArray) -> None:
+        """Copy device values to the host."""
+        _same_size(target.nbytes, source.nbytes)
+        if source.nbytes:
+            self.device.driver.memcpy_dtoh_async(target, source.address, self.raw)
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Copy values within the device."""
+        _same_size(target.nbytes, source.nbytes)
+        if source.nbytes:
+            self.device.driver.memcpy_dtod_async(
+                target.address, source.address, source.nbytes, self.raw
+            )
+
+    def clear(self, target: DeviceArray) -> None:
+        """Set every byte to 0."""
+        if target.nbytes:
+            self.device.driver.memset_d8_async(target.address, 0, target.nbytes, self.raw)
+
+    def record(self, event: Event) -> None:
+        """Let `event` stand for the end of all work given so far."""
+        event.raw.record(self.raw)
+
+    def wait(self, event: Event) -> None:
+        """Let work given from now on begin after `event`."""
+        self.raw.wait_for_event(event.raw)
+
+    def synchronize(self) -> None:
+        """Block this thread until all work is finished.
+
+        Raises:
+            pycuda.driver.Error: some of it failed; `CudaDevice.active` says what that means.
+        """
+        self.raw.synchronize()
+
+    def free(self) -> None:
+        """Give it back once its work is finished."""
+        if self.raw is not None:
+            self.raw.synchronize()
+            self.raw = None
+
+
+def _same_size(target: int, source: int) -> None:
+    if target != source:
+        raise ValueError(f"a copy of {source} bytes into an array of {target} bytes")

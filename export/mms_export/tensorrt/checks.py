@@ -1,0 +1,123 @@
+"""Compares a network, and the plan built from it, with what the manifest says of them."""
+
+from typing import Any
+
+from mms_engine.bundle.schema import Graph, Plan, Profile, Tensor
+from mms_engine.errors import PlanError
+from mms_export.graphs.numerics import NUMERICS
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT64": "int64",
+    "INT32": "int32",
+}
+"""The manifest's name of each of TensorRT's types."""
+_FLOATS = {"float32", "float16", "bfloat16"}
+_PRODUCTS = {"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION"}
+_EXACT = {"NORMALIZATION", "SOFTMAX"}
+
+
+def check_network(network: Any, graph: Graph) -> None:  # noqa: ANN401
+    """Compare inputs, outputs and number types of a network with its graph's entry.
+
+    Raises:
+        PlanError: naming what differs.
+    """
+    found_inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    found_outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    _check_tensors(graph, "inputs", found_inputs, graph.inputs)
+    _check_tensors(graph, "outputs", found_outputs, graph.outputs)
+    for index in range(network.num_layers):
+        _check_numbers(graph, network.get_layer(index))
+
+
+def _check_tensors(graph: Graph, kind: str, found: list[Any], named: tuple[Tensor, ...]) -> None:
+    by_name = {tensor.name: tensor for tensor in found}
+    if set(by_name) != {tensor.name for tensor in named}:
+        raise PlanError(
+            f"{_title(graph)} has the {kind} {', '.join(sorted(by_name))}, the manifest says "
+            f"{', '.join(sorted(tensor.name for tensor in named))}"
+        )
+    for tensor in named:
+        there = by_name[tensor.name]
+        shape = tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
+        _compare(graph, tensor, (_dtype(there.dtype), tuple(there.shape)), (tensor.dtype, shape))
+
+
+def _compare(
+    graph: Graph | Plan, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
+) -> None:
+    if found != said:
+        raise PlanError(
+            f"{tensor.name} of {_title(graph)} is {found[0]}{list(found[1])}, the manifest says "
+            f"{tensor.dtype}{list(tensor.shape)}"
+        )
+
+
+def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
+    """Products must take the precision's operands; norms and softmax must be float32.
+
+    A network keeps the types of its graph through the build, so that these are those that run.
+    """
+    operands, kind = NUMERICS[graph.precision].operands, layer.type.name
+    tensors = [layer.get_input(i) for i in range(layer.num_inputs)]
+    tensors += [layer.get_output(i) for i in range(layer.num_outputs)]
+    dtypes = {_dtype(tensor.dtype) for tensor in tensors if tensor is not None} & _FLOATS
+    allowed = {"float32", operands}
+    if kind in _PRODUCTS:
+        allowed = {operands}
+    elif kind in _EXACT:
+        allowed = {"float32"}
+    if not dtypes <= allowed:
+        raise PlanError(
+            f"layer {layer.name} ({kind.lower()}) of {_title(graph)} computes in "
+            f"{', '.join(sorted(dtypes))}, meant is {' or '.join(sorted(allowed))}"
+        )
+
+
+def check_engine(engine: Any, plan: Plan) -> None:  # noqa: ANN401
+    """Compare what a loaded plan has with its entry: inputs, outputs, types and every profile.
+
+    Raises:
+        PlanError: naming what differs.
+    """
+    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+    tensors = (*plan.inputs, *plan.outputs)
+    if names != {tensor.name for tensor in tensors}:
+        raise PlanError(f"{_title(plan)} has the tensors {', '.join(sorted(names))}")
+    for tensor in tensors:
+        shape = tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
+        there = (
+            _dtype(engine.get_tensor_dtype(tensor.name)),
+            tuple(engine.get_tensor_shape(tensor.name)),
+        )
+        _compare(plan, tensor, there, (tensor.dtype, shape))
+    if engine.num_optimization_profiles != len(plan.profiles):
+        raise PlanError(
+            f"{_title(plan)} has {engine.num_optimization_profiles} profiles, "
+            f"the manifest {len(plan.profiles)}"
+        )
+    for index, profile in enumerate(plan.profiles):
+        _check_profile(engine, plan, index, profile)
+
+
+def _check_profile(engine: Any, plan: Plan, index: int, profile: Profile) -> None:  # noqa: ANN401
+    for name, shapes in profile.shapes.items():
+        found = [tuple(shape) for shape in engine.get_tensor_profile_shape(name, index)]
+        if found != [shapes.min, shapes.opt, shapes.max]:
+            raise PlanError(
+                f"profile {profile.name} of {_title(plan)} takes {name} as {found}, "
+                f"the manifest says {[shapes.min, shapes.opt, shapes.max]}"
+            )
+
+
+def _dtype(dtype: Any) -> str:  # noqa: ANN401
+    return _DTYPES.get(dtype.name, str(dtype.name).lower())
+
+
+def _title(part: Graph | Plan) -> str:
+    return (
+        f"{'the plan' if isinstance(part, Plan) else 'the network'} {part.stage}.{part.precision}"
+    )

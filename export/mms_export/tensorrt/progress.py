@@ -1,0 +1,84 @@
+"""How far a build is, as one number made of the library's nested phases."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+STEPS = 1000
+"""What a finished build amounts to."""
+
+
+@dataclass(slots=True)
+class _Phase:
+    start: float
+    """Where it begins, in [0, 1] of the whole build."""
+    width: float
+    steps: int
+    done: int = 0
+
+    @property
+    def reached(self) -> float:
+        return self.start + self.width * self.done / self.steps
+
+
+class Phases:
+    """Turns phases that begin and end inside each other into steps of one bar, never backwards.
+
+    Each phase fills the step of its parent in which it began. Safe to call from several threads.
+    """
+
+    def __init__(self, advance: Callable[[int], object]) -> None:
+        self._advance = advance
+        self._open: dict[str, _Phase] = {}
+        self._shown = 0
+        self._lock = threading.Lock()
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """Begin a phase."""
+        with self._lock:
+            outer = self._open.get(parent) if parent else None
+            start, width = (outer.reached, outer.width / outer.steps) if outer else (0.0, 1.0)
+            self._open[name] = _Phase(start, width, max(1, steps))
+
+    def step(self, name: str, index: int) -> None:
+        """Note that a phase's step, counted from 0, is done."""
+        with self._lock:
+            phase = self._open.get(name)
+            if phase:
+                phase.done = min(index + 1, phase.steps)
+                self._show(phase.reached)
+
+    def finish(self, name: str) -> None:
+        """End a phase."""
+        with self._lock:
+            phase = self._open.pop(name, None)
+            if phase:
+                self._show(phase.start + phase.width)
+
+    def _show(self, share: float) -> None:
+        reached = min(STEPS, round(STEPS * share))
+        if reached > self._shown:
+            self._advance(reached - self._shown)
+            self._shown = reached
+
+
+def make_monitor(library: Any, advance: Callable[[int], object]) -> Any:  # noqa: ANN401
+    """Return a progress monitor of a library that advances a bar of `STEPS` steps."""
+    phases = Phases(advance)
+
+    class Monitor(library.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            library.IProgressMonitor.__init__(self)
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            phases.start(name, parent, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            phases.step(name, step)
+            return True
+
+        def phase_finish(self, name: str) -> None:
+            phases.finish(name)
+
+    return Monitor()

@@ -1,0 +1,134 @@
+"""The two libraries that build plans, whose interfaces are the same but for what stands here."""
+
+import importlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from mms_engine.backends.cuda import cuda_driver
+from mms_engine.bundle.schema import Precision, Runtime
+from mms_engine.errors import PlanError
+from mms_export.tensorrt.options import PlanOptions
+
+logger = logging.getLogger(__name__)
+RTX: Runtime = "tensorrt-rtx"
+RTX_CAPABILITIES = ("8.6", "8.9", "12.0")
+"""What an RTX plan is built for where nothing else is asked for: the RTX 30, 40 and 50 series."""
+BFLOAT16_FROM = (8, 0)
+"""The first compute capability that has bfloat16."""
+_MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", RTX: "tensorrt_rtx"}
+_EXTRAS: dict[Runtime, str] = {"tensorrt": "gpu", RTX: "rtx"}
+
+
+@dataclass(frozen=True, slots=True)
+class Toolkit:
+    """A library that builds plans."""
+
+    runtime: Runtime
+    library: Any
+    """The module, `tensorrt` or `tensorrt_rtx`."""
+
+    @property
+    def version(self) -> str:
+        """Its release."""
+        return str(self.library.__version__)
+
+    def create_network(self, builder: Any) -> Any:  # noqa: ANN401
+        """Return an empty network in which every tensor has the type the graph gives it."""
+        flags = self.library.NetworkDefinitionCreationFlag
+        # Newer releases know no other networks, and may have no flag for it.
+        strong = getattr(flags, "STRONGLY_TYPED", None)
+        return builder.create_network(0 if strong is None else 1 << int(strong))
+
+    def aim(self, config: Any, capabilities: tuple[str, ...]) -> None:  # noqa: ANN401
+        """Say which GPUs are built for; without RTX that is the one in this machine."""
+        if self.runtime != RTX:
+            return
+        config.num_compute_capabilities = len(capabilities)
+        for index, capability in enumerate(capabilities):
+            member = getattr(self.library.ComputeCapability, _member(capability))
+            if not config.set_compute_capability(member, index):
+                raise PlanError(f"{RTX} {self.version} refused compute capability {capability}")
+
+
+def open_toolkit(runtime: Runtime) -> Toolkit:
+    """Load a library.
+
+    Raises:
+        PlanError: it is not installed, or does not load.
+    """
+    try:
+        library = importlib.import_module(_MODULES[runtime])
+    except (ImportError, OSError) as error:
+        raise PlanError(
+            f"{runtime} cannot be loaded ({error}): pip install 'mms-engine[{_EXTRAS[runtime]}]'"
+        ) from error
+    return Toolkit(runtime, library)
+
+
+def choose_capabilities(
+    toolkit: Toolkit, asked: tuple[str, ...], precisions: tuple[Precision, ...]
+) -> tuple[str, ...]:
+    """Return the compute capabilities to build for, in ascending order.
+
+    Raises:
+        PlanError: the library, this machine or a precision does not have one of them.
+    """
+    possible = _rtx_capabilities(toolkit) if toolkit.runtime == RTX else _present_capability()
+    chosen = asked or (RTX_CAPABILITIES if toolkit.runtime == RTX else possible)
+    for capability in chosen:
+        if capability not in possible:
+            raise PlanError(
+                f"{toolkit.runtime} {toolkit.version} builds for compute capability "
+                f"{', '.join(possible)} here, not for {capability}"
+            )
+        if "bf16" in precisions and _numbers(capability) < BFLOAT16_FROM:
+            raise PlanError(
+                f"compute capability {capability} has no bfloat16: leave it out of --sm, "
+                "or bf16 out of --precision"
+            )
+    return tuple(sorted(set(chosen), key=_numbers))
+
+
+def refuse_impossible(toolkit: Toolkit, options: PlanOptions) -> None:
+    """Refuse what a library does not have, rather than leave it out without a word.
+
+    Raises:
+        PlanError: naming the option.
+    """
+    if toolkit.runtime != RTX:
+        return
+    given = {
+        "--timing-cache": options.timing_cache,
+        "--version-compatible": options.version_compatible,
+        "--hardware-compatibility": options.hardware_compatibility != "none",
+    }
+    for option, value in given.items():
+        if value:
+            raise PlanError(
+                f"{RTX} has no {option}: it chooses kernels on the target, for its release alone. "
+                "Leave the option out, or build with --engine tensorrt"
+            )
+
+
+def _rtx_capabilities(toolkit: Toolkit) -> tuple[str, ...]:
+    names = (name for name in dir(toolkit.library.ComputeCapability) if name.startswith("SM"))
+    return tuple(sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=_numbers))
+
+
+def _present_capability() -> tuple[str, ...]:
+    driver = cuda_driver()
+    if not driver.devices:
+        raise PlanError(
+            f"tensorrt builds plans on the GPU they are for, and {driver.reason}: run this on the "
+            f"target, or build with --engine {RTX}, which needs no GPU"
+        )
+    return driver.capabilities[:1]
+
+
+def _member(capability: str) -> str:
+    return f"SM{capability.replace('.', '')}"
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(map(int, capability.split(".")))

@@ -1,0 +1,207 @@
+"""Which plan runs on a machine, which profile takes a shape: both are pure."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mms_engine.backends.plans import Machine, NoPlan, choose_plan, choose_precision, refusal
+from mms_engine.backends.profiles import Buckets, round_up
+from mms_engine.bundle.schema import (
+    Architecture,
+    File,
+    Graph,
+    Manifest,
+    Plan,
+    Profile,
+    ShapeRange,
+    Source,
+    Tensor,
+)
+from mms_engine.errors import BackendError
+
+HERE = Machine("tensorrt-rtx", "1.7.1", "8.6")
+FEATURES = Tensor(name="features", dtype="float16", shape=("batch", "frames", 4), meaning="")
+BIAS = Tensor(name="head_bias", dtype="float16", shape=("slots", "vocab"), meaning="")
+
+
+def profile(name: str, batch: tuple[int, int], frames: tuple[int, int]) -> Profile:
+    def between(least: tuple[int, ...], most: tuple[int, ...]) -> ShapeRange:
+        return ShapeRange(least, least, most)
+
+    return Profile(
+        name=name,
+        shapes={
+            "features": between((batch[0], frames[0], 4), (batch[1], frames[1], 4)),
+            "head_bias": between((1, 1), (20, 100)),
+        },
+    )
+
+
+PROFILES = (
+    profile("offline", (1, 32), (50, 1_800)),
+    profile("streaming", (1, 64), (25, 500)),
+    profile("long", (1, 4), (1_000, 3_000)),
+)
+BUCKETS = Buckets((FEATURES, BIAS), PROFILES, length="frames")
+
+
+def file(path: str) -> File:
+    return File(path=path, sha256=path, size=1)
+
+
+def graph(stage: str, precision: str = "fp16") -> Graph:
+    return Graph(
+        stage=stage,
+        precision=precision,
+        files=(file(f"{stage}.{precision}.onnx"),),
+        opset=20,
+        inputs=(FEATURES,),
+        outputs=(),
+    )
+
+
+def plan(stage: str, precision: str = "fp16", **changes: object) -> Plan:
+    made = Plan(
+        stage=stage,
+        precision=precision,
+        file=file(f"{stage}.{precision}.plan"),
+        runtime="tensorrt-rtx",
+        runtime_version="1.7.1",
+        compute_capabilities=("8.6", "8.9"),
+        graph_sha256=f"{stage}.{precision}.onnx",
+        inputs=(FEATURES,),
+        outputs=(),
+        profiles=PROFILES,
+    )
+    return replace(made, **changes)
+
+
+def manifest(*plans: Plan) -> Manifest:
+    return Manifest(
+        schema_version=1,
+        task="asr",
+        source=Source(name="", format="", fingerprint="", licence=""),
+        sample_rate=16_000,
+        normalize=True,
+        architecture=Architecture(
+            conv_kernel=(10,),
+            conv_stride=(5,),
+            feature_size=4,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            intermediate_size=8,
+            adapter_attn_dim=2,
+            adapter_parameters=10,
+        ),
+        adapter_dtype="float16",
+        graphs=tuple(graph(s, p) for p in ("fp16", "bf16") for s in ("frontend", "encoder")),
+        adapters={},
+        plans=plans,
+    )
+
+
+BOTH = (plan("frontend"), plan("encoder"))
+BF16 = (plan("frontend", "bf16"), plan("encoder", "bf16"))
+
+
+def test_the_first_precision_with_all_plans_is_taken() -> None:
+    assert choose_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
+    assert choose_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
+    assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
+    with pytest.raises(BackendError, match=r"no bf16 plan of the encoder"):
+        choose_plan(manifest(*BOTH), "encoder", "bf16", HERE)
+
+
+def test_a_bundle_without_plans_is_no_fault() -> None:
+    with pytest.raises(NoPlan, match=r"build them with mms-export --engine tensorrt-rtx --sm 86"):
+        choose_precision(manifest(), ("fp16",), HERE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"runtime_version": "1.6"}, r"was built by tensorrt-rtx 1\.6, not 1\.7\.1"),
+        ({"runtime_version": "1.6", "version_compatible": True}, ""),
+        ({"runtime_version": "1.10", "version_compatible": True}, "was built by"),
+        ({"compute_capabilities": ("9.0",)}, r"is for compute capability 9\.0, this GPU has 8\.6"),
+        ({"compute_capabilities": ("8.0",), "hardware_compatibility": "ampere+"}, ""),
+        ({"compute_capabilities": ("8.0",), "hardware_compatibility": "same-capability"}, "8.0"),
+        ({"graph_sha256": "former"}, "from another graph"),
+        # A graph of this stage in another precision is another graph.
+        ({"graph_sha256": "encoder.bf16.onnx"}, "from another graph"),
+        ({"graph_sha256": "frontend.fp16.onnx"}, "from another graph"),
+    ],
+)
+def test_what_a_plan_has_to_fit(changes: dict[str, object], reason: str) -> None:
+    encoder = plan("encoder", **changes)
+    refused = refusal(manifest(), encoder, HERE)
+    assert bool(refused) == bool(reason)
+    if reason:
+        with pytest.raises(BackendError, match=reason):
+            choose_precision(manifest(BOTH[0], encoder), ("fp16",), HERE)
+
+
+def test_turing_is_not_ampere() -> None:
+    turing = Machine("tensorrt-rtx", "1.7.1", "7.5")
+    assert refusal(manifest(), plan("encoder", hardware_compatibility="ampere+"), turing)
+
+
+@given(st.integers(1, 100_000))
+def test_rounding_adds_an_eighth_at_most_and_leaves_few_sizes(size: int) -> None:
+    rounded = round_up(size)
+    assert size <= rounded <= size * 9 / 8
+    assert round_up(rounded) == rounded
+    assert size > 16 or rounded == size
+
+
+def test_there_are_few_sizes() -> None:
+    assert len({round_up(size) for size in range(1, 3_001)}) < 80
+
+
+@given(st.integers(1, 64), st.integers(1, 3_000))
+def test_a_bucket_holds_what_it_is_for(batch: int, frames: int) -> None:
+    fits = any(
+        batch <= each.shapes["features"].max[0] and frames <= each.shapes["features"].max[1]
+        for each in PROFILES
+    )
+    if not fits:
+        with pytest.raises(BackendError):
+            BUCKETS.fit({"batch": batch, "frames": frames}, rounded=("batch", "frames"))
+        return
+    bucket = BUCKETS.fit({"batch": batch, "frames": frames}, rounded=("batch", "frames"))
+    shapes = PROFILES[bucket.profile].shapes["features"]
+    for name, size, place in (("batch", batch, 0), ("frames", frames, 1)):
+        assert shapes.min[place] <= bucket.sizes[name] <= shapes.max[place]
+        assert bucket.sizes[name] >= size
+
+
+def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
+    def taken(batch: int, frames: int) -> str:
+        bucket = BUCKETS.fit({"batch": batch, "frames": frames}, rounded=("batch", "frames"))
+        return PROFILES[bucket.profile].name
+
+    assert taken(1, 300) == "streaming"
+    assert taken(40, 500) == "streaming"
+    assert taken(1, 501) == "offline"
+    assert taken(4, 2_000) == "long"
+
+
+def test_sizes_that_are_not_rounded_must_be_inside() -> None:
+    assert BUCKETS.fit({"batch": 2, "frames": 900}).profile == 0
+    assert BUCKETS.fit({"batch": 2, "frames": 900}).sizes["frames"] == 900
+    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 10 frames"):
+        BUCKETS.fit({"batch": 2, "frames": 10})
+    with pytest.raises(BackendError, match="21 slots"):
+        BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
+
+
+def test_how_many_fit_beside_others() -> None:
+    assert BUCKETS.most("batch", frames=400) == 64
+    assert BUCKETS.most("batch", frames=1_800) == 32
+    assert BUCKETS.most("batch", frames=2_500) == 4
+    assert BUCKETS.most("batch", frames=4_000) == 0
+    assert BUCKETS.most("slots", vocab=100) == 20

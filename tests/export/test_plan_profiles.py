@@ -1,0 +1,87 @@
+"""The shapes that plans are built for."""
+
+import pytest
+
+from mms_engine.bundle import open_bundle
+from mms_engine.bundle.schema import Graph, Profile
+from mms_engine.frames import FrameGeometry
+from mms_engine.windows import WindowOptions, plan_windows
+from mms_export.tensorrt.options import USES, WIDEST, Use
+from mms_export.tensorrt.profiles import Extents, make_profile
+
+MMS = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
+EXTENTS = Extents(MMS, 16000, slots=(1, 1024, 2048), vocab=(1, 64, 512))
+
+
+@pytest.fixture(scope="module")
+def graphs(bundle) -> dict[str, Graph]:
+    manifest = open_bundle(bundle).manifest
+    return {graph.stage: graph for graph in manifest.graphs if graph.precision == "fp16"}
+
+
+def profiles(graph: Graph) -> dict[str, Profile]:
+    return {name: make_profile(graph.inputs, use, EXTENTS) for name, use in USES.items()}
+
+
+def test_no_profile_spans_a_hundredfold(graphs):
+    for profile in profiles(graphs["frontend"]).values():
+        audio = profile.shapes["audio"]
+        assert audio.max[1] < WIDEST * audio.min[1]
+    for profile in profiles(graphs["encoder"]).values():
+        features = profile.shapes["features"]
+        assert features.max[1] < WIDEST * features.min[1]
+        assert features.min[1] <= features.opt[1] <= features.max[1]
+
+
+def test_every_input_has_a_shape_in_every_profile(graphs):
+    for graph in graphs.values():
+        for profile in profiles(graph).values():
+            assert set(profile.shapes) == {tensor.name for tensor in graph.inputs}
+            for tensor in graph.inputs:
+                extent = profile.shapes[tensor.name]
+                for size, *chosen in zip(
+                    tensor.shape, extent.min, extent.opt, extent.max, strict=True
+                ):
+                    assert chosen == sorted(chosen)
+                    assert isinstance(size, str) or set(chosen) == {size}
+
+
+def test_frames_and_samples_of_a_profile_are_of_the_same_sounds(graphs):
+    for name, use in USES.items():
+        audio = make_profile(graphs["frontend"].inputs, use, EXTENTS).shapes["audio"]
+        features = make_profile(graphs["encoder"].inputs, use, EXTENTS).shapes["features"]
+        for samples, frames in ((audio.min, features.min), (audio.opt, features.opt)):
+            assert MMS.frames(samples[1]) == frames[1], name
+            assert MMS.frames(samples[1] - 1) == frames[1] - 1
+        assert MMS.frames(audio.max[1]) == features.max[1]
+        assert MMS.frames(audio.max[1] + 1) == features.max[1] + 1
+
+
+def test_the_recognizers_windows_fit_the_offline_profile(graphs):
+    most = profiles(graphs["encoder"])["offline"].shapes["features"].max[1]
+    windows = plan_windows(100_000, WindowOptions(), frame_seconds=MMS.stride / 16000)
+    assert max(window.frames for window in windows) == most == 1800
+
+
+def test_uses_cover_what_they_are_named_for():
+    sizes = {name: (use.batch[2], use.seconds[2]) for name, use in USES.items()}
+    assert sizes == {"streaming": (64, 10), "offline": (32, 36), "long": (4, 60)}
+
+
+def test_a_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
+    from mms_export.sources import open_source
+
+    extents = Extents.of(open_source(str(checkpoint)))
+    assert extents.slots == (1, 1024, 2048)
+    assert extents.vocab == (1, 64, 512)
+
+
+def test_a_smaller_use_keeps_its_order():
+    use = USES["offline"].limited(2, 10)
+    assert use == Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
+
+
+@pytest.mark.parametrize(("batch", "seconds"), [(0, 5), (1, 0.4), (1, 50), (1, float("nan"))])
+def test_sizes_a_use_cannot_have(batch, seconds):
+    with pytest.raises(ValueError, match=r"streaming takes a batch of at least 1 and from 0\.5 s"):
+        USES["streaming"].limited(batch, seconds)

@@ -1,0 +1,281 @@
+"""Plans as a part of an export: built, kept, resumed, replaced, refused. Really built, but tiny."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from export_runs import digests, run_export
+from mms_engine.bundle import MANIFEST, Manifest, open_bundle
+from mms_engine.errors import PlanError
+from mms_export import pipeline
+from mms_export.cli import main
+from mms_export.isolation import run_reporting
+from mms_export.sources import open_source
+from mms_export.tensorrt.build import build_plan
+from mms_export.tensorrt.options import USES, PlanOptions
+from mms_export.tensorrt.plans import Planner
+from mms_export.tensorrt.progress import STEPS
+
+trt = pytest.importorskip("tensorrt_rtx")
+
+SMALL = PlanOptions(
+    runtime="tensorrt-rtx", capabilities=("8.6",), uses=(USES["streaming"].limited(2, 2),)
+)
+
+
+@pytest.fixture(scope="module")
+def built(bundle: Path, tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    out = tmp_path_factory.mktemp("plans") / "bundle"
+    shutil.copytree(bundle, out)
+    run_export(checkpoint, out, precisions=("fp16",), plans=SMALL)
+    return out
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def no_builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note which plans would be built, and build none."""
+    asked: list[str] = []
+
+    def stop(_: object, __: object, job) -> None:
+        asked.append(job.path.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run_reporting", stop)
+    return asked
+
+
+def again(checkpoint: Path, out: Path, options: PlanOptions | None = SMALL) -> Manifest:
+    return run_export(checkpoint, out, precisions=("fp16",), plans=options)
+
+
+def test_the_manifest_names_the_plans_and_nothing_else_is_left(built):
+    opened = open_bundle(built)
+    assert opened.problems() == []
+    named = {file.path for file in opened.manifest.files()}
+    assert set(digests(built)) == named | {MANIFEST}
+    release = trt.__version__
+    assert [plan.file.path for plan in opened.manifest.plans] == [
+        f"plans/{stage}.fp16.tensorrt-rtx-{release}.sm86.plan" for stage in ("encoder", "frontend")
+    ]
+
+
+def test_running_again_builds_nothing(checkpoint, copy, no_builds):
+    before = digests(copy)
+    again(checkpoint, copy)
+    again(checkpoint, copy, options=None)
+    assert no_builds == []
+    assert digests(copy) == before
+
+
+def test_a_damaged_plan_is_built_anew(checkpoint, copy, no_builds):
+    (damaged,) = (copy / "plans").glob("frontend*")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(KeyboardInterrupt):
+        again(checkpoint, copy)
+    assert no_builds == [damaged.name]
+    assert [plan.stage for plan in open_bundle(copy).manifest.plans] == ["encoder"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uses": (USES["streaming"].limited(3, 2),)},
+        {"weight_streaming": True},
+        {"workspace": 10**9},
+    ],
+)
+def test_other_options_replace_a_plan_whose_name_they_share(checkpoint, copy, no_builds, change):
+    with pytest.raises(KeyboardInterrupt):
+        again(checkpoint, copy, dataclasses.replace(SMALL, **change))
+    assert len(no_builds) == 1
+    assert open_bundle(copy).manifest.plans == ()  # before the files change
+
+
+def test_a_plan_for_more_gpus_takes_the_place_of_one_for_fewer(checkpoint, copy):
+    more = dataclasses.replace(SMALL, capabilities=("8.9", "8.6"))
+    manifest = again(checkpoint, copy, more)
+    assert {plan.compute_capabilities for plan in manifest.plans} == {("8.6", "8.9")}
+    assert len(list((copy / "plans").iterdir())) == 2
+    assert again(checkpoint, copy) == manifest  # what was asked for first is covered
+
+
+def test_a_plan_for_other_gpus_stands_beside_it(checkpoint, copy, no_builds):
+    with pytest.raises(KeyboardInterrupt):
+        again(checkpoint, copy, dataclasses.replace(SMALL, capabilities=("12.0",)))
+    assert len(no_builds) == 1
+    assert len(open_bundle(copy).manifest.plans) == 2
+
+
+def test_a_plan_of_another_release_is_built_anew(checkpoint, copy, no_builds, monkeypatch):
+    monkeypatch.setattr(trt, "__version__", "99.0")
+    with pytest.raises(KeyboardInterrupt):
+        again(checkpoint, copy)
+    assert no_builds[0].startswith("frontend.fp16.tensorrt-rtx-99.0.")
+
+
+def test_a_plan_goes_when_its_graph_changes(checkpoint, copy, monkeypatch):
+    path = copy / MANIFEST
+    document = json.loads(path.read_bytes())
+    for plan in document["plans"]:
+        if plan["stage"] == "encoder":
+            plan["graph_sha256"] = "0" * 64
+    path.write_text(json.dumps(document))
+    manifest = again(checkpoint, copy, options=None)
+    assert [plan.stage for plan in manifest.plans] == ["frontend"]
+    assert len(list((copy / "plans").iterdir())) == 1
+
+
+def test_finished_plans_outlive_an_interruption(checkpoint, bundle, tmp_path, monkeypatch):
+    out = Path(shutil.copytree(bundle, tmp_path / "b"))
+    asked: list[str] = []
+
+    def one_then_stop(function, advance, job):
+        asked.append(job.path.name)
+        if job.graph.stage == "encoder":
+            raise KeyboardInterrupt
+        return run_reporting(function, advance, job)
+
+    monkeypatch.setattr(pipeline, "run_reporting", one_then_stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            again(checkpoint, out)
+    assert [name.split(".")[0] for name in asked] == ["frontend", "encoder", "encoder"]
+    assert open_bundle(out).problems() == []
+
+
+def test_progress_reaches_the_end_and_never_goes_back(checkpoint, copy):
+    planner = Planner(SMALL, open_source(str(checkpoint)), ("fp16",))
+    steps: list[int] = []
+    graph = next(g for g in open_bundle(copy).manifest.graphs if g.precision == "fp16")
+    run_reporting(build_plan, steps.append, planner.job(copy, graph))
+    assert sum(steps) == STEPS
+    assert min(steps) > 0
+    assert len(steps) > 10
+
+
+def is_building(process: psutil.Process) -> bool:
+    """Whether a child has loaded the library, which takes most of a start."""
+    return any(
+        "libtensorrt_rtx" in mapped.path
+        for child in process.children(recursive=True)
+        for mapped in child.memory_maps()
+    )
+
+
+def test_ctrl_c_stops_a_build(checkpoint, bundle, tmp_path):
+    out = Path(shutil.copytree(bundle, tmp_path / "b"))
+    program = "from mms_export.cli import main; main()"
+    given = ["--model", str(checkpoint), "--out", str(out), "--precision", "fp16"]
+    given += ["--engine", "tensorrt-rtx", "--sm", "86,89,120"]
+    process = psutil.Popen(
+        [sys.executable, "-c", program, *given],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    wait_until(lambda: is_building(process))
+    start = time.perf_counter()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert time.perf_counter() - start < 10
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not list(out.rglob("*.partial"))
+    assert open_bundle(out).manifest.plans == ()
+    wait_until(lambda: not group_exists(process.pid))
+
+
+def group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def invoke(*given: object):
+    return CliRunner().invoke(main, [str(part) for part in given])
+
+
+def test_the_command_says_what_it_built(checkpoint, copy):
+    given = ["--model", checkpoint, "--out", copy, "--precision", "fp16", "--quiet"]
+    given += ["--engine", "tensorrt-rtx", "--sm", "8.6", "--profile", "streaming=2x2"]
+    result = invoke(*given)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"; plans for tensorrt-rtx {trt.__version__} (fp16 on 8.6)\n")
+    plans = json.loads(invoke(*given, "--json").stdout)["plans"]
+    assert [plan["stage"] for plan in plans] == ["encoder", "frontend"]
+    for plan in plans:
+        assert plan["profiles"] == ["streaming"]
+        assert plan["bytes"] == (copy / plan["path"]).stat().st_size
+
+
+def test_dry_run_counts_the_plans(checkpoint, tmp_path):
+    given = ["--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16", "--dry-run"]
+    given += ["--engine", "tensorrt-rtx", "--sm", "86,89"]
+    lines = [line.rsplit(maxsplit=2)[0].strip() for line in invoke(*given).stdout.splitlines()]
+    assert lines[2:4] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
+    sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
+    assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ("--sm 86", 2, "--sm needs --engine"),
+        ("--profile long", 2, "--profile needs --engine"),
+        ("--engine tensorrt-rtx --sm ada", 2, "'ada' is not one such as 86 or 8.6"),
+        ("--engine tensorrt-rtx --profile live=2x2", 2, "'live=2x2' is neither streaming"),
+        ("--engine tensorrt-rtx --profile long=2x5", 2, "long takes a batch of at least 1 and"),
+        ("--engine tensorrt-rtx --sm 90", 1, "not for 9.0"),
+        ("--engine tensorrt-rtx --sm 75 --precision bf16", 1, "7.5 has no bfloat16: leave it out"),
+        ("--engine tensorrt-rtx --precision fp32", 1, "add one to --precision"),
+        ("--engine tensorrt-rtx --timing-cache x", 1, "tensorrt-rtx has no --timing-cache"),
+        ("--engine tensorrt-rtx --version-compatible", 1, "has no --version-compatible"),
+    ],
+)
+def test_what_cannot_be_built_is_said_before_anything_is_written(
+    checkpoint, tmp_path, given, code, message
+):
+    base = ("--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16")
+    result = invoke(*base, *given.split())
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_library_that_is_not_there(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(PlanError, match=r"pip install 'mms-engine\[rtx\]'"):
+        again(checkpoint, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_too_little_workspace_is_told_in_the_librarys_words(checkpoint, copy):
+    tight = dataclasses.replace(SMALL, workspace=1, uses=(USES["offline"],))
+    with pytest.raises(PlanError, match=r"cannot build frontend\.fp16.*workspace"):
+        again(checkpoint, copy, tight)
+    assert open_bundle(copy).problems() == []

@@ -1,0 +1,81 @@
+"""Bundles with plans of the stand-in for TensorRT, as `mms-export --engine tensorrt` adds them."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from cudasim import plan as plans
+from cudasim import trt
+from mms_engine.bundle import open_bundle
+from mms_engine.bundle.schema import MANIFEST, File, Graph, Manifest, Plan, Profile, encode
+from mms_engine.frames import FrameGeometry
+from mms_export.cli import main as mms_export
+from mms_export.tensorrt.options import USES
+from mms_export.tensorrt.profiles import Extents, make_profile
+
+CAPABILITY = "8.6"
+
+
+def export(model: str, out: Path, *options: str) -> Path:
+    """Export a checkpoint in fp32 and fp16."""
+    arguments = ["--model", model, "--out", str(out), "--precision", "fp32,fp16", "--quiet"]
+    mms_export.main([*arguments, "--jobs", "1", *options], standalone_mode=False)
+    return out
+
+
+def add_plans(folder: Path, *, slots: int = 64, **changes: object) -> Path:
+    """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder."""
+    manifest = open_bundle(folder).manifest
+    made = [
+        dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
+        for graph in manifest.graphs
+        if graph.precision == "fp16"
+    ]
+    manifest = dataclasses.replace(manifest, plans=tuple(made))
+    (folder / MANIFEST).write_bytes(encode(manifest))
+    return folder
+
+
+def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Plan:
+    """Write one plan with the profiles of an export, and return its entry."""
+    vocab = max((adapter.vocab_size for adapter in manifest.adapters.values()), default=1)
+    extents = Extents(
+        geometry=FrameGeometry.of(manifest.architecture),
+        sample_rate=manifest.sample_rate,
+        slots=(1, 1, slots),
+        vocab=(1, vocab, vocab),
+    )
+    profiles = tuple(make_profile(graph.inputs, use, extents) for use in USES.values())
+    content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
+    path = f"plans/{graph.stage}.fp16.tensorrt-{trt.__version__}.sm86.plan"
+    (folder / "plans").mkdir(exist_ok=True)
+    (folder / path).write_bytes(content)
+    return Plan(
+        stage=graph.stage,
+        precision="fp16",
+        file=File(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content)),
+        runtime="tensorrt",
+        runtime_version=trt.__version__,
+        compute_capabilities=(CAPABILITY,),
+        graph_sha256=graph.files[0].sha256,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        profiles=profiles,
+    )
+
+
+def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> plans.SimulatedPlan:
+    """Return what the file of a plan says."""
+    shapes = [
+        {name: (one.min, one.opt, one.max) for name, one in profile.shapes.items()}
+        for profile in profiles
+    ]
+    return plans.SimulatedPlan(
+        graph=str(graph),
+        profiles=shapes,
+        version=trt.__version__,
+        capabilities=[86],
+        # Rows of the bank that a run does not name may be written while it runs.
+        gathered=("adapters", "head_weight", "head_bias"),
+        **options,
+    )

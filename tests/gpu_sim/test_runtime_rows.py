@@ -1,0 +1,250 @@
+"""The adapter bank on the device: no run reads a wrong or half-copied row, whatever the order."""
+
+import statistics
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.bundle import AdapterWeights
+from mms_engine.cuda.context import open_device
+from mms_engine.cuda.memory import DeviceArray
+from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
+from mms_engine.cuda.streams import Stream
+from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError, LanguageError
+
+P, H, V = 300, 8, 12
+LANGUAGES = [f"l{number:02}" for number in range(9)]
+ROUNDS, STEPS = 40, 60
+
+
+def vocab_of(language: str) -> int:
+    return 4 + int(language[1:]) % 7
+
+
+def weights(language: str) -> AdapterWeights:
+    """Every value says which language it is of, and where it lies."""
+    number, vocab = 1 + int(language[1:]), vocab_of(language)
+    return AdapterWeights(
+        language=language,
+        adapter=(number * 100 + np.arange(P) % 97).astype(np.float16),
+        head_weight=(number * 100 + np.arange(vocab * H) % 89).reshape(vocab, H).astype(np.float16),
+        head_bias=(number * 100 + np.arange(vocab)).astype(np.float16),
+        vocab=tuple(f"{language}{i}" for i in range(vocab)),
+        fingerprint="",
+    )
+
+
+def load(language: str) -> AdapterWeights:
+    if language not in LANGUAGES:
+        raise LanguageError(f"no {language}")
+    return weights(language)
+
+
+def draw(chance: np.random.Generator, most: int) -> list[str]:
+    """Return some languages, different ones."""
+    return [*map(str, chance.choice(LANGUAGES, chance.integers(1, most + 1), replace=False))]
+
+
+class Runs:
+    """Runs that read rows of the bank as an encoder does: gathered into a batch, in a stream."""
+
+    def __init__(self, bank: AdapterBank[DeviceRows]) -> None:
+        self.bank = bank
+        self.device = open_device()
+        with self.device.active("testing"):
+            self.stream = Stream(self.device)
+        self._results: list[tuple[str, list[DeviceArray], list[np.ndarray]]] = []
+
+    def enqueue(self, languages: list[str]) -> None:
+        """Give the stream a batch; the languages are let go before it has run."""
+        with self.bank.acquire(languages) as residents, self.device.active("testing"):
+            slots = [residents[language].slot for language in languages]
+            with self.bank.rows.reading(slots, self.stream):
+                for language, slot in zip(languages, slots, strict=True):
+                    self._gather(language, slot)
+
+    def _gather(self, language: str, slot: int) -> None:
+        copies, hosts = [], []
+        for array in self.bank.rows.arrays.values():
+            row = array.row(slot)
+            copy = DeviceArray.empty(self.device, row.shape, row.dtype)
+            self.stream.copy(copy, row)
+            copies.append(copy)
+            hosts.append(np.empty(row.shape, row.dtype))
+        self._results.append((language, copies, hosts))
+
+    def check(self) -> None:
+        """Wait for all runs, and compare what they read with what they asked for."""
+        with self.device.active("testing"):
+            for _, copies, hosts in self._results:
+                for host, copy in zip(hosts, copies, strict=True):
+                    self.stream.download(host, copy)
+            self.stream.synchronize()
+            for _, copies, _ in self._results:
+                for copy in copies:
+                    copy.free()
+        results, self._results = self._results, []
+        for language, _, (adapter, head_weight, head_bias) in results:
+            expected, vocab = weights(language), vocab_of(language)
+            np.testing.assert_array_equal(adapter, expected.adapter, err_msg=language)
+            np.testing.assert_array_equal(head_weight[:vocab], expected.head_weight)
+            np.testing.assert_array_equal(head_bias[:vocab], expected.head_bias)
+            assert np.isfinite(head_weight).all()
+            assert (head_bias[vocab:] == -np.inf).all()
+
+    def free(self) -> None:
+        with self.device.active("testing"):
+            self.stream.free()
+
+
+@pytest.fixture
+def make(sim):
+    """Make banks; at the end nothing of them is left on the device."""
+    open_device()
+    before = sim.usage()
+    banks = []
+
+    def build(slots: int, **options: object) -> AdapterBank[DeviceRows]:
+        sizes = BankOptions(
+            adapter_parameters=P, hidden_size=H, dtype="float16", slots=slots, **options
+        )
+        banks.append(AdapterBank(load, sizes, DeviceRows(open_device(), sizes, V)))
+        return banks[-1]
+
+    yield build
+    for bank in banks:
+        bank.rows.free()
+    left = sim.usage()
+    for name in ("allocations", "host_ranges", "streams", "events", "operations"):
+        assert getattr(left, name) == getattr(before, name), name
+
+
+@pytest.mark.parametrize("slow_copies", [False, True])
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_no_run_reads_a_wrong_row_in_any_order(make, sim, slots: int, slow_copies: bool) -> None:
+    bank = make(slots)
+    runs = Runs(bank)
+    for seed in range(ROUNDS):
+        sim.order(seed=seed, slow_copies=slow_copies)
+        chance = np.random.default_rng(seed)
+        for _ in range(STEPS):
+            chosen = draw(chance, slots)
+            match chance.integers(4):
+                case 0:
+                    bank.prefetch(chosen)
+                case 1:
+                    with bank.acquire(chosen):
+                        pass
+                case _:
+                    runs.enqueue(chosen)
+        runs.check()
+    runs.free()
+
+
+def test_no_run_of_many_threads_reads_a_wrong_row(make, sim) -> None:
+    bank = make(4)
+    sim.order(seed=3, slow_copies=True)
+    failures: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        chance = np.random.default_rng(seed)
+        runs = Runs(bank)
+        try:
+            for _ in range(10):
+                for _ in range(8):
+                    runs.enqueue(draw(chance, 2))
+                runs.check()
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+        finally:
+            runs.free()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not failures
+
+
+def test_a_full_bank_whose_slots_are_all_in_use_waits_and_then_refuses(make) -> None:
+    bank = make(2, wait_seconds=0.05)
+    with bank.acquire(LANGUAGES[:2]):
+        bank.prefetch(LANGUAGES[2:4])  # no slot: nothing happens
+        assert set(bank.languages) == set(LANGUAGES[:2])
+        with (
+            pytest.raises(BackendError, match=r"all 2 adapter slots were in use for 0\.05 s"),
+            bank.acquire([LANGUAGES[2]]),
+        ):
+            pass
+    with (
+        pytest.raises(BackendError, match=r"3 languages at once do not"),
+        bank.acquire(LANGUAGES[:3]),
+    ):
+        pass
+
+
+def test_prefetch_brings_languages_in_and_holds_none(make) -> None:
+    bank = make(2)
+    bank.prefetch(LANGUAGES[:2])
+    assert set(bank.languages) == set(LANGUAGES[:2])
+    with bank.acquire(LANGUAGES[2:4]):
+        pass
+    with pytest.raises(LanguageError):
+        bank.prefetch(["zzz"])
+
+
+def test_a_copy_that_fails_leaves_its_slot_free(make, sim) -> None:
+    bank = make(2)
+    bank.prefetch([LANGUAGES[0]])
+    sim.fail("cuMemcpyHtoDAsync", code=1)
+    with pytest.raises(BackendError, match=f"copying the adapter of {LANGUAGES[1]}"):
+        bank.prefetch([LANGUAGES[1]])
+    assert bank.languages == (LANGUAGES[0],)
+    runs = Runs(bank)
+    runs.enqueue(LANGUAGES[:2])
+    runs.check()
+    runs.free()
+
+
+def test_a_device_without_room_says_so(sim) -> None:
+    sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float16", slots=2)
+    sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
+    with pytest.raises(DeviceMemoryError, match=r"while making room for 2 languages: .* MiB are"):
+        DeviceRows(open_device(), sizes, V)
+
+
+def test_a_language_that_is_resident_is_switched_to_at_once(make) -> None:
+    """Done-when: at most 0.2 ms of host time; here it is the host's work that is measured."""
+    bank = make(len(LANGUAGES))
+    bank.prefetch(LANGUAGES)
+    times = []
+    for number in range(200):
+        start = time.perf_counter()
+        with bank.acquire([LANGUAGES[number % len(LANGUAGES)]]):
+            pass
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.0002
+
+
+def test_the_reserve_is_a_quarter_and_a_gibibyte_at_least() -> None:
+    gib = 1 << 30
+    assert bytes_for_rows(80 * gib, 0) == 60 * gib
+    assert bytes_for_rows(3 * gib, 0) == 2 * gib
+    assert bytes_for_rows(gib // 2, 0) == 0
+    assert bytes_for_rows(80 * gib, gib) == gib
+
+
+def test_a_lost_device_is_said_to_be_lost(make, sim) -> None:
+    """Last: the context does not survive it."""
+    bank = make(2)
+    bank.prefetch(LANGUAGES[:1])
+    sim.fail("cuMemcpyHtoDAsync", code=719, times=1000)
+    sim.fail("cuCtxSynchronize", code=719)
+    with pytest.raises(
+        DeviceLostError, match=r"was lost while copying the adapter of l01: .*restart"
+    ):
+        bank.prefetch(LANGUAGES[1:2])

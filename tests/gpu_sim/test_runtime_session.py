@@ -1,0 +1,309 @@
+"""One plan in TensorRT: profiles, graphs, memory, and every way in which it can fail."""
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cudasim import plan as plans
+from cudasim import trt
+from gpu_sim import bundles
+from mms_engine.backends import Constant
+from mms_engine.backends.plans import Machine, NoPlan
+from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
+from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cuda.context import open_device
+from mms_engine.cuda.encoder import load_device_encoder
+from mms_engine.cuda.memory import DeviceArray
+from mms_engine.cuda.toolkit import open_toolkit
+from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
+from mms_engine.options import RecognizerOptions
+from tiny_models import make_tiny
+
+trt.install("tensorrt")
+HERE = Machine("tensorrt", trt.__version__, bundles.CAPABILITY)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    return bundles.add_plans(bundles.export(str(checkpoint), out))
+
+
+@pytest.fixture
+def bundle(folder: Path, tmp_path: Path) -> Bundle:
+    """A bundle of the test's own, to be spoilt."""
+    return open_bundle(shutil.copytree(folder, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def opened(sim):
+    """Open plans; closed, they leave nothing behind."""
+    made = []
+
+    def build(bundle: Bundle, stage: str) -> TensorRtSession:
+        made.append(open_plan(plan_of(bundle, stage)))
+        return made[-1]
+
+    yield build
+    for session in made:
+        session.close()
+    left = sim.usage()
+    counts = (left.allocations, left.host_ranges, left.streams, left.events, left.graphs)
+    # The engine's own memory goes with the stand-in's object.
+    made.clear()
+    assert counts == (0, 0, 0, 0, 0)
+
+
+def plan_of(bundle: Bundle, stage: str) -> PlanFile:
+    plan = next(plan for plan in bundle.manifest.plans if plan.stage == stage)
+    return PlanFile(plan, bundle.path / plan.file.path)
+
+
+def feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarray]:
+    """Inputs of the tiny encoder."""
+    random = np.random.default_rng(0)
+    return {
+        "features": random.normal(size=(rows, frames, 16)).astype(np.float32),
+        "lengths": np.full(rows, frames, np.int64),
+        "slot": np.arange(rows) % slots,
+        "adapters": random.normal(size=(slots, PARAMETERS), scale=0.1).astype(np.float16),
+        "head_weight": random.normal(size=(slots, 12, 32)).astype(np.float16),
+        "head_bias": random.normal(size=(slots, 12)).astype(np.float16),
+    }
+
+
+PARAMETERS = 584  # of a language of the tiny model
+
+
+def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    from mms_engine.backends import SessionOptions
+    from mms_engine.backends.base import GraphFile
+    from mms_engine.backends.ort import open_cpu
+
+    graph, path = bundle.graph("encoder", "fp16")
+    return open_cpu(GraphFile(graph, path), SessionOptions(threads=1)).run(inputs)["logits"]
+
+
+def test_a_run_on_arrays_of_the_host_gives_what_the_graph_gives(opened, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    for rows, frames in [(2, 60), (1, 30), (2, 60), (2, 60)]:
+        inputs = feeds(rows, frames)
+        got = session.run(inputs)["logits"]
+        np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
+
+
+def test_a_constant_is_sent_once(opened, sim, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    inputs = feeds()
+    bank = {
+        name: Constant(inputs.pop(name), "float16", 1)
+        for name in ("adapters", "head_weight", "head_bias")
+    }
+    first = session.run({**inputs, **bank})["logits"]
+    changed = {name: Constant(one.array * 0, "float16", 1) for name, one in bank.items()}
+    np.testing.assert_array_equal(session.run({**inputs, **changed})["logits"], first)
+    newer = {name: Constant(one.array, "float16", 2) for name, one in changed.items()}
+    assert (session.run({**inputs, **newer})["logits"] == 0).all()
+
+
+def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
+    opened, sim, bundle: Bundle, monkeypatch
+) -> None:
+    monkeypatch.setattr("mms_engine.cuda.execution._GRAPHS", 2)
+    session = opened(bundle, "encoder")
+    largest = feeds(2, 200)
+    session.run(largest)  # buffers do not move after it
+    for frames in (60, 80, 60, 80, 60, 80):
+        inputs = feeds(2, frames)
+        np.testing.assert_allclose(
+            session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
+        )
+    assert sim.usage().graphs == 2
+    for frames in (100, 100, 120, 120):
+        session.run(feeds(2, frames))
+    assert sim.usage().graphs == 2
+
+
+def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:
+    session = opened(bundle, "encoder")
+    sim.fail("cuStreamBeginCapture", code=801)
+    inputs = feeds()
+    for _ in range(3):
+        got = session.run(inputs)["logits"]
+    np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
+    assert sim.usage().graphs == 0
+    assert "without CUDA graphs" in caplog.text
+
+
+def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 4000 frames"):
+        session.run(feeds(2, 4_000))
+    with pytest.raises(BackendError, match=r"features must be"):
+        session.run({})
+    with pytest.raises(BackendError, match=r"adapters is float16, got float32"):
+        session.run(feeds() | {"adapters": np.zeros((3, PARAMETERS), np.float32)})
+    assert session.run(feeds())["logits"].shape == (2, 60, 12)
+
+
+def test_a_wrong_profile_or_a_wrong_address_is_tensorrts_error(opened, bundle: Bundle) -> None:
+    session = opened(bundle, "frontend")
+    device = open_device()
+    with device.active("testing"):
+        audio = DeviceArray.empty(device, (2, 80_000), np.float32)
+        features = DeviceArray.empty(device, (2, 249, 16), np.float32)
+        with pytest.raises(BackendError, match=r"could not take the shape .* not in profile 2"):
+            session.enqueue(2, {"audio": audio}, {"features": features})
+        shifted = audio.view((1, 70_000), offset=4)
+        with pytest.raises(BackendError, match=r"take an address for audio: .* not 256-byte"):
+            session.enqueue(0, {"audio": shifted}, {"features": features})
+        with pytest.raises(BackendError, match=r"could not take profile 9"):
+            session.enqueue(9, {"audio": audio}, {"features": features})
+        with pytest.raises(BackendError, match=r"features is float.*, got nothing"):
+            session.enqueue(0, {"audio": audio}, {})
+        audio.free()
+        features.free()
+
+
+def test_no_memory_for_a_run(opened, sim, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    sim.out_of_memory(times=2)
+    with pytest.raises(DeviceMemoryError, match=r"out of memory while running encoder"):
+        session.run(feeds())
+    assert session.run(feeds())["logits"].shape == (2, 60, 12)
+
+
+def test_no_memory_for_the_weights(sim, bundle: Bundle) -> None:
+    sim.out_of_memory()
+    with pytest.raises(DeviceMemoryError, match=r"while loading encoder"):
+        open_plan(plan_of(bundle, "encoder"))
+
+
+def test_a_run_that_fails_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    session.run(feeds())
+    sim.fail("cuMemcpyDtoHAsync", code=1)
+    with pytest.raises(BackendError, match=r"failed while running encoder"):
+        session.run(feeds())
+
+
+def test_a_closed_session_says_so(opened, bundle: Bundle) -> None:
+    session = opened(bundle, "encoder")
+    assert "TensorRtSession" in repr(session)
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match=r"the session is closed"):
+        session.run(feeds())
+
+
+def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
+    """Change what a plan's file says, and keep its entry."""
+    file = plan_of(bundle, stage)
+    content = plans.from_bytes(file.path.read_bytes())
+    file.path.write_bytes(plans.to_bytes(dataclasses.replace(content, **changes)))
+    return file
+
+
+def test_a_plan_of_another_release_is_refused_by_the_runtime(sim, bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"could not read the plan: .* got 9\.0"):
+        open_plan(rewrite(bundle, "encoder", version="9.0"))
+
+
+def test_a_file_that_is_no_plan(sim, bundle: Bundle) -> None:
+    file = plan_of(bundle, "encoder")
+    file.path.write_bytes(b"nothing")
+    with pytest.raises(BackendError, match=r"could not read the plan: .*magic tag"):
+        open_plan(file)
+
+
+def test_a_plan_that_is_not_its_entry(sim, bundle: Bundle) -> None:
+    file, other = plan_of(bundle, "encoder"), plan_of(bundle, "frontend")
+    few = dataclasses.replace(file.plan, profiles=file.plan.profiles[:2])
+    inputs = tuple(
+        dataclasses.replace(one, dtype="bfloat16") if one.name == "adapters" else one
+        for one in file.plan.inputs
+    )
+    profiles = (*file.plan.profiles[1:], file.plan.profiles[0])
+    for plan, reason in [
+        (other.plan, "it has the tensors"),
+        (few, "it has 3 profiles"),
+        (dataclasses.replace(file.plan, inputs=inputs), "it takes adapters as float16"),
+        (dataclasses.replace(file.plan, profiles=profiles), "in profile 0 the shapes"),
+    ]:
+        with pytest.raises(BackendError, match=f"not the plan of its entry.*{reason}"):
+            open_plan(PlanFile(plan, file.path))
+
+
+def load(bundle: Bundle, **options: object) -> None:
+    load_device_encoder(bundle, RecognizerOptions(**options), "tensorrt").close()
+
+
+def entry(bundle: Bundle, **changes: object) -> Bundle:
+    """Change the entries of the plans."""
+    changed = tuple(dataclasses.replace(plan, **changes) for plan in bundle.manifest.plans)
+    return Bundle(bundle.path, dataclasses.replace(bundle.manifest, plans=changed), verify=True)
+
+
+def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundle) -> None:
+    load(bundle)
+    with pytest.raises(NoPlan, match=r"no plan of tensorrt: build them with mms-export --engine"):
+        load(entry(bundle, runtime="tensorrt-rtx"))
+    with pytest.raises(BackendError, match=r"was built by tensorrt 8\.6\.1, not 10\.99\.0"):
+        load(entry(bundle, runtime_version="8.6.1"))
+    with pytest.raises(BackendError, match=r"for compute capability 9\.0, this GPU has 8\.6; bu"):
+        load(entry(bundle, compute_capabilities=("9.0",)))
+    with pytest.raises(BackendError, match=r"built from another graph"):
+        load(entry(bundle, graph_sha256="0" * 64))
+    with pytest.raises(BackendError, match=r"in other precisions"):
+        load(bundle, precision="bf16")
+    load(entry(bundle, compute_capabilities=("8.0",), hardware_compatibility="ampere+"))
+    assert HERE.capability == "8.6"
+
+
+def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> None:
+    adapters = {
+        code: dataclasses.replace(adapter, vocab_size=4_000)
+        for code, adapter in bundle.manifest.adapters.items()
+    }
+    manifest = dataclasses.replace(bundle.manifest, adapters=adapters)
+    before = sim.usage().allocations
+    with pytest.raises(BackendError, match=r"vocabularies are smaller than the 4000 tokens"):
+        load(Bundle(bundle.path, manifest, verify=True))
+    assert sim.usage().allocations == before
+
+
+def test_a_damaged_plan_is_not_loaded(sim, bundle: Bundle) -> None:
+    from mms_engine.errors import BundleError
+
+    file = plan_of(bundle, "encoder")
+    file.path.write_bytes(file.path.read_bytes() + b" ")
+    assert hashlib.sha256(file.path.read_bytes()).hexdigest() != file.plan.file.sha256
+    with pytest.raises(BundleError):
+        load(bundle)
+
+
+def test_a_runtime_that_is_not_installed(sim) -> None:
+    import sys
+
+    sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment]
+    try:
+        with pytest.raises(BackendError, match=r"tensorrt_rtx cannot be used: .*run mms doctor"):
+            open_toolkit("tensorrt-rtx")
+    finally:
+        del sys.modules["tensorrt_rtx"]
+
+
+def test_a_lost_device_is_said_to_be_lost(sim, bundle: Bundle) -> None:
+    """Last: the context does not survive it."""
+    session = open_plan(plan_of(bundle, "encoder"))
+    session.run(feeds())
+    sim.lose_device(719)
+    with pytest.raises(DeviceLostError, match=r"was lost while running encoder.*restart it"):
+        session.run(feeds())
+    with pytest.raises(DeviceLostError):
+        session.close()

@@ -1,0 +1,162 @@
+"""A bundle with plans on the simulated GPU: the text is that of the CPU backend, fp16 graphs."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cudasim import trt
+from gpu_sim import bundles
+from gpu_sim.fatbins import empty_fatbin
+from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine.cuda import modules
+from mms_engine.emission import Segment
+from mms_engine.windows import WindowOptions
+from tiny_models import make_tiny
+
+CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::2]
+LANGUAGES = [clip.name[:3] for clip in CLIPS]
+SOAK_BATCHES = int(os.environ.get("MMS_SOAK_BATCHES", "200"))
+RATE = 16_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(tmp_path_factory):
+    """The stand-in in place of TensorRT, and kernels to load."""
+    trt.install("tensorrt")
+    fatbin = empty_fatbin(tmp_path_factory.mktemp("kernels"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modules, "fatbin_path", lambda: fatbin)
+        yield
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    return bundles.add_plans(bundles.export("demo", tmp_path_factory.mktemp("bundle") / "demo"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    return bundles.add_plans(bundles.export(str(checkpoint), out))
+
+
+@pytest.fixture
+def on_gpu(sim):
+    """Open recognisers on the simulated GPU; closed, they leave nothing behind."""
+    made = []
+
+    def build(bundle: Path, **options: object) -> Recognizer:
+        made.append(Recognizer.open(bundle, RecognizerOptions(backend="tensorrt", **options)))
+        return made[-1]
+
+    yield build
+    for recognizer in made:
+        recognizer.close()
+    left = sim.usage()
+    assert (left.allocations, left.host_ranges, left.graphs, left.operations) == (0, 0, 0, 0)
+    assert (left.streams, left.events) == (0, 0)
+
+
+def on_cpu(bundle: Path, **options: object) -> Recognizer:
+    return Recognizer.open(bundle, RecognizerOptions(device="cpu", precision="fp16", **options))
+
+
+def texts(recognizer: Recognizer, sounds: list, languages: list[str]) -> list[str]:
+    return [transcript.text for transcript in recognizer.transcribe(sounds, languages)]
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_mixed_languages_read_as_on_the_cpu(on_gpu, sim, demo: Path, seed: int | None) -> None:
+    if seed is not None:
+        sim.order(seed=seed, slow_copies=True)
+    clips = [str(clip) for clip in CLIPS]
+    expected = on_cpu(demo).transcribe(clips, LANGUAGES)
+    recognizer = on_gpu(demo)
+    for _ in range(3 if seed is None else 1):  # plain, captured, replayed
+        for ours, theirs in zip(recognizer.transcribe(clips, LANGUAGES), expected, strict=True):
+            assert ours.text == theirs.text
+            assert [word.start for word in ours.words] == [word.start for word in theirs.words]
+            assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-4)
+    assert seed is not None or sim.usage().graphs > 0
+
+
+def test_the_beam_reads_as_on_the_cpu(on_gpu, demo: Path) -> None:
+    clips = [str(clip) for clip in CLIPS[:3]]
+    options = {"decoder": "beam", "beam": BeamSearch(beam_size=8, nbest=2)}
+    expected = texts(on_cpu(demo, **options), clips, LANGUAGES[:3])
+    assert texts(on_gpu(demo, **options), clips, LANGUAGES[:3]) == expected
+
+
+def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:
+    sim.order(seed=5, slow_copies=True)
+    clips = [str(clip) for clip in CLIPS]
+    recognizer = on_gpu(demo, bank_bytes=1)
+    assert recognizer._model.bank.slots == 1
+    assert texts(recognizer, clips, LANGUAGES) == texts(on_cpu(demo), clips, LANGUAGES)
+
+
+def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> None:
+    clips = [str(clip) for clip in CLIPS[:3]]
+    windows = WindowOptions(seconds=1.0, context_seconds=0.4)
+    expected = texts(on_cpu(demo, windows=windows), clips, LANGUAGES[:3])
+    assert texts(on_gpu(demo, windows=windows), clips, LANGUAGES[:3]) == expected
+
+
+@pytest.mark.parametrize("frontend_frames", [4_096, 60])
+def test_logits_are_those_of_the_cpu_whatever_the_batch(
+    on_gpu, tiny: Path, monkeypatch, frontend_frames: int
+) -> None:
+    monkeypatch.setattr("mms_engine.cuda.encoder._FRONTEND_FRAMES", frontend_frames)
+    random = np.random.default_rng(0)
+    segments = [
+        Segment(random.normal(size=size).astype(np.float32), language)
+        for size, language in [(400, "eng"), (5_000, "swh"), (5_900, "uzb-script_latin")] * 6
+    ]
+    model, reference = on_gpu(tiny)._model, on_cpu(tiny)._model
+    alone = [reference.logits([segment])[0] for segment in segments]
+    for batch in (segments, segments[:1], segments[3:20]):
+        start = segments.index(batch[0])
+        for got, expected in zip(model.logits(batch), alone[start:], strict=False):
+            np.testing.assert_allclose(got, expected, atol=3e-2)
+
+
+def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> None:
+    """MMS_SOAK_BATCHES=10000 for the long run."""
+    model = on_gpu(tiny, bank_bytes=1)._model
+    random = np.random.default_rng(0)
+    codes = ["eng", "swh", "uzb-script_latin"]
+    lengths = [800, 2_400, 4_000]
+    usage = []
+    for number in range(SOAK_BATCHES):
+        samples = random.normal(size=lengths[number % 3]).astype(np.float32)
+        with model.encoder.emission([Segment(samples, codes[number % 3])]):
+            pass
+        if number >= 20:
+            now = sim.usage()
+            usage.append((now.allocations, now.bytes, now.host_ranges, now.events, now.graphs))
+    assert len(set(usage)) == 1
+
+
+def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
+    from mms_engine.errors import BackendError
+
+    recognizer = on_gpu(tiny)
+    recognizer.close()
+    recognizer.close()
+    with pytest.raises(BackendError, match=r"closed"):
+        recognizer._model.logits([Segment(np.zeros(800, np.float32), "eng")])
+
+
+def test_auto_passes_over_a_plan_that_does_not_load(
+    sim, tiny: Path, tmp_path: Path, caplog
+) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "tiny")
+    bundles.add_plans(folder, compute_capabilities=("9.0",))
+    with Recognizer.open(folder, RecognizerOptions(precision="fp16")) as recognizer:
+        assert "cpu" in repr(recognizer)
+    assert "not tensorrt, which is tried first" in caplog.text
+    assert "is for compute capability 9.0, this GPU has 8.6" in caplog.text
