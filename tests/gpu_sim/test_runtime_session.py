@@ -129,6 +129,21 @@ def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
     assert sim.usage().graphs == 2
 
 
+def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, monkeypatch) -> None:
+    def size(context: trt.IExecutionContext) -> int:
+        return (5 << 20) if context.get_tensor_shape("features")[1] == 70 else 1 << 20
+
+    monkeypatch.setattr(trt.IExecutionContext, "update_device_memory_size_for_shapes", size)
+    session = opened(bundle, "encoder")
+    session.run(feeds(4, 200))  # buffers do not move after it
+    for frames in (60, 60, 70, 60, 60):
+        inputs = feeds(2, frames)
+        np.testing.assert_allclose(
+            session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
+        )
+    assert sim.usage().graphs == 1
+
+
 def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:
     session = opened(bundle, "encoder")
     sim.fail("cuStreamBeginCapture", code=801)
