@@ -35,6 +35,8 @@ def _uses(
     ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
 ) -> "tuple[Use, ...] | None":
     """Read profiles: `offline=4x36` is the use `offline`, at most 4 rows of 36 seconds."""
+    if not value:
+        return None
     from mms_export.tensorrt.options import USES
 
     chosen: dict[str, Use] = {}
@@ -53,7 +55,7 @@ def _uses(
         except ValueError as error:
             raise click.BadParameter(str(error), ctx, param) from error
         chosen[use.name] = use
-    return tuple(chosen[name] for name in USES if name in chosen) or None
+    return tuple(chosen[name] for name in USES if name in chosen)
 
 
 _OPTIONS = (

@@ -115,8 +115,23 @@ def test_the_bundle_is_as_large_as_its_weights(checkpoint, bundle):
     frontend = 4_200_000 * 4
     sizes = {"fp32": 4 * shared, "fp16": 2 * shared, "int8": shared + frontend * 3 // 4}
     weights += sum(sizes[precision] for precision in open_bundle(bundle).precisions)
-    whole = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    files = (path for path in bundle.rglob("*") if path.is_file() and path.parent.name != "plans")
+    whole = sum(path.stat().st_size for path in files)
     assert abs(whole / weights - 1) < 0.03
+
+
+def test_plans_take_ninety_seconds_and_ten_gigabytes(checkpoint, bundle):
+    pytest.importorskip("tensorrt_rtx")
+    command = exporter(checkpoint, bundle, "fp16", "eng,swh")
+    nothing = watch(*command)
+    run = watch(*command, "--engine", "tensorrt-rtx", "--sm", "86,89")
+    assert run.seconds - nothing.seconds < 90
+    assert run.peak < 10e9
+    manifest = open_bundle(bundle).manifest
+    assert {plan.stage for plan in manifest.plans} == {"frontend", "encoder"}
+    plans = sum(plan.file.size for plan in manifest.plans)
+    graphs = [graph for graph in manifest.graphs if graph.precision == "fp16"]
+    assert plans < 1.03 * sum(file.size for graph in graphs for file in graph.files)
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp32", 0.999), ("fp16", 0.995), ("int8", 0.97)])

@@ -19,7 +19,8 @@ def make_log(library: Any) -> Any:  # noqa: ANN401
             self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
-            serious = severity in (library.ILogger.ERROR, library.ILogger.INTERNAL_ERROR)
+            levels = library.ILogger.Severity
+            serious = severity in (levels.ERROR, levels.INTERNAL_ERROR)
             if serious:
                 self.errors.append(message)
             # Its warnings are about types and shapes that are checked here.
