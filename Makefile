@@ -11,7 +11,7 @@ help: ## list the targets
 
 # The native module is rebuilt when its sources change; Python sources are used in place.
 NATIVE := pyproject.toml constraints.txt CMakeLists.txt $(shell find kernels/csrc -type f)
-CXX_SOURCES := $(foreach suffix,h cpp cu cuh,'kernels/csrc/*.$(suffix)')
+CXX_SOURCES := $(foreach suffix,h cpp cu cuh,'kernels/csrc/*.$(suffix)' 'tests/cudasim/src/*.$(suffix)')
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 $(BIN)/python:
@@ -30,6 +30,7 @@ demo: $(VENV)/.user ## export the demo checkpoint and transcribe real speech in 
 	$(BIN)/mms transcribe --reference examples/demo/clips/clips.tsv
 
 test: $(VENV)/.developer ## run the tests
+	@-$(BIN)/python tests/cudasim/build.py
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.developer ## ruff, clang-format, import contracts, size limits

@@ -1,6 +1,7 @@
 """What tests ask of the double and order it to do: the functions cudasim_* of its library."""
 
 import ctypes
+import re
 from dataclasses import dataclass
 
 _OUT_OF_MEMORY = 2
@@ -37,6 +38,16 @@ class Simulator:
         self.library.cudasim_fault.restype = ctypes.c_char_p
         self.library.cudasim_fault_count.restype = ctypes.c_size_t
 
+    @staticmethod
+    def word(value: int) -> ctypes.c_uint64:
+        """Return a handle, an address or a size for a direct call of `library`."""
+        return ctypes.c_uint64(int(value))
+
+    @staticmethod
+    def pointer(word):
+        """Return a pointer to a word, for what a call writes."""
+        return ctypes.byref(word)
+
     def faults(self) -> list[str]:
         """Return what the callers of the driver did wrong since the last reset."""
         count = self.library.cudasim_fault_count()
@@ -47,13 +58,20 @@ class Simulator:
         """Forget the faults and what was ordered to fail."""
         self.library.cudasim_reset()
 
+    def expect_fault(self, pattern: str) -> None:
+        """Take the one fault that there must be; its text matches `pattern`."""
+        faults = self.faults()
+        if len(faults) != 1 or not re.search(pattern, faults[0]):
+            raise AssertionError(f"expected one fault like {pattern!r}, got {faults}")
+        self.reset()
+
     def fail(self, function: str, *, nth: int = 1, times: int = 1, code: int) -> None:
         """Let calls of a function, such as "cuMemAlloc", answer `code` from the nth next on."""
         if self.library.cudasim_fail(function.encode(), nth, times, code):
             raise ValueError(f"calls are counted from 1, got {nth=} and {times=}")
 
     def out_of_memory(self, nth: int = 1, times: int = 1) -> None:
-        """Let the nth next allocation of device memory fail."""
+        """Let the nth next allocation of device memory fail; pycuda asks twice before it raises."""
         self.fail("cuMemAlloc", nth=nth, times=times, code=_OUT_OF_MEMORY)
 
     def lose_device(self, code: int) -> None:

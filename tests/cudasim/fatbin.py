@@ -1,0 +1,18 @@
+"""Fatbins without code: what the double wants of a file of kernels, where there is no nvcc."""
+
+import struct
+
+_MAGIC = 0xBA55ED50
+_MACHINE_CODE = 2
+_ENTRY_BYTES = 64
+
+
+def fatbin(*capabilities: int) -> bytes:
+    """Return a fatbin that says it has machine code for each capability, such as 86."""
+    entries = b"".join(_entry(capability) for capability in capabilities)
+    return struct.pack("<IHHQ", _MAGIC, 1, 16, len(entries)) + entries
+
+
+def _entry(capability: int) -> bytes:
+    header = struct.pack("<HHIQ", _MACHINE_CODE, 257, _ENTRY_BYTES, 8)
+    return header.ljust(28, b"\0") + struct.pack("<I", capability).ljust(36, b"\0") + bytes(8)

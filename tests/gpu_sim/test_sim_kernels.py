@@ -1,0 +1,183 @@
+"""Kernels on the double: found by name, the same as the emulation's, and errors that stay."""
+
+import struct
+
+import numpy as np
+import pycuda.driver as cuda
+import pytest
+
+import cuda_emulation
+from cudasim.fatbin import fatbin
+from mms_kernels.cuda import arguments, fatbin_path
+
+ROWS, FRAMES, VOCAB = 3, 20, 11
+
+
+class Frames:
+    """A launch of mms_frames on a batch of random logits."""
+
+    def __init__(self):
+        self.module = cuda.module_from_buffer(fatbin(75, 80, 86, 90))
+        self.function = self.module.get_function("mms_frames")
+        self.logits = np.random.default_rng(1).normal(size=(ROWS, FRAMES, VOCAB)).astype("f4")
+        self.lengths = np.array([20, 7, 0], np.int64)
+        self.inputs = [cuda.to_device(self.logits), cuda.to_device(self.lengths)]
+        self.out = cuda.mem_alloc(ROWS * FRAMES * arguments.FRAME.itemsize)
+        self.stream = cuda.Stream(1)
+        cuda.Context.synchronize()
+
+    def parameters(self, *, lengths=None):
+        logits, own = map(int, self.inputs)
+        lengths = own if lengths is None else lengths
+        batch = arguments.ScoresBatch(logits, ROWS, FRAMES, VOCAB, lengths, 0, 0)
+        return bytes(batch) + struct.pack("P", int(self.out))
+
+    def launch(self, parameters, *, threads=64, shared_bytes=0):
+        grid = (-(-FRAMES // (threads // 32)), ROWS, 1)
+        self.function._launch_kernel(grid, (threads, 1, 1), parameters, shared_bytes, self.stream)
+
+    def result(self):
+        self.stream.synchronize()
+        got = np.zeros((ROWS, FRAMES), arguments.FRAME)
+        cuda.memcpy_dtoh(got, self.out)
+        return got
+
+    def close(self):
+        for allocation in [*self.inputs, self.out]:
+            allocation.free()
+
+
+@pytest.fixture
+def frames(context):
+    made = Frames()
+    yield made
+    made.close()
+    vars(made).clear()
+
+
+@pytest.fixture
+def doomed(sim):
+    """Frames in a context that ends in an error."""
+    cuda.init()
+    context = cuda.Device(0).make_context()
+    made = Frames()
+    yield made
+    vars(made).clear()
+    context.pop()
+    context.detach()
+    sim.reset()
+
+
+@pytest.fixture(scope="module")
+def emulation():
+    return cuda_emulation.Device(cuda_emulation.build(cuda_emulation.ROOT / "build" / "emulation"))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_kernel_is_the_emulated_one(frames, sim, emulation, seed):
+    sim.order(seed=seed)
+    frames.launch(frames.parameters())
+    _, wanted = emulation.scores(frames.logits, frames.lengths, "logits")
+    got = frames.result()
+    for row, length in enumerate(frames.lengths):
+        np.testing.assert_array_equal(got[row, :length], wanted[row, :length])
+
+
+@pytest.mark.skipif(fatbin_path() is None, reason="this install has no CUDA kernels: no nvcc")
+def test_the_kernels_of_the_install_load(context):
+    module = cuda.module_from_buffer(fatbin_path().read_bytes())
+    assert module.get_function("mms_greedy").get_attribute(
+        cuda.function_attribute.MAX_THREADS_PER_BLOCK
+    )
+
+
+def test_a_name_that_is_no_kernel(context):
+    module = cuda.module_from_buffer(fatbin(86))
+    with pytest.raises(cuda.LogicError, match="named symbol not found"):
+        module.get_function("mms_nothing")
+
+
+def test_code_for_other_devices_is_refused(context, sim):
+    cuda.module_from_buffer(fatbin(80))  # runs on 86
+    for capability in (75, 89, 90):
+        with pytest.raises(cuda.Error, match="no kernel image is available"):
+            cuda.module_from_buffer(fatbin(capability))
+    with pytest.raises(cuda.Error, match="device kernel image is invalid"):
+        cuda.module_from_buffer(b"x" * 100)
+
+
+def test_parameters_of_another_size_are_refused(frames, sim):
+    with pytest.raises(cuda.LogicError):
+        frames.launch(frames.parameters()[:-8])
+    sim.expect_fault("mms_frames takes 56 bytes of parameters, got 48")
+
+
+def test_more_shared_memory_than_was_asked_for_is_refused(frames, sim):
+    with pytest.raises(cuda.LogicError):
+        frames.launch(frames.parameters(), shared_bytes=50_000)
+    sim.expect_fault("50000 bytes of dynamic shared memory, allowed are 49152")
+    attribute = cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+    frames.function.set_attribute(attribute, 50_000)
+    frames.launch(frames.parameters(), shared_bytes=50_000)
+    frames.stream.synchronize()
+    with pytest.raises(cuda.LogicError):
+        frames.function.set_attribute(attribute, 102_400)
+    sim.expect_fault("the device has 101376")
+
+
+def test_a_block_that_is_too_large_is_refused(frames, sim):
+    with pytest.raises(cuda.LogicError):
+        frames.launch(frames.parameters(), threads=2048)
+    sim.expect_fault("more than 1024 threads")
+
+
+def test_a_bad_address_is_an_error_that_stays(doomed, sim):
+    past = int(doomed.inputs[1]) + 4096
+    doomed.launch(doomed.parameters(lengths=past))
+    with pytest.raises(cuda.Error, match="illegal memory access"):
+        doomed.stream.synchronize()
+    with pytest.raises(cuda.Error, match="illegal memory access"):
+        cuda.mem_get_info()
+    sim.expect_fault(r"mms_frames: access to 0x\w+ is \d+ bytes past the allocation number")
+
+
+def test_memory_that_was_freed_is_a_bad_address(doomed, sim):
+    parameters = doomed.parameters()
+    doomed.inputs[1].free()
+    doomed.launch(parameters)
+    with pytest.raises(cuda.Error, match="illegal memory access"):
+        doomed.stream.synchronize()
+    sim.expect_fault(r"mms_frames: access to 0x\w+ is byte \d+ of the freed allocation")
+
+
+def test_a_fault_of_the_kernel_is_a_launch_failure(doomed, sim):
+    doomed.launch(doomed.parameters(), threads=48)
+    with pytest.raises(cuda.Error, match="unspecified launch failure"):
+        doomed.stream.synchronize()
+    sim.expect_fault("mms_frames: a block must be 32, 64")
+
+
+def test_a_launch_fails_when_it_is_told_to(frames, sim):
+    sim.fail("cuLaunchKernel", nth=2, code=701)
+    frames.launch(frames.parameters())
+    with pytest.raises(cuda.Error, match="too many resources"):
+        frames.launch(frames.parameters())
+    frames.launch(frames.parameters())
+    frames.stream.synchronize()
+
+
+@pytest.mark.parametrize("code", [700, 719])
+def test_a_lost_device_answers_every_call(doomed, sim, code):
+    sim.lose_device(code)
+    for call in (cuda.mem_get_info, cuda.Context.synchronize, lambda: cuda.mem_alloc(1)):
+        with pytest.raises(cuda.Error, match=r"illegal memory access|launch failure"):
+            call()
+
+
+def test_a_kernel_and_a_copy_that_nothing_orders_race(frames, sim):
+    other = cuda.Stream(1)
+    source = cuda.pagelocked_zeros((ROWS, FRAMES, VOCAB), np.float32)
+    cuda.memcpy_htod_async(frames.inputs[0], source, other)
+    frames.launch(frames.parameters())
+    sim.expect_fault("race: mms_frames and cuMemcpyHtoDAsync")
+    cuda.Context.synchronize()
