@@ -226,11 +226,11 @@ def test_bad_logits_are_an_error_of_their_utterance(opened, options, value, what
     logits = speech(30, "eng", 1)
     wrong = logits.copy()
     wrong[12] = value
-    encoder = Encoder((2, 15, WIDTH))
+    encoder, read = Encoder((2, 15, WIDTH)), None
     for start in range(0, 30, 10):
         rows = [(logits[start : start + 10], 0), (wrong[start : start + 10], 5)]
         chunks = [good.chunk(0, slice(0, 10)), bad.chunk(1, slice(5, 15))]
-        decoders.step(encoder.run(padded(rows, 15)), chunks)
+        read = decoders.step(encoder.run(padded(rows, 15), read), chunks)
     with pytest.raises(ValueError, match=f"frame 12 of the logits {what}"):
         bad.finish()
     assert_as_on_the_cpu(good.finish(), logits, "eng", **options)
@@ -314,3 +314,13 @@ def test_hotwords_that_cannot_be_written_are_an_error(opened):
 def test_nothing_to_finish(opened):
     assert opened().finish([]) == []
     assert opened(nbest=3, beam_size=4).nbest == 3
+
+
+def test_closed_decoders_say_so(opened):
+    decoders = opened()
+    decoding = decoders.start("eng", VOCABULARIES["eng"])
+    decoders.close()
+    with pytest.raises(BackendError, match="the decoders are closed"):
+        decoding.step(speech(5, "eng", 1))
+    with pytest.raises(BackendError, match="the decoders are closed"):
+        decoding.finish()

@@ -70,6 +70,7 @@ class DeviceDecoders:
         self._is_beam = options.decoder == "beam"
         self._by_language: dict[str, LanguageSearch] = {}
         self._pending: _Pending | None = None
+        self._closed = False
         with device.active("preparing the decoders"):
             self._stream = Stream(device)
             self._done = Event(device)
@@ -164,9 +165,12 @@ class DeviceDecoders:
             return found
 
     def close(self) -> None:
-        """Give the device's memory back. Utterances cannot go on."""
+        """Give the device's memory back, once. Utterances cannot go on."""
         with self._lock, self._device.active("closing the decoders"):
+            if self._closed:
+                return
             self._collect()
+            self._closed = True
             self._stream.synchronize()
             self._search.free()
             self._workspace.free()
@@ -188,6 +192,8 @@ class DeviceDecoders:
 
     def _collect(self) -> None:
         """Wait for the batch before, and take its tokens."""
+        if self._closed:
+            raise BackendError("the decoders are closed")
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
