@@ -16,7 +16,7 @@ from mms_engine.backends.plans import Machine, NoPlan
 from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.encoder import load_device_encoder
+from mms_engine.cuda.loading import load_device_encoder
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.toolkit import open_toolkit
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError

@@ -17,7 +17,6 @@ class OnDevice:
 
     def __init__(self, decoders: DeviceDecoders) -> None:
         self._decoders = decoders
-        self._closed = False
 
     @property
     def nbest(self) -> int:
@@ -41,6 +40,4 @@ class OnDevice:
 
     def close(self) -> None:
         """Free the device's memory."""
-        if not self._closed:
-            self._closed = True
-            self._decoders.close()
+        self._decoders.close()
