@@ -1,10 +1,11 @@
 """Every way to hear speech live: error rate, delay and compute, beside the whole recording."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from mms_bench.errors import NotHere, Refused
+from mms_bench.errors import NotHere, Refused, WorkerFailed
 from mms_bench.options import Context
+from mms_bench.peers import sherpa
+from mms_bench.peers.chunked import CHUNKS, ChunkedPipeline, Chunks
 from mms_bench.schema import Case, Curve, Row
 from mms_bench.streaming.listen import listen
 from mms_bench.streaming.offline import Engine, Offline, transcribe
@@ -33,58 +34,84 @@ CASE = Case(
 
 @dataclass(frozen=True, slots=True)
 class Hall:
-    """Recordings, and what the engine makes of each as a whole."""
+    """Recordings, and what an engine makes of each as a whole."""
 
+    peer: str
+    engine: Engine
     recordings: list[Recording]
     offline: list[Offline]
 
 
 def measure(context: Context) -> list[Row]:
-    """Measure the contexts with each engine, then the peers."""
+    """Measure the contexts with each engine, then the peers beside the first."""
     rows: list[Row] = []
-    hall: Hall | None = None
+    halls: list[Hall] = []
     for peer in engines(context):
         try:
-            engine = open_engine(context, peer)
-            recordings = long_recordings(context)
-            context.tell(f"{peer}: whole recordings")
-            transcribe(engine, recordings[0])  # the first run of a graph plans its memory
-            own = Hall(recordings, [transcribe(engine, one) for one in recordings])
+            hall = _open(context, peer)
         except Refused as reason:
             rows.append(entries.refusal(CASE.name, peer, reason))
             continue
-        hall = hall or own
-        whole = whole_figures(own.recordings, own.offline)
-        rows.append(_row(f"{peer} offline", whole))
-        rows += [
-            _attempt(context, peer, point, lambda p=point: _point(engine, own, p))
-            for point in POINTS
-        ]
-    return rows
+        halls.append(hall)
+        whole = whole_figures(hall.recordings, hall.offline)
+        rows.append(
+            Row(case=CASE.name, implementation=f"{peer} offline", status="ok", figures=whole)
+        )
+        rows += [_point(context, hall, point) for point in POINTS]
+    return rows + _peers(context, halls)
 
 
-def _attempt(
-    context: Context, peer: str, point: Point, measure_it: Callable[[], dict[str, float]]
-) -> Row:
-    name = f"{peer} {point.name}"
+def _open(context: Context, peer: str) -> Hall:
+    engine = open_engine(context, peer)
+    recordings = long_recordings(context)
+    context.tell(f"{peer}: whole recordings")
+    transcribe(engine, recordings[0])  # the first run of a graph plans its memory
+    return Hall(peer, engine, recordings, [transcribe(engine, one) for one in recordings])
+
+
+def _point(context: Context, hall: Hall, point: Point) -> Row:
+    name = f"{hall.peer} {point.name}"
     context.tell(name)
+    options, tally = StreamOptions(context=point.context), Tally()
     try:
-        return _row(name, measure_it(), f"{peer} {point.series}")
+        for recording, offline in zip(hall.recordings, hall.offline, strict=True):
+            heard = listen(hall.engine, recording, options)
+            tally.add(utterances(heard.events), heard.cpu_seconds, offline)
+    except MmsError as error:
+        return entries.refusal(CASE.name, name, WorkerFailed(str(error)))
     except Refused as reason:
         return entries.refusal(CASE.name, name, reason)
+    return _row(name, f"{hall.peer} {point.series}", figures(tally, hall.recordings, hall.offline))
 
 
-def _row(name: str, found: dict[str, float], series: str = "") -> Row:
+def _row(name: str, series: str, found: dict[str, float]) -> Row:
     return Row(case=CASE.name, implementation=name, status="ok", figures=found, series=series)
 
 
-def _point(engine: Engine, hall: Hall, point: Point) -> dict[str, float]:
-    options = StreamOptions(context=point.context)
-    tally = Tally()
-    for recording, offline in zip(hall.recordings, hall.offline, strict=True):
-        try:
-            heard = listen(engine, recording, options)
-        except MmsError as error:
-            raise NotHere(str(error)) from error
-        tally.add(utterances(heard.events), heard.cpu_seconds, offline)
-    return figures(tally, hall.recordings, hall.offline)
+def _peers(context: Context, halls: list[Hall]) -> list[Row]:
+    """Return the rows of other projects, on the recordings and alignments of the first engine."""
+    rows: list[Row] = []
+    wanted = context.options.peers
+    if "transformers" in wanted:
+        rows += [_chunked(context, halls, chunks) for chunks in CHUNKS]
+    if "sherpa-onnx" in wanted:
+        reason = NotHere(sherpa.why_not(context.setup.bundle, context.folder / "tokens.txt"))
+        rows.append(entries.refusal(CASE.name, "sherpa-onnx", reason))
+    return rows
+
+
+def _chunked(context: Context, halls: list[Hall], chunks: Chunks) -> Row:
+    name = f"transformers {chunks.name}"
+    context.tell(name)
+    try:
+        if not halls:
+            raise NotHere("no engine of ours ran, whose logits say when words were said")
+        hall, tally = halls[0], Tally()
+        pipeline = ChunkedPipeline(context.setup, chunks)
+        context.versions.update(pipeline.versions)
+        for recording, offline in zip(hall.recordings, hall.offline, strict=True):
+            shown, cpu_seconds = pipeline.hear(recording)
+            tally.add(shown, cpu_seconds, offline)
+    except Refused as reason:
+        return entries.refusal(CASE.name, name, reason)
+    return _row(name, "transformers", figures(tally, hall.recordings, hall.offline))
