@@ -31,8 +31,8 @@ CASE = Case(
     figures=(
         Figure("streams", "streams", "number"),
         Figure("p50", "wait p50", "seconds"),
-        Figure("p95", "p95", "seconds"),
-        Figure("p99", "p99", "seconds"),
+        Figure("p95", "wait p95", "seconds"),
+        Figure("p99", "wait p99", "seconds"),
         Figure("last_p95", "wait for the last text p95", "seconds"),
         Figure("first_p50", "audio's beginning to first text p50", "seconds"),
         Figure("agreed", "events as of a stream alone", "share"),
