@@ -87,7 +87,7 @@ def bank(
 def run_graph(
     folder: Path, stage: Stage, precision: Precision, feeds: Mapping[str, Array]
 ) -> FloatArray:
-    """Run a graph of a bundle once and return its only output.
+    """Run a graph of a bundle once and return its first output.
 
     ONNX Runtime on a CPU has no bfloat16, and shows of float16 neither the rounding nor what does
     not fit: 16-bit graphs are run node by node.

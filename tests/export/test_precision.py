@@ -33,7 +33,7 @@ from mms_export.precision.places import KINDS, kinds, stream, stream_gains
 from mms_export.precision.ranges import RangeObserver
 from mms_export.precision.result import decode, encode
 from mms_export.precision.weights8 import store_weights, stored
-from mms_export.rehearsal import bank
+from mms_export.rehearsal import bank, no_past
 from mms_export.sources import open_source
 
 RANDOM = np.random.default_rng(0)
@@ -65,10 +65,13 @@ def encoder(bundle: Path, kind: Arithmetic, gain: float = 1.0) -> Evaluator:
     return Evaluator(path, kind, gains)
 
 
-@pytest.mark.parametrize("stage", ["frontend", "encoder"])
-def test_float32_equals_onnx_runtime(bundle, feeds, stage):
+@pytest.mark.parametrize("stage", ["frontend", "encoder", "cached"])
+def test_float32_equals_onnx_runtime(checkpoint, bundle, feeds, stage):
     path = bundle / "graphs" / f"{stage}.fp32.onnx"
     given = AUDIO if stage == "frontend" else feeds
+    if stage == "cached":
+        source = open_source(str(checkpoint))
+        given = feeds | no_past(source, feeds["features"], NUMERICS["fp32"])
     wanted = onnxruntime.InferenceSession(str(path)).run(None, given)[0]
     found = Evaluator(path, FP32).run(given)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())

@@ -29,10 +29,10 @@ def main() -> None:
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="Of each clip.")
 @click.option("--step", type=click.IntRange(1, HIGHEST_GAIN), default=1, help="Of log2(gain).")
 @click.option("--to", "highest", type=click.IntRange(1, HIGHEST_GAIN), default=HIGHEST_GAIN)
-@click.option("--narrow-sums/--no-narrow-sums", default=True, help="Try sums in float16, slowly.")
+@click.option("--formats/--no-formats", default=True, help="Sums in fp16, 8-bit weights; slow.")
 @click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 def survey_command(
-    bundle: Path, clips: Path | None, out: Path, *, narrow_sums: bool, **numbers: float
+    bundle: Path, clips: Path | None, out: Path, *, formats: bool, **numbers: float
 ) -> None:
     """Run the graphs of BUNDLE in every arithmetic, and write what comes out.
 
@@ -44,9 +44,7 @@ def survey_command(
 
     opened = open_bundle(bundle)
     exponents = range(0, int(numbers["highest"]) + 1, int(numbers["step"]))
-    options = SurveyOptions(
-        gains=tuple(2.0**exponent for exponent in exponents), narrow_sums=narrow_sums
-    )
+    options = SurveyOptions(gains=tuple(2.0**exponent for exponent in exponents), formats=formats)
     speech = read_clips(opened, clips, numbers["seconds"])
     out.write_bytes(encode(survey(opened, speech, options, Reporter())))
     click.echo(str(out))

@@ -29,6 +29,8 @@ TYPES: dict[int, torch.dtype] = {
 }
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
 """Types of floats that are computed with; the others are only stored."""
+_NOT_FLOATS = ("And", "GreaterOrEqual", "Less", "Shape")
+"""Operators whose results are no floats, whatever they take."""
 
 
 class Observer(Protocol):
@@ -77,7 +79,7 @@ class Evaluator:
         return total
 
     def run(self, feeds: Mapping[str, Array], observer: Observer | None = None) -> Array:
-        """Return the graph's only output, float32.
+        """Return the graph's first output, float32.
 
         Args:
             feeds: The inputs by name, in the types the graph declares.
@@ -142,7 +144,7 @@ class Evaluator:
         if node.op_type == "Cast":
             kind = TYPES[attributes["to"]]
             return (self._arithmetic.everywhere or kind) if kind == torch.float32 else kind
-        if node.op_type in ("Less", "Shape"):
+        if node.op_type in _NOT_FLOATS:
             return None
         kinds = {value.dtype for value in inputs if value is not None and value.dtype in COMPUTED}
         if len(kinds) > 1:

@@ -109,6 +109,7 @@ def _dequantize(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
 
 _OPERATORS: dict[str, Operator] = {
     "Add": _one(torch.add),
+    "And": _one(torch.logical_and),
     "Cast": _one(lambda value: value),
     "Concat": lambda attributes, inputs: [torch.cat(list(inputs), attributes["axis"])],
     "Conv": _conv,
@@ -116,6 +117,7 @@ _OPERATORS: dict[str, Operator] = {
     "Div": _one(_div),
     "Gather": _gather,
     "Gelu": _one(functional.gelu),
+    "GreaterOrEqual": _one(torch.ge),
     "Identity": _one(lambda value: value),
     "LayerNormalization": _layer_norm,
     "Less": _one(torch.lt),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mms_engine.bundle import Bundle
+from mms_engine.bundle.schema import Stage
 from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import data_path
@@ -33,9 +34,9 @@ from mms_export.precision.result import SCHEMA, LayerRange, Row, Survey
 from mms_export.precision.totals import layer_ranges, totals
 from mms_export.precision.weights8 import Storage, store_weights
 from mms_export.progress import Reporter
-from mms_export.stages import STAGES
 
 SWEPT = (FP32, FP16, BF16, FP16_EVERYWHERE, FP16_UNFUSED, BF16_EVERYWHERE)
+_STAGES: tuple[Stage, ...] = ("frontend", "encoder")
 STORAGES: tuple[Storage, ...] = ("int8", "fp8")
 
 
@@ -45,8 +46,8 @@ class SurveyOptions:
 
     gains: tuple[float, ...]
     """Factors of the residual stream; powers of two leave a number's bits as they are."""
-    narrow_sums: bool = True
-    """Whether sums in float16 are tried; they take many times as long as the rest."""
+    formats: bool = True
+    """Whether sums in float16 and 8-bit weights are tried too: slow, and the graph in memory."""
 
 
 def survey(
@@ -63,9 +64,9 @@ def survey(
     ranges, expected = bench.reference()
     sweep = [bench.row(kind, gain, expected) for gain in options.gains for kind in SWEPT]
     formats = [row for row in sweep if row.gain == 1]
-    if options.narrow_sums:
+    if options.formats:
         formats.append(bench.row(FP16_NARROW_SUMS, 1.0, expected))
-    formats += bench.eight_bits(expected)
+        formats += bench.eight_bits(expected)
     architecture = bundle.manifest.architecture
     return Survey(
         schema=SCHEMA,
@@ -96,7 +97,7 @@ class _Bench:
         self._paths = {
             (stage, precision): bundle.graph(stage, precision)[1]
             for precision in sorted(used)
-            for stage in STAGES
+            for stage in _STAGES
         }
         # By arithmetic: what the frontend gives does not depend on the stream.
         self._features: dict[str, list[Array]] = {}
