@@ -23,6 +23,7 @@ LIST = Path(__file__).with_name("mutations.toml")
 PATIENCE, TIMEOUT = 3600.0, 300.0
 """Seconds for all the tests of the tree as it is; and for those of one bug: tests that take longer
 have noticed it too, unless the machine is merely slow, so that the report tells them apart."""
+_PYCUDA = ROOT / "build" / "cudasim" / "site"
 ROOMS = ("export", "engine", "kernels", "bench")
 _NATIVE = "ctest:"
 _OUTPUT = "mutate-output.txt"
@@ -154,6 +155,8 @@ class Bench:
             if (ROOT / name).is_file():
                 (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.tree / name)
+        if _PYCUDA.is_dir():  # minutes to build, and nothing is planted in it
+            shutil.copytree(_PYCUDA, self.tree / _PYCUDA.relative_to(ROOT))
         venv.create(self.tree / ".venv", symlinks=True)
         (packages,) = (self.tree / ".venv").glob("lib/python*/site-packages")
         # Ours first; the installed ones after, without what their .pth files would bring along.

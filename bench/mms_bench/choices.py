@@ -40,6 +40,7 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         bundle=bundle,
         demo_bundle=cold,
         audio=given["audio"] or (SPEECH,),
+        recordings=given["recordings"] or _demo_recordings(),
         seconds=given["seconds"],
         threads=given["threads"],
         device=given["device"],
@@ -59,6 +60,11 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+
+def _demo_recordings() -> Path:
+    """Return the list of the demo's clips; it may be missing where there are no sources."""
+    return _demo_checkpoint().with_name("clips") / "clips.tsv"
 
 
 def _demo_checkpoint() -> Path:

@@ -45,7 +45,7 @@ def main(*, debug: bool) -> None:
 
 
 @main.command()
-@click.argument("suite", type=click.Choice(["asr", "ctc", "export"]))
+@click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream"]))
 @click.option("--peers", default="all", help="Implementations, separated by commas, or all.")
 @click.option("--checkpoint", type=_FOLDER, help="Model in the layout of facebook/mms-1b-all.")
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
@@ -56,6 +56,7 @@ def main(*, debug: bool) -> None:
     multiple=True,
     help="Speech to measure on; may be repeated.",
 )
+@click.option("--recordings", type=_FILE, help="List with the columns file, lang, text.")
 @click.option("--languages", default="", help="Codes, separated by commas; the first is baked in.")
 @click.option("--cases", default="", help="Cases of the suite, separated by commas; else all.")
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")

@@ -29,6 +29,8 @@ class RunOptions:
     """The bundle of which a cold process is timed."""
     audio: tuple[Path, ...]
     """Speech to measure on."""
+    recordings: Path
+    """A list of recordings with what is said in them, for the streams."""
     seconds: float = 10.0
     """Length of a clip."""
     threads: int = 2

@@ -164,6 +164,7 @@ def _settings(options: RunOptions, languages: tuple[str, ...]) -> dict[str, str]
         "batch": str(options.batch),
         "threads": str(options.threads),
         "languages": ", ".join(languages[:_SHOWN]) + more,
+        "recordings": options.recordings.name,
         "audio": ", ".join(path.name for path in options.audio),
         "pace": (
             f"warm-up {pace.warmup:g} s, then in turns, at least {pace.min_samples} calls "

@@ -1,24 +1,19 @@
 """The two graphs and the bank together: samples in, logits out."""
 
-import contextlib
 import importlib
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
 
 from mms_engine.backends import BACKENDS, Choice, Session, SessionOptions, available, open_session
 from mms_engine.backends import rank as rank_backends
-from mms_engine.backends.base import Array, Constant, GraphFile
+from mms_engine.backends.base import GraphFile
 from mms_engine.backends.plans import NoPlan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Graph, Precision, Stage
-from mms_engine.decoders import Decoders, HostDecoders
-from mms_engine.emission import Emission, HostEmission, Segment
+from mms_engine.emission import Segment
+from mms_engine.encoder import Encoder, HostEncoder
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
@@ -33,42 +28,8 @@ PREFERENCE: dict[str, tuple[Precision, ...]] = {
     "cpu": ("fp32", "int8", "fp16"),
     "cuda": ("fp16", "bf16", "fp32", "int8"),
 }
-# The frontend runs on this many frames at a time: in cache, and in bounded memory. Measured at 1B,
-# CPU time of a frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
-_FRONTEND_FRAMES = 100
 _ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
 _HOST_BANK_BYTES = 1 << 30
-
-
-class Encoder(Protocol):
-    """A bundle's frontend and encoder on one backend. May be used from several threads."""
-
-    bank: AdapterBank[Any]
-
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`."""
-        ...
-
-    def emission(self, segments: Sequence[Segment]) -> AbstractContextManager[Emission]:
-        """Run segments as one batch; their logits are valid inside the context.
-
-        Raises:
-            BackendError: the device failed.
-        """
-        ...
-
-    def rows_within(self, frames: int) -> int | None:
-        """Return how many rows of so many frames one run takes; `None` for any number."""
-        ...
-
-    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
-        """Return what decodes its emissions: `host`, or others that do the same."""
-        ...
-
-    def close(self) -> None:
-        """Free graphs and memory."""
-        ...
 
 
 class AcousticModel:
@@ -121,100 +82,6 @@ class AcousticModel:
         self.encoder.close()
 
 
-class HostEncoder:
-    """Two graphs that take and give arrays of the host, wherever they run."""
-
-    def __init__(
-        self,
-        frontend: Session,
-        encoder: Session,
-        bank: AdapterBank[HostRows],
-        geometry: FrameGeometry,
-        open_cached: Callable[[], Session],
-    ) -> None:
-        """Take over both sessions; `open_cached` loads the graph that only streams need."""
-        self.bank = bank
-        self._geometry = geometry
-        self._frontend = frontend
-        self._encoder = encoder
-        self._open_cached = open_cached
-        self._cached: Session | None = None
-        self._opening = threading.Lock()
-
-    @property
-    def cached(self) -> Session:
-        """The encoder with a memory, loaded when it is first asked for.
-
-        Raises:
-            BundleError: the bundle has none, or it is damaged.
-        """
-        with self._opening:
-            if self._cached is None:
-                self._cached = self._open_cached()
-            return self._cached
-
-    @property
-    def device(self) -> str:
-        """Where the encoder runs."""
-        return self._encoder.device
-
-    def rows_within(self, frames: int) -> None:
-        """Return `None`: any number of rows runs."""
-        del frames
-
-    def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
-        """Return `host`."""
-        del options
-        return host
-
-    @contextlib.contextmanager
-    def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
-        """Run segments as one batch; see `Encoder.emission`."""
-        features = [self._features(segment.samples) for segment in segments]
-        yield self.encode(features, [segment.language for segment in segments])
-
-    def features(self, audio: Float32Array) -> Float32Array:
-        """Run the frontend once on normalised samples `[B, N]`; return `[B, T, F]`."""
-        features: Float32Array = self._frontend.run({"audio": audio})["features"]
-        return features
-
-    def encode(self, features: Sequence[Float32Array], languages: Sequence[str]) -> HostEmission:
-        """Run the encoder on rows of features `[T, F]` as one batch.
-
-        Raises:
-            BackendError: the device failed.
-        """
-        lengths = np.array([len(rows) for rows in features], np.int64)
-        padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
-        for row, values in zip(padded, features, strict=True):
-            row[: len(values)] = values
-        with self.bank.acquire(languages) as residents:
-            held = [residents[language] for language in languages]
-            slots = np.array([resident.slot for resident in held], np.int64)
-            feeds: dict[str, Array | Constant] = {**self.bank.rows.constants()}
-            feeds.update(features=padded, lengths=lengths, slot=slots)
-            logits = self._encoder.run(feeds)["logits"]
-        vocabs = tuple(len(resident.vocabulary) for resident in held)
-        return HostEmission(logits, tuple(map(int, lengths)), vocabs)
-
-    def _features(self, samples: Float32Array) -> Float32Array:
-        """Return `[T, F]` of one utterance, piece by piece: the frontend is frame-local."""
-        frames = self._geometry.frames(len(samples))
-        pieces = []
-        for start in range(0, frames, _FRONTEND_FRAMES):
-            end = min(frames, start + _FRONTEND_FRAMES)
-            audio = samples[np.newaxis, self._geometry.span(start, end)]
-            pieces.append(self.features(audio)[0])
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-    def close(self) -> None:
-        """Free the graphs."""
-        self._frontend.close()
-        self._encoder.close()
-        if self._cached is not None:
-            self._cached.close()
-
-
 def load_acoustic_model(bundle: Bundle, options: RecognizerOptions) -> AcousticModel:
     """Choose a backend and a precision and load both graphs.
 
@@ -241,7 +108,7 @@ def _load(bundle: Bundle, choice: Choice, options: RecognizerOptions) -> Encoder
     runtime = BACKENDS[choice.backend].runtime
     if runtime is None:
         return _load_host_encoder(bundle, choice, options)
-    module = importlib.import_module("mms_engine.cuda.encoder")
+    module = importlib.import_module("mms_engine.cuda.loading")
     encoder: Encoder = module.load_device_encoder(bundle, options, runtime)
     return encoder
 

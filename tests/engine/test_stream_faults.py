@@ -1,5 +1,6 @@
 """What goes wrong around a stream: each has its answer, and the stream goes on where it can."""
 
+import itertools
 import os
 import resource
 import time
@@ -8,8 +9,17 @@ import numpy as np
 import pytest
 
 from mms_engine import Recognizer
-from mms_engine.errors import AudioError, StreamError
-from mms_engine.streaming import Endpoint, EndpointOptions, Final, Partial, StreamOptions
+from mms_engine.decode import Hypothesis
+from mms_engine.errors import AudioError, BackendError, StreamError
+from mms_engine.streaming import (
+    Endpoint,
+    EndpointOptions,
+    Final,
+    NormalizationOptions,
+    Partial,
+    StreamOptions,
+)
+from mms_engine.streaming.heard import Heard
 from stream_sounds import RATE, cut, hear, said, speech
 
 LONG = os.environ.get("MMS_LONG") == "1"
@@ -175,3 +185,85 @@ def test_hours_take_no_more_memory_and_no_more_time(tiny: Recognizer, hours: flo
     assert np.median(seconds[-third:]) < 2 * np.median(seconds[:third])
     stream.feed(sound)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < peak + (32 << 10)
+
+
+@pytest.mark.parametrize("rate", [0, -8_000, 999, 1_000_000])
+def test_a_rate_that_is_none_leaves_the_stream_as_it_was(
+    demo: Recognizer, english: np.ndarray, rate: int
+) -> None:
+    stream = demo.stream("eng", StreamOptions(sample_format="s16le"))
+    content = (english[: 2 * RATE] * 2**15).astype("<i2").tobytes()
+    events = stream.feed(content[:7001])
+    with pytest.raises(AudioError, match=f"audio came at {rate} Hz, possible are 1000 to 768000"):
+        stream.feed(content[7001:], rate)
+    events += [*stream.feed(content[7001:]), *stream.finish()]
+    whole = demo.stream("eng", StreamOptions(sample_format="s16le"))
+    assert said(events) == said(hear(whole, [content]))
+
+
+class _Blank:
+    """Decodes any logits to nothing."""
+
+    def step(self, logits: np.ndarray) -> None:
+        pass
+
+    def partial(self, tail: np.ndarray) -> tuple[Hypothesis, int]:
+        return self.finish()[0], 0
+
+    def finish(self) -> list[Hypothesis]:
+        none = np.zeros(0, np.int64)
+        return [Hypothesis(none, none, none, none.astype(np.float32))]
+
+
+def test_noise_without_a_word_is_let_go(demo: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise is computed, unlike silence, but not kept, and told once."""
+    stream = demo.stream("eng")
+    monkeypatch.setattr(stream._core.spoken, "_decoding", _Blank())
+    monkeypatch.setattr(stream._core.spoken, "_start", _Blank)
+    monkeypatch.setattr(stream._core.spoken, "speech", lambda logits: np.zeros(len(logits), bool))
+    noise = np.random.default_rng(0).normal(0, 0.1, 20 * RATE).astype(np.float32)
+    events, sizes = [], []
+    for _ in range(4):
+        sizes.append(stream._core.spoken.frames)
+        events += [event for event in stream.feed(noise) if isinstance(event, Endpoint)]
+    assert max(sizes) <= 2.4 / 0.02
+    assert [event.reason for event in events] == ["silence"]
+
+
+def test_a_step_that_the_device_failed_in_is_done_again(
+    demo: Recognizer, english: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while nobody speaks, when the step's audio is listened to for silence again."""
+    sound = np.concatenate([english[: 3 * RATE], np.zeros(4 * RATE, np.float32), english])
+    expected = hear(demo.stream("eng"), [sound])
+    stream, events, calls = demo.stream("eng"), [], itertools.count()
+    encode = stream._model.encode
+
+    def sometimes(*arguments: object) -> object:
+        if next(calls) % 2:
+            raise BackendError("the device is busy")
+        return encode(*arguments)
+
+    monkeypatch.setattr(stream._model, "encode", sometimes)
+    for piece in cut(sound, [RATE // 10] * 999):
+        try:
+            events += stream.feed(piece)
+        except BackendError:
+            events += stream.feed(b"")
+    monkeypatch.undo()
+    assert said([*events, *stream.finish()]) == said(expected)
+
+
+def test_keys_and_values_of_another_type_are_refused(demo: Recognizer) -> None:
+    stream = demo.stream("eng")
+    stream._core.context._ring = stream._core.context._ring.view(np.uint16)
+    with pytest.raises(StreamError, match=r"does not fit this engine.*uint16, not float16"):
+        demo.restore_stream(stream.save())
+
+
+def test_a_model_that_takes_sound_as_it_is_gets_it_so(demo: Recognizer) -> None:
+    geometry, sound = demo._model.geometry, np.full(800, 0.25, np.float32)
+    heard = Heard(geometry, NormalizationOptions(), RATE, normalize=False)
+    heard.add(sound)
+    heard.measure(1)
+    np.testing.assert_array_equal(heard.normalized(0, 1), sound[:400])

@@ -2,13 +2,22 @@
 
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from mms_engine import Recognizer
 from mms_engine.errors import AudioError, MmsError, StreamError
-from mms_engine.streaming import Final, PoolOptions, StreamOptions, StreamPool
+from mms_engine.streaming import (
+    ContextOptions,
+    Endpoint,
+    Final,
+    PoolOptions,
+    StreamOptions,
+    StreamPool,
+)
+from mms_engine.streaming.schedule import Schedule
 from stream_sounds import RATE, cut, hear, said, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
@@ -182,3 +191,116 @@ def test_a_thousand_streams_come_and_go_without_growth(pool: StreamPool) -> None
     while threading.active_count() > before + 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before + 4
+
+
+def test_a_listener_that_raises_fails_its_own_stream(demo: Recognizer, pool: StreamPool) -> None:
+    told = []
+
+    def listen(event: object) -> None:
+        told.append(event)
+        raise RuntimeError("the listener broke")
+
+    bad, good = pool.open("eng", listener=listen), pool.open("eng")
+    for member in (bad, good):
+        member.feed(sound_of(0))
+        member.finish()
+    assert texts(good.events(timeout=60)) == texts(hear(demo.stream("eng"), [sound_of(0)]))
+    assert "the listener broke" in str(bad.error)
+    assert len(told) == 2  # an event, and the error
+    assert len(pool) == 0
+
+
+def test_an_error_between_steps_fails_its_own_stream(
+    demo: Recognizer, pool: StreamPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = pool.open("eng"), pool.open("eng")
+    monkeypatch.setattr(bad._core, "next_step", lambda: 1 / 0)
+    for member in (bad, good):
+        member.feed(sound_of(0))
+    with pytest.raises(MmsError, match="division by zero"):
+        list(bad.events(timeout=60))
+    good.finish()
+    assert texts(good.events(timeout=60)) == texts(hear(demo.stream("eng"), [sound_of(0)]))
+
+
+def test_a_flush_needs_no_waiting(demo: Recognizer, pool: StreamPool) -> None:
+    """Audio behind it, another flush and the end may follow at once."""
+    member, alone = pool.open("eng"), demo.stream("eng")
+    expected = []
+    for index in (0, 5):
+        sound = sound_of(index)
+        member.feed(sound)
+        member.flush()
+        expected += [*alone.feed(sound), *alone.flush()]
+    member.finish()
+    expected += alone.finish()
+    events = list(member.events(timeout=60))
+    assert texts(events) == texts(expected)
+    assert reasons(events) == reasons(expected)
+    assert reasons(events)[-1] == ("end", expected[-1].at)
+    assert [reason for reason, _ in reasons(events)].count("flush") == 2
+
+
+def reasons(events: list) -> list[tuple[str, float]]:
+    return [(event.reason, event.at) for event in events if isinstance(event, Endpoint)]
+
+
+def test_nothing_is_told_after_cancel(pool: StreamPool) -> None:
+    for _ in range(20):
+        told, gone, late = threading.Event(), threading.Event(), []
+
+        def listen(_: object, told=told, gone=gone, late=late) -> None:
+            late.append(gone.is_set())
+            told.set()
+
+        member = pool.open("eng", listener=listen)
+        member.feed(np.tile(sound_of(0), 2))
+        assert told.wait(60)
+        member.cancel()
+        gone.set()
+        assert not any(late)
+    member = pool.open("eng")
+    member.finish()
+    assert list(member.events(timeout=60))
+    assert not any(late)
+
+
+def test_events_may_be_asked_for_after_the_end(pool: StreamPool) -> None:
+    member = pool.open("eng")
+    member.finish()
+    assert [event.reason for event in member.events(timeout=60)] == ["end"]
+    assert list(member.events(timeout=60)) == []
+
+
+def test_a_chunk_longer_than_what_may_wait_is_no_deadlock(demo: Recognizer) -> None:
+    chosen = StreamOptions(
+        context=ContextOptions(kind="window", left_seconds=0, chunk_seconds=5, right_seconds=1)
+    )
+    with demo.pool(PoolOptions(admission=False, pending_seconds=1)) as pool:
+        member = pool.open("eng", chosen)
+        for piece in cut(sound_of(0), [RATE // 2] * 999):
+            member.feed(piece)
+            time.sleep(0.001)
+        member.finish()
+        assert said(member.events(timeout=60))
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """What a schedule has to know of a stream."""
+
+    priority: int
+    chunk_seconds: float
+
+
+def test_those_that_wait_longest_come_first() -> None:
+    """Also where a stream is fed all the time, and a long chunk may wait longer."""
+    schedule = Schedule()
+    patient, early, late, urgent = (
+        Waiting(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
+    )
+    for member in (patient, early, late, urgent):
+        schedule.wake(member)
+    schedule.wake(early)  # more audio of it came meanwhile
+    assert schedule.take(3) == [urgent, early, late]
+    assert schedule.take(3) == [patient]

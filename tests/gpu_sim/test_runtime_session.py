@@ -16,7 +16,7 @@ from mms_engine.backends.plans import Machine, NoPlan
 from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.encoder import load_device_encoder
+from mms_engine.cuda.loading import load_device_encoder
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.toolkit import open_toolkit
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
@@ -127,6 +127,21 @@ def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
     for frames in (100, 100, 120, 120):
         session.run(feeds(2, frames))
     assert sim.usage().graphs == 2
+
+
+def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, monkeypatch) -> None:
+    def size(context: trt.IExecutionContext) -> int:
+        return (5 << 20) if context.get_tensor_shape("features")[1] == 70 else 1 << 20
+
+    monkeypatch.setattr(trt.IExecutionContext, "update_device_memory_size_for_shapes", size)
+    session = opened(bundle, "encoder")
+    session.run(feeds(4, 200))  # buffers do not move after it
+    for frames in (60, 60, 70, 60, 60):
+        inputs = feeds(2, frames)
+        np.testing.assert_allclose(
+            session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
+        )
+    assert sim.usage().graphs == 1
 
 
 def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:

@@ -145,10 +145,12 @@ def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
     from mms_engine.errors import BackendError
 
     recognizer = on_gpu(tiny)
+    recognizer._model.vocabulary("eng")
     recognizer.close()
     recognizer.close()
-    with pytest.raises(BackendError, match=r"closed"):
-        recognizer._model.logits([Segment(np.zeros(800, np.float32), "eng")])
+    for language in ("eng", "swh"):  # resident, and not
+        with pytest.raises(BackendError, match=r"the model is closed"):
+            recognizer._model.logits([Segment(np.zeros(800, np.float32), language)])
 
 
 def test_auto_passes_over_a_plan_that_does_not_load(

@@ -10,6 +10,7 @@ from cuda_beam import Beam
 from cuda_emulation import Device
 from mms_kernels import BeamDecoder, BeamOptions
 from mms_kernels.cuda.arguments import Code, beam_least_arena
+from mms_kernels.reference import log_softmax
 
 
 def steps(beam, scores, size):
@@ -60,6 +61,17 @@ def test_lookback_drops_what_differs_too_long_ago(device):
         assert_as_on_the_cpu(found, cpu(scores, beam_size=6, lookback=lookback))
         assert len({one.tokens[0] for one in found}) == (1 if lookback else 2)
         assert len(found) >= least
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lookback_counts_from_the_end_of_a_long_token(device, seed):
+    """Tokens are held for 40 frames, longer than the lookback."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 0.7, (200, 5))
+    logits[np.arange(200), np.repeat([1, 2, 3, 4, 1], 40)] += 4
+    scores = log_softmax(logits).astype(np.float32)
+    beam = Beam(device, 1, 5, beam_size=10, lookback=20)
+    assert_as_on_the_cpu(read(beam, scores, 200), cpu(scores, beam_size=10, lookback=20))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 400])

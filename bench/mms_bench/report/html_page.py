@@ -65,13 +65,15 @@ def _case(report: CaseReport) -> str:
 
 def _picture(report: CaseReport) -> str:
     try:
+        from mms_bench.report.curves import plot_curves
         from mms_bench.report.plots import plot
     except ImportError as error:
         raise BenchError(
             "the page needs matplotlib: pip install 'mms-engine[bench]', or leave out --html"
         ) from error
-    content = base64.b64encode(plot(report.case, report.measured)).decode()
-    words = escape(f"Bar chart: {report.case.title}", quote=True)
+    draw, kind = (plot_curves, "Curves") if report.case.curves else (plot, "Bar chart")
+    content = base64.b64encode(draw(report.case, report.measured)).decode()
+    words = escape(f"{kind}: {report.case.title}", quote=True)
     return f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n'
 
 

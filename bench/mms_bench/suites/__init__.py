@@ -96,4 +96,15 @@ def _ctc() -> Suite:
     return SUITE
 
 
-SUITES: dict[str, Callable[[], Suite]] = {"asr": _asr, "ctc": _ctc, "export": _export}
+def _stream() -> Suite:
+    from mms_bench.suites.stream import SUITE
+
+    return SUITE
+
+
+SUITES: dict[str, Callable[[], Suite]] = {
+    "asr": _asr,
+    "ctc": _ctc,
+    "export": _export,
+    "stream": _stream,
+}

@@ -30,11 +30,27 @@ _FATAL = 4
 class OrtSession:
     """A graph in ONNX Runtime."""
 
-    def __init__(self, file: GraphFile, device: str, session: onnxruntime.InferenceSession) -> None:
+    def __init__(
+        self,
+        file: GraphFile,
+        device: str,
+        session: onnxruntime.InferenceSession,
+        *,
+        uploads: bool = False,
+    ) -> None:
+        """Take over a session of ONNX Runtime.
+
+        Args:
+            file: Its graph.
+            device: Where it runs.
+            session: The graph, loaded.
+            uploads: Whether constants are kept on the device: ONNX Runtime itself has its memory.
+        """
         self.inputs: tuple[Tensor, ...] = file.graph.inputs
         self.outputs: tuple[Tensor, ...] = file.graph.outputs
         self.device = device
         self._path = file.path
+        self._uploads = uploads
         self._session: onnxruntime.InferenceSession | None = session
         self._on_device: dict[str, tuple[int, Any]] = {}
 
@@ -63,7 +79,7 @@ class OrtSession:
         """Return the value as ONNX Runtime takes it: over the same memory, or on the device."""
         if not isinstance(value, Constant):
             return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
-        if self.device == "cpu":
+        if not self._uploads:
             return _wrap(value)
         version, placed = self._on_device.get(name, (-1, None))
         if version != value.version:
@@ -108,7 +124,7 @@ def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
             f"{file.path}: ONNX Runtime could not use CUDA and fell back to the CPU; "
             "run mms doctor, or ask for --device cpu"
         )
-    return OrtSession(file, "cuda", session)
+    return OrtSession(file, "cuda", session, uploads=True)
 
 
 def open_rtx(file: GraphFile, options: SessionOptions) -> Session:
@@ -117,10 +133,13 @@ def open_rtx(file: GraphFile, options: SessionOptions) -> Session:
     Raises:
         BackendError: the plugin finds no device, or ONNX Runtime refuses the graph.
     """
-    plugin = importlib.import_module(RTX_PLUGIN)
-    name = plugin.get_ep_name()
-    if name not in {device.ep_name for device in onnxruntime.get_ep_devices()}:
-        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    try:
+        plugin = importlib.import_module(RTX_PLUGIN)
+        name = plugin.get_ep_name()
+        if name not in {device.ep_name for device in onnxruntime.get_ep_devices()}:
+            onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    except Exception as error:  # of whatever kind the library throws
+        raise BackendError(f"ONNX Runtime cannot load {RTX_PLUGIN}: {error}") from error
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
     if not devices:
         raise BackendError(f"{RTX_PLUGIN} finds no device it can use: run mms doctor")

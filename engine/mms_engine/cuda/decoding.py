@@ -18,7 +18,6 @@ class OnDevice:
 
     def __init__(self, decoders: DeviceDecoders) -> None:
         self._decoders = decoders
-        self._closed = False
 
     @property
     def nbest(self) -> int:
@@ -52,6 +51,4 @@ class OnDevice:
 
     def close(self) -> None:
         """Free the device's memory."""
-        if not self._closed:
-            self._closed = True
-            self._decoders.close()
+        self._decoders.close()

@@ -3,28 +3,24 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from math import gcd
 
 import numpy as np
 
-from mms_engine.backends.plans import Machine, choose_plan, choose_precision
 from mms_engine.backends.profiles import Bucket
-from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
-from mms_engine.bank import AdapterBank, BankOptions, slots_within
-from mms_engine.bundle.reader import Bundle
-from mms_engine.bundle.schema import Precision, Runtime, Stage
-from mms_engine.cuda.context import CudaDevice, open_device
+from mms_engine.backends.tensorrt import TensorRtSession
+from mms_engine.bank import AdapterBank
+from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decoding import OnDevice
 from mms_engine.cuda.emission import DeviceBatch
-from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
+from mms_engine.cuda.layout import ALIGNMENT, pack
+from mms_engine.cuda.memory import Buffer, DeviceArray
 from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.pinned import PinnedRing
-from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
-from mms_engine.cuda.streams import Event, Stream
-from mms_engine.cuda.toolkit import open_toolkit
+from mms_engine.cuda.rows import DeviceRows
+from mms_engine.cuda.streams import Event
 from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, DeviceLostError
@@ -34,10 +30,8 @@ from mms_engine.rows import NUMPY_DTYPE
 
 logger = logging.getLogger(__name__)
 
-PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
 # Frames of one run of the frontend, whose activations are the largest: 0.3 GB at 1B in fp16.
 _FRONTEND_FRAMES = 4096
-_ALIGNMENT = 256  # of every address that TensorRT takes
 _STAGES = 2
 
 
@@ -150,7 +144,7 @@ class DeviceEncoder:
         """Send samples, lengths and slots in one copy; rows of padding are one frame long."""
         batch = bucket.sizes["batch"]
         samples = self._samples(bucket.sizes["frames"])
-        layout = _layout(
+        layout = pack(
             lengths=((batch,), "int64"),
             slot=((batch,), "int64"),
             audio=((len(segments), samples), "float32"),
@@ -198,105 +192,12 @@ class DeviceEncoder:
     def _samples(self, frames: int) -> int:
         """Return samples of a row: those of its frames, and a few more for its alignment."""
         least = self._geometry.samples(frames)
-        values = _ALIGNMENT // 4
+        values = ALIGNMENT // 4
         aligned = -(-least // values) * values
         return aligned if self._geometry.frames(aligned) == frames else least
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    offset: int
-    shape: Shape
-    dtype: "np.dtype[np.generic]"
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape)) * self.dtype.itemsize
-
-    def of(self, memory: "np.ndarray") -> "np.ndarray":
-        return memory[self.offset : self.offset + self.size].view(self.dtype).reshape(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    parts: Mapping[str, _Part]
-    size: int
-    """Bytes of all."""
-
-
-def _layout(**arrays: tuple[Shape, str]) -> _Layout:
-    """Return where arrays lie in one buffer, each aligned."""
-    parts, end = {}, 0
-    for name, (shape, dtype) in arrays.items():
-        part = parts[name] = _Part(end, shape, np.dtype(dtype))
-        end += -(-part.size // _ALIGNMENT) * _ALIGNMENT
-    return _Layout(parts, end)
 
 
 def _rows_aligned(array: DeviceArray) -> int:
     """Return of how many rows a part must be for the next to be aligned."""
     row = array.nbytes // array.shape[0]
-    return _ALIGNMENT // gcd(_ALIGNMENT, row)
-
-
-def load_device_encoder(
-    bundle: Bundle, options: RecognizerOptions, runtime: Runtime
-) -> DeviceEncoder:
-    """Load a bundle's plans on the first CUDA device, and make room for its languages.
-
-    Raises:
-        NoPlan: the bundle has none of this runtime.
-        BackendError: none fits, or the device fails.
-        BundleError: a plan is damaged.
-    """
-    device = open_device()
-    with device.active("loading TensorRT"):
-        version = open_toolkit(runtime).version
-        stream = Stream(device)
-    machine = Machine(runtime, version, device.compute_capability)
-    preference = PREFERENCE if options.precision is None else (options.precision,)
-    precision = choose_precision(bundle.manifest, preference, machine)
-    sessions: list[TensorRtSession] = []
-    stages: tuple[Stage, ...] = ("frontend", "encoder")
-    try:
-        for stage in stages:
-            plan = choose_plan(bundle.manifest, stage, precision, machine)
-            sessions.append(open_plan(PlanFile(plan, bundle.plan_path(plan)), stream))
-        frontend, encoder = sessions
-        bank = _make_bank(bundle, encoder, options, device)
-        geometry = FrameGeometry.of(bundle.manifest.architecture)
-        return DeviceEncoder(frontend, encoder, bank, geometry)
-    except BaseException:
-        for session in sessions:
-            session.close()
-        raise
-
-
-def _make_bank(
-    bundle: Bundle, encoder: TensorRtSession, options: RecognizerOptions, device: CudaDevice
-) -> AdapterBank[DeviceRows]:
-    architecture, adapters = bundle.manifest.architecture, bundle.manifest.adapters
-    dtype = next(tensor.dtype for tensor in encoder.inputs if tensor.name == "adapters")
-    vocab = max((adapter.vocab_size for adapter in adapters.values()), default=1)
-    with device.active("looking for free memory"):
-        budget = bytes_for_rows(device.free_bytes(), options.bank_bytes)
-    slots = slots_within(
-        budget,
-        adapter_parameters=architecture.adapter_parameters,
-        hidden_size=architecture.hidden_size,
-        vocab=vocab,
-        itemsize=np.dtype(NUMPY_DTYPE[dtype]).itemsize,
-    )
-    most = encoder.buckets.most("slots", vocab=vocab)
-    if not most:
-        raise BackendError(
-            f"the plan's vocabularies are smaller than the {vocab} tokens of this bundle: "
-            "export it again"
-        )
-    sizes = BankOptions(
-        adapter_parameters=architecture.adapter_parameters,
-        hidden_size=architecture.hidden_size,
-        dtype=dtype,
-        slots=max(1, min(slots, len(adapters), most)),
-    )
-    return AdapterBank(bundle.adapter, sizes, DeviceRows(device, sizes, vocab))
+    return ALIGNMENT // gcd(ALIGNMENT, row)

@@ -14,6 +14,7 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import Event, Stream
+from mms_engine.errors import BackendError
 from mms_engine.rows import NUMPY_DTYPE, convert, minus_infinity
 
 _STAGES = 2
@@ -76,6 +77,8 @@ class DeviceRows:
         Raises:
             BackendError: the device failed.
         """
+        if not self.arrays:
+            raise BackendError("the model is closed")
         with (
             self._device.active(f"copying the adapter of {weights.language}"),
             self._ring.take() as buffer,
@@ -114,7 +117,9 @@ class DeviceRows:
                     stream.record(read[stream.handle])
 
     def free(self) -> None:
-        """Give the memory back, after all copies."""
+        """Give the memory back, after all copies; a second time there is none."""
+        if not self.arrays:
+            return
         with self._device.active("freeing the adapter bank"):
             self._copies.free()
             self._ring.free()

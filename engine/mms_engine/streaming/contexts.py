@@ -106,7 +106,11 @@ class Context(Protocol):
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state.
+
+        Raises:
+            KeyError, ValueError: it is that of another context or model.
+        """
         ...
 
 
@@ -256,6 +260,9 @@ class CachedContext(ChunkedContext):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+        ring = state["ring"]
+        if ring.dtype != self._ring.dtype:
+            raise ValueError(f"keys and values are {ring.dtype}, not {self._ring.dtype}")
         super().restore(state)
         self._written = state["written"]
-        self._ring[:, :, : state["ring"].shape[2]] = state["ring"]
+        self._ring[:, :, : ring.shape[2]] = ring

@@ -5,17 +5,19 @@ the text does not depend on the size of the pieces, nor on what else runs beside
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from mms_engine.errors import AudioError
 from mms_engine.frames import FrameGeometry
 from mms_engine.streaming.contexts import Context, Encoded, EncoderRow, Plan
 from mms_engine.streaming.endpoints import Endpointer
 from mms_engine.streaming.events import Endpoint, EndReason, Event, Final, Partial
 from mms_engine.streaming.heard import Heard
-from mms_engine.streaming.options import StreamOptions
+from mms_engine.streaming.options import SAMPLE_RATES, StreamOptions
 from mms_engine.streaming.pcm import Pcm, PcmReader, Resampler
 from mms_engine.streaming.utterance import Reading, Spoken
 from mms_engine.types import Float32Array
@@ -44,6 +46,8 @@ class Parts:
     """Of the bundle, Hz."""
     context: Context
     spoken: Spoken
+    normalize: bool = True
+    """Whether the model takes sound of mean 0 and variance 1."""
     nbest: int = 1
     clock: Clock = time.monotonic
 
@@ -59,12 +63,16 @@ class StreamCore:
         self.spoken = parts.spoken
         self.reader = PcmReader(options.sample_format)
         self.resampler = Resampler(options.sample_rate, parts.sample_rate)
-        self.heard = Heard(parts.geometry, options.normalization, parts.sample_rate)
+        self.heard = Heard(
+            parts.geometry,
+            options.normalization,
+            parts.sample_rate,
+            normalize=parts.normalize,
+        )
         self.endpointer = Endpointer(options.endpoints, self._frame_seconds)
-        self.ending: EndReason | None = None
-        """Set when no more audio comes before the utterance's end."""
+        self._endings: deque[tuple[EndReason, int]] = deque()
+        """Where the caller ended utterances, and the frame at which each ends."""
         self._shown = Reading("", (), 0)
-        self._fed_at = parts.clock()
 
     @property
     def _frame_seconds(self) -> float:
@@ -77,14 +85,13 @@ class StreamCore:
 
     @property
     def pending_seconds(self) -> float:
-        """Audio that was taken in and is not decided yet."""
-        decided = (self.spoken.frame + self.spoken.frames) * self._frame_seconds
-        return self.audio_seconds - decided
+        """Audio that was taken in and that no step has heard yet."""
+        return self.audio_seconds - self.context.featured * self._frame_seconds
 
     @property
-    def due_at(self) -> float:
-        """When the next step should have run: a chunk's length after its audio came."""
-        return self._fed_at + self.options.contexts.chunk_seconds
+    def is_ending(self) -> bool:
+        """Whether an utterance was ended by `end` and not yet by `close`."""
+        return bool(self._endings)
 
     def accept(self, pcm: Pcm, sample_rate: int | None = None) -> None:
         """Take in audio, of any length.
@@ -92,8 +99,9 @@ class StreamCore:
         Raises:
             AudioError: it is not audio; the stream is as it was.
         """
+        if sample_rate is not None and sample_rate not in SAMPLE_RATES:
+            raise AudioError(f"audio came at {sample_rate} Hz, possible are 1000 to 768000")
         samples = self.reader.read(pcm)
-        self._fed_at = self._parts.clock()
         if sample_rate is not None and sample_rate != self.resampler.rate:
             fresh = Resampler(sample_rate, self._parts.sample_rate)
             self.heard.add(self.resampler.convert(_NO_SAMPLES, last=True))
@@ -101,15 +109,16 @@ class StreamCore:
         self.heard.add(self.resampler.convert(samples))
 
     def end(self, reason: EndReason) -> None:
-        """Say that the utterance ends with what was taken in."""
+        """Say that the utterance ends with what was taken in; what comes later is of the next."""
         if reason == "end":
             self.heard.add(self.resampler.convert(_NO_SAMPLES, last=True))
-        self.ending = reason
+        self._endings.append((reason, self.heard.frames))
 
     def next_step(self) -> Step | None:
         """Return the next step whose audio is there, or `None`. Give its result to `read`."""
+        heard = self._endings[0][1] if self._endings else self.heard.frames
         while True:
-            plan = self.context.plan(self.heard.frames, ended=self.ending is not None)
+            plan = self.context.plan(heard, ended=self.is_ending)
             if plan is None:
                 return None
             if not self._skip(plan):
@@ -135,9 +144,7 @@ class StreamCore:
 
     def row(self, step: Step, features: Float32Array) -> EncoderRow:
         """Return what the encoder runs on; `features` are those of the step's samples."""
-        row = self.context.row(step.plan, features)
-        self.heard.forget(step.plan.kept)
-        return row
+        return self.context.row(step.plan, features)
 
     def read(self, step: Step, encoded: Encoded) -> list[Event]:
         """Take the encoder's logits and return what they tell.
@@ -146,6 +153,8 @@ class StreamCore:
             ValueError: the logits hold NaN or +inf.
         """
         reading = self.context.read(step.plan, encoded)
+        # Not before: a step that the device failed in is asked for again.
+        self.heard.forget(step.plan.kept)
         events: list[Event] = []
         kept = reading.kept
         while len(kept):
@@ -155,17 +164,16 @@ class StreamCore:
             kept = kept[count:]
             if cut is not None:
                 events += self._finish(cut.reason)
-        if self.ending is None:
+        if not self.is_ending:
             events += self._partial(reading.tail)
         return events
 
     def close(self) -> list[Event]:
         """End the utterance where `end` said so; every step must have been read."""
-        if self.ending is None:
+        if not self._endings:
             raise RuntimeError("a stream's utterance is closed after `end`")
-        events = self._finish(self.ending)
-        self.ending = None
-        frame = self.heard.frames
+        reason, frame = self._endings.popleft()
+        events = self._finish(reason)
         self.heard.pass_over(frame)
         self.context.reset(frame)
         self.spoken.begin(frame)
@@ -188,7 +196,7 @@ class StreamCore:
             )
         ]
 
-    def _finish(self, reason: EndReason) -> list[Event]:
+    def _finish(self, reason: EndReason | None) -> list[Event]:
         audio, now = self.audio_seconds, self._parts.clock()
         start = self.spoken.frame * self._frame_seconds
         end = self.spoken.frame + self.spoken.frames
@@ -196,7 +204,9 @@ class StreamCore:
         events: list[Event] = []
         if transcript.text:
             events.append(Final(transcript, round(start, 3), audio, now))
-        events.append(Endpoint(reason, round(end * self._frame_seconds, 3), audio, now))
+        if reason is not None or transcript.text:
+            at = round(end * self._frame_seconds, 3)
+            events.append(Endpoint(reason or "silence", at, audio, now))
         self.spoken.begin(end)
         self.endpointer.start()
         self._shown = Reading("", (), 0)

@@ -18,9 +18,15 @@ class Heard:
     """Samples by their frame. Frame t is made of samples from `t * stride` on."""
 
     def __init__(
-        self, geometry: FrameGeometry, normalization: NormalizationOptions, sample_rate: int
+        self,
+        geometry: FrameGeometry,
+        normalization: NormalizationOptions,
+        sample_rate: int,
+        *,
+        normalize: bool = True,
     ) -> None:
         self._geometry = geometry
+        self._normalize = normalize
         self._first = 0
         self._samples: Float32Array = np.zeros(0, np.float32)
         self._running = RunningNormalization(normalization, sample_rate, geometry.stride)
@@ -67,8 +73,8 @@ class Heard:
 
     @property
     def normalization(self) -> Normalization:
-        """The present statistics."""
-        return self._running.current()
+        """The present statistics; for a model that takes sound as it is, no change."""
+        return self._running.current() if self._normalize else Normalization(0.0, 1.0)
 
     def forget(self, frame: int) -> None:
         """Forget what lies before a frame."""

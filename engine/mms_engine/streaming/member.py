@@ -1,5 +1,6 @@
 """A stream of a pool: fed by its client, worked on by the pool's thread."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from mms_engine.streaming.schedule import Schedule
 from mms_engine.types import Float32Array
 
 Listener = Callable[[Event | MmsError], None]
-"""Called with each event, and with the error if the stream fails."""
+"""Called with each event, and with the error if the stream fails. It must return at once: other
+streams wait for it. What it raises fails its stream."""
 _END = object()
+logger = logging.getLogger(__name__)
 
 
 class PooledStream:
@@ -34,6 +37,7 @@ class PooledStream:
         self.load = 0.0
         self.priority = 0
         self.pending_seconds = 30.0
+        """Audio that may wait beyond what a step takes."""
         self.error: MmsError | None = None
         """Why it failed, if it did."""
         self._core = core
@@ -42,8 +46,9 @@ class PooledStream:
         self._listener = listener
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._telling = threading.RLock()
+        """Held while the listener is called, so that nothing is told after `cancel`."""
         self._state: Literal["open", "ending", "done"] = "open"
-        self._running = False
 
     def __repr__(self) -> str:
         return f"PooledStream({self._core.language}, {self._state})"
@@ -56,8 +61,10 @@ class PooledStream:
             StreamError: the stream has ended or failed, or too much of its audio is waiting.
         """
         with self._lock:
-            self._check("open")
-            if self._core.pending_seconds > self.pending_seconds:
+            self._check()
+            contexts = self._core.options.contexts
+            taken = contexts.chunk_seconds + contexts.right_seconds
+            if self._core.pending_seconds > self.pending_seconds + taken:
                 raise StreamError(
                     f"{self._core.pending_seconds:.1f} s of audio wait already, the limit is "
                     f"{self.pending_seconds:g}: feed no faster than the events come"
@@ -66,7 +73,7 @@ class PooledStream:
         self._schedule.wake(self)
 
     def flush(self) -> None:
-        """End the utterance with the audio that is there."""
+        """End the utterance with the audio that is there; feeding may go on at once."""
         self._request("flush", "open")
 
     def finish(self) -> None:
@@ -75,14 +82,17 @@ class PooledStream:
 
     def _request(self, reason: Literal["flush", "end"], state: Literal["open", "ending"]) -> None:
         with self._lock:
-            self._check("open")
+            self._check()
             self._core.end(reason)
             self._state = state
         self._schedule.wake(self)
 
     def cancel(self) -> None:
-        """Let go of the stream and all it holds, from any thread; no more events come."""
-        with self._lock:
+        """Let go of the stream and all it holds, from any thread; no more events come.
+
+        It waits for the listener to return, if that is being called.
+        """
+        with self._telling, self._lock:
             self._state = "done"
         self._close()
 
@@ -102,15 +112,16 @@ class PooledStream:
             except queue.Empty:
                 raise TimeoutError(f"no event within {timeout} s") from None
             if event is _END:
+                self._events.put(_END)  # for whoever asks again
                 return
             if isinstance(event, MmsError):
                 raise event
             yield event  # type: ignore[misc]
 
-    def _check(self, wanted: str) -> None:
+    def _check(self) -> None:
         if self.error is not None:
             raise StreamError(f"the stream has failed: {self.error}") from self.error
-        if self._state != wanted or self._core.ending is not None:
+        if self._state != "open":
             raise StreamError(f"the stream is {self._state}: open another, or wait for its events")
 
     def next_due(self) -> Step | None:
@@ -121,11 +132,14 @@ class PooledStream:
             step = self._core.next_step()
             if step is not None:
                 return step
-            events = self._core.close() if self._core.ending is not None else []
-            ended = self._state == "ending"
+            events = self._core.close() if self._core.is_ending else []
+            more = self._core.is_ending
+            ended = self._state == "ending" and not more
         self._tell(events)
+        if more or events:
+            self._schedule.wake(self)  # audio may be there that came after a flush
         if ended:
-            self._close()
+            self._end()
         return None
 
     def row(self, step: Step, features: Float32Array) -> EncoderRow:
@@ -144,19 +158,33 @@ class PooledStream:
 
     def fail(self, error: MmsError) -> None:
         """End the stream with an error; for the pool's threads."""
-        with self._lock:
-            self.error, self._state = error, "done"
-        self._give(error)
+        with self._telling:
+            with self._lock:
+                if self._state == "done":
+                    return
+                self.error, self._state = error, "done"
+            try:
+                self._give(error)
+            except Exception:
+                logger.exception("the listener of a stream that failed (%s) failed too", error)
         self._close()
 
     @property
-    def deadline(self) -> float:
-        """When its next step should have run, on the clock of `time.monotonic`."""
-        return self._core.due_at
+    def chunk_seconds(self) -> float:
+        """Time in which a step should be done once its audio is there."""
+        return self._core.options.contexts.chunk_seconds
 
     def _tell(self, events: list[Event]) -> None:
-        for event in events:
-            self._give(event)
+        with self._telling:
+            for event in events:
+                if self._state == "done":
+                    return
+                self._give(event)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._state = "done"
+        self._close()
 
     def _give(self, event: Event | MmsError) -> None:
         if self._listener is None:
@@ -166,5 +194,5 @@ class PooledStream:
 
     def _close(self) -> None:
         self._schedule.forget(self)
-        self._events.put(_END)
         self._leave(self)
+        self._events.put(_END)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mms_engine.acoustic import AcousticModel, HostEncoder
+from mms_engine.acoustic import AcousticModel
 from mms_engine.backends.base import Array, Constant
+from mms_engine.encoder import HostEncoder
 from mms_engine.errors import BackendError
 from mms_engine.streaming.contexts import (
     CachedContext,

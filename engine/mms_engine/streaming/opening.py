@@ -31,6 +31,7 @@ def open_core(
         sample_rate=acoustic.bundle.manifest.sample_rate,
         context=model.context(options.contexts),
         spoken=spoken,
+        normalize=acoustic.bundle.manifest.normalize,
         nbest=decoders.nbest,
     )
     return StreamCore(parts, options)

@@ -6,6 +6,12 @@ from typing import Literal
 ContextKind = Literal["cached", "window", "growing"]
 Latency = Literal["low", "balanced", "accurate"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
+LONGEST_SECONDS = 600.0
+"""Length at which an utterance ends even without rules: memory grows with it."""
+_MOST_CONTEXT_SECONDS = 120.0
+"""What a step may hear: the encoder's memory grows with its square."""
+SAMPLE_RATES = range(1_000, 768_001)
+"""Sample rates that can be resampled, Hz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +30,13 @@ class ContextOptions:
     """Audio behind the chunk that is waited for."""
 
     def __post_init__(self) -> None:
-        if self.chunk_seconds <= 0 or min(self.left_seconds, self.right_seconds) < 0:
+        if not self.chunk_seconds > 0 or not min(self.left_seconds, self.right_seconds) >= 0:
             raise ValueError(f"a chunk must be longer than 0, contexts not negative: {self}")
+        heard = self.left_seconds + self.chunk_seconds + self.right_seconds
+        if not heard <= _MOST_CONTEXT_SECONDS:
+            raise ValueError(
+                f"a step may hear {_MOST_CONTEXT_SECONDS:g} s, chunk and contexts together: {self}"
+            )
 
 
 LATENCIES: dict[Latency, ContextOptions] = {
@@ -54,7 +65,8 @@ class NormalizationOptions:
     forget_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        if min(self.prior_seconds, self.prior_level, self.forget_seconds) <= 0:
+        numbers = (self.prior_seconds, self.prior_level, self.forget_seconds)
+        if not all(number > 0 for number in numbers):
             raise ValueError(f"normalisation takes positive numbers only: {self}")
 
 
@@ -74,7 +86,8 @@ class EndpointOptions:
     """How far below the running level of speech audio is so quiet."""
 
     def __post_init__(self) -> None:
-        if min(self.silence_seconds, self.pause_seconds, self.max_seconds, self.quiet_db) <= 0:
+        numbers = (self.silence_seconds, self.pause_seconds, self.max_seconds, self.quiet_db)
+        if not all(number > 0 for number in numbers):
             raise ValueError(f"endpointing takes positive numbers only: {self}")
 
 
@@ -94,10 +107,10 @@ class StreamOptions:
     """Whether partial text runs on into the right context, where it may still change."""
     normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
     endpoints: EndpointOptions | None = field(default_factory=EndpointOptions)
-    """`None`: an utterance ends only where `flush` or `finish` ends it."""
+    """`None`: an utterance ends where `flush` or `finish` ends it, and after ten minutes."""
 
     def __post_init__(self) -> None:
-        if not 1_000 <= self.sample_rate <= 768_000:
+        if self.sample_rate not in SAMPLE_RATES:
             raise ValueError(f"sample_rate is {self.sample_rate} Hz, possible are 1000 to 768000")
 
     @property

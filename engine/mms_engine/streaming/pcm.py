@@ -87,8 +87,9 @@ def _finite(samples: Float32Array) -> Float32Array:
 class Resampler:
     """A resampler whose place in the sound can be written down and taken up elsewhere.
 
-    The library's own state cannot be read, so the last half second of its input is kept: another
-    resampler that hears it, from a place where both rates' samples meet, gives what this one would.
+    The library's own state cannot be read, so its input is kept from half a second before what it
+    gave last: another resampler that hears it, from a place where both rates' samples meet, gives
+    what this one would.
     """
 
     def __init__(self, rate: int, target: int) -> None:
@@ -119,7 +120,9 @@ class Resampler:
     def _keep(self, samples: Float32Array) -> None:
         self._recent = np.concatenate([self._recent, samples])
         begin = self._consumed - len(self._recent)
-        wanted = max(0, self._consumed - round(_REPLAYED_SECONDS * self.rate))
+        # From what was given out, which may be far behind: output comes in blocks.
+        given = min(self._consumed, self._produced * self.rate // self._target)
+        wanted = max(0, given - round(_REPLAYED_SECONDS * self.rate))
         wanted -= wanted % self._period
         self._recent = self._recent[wanted - begin :].copy() if wanted > begin else self._recent
 

@@ -18,6 +18,7 @@ from mms_engine.streaming.options import StreamOptions
 from mms_engine.streaming.schedule import Schedule
 from mms_engine.types import Float32Array
 
+_ROUNDING = 1e-9
 OpenCore = Callable[[str, StreamOptions], StreamCore]
 
 
@@ -55,6 +56,7 @@ class StreamPool:
         self._schedule = Schedule()
         self._members: set[PooledStream] = set()
         self._lock = threading.Lock()
+        self._is_closed = False
         threads = options.decode_threads or usable_cores()
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
         self._worker = threading.Thread(target=self._work, name="mms-streams", daemon=True)
@@ -88,8 +90,8 @@ class StreamPool:
         Args:
             language: Its code.
             options: How it is heard.
-            listener: Called with each event, from another thread, one call at a time; without
-                one, events wait in the stream.
+            listener: Called with each event, from another thread, one call at a time, and to
+                return at once; without one, events wait in the stream, in memory.
             priority: Streams of a higher one run first.
 
         Raises:
@@ -108,7 +110,7 @@ class StreamPool:
         return member
 
     def _admit(self, load: float, options: StreamOptions) -> None:
-        if not self._worker.is_alive():
+        if self._is_closed:
             raise StreamError("the pool is closed: open another")
         if len(self._members) >= self._options.max_streams:
             raise StreamError(
@@ -116,7 +118,7 @@ class StreamPool:
                 "allow more (max_streams)"
             )
         taken = sum(member.load for member in self._members)
-        if taken + load > 1.0:
+        if taken + load > 1.0 + _ROUNDING:
             raise StreamError(
                 f"no room for another stream: {self._capacity.sentence(options.contexts)}, and "
                 f"{len(self._members)} are open; wait until one ends, or choose a longer latency"
@@ -127,8 +129,9 @@ class StreamPool:
             self._members.discard(member)
 
     def close(self) -> None:
-        """Cancel all streams and stop."""
+        """Cancel all streams and stop. Not from a listener."""
         with self._lock:
+            self._is_closed = True
             members = list(self._members)
         for member in members:
             member.cancel()
@@ -138,8 +141,9 @@ class StreamPool:
 
     def _work(self) -> None:
         while (members := self._schedule.take(self._options.batch_rows)) is not None:
-            due = [(member, member.next_due()) for member in members]
-            self._run([_Work(member, step) for member, step in due if step is not None])
+            work = [_Work(member) for member in members]
+            work = [one for one in work if self._alone(one, _find_step)]
+            self._run([one for one in work if one.step is not None])
 
     def _run(self, work: list["_Work"]) -> None:
         work = self._survivors(work, self._find_features)
@@ -148,13 +152,13 @@ class StreamPool:
         list(self._readers.map(lambda one: self._alone(one, _read), work))
 
     def _find_features(self, work: list["_Work"]) -> None:
-        features = self._model.features([one.step.samples for one in work])
+        features = self._model.features([one.step.samples for one in work if one.step])
         for one, own in zip(work, features, strict=True):
             one.features = own
 
     def _encode(self, work: list["_Work"]) -> None:
         rows = [one.row for one in work if one.row is not None]
-        encoded = self._model.encode(rows, [one.step.language for one in work])
+        encoded = self._model.encode(rows, [one.step.language for one in work if one.step])
         for one, own in zip(work, encoded, strict=True):
             one.encoded = own
 
@@ -188,19 +192,23 @@ class _Work:
     """A step on its way."""
 
     member: PooledStream
-    step: Step
+    step: Step | None = None
     features: Float32Array | None = None
     row: EncoderRow | None = None
     encoded: Encoded | None = None
 
 
+def _find_step(one: _Work) -> None:
+    one.step = one.member.next_due()
+
+
 def _find_row(one: _Work) -> None:
-    if one.features is not None:
+    if one.step is not None and one.features is not None:
         one.row = one.member.row(one.step, one.features)
 
 
 def _read(one: _Work) -> None:
-    if one.encoded is not None:
+    if one.step is not None and one.encoded is not None:
         one.member.read(one.step, one.encoded)
 
 

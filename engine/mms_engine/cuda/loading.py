@@ -1,0 +1,83 @@
+"""A bundle's plans and languages, brought onto the device."""
+
+import numpy as np
+
+from mms_engine.backends.plans import Machine, choose_plan, choose_precision
+from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
+from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bundle.reader import Bundle
+from mms_engine.bundle.schema import Precision, Runtime, Stage
+from mms_engine.cuda.context import CudaDevice, open_device
+from mms_engine.cuda.encoder import DeviceEncoder
+from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
+from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.toolkit import open_toolkit
+from mms_engine.errors import BackendError
+from mms_engine.frames import FrameGeometry
+from mms_engine.options import RecognizerOptions
+from mms_engine.rows import NUMPY_DTYPE
+
+PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
+_STAGES: tuple[Stage, ...] = ("frontend", "encoder")
+
+
+def load_device_encoder(
+    bundle: Bundle, options: RecognizerOptions, runtime: Runtime
+) -> DeviceEncoder:
+    """Load a bundle's plans on the first CUDA device, and make room for its languages.
+
+    Raises:
+        NoPlan: the bundle has none of this runtime.
+        BackendError: none fits, or the device fails.
+        BundleError: a plan is damaged.
+    """
+    device = open_device()
+    with device.active("loading TensorRT"):
+        version = open_toolkit(runtime).version
+        stream = Stream(device)
+    machine = Machine(runtime, version, device.compute_capability)
+    preference = PREFERENCE if options.precision is None else (options.precision,)
+    precision = choose_precision(bundle.manifest, preference, machine)
+    sessions: list[TensorRtSession] = []
+    try:
+        for stage in _STAGES:
+            plan = choose_plan(bundle.manifest, stage, precision, machine)
+            sessions.append(open_plan(PlanFile(plan, bundle.plan_path(plan)), stream))
+        frontend, encoder = sessions
+        bank = _make_bank(bundle, encoder, options, device)
+        geometry = FrameGeometry.of(bundle.manifest.architecture)
+        return DeviceEncoder(frontend, encoder, bank, geometry)
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
+
+
+def _make_bank(
+    bundle: Bundle, encoder: TensorRtSession, options: RecognizerOptions, device: CudaDevice
+) -> AdapterBank[DeviceRows]:
+    architecture, adapters = bundle.manifest.architecture, bundle.manifest.adapters
+    dtype = next(tensor.dtype for tensor in encoder.inputs if tensor.name == "adapters")
+    vocab = max((adapter.vocab_size for adapter in adapters.values()), default=1)
+    with device.active("looking for free memory"):
+        budget = bytes_for_rows(device.free_bytes(), options.bank_bytes)
+    slots = slots_within(
+        budget,
+        adapter_parameters=architecture.adapter_parameters,
+        hidden_size=architecture.hidden_size,
+        vocab=vocab,
+        itemsize=np.dtype(NUMPY_DTYPE[dtype]).itemsize,
+    )
+    most = encoder.buckets.most("slots", vocab=vocab)
+    if not most:
+        raise BackendError(
+            f"the plan's vocabularies are smaller than the {vocab} tokens of this bundle: "
+            "export it again"
+        )
+    sizes = BankOptions(
+        adapter_parameters=architecture.adapter_parameters,
+        hidden_size=architecture.hidden_size,
+        dtype=dtype,
+        slots=max(1, min(slots, len(adapters), most)),
+    )
+    return AdapterBank(bundle.adapter, sizes, DeviceRows(device, sizes, vocab))

@@ -1,0 +1,186 @@
+"""Memory, streams, graphs and kernels on the double: what they refuse, and what they say."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from gpu_sim.fatbins import empty_fatbin
+from mms_engine.cuda import context, modules
+from mms_engine.cuda.context import open_device
+from mms_engine.cuda.graphs import Graph
+from mms_engine.cuda.layout import pack
+from mms_engine.cuda.memory import Buffer, DeviceArray, PinnedArray
+from mms_engine.cuda.modules import Kernels
+from mms_engine.cuda.streams import Event, Stream
+from mms_engine.errors import BackendError, DeviceLostError
+
+
+@pytest.fixture
+def device(sim):
+    """The GPU; a test must leave nothing of it behind."""
+    opened = open_device()
+    before = sim.usage()
+    with opened.active("testing"):
+        yield opened
+    left = sim.usage()
+    for name in ("allocations", "host_ranges", "streams", "events", "graphs", "operations"):
+        assert getattr(left, name) == getattr(before, name), name
+
+
+def test_an_array_says_what_and_where_it_is(device) -> None:
+    array = DeviceArray.empty(device, (3, 4), np.float16)
+    interface = array.__cuda_array_interface__
+    assert interface["shape"] == (3, 4)
+    assert interface["typestr"] == "<f2"
+    assert interface["data"] == (array.address, False)
+    assert len(array) == 3
+    assert array.nbytes == 24
+    assert "allocation" not in repr(array)
+    array.free()
+
+
+def test_parts_of_an_array_lie_within_it(device) -> None:
+    array = DeviceArray.empty(device, (3, 4), np.float32)
+    assert array.rows(1, 3).address == array.address + 16
+    assert array.rows(1, 3).shape == (2, 4)
+    assert array.row(2).shape == (4,)
+    assert array.view((5,), np.int32, offset=8).address == array.address + 8
+    for wrong in [(2, 4), (-1, 2), (2, 1)]:
+        with pytest.raises(ValueError, match=r"are not in an array of \(3, 4\)"):
+            array.rows(*wrong)
+    with pytest.raises(ValueError, match="at byte 8 is not within 48 bytes"):
+        array.view((11,), offset=8)
+    array.free()
+
+
+def test_copies_are_of_one_size(device) -> None:
+    array, other = (DeviceArray.empty(device, (size,), np.float32) for size in (4, 5))
+    stream = Stream(device)
+    host = np.arange(5, dtype=np.float32)
+    for copy in (
+        lambda: stream.upload(array, host),
+        lambda: stream.download(host, array),
+        lambda: stream.copy(array, other),
+    ):
+        with pytest.raises(ValueError, match="a copy of "):
+            copy()
+    nothing = DeviceArray.empty(device, (0,), np.float32)
+    stream.upload(nothing, host[:0])
+    stream.download(host[:0], nothing)
+    stream.copy(nothing, nothing)
+    stream.clear(nothing)
+    stream.free()
+    stream.free()
+    for each in (array, other, nothing):
+        each.free()
+
+
+def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
+    sim.order(seed=2, slow_copies=True)
+    array, copy = (DeviceArray.empty(device, (64,), np.float32) for _ in range(2))
+    pinned = PinnedArray.empty(device, (64,), np.float32)
+    pinned.array[:] = np.arange(64)
+    first, second, event = Stream(device), Stream(device), Event(device)
+    first.upload(array, pinned.array)
+    first.record(event)
+    second.wait(event)
+    second.copy(copy, array)
+    found = np.zeros(64, np.float32)
+    second.download(found, copy)
+    second.synchronize()
+    np.testing.assert_array_equal(found, np.arange(64))
+    event.wait()
+    assert event.done
+    event.free()
+    for each in (first, second, array, copy, pinned):
+        each.free()
+
+
+def test_a_buffer_moves_only_when_it_grows(device) -> None:
+    buffer = Buffer(device)
+    assert buffer.nbytes == 0
+    first = buffer.take((10,), np.float32)
+    assert buffer.take((5, 2), np.int32).address == first.address
+    assert buffer.nbytes == 40
+    assert buffer.take((11,), np.float32).shape == (11,)
+    assert buffer.nbytes == 44
+    buffer.free()
+    buffer.free()
+
+
+def test_arrays_in_one_buffer_are_aligned() -> None:
+    layout = pack(lengths=((3,), "int64"), audio=((2, 70), "float32"))
+    assert [part.offset for part in layout.parts.values()] == [0, 256]
+    assert layout.size == 256 + 768
+    memory = np.zeros(layout.size, np.uint8)
+    layout.parts["audio"].of(memory)[1, 69] = 1
+    assert memory[256 + 560 - 4 : 256 + 560].any()
+
+
+def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
+    array = DeviceArray.empty(device, (4,), np.float32)
+    stream = Stream(device)
+
+    def fails() -> None:
+        stream.clear(array)
+        raise KeyError("in the middle")
+
+    with pytest.raises(KeyError):
+        Graph.capture(stream, fails)
+    sim.fail("cuGraphInstantiate", code=2)
+    with pytest.raises(device.driver.LogicError, match=r"cuGraphInstantiateWithFlags failed: .*2"):
+        Graph.capture(stream, lambda: stream.clear(array))
+    graph = Graph.capture(stream, lambda: stream.clear(array))
+    graph.launch(stream)
+    found = np.ones(4, np.float32)
+    stream.download(found, array)
+    stream.synchronize()
+    assert not found.any()
+    graph.free()
+    graph.free()
+    stream.free()
+    array.free()
+
+
+def test_errors_name_what_was_being_done(device, sim) -> None:
+    sim.fail("cuMemsetD8Async", code=1)
+    array, stream = DeviceArray.empty(device, (4,), np.float32), Stream(device)
+    with (
+        pytest.raises(BackendError, match="Simulated GPU failed while clearing: cuMemsetD8Async"),
+        device.active("clearing"),
+    ):
+        stream.clear(array)
+    stream.free()
+    array.free()
+
+
+def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
+    gpu = open_device()
+    sim.fail("cuCtxPushCurrent", code=719)
+    with pytest.raises(DeviceLostError, match="lost while clearing"), gpu.active("clearing"):
+        pass
+    with gpu.active("clearing"):
+        assert gpu.free_bytes() > 0
+
+
+def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(modules, "fatbin_path", lambda: None)
+    with pytest.raises(BackendError, match="this install has no CUDA kernels"):
+        Kernels(device)
+    fatbin = empty_fatbin(tmp_path)
+    monkeypatch.setattr(modules, "fatbin_path", lambda: fatbin)
+    sim.fail("cuModuleLoadDataEx", code=209)
+    sim.fail("cuModuleLoadData", code=209)
+    with pytest.raises(BackendError, match=r"has kernels for sm 75, 80, .* of sm 8\.6 takes none"):
+        Kernels(device)
+
+
+def test_a_driver_that_cannot_be_opened(sim, monkeypatch) -> None:
+    undecorated = context.open_device.__wrapped__
+    with pytest.raises(BackendError, match=r"GPU 7 cannot be used: .*run mms doctor"):
+        undecorated(7)
+    sim.reset()  # asking for it is what the double calls a fault
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    with pytest.raises(BackendError, match=r"pycuda cannot be used \(.*\): pip install"):
+        undecorated(0)
