@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench audit full-size clean
+.PHONY: help demo test race lint types format bench audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,11 @@ test: $(VENV)/.developer ## run the tests
 	@-$(BIN)/python tests/cudasim/build.py
 	$(BIN)/python -m pytest
 
+race: ## run the C++ tests under the thread sanitizer
+	cmake -S . -B build/race -DMMS_BUILD_PYTHON=OFF -DMMS_BUILD_TESTS=ON -DMMS_SANITIZE=thread
+	cmake --build build/race --parallel 2
+	ctest --test-dir build/race --output-on-failure
+
 lint: $(VENV)/.developer ## ruff, clang-format, import contracts, size limits
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,5 +65,8 @@ audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
 	MMS_FULL_SIZE=1 $(BIN)/python -m pytest -m full_size
 
+gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (12 GB of disk)
+	@$(PYTHON) tools/gpu_check.py
+
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) build
+	rm -rf $(VENV) .venv-gpu build

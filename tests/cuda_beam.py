@@ -1,11 +1,10 @@
 """Streams of the prefix beam on the emulated device."""
 
-import ctypes
 from dataclasses import dataclass
 
 import numpy as np
 
-from cuda_emulation import TOKEN_TYPES, codes
+from cuda_emulation import TOKEN_TYPES, Device, codes
 from mms_kernels import BeamTokens, Hypothesis
 from mms_kernels.cuda import arguments
 from mms_kernels.cuda.arguments import BeamArgs, BeamOutput, BeamScoring, TokenArrays
@@ -15,10 +14,12 @@ from mms_kernels.cuda.arguments import BeamArgs, BeamOutput, BeamScoring, TokenA
 class Tokens:
     """Arrays for tokens with their times."""
 
+    device: Device
     shape: tuple[int, ...]
 
     def __post_init__(self):
-        self.arrays = {name: np.zeros(self.shape, kind) for name, kind in TOKEN_TYPES.items()}
+        zeros = self.device.zeros
+        self.arrays = {name: zeros(self.shape, kind) for name, kind in TOKEN_TYPES.items()}
 
     def view(self):
         return TokenArrays(*[a.ctypes.data for a in self.arrays.values()], self.shape[-1])
@@ -40,19 +41,20 @@ class Beam:
         least = arguments.beam_least_arena(beam_size, scoring.longest_word)
         arena = options.pop("arena", least + 2000)
         self.arena = arena
-        self.streams = np.zeros(rows, arguments.BEAM_STREAM)
-        self.entries = np.zeros((rows, beam_size, arguments.BEAM_ENTRY_BYTES), np.uint8)
-        self.nodes = np.zeros((rows, arena), arguments.BEAM_NODE)
-        self.spans = np.zeros((rows, arena), arguments.BEAM_SPAN)
-        self.heads, self.marks = np.zeros((2, rows, arena), np.int32)
-        self.status = np.zeros(rows, arguments.STATUS)
-        self.counts = np.zeros(rows, np.int64)
-        self.scorings = (BeamScoring * rows)(*[scoring] * rows)
+        self.streams = device.zeros(rows, arguments.BEAM_STREAM)
+        self.entries = device.zeros((rows, beam_size, arguments.BEAM_ENTRY_BYTES), np.uint8)
+        self.nodes = device.zeros((rows, arena), arguments.BEAM_NODE)
+        self.spans = device.zeros((rows, arena), arguments.BEAM_SPAN)
+        self.heads, self.marks = device.zeros((2, rows, arena), np.int32)
+        self.status = device.zeros(rows, arguments.STATUS)
+        self.counts = device.zeros(rows, np.int64)
+        scorings = (BeamScoring * rows)(*[scoring] * rows)
+        self.scorings = device.put(np.frombuffer(bytes(scorings), np.uint8))
         self.threads = options.pop("threads", arguments.beam_threads(beam_size))
         self.settled = [[] for _ in range(rows)]
         self.args = BeamArgs(
             choice_count=self.choices,
-            scorings=ctypes.addressof(self.scorings),
+            scorings=self.scorings.ctypes.data,
             streams=self.streams.ctypes.data,
             entries=self.entries.ctypes.data,
             nodes=self.nodes.ctypes.data,
@@ -73,15 +75,16 @@ class Beam:
     def step(self, data, lengths=None, *, kind="log_probs"):
         """Read frames of each stream; returns their codes."""
         rows, frames, _ = data.shape
-        lengths = np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+        given = np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+        lengths = self.device.put(given)
         batch, infos = self.device.scores(data, lengths, kind)
         return self.launch(batch, infos)
 
     def launch(self, batch, infos, slots=None):
         """Read a batch whose row r is a chunk of stream `slots[r]`; returns the rows' codes."""
         rows, frames = infos.shape
-        choices = np.zeros((rows, frames, self.choices), arguments.BEAM_CHOICE)
-        out = Tokens((rows, self.arena + frames))
+        choices = self.device.zeros((rows, frames, self.choices), arguments.BEAM_CHOICE)
+        out = Tokens(self.device, (rows, self.arena + frames))
         self.args.scores = batch
         self.args.frames = infos.ctypes.data
         self.args.choices = choices.ctypes.data
@@ -102,9 +105,9 @@ class Beam:
         """Return of each row what `mms_beam_results` finds, and how many tokens are stable."""
         nbest = nbest or self.beam_size
         shape = (self.rows, nbest)
-        out = Tokens((*shape, self.arena if capacity is None else capacity))
-        counts, stable = np.zeros(shape, np.int64), np.zeros(self.rows, np.int64)
-        floats = [np.zeros(shape) for _ in range(4)]
+        out = Tokens(self.device, (*shape, self.arena if capacity is None else capacity))
+        counts, stable = self.device.zeros(shape, np.int64), self.device.zeros(self.rows, np.int64)
+        floats = [self.device.zeros(shape) for _ in range(4)]
         pointers = [array.ctypes.data for array in (counts, stable, *floats)]
         output = BeamOutput(out.view(), *pointers, nbest, finish)
         self.device.launch("mms_beam_results", (self.rows,), self.threads, self.args, output)

@@ -63,15 +63,27 @@ class Device:
         if status:
             raise Fault(error.value.decode())
 
+    def zeros(self, shape, dtype=float):
+        """Return an array that the host and the device see at one address."""
+        return np.zeros(shape, dtype)
+
+    def put(self, array):
+        """Return the values of an array at such an address."""
+        placed = self.zeros(np.shape(array), np.asarray(array).dtype)
+        placed[...] = array
+        return placed
+
     def scores(self, data, lengths, kind, begins=None):
         """Return the batch's struct and the frames that mms_frames computes of it."""
         dtype = DTYPES["bfloat16" if data.dtype == np.uint16 else str(data.dtype)]
         rows, frames, vocab = data.shape
+        data = self.put(data)
         batch = ScoresBatch(
             data.ctypes.data, rows, frames, vocab, lengths.ctypes.data, dtype, kind == "log_probs"
         )
         batch.begins = None if begins is None else begins.ctypes.data
-        infos = np.zeros((rows, frames), arguments.FRAME)
+        batch.held = data, lengths, begins  # as long as the struct, so what it points to
+        infos = self.zeros((rows, frames), arguments.FRAME)
         warps = self.threads // 32
         if rows and frames:
             pointer = ctypes.c_void_p(infos.ctypes.data)
@@ -86,18 +98,19 @@ class Greedy:
     def __init__(self, device, rows, blank=0):
         self.device = device
         self.blank = blank
-        self.streams = np.zeros(rows, arguments.GREEDY_STREAM)
+        self.streams = device.zeros(rows, arguments.GREEDY_STREAM)
         self.streams["open"] = blank
 
     def step(self, data, lengths, *, kind="logits", finish=False, capacity=None):
         """Return each row's status, and its tokens as a dict of arrays."""
-        lengths = np.asarray(lengths, np.int64)
+        zeros = self.device.zeros
+        lengths = self.device.put(np.asarray(lengths, np.int64))
         _, infos = self.device.scores(data, lengths, kind)
         rows, frames = infos.shape
         room = frames + 1 if capacity is None else capacity
-        status = np.zeros(rows, arguments.STATUS)
-        counts = np.zeros(rows, np.int64)
-        out = {name: np.zeros((rows, max(room, 0)), dtype) for name, dtype in TOKEN_TYPES.items()}
+        status = zeros(rows, arguments.STATUS)
+        counts = zeros(rows, np.int64)
+        out = {name: zeros((rows, max(room, 0)), dtype) for name, dtype in TOKEN_TYPES.items()}
         arrays = [infos, lengths, self.streams, status, counts, *out.values()]
         pointers = [array.ctypes.data for array in arrays]
         args = GreedyArgs(*pointers[:2], frames, None, *pointers[2:], room, self.blank, finish)
@@ -111,20 +124,22 @@ def align(
 ):
     """Align each row; returns statuses, path scores, and (starts, ends, scores) of each row."""
     rows, frames, _ = data.shape
-    lengths = np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+    lengths = device.put(
+        np.full(rows, frames) if lengths is None else np.asarray(lengths, np.int64)
+    )
     batch, infos = device.scores(data, lengths, kind)
-    counts = np.array([len(target) for target in targets], np.int64)
+    counts = device.put(np.array([len(target) for target in targets], np.int64))
     width = int(counts.max(initial=0))
-    padded = np.full((rows, width), -7, np.int32)
+    padded = device.put(np.full((rows, width), -7, np.int32))
     for row, target in enumerate(targets):
         padded[row, : len(target)] = target
     words = arguments.align_bits(frames, width)
-    bits = np.zeros((rows, words), np.uint32)
-    cells = np.zeros((rows, 4 * (width + 1)))
-    starts, ends = np.zeros((2, rows, width), np.int64)
-    scores = np.zeros((rows, width), np.float32)
-    path_scores = np.zeros(rows)
-    status = np.zeros(rows, arguments.STATUS)
+    bits = device.zeros((rows, words), np.uint32)
+    cells = device.zeros((rows, 4 * (width + 1)))
+    starts, ends = device.zeros((2, rows, width), np.int64)
+    scores = device.zeros((rows, width), np.float32)
+    path_scores = device.zeros(rows)
+    status = device.zeros(rows, arguments.STATUS)
     args = AlignArgs(
         batch,
         infos.ctypes.data,

@@ -22,12 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutations.toml")
 PATIENCE, TIMEOUT = 3600.0, 300.0
 """Seconds for all the tests of the tree as it is; and for those of one bug: tests that take longer
-have noticed it too."""
+have noticed it too, unless the machine is merely slow, so that the report tells them apart."""
 _PYCUDA = ROOT / "build" / "cudasim" / "site"
 ROOMS = ("export", "engine", "kernels", "bench")
 _NATIVE = "ctest:"
 _OUTPUT = "mutate-output.txt"
 _TIMED_OUT = 1000
+_TOO_LONG = "took too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def try_all(
     Args:
         tree: A copy that may be changed.
         mutations: The bugs.
-        run: Builds and runs tests and returns `passed`, `failed`, or why neither could be.
+        run: Builds and runs tests and returns `passed`, `failed`, `took too long`, or why they
+            could not be run.
         tell: Takes a line of progress.
     """
     outcomes = []
@@ -120,6 +122,8 @@ def _try(tree: Path, mutation: Mutation, run: Callable[[Sequence[str]], str]) ->
         found = run(mutation.tests)
     finally:
         (tree / mutation.file).write_text(before, encoding="utf-8")
+    if found == _TOO_LONG:
+        return Outcome(mutation, "killed", found)
     if found in ("failed", "passed"):
         return Outcome(mutation, "killed" if found == "failed" else "survived")
     return Outcome(mutation, "broken", found)
@@ -167,7 +171,7 @@ class Bench:
         self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
 
     def run(self, tests: Sequence[str]) -> str:
-        """Build and run tests; return `passed`, `failed`, or why neither could be."""
+        """Build and run tests; see `try_all` for what is returned."""
         if self._call("cmake", "--build", str(self._build), "--parallel", "2") != 0:
             return "does not compile"
         (module,) = self._build.glob("_ctc*.so")
@@ -178,12 +182,14 @@ class Bench:
         if native:
             names = f"^({'|'.join(native)})$"
             command = ("ctest", "--test-dir", str(self._build), "-R", names, "--no-tests=error")
-            if self._call(*command) != 0:
-                return "failed"
+            if (code := self._call(*command)) != 0:
+                return _TOO_LONG if code == _TIMED_OUT else "failed"
         if python:
             code = self._call(str(self._python), "-m", "pytest", "-x", "-q", *python)
+            if code == _TIMED_OUT:
+                return _TOO_LONG
             if code not in (0, 1):
-                return "failed" if code == _TIMED_OUT or code < 0 else f"pytest ended with {code}"
+                return "failed" if code < 0 else f"pytest ended with {code}"
             return "failed" if code else "passed"
         return "passed"
 

@@ -6,11 +6,12 @@ from typing import Literal
 from mms_bench.ctc_bars import CTC_BARS
 from mms_bench.promise import Bar, Quantity
 from mms_bench.schema import Result, Row
+from mms_bench.stream_bars import STREAM_BARS
 
 Verdict = Literal["pass", "fail", "not judged"]
 
 
-_SETTINGS = {"asr": {"clip": "10 s", "threads": "2"}, "export": {}}
+_SETTINGS = {"asr": {"clip": "10 s", "threads": "2"}, "export": {}, "stream": {}}
 """Settings a promise for the true size is made under, by suite."""
 
 
@@ -134,11 +135,14 @@ BARS = (
         limit=4e9,
     ),
     *CTC_BARS,
+    *STREAM_BARS,
 )
 
 
 def judge(result: Result) -> list[Judgement]:
-    """Hold a result against the promises of its suite."""
+    """Hold a result against the promises of its suite, which are all for a CPU."""
+    if result.settings.get("device", "cpu") != "cpu":
+        return []
     return [_judge(bar, result) for bar in BARS if bar.suite == result.suite]
 
 
@@ -162,6 +166,8 @@ def _judge(bar: Bar, result: Result) -> Judgement:
 
 
 def _value(bar: Bar, row: Row, result: Result) -> float | None:
+    if bar.figure:
+        return row.figures.get(bar.figure)
     if row.summary is None:
         return None
     if bar.quantity == "seconds":

@@ -34,14 +34,17 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
         checkpoint = _demo_checkpoint()
         bundle = cold if cold.is_dir() else None
     return RunOptions(
-        peers=suite.choose_peers(given["peers"]),
+        peers=suite.choose_peers(given["peers"], given["device"]),
         checkpoint=checkpoint,
         model="demo" if given["checkpoint"] is None else checkpoint.resolve().name,
         bundle=bundle,
         demo_bundle=cold,
         audio=given["audio"] or (SPEECH,),
+        recordings=given["recordings"] or _demo_recordings(),
         seconds=given["seconds"],
         threads=given["threads"],
+        device=given["device"],
+        backend=given["backend"],
         batch=given["batch"],
         languages=_names(given["languages"]),
         cases=_names(given["cases"]),
@@ -57,6 +60,11 @@ def run_options(suite: Suite, given: dict[str, Any]) -> RunOptions:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+
+def _demo_recordings() -> Path:
+    """Return the list of the demo's clips; it may be missing where there are no sources."""
+    return _demo_checkpoint().with_name("clips") / "clips.tsv"
 
 
 def _demo_checkpoint() -> Path:

@@ -1,6 +1,5 @@
 """`mms-bench`: measure, report, describe the machine."""
 
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from mms_bench.roofline.command import roofline
 from mms_engine.errors import MmsError
 
 _PATH = click.Path(path_type=Path)
@@ -45,7 +45,7 @@ def main(*, debug: bool) -> None:
 
 
 @main.command()
-@click.argument("suite", type=click.Choice(["asr", "ctc", "export"]))
+@click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream"]))
 @click.option("--peers", default="all", help="Implementations, separated by commas, or all.")
 @click.option("--checkpoint", type=_FOLDER, help="Model in the layout of facebook/mms-1b-all.")
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
@@ -56,11 +56,18 @@ def main(*, debug: bool) -> None:
     multiple=True,
     help="Speech to measure on; may be repeated.",
 )
+@click.option("--recordings", type=_FILE, help="List with the columns file, lang, text.")
 @click.option("--languages", default="", help="Codes, separated by commas; the first is baked in.")
 @click.option("--cases", default="", help="Cases of the suite, separated by commas; else all.")
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
+@click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="What to run on.")
+@click.option(
+    "--backend",
+    type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+    help="What the engine runs on it with; else its own choice.",
+)
 @click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")
 @click.option("--min-samples", type=click.IntRange(1), help="Calls; else what suits the suite.")
 @click.option("--warmup", type=click.FloatRange(0), help="Seconds; else what suits the suite.")
@@ -72,14 +79,14 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
     from mms_bench.progress import Progress
     from mms_bench.report.markdown import render
     from mms_bench.schema import save
-    from mms_bench.session import run_suite
+    from mms_bench.session import command_line, run_suite
     from mms_bench.suites import SUITES
 
     chosen = SUITES[suite]()
     options = run_options(chosen, given)
     progress = Progress(sys.stderr)
     try:
-        result = run_suite(chosen, options, _command_line(), progress)
+        result = run_suite(chosen, options, command_line(), progress)
     finally:
         progress.close()
     if out is not None:
@@ -97,11 +104,12 @@ def report(paths: tuple[Path, ...], html: Path | None, update: Path | None) -> N
     from mms_bench.schema import load
 
     results = [load(path) for path in paths]
+    texts = [markdown.render(result) for result in results]
     if html is not None:
         html.write_text(html_page.render(results), encoding="utf-8")
     if update is not None:
-        documents.update(update, dict(zip((path.name for path in paths), results, strict=True)))
-    click.echo("\n\n".join(markdown.render(result) for result in results))
+        documents.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
+    click.echo("\n\n".join(texts))
 
 
 @main.command()
@@ -121,10 +129,7 @@ def machine(*, as_json: bool) -> None:
         click.echo("\n".join(machine_facts(found, describe_versions())))
 
 
-def _command_line() -> str:
-    """Return the command as typed, folders cut down to their last part: they differ elsewhere."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return shlex.join(["mms-bench", *words])
+main.add_command(roofline)
 
 
 if __name__ == "__main__":

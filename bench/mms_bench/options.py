@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mms_bench.peers.base import Setup
 from mms_bench.race import Pace
 from mms_bench.remote import Worker
+from mms_engine.options import Backend
 
 Tell = Callable[[str], None]
 
@@ -27,9 +29,14 @@ class RunOptions:
     """The bundle of which a cold process is timed."""
     audio: tuple[Path, ...]
     """Speech to measure on."""
+    recordings: Path
+    """A list of recordings with what is said in them, for the streams."""
     seconds: float = 10.0
     """Length of a clip."""
     threads: int = 2
+    device: Literal["cpu", "cuda"] = "cpu"
+    backend: Backend | None = None
+    """What the engine runs on it with; `None` for its own choice."""
     batch: int = 8
     """Rows of the batch case."""
     languages: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Quantity = Literal["seconds", "ratio", "cost", "rate", "each", "bytes"]
+Quantity = Literal["seconds", "ratio", "cost", "rate", "each", "bytes", "figure", "count"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,10 @@ class Bar:
     limit: float
     quantity: Quantity
     """`ratio` is the baseline's median over this row's: larger is faster. `cost` is its inverse.
-    `rate` is a second's amount, `each` the seconds of one of the amount. A ratio and a rate must
-    reach the limit, the others must not pass it."""
+    `rate` is a second's amount, `each` the seconds of one of the amount. `figure` and `count` are
+    the row's own, of the name `figure`. A ratio, a rate and a count must reach the limit, the
+    others must not pass it."""
+    figure: str = ""
     baseline: tuple[str, str] = ("", "")
     """Case and implementation, for a ratio or a cost."""
     full_size: bool = True
@@ -27,4 +29,4 @@ class Bar:
     @property
     def at_least(self) -> bool:
         """Whether the limit must be reached, rather than not be passed."""
-        return self.quantity in ("ratio", "rate")
+        return self.quantity in ("ratio", "rate", "count")

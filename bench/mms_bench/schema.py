@@ -1,6 +1,6 @@
 """The result file: one run of one suite on one machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -91,6 +91,34 @@ class Row:
     """Of the result, worked out apart from the implementation, in nats: larger is better."""
     peak_memory: int | None = None
     """Bytes: the largest resident set of its process, mapped files included."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Other quantities, by the names that the case has for them."""
+    series: str = ""
+    """Rows of one series are joined in a plot of curves; empty for a point alone."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is anything to show of it."""
+        return self.summary is not None or bool(self.figures)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A quantity besides the times, as a case's rows have it in `Row.figures`."""
+
+    name: str
+    title: str
+    kind: Literal["share", "ratio", "seconds", "number"]
+    """How it is written: a share in per cent, a ratio and a number plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A plot of the points that two figures make."""
+
+    x: str
+    """Name of a figure."""
+    y: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +133,10 @@ class Case:
     """Of the rate, e.g. `s of audio`."""
     each: str = ""
     """One of the unit, e.g. `frame`, where the time of one is shown; empty where it is not."""
+    figures: tuple[Figure, ...] = ()
+    """Quantities that its rows may have besides the times."""
+    curves: tuple[Curve, ...] = ()
+    """Drawn, side by side, in place of the bars."""
     baseline: str = ""
     """`case/implementation` or, within each case, `implementation` the ratios are taken to."""
 

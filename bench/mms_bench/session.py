@@ -1,6 +1,8 @@
 """One run of one suite, from its options to its result."""
 
 import re
+import shlex
+import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,10 +12,13 @@ from mms_bench.errors import BenchError
 from mms_bench.inputs import checkpoint_languages, describe_model
 from mms_bench.machine import describe_git, describe_machine, describe_versions
 from mms_bench.options import Context, RunOptions, Tell
+from mms_bench.peers import REFERENCE
 from mms_bench.peers.base import Setup
+from mms_bench.peers.transformers import has_cuda
 from mms_bench.race import SLOW, SLOW_SAMPLES
 from mms_bench.schema import QUIET, SCHEMA_VERSION, Result, Row
 from mms_bench.suites import Part, Suite
+from mms_engine.backends import available, choose
 from mms_engine.bundle import open_bundle
 
 _SHOWN = 12
@@ -30,15 +35,17 @@ def run_suite(suite: Suite, options: RunOptions, command: str, tell: Tell) -> Re
 
     Raises:
         BenchError: the options do not fit the checkpoint or the suite.
+        BackendError: nothing here can run on the device.
     """
     parts = suite.choose_parts(options.cases)
+    device = describe_device(options)
     machine = describe_machine()  # first: it holds the load from before
     if machine.load_before > QUIET:
         tell(f"warning: the load is {machine.load_before}, other programs will spoil the times")
     model = describe_model(options.checkpoint, options.model)
     check_bundle(options)
     languages = choose_languages(options, suite.languages)
-    settings = _settings(options, languages)
+    settings = _settings(options, languages) | {"device": device}
     rows, versions = _measure(parts, options, languages, tell)
     return Result(
         schema=SCHEMA_VERSION,
@@ -55,6 +62,19 @@ def run_suite(suite: Suite, options: RunOptions, command: str, tell: Tell) -> Re
     )
 
 
+def describe_device(options: RunOptions) -> str:
+    """Return the device and, of a GPU, what the engine runs on it with.
+
+    Raises:
+        BackendError: nothing here can run on the device.
+    """
+    backend = choose(options.device, available(), options.backend).backend
+    if options.device == "cpu":
+        return options.device
+    reference = "" if has_cuda() else f", {REFERENCE} on the CPU"
+    return f"{options.device} ({backend}){reference}"
+
+
 def _measure(
     parts: tuple[Part, ...], options: RunOptions, languages: tuple[str, ...], tell: Tell
 ) -> tuple[list[Row], dict[str, str]]:
@@ -66,6 +86,8 @@ def _measure(
         cache=str(options.cache.resolve()),
         languages=languages,
         threads=options.threads,
+        device=options.device,
+        backend=options.backend,
     )
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.cache) as folder:
@@ -75,6 +97,12 @@ def _measure(
             rows += part.measure(context)
     published = [replace(row, reason=without_folders(row.reason)) for row in rows]
     return published, context.versions
+
+
+def command_line() -> str:
+    """Return the command as typed, folders cut down to their last part: they differ elsewhere."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["mms-bench", *words])
 
 
 def without_folders(text: str) -> str:
@@ -136,6 +164,7 @@ def _settings(options: RunOptions, languages: tuple[str, ...]) -> dict[str, str]
         "batch": str(options.batch),
         "threads": str(options.threads),
         "languages": ", ".join(languages[:_SHOWN]) + more,
+        "recordings": options.recordings.name,
         "audio": ", ".join(path.name for path in options.audio),
         "pace": (
             f"warm-up {pace.warmup:g} s, then in turns, at least {pace.min_samples} calls "

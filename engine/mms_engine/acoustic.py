@@ -120,7 +120,14 @@ def _load_host_encoder(bundle: Bundle, choice: Choice, options: RecognizerOption
     try:
         sizes = _bank_options(bundle, graph, options.bank_bytes or _HOST_BANK_BYTES)
         bank = AdapterBank(bundle.adapter, sizes, HostRows(sizes))
-        return HostEncoder(frontend, encoder, bank, FrameGeometry.of(bundle.manifest.architecture))
+        geometry = FrameGeometry.of(bundle.manifest.architecture)
+        return HostEncoder(
+            frontend,
+            encoder,
+            bank,
+            geometry,
+            lambda: _open(bundle, "cached", precision, choice, options)[0],
+        )
     except (ValueError, MemoryError) as error:
         raise BundleCorrupt(
             f"{bundle.path}: the sizes in its manifest are impossible ({error}): "

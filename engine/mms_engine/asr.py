@@ -1,6 +1,6 @@
 """Speech to text: the recogniser of a bundle."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, overload
@@ -15,6 +15,13 @@ from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.options import RecognizerOptions
 from mms_engine.sources import Source, Sources, load
+from mms_engine.streaming.model import StreamingModel
+from mms_engine.streaming.opening import open_core
+from mms_engine.streaming.options import StreamOptions
+from mms_engine.streaming.pool import PoolOptions, StreamPool
+from mms_engine.streaming.state import load as load_state
+from mms_engine.streaming.state import restore
+from mms_engine.streaming.stream import Stream
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
 
@@ -31,6 +38,9 @@ class Job:
 
     audio: Source
     language: str
+    hotwords: Mapping[str, float] | None = None
+    """This audio's own phrases and what each occurrence adds, in nats, instead of those of
+    `BeamSearch`; `None` keeps these."""
 
 
 class Recognizer:
@@ -96,6 +106,46 @@ class Recognizer:
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages it can transcribe, sorted."""
         return self.bundle.languages
+
+    def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
+        """Begin a stream of audio in a language.
+
+        Raises:
+            LanguageError: the bundle does not have it.
+            BundleError: an adapter is damaged, or the bundle has no graph for streams.
+            LanguageModelError: hotwords or the language model do not fit the language.
+        """
+        model, decoders = self._for_streams()
+        return Stream(open_core(model, decoders, language, options or StreamOptions()), model)
+
+    def restore_stream(self, state: bytes) -> Stream:
+        """Go on with a stream that `Stream.save` wrote, in this process or another.
+
+        Raises:
+            StreamError: it is damaged, or of another model or release.
+            LanguageError, BundleError, LanguageModelError: as for `stream`.
+        """
+        manifest = self.bundle.manifest
+        saved = load_state(state, manifest.source.fingerprint)
+        model, decoders = self._for_streams()
+        core = open_core(model, decoders, saved.language, saved.options)
+        restore(core, saved, manifest.sample_rate)
+        return Stream(core, model)
+
+    def pool(self, options: PoolOptions | None = None) -> StreamPool:
+        """Return a pool in which many streams share this recogniser. Close it before this."""
+        model, decoders = self._for_streams()
+        return StreamPool(
+            model,
+            lambda language, chosen: open_core(model, decoders, language, chosen),
+            options or PoolOptions(),
+        )
+
+    def _for_streams(self) -> tuple[StreamingModel, HostDecoders]:
+        model = StreamingModel(self._model)
+        if not isinstance(self._decoders, HostDecoders):
+            raise BackendError("streams are decoded on the host, this backend decodes on a device")
+        return model, self._decoders
 
     def close(self) -> None:
         """Free the graphs, and what is on a device."""
@@ -163,7 +213,7 @@ class Recognizer:
     def _prepare(self, job: Job) -> "_Work | MmsError":
         try:
             vocabulary = self._model.vocabulary(job.language)
-            decoding = self._decoders.start(job.language, vocabulary)
+            decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
             audio = load(
                 job.audio,
                 self.bundle.manifest.sample_rate,

@@ -19,6 +19,12 @@ class Utterance:
     duration: float
     """Seconds of audio."""
     frame_seconds: float
+    first_frame: int = 0
+    """Of the sound that times are counted from, where the utterance is a part of one."""
+
+    def seconds(self, frame: int | np.int64) -> float:
+        """Return when a frame of the utterance begins, to the millisecond."""
+        return round(float(self.first_frame + frame) * self.frame_seconds, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +91,8 @@ def _alternative(hypothesis: Hypothesis, utterance: Utterance) -> Alternative:
 def _word(hypothesis: Hypothesis, positions: Sequence[int], utterance: Utterance) -> Word:
     return Word(
         text="".join(utterance.vocabulary.tokens[hypothesis.tokens[i]] for i in positions),
-        start=round(float(hypothesis.starts[positions[0]]) * utterance.frame_seconds, 3),
-        end=round(float(hypothesis.ends[positions[-1]]) * utterance.frame_seconds, 3),
+        start=utterance.seconds(hypothesis.starts[positions[0]]),
+        end=utterance.seconds(hypothesis.ends[positions[-1]]),
         confidence=_confidence(hypothesis, positions),
     )
 

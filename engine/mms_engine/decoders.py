@@ -1,7 +1,7 @@
 """Greedy and beam decoding behind one interface: logits in, hypotheses out."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,10 +9,11 @@ from mms_engine.decode import Hypothesis
 from mms_engine.emission import Emission
 from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, RecognizerOptions
-from mms_engine.searches import Searches
+from mms_engine.searches import Searches, make_hotwords
 from mms_engine.types import Float32Array
 from mms_engine.vocab import BLANK, Vocabulary
-from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder
+from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
+from mms_kernels import Hypothesis as BeamHypothesis
 
 
 class Decoding(Protocol):
@@ -30,6 +31,18 @@ class Decoding(Protocol):
 
     def finish(self) -> list[Hypothesis]:
         """Return what was found, the best first, at least one."""
+
+
+class StreamDecoding(Decoding, Protocol):
+    """A decoding that can be asked before its end."""
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        """Return the best hypothesis so far, and how many of its tokens can no longer change.
+
+        Args:
+            tail: Frames behind those read, `[M, V]`, which this reads ahead and forgets.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +66,22 @@ class Decoders(Protocol):
         """Different texts that are wanted of an utterance."""
         ...
 
-    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+    def start(
+        self,
+        language: str,
+        vocabulary: Vocabulary,
+        hotwords: Mapping[str, float] | None = None,
+    ) -> Decoding:
         """Begin an utterance.
 
+        Args:
+            language: Code.
+            vocabulary: The language's.
+            hotwords: The utterance's own, instead of those of the options; `None` keeps these.
+
         Raises:
-            LanguageModelError: hotwords or the language model do not fit the language.
+            LanguageModelError: hotwords or the language model do not fit the language, or hotwords
+                were given to greedy decoding.
         """
         ...
 
@@ -102,17 +126,29 @@ class HostDecoders:
         """Different texts that are wanted of an utterance."""
         return self.searches.nbest
 
-    def start(self, language: str, vocabulary: Vocabulary) -> Decoding:
+    def start(
+        self,
+        language: str,
+        vocabulary: Vocabulary,
+        hotwords: Mapping[str, float] | None = None,
+    ) -> StreamDecoding:
         """Begin an utterance; see `Decoders.start`."""
         if not self._is_beam:
+            if hotwords:
+                raise LanguageModelError("hotwords need decoder='beam': greedy does not search")
             return _Greedy()
+        try:
+            own = None if hotwords is None else make_hotwords(hotwords, vocabulary)
+            stream = self._decoder(language, vocabulary).stream(hotwords=own)
+        except ValueError as error:
+            raise LanguageModelError(f"beam search in {language}: {error}") from error
+        return _Beam(stream, self.searches.wanted)
+
+    def _decoder(self, language: str, vocabulary: Vocabulary) -> BeamDecoder:
         with self._lock:
             if language not in self._by_language:
-                try:
-                    self._by_language[language] = self._make(vocabulary)
-                except ValueError as error:
-                    raise LanguageModelError(f"beam search in {language}: {error}") from error
-            return _Beam(self._by_language[language].stream(), self.searches.wanted)
+                self._by_language[language] = self._make(vocabulary)
+            return self._by_language[language]
 
     def step(self, steps: Sequence[Step], emission: Emission) -> None:
         """Read a batch; see `Decoders.step`."""
@@ -140,9 +176,19 @@ class _Greedy:
     def step(self, logits: Float32Array) -> None:
         self._decoder.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._decoder
+        if len(tail):
+            ahead = ahead.copy()
+            ahead.step(tail)
+        return _hypothesis(ahead.partial()), len(self._decoder.partial())
+
     def finish(self) -> list[Hypothesis]:
-        found = self._decoder.finish()
-        return [Hypothesis(found.tokens, found.starts, found.ends, found.scores)]
+        return [_hypothesis(self._decoder.finish())]
+
+
+def _hypothesis(found: GreedyResult) -> Hypothesis:
+    return Hypothesis(found.tokens, found.starts, found.ends, found.scores)
 
 
 class _Beam:
@@ -153,8 +199,15 @@ class _Beam:
     def step(self, logits: Float32Array) -> None:
         self._stream.step(logits)
 
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._stream.copy()
+        if len(tail):
+            ahead.step(tail)
+        return _found(ahead.partial().hypotheses[0]), self._stream.partial().stable
+
     def finish(self) -> list[Hypothesis]:
-        return [
-            Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
-            for one in self._stream.finish(nbest=self._wanted)
-        ]
+        return [_found(one) for one in self._stream.finish(nbest=self._wanted)]
+
+
+def _found(one: BeamHypothesis) -> Hypothesis:
+    return Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)

@@ -1,7 +1,8 @@
 """What runs a bundle's frontend and encoder: the interface, and graphs on arrays of the host."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -62,12 +63,28 @@ class HostEncoder:
         encoder: Session,
         bank: AdapterBank[HostRows],
         geometry: FrameGeometry,
+        open_cached: Callable[[], Session],
     ) -> None:
-        """Take over both sessions."""
+        """Take over both sessions; `open_cached` loads the graph that only streams need."""
         self.bank = bank
         self._geometry = geometry
         self._frontend = frontend
         self._encoder = encoder
+        self._open_cached = open_cached
+        self._cached: Session | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def cached(self) -> Session:
+        """The encoder with a memory, loaded when it is first asked for.
+
+        Raises:
+            BundleError: the bundle has none, or it is damaged.
+        """
+        with self._opening:
+            if self._cached is None:
+                self._cached = self._open_cached()
+            return self._cached
 
     @property
     def device(self) -> str:
@@ -87,18 +104,31 @@ class HostEncoder:
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
         """Run segments as one batch; see `Encoder.emission`."""
         features = [self._features(segment.samples) for segment in segments]
+        yield self.encode(features, [segment.language for segment in segments])
+
+    def features(self, audio: Float32Array) -> Float32Array:
+        """Run the frontend once on normalised samples `[B, N]`; return `[B, T, F]`."""
+        features: Float32Array = self._frontend.run({"audio": audio})["features"]
+        return features
+
+    def encode(self, features: Sequence[Float32Array], languages: Sequence[str]) -> HostEmission:
+        """Run the encoder on rows of features `[T, F]` as one batch.
+
+        Raises:
+            BackendError: the device failed.
+        """
         lengths = np.array([len(rows) for rows in features], np.int64)
         padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
         for row, values in zip(padded, features, strict=True):
             row[: len(values)] = values
-        with self.bank.acquire([segment.language for segment in segments]) as residents:
-            held = [residents[segment.language] for segment in segments]
+        with self.bank.acquire(languages) as residents:
+            held = [residents[language] for language in languages]
             slots = np.array([resident.slot for resident in held], np.int64)
             feeds: dict[str, Array | Constant] = {**self.bank.rows.constants()}
             feeds.update(features=padded, lengths=lengths, slot=slots)
             logits = self._encoder.run(feeds)["logits"]
         vocabs = tuple(len(resident.vocabulary) for resident in held)
-        yield HostEmission(logits, tuple(map(int, lengths)), vocabs)
+        return HostEmission(logits, tuple(map(int, lengths)), vocabs)
 
     def _features(self, samples: Float32Array) -> Float32Array:
         """Return `[T, F]` of one utterance, piece by piece: the frontend is frame-local."""
@@ -107,10 +137,12 @@ class HostEncoder:
         for start in range(0, frames, _FRONTEND_FRAMES):
             end = min(frames, start + _FRONTEND_FRAMES)
             audio = samples[np.newaxis, self._geometry.span(start, end)]
-            pieces.append(self._frontend.run({"audio": audio})["features"][0])
+            pieces.append(self.features(audio)[0])
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
-        """Free both graphs."""
+        """Free the graphs."""
         self._frontend.close()
         self._encoder.close()
+        if self._cached is not None:
+            self._cached.close()

@@ -29,6 +29,10 @@ class BackendError(MmsError):
     """No backend can run a graph, or running it failed."""
 
 
+class StreamError(MmsError):
+    """A stream cannot be fed, restored, or taken on."""
+
+
 class DeviceMemoryError(BackendError):
     """A GPU has not enough memory."""
 

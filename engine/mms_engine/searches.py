@@ -1,5 +1,6 @@
 """What a beam search takes: models and options, put together for each language."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,13 +65,8 @@ class Searches:
         """
         search = self._search
         unit = _unit(search.lm_unit, vocabulary)
-        separator = WORD_BOUNDARY if vocabulary.has_boundary else None
-        outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
-        hotwords = (
-            Hotwords(search.hotwords, vocabulary.tokens, separator=separator, excluded=outside)
-            if search.hotwords
-            else None
-        )
+        separator = _separator(vocabulary)
+        hotwords = make_hotwords(search.hotwords, vocabulary) if search.hotwords else None
         options = BeamOptions(
             beam_size=search.beam_size,
             blank=BLANK,
@@ -85,6 +81,21 @@ class Searches:
         if self._search.word_score is not None:
             return self._search.word_score
         return _WORD_SCORE if self.lm is not None and unit == "word" else 0.0
+
+
+def make_hotwords(phrases: Mapping[str, float], vocabulary: Vocabulary) -> Hotwords:
+    """Return phrases as the tokens of a language.
+
+    Raises:
+        ValueError: they do not fit the vocabulary.
+    """
+    outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
+    separator = _separator(vocabulary)
+    return Hotwords(phrases, vocabulary.tokens, separator=separator, excluded=outside)
+
+
+def _separator(vocabulary: Vocabulary) -> str | None:
+    return WORD_BOUNDARY if vocabulary.has_boundary else None
 
 
 def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # in which the strength of augmentation would rise by 1
-KIND_SHARE = {"real": 0.44, "varied": 0.22, "synthetic": 0.34}
+KIND_SHARE = {"real": 0.52, "varied": 0.18, "synthetic": 0.30}
 LANGUAGE_SHARE = {"eng": 2.0, "spa": 0.9, "fra": 1.8, "ita": 0.7, "rus": 1.3}
 
 

@@ -21,7 +21,7 @@ from mms_engine.bundle.schema import (
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.contract import RECIPE
-from mms_export.stages import STAGES, AdapterDtype, GraphKey, adapter_path
+from mms_export.stages import STAGES, WITH_LOGITS, AdapterDtype, GraphKey, adapter_path
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -61,9 +61,9 @@ class Inventory:
         return graphs and same and plans
 
     def is_complete(self, precision: Precision) -> bool:
-        """Whether both graphs of a precision are here and measured."""
-        encoder = self.graphs.get(("encoder", precision))
-        return bool(encoder and encoder.parity and ("frontend", precision) in self.graphs)
+        """Whether every graph of a precision is here, and measured where it can be."""
+        graphs = [self.graphs.get((stage, precision)) for stage in STAGES]
+        return all(g and (g.parity or g.stage not in WITH_LOGITS) for g in graphs)
 
     def is_current(self, plan: Plan) -> bool:
         """Whether a plan was built from the graph that is here."""

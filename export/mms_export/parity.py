@@ -1,6 +1,8 @@
 """Compares what a bundle's graphs compute with the torch modules, on real speech."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +48,31 @@ def reference_logits(case: Case) -> list[FloatArray]:
     ]
 
 
+def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the share of frames with the same most likely token; what is not finite is wrong."""
+    equal = frames = 0
+    for ours, theirs in zip(found, expected, strict=True):
+        same = (ours.argmax(-1) == theirs.argmax(-1)) & np.isfinite(ours).all(-1)
+        equal, frames = equal + int(same.sum()), frames + len(same)
+    return equal / frames
+
+
+def max_error(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the largest difference of a logit; infinite where one is not finite."""
+    errors = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
+    return max(errors) if np.isfinite(errors).all() else float("inf")
+
+
 def compare(
     case: Case, precision: Precision, found: list[FloatArray], expected: list[FloatArray]
 ) -> Parity:
     """Return how far a precision's logits are from the torch modules'."""
-    pairs = list(zip(found, expected, strict=True))
-    frames = sum(len(logits) for logits in expected)
-    equal = sum(int((a.argmax(-1) == b.argmax(-1)).sum()) for a, b in pairs)
-    error = max(float(np.abs(a - b).max()) for a, b in pairs)
     return Parity(
         # Three digits: the rest depends on how many threads took part.
-        max_abs_error=float(f"{error:.3g}"),
-        argmax_agreement=float(f"{equal / frames:.6g}"),
+        max_abs_error=float(f"{max_error(found, expected):.3g}"),
+        argmax_agreement=float(f"{agreement(found, expected):.6g}"),
         min_argmax_agreement=MIN_AGREEMENT[precision],
-        frames=frames,
+        frames=sum(map(len, expected)),
         seconds=sum(len(clip) for clip in case.clips()) / 16000,
     )
 
@@ -68,8 +81,14 @@ def demand(parity: Parity, precision: Precision) -> None:
     """Refuse graphs that are too far from the model.
 
     Raises:
-        MmsError: the agreement is below the precision's tolerance.
+        MmsError: a logit is not finite, or the agreement is below the precision's tolerance.
     """
+    if isinf(parity.max_abs_error):
+        raise MmsError(
+            f"the {precision} graphs give logits that are not finite: the model has values that "
+            f"{precision} cannot hold. Export it without --precision {precision}; bf16 has the "
+            "range of fp32"
+        )
     if parity.argmax_agreement < parity.min_argmax_agreement:
         raise MmsError(
             f"the {precision} graphs give the model's most likely token in only "

@@ -24,9 +24,10 @@ from mms_export.sizes import (
     graph_parts,
     make_planner,
     plan_parts,
+    planned_graphs,
 )
 from mms_export.sources import open_source
-from mms_export.stages import AdapterJob, GraphKey, export_adapters, export_graph
+from mms_export.stages import WITH_LOGITS, AdapterJob, GraphKey, export_adapters, export_graph
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.plans import Planner
 from mms_export.tensorrt.progress import STEPS
@@ -126,7 +127,7 @@ class _Export:
             for plan in self._done.plans.values()
             if self._planner.satisfies(plan)
         }
-        wanted = [key for key in all_graphs(self._planner.precisions) if key not in built]
+        wanted = [key for key in planned_graphs(self._planner.precisions) if key not in built]
         parts = plan_parts(self._checkpoint, self._planner, wanted)
         return dict(zip(wanted, parts, strict=True))
 
@@ -186,15 +187,16 @@ class _Export:
 
     def _parity(self, languages: tuple[str, ...]) -> None:
         case = Case(self._checkpoint.path, (languages[0], languages[min(1, len(languages) - 1)]))
-        graphs = [self._done.graphs["encoder", key] for key in self._options.precisions]
-        unmeasured = [graph for graph in graphs if not graph.parity]
+        wanted = [(stage, key) for key in self._options.precisions for stage in WITH_LOGITS]
+        unmeasured = [self._done.graphs[key] for key in wanted if not self._done.graphs[key].parity]
         if not unmeasured:
             return
         with self._reporter.step("parity: the torch modules on ten seconds of speech"):
             expected = self._bounded(reference_logits, case)
         for graph in unmeasured:
-            with self._reporter.step(f"parity: {graph.precision}"):
-                found = self._bounded(graph_logits, case, self._options.out, graph.precision)
+            with self._reporter.step(f"parity: {graph.stage}.{graph.precision}"):
+                out = self._options.out
+                found = self._bounded(graph_logits, case, out, graph.precision, graph.stage)
             parity = compare(case, graph.precision, found, expected)
             demand(parity, graph.precision)
             self._graph_done(replace(graph, parity=parity))

@@ -1,16 +1,11 @@
-"""Runs graphs with ONNX Runtime on the CPU, as parity and tests need it."""
+"""Runs a bundle's graphs on the CPU, as parity and tests need it."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
-import onnx
 import onnxruntime
 
-from mms_engine.bundle.files import PARTIAL_SUFFIX
 from mms_engine.bundle.schema import Precision, Stage
 from mms_engine.frames import FrameGeometry
 from mms_export.adapters import pack_adapter
@@ -19,14 +14,22 @@ from mms_export.checkpoints.open import read_adapter
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.numerics import NUMERICS, Numerics
-from mms_export.graphs.writer import write_model
 from mms_export.parity import Case
 from mms_export.sources import open_source
-from mms_export.stages import build_graph, graph_path
+from mms_export.stages import graph_path
 
 
-def graph_logits(case: Case, folder: Path, precision: Precision) -> list[FloatArray]:
-    """Return the graphs' logits `[T, V]` of each clip of a case, computed in one batch."""
+def graph_logits(
+    case: Case, folder: Path, precision: Precision, stage: Stage = "encoder"
+) -> list[FloatArray]:
+    """Return the graphs' logits `[T, V]` of each clip of a case, computed in one batch.
+
+    Args:
+        case: What is heard.
+        folder: The bundle's.
+        precision: Of the graphs.
+        stage: `encoder`, or `cached`, which takes each clip as one step without a past.
+    """
     checkpoint = open_source(str(case.checkpoint))
     clips = case.clips()
     audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
@@ -34,18 +37,31 @@ def graph_logits(case: Case, folder: Path, precision: Precision) -> list[FloatAr
         row[: len(clip)] = clip
     geometry = FrameGeometry.of(checkpoint.config.architecture())
     lengths = np.array([geometry.frames(len(clip)) for clip in clips], np.int64)
-    with Rehearsal(checkpoint, folder, precision) as rehearsal:
-        features = rehearsal.run("frontend", {"audio": audio})
-        feeds: dict[str, Array] = {
-            "features": features,
-            "lengths": lengths,
-            "slot": np.arange(len(clips)),
-        }
-        feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
-        logits = rehearsal.run("encoder", feeds)
+    feeds: dict[str, Array] = {
+        "features": run_graph(folder, "frontend", precision, {"audio": audio}),
+        "lengths": lengths,
+        "slot": np.arange(len(clips)),
+    }
+    feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
+    if stage == "cached":
+        feeds |= no_past(checkpoint, feeds["features"], NUMERICS[precision])
+    logits = run_graph(folder, stage, precision, feeds)
     sizes = [len(checkpoint.adapters[language].vocab) for language in case.languages]
     rows = zip(logits, lengths, sizes, strict=True)
     return [row[:length, :size] for row, length, size in rows]
+
+
+def no_past(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> dict[str, Array]:
+    """Return the inputs of the graph `cached` for rows `[B, T, F]` that are at their beginning."""
+    config, rows = checkpoint.config, len(features)
+    before = config.num_conv_pos_embeddings // 2
+    shape = (rows, config.num_hidden_layers, 2, 1, config.hidden_size)
+    return {
+        "features": np.pad(features, ((0, 0), (before, 0), (0, 0))),
+        "history": np.zeros(rows, np.int64),
+        "cache": np.zeros(shape, numpy_dtype(numerics.memory)),
+        "filled": np.zeros(rows, np.int64),
+    }
 
 
 def bank(
@@ -68,55 +84,24 @@ def bank(
     return {name: array.astype(operands) for name, array in arrays.items()}
 
 
-class Rehearsal:
-    """The graphs of one precision, loaded when they are run and let go after it.
+def run_graph(
+    folder: Path, stage: Stage, precision: Precision, feeds: Mapping[str, Array]
+) -> FloatArray:
+    """Run a graph of a bundle once and return its first output.
 
-    ONNX Runtime has no bfloat16 arithmetic on a CPU. There a copy of the graph runs that rounds to
-    bfloat16 wherever the graph has it, and multiplies in float32.
+    ONNX Runtime on a CPU has no bfloat16, and shows of float16 neither the rounding nor what does
+    not fit: 16-bit graphs are run node by node.
     """
+    path = graph_path(folder, stage, precision)
+    if NUMERICS[precision].operands != "float32":
+        from mms_export.precision.arithmetic import Arithmetic  # torch is heavy
+        from mms_export.precision.evaluator import Evaluator
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, precision: Precision) -> None:
-        self._checkpoint = checkpoint
-        self._folder = folder
-        self._precision = precision
-        self._emulated = precision == "bf16"
-        self._made: list[Path] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        for path in self._made:
-            path.unlink(missing_ok=True)
-
-    def run(self, stage: Stage, feeds: Mapping[str, Array]) -> FloatArray:
-        """Run a graph once and return its only output."""
-        path = graph_path(self._folder, stage, self._precision)
-        if self._emulated:
-            path = self._emulate(stage, path)
-            feeds = {
-                name: array.astype(np.float32) if array.dtype.kind not in "if" else array
-                for name, array in feeds.items()
-            }
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Packed copies of the weights would double the memory for a graph that runs once.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        output: FloatArray = session.run(None, dict(feeds))[0]
-        return output
-
-    def _emulate(self, stage: Stage, path: Path) -> Path:
-        graph = build_graph(self._checkpoint, stage, NUMERICS[self._precision], emulated=True)
-        names = {weight.name for weight in graph.weights}
-        original = onnx.load(path, load_external_data=False).graph
-        weights = [tensor for tensor in original.initializer if tensor.name in names]
-        copy = path.with_name(f"{path.name}.emulated.{os.getpid()}{PARTIAL_SUFFIX}")
-        write_model(graph, weights, copy)
-        self._made.append(copy)
-        return copy
+        return Evaluator(path, Arithmetic(precision, precision)).run(feeds)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Packed copies of the weights would double the memory for a graph that runs once.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    output: FloatArray = session.run(None, dict(feeds))[0]
+    return output

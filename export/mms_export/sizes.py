@@ -8,10 +8,11 @@ from mms_engine.bundle.schema import Precision
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.numerics import NUMERICS
+from mms_export.graphs.writer import INLINE_TOTAL
 from mms_export.options import ExportOptions
 from mms_export.selection import select_languages
 from mms_export.sources import open_source
-from mms_export.stages import STAGES, AdapterDtype, GraphKey, build_graph
+from mms_export.stages import SHARED, STAGES, AdapterDtype, GraphKey, build_graph
 from mms_export.tensorrt.plans import Planner
 
 MARGIN = 64 << 20
@@ -30,13 +31,13 @@ class Part:
 
 def graph_parts(checkpoint: Checkpoint, wanted: list[GraphKey]) -> list[Part]:
     """Return the size of each graph."""
-    return [
-        Part(
-            f"{stage}.{precision}",
-            sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights),
-        )
-        for stage, precision in wanted
-    ]
+    return [Part(f"{key[0]}.{key[1]}", _graph_size(checkpoint, key)) for key in wanted]
+
+
+def _graph_size(checkpoint: Checkpoint, key: GraphKey) -> int:
+    stage, precision = key
+    size = sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights)
+    return 0 if stage in SHARED and size > INLINE_TOTAL else size
 
 
 def plan_parts(checkpoint: Checkpoint, planner: Planner, wanted: list[GraphKey]) -> list[Part]:
@@ -66,8 +67,13 @@ def adapter_size(checkpoint: Checkpoint, languages: list[str], dtype: AdapterDty
 
 
 def all_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
-    """Return both stages of each precision."""
+    """Return every stage of each precision."""
     return [(stage, precision) for precision in precisions for stage in STAGES]
+
+
+def planned_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
+    """Return the graphs of some precisions that TensorRT plans are built from."""
+    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage != "cached"]
 
 
 def all_parts(options: ExportOptions) -> list[Part]:
@@ -77,7 +83,7 @@ def all_parts(options: ExportOptions) -> list[Part]:
     size = adapter_size(checkpoint, list(languages), options.adapter_dtype)
     graphs = graph_parts(checkpoint, all_graphs(options.precisions))
     planner = make_planner(options, checkpoint)
-    plans = plan_parts(checkpoint, planner, all_graphs(planner.precisions)) if planner else []
+    plans = plan_parts(checkpoint, planner, planned_graphs(planner.precisions)) if planner else []
     return [*graphs, *plans, Part(f"adapters ({len(languages)})", size)]
 
 

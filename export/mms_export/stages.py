@@ -1,7 +1,7 @@
 """The two kinds of work in an export: graphs, and languages."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,16 +16,21 @@ from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.open import read_adapter
 from mms_export.graphs.builder import GraphBuilder
+from mms_export.graphs.cached import build_cached
 from mms_export.graphs.contract import RECIPE, tensors
 from mms_export.graphs.encoder import build_encoder
 from mms_export.graphs.frontend import build_frontend
 from mms_export.graphs.numerics import NUMERICS, Numerics
-from mms_export.graphs.writer import write_graph
+from mms_export.graphs.writer import write_graph, write_sharing
 from mms_export.isolation import Workers
 from mms_export.progress import Advance
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
-_BUILDERS = {"frontend": build_frontend, "encoder": build_encoder}
+_BUILDERS = {"frontend": build_frontend, "encoder": build_encoder, "cached": build_cached}
+SHARED: dict[Stage, Stage] = {"cached": "encoder"}
+"""Stages whose weights are those of another, which lies before it."""
+WITH_LOGITS: tuple[Stage, ...] = ("encoder", "cached")
+"""Stages whose output is compared with the torch modules."""
 AdapterDtype = Literal["float16", "float32"]
 GraphKey = tuple[Stage, Precision]
 
@@ -35,11 +40,8 @@ def graph_path(folder: Path, stage: Stage, precision: Precision) -> Path:
     return folder / "graphs" / f"{stage}.{precision}.onnx"
 
 
-def build_graph(
-    checkpoint: Checkpoint, stage: Stage, numerics: Numerics, *, emulated: bool = False
-) -> GraphBuilder:
+def build_graph(checkpoint: Checkpoint, stage: Stage, numerics: Numerics) -> GraphBuilder:
     """Return a graph whose weights are still to be read."""
-    numerics = replace(numerics, emulated=emulated)
     return _BUILDERS[stage](checkpoint.config, checkpoint.weights, numerics)
 
 
@@ -47,7 +49,11 @@ def export_graph(checkpoint: Checkpoint, folder: Path, key: GraphKey, advance: A
     """Write one graph and return its manifest entry; `advance` is told the bytes written."""
     stage, precision = key
     graph = build_graph(checkpoint, stage, NUMERICS[precision])
-    files = write_graph(graph, graph_path(folder, stage, precision), advance)
+    path = graph_path(folder, stage, precision)
+    if stage in SHARED:
+        files = write_sharing(graph, path, graph_path(folder, SHARED[stage], precision))
+    else:
+        files = write_graph(graph, path, advance)
     inputs, outputs = tensors(graph)
     return Graph(
         stage=stage,

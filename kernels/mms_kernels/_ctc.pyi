@@ -73,7 +73,7 @@ class BeamDecoder:
 class BeamStream:
     """A prefix beam search of frames that arrive in pieces."""
 
-    def __init__(self, decoder: object) -> None: ...
+    def __init__(self, decoder: object, hotwords: object | None) -> None: ...
 
     def step(self, scores: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], kind: str) -> None:
         """Read frames."""

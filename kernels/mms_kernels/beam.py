@@ -85,13 +85,17 @@ class BeamDecoder:
     def __repr__(self) -> str:
         return f"BeamDecoder({self.options})"
 
-    def stream(self, *, kind: arrays.ScoreKind = "logits") -> "BeamStream":
+    def stream(
+        self, *, kind: arrays.ScoreKind = "logits", hotwords: Hotwords | None = None
+    ) -> "BeamStream":
         """Return a stream at the start of an utterance.
 
         Args:
             kind: "logits" need not be normalised; "log_probs" are taken as they are.
+            hotwords: The stream's own, instead of the decoder's, which `None` keeps; one without
+                phrases for none. All else is shared with the decoder.
         """
-        return BeamStream(_ctc.BeamStream(self._decoder), kind)
+        return BeamStream(_ctc.BeamStream(self._decoder, hotwords and hotwords.automaton), kind)
 
     def decode(
         self,

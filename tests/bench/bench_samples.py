@@ -70,6 +70,7 @@ def make_context(tmp_path, peers, *, languages=("eng", "swahili"), lines=None, b
         batch=batch,
         cache=tmp_path,
         audio=(SPEECH,),
+        recordings=tmp_path / "none.tsv",
         pace=QUICK,
     )
     tell = (lambda _: None) if lines is None else lines.append

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from bench.bench_samples import make_result
 from mms_bench.cli import main
 from mms_bench.schema import save
+from mms_engine.backends.cuda import cuda_driver
 from tiny_models import make_tiny
 
 COMMAND = (sys.executable, "-m", "mms_bench.cli")
@@ -102,6 +103,7 @@ def test_a_bundle_alone_says_nothing_of_its_checkpoint(invoke, tmp_path):
         ("tts",),
         ("asr", "--seconds", "0"),
         ("asr", "--batch", "1"),
+        ("asr", "--backend", "directml"),
         ("asr", "--checkpoint", "/none"),
     ],
 )
@@ -134,3 +136,25 @@ def wait_for_children(pid):
             return children
         time.sleep(0.02)
     return []
+
+
+def test_without_a_gpu_the_device_cuda_is_one_line(invoke, tiny):
+    if cuda_driver().devices:
+        pytest.skip("there is a GPU")
+    done = invoke("run", "asr", "--checkpoint", tiny, "--device", "cuda")
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("mms-bench: nothing here can run on 'cuda': not ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("asr", "--peers", "openvino"), "openvino runs on CPUs only; choose from transformers, "),
+        (("ctc",), "the suite ctc runs on CPUs only: leave out --device"),
+    ],
+)
+def test_what_runs_on_cpus_only(invoke, words, message):
+    done = invoke("run", *words, "--device", "cuda")
+    assert done.exit_code == 1
+    assert message in done.stderr

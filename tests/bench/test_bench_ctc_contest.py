@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from mms_bench.ctc.posteriors import posteriors
 from mms_bench.ctc.task import Task
 from mms_bench.schema import Case
 from mms_bench.suites.ctc.beam import sum_of_log_probs
-from mms_bench.suites.ctc.contest import LUCK, Contest, compete, crew
+from mms_bench.suites.ctc.contest import ROUNDING, Contest, Exam, compete, crew
 from mms_bench.timing import repeat
 
 CASE = Case(name="beam", title="Beam", timing="Timed: x.", unit="frames", each="frame")
@@ -54,7 +55,7 @@ def test_ours_has_no_time_where_a_peer_finds_more(tmp_path, emission):
     worse = rows["ours-avx512"]
     assert worse.status == "failed"
     assert worse.summary is None
-    assert worse.reason.startswith("worse: its result scores -")
+    assert worse.reason.startswith("worse: what it finds scores -")
     assert worse.reason.endswith(f"fast-ctc-decode's {rows['fast-ctc-decode'].score:.6f}")
     # Beside one that finds as little as it does it stands.
     rows, _ = measure(tmp_path, emission, ("ours-avx512", "numpy"))
@@ -62,12 +63,48 @@ def test_ours_has_no_time_where_a_peer_finds_more(tmp_path, emission):
 
 
 @pytest.mark.parametrize(("share", "status"), [(0.9, "ok"), (1.1, "failed")])
-def test_a_little_less_than_a_peer_is_luck(tmp_path, emission, share, status):
-    scores = iter([-100.0 * (1 + share * LUCK), -100.0])
+def test_a_difference_of_rounding_is_none_and_no_other_is_allowed(
+    tmp_path, emission, share, status
+):
+    scores = iter([-100.0 * (1 + share * ROUNDING), -100.0])
     rows, _ = measure(
         tmp_path, emission, ("ours-avx2", "fast-ctc-decode"), score=lambda _: next(scores)
     )
     assert rows["ours-avx2"].status == status
+
+
+@pytest.mark.parametrize(("marks", "status"), [((-3.0, -2.0), "ok"), ((-2.0, -3.1), "failed")])
+def test_exams_decide_by_their_sum_and_not_what_is_timed(tmp_path, emission, marks, status):
+    exams = []
+    for number, mark in enumerate(marks):
+        file = tmp_path / f"exam-{number}.npy"
+        np.save(file, np.load(emission)[:1])
+        found = iter([mark, -2.5])  # ours, then the peer's; nobody sits an exam twice
+        task = Task(kind="beam", emission=str(file), beam_size=2)
+        exams.append(Exam(task, lambda labels, found=found: next(found) * len(labels)))
+    timed = itertools.cycle([-9.0, -1.0])
+    context = make_context(tmp_path, ("ours-avx2", "fast-ctc-decode"))
+    with crew(context) as workers:
+        contests = [
+            Contest(
+                case=replace(CASE, name=name),
+                task=Task(kind="beam", emission=str(emission), beam_size=2),
+                crew=workers,
+                peers=("ours-avx2", "fast-ctc-decode"),
+                amount=1.0,
+                score=lambda _: next(timed),
+                exams=tuple(exams),
+            )
+            for name in ("one", "other")
+        ]
+        rows = compete(context, contests, QUICK)
+    found = {(row.case, row.implementation): row for row in rows}
+    for case in ("one", "other"):
+        ours = found[case, "ours-avx2"]
+        assert (ours.status, ours.score) == (status, -9.0)
+        assert found[case, "fast-ctc-decode"].status == "ok"
+        wanted = "worse: what it finds scores -5.100000, fast-ctc-decode's -5.000000"
+        assert ours.reason == ("" if status == "ok" else wanted)
 
 
 def test_wrong_labels_and_tasks_that_cannot_be_done_are_rows(tmp_path, emission):

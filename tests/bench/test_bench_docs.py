@@ -7,6 +7,7 @@ import pytest
 
 from mms_bench.peers import DECODERS, PEERS
 from mms_bench.report.documents import updated
+from mms_bench.report.markdown import render
 from mms_bench.schema import load
 from mms_bench.suites import SUITES
 
@@ -20,7 +21,7 @@ def page():
 
 
 def test_tables_are_those_of_the_results(page):
-    assert updated(page, {path.name: load(path) for path in RESULTS}) == page, (
+    assert updated(page, {path.name: render(load(path)) for path in RESULTS}) == page, (
         "run: mms-bench report bench/results/*.json --update docs/benchmarks.md"
     )
 

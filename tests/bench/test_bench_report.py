@@ -1,10 +1,12 @@
 import base64
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from bench.bench_samples import CLIP, GOOD, MIXED, ONE, make_result, make_row
+from mms_bench.bars import judge
 from mms_bench.errors import BenchError
 from mms_bench.report import documents, html_page, markdown, text
 from mms_bench.report.content import Table
@@ -242,13 +244,13 @@ kept
 def test_documents_are_rewritten_between_the_markers(tmp_path):
     path = tmp_path / "doc.md"
     path.write_text(DOCUMENT)
-    documents.update(path, {"asr.json": make_result()})
+    documents.update(path, {"asr.json": markdown.render(make_result())})
     first = path.read_text()
     assert "STALE" not in first
     assert "kept" in first
     assert first.startswith("# Speed\n\n<!-- mms-bench: asr.json -->\n")
     assert "| MMS Engine (fp32) |" in first
-    documents.update(path, {"asr.json": make_result()})
+    documents.update(path, {"asr.json": markdown.render(make_result())})
     assert path.read_text() == first
 
 
@@ -256,7 +258,7 @@ def test_a_document_without_a_place_is_refused_and_untouched(tmp_path):
     path = tmp_path / "doc.md"
     path.write_text(DOCUMENT)
     with pytest.raises(BenchError, match=r"has no place for tts.json: put the lines"):
-        documents.update(path, {"asr.json": make_result(), "tts.json": make_result()})
+        documents.update(path, {"asr.json": "new", "tts.json": "new"})
     assert path.read_text() == DOCUMENT
 
 
@@ -264,3 +266,12 @@ def test_the_checks_stand_beside_the_times():
     rows = (make_row("clip", "transformers", [1.0]), make_row("clip", "onnx", [1.0], check=GOOD))
     found = cells(markdown.render(make_result(rows)), "torch.onnx + ONNX Runtime (fp32)")
     assert found["largest difference"] == "1e-05"
+
+
+def test_a_result_of_a_gpu_is_not_held_against_promises_for_a_cpu():
+    result = make_result()
+    assert "### Promises" in markdown.render(result)
+    on_gpu = dataclasses.replace(result, settings=result.settings | {"device": "cuda (ort-cuda)"})
+    assert judge(on_gpu) == []
+    assert "### Promises" not in markdown.render(on_gpu)
+    assert "<h3>Promises" not in html_page.render([on_gpu])

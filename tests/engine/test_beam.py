@@ -12,7 +12,7 @@ import pytest
 from engine_demo import DEMO, Clip, demo_clips, missing_words
 from engine_sounds import sound
 from lm_models import arpa, estimate
-from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine import BeamSearch, Job, Recognizer, RecognizerOptions, Transcript
 from mms_engine.audio import normalize, read_audio
 from mms_engine.decoders import HostDecoders
 from mms_engine.emission import Segment
@@ -112,6 +112,33 @@ def test_hotwords_make_wrong_words_right(search) -> None:
             tried += 1
             better += word in with_it.split() and edits(clip, with_it) < edits(clip, without)
     assert better >= tried / 2 > 1
+
+
+def test_a_job_has_its_own_hotwords(search) -> None:
+    """Jobs of one call, each with its phrases: the text is that of a recogniser with these."""
+    clip = next(clip for clip in CLIPS if missing_words(clip, ""))
+    plain = search()
+    word = missing_words(clip, plain.transcribe(clip.path, clip.language).text)[0]
+    own, other = {word: 14.0}, {"zzz": 3.0}
+    jobs = [Job(clip.path, clip.language, hotwords) for hotwords in (own, None, other, {})]
+    found = list(search(hotwords=own).transcribe_each(jobs))
+    alone = search(hotwords=other).transcribe(clip.path, clip.language)
+    assert found[0] == found[1] == search(hotwords=own).transcribe(clip.path, clip.language)
+    assert found[2] == alone
+    assert found[3] == plain.transcribe(clip.path, clip.language)
+    assert found[0] != found[3]
+
+
+def test_hotwords_of_a_job_that_cannot_be_used_are_its_error(search, demo) -> None:
+    clip = CLIPS[0]
+    jobs = [Job(clip.path, clip.language, {"漢": 1.0}), Job(clip.path, clip.language)]
+    refused, heard = search().transcribe_each(jobs)
+    assert isinstance(refused, LanguageModelError)
+    assert "漢" in str(refused)
+    assert isinstance(heard, Transcript)
+    (refused,) = demo.transcribe_each([Job(clip.path, clip.language, {"a": 1.0})])
+    assert isinstance(refused, LanguageModelError)
+    assert "decoder='beam'" in str(refused)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_a_bundle_is_whole_and_nothing_else_is_left(checkpoint, bundle):
 
 def test_parity_is_in_the_manifest(bundle):
     for graph in open_bundle(bundle).manifest.graphs:
-        assert (graph.parity is not None) == (graph.stage == "encoder")
+        assert (graph.parity is not None) == (graph.stage in ("encoder", "cached"))
         if graph.parity:
             assert graph.parity.argmax_agreement >= graph.parity.min_argmax_agreement
             assert graph.parity.seconds == 16.0

@@ -25,7 +25,7 @@ from mms_engine.bundle import MANIFEST, open_bundle
 from mms_engine.bundle.files import digest
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity import Case
-from mms_export.rehearsal import Rehearsal, bank
+from mms_export.rehearsal import bank, run_graph
 from mms_export.sources import open_source
 
 pytestmark = [
@@ -138,11 +138,10 @@ def test_plans_take_ninety_seconds_and_ten_gigabytes(checkpoint, bundle):
 def test_parity_with_transformers(checkpoint, bundle, precision, share, expected):
     source = open_source(str(checkpoint))
     clip, _ = Case(checkpoint, ("eng", "eng")).clips()
-    with Rehearsal(source, bundle, precision) as rehearsal:
-        features = rehearsal.run("frontend", {"audio": clip[None]})
-        feeds = bank(source, ("eng",), NUMERICS[precision])
-        feeds |= {"features": features, "lengths": np.array([499]), "slot": np.array([0])}
-        found = rehearsal.run("encoder", feeds)[0]
+    features = run_graph(bundle, "frontend", precision, {"audio": clip[None]})
+    feeds = bank(source, ("eng",), NUMERICS[precision])
+    feeds |= {"features": features, "lengths": np.array([499]), "slot": np.array([0])}
+    found = run_graph(bundle, "encoder", precision, feeds)[0]
     assert (found.argmax(-1) == expected.argmax(-1)).mean() >= share
     if precision == "fp32":
         assert np.abs(found - expected).max() < 2e-3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cudasim import trt
+from cudasim.fatbin import empty_fatbin
 from gpu_sim import bundles
-from gpu_sim.fatbins import empty_fatbin
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.cuda import modules
 from mms_engine.emission import Segment

@@ -167,7 +167,7 @@ def test_ten_thousand_phrases_cost_per_step_does_not_grow():
     # The phrases themselves, so that the walk stays deep in the automaton.
     tokens = np.concatenate([[*phrase, 0] for phrase, _ in phrases[:5000]]).astype(np.int32)
     assert many.score(tokens) >= 5000 * 3.0
-    assert many.nbytes < 5e6
+    assert many.nbytes < 7e6
 
     def seconds(hotwords, stream):
         times = []
@@ -185,7 +185,7 @@ def test_memory_with_a_large_vocabulary_is_bounded():
     generator = np.random.default_rng(3)
     phrases = [(tuple(generator.integers(1, 3000, 12)), 3.0) for _ in range(10_000)]
     hotwords = automaton(phrases, 3000, boundary=0)
-    assert hotwords.nbytes < 10e6
+    assert hotwords.nbytes < 13e6
     tokens = [token for phrase, _ in phrases[:50] for token in (*phrase, 0)]
     assert sum(walk(hotwords, tokens)) == 150.0
 

@@ -26,8 +26,9 @@ def build(tmp_path_factory):
     if not shutil.which("c++") or not shutil.which("cmake"):
         pytest.skip("no C++ compiler or no cmake")
     folder = tmp_path_factory.mktemp("build")
-    on = ("MMS_BUILD_TESTS", "MMS_BUILD_FUZZ", "MMS_SANITIZE", "MMS_WERROR")
-    flags = ["-DMMS_BUILD_PYTHON=OFF", *(f"-D{option}=ON" for option in on)]
+    on = ("MMS_BUILD_TESTS", "MMS_BUILD_FUZZ", "MMS_WERROR")
+    flags = ["-DMMS_BUILD_PYTHON=OFF", "-DMMS_SANITIZE=address,undefined"]
+    flags += [f"-D{option}=ON" for option in on]
     run("cmake", "-S", ROOT, "-B", folder, *flags)
     run("cmake", "--build", folder, "--parallel", "2")
     return folder
@@ -41,8 +42,8 @@ def test_core_under_sanitizers(build):
 
 def test_fuzz_targets_take_their_seeds(build, tmp_path):
     run(sys.executable, ROOT / "tools" / "fuzz_seeds.py", tmp_path)
-    for target in ("arpa_fuzz", "lm_file_fuzz"):
-        assert run(build / target, tmp_path / target) == "4 inputs\n"
+    for target, inputs in {"arpa_fuzz": 4, "lm_file_fuzz": 4, "decoders_fuzz": 3}.items():
+        assert run(build / target, tmp_path / target) == f"{inputs} inputs\n"
 
 
 def test_decoders_fuzz_takes_what_once_broke_it(build):

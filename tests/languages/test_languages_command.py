@@ -39,7 +39,9 @@ def bundle(tmp_path):
         source=schema.Source(name="tiny", format="transformers", fingerprint="f", licence="none"),
         sample_rate=16_000,
         normalize=True,
-        architecture=schema.Architecture(**{**sizes, "conv_kernel": (1,), "conv_stride": (1,)}),
+        architecture=schema.Architecture(
+            **{**sizes, **dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))}
+        ),
         adapter_dtype="float16",
         graphs=(),
         adapters=adapters,

@@ -72,6 +72,11 @@ def test_one_that_does_not_compile_proves_nothing(tree):
     assert (found.verdict, found.detail) == ("broken", "does not compile")
 
 
+def test_a_bug_that_makes_the_tests_endless_is_killed_and_the_report_says_how(tree):
+    (found,) = verdicts(tree, bug(), run=lambda _: "took too long")
+    assert (found.verdict, found.detail) == ("killed", "took too long")
+
+
 def test_the_tree_is_put_back_when_the_audit_is_interrupted(tree):
     def interrupted(_):
         raise KeyboardInterrupt

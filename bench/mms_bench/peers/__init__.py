@@ -58,7 +58,10 @@ PEERS: dict[str, Callable[[], Peer]] = {
     "ours-fp32": _ours("fp32"),
     "ours-int8": _ours("int8"),
     "ours-fp16": _ours("fp16"),
+    "ours-bf16": _ours("bf16"),
 }
+ON_CUDA = (REFERENCE, "transformers-bf16", "onnx", "ours-fp32", "ours-fp16", "ours-bf16")
+"""Those that can run on a GPU."""
 
 
 def _kernels(isa: str) -> Callable[[], Decoder]:

@@ -1,9 +1,10 @@
 """What an implementation has to offer to be measured."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from mms_bench.errors import NotHere
+from mms_engine.options import Backend
 from mms_engine.types import Float32Array
 
 
@@ -21,6 +22,10 @@ class Setup:
     """Those that may be asked for; the first is loaded by peers that hold only one."""
     threads: int
     """Threads of the matrix products."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What the model runs on."""
+    backend: Backend | None = None
+    """What the engine runs it with, `None` for its own choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,10 @@ from mms_bench.peers.installed import versions
 from mms_engine.types import Float32Array
 
 GRAPH = "model.onnx"
+PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+}
 EXPORTS = ("onnx", "onnxscript", "torch", "transformers")
 
 
@@ -56,9 +60,12 @@ class PlainOnnx:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = setup.threads
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        wanted = PROVIDERS[setup.device]
+        if setup.device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        self._session = onnxruntime.InferenceSession(graph, options, providers=wanted)
+        if self._session.get_providers()[0] != wanted[0]:
+            raise NotHere(f"this ONNX Runtime could not use {wanted[0]}")
         self._language = setup.languages[0]
 
 

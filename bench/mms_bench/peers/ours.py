@@ -53,7 +53,12 @@ class Ours:
         bundle = open_bundle(Path(setup.bundle))
         if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":
             self.precision = HALF_ADAPTERS
-        options = RecognizerOptions(device="cpu", precision=self._precision, threads=setup.threads)
+        options = RecognizerOptions(
+            device=setup.device,
+            backend=setup.backend,
+            precision=self._precision,
+            threads=setup.threads,
+        )
         self._model = load_acoustic_model(bundle, options)
         for language in setup.languages:
             self._model.vocabulary(language)
@@ -66,6 +71,7 @@ class Ours:
             dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
             slots=1,
         )
+        self._host_rows = HostRows
         self._small_bank = AdapterBank(bundle.adapter, only_one, HostRows(only_one))
 
     def run(self, batch: Batch) -> list[Float32Array]:
@@ -79,4 +85,5 @@ class Ours:
         """Do what every run does to bring its language into the encoder's inputs."""
         bank = self._small_bank if from_disk else self._model.bank
         with bank.acquire([language]):
-            bank.rows.constants()
+            if isinstance(bank.rows, self._host_rows):
+                bank.rows.constants()

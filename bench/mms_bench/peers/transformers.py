@@ -33,6 +33,8 @@ class Transformers:
         """Load the checkpoint and the first language."""
         self._language = setup.languages[0]
         self._model = load_model(setup, self.precision)
+        if setup.device == "cuda" and has_cuda():
+            self._model = _on_cuda(self._model)
 
     def run(self, batch: Batch) -> list[Float32Array]:
         """Return logits of a batch in one language."""
@@ -42,9 +44,9 @@ class Transformers:
         if language != self._language:
             self.switch(language, from_disk=True)
         with torch.inference_mode():
-            audio = torch.from_numpy(batch.audio).to(self._model.dtype)
+            audio = torch.from_numpy(batch.audio).to(self._model.device, self._model.dtype)
             logits = self._model(audio).logits.float()
-        return list(logits.numpy())
+        return list(logits.cpu().numpy())
 
     def switch(self, language: str, *, from_disk: bool) -> None:
         """Read another adapter, the only way there is."""
@@ -52,6 +54,22 @@ class Transformers:
             raise NotHere("keeps no languages in memory: every switch reads the adapter's file")
         self._model.load_adapter(language)
         self._language = language
+
+
+def has_cuda() -> bool:
+    """Say whether this torch can use a GPU; where it cannot, the reference runs on the CPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _on_cuda(model: Any) -> Any:  # noqa: ANN401
+    """Move a model to the GPU, its float32 products not rounded to TF32."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return model.to("cuda")
 
 
 def load_model(setup: Setup, precision: str = "fp32") -> Any:  # noqa: ANN401 - transformers is not typed

@@ -35,11 +35,11 @@ def case_reports(result: Result) -> list[CaseReport]:
 
 def _case_report(case: Case, result: Result) -> CaseReport:
     rows = [row for row in result.rows if row.case == case.name]
-    measured = tuple(row for row in rows if row.summary is not None)
+    measured = tuple(row for row in rows if row.is_measured)
     others = tuple(
         (text.title(row.implementation), row.status, row.reason)
         for row in rows
-        if row.summary is None
+        if not row.is_measured
     )
     return CaseReport(
         case=case,
@@ -50,15 +50,17 @@ def _case_report(case: Case, result: Result) -> CaseReport:
 
 
 def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
-    summaries = [row.summary for row in rows if row.summary is not None]
+    times = [row.summary for row in rows]
     checks = [row.check for row in rows]
     columns = {
         "": [text.title(row.implementation) for row in rows],
         "heat": [str(row.heat) if rows[-1].heat > 1 else "" for row in rows],
-        "median": [text.seconds(item.median) for item in summaries],
-        "p10 … p90": [f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" for it in summaries],
-        "IQR": [text.seconds(item.iqr) for item in summaries],
-        "calls": [str(item.count) for item in summaries],
+        "median": [text.seconds(it.median) if it else "" for it in times],
+        "p10 … p90": [
+            f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" if it else "" for it in times
+        ],
+        "IQR": [text.seconds(it.iqr) if it else "" for it in times],
+        "calls": [str(it.count) if it else "" for it in times],
         f"a {case.each}": [text.each(row) if case.each else "" for row in rows],
         f"{case.unit} a second": [text.rate(row) for row in rows],
         f"speed-up over {baseline_title(case)}": [_speed_up(case, row, result) for row in rows],
@@ -68,6 +70,7 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
         "peak memory": [text.gigabytes(row.peak_memory) for row in rows],
         "largest difference": [f"{it.max_abs_error:.2g}" if it else "" for it in checks],
         "frames agree": [f"{it.argmax_agreement:.2%}" if it else "" for it in checks],
+        **{it.title: [text.figure(it, row) for row in rows] for it in case.figures},
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return Table(tuple(filled), tuple(zip(*filled.values(), strict=True)))
@@ -111,6 +114,8 @@ def _quantity(item: Judgement, value: float) -> str:
         return text.times(value)
     if item.bar.quantity in ("seconds", "each"):
         return text.seconds(value)
+    if item.bar.quantity in ("figure", "count"):
+        return f"{value:.3g}"
     if item.bar.quantity == "bytes":
         return text.gigabytes(round(value))
     return f"{text.large(value)} a second"

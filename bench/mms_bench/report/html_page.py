@@ -48,8 +48,9 @@ def _result(result: Result) -> str:
     points = "".join(f"<li>{_inline(fact)}</li>\n" for fact in facts(result))
     cases = "".join(_case(report) for report in case_reports(result))
     heading = f"Suite {escape(result.suite)}, {escape(result.created[:10])}"
-    kept = _table(promises(result), kind="promises")
-    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{cases}<h3>Promises</h3>\n{kept}"
+    kept = promises(result)
+    last = f"<h3>Promises</h3>\n{_table(kept, kind='promises')}" if kept.rows else ""
+    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{cases}{last}"
 
 
 def _case(report: CaseReport) -> str:
@@ -64,13 +65,15 @@ def _case(report: CaseReport) -> str:
 
 def _picture(report: CaseReport) -> str:
     try:
+        from mms_bench.report.curves import plot_curves
         from mms_bench.report.plots import plot
     except ImportError as error:
         raise BenchError(
             "the page needs matplotlib: pip install 'mms-engine[bench]', or leave out --html"
         ) from error
-    content = base64.b64encode(plot(report.case, report.measured)).decode()
-    words = escape(f"Bar chart: {report.case.title}", quote=True)
+    draw, kind = (plot_curves, "Curves") if report.case.curves else (plot, "Bar chart")
+    content = base64.b64encode(draw(report.case, report.measured)).decode()
+    words = escape(f"{kind}: {report.case.title}", quote=True)
     return f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n'
 
 

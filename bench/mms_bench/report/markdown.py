@@ -10,9 +10,10 @@ def render(result: Result) -> str:
         f"## Suite `{result.suite}`, {result.created[:10]}",
         "\n".join(f"- {fact}" for fact in facts(result)),
         *(_case(report) for report in case_reports(result)),
-        "### Promises",
-        table(promises(result)),
     ]
+    kept = promises(result)
+    if kept.rows:
+        parts += ["### Promises", table(kept)]
     return "\n\n".join(parts)
 
 

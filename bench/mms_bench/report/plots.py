@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,9 @@ from mms_bench.schema import Case, Row
 
 _OURS = "#0b7285"
 _OTHERS = "#adb5bd"
-_INK = "#212529"
+INK = "#212529"
+STYLE: Any = {"svg.fonttype": "path", "svg.hashsalt": "mms-bench", "font.size": 10}
+"""Settings of matplotlib: the same picture everywhere."""
 # From here on bars of ordinary length could not be told apart.
 _LOG_FROM = 50.0
 _DOTS = 200
@@ -26,14 +29,19 @@ def plot(case: Case, rows: Sequence[Row]) -> bytes:
         case: Decides the axis: with a unit its rate, else seconds.
         rows: With summaries; they must not be empty.
     """
-    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "mms-bench", "font.size": 10}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.9 + 0.42 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for position, row in enumerate(rows):
             _draw(axes, position, row, by_rate=bool(case.unit))
         _dress(axes, case, rows)
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
+        return to_svg(figure)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Return a picture as SVG, the same bytes each time."""
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
@@ -46,10 +54,10 @@ def _draw(axes: Axes, position: int, row: Row, *, by_rate: bool) -> None:
         for seconds in (row.summary.median, row.summary.p10, row.summary.p90)
     )
     axes.barh(position, median, 0.62, color=_OURS if ours else _OTHERS, zorder=1)
-    axes.plot(sorted(spread), [position] * 2, color=_INK, linewidth=1.4, zorder=2)
+    axes.plot(sorted(spread), [position] * 2, color=INK, linewidth=1.4, zorder=2)
     thinned = row.samples[:: 1 + len(row.samples) // _DOTS]
     values = [_value(row, seconds, by_rate=by_rate) for seconds in thinned]
-    axes.plot(values, [position + 0.2] * len(values), ".", color=_INK, alpha=0.35, markersize=4)
+    axes.plot(values, [position + 0.2] * len(values), ".", color=INK, alpha=0.35, markersize=4)
     label = text.rate(row) if by_rate else text.seconds(row.summary.median)
     end = max(median, *spread)
     axes.annotate(label, (end, position), (6, 0), textcoords="offset points", va="center")

@@ -1,6 +1,6 @@
 """Numbers and names as a reader wants them."""
 
-from mms_bench.schema import Result, Row
+from mms_bench.schema import Figure, Result, Row
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -68,6 +68,18 @@ def each(row: Row) -> str:
     if row.summary is None or not row.amount:
         return ""
     return seconds(row.summary.median / row.amount)
+
+
+def figure(wanted: Figure, row: Row) -> str:
+    """Return a row's figure, empty where it has none."""
+    value = row.figures.get(wanted.name)
+    if value is None:
+        return ""
+    if wanted.kind == "share":
+        return f"{value:.1%}"
+    if wanted.kind == "seconds":
+        return f"{value:.2f} s"
+    return f"{value:.2f}" if wanted.kind == "ratio" else f"{value:.3g}"
 
 
 def nats(value: float | None) -> str:

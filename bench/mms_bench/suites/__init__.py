@@ -39,21 +39,28 @@ class Suite:
     settings: tuple[str, ...]
     """Names of the settings that matter to it."""
     on_request: tuple[str, ...] = ()
-    """Peers that `all` leaves out."""
+    """Peers that `all` leaves out on a CPU."""
+    on_cuda: tuple[str, ...] = ()
+    """Peers that can run on a GPU; empty where nothing of the suite can."""
 
-    def choose_peers(self, text: str) -> tuple[str, ...]:
+    def choose_peers(self, text: str, device: str = "cpu") -> tuple[str, ...]:
         """Read `all` or names separated by commas.
 
         Raises:
-            BenchError: a name is unknown.
+            BenchError: a name is unknown, or nothing of that name runs on the device.
         """
+        if device == "cuda" and not self.on_cuda:
+            raise BenchError(f"the suite {self.name} runs on CPUs only: leave out --device")
         if text == "all":
-            return tuple(name for name in self.peers if name not in self.on_request)
+            left_out = self.on_request if device == "cpu" else set(self.peers) - set(self.on_cuda)
+            return tuple(name for name in self.peers if name not in left_out)
         names = tuple(filter(None, map(str.strip, text.split(","))))
         for name in names:
             if name not in self.peers:
                 known = ", ".join(self.peers)
                 raise BenchError(f"there is no peer {name!r}; choose from {known}, or all")
+            if device == "cuda" and name not in self.on_cuda:
+                raise BenchError(f"{name} runs on CPUs only; choose from {', '.join(self.on_cuda)}")
         return tuple(dict.fromkeys((self.peers[0], *names)))
 
     def choose_parts(self, names: tuple[str, ...]) -> tuple[Part, ...]:
@@ -89,4 +96,15 @@ def _ctc() -> Suite:
     return SUITE
 
 
-SUITES: dict[str, Callable[[], Suite]] = {"asr": _asr, "ctc": _ctc, "export": _export}
+def _stream() -> Suite:
+    from mms_bench.suites.stream import SUITE
+
+    return SUITE
+
+
+SUITES: dict[str, Callable[[], Suite]] = {
+    "asr": _asr,
+    "ctc": _ctc,
+    "export": _export,
+    "stream": _stream,
+}

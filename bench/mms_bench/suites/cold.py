@@ -85,4 +85,5 @@ def _transcribe(context: Context) -> tuple[str, ...]:
     language = open_bundle(options.demo_bundle, verify=False).languages[0]
     clip = options.audio[0]
     bundle = ("--bundle", str(options.demo_bundle), "--lang", language)
-    return (*commands.script("mms"), "transcribe", str(clip), *bundle, "--format", "json")
+    how = ("--device", options.device, "--format", "json")
+    return (*commands.script("mms"), "transcribe", str(clip), *bundle, *how)

@@ -10,7 +10,7 @@ from mms_engine.errors import BundleCorrupt, BundleError
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 
-Stage = Literal["frontend", "encoder"]
+Stage = Literal["frontend", "encoder", "cached"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
@@ -71,6 +71,11 @@ class Architecture:
     adapter_attn_dim: int
     adapter_parameters: int
     """P: adapter weights of one language, packed in one row of the bank."""
+    conv_dim: tuple[int, ...] = ()
+    """Channels after each convolution; empty in older bundles, where all have `feature_size`."""
+    num_conv_pos_embeddings: int = 128
+    """Frames under the convolution that tells positions."""
+    num_conv_pos_embedding_groups: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +99,12 @@ class Graph:
     stage: Stage
     precision: Precision
     files: tuple[File, ...]
-    """The `.onnx` first, then its external data."""
+    """The `.onnx` first, then its external data, which two graphs may share."""
     opset: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     parity: Parity | None = None
-    """Of frontend and encoder together; on the encoder."""
+    """Of frontend and encoder together; on the encoder, and on the graph `cached`."""
     recipe: int = 0
     """Revision of the exporter's code that wrote it; the exporter writes older ones anew."""
 
@@ -175,12 +180,13 @@ class Manifest:
     plans: tuple[Plan, ...] = field(default=())
 
     def files(self) -> tuple[File, ...]:
-        """Return every file the manifest names, graphs first."""
-        return (
+        """Return every file the manifest names, each once, graphs first."""
+        files = (
             *(file for graph in self.graphs for file in graph.files),
             *(plan.file for plan in self.plans),
             *(adapter.file for adapter in self.adapters.values()),
         )
+        return tuple({file.path: file for file in files}.values())
 
 
 def encode(manifest: Manifest) -> bytes:

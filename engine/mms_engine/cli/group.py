@@ -8,6 +8,7 @@ from mms_engine.cli.doctor import doctor
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
+from mms_engine.cli.stream import stream
 from mms_engine.cli.transcribe import transcribe
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -23,6 +24,7 @@ def main(*, debug: bool) -> None:
 
 
 main.add_command(transcribe)
+main.add_command(stream)
 main.add_command(languages)
 main.add_command(doctor)
 main.add_command(lm)

@@ -1,6 +1,6 @@
 """Decoding on the device as the recogniser asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from mms_engine.cuda.decode import DeviceDecoders, DeviceDecoding
@@ -9,6 +9,7 @@ from mms_engine.cuda.emission import DeviceBatch
 from mms_engine.decode import Hypothesis
 from mms_engine.decoders import Step
 from mms_engine.emission import Emission
+from mms_engine.errors import LanguageModelError
 from mms_engine.vocab import Vocabulary
 
 
@@ -23,8 +24,18 @@ class OnDevice:
         """Different texts that are wanted of an utterance."""
         return self._decoders.nbest
 
-    def start(self, language: str, vocabulary: Vocabulary) -> DeviceDecoding:
+    def start(
+        self,
+        language: str,
+        vocabulary: Vocabulary,
+        hotwords: Mapping[str, float] | None = None,
+    ) -> DeviceDecoding:
         """Begin an utterance; see `Decoders.start`."""
+        if hotwords is not None:
+            raise LanguageModelError(
+                "an utterance's own hotwords are not searched for on the GPU: give them to all of "
+                "the recogniser's (BeamSearch.hotwords), or choose --device cpu"
+            )
         return self._decoders.start(language, vocabulary)
 
     def step(self, steps: Sequence[Step], emission: Emission) -> None:

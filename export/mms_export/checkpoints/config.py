@@ -54,6 +54,9 @@ class Config:
             intermediate_size=self.intermediate_size,
             adapter_attn_dim=self.adapter_attn_dim,
             adapter_parameters=self.adapter_parameters,
+            conv_dim=self.conv_dim,
+            num_conv_pos_embeddings=self.num_conv_pos_embeddings,
+            num_conv_pos_embedding_groups=self.num_conv_pos_embedding_groups,
         )
 
 

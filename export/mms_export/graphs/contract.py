@@ -5,7 +5,7 @@ from onnx import TensorProto, ValueInfoProto
 from mms_engine.bundle.schema import Tensor
 from mms_export.graphs.builder import DTYPES, GraphBuilder
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the code of the graphs changes what it writes; older graphs are written anew."""
 
 MEANINGS = {
@@ -16,6 +16,10 @@ MEANINGS = {
     "adapters": "adapter weights, one language a row, as in the adapter files",
     "head_weight": "weights of each language's head; zero behind its own tokens",
     "head_bias": "biases of each language's head; -inf behind its own tokens",
+    "history": "frames before the new ones that are heard for their positions, at the end of those",
+    "cache": "keys and values of kept frames in each layer, in any order",
+    "filled": "places of the cache that hold something, from its beginning",
+    "update": "keys and values of the new frames, as in the cache",
     "logits": "score of each token before log-softmax; meaningless behind a row's length",
 }
 _NAMES = {value: name for name, value in DTYPES.items()}

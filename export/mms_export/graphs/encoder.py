@@ -8,7 +8,7 @@ from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers, linear_matrix
 from mms_export.graphs.numerics import Numerics
-from mms_export.graphs.transformer import add_positions, transformer_layer
+from mms_export.graphs.transformer import Surroundings, add_positions, transformer_layer
 
 FLOAT32_MIN = -3.4028234663852886e38
 
@@ -19,45 +19,56 @@ def build_encoder(config: Config, weights: Weights, numerics: Numerics) -> Graph
     layers = Layers(graph, numerics)
     features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
     lengths = graph.input("lengths", "int64", ["batch"])
-    bank = _Bank(layers, config)
+    bank = Bank(layers, config)
 
-    valid = _valid_frames(graph, features, lengths)
-    value = _project(layers, config, weights, features)
-    zero = graph.constant(0.0, "float32")
-    value = graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(2)), value, zero)
+    valid = below(graph, positions(graph, features, axis=1), lengths)
+    value = project(layers, config, weights, features, valid)
     value = add_positions(layers, config, weights, value)
-    lowest = graph.constant(FLOAT32_MIN, "float32")
-    mask = graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
+    surroundings = Surroundings(attention_mask(graph, valid))
     for index in range(config.num_hidden_layers):
-        value = transformer_layer(layers, config, weights, index, value, mask)
+        value = transformer_layer(layers, config, weights, index, value, surroundings)
         value = bank.adapt(value, index)
     value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
     graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
     return graph
 
 
-def _valid_frames(graph: GraphBuilder, features: str, lengths: str) -> str:
-    """Return bool `[batch, frames]`: which frames are not padding."""
-    frames = graph.op("Squeeze", graph.op("Shape", features, start=1, end=2), graph.ints(0))
+def positions(graph: GraphBuilder, value: str, *, axis: int) -> str:
+    """Return int64 `[S]`: the indices along an axis of size S."""
+    shape = graph.op("Shape", value, start=axis, end=axis + 1)
     zero, one = graph.constant(0, "int64"), graph.constant(1, "int64")
-    positions = graph.op("Range", zero, frames, one)
-    return graph.op("Less", positions, graph.op("Unsqueeze", lengths, graph.ints(1)))
+    return graph.op("Range", zero, graph.op("Squeeze", shape, graph.ints(0)), one)
 
 
-def _project(layers: Layers, config: Config, weights: Weights, features: str) -> str:
+def below(graph: GraphBuilder, indices: str, counts: str) -> str:
+    """Return bool `[batch, S]`: which of `[S]` indices are less than a row's count."""
+    return graph.op("Less", indices, graph.op("Unsqueeze", counts, graph.ints(1)))
+
+
+def attention_mask(graph: GraphBuilder, valid: str) -> str:
+    """Return what is added to the scores of keys, float32 `[batch, 1, 1, S]`."""
+    zero, lowest = graph.constant(0.0, "float32"), graph.constant(FLOAT32_MIN, "float32")
+    return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
+
+
+def project(layers: Layers, config: Config, weights: Weights, features: str, valid: str) -> str:
+    """Bring features to the encoder's width; frames that are not valid become zero."""
     name = "feature_projection.layer_norm"
     value = layers.named_layer_norm(features, name, config.feature_size, weights.read)
     matrix = linear_matrix(
         weights, "feature_projection.projection", config.feature_size, config.hidden_size
     )
-    return layers.widen(layers.linear(value, matrix))
+    value = layers.widen(layers.linear(value, matrix))
+    graph = layers.graph
+    zero = graph.constant(0.0, "float32")
+    return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(2)), value, zero)
 
 
-class _Bank:
+class Bank:
     """The languages' weights among the inputs, one row a language."""
 
     def __init__(self, layers: Layers, config: Config) -> None:
-        graph, dtype = layers.graph, layers.numerics.compute
+        graph, dtype = layers.graph, layers.numerics.operands
         self._layers = layers
         self._config = config
         self._slot = graph.input("slot", "int64", ["batch"])
@@ -77,12 +88,12 @@ class _Bank:
         down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
         normal = layers.operand(layers.layer_norm(value, self._ones))
         down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))
-        squeezed = layers.operand_op("MatMul", normal, down)
-        squeezed = layers.operand_op("Add", squeezed, self._row(down_bias))
+        squeezed = graph.op("MatMul", normal, down)
+        squeezed = graph.op("Add", squeezed, self._row(down_bias))
         up = graph.op("Reshape", up, graph.ints(-1, inner, hidden))
-        change = layers.operand_op("MatMul", graph.op("Relu", squeezed), up)
-        change = layers.operand_op("Add", change, self._row(up_bias))
-        return graph.op("Add", value, layers.widen(change))
+        change = graph.op("MatMul", layers.lowered_operand(graph.op("Relu", squeezed)), up)
+        change = graph.op("Add", change, layers.lowered_operand(self._row(up_bias)))
+        return layers.added(value, change)
 
     def head(self, value: str) -> str:
         """Score the tokens of each row's language; float32 `[batch, frames, vocab]`."""
@@ -90,7 +101,7 @@ class _Bank:
         weight = graph.op("Gather", self._head_weight, self._slot, axis=0)
         weight = graph.op("Transpose", weight, perm=[0, 2, 1])
         bias = self._row(graph.op("Gather", self._head_bias, self._slot, axis=0))
-        scores = layers.widen(layers.operand_op("MatMul", layers.operand(value), weight))
+        scores = layers.widen(graph.op("MatMul", layers.operand(value), weight))
         return graph.op("Add", scores, layers.widen(bias))
 
     def _row(self, vector: str) -> str:

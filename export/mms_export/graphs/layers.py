@@ -1,9 +1,8 @@
 """The operations that frontend and encoder share, in the number types of a precision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,29 +47,19 @@ class Layers:
 
     def operand(self, value: str) -> str:
         """Round a float32 value to what matrix products take."""
-        numerics = self.numerics
-        if numerics.operands == "float32":
+        if self.numerics.operands == "float32":
             return value
-        rounded = self.graph.cast(value, numerics.operands)
-        return self.graph.cast(rounded, "float32") if numerics.emulated else rounded
+        return self.graph.cast(value, self.numerics.operands)
 
     def widen(self, operand: str) -> str:
         """Bring an operand back to float32."""
-        if self.numerics.compute == "float32":
+        if self.numerics.operands == "float32":
             return operand
         return self.graph.cast(operand, "float32")
 
-    def _rounded(self, operand: str) -> str:
-        return self.operand(operand) if self.numerics.emulated else operand
-
-    def operand_op(self, kind: str, *operands: str, **attributes: Any) -> str:  # noqa: ANN401
-        """Apply an operation to operands; the result is one."""
-        return self._rounded(self.graph.op(kind, *operands, **attributes))
-
     def operand_weight(self, name: str, shape: tuple[int, ...], read: Callable[[], Array]) -> str:
         """Add a weight stored as an operand."""
-        weight = self.graph.weight(name, self.numerics.operands, shape, read)
-        return self.graph.cast(weight, "float32") if self.numerics.emulated else weight
+        return self.graph.weight(name, self.numerics.operands, shape, read)
 
     def linear(self, value: str, matrix: Matrix) -> str:
         """Multiply a float32 value `[B, T, inputs]` by a matrix; gives an operand."""
@@ -86,7 +75,7 @@ class Layers:
         shape = (matrix.inputs, matrix.outputs)
         weight = self.operand_weight(f"{matrix.name}.weight", shape, matrix.weight)
         bias = self.operand_weight(f"{matrix.name}.bias", (matrix.outputs,), matrix.bias)
-        return self.operand_op("Add", self.operand_op("MatMul", operand, weight), bias)
+        return self.graph.op("Add", self.graph.op("MatMul", operand, weight), bias)
 
     def linear_gelu(self, value: str, matrix: Matrix) -> str:
         """Multiply a float32 value by a matrix and apply GELU; gives an operand."""
@@ -94,7 +83,7 @@ class Layers:
             # One operation, which ONNX Runtime makes of the two only where it can infer shapes.
             parts = self._quantized_linear(value, matrix, BOTH_SIDES)
             return self.graph.op("BiasGelu", *parts, domain=CONTRIB)
-        return self.operand_op("Gelu", self.linear(value, matrix))
+        return self.graph.op("Gelu", self.linear(value, matrix))
 
     def _quantized_linear(self, value: str, matrix: Matrix, spread: Range) -> tuple[str, str]:
         """Return the product and the bias that is still to be added."""
@@ -111,6 +100,33 @@ class Layers:
         )
         bias = graph.weight(f"{matrix.name}.bias", "float32", (matrix.outputs,), matrix.bias)
         return quantized_product(graph, value, (weight, scale), spread, shape), bias
+
+    def lowered(self, matrix: Matrix) -> Matrix:
+        """Return a matrix whose products are smaller by the headroom; `added` undoes it."""
+        if self.numerics.headroom == 1:
+            return matrix
+        share = np.float32(1 / self.numerics.headroom)
+        return replace(
+            matrix,
+            weight=lambda: matrix.weight() * share,
+            bias=lambda: matrix.bias() * share,
+        )
+
+    def lowered_operand(self, operand: str) -> str:
+        """Make an operand smaller by the headroom; `added` undoes it."""
+        numerics = self.numerics
+        if numerics.headroom == 1:
+            return operand
+        share = self.graph.constant(1 / numerics.headroom, numerics.operands)
+        return self.graph.op("Mul", operand, share)
+
+    def added(self, value: str, change: str) -> str:
+        """Add to the residual stream an operand that is smaller by the headroom."""
+        wide = self.widen(change)
+        if self.numerics.headroom != 1:
+            factor = self.graph.constant(self.numerics.headroom, "float32")
+            wide = self.graph.op("Mul", wide, factor)
+        return self.graph.op("Add", value, wide)
 
     def layer_norm(self, value: str, scale: str, bias: str = "") -> str:
         """Normalise a float32 value over its last axis."""

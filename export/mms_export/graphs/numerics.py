@@ -18,9 +18,11 @@ class Numerics:
     """Dtype of weights and of what they multiply, and of the adapter bank."""
     quantized: bool = False
     """Whether the products with weights take 8-bit integers."""
-    emulated: bool = False
-    """Whether operands are rounded to their type but multiplied in float32, as a processor without
-    that type's arithmetic must."""
+    headroom: int = 1
+    """Factor by which what a layer adds to the residual stream is made smaller while it is an
+    operand; a power of two, so that only exponents change. One layer may add to a place nearly all
+    that ever is there: a float32 sum is no help where what is added is beyond 65,504 by itself
+    (docs/precision.md)."""
 
     @property
     def opset(self) -> int:
@@ -28,14 +30,14 @@ class Numerics:
         return 22 if self.operands == "bfloat16" else 20
 
     @property
-    def compute(self) -> str:
-        """Dtype in which products are computed."""
-        return "float32" if self.emulated else self.operands
+    def memory(self) -> str:
+        """Dtype of the keys and values that a stream keeps."""
+        return "bfloat16" if self.operands == "bfloat16" else "float16"
 
 
 NUMERICS: dict[Precision, Numerics] = {
     "fp32": Numerics("fp32", "float32"),
-    "fp16": Numerics("fp16", "float16"),
+    "fp16": Numerics("fp16", "float16", headroom=64),
     "bf16": Numerics("bf16", "bfloat16"),
     "int8": Numerics("int8", "float32", quantized=True),
 }

@@ -56,6 +56,26 @@ def write_graph(graph: GraphBuilder, path: Path, advance: Advance) -> list[Path]
     return files
 
 
+def write_sharing(graph: GraphBuilder, path: Path, original: Path) -> list[Path]:
+    """Write a graph whose weights are those of the graph at `original`, in whose data they stay.
+
+    Returns:
+        The files it is made of, its own `.onnx` first.
+
+    Raises:
+        ValueError: the other graph lacks a weight.
+    """
+    model = onnx.load(original, load_external_data=False)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for weight in graph.weights:
+        tensor = tensors[weight.name]
+        if tuple(tensor.dims) != weight.shape or tensor.data_type != DTYPES[weight.dtype]:
+            raise ValueError(f"weight {weight.name} of {original} is not that of {graph.name}")
+    write_model(graph, [tensors[weight.name] for weight in graph.weights], path)
+    data = data_path(original)
+    return [path, data] if data.is_file() else [path]
+
+
 def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> None:
     """Write the `.onnx` itself."""
     proto = helper.make_graph(

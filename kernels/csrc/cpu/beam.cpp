@@ -100,6 +100,12 @@ BeamDecoder::BeamDecoder(const BeamOptions& options, BeamModels models) : option
   scorer_ = std::make_shared<const BeamScorer>(options, std::move(models));
 }
 
+BeamDecoder BeamDecoder::with_hotwords(const Hotwords* hotwords) const {
+  BeamDecoder decoder = *this;
+  decoder.scorer_ = std::make_shared<const BeamScorer>(scorer_->with_hotwords(hotwords));
+  return decoder;
+}
+
 std::vector<std::vector<BeamHypothesis>> BeamDecoder::decode(const ScoresBatch& batch,
                                                              std::int64_t nbest,
                                                              std::int64_t threads) const {
@@ -140,7 +146,6 @@ void BeamStream::step(const Scores& scores) {
   check_frames(scores, state.frame, log_probs.data());
   state.vocab = scores.vocab;
   state.choices.resize(static_cast<std::size_t>(scores.vocab));
-  state.bonuses.resize(static_cast<std::size_t>(scores.vocab));
   // What has been checked and needs no arithmetic is not looked at again.
   const bool in_place = scores.kind == ScoreKind::kLogProbs && scores.dtype == DType::kFloat32;
   for (std::int64_t frame = 0; frame < scores.frames; ++frame) {

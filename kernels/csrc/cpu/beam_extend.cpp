@@ -1,14 +1,14 @@
 // New prefixes: each hypothesis by each token that can still reach the beam.
 #include <algorithm>
-#include <bit>
 #include <limits>
 
 #include "beam_state.h"
-#include "isa/kernels.h"
 
 namespace mms {
 namespace {
 
+/// What rounding may add to a sum of a few scores.
+constexpr double kSlack = 1e-6;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) / 64; }
@@ -16,66 +16,70 @@ std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) 
 /// Mark the choices that lead to prefixes of the beam, and those that repeat the last label.
 void mark_taken(BeamState& state) {
   const std::size_t words = words_of(state);
-  state.taken.assign(state.used * words, 0);
+  // One row more, for those whose parent is not in the beam: so there is no branch.
+  state.taken.assign((state.used + 1) * words, 0);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
     if (!state.choices.has(state.last[slot])) continue;
     const std::uint32_t at = state.choices.position[static_cast<std::size_t>(state.last[slot])];
     const std::uint64_t bit = std::uint64_t{1} << (at % 64);
     state.taken[slot * words + at / 64] |= bit;
-    if (state.parent[slot] < 0) continue;
-    state.taken[static_cast<std::size_t>(state.parent[slot]) * words + at / 64] |= bit;
+    const std::int32_t parent = state.parent[slot];
+    const std::size_t row = parent < 0 ? state.used : static_cast<std::size_t>(parent);
+    state.taken[row * words + at / 64] |= bit;
   }
 }
 
-/// How many of the best tokens, times `rows` hypotheses, are enough candidates to fill the beam.
-/// A hypothesis' extensions by its last label and by the separator do not count.
-class Enough {
- public:
-  Enough(std::size_t beam_size, std::size_t spoilt, std::size_t tokens)
-      : beam_size_(beam_size), spoilt_(spoilt), tokens_(tokens) {}
-
-  /// One row more; returns the number of tokens, 0 where all are too few.
-  std::size_t add_row() {
-    ++rows_;
-    if (tokens_ <= spoilt_ || rows_ * (tokens_ - spoilt_) < beam_size_) return 0;
-    while (tokens_ > spoilt_ + 1 && rows_ * (tokens_ - 1 - spoilt_) >= beam_size_) --tokens_;
-    return tokens_;
-  }
-
- private:
-  std::size_t beam_size_;
-  std::size_t spoilt_;
-  std::size_t tokens_;
-  std::size_t rows_ = 0;
-};
-
-/// Raise the bound by the new prefixes themselves: the first r hypotheses extended by the best
-/// tokens. Hypotheses from which an extension takes something back are counted apart.
-double raise_bound(const BeamState& state, const BeamScorer& scorer, double bound) {
-  const BeamChoices& choices = state.choices;
-  const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
-  if (choices.size * state.order.size() <= beam_size) return bound;  // too few, as in most frames
-  const bool separates = !scorer.is_plain() && scorer.options().separator >= 0;
-  Enough steady(beam_size, separates ? 2 : 1, choices.size);
-  Enough all = steady;
-  const double slack = scorer.is_plain() ? 0.0 : 1e-6;
-  double least = std::numeric_limits<double>::infinity();
-  for (const std::int32_t slot_id : state.order) {
-    const auto slot = static_cast<std::size_t>(slot_id);
-    const double low = std::min(state.gains[slot].low, 0.0);
-    // Candidates add the same three numbers in another order.
-    const double score = state.now.sums[slot] + state.gain[slot] + low - slack;
-    least = std::min(least, score);
-    if (const std::size_t count = all.add_row(); count > 0) {
-      bound = std::max(bound, least + choices.log_probs[count - 1]);
-    }
-    if (low < -1e-5) continue;
-    if (const std::size_t count = steady.add_row(); count > 0) {
-      bound = std::max(bound, score + choices.log_probs[count - 1]);
-    }
+/// The bound as far as r hypotheses by the k best tokens raise it: where these are enough to fill
+/// the beam, no score below theirs is needed. `floor` of a rank is what that hypothesis and those
+/// before it score at least with a token of probability 1. A hypothesis' extensions by its last
+/// label and by the separator do not count: `spoilt` tokens.
+template <typename Floor>
+double raised(double bound,
+              std::size_t spoilt,
+              const BeamState& state,
+              std::size_t ranks,
+              const Floor& floor) {
+  if (state.choices.size <= spoilt || ranks == 0) return bound;
+  const std::size_t counts = std::min(state.choices.size - spoilt, state.enough.size() - 1);
+  // So many tokens for all hypotheses, then ever more tokens for ever fewer of them.
+  for (std::size_t count = state.enough[ranks]; count <= counts; ++count) {
+    const double log_prob = state.choices.log_probs[count + spoilt - 1];
+    bound = std::max(bound, floor(state.enough[count] - 1) + log_prob);
   }
   return bound;
+}
+
+/// Raise the bound by the new prefixes themselves. Hypotheses from which an extension takes
+/// something back are counted apart.
+double raise_bound(BeamState& state, const BeamScorer& scorer, double bound) {
+  const BeamChoices& choices = state.choices;
+  const std::size_t ranks = state.order.size();
+  const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
+  if (choices.size * ranks <= beam_size) return bound;  // too few, as in most frames
+  if (scorer.is_plain()) {
+    return raised(bound, 1, state, ranks, [&](std::size_t rank) {
+      return state.now.sums[static_cast<std::size_t>(state.order[rank])];
+    });
+  }
+  const std::size_t spoilt = scorer.options().separator >= 0 ? 2 : 1;
+  double least = std::numeric_limits<double>::infinity();
+  std::size_t steady = 0;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const auto slot = static_cast<std::size_t>(state.order[rank]);
+    const double low = std::min(state.gains[slot].low, 0.0);
+    // Candidates add the same three numbers in another order.
+    const double score = state.now.sums[slot] + state.gain[slot] + low - kSlack;
+    least = std::min(least, score);
+    state.floors[rank] = least;
+    state.steady_floors[steady] = score;
+    steady += low < -1e-5 ? 0 : 1;
+  }
+  const auto of = [](const std::vector<double>& floors) {
+    return [&floors](std::size_t rank) { return floors[rank]; };
+  };
+  bound = raised(bound, spoilt, state, ranks, of(state.floors));
+  return raised(bound, spoilt, state, steady, of(state.steady_floors));
 }
 
 /// Add the extensions of the hypothesis at `rank` by tokens that need no look at anything else.
@@ -159,16 +163,19 @@ class ScoredExtension {
 };
 
 /// New prefixes where a token adds a bonus of hotwords or nothing, and only the separator may end
-/// a word, so that nothing else has to be asked about any other token.
+/// a word, so that nothing else has to be asked about any other token. The few tokens with the
+/// greatest bonuses come first; without them the reach of a hypothesis is so much less that few
+/// others have to be looked at.
 class BonusExtension {
  public:
   BonusExtension(BeamState& state, const BeamScorer& scorer, double bound)
-      : state_(state), scorer_(scorer), bound_(bound), asking_(state, scorer, bound) {
-    const std::int32_t separator = scorer.options().separator;
-    if (scorer.scores_words() && separator >= 0) separator_ = separator;
-    if (separator_ < 0 || !state.choices.has(separator_)) return;
-    separator_at_ = state.choices.position[static_cast<std::size_t>(separator_)];
-    has_separator_ = true;
+      : state_(state),
+        scorer_(scorer),
+        bound_(bound),
+        asking_(state, scorer, bound),
+        words_(words_of(state)) {
+    separator_ = scorer.ends_words();
+    has_separator_ = separator_ >= 0 && state.choices.has(separator_);
   }
 
   void extend(std::size_t rank) {
@@ -176,92 +183,105 @@ class BonusExtension {
     const double reach = state_.reach[slot];
     if (reach == kNever) return;
     if (reach + state_.choices.log_probs[0] < bound_) return;  // nor can a repeat be more
-    const float* bonuses = bonuses_from(slot, reach);
-    extend_by_letters(rank, slot, bonuses, reach);
-    if (has_separator_) separate(rank, slot, bonuses);
-    const double repeat = repeat_logp(state_, slot);
-    if (repeat != kNever) add_repeat(rank, slot, repeat, bonuses);
+    const Hotwords* hotwords = scorer_.models().hotwords;
+    if (hotwords == nullptr) {
+      extend_by(rank, slot, {}, [](std::int32_t) { return 0.0F; });
+    } else {
+      const HotState hot = state_.token_gains[slot].hot;
+      extend_by(rank, slot, hotwords->reach(hot), hotwords->bonuses(hot));
+    }
   }
 
  private:
-  /// A row of bonuses by token; at least those of the choices that can reach the bound, of the
-  /// separator and of the last token.
-  const float* bonuses_from(std::size_t slot, double best) {
-    const Hotwords* hotwords = scorer_.models().hotwords;
-    if (hotwords == nullptr) return state_.bonuses.data();  // all 0
-    const HotState hot = state_.token_gains[slot].hot;
-    if (const float* bonuses = scorer_.bonuses(hot)) return bonuses;
+  /// Whether a token is a choice that makes a new prefix; it is so once. Without branches: there is
+  /// no telling beforehand.
+  bool claim(std::size_t slot, std::int32_t token) {
     const BeamChoices& choices = state_.choices;
-    for (std::size_t i = 0; i < choices.size; ++i) {
-      if (i % 64 == 0 && best + choices.log_probs[i] < bound_) break;
-      put_bonus(hot, choices.tokens[i]);
+    const std::size_t place = choices.position[static_cast<std::size_t>(token)];
+    const bool is_choice = (place < choices.size) & (choices.tokens[place] == token);
+    const std::size_t at = is_choice ? place : 0;
+    std::uint64_t& taken = state_.taken[slot * words_ + at / 64];
+    const std::uint64_t before = taken;
+    taken |= std::uint64_t{is_choice} << (at % 64);
+    return taken != before;
+  }
+
+  template <typename Bonuses>
+  void extend_by(std::size_t rank,
+                 std::size_t slot,
+                 const HotReach& reach,
+                 const Bonuses& bonuses) {
+    if (has_separator_) separate(rank, slot, bonuses(separator_));
+    for (int i = 0; i < HotReach::kTokens && reach.tokens[i] >= 0; ++i) {
+      const std::int32_t token = reach.tokens[i];
+      const bool is_free = claim(slot, token);
+      add(is_free, rank, slot, token, logp_of(slot, token), reach.bonuses[i]);
     }
-    if (has_separator_) put_bonus(hot, separator_);
-    put_bonus(hot, state_.last[slot]);
-    return state_.bonuses.data();
+    add_rest(rank, slot, reach.rest, bonuses);
+    const double repeat = repeat_logp(state_, slot);
+    if (repeat == kNever) return;
+    const std::int32_t last = state_.last[slot];
+    if (last == separator_) return asking_.add(rank, slot, last, repeat);
+    add(true, rank, slot, last, repeat, bonuses(last));
   }
 
-  void put_bonus(HotState hot, std::int32_t token) {
-    const float bonus = scorer_.models().hotwords->step(hot, token).bonus;
-    state_.bonuses[static_cast<std::size_t>(token)] = bonus;
+  double logp_of(std::size_t slot, std::int32_t token) const {
+    const std::uint32_t at = state_.choices.position[static_cast<std::size_t>(token)];
+    return state_.now.sums[slot] + state_.choices.log_probs[at];
   }
 
-  void extend_by_letters(std::size_t rank, std::size_t slot, const float* bonuses, double best) {
-    const BeamChoices& choices = state_.choices;
+  void add(bool is_free,
+           std::size_t rank,
+           std::size_t slot,
+           std::int32_t token,
+           double logp,
+           float step) {
     const TokenGains& gains = state_.token_gains[slot];
-    const std::size_t words = words_of(state_);
-    for (std::size_t word = 0; word < words; ++word) {
-      const std::size_t first = 64 * word;
-      if (best + choices.log_probs[first] < bound_) return;
-      const std::size_t size = std::min<std::size_t>(choices.size - first, 64);
-      std::uint64_t wanted = MMS_TABLE(kBeam).extend({choices.tokens.data() + first,
-                                                      choices.log_probs.data() + first,
-                                                      bonuses,
-                                                      state_.now.sums[slot],
-                                                      gains.base,
-                                                      gains.bonus,
-                                                      bound_},
-                                                     static_cast<std::int64_t>(size),
-                                                     scores_);
-      wanted &= ~state_.taken[slot * words + word];
-      if (has_separator_ && separator_at_ / 64 == word) {
-        wanted &= ~(std::uint64_t{1} << (separator_at_ % 64));
-      }
-      for (; wanted != 0; wanted &= wanted - 1) {
-        const auto at = static_cast<std::size_t>(std::countr_zero(wanted));
-        state_.selection.add(
-            {scores_[at], static_cast<std::int32_t>(rank), choices.tokens[first + at]});
-      }
-    }
+    const double score = logp + (gains.base + (gains.bonus + static_cast<double>(step)));
+    const bool wanted = is_free & (score >= bound_);
+    state_.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
   }
 
-  void separate(std::size_t rank, std::size_t slot, const float* bonuses) {
-    const std::uint64_t word = state_.taken[slot * words_of(state_) + separator_at_ / 64];
-    if (((word >> (separator_at_ % 64)) & 1) != 0) return;
-    const double logp = state_.now.sums[slot] + state_.choices.log_probs[separator_at_];
-    const double bonus = static_cast<double>(bonuses[separator_]);
+  /// All tokens that are not claimed, none of which has a bonus above `most`.
+  template <typename Bonuses>
+  void add_rest(std::size_t rank, std::size_t slot, float most, const Bonuses& bonuses) {
+    const BeamChoices& choices = state_.choices;
+    const TokenGains gains = state_.token_gains[slot];
+    const double total = state_.now.sums[slot];
+    const double highest = gains.base + (gains.bonus + static_cast<double>(most));
+    const double least = bound_ - (total + highest) - kSlack;
+    const double* log_probs = choices.log_probs.data();
+    const std::int32_t* tokens = choices.tokens.data();
+    Candidate* out = state_.selection.room();
+    for (std::size_t word = 0; word < words_ && log_probs[64 * word] >= least; ++word) {
+      std::uint64_t taken = state_.taken[slot * words_ + word];
+      const std::size_t end = std::min(choices.size, 64 * (word + 1));
+      for (std::size_t i = 64 * word; i < end && log_probs[i] >= least; ++i, taken >>= 1) {
+        const auto step = static_cast<double>(bonuses(tokens[i]));
+        const double score = total + log_probs[i] + (gains.base + (gains.bonus + step));
+        *out = {score, static_cast<std::int32_t>(rank), tokens[i]};
+        out += static_cast<std::ptrdiff_t>(((taken & 1) == 0) & (score >= bound_));
+      }
+    }
+    state_.selection.fill(out);
+  }
+
+  void separate(std::size_t rank, std::size_t slot, float bonus) {
+    if (!claim(slot, separator_)) return;
+    const double logp = logp_of(slot, separator_);
+    const double highest = state_.gain[slot] + scorer_.highest_unit() + static_cast<double>(bonus);
     // A little more than can be, lest rounding cut what must not be.
-    if (logp + (state_.gain[slot] + scorer_.highest_unit() + bonus) < bound_) return;
+    if (logp + highest < bound_) return;
     asking_.add(rank, slot, separator_, logp);
-  }
-
-  void add_repeat(std::size_t rank, std::size_t slot, double logp, const float* bonuses) {
-    const std::int32_t token = state_.last[slot];
-    if (token == separator_) return asking_.add(rank, slot, token, logp);
-    const TokenGains& gains = state_.token_gains[slot];
-    const auto step = static_cast<double>(bonuses[token]);
-    const double score = logp + (gains.base + (gains.bonus + step));
-    state_.selection.add_if(score >= bound_, {score, static_cast<std::int32_t>(rank), token});
   }
 
   BeamState& state_;
   const BeamScorer& scorer_;
   double bound_;
   ScoredExtension asking_;
-  std::int32_t separator_ = -1;   ///< Where it may end a word.
-  std::size_t separator_at_ = 0;  ///< Among the choices.
-  bool has_separator_ = false;    ///< It is one of the choices.
-  double scores_[64];
+  std::size_t words_;
+  std::int32_t separator_ = -1;  ///< Where it may end a word.
+  bool has_separator_ = false;   ///< It is one of the choices.
 };
 
 template <typename Extension>

@@ -49,35 +49,27 @@ BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
   check_models(options_, models_);
   // A model without weight is not asked: its -inf would make the score not a number.
   if (options_.lm_weight == 0.0) models_.lm = nullptr;
+  find_shape();
+  if (!asks_lm() || scores_words()) return;
+  units_.reserve(models_.tokens.size());
+  for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
+}
+
+BeamScorer BeamScorer::with_hotwords(const Hotwords* hotwords) const {
+  BeamScorer other = *this;
+  other.models_.hotwords = hotwords;
+  other.find_shape();
+  return other;
+}
+
+/// What the search may leave out, given what there is.
+void BeamScorer::find_shape() {
   const bool token_lm = asks_lm() && !scores_words();
   const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
   plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
   bonuses_only_ = !token_lm && models_.lexicon == nullptr;
   unit_gains_ = plain_ ? GainRange{0.0, 0.0} : unit_gains_of(options_, models_, asks_lm());
-  if (models_.hotwords != nullptr) {
-    bonus_ranges_ = std::vector<BonusRange>(models_.hotwords->view().node_count);
-    fill_bonuses();
-  }
-  if (!token_lm) return;
-  units_.reserve(models_.tokens.size());
-  for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
-}
-
-// A search looks at every token of many states in each frame: one row is read faster than the
-// automaton is walked.
-void BeamScorer::fill_bonuses() {
-  constexpr std::size_t kMaxBonuses = std::size_t{1} << 22;
-  const Hotwords& hotwords = *models_.hotwords;
-  const HotState states = hotwords.view().node_count;
-  const auto vocab = static_cast<std::size_t>(hotwords.vocab());
-  if (!bonuses_only_ || vocab > kMaxBonuses / states) return;
-  bonuses_.reserve(states * vocab);
-  for (HotState state = 0; state < states; ++state) {
-    for (std::int32_t token = 0; token < hotwords.vocab(); ++token) {
-      bonuses_.push_back(hotwords.step(state, token).bonus);
-    }
-  }
 }
 
 void BeamScorer::check_vocab(std::int64_t vocab) const {
@@ -96,26 +88,6 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
     throw std::invalid_argument("separator is " + std::to_string(options_.separator) +
                                 ", the logits have only " + std::to_string(vocab) + " tokens");
   }
-}
-
-GainRange BeamScorer::gains(const PrefixScore& score) const {
-  if (models_.hotwords == nullptr) return unit_gains_;
-  BonusRange& range = bonus_ranges_[score.hot];
-  float low = range.low.load(std::memory_order_relaxed);
-  float high = range.high.load(std::memory_order_relaxed);
-  if (std::isnan(low) || std::isnan(high)) {
-    low = std::numeric_limits<float>::infinity();
-    high = -low;
-    for (std::int32_t token = 0; token < models_.hotwords->vocab(); ++token) {
-      if (token == options_.blank) continue;
-      const float bonus = models_.hotwords->step(score.hot, token).bonus;
-      if (token != options_.separator) low = std::min(low, bonus);
-      high = std::max(high, bonus);
-    }
-    range.low.store(low, std::memory_order_relaxed);
-    range.high.store(high, std::memory_order_relaxed);
-  }
-  return {unit_gains_.low + static_cast<double>(low), unit_gains_.high + static_cast<double>(high)};
 }
 
 PrefixScore BeamScorer::start() const {

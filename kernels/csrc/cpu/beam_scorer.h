@@ -1,10 +1,8 @@
 // What language model, hotwords and lexicon say about prefixes.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -44,6 +42,9 @@ class BeamScorer {
   /// Throws std::invalid_argument for models that do not fit the options.
   BeamScorer(const BeamOptions& options, BeamModels models);
 
+  /// The same with other hotwords; null for none.
+  BeamScorer with_hotwords(const Hotwords* hotwords) const;
+
   const BeamOptions& options() const { return options_; }
   const BeamModels& models() const { return models_; }
   /// Whether nothing is ever added to a score or ruled out.
@@ -56,19 +57,26 @@ class BeamScorer {
   bool asks_lm() const { return models_.lm != nullptr; }
   /// What an extension of such a prefix adds to its score, by any token or, for `low`, by any but
   /// the separator.
-  GainRange gains(const PrefixScore& score) const;
+  GainRange gains(const PrefixScore& score) const {
+    const HotReach& reach = hot_reach(score.hot);
+    return {unit_gains_.low + static_cast<double>(reach.low),
+            unit_gains_.high + static_cast<double>(reach.high())};
+  }
   TokenGains token_gains(const PrefixScore& score) const {
     const std::int64_t units = scores_words() ? score.units : score.units + 1;
     return {known_gain(score.lm_score, units), score.bonus, score.hot};
   }
-  /// The bonuses of all tokens from a state; null where the table would be large.
-  const float* bonuses(HotState state) const {
-    if (bonuses_.empty()) return nullptr;
-    const auto vocab = static_cast<std::size_t>(models_.hotwords->vocab());
-    return bonuses_.data() + state * vocab;
+  /// What hotwords add at most from a state; nothing where there are none.
+  const HotReach& hot_reach(HotState state) const {
+    return models_.hotwords == nullptr ? no_reach_ : models_.hotwords->reach(state);
   }
   /// What language model and words add at most by one token.
   double highest_unit() const { return unit_gains_.high; }
+  /// The token that may complete a scored word; -1 for none.
+  std::int32_t ends_words() const {
+    const bool counts = asks_lm() || options_.word_score != 0.0;
+    return scores_words() && counts ? options_.separator : -1;
+  }
   LmUnit unit_of(std::int32_t token) const { return units_[static_cast<std::size_t>(token)]; }
   /// Throws std::invalid_argument unless the models were made for so many tokens.
   void check_vocab(std::int64_t vocab) const;
@@ -79,10 +87,10 @@ class BeamScorer {
   }
 
  private:
+  void find_shape();
   double known_gain(double lm_score, std::int64_t units) const {
     return options_.lm_weight * lm_score + options_.word_score * static_cast<double>(units);
   }
-  void fill_bonuses();
 
   BeamOptions options_;
   BeamModels models_;
@@ -90,15 +98,8 @@ class BeamScorer {
   bool uniform_;
   bool bonuses_only_;
   GainRange unit_gains_;  ///< Of language model, words and lexicon alone.
-  /// The bonuses of the steps from each state of the hotwords, found when first wanted; NaN
-  /// before. Threads that find the same ones write the same numbers.
-  struct BonusRange {
-    std::atomic<float> low = std::numeric_limits<float>::quiet_NaN();
-    std::atomic<float> high = std::numeric_limits<float>::quiet_NaN();
-  };
-  mutable std::vector<BonusRange> bonus_ranges_;
-  std::vector<float> bonuses_;  ///< [states][vocab], or empty.
-  std::vector<LmUnit> units_;   ///< Of each token, where the language model scores tokens.
+  HotReach no_reach_{};
+  std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
 };
 
 /// The scores of the prefixes in a tree, by node. The language model is asked once for each word

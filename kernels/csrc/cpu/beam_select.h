@@ -32,6 +32,9 @@ class Selection {
     candidates_[size_] = candidate;
     size_ += wanted ? 1 : 0;
   }
+  /// The same for many: where the next one goes, and, when they are written, where that is then.
+  Candidate* room() { return candidates_.data() + size_; }
+  void fill(const Candidate* end) { size_ = static_cast<std::size_t>(end - candidates_.data()); }
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 

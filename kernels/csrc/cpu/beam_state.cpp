@@ -34,9 +34,8 @@ void BeamFrame::clear(std::size_t slot) {
 
 void BeamChoices::resize(std::size_t vocab) {
   keys.resize(vocab + 1);
-  const std::size_t padded = (vocab + kBeamLanes - 1) / kBeamLanes * kBeamLanes;
-  tokens.resize(padded);
-  log_probs.resize(padded);
+  tokens.resize(vocab);
+  log_probs.resize(vocab);
   position.resize(vocab);
 }
 
@@ -59,7 +58,12 @@ BeamState::BeamState(const BeamDecoder& decoder)
       stay_score(now.size),
       reach(now.size),
       change(now.size),
+      floors(now.size),
+      steady_floors(now.size + 1),
       stays(now.size) {
+  const auto beam = static_cast<std::uint32_t>(decoder.options().beam_size);
+  enough.push_back(0);
+  for (std::uint32_t n = 1; n <= beam; ++n) enough.push_back((beam + n - 1) / n);
   order = {0};
   used = 1;
   node[0] = tree.root();

@@ -38,7 +38,7 @@ struct BeamFrame {
 struct BeamChoices {
   std::size_t size = 0;
   std::vector<std::uint64_t> keys;
-  std::vector<std::int32_t> tokens;  ///< As large as a multiple of `kBeamLanes`, as the next.
+  std::vector<std::int32_t> tokens;
   std::vector<double> log_probs;
   std::vector<std::uint32_t> position;  ///< [vocab] of a token in `tokens`; anything if not there.
 
@@ -105,8 +105,12 @@ struct BeamState {
   double best_reach = 0.0;
   std::vector<std::int64_t> change;
   BeamChoices choices;
-  std::vector<float> bonuses;        ///< [vocab] of one state's tokens, where no table has them.
-  std::vector<std::uint64_t> taken;  ///< Bits of `choices` that make no new prefix, by slot.
+  /// [beam + 1] For n hypotheses so many tokens, or the other way round, are enough to fill the
+  /// beam; nothing for n = 0.
+  std::vector<std::uint32_t> enough;
+  std::vector<double> floors;         ///< By rank: what it, or any before it, scores at least.
+  std::vector<double> steady_floors;  ///< Of those that nothing is taken back from.
+  std::vector<std::uint64_t> taken;   ///< Bits of `choices` that make no new prefix, by slot.
   Selection selection;
   std::vector<BeamEntry> entries;
   std::vector<std::uint8_t> stays;

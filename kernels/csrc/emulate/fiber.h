@@ -1,13 +1,21 @@
-// A function that can stop in the middle and go on later, on a stack of its own.
+// Functions that can stop in the middle and go on later, each on a stack of its own.
 #pragma once
 
 #include <ucontext.h>
 
+#include <csetjmp>
 #include <cstddef>
 #include <functional>
 #include <memory>
 
 namespace mms::emulate {
+
+/// Where an execution goes on.
+struct Place {
+  ucontext_t context{};
+  std::jmp_buf jump{};
+  bool fresh = false;  ///< It has not begun: `context` is where, and not `jump`.
+};
 
 class Fiber {
  public:
@@ -28,8 +36,8 @@ class Fiber {
   void run();
 
   std::unique_ptr<char[]> stack_;
-  ucontext_t own_{};
-  ucontext_t caller_{};
+  Place own_;
+  Place caller_;
   const std::function<void()>* body_ = nullptr;
   bool done_ = true;
   const void* caller_stack_ = nullptr;  // what the address sanitizer wants to know

@@ -112,9 +112,12 @@ void make_decoder(Decoder* self,
 /// Python needs while a step holds the lock.
 class Stream {
  public:
-  explicit Stream(nb::object decoder)
-      : decoder_(std::move(decoder)), stream_(nb::cast<const Decoder&>(decoder_).core()) {}
-  Stream(const Stream& other) : decoder_(other.decoder_), stream_(other.forked()) {}
+  Stream(nb::object decoder, nb::object hotwords)
+      : decoder_(std::move(decoder)),
+        hotwords_(std::move(hotwords)),
+        stream_(core_of(decoder_, hotwords_)) {}
+  Stream(const Stream& other)
+      : decoder_(other.decoder_), hotwords_(other.hotwords_), stream_(other.forked()) {}
 
   void step(ScoresInput<2> scores, const std::string& kind) {
     const mms::Scores view = view_of(scores, kind_named(kind));
@@ -157,6 +160,13 @@ class Stream {
   }
 
  private:
+  /// The decoder with the stream's own hotwords where it has any.
+  static mms::BeamDecoder core_of(const nb::object& decoder, const nb::object& hotwords) {
+    const mms::BeamDecoder& core = nb::cast<const Decoder&>(decoder).core();
+    if (hotwords.is_none()) return core;
+    return core.with_hotwords(nb::cast<const mms::Hotwords*>(hotwords));
+  }
+
   template <typename Call>
   void locked(const Call& call) {
     const nb::gil_scoped_release release;
@@ -171,7 +181,8 @@ class Stream {
   }
 
   mutable std::mutex mutex_;
-  nb::object decoder_;  ///< Keeps the models alive.
+  nb::object decoder_;   ///< Keeps the models alive,
+  nb::object hotwords_;  ///< and this one its own.
   mms::BeamStream stream_;
 };
 
@@ -223,7 +234,7 @@ void bind_beam(nb::module_& m) {
            "threads"_a,
            "Decode each row: its best hypotheses.");
   nb::class_<Stream>(m, "BeamStream", "A prefix beam search of frames that arrive in pieces.")
-      .def(nb::init<nb::object>(), "decoder"_a)
+      .def(nb::init<nb::object, nb::object>(), "decoder"_a, "hotwords"_a.none())
       .def("step", &Stream::step, "scores"_a.noconvert(), "kind"_a, "Read frames.")
       .def("partial", &Stream::partial, "nbest"_a, "The best so far, and how much is stable.")
       .def("results", &Stream::results, "nbest"_a, "The best if this is the end.")

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../cpu/align_search.h"
+#include "check.h"
 #include "mms/isa.h"
 
 // Bytes that are allocated, and the most there were: the aligner is to keep its bound.
@@ -47,13 +48,6 @@ void operator delete[](void* pointer, std::size_t) noexcept { give_back(pointer)
 namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "align_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
 
 using Target = std::vector<std::int64_t>;
 
@@ -137,16 +131,6 @@ double path_score(const std::vector<float>& scores,
 
 bool same(const mms::Alignment& a, const mms::Alignment& b) {
   return a.starts == b.starts && a.ends == b.ends && a.scores == b.scores && a.score == b.score;
-}
-
-template <typename Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 // No frame, one frame and two frames more than the target takes; targets at the tiles' edges.

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "check.h"
 #include "mms/isa.h"
 
 namespace {
@@ -19,22 +20,7 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 using Tokens = std::vector<std::int32_t>;
 
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "beam_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
 // Exactly as many numbers as there are, on the heap, so that any step beyond them is caught.
-std::vector<float> random_logits(std::int64_t frames, std::int64_t vocab, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, 2.0F);
-  std::vector<float> logits(static_cast<std::size_t>(frames * vocab));
-  for (float& logit : logits) logit = normal(generator);
-  return logits;
-}
-
 mms::Scores view(const std::vector<float>& logits, std::int64_t vocab, std::int64_t start = 0) {
   const auto frames = static_cast<std::int64_t>(logits.size()) / vocab - start;
   return {logits.data() + start * vocab, frames, vocab};
@@ -58,16 +44,6 @@ bool same(const std::vector<mms::BeamHypothesis>& a, const std::vector<mms::Beam
            x.tokens.ends == y.tokens.ends && x.tokens.scores == y.tokens.scores &&
            x.tokens.peaks == y.tokens.peaks && x.log_prob == y.log_prob && x.score == y.score;
   });
-}
-
-template <typename Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 mms::BeamOptions options_of(std::int64_t beam_size) {
@@ -107,7 +83,7 @@ std::map<Tokens, double> enumerate(const std::vector<float>& logits, std::int32_
 
 void test_open_beam_is_all_paths() {
   for (unsigned seed = 0; seed < 20; ++seed) {
-    const auto logits = random_logits(5, 3, seed);
+    const auto logits = random_logits(5, 3, seed, 2.0F);
     const auto sums = enumerate(logits, 3);
     const auto found = decode(mms::BeamDecoder(options_of(200), {}), logits, 3, 5);
     CHECK(found.size() == sums.size());
@@ -119,7 +95,7 @@ void test_open_beam_is_all_paths() {
 
 void test_cuts_and_instruction_sets_give_the_same_bits() {
   for (const std::int64_t vocab : {1, 2, 17, 33, 300}) {
-    const auto logits = random_logits(150, vocab, 1);
+    const auto logits = random_logits(150, vocab, 1, 2.0F);
     for (const std::int64_t beam : {1, 7, 8, 33}) {
       mms::BeamOptions options = options_of(beam);
       options.lookback = 40;
@@ -140,7 +116,7 @@ void test_cuts_and_instruction_sets_give_the_same_bits() {
 
 void test_batch_is_its_rows() {
   const std::int64_t rows = 9, frames = 20, vocab = 6;
-  const auto logits = random_logits(rows * frames, vocab, 2);
+  const auto logits = random_logits(rows * frames, vocab, 2, 2.0F);
   const std::vector<std::int64_t> lengths = {0, 20, 1, 19, 5, 0, 7, 20, 2};
   const mms::BeamDecoder decoder(options_of(10), {});
   const mms::ScoresBatch batch{logits.data(), rows, frames, vocab, lengths.data()};
@@ -155,7 +131,7 @@ void test_batch_is_its_rows() {
 }
 
 void test_failed_step_changes_nothing() {
-  auto logits = random_logits(10, 20, 3);
+  auto logits = random_logits(10, 20, 3, 2.0F);
   const mms::BeamDecoder decoder(options_of(6), {});
   const auto whole = decode(decoder, logits, 20, 10);
   mms::BeamStream stream(decoder);
@@ -172,7 +148,7 @@ void test_failed_step_changes_nothing() {
 }
 
 void test_copies_are_independent() {
-  const auto logits = random_logits(60, 9, 4);
+  const auto logits = random_logits(60, 9, 4, 2.0F);
   const mms::BeamDecoder decoder(options_of(12), {});
   mms::BeamStream stream(decoder);
   stream.step({logits.data(), 30, 9});
@@ -209,7 +185,7 @@ void test_models_and_bounded_memory() {
   options.separator = 3;
   options.lookback = 64;
   const mms::BeamDecoder decoder(options, {&lm, &hotwords, nullptr, {"", "a", "b", "|", "c", "d"}});
-  const auto logits = random_logits(4000, vocab, 5);
+  const auto logits = random_logits(4000, vocab, 5, 2.0F);
   const auto whole = decode(decoder, logits, vocab, 4000);
   mms::BeamStream stream(decoder);
   Tokens tokens;

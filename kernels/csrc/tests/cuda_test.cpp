@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "check.h"
 #include "mms/cuda_beam.h"
 
 extern "C" int mms_emulated_launch(const char* name,
@@ -24,13 +25,6 @@ extern "C" int mms_emulated_launch(const char* name,
 namespace {
 
 using namespace mms::cuda;
-
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "cuda_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
 
 constexpr std::int64_t kRows = 3;
 constexpr std::int64_t kFrames = 37;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../cuda/device.cuh"
+#include "check.h"
 
 namespace {
 
@@ -13,13 +14,6 @@ using namespace mms::cuda;
 using mms::emulate::Fault;
 using mms::emulate::launch;
 using mms::emulate::Shape;
-
-void check(bool holds, const std::string& what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "emulate_test.cpp:%d: %s\n", line, what.c_str());
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
 
 /// What is reported in each of several orders of the threads: "" for nothing.
 std::string fault_of(const std::function<void()>& kernel,
@@ -35,13 +29,19 @@ std::string fault_of(const std::function<void()>& kernel,
       found = fault.what();
     }
     if (seed == 0) first = found;
-    check(found.empty() == first.empty(), "depends on the order: " + first + found, __LINE__);
+    check(found.empty() == first.empty(),
+          "depends on the order: " + first + found,
+          __FILE__,
+          __LINE__);
   }
   return first;
 }
 
 void expect(const std::string& part, const std::string& found, int line) {
-  check(found.find(part) != std::string::npos, "got '" + found + "' for '" + part + "'", line);
+  check(found.find(part) != std::string::npos,
+        "got '" + found + "' for '" + part + "'",
+        __FILE__,
+        line);
 }
 #define EXPECT(part, ...) expect(part, fault_of(__VA_ARGS__), __LINE__)
 

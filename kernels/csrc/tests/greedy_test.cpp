@@ -10,26 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "check.h"
+
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "greedy_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
 // Exactly as many numbers as there are, on the heap, so that any step beyond them is caught.
-std::vector<float> random_logits(std::int64_t frames, std::int64_t vocab, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, 3.0F);
-  std::vector<float> logits(static_cast<std::size_t>(frames * vocab));
-  for (float& logit : logits) logit = normal(generator);
-  return logits;
-}
-
 mms::GreedyTokens decode(const std::vector<float>& logits, std::int64_t vocab, std::int64_t step) {
   const auto frames = static_cast<std::int64_t>(logits.size()) / vocab;
   mms::GreedyState state = mms::greedy_begin(0);
@@ -47,19 +34,9 @@ bool same(const mms::GreedyTokens& a, const mms::GreedyTokens& b) {
          a.peaks == b.peaks;
 }
 
-template <typename Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 void test_every_cut_gives_the_same_bits() {
   for (const std::int64_t vocab : {1, 2, 15, 16, 17, 33, 100}) {
-    const auto logits = random_logits(40, vocab, 1);
+    const auto logits = random_logits(40, vocab, 1, 3.0F);
     const auto whole = decode(logits, vocab, 40);
     for (const std::int64_t step : {1, 2, 3, 7, 39})
       CHECK(same(decode(logits, vocab, step), whole));
@@ -80,7 +57,7 @@ void test_scores() {
 
 void test_batch_is_its_rows() {
   const std::int64_t rows = 9, frames = 20, vocab = 6;
-  const auto logits = random_logits(rows * frames, vocab, 2);
+  const auto logits = random_logits(rows * frames, vocab, 2, 3.0F);
   const std::vector<std::int64_t> lengths = {0, 20, 1, 19, 5, 0, 7, 20, 2};
   const std::vector<std::int64_t> begins = {20, 0, 19, 1, 0, 3, 7, 0, 2};
   mms::ScoresBatch batch{logits.data(), rows, frames, vocab, lengths.data()};
@@ -97,7 +74,7 @@ void test_batch_is_its_rows() {
 }
 
 void test_errors() {
-  auto logits = random_logits(4, 20, 3);
+  auto logits = random_logits(4, 20, 3, 3.0F);
   logits[2 * 20 + 19] = std::nanf("");
   CHECK(error_of([&] { decode(logits, 20, 4); }) == "frame 2 of the logits holds NaN");
   logits[2 * 20 + 19] = kInfinity;
@@ -109,7 +86,7 @@ void test_errors() {
 }
 
 void test_failed_step_changes_nothing() {
-  auto logits = random_logits(10, 5, 4);
+  auto logits = random_logits(10, 5, 4, 3.0F);
   mms::GreedyState state = mms::greedy_begin(0);
   mms::GreedyTokens tokens;
   mms::greedy_step(state, {logits.data(), 5, 5}, tokens);

@@ -9,14 +9,9 @@
 #include <thread>
 #include <vector>
 
-namespace {
+#include "check.h"
 
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "hotwords_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
+namespace {
 
 using Tokens = std::vector<std::int32_t>;
 
@@ -25,6 +20,23 @@ Tokens random_tokens(std::mt19937& generator, std::size_t size, std::int32_t voc
   Tokens tokens(size);
   for (std::int32_t& each : tokens) each = token(generator);
   return tokens;
+}
+
+/// What is said of the steps from a state beforehand is true of each of them.
+void check_reach(const mms::Hotwords& hotwords, mms::HotState state, std::int32_t boundary) {
+  const mms::HotReach& reach = hotwords.reach(state);
+  const mms::HotBonuses bonuses = hotwords.bonuses(state);
+  for (std::int32_t token = 0; token < hotwords.vocab(); ++token) {
+    const float bonus = hotwords.step(state, token).bonus;
+    CHECK(bonuses(token) == bonus);
+    CHECK(bonus <= reach.high() && (bonus >= reach.low || token == boundary));
+    float most = reach.rest;
+    for (int i = 0; i < mms::HotReach::kTokens; ++i) {
+      if (reach.tokens[i] == token) most = reach.bonuses[i];
+      if (reach.tokens[i] == token) CHECK(reach.bonuses[i] == bonus);
+    }
+    CHECK(bonus <= most);
+  }
 }
 
 double walked(const mms::Hotwords& hotwords, const Tokens& tokens) {
@@ -67,13 +79,33 @@ void test_random_phrases() {
   }
 }
 
+void test_reach_of_every_state() {
+  std::mt19937 generator(3);
+  for (const std::int32_t vocab : {1, 2, 5, 65}) {
+    for (const std::int32_t boundary : {-1, 0}) {
+      if (boundary == vocab - 1) continue;
+      std::vector<mms::Phrase> phrases;
+      for (std::size_t i = 0; i < 60; ++i) {
+        Tokens tokens = random_tokens(generator, 1 + i % 6, std::min(vocab, 6));
+        tokens.push_back(vocab - 1);
+        phrases.push_back({tokens, static_cast<float>(i) * 0.25F - 4.0F});
+      }
+      const mms::Hotwords hotwords(phrases, vocab, boundary);
+      for (mms::HotState state = 0; state < hotwords.view().node_count; ++state) {
+        check_reach(hotwords, state, boundary);
+      }
+    }
+  }
+}
+
 void test_view_is_the_automaton() {
   const mms::Hotwords hotwords({{{1, 2}, 3.0F}, {{70, 2, 1}, 1.0F}}, 100, 0);
   const mms::HotwordsView view = hotwords.view();
   CHECK(view.pages_per_row == 2 && view.page_bits == 6);
-  CHECK(hotwords.bytes() == view.node_count * sizeof(mms::HotNode) +
-                                std::size_t{view.row_count} * view.pages_per_row * 4 +
-                                (std::size_t{view.page_count} << view.page_bits) * 4);
+  CHECK(hotwords.bytes() ==
+        view.node_count * (sizeof(mms::HotNode) + sizeof(mms::HotReach)) +
+            std::size_t{view.row_count} * view.pages_per_row * 4 +
+            (std::size_t{view.page_count} << view.page_bits) * (4 + sizeof(float)));
   for (std::size_t i = 0; i < std::size_t{view.row_count} * view.pages_per_row; ++i) {
     CHECK(view.rows[i] < view.page_count);
   }
@@ -117,6 +149,7 @@ void test_errors() {
 
 int main() {
   test_random_phrases();
+  test_reach_of_every_state();
   test_view_is_the_automaton();
   test_threads_share_an_automaton();
   test_errors();

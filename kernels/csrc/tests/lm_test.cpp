@@ -11,17 +11,11 @@
 #include <vector>
 
 #include "../fuzz/walk.h"
+#include "check.h"
 #include "mms/arpa.h"
 #include "mms/ngram.h"
 
 namespace {
-
-void check(bool holds, const char* what, int line) {
-  if (holds) return;
-  std::fprintf(stderr, "lm_test.cpp:%d: %s\n", line, what);
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition, __LINE__)
 
 constexpr std::string_view kArpa =
     "\\data\\\nngram 1=5\nngram 2=4\nngram 3=2\n\n"

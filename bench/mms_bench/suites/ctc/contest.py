@@ -21,9 +21,8 @@ from mms_bench.suites.entries import Entry
 
 Score = Callable[[list[IntArray]], float | None]
 
-LUCK = 0.005
-"""A beam of finite size may miss what another one meets, and the other way round: this share of the
-score is put down to that."""
+ROUNDING = 1e-6
+"""Scores that differ by no more than this share are equal: they are sums of float32 numbers."""
 
 
 @dataclass(slots=True)
@@ -33,6 +32,8 @@ class Crew:
     context: Context
     stack: contextlib.ExitStack
     found: dict[str, Worker | Refused] = field(default_factory=dict)
+    marks: dict[tuple[str, Task], float] = field(default_factory=dict)
+    """What a peer has scored in an exam."""
 
     def worker(self, peer: str) -> Worker:
         """Return the worker of a peer.
@@ -57,6 +58,14 @@ class Crew:
         return worker
 
 
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Speech that is decoded once, to be scored and not timed."""
+
+    task: Task
+    score: Score
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """One case."""
@@ -70,6 +79,9 @@ class Contest:
     """What one call gets through, in the case's unit."""
     score: Score
     """Of the labels of each row, larger is better; ValueError where they are wrong."""
+    exams: tuple[Exam, ...] = ()
+    """Whose scores, added up, tell whose results are better; of none, `score` does. A search with a
+    beam misses now and then what another meets: that takes more utterances than can be timed."""
     memory: bool = False
     """Whether the peak memory of the workers is that of this case."""
 
@@ -88,7 +100,7 @@ def compete(context: Context, contests: Sequence[Contest], pace: Pace | None = N
     for contest in contests:
         context.tell(f"{contest.case.name}: first calls")
         asked = [peer for peer in context.options.peers if peer in contest.peers]
-        for found in _checked([_first(context, contest, peer) for peer in asked]):
+        for found in _checked(contest, [_first(context, contest, peer) for peer in asked]):
             if isinstance(found, Row):
                 rows.append(found)
             else:
@@ -103,11 +115,12 @@ def compete(context: Context, contests: Sequence[Contest], pace: Pace | None = N
 def _first(context: Context, contest: Contest, peer: str) -> Entry | Row:
     """Make the first call and score what it gave."""
     name = contest.case.name
-    folder = Path(tempfile.mkdtemp(dir=context.folder))
     try:
         worker = contest.crew.worker(peer)
-        seconds = worker.first(contest.task, keep=str(folder))
-        score = contest.score(_labels(folder))
+        seconds, labels = _call(context, worker, contest.task)
+        score = contest.score(labels)
+        for exam in contest.exams:
+            _sit(context, contest.crew, peer, exam)
     except Refused as reason:
         return entries.refusal(name, peer, reason)
     except ValueError as error:
@@ -123,36 +136,53 @@ def _first(context: Context, contest: Contest, peer: str) -> Entry | Row:
     return Entry(worker, contest.task, row)
 
 
+def _sit(context: Context, crew: Crew, peer: str, exam: Exam) -> None:
+    """Put a peer's mark down, unless it has sat this exam before another case."""
+    if (peer, exam.task) in crew.marks:
+        return
+    _, labels = _call(context, crew.worker(peer), exam.task)
+    mark = exam.score(labels)
+    crew.marks[peer, exam.task] = -np.inf if mark is None else mark
+
+
+def _call(context: Context, worker: Worker, task: Task) -> tuple[float, list[IntArray]]:
+    """Return the seconds of a first call and what it found."""
+    folder = Path(tempfile.mkdtemp(dir=context.folder))
+    return worker.first(task, keep=str(folder)), _labels(folder)
+
+
 def _labels(folder: Path) -> list[IntArray]:
     files = sorted(folder.glob("*.npy"), key=lambda file: int(file.stem))
     return [np.load(file) for file in files]
 
 
-def _checked(found: list[Entry | Row]) -> list[Entry | Row]:
+def _checked(contest: Contest, found: list[Entry | Row]) -> list[Entry | Row]:
     """Fail those of ours whose result is worse than a peer's: they get no time."""
-    others = [
-        entry
+    marks = {
+        entry.row.implementation: _mark(contest, entry.row)
         for entry in found
-        if isinstance(entry, Entry) and entry.row.implementation not in OURS
-    ]
-    best = max(others, key=lambda entry: _score(entry.row), default=None)
-    if best is None:
-        return found
-    limit = _score(best.row)
-    return [
-        _worse(entry, best.row)
         if isinstance(entry, Entry)
-        and entry.row.implementation in OURS
-        and _score(entry.row) < limit - LUCK * abs(limit)
+    }
+    peers = [peer for peer in marks if peer not in OURS]
+    if not peers:
+        return found
+    best = max(peers, key=marks.__getitem__)
+    limit = marks[best] - ROUNDING * abs(marks[best])
+    worse = {name for name in marks if name in OURS and marks[name] < limit}
+    return [
+        _worse(entry, marks, best)
+        if isinstance(entry, Entry) and entry.row.implementation in worse
         else entry
         for entry in found
     ]
 
 
-def _score(row: Row) -> float:
+def _mark(contest: Contest, row: Row) -> float:
+    if contest.exams:
+        return sum(contest.crew.marks[row.implementation, exam.task] for exam in contest.exams)
     return -np.inf if row.score is None else row.score
 
 
-def _worse(entry: Entry, best: Row) -> Row:
-    reason = f"worse: its result scores {entry.row.score:.6f}, {best.implementation}'s "
-    return replace(entry.row, status="failed", reason=f"{reason}{best.score:.6f}")
+def _worse(entry: Entry, marks: dict[str, float], best: str) -> Row:
+    reason = f"worse: what it finds scores {marks[entry.row.implementation]:.6f}, {best}'s "
+    return replace(entry.row, status="failed", reason=f"{reason}{marks[best]:.6f}")

@@ -7,7 +7,6 @@ namespace {
 constexpr int kDoubles = MMS_VECTOR_BYTES / 8;
 
 using Doubles = double __attribute__((vector_size(MMS_VECTOR_BYTES)));
-using HalfFloats = float __attribute__((vector_size(MMS_VECTOR_BYTES / 2)));
 using Longs = std::int64_t __attribute__((vector_size(MMS_VECTOR_BYTES)));
 
 template <typename Vector, typename Value>
@@ -164,27 +163,8 @@ std::int64_t find_tokens(const float* log_probs,
   return count;
 }
 
-std::uint64_t extend(const ExtendInputs& in, std::int64_t size, double* scores) {
-  Longs bits = {};
-  Longs bit;
-  for (int lane = 0; lane < kDoubles; ++lane) bit[lane] = std::int64_t{1} << lane;
-  for (std::int64_t i = 0; i < size; i += kDoubles, bit <<= kDoubles) {
-    float bonuses[kDoubles];
-    for (int lane = 0; lane < kDoubles; ++lane) bonuses[lane] = in.bonuses[in.tokens[i + lane]];
-    const Doubles step = __builtin_convertvector(read<HalfFloats>(bonuses), Doubles);
-    const Doubles acoustic = in.total + read<Doubles>(in.log_probs + i);
-    const Doubles score = acoustic + (in.base + (in.bonus + step));
-    write(scores + i, score);
-    bits |= (score >= in.bound) & bit;
-  }
-  std::int64_t reached = 0;
-  for (int lane = 0; lane < kDoubles; ++lane) reached |= bits[lane];
-  const std::uint64_t outside = size < 64 ? ~std::uint64_t{0} << size : 0;
-  return static_cast<std::uint64_t>(reached) & ~outside;
-}
-
 }  // namespace
 
-const BeamKernels kBeam{stay, paths, find_tokens, extend};
+const BeamKernels kBeam{stay, paths, find_tokens};
 
 }  // namespace mms::MMS_ISA

@@ -57,18 +57,6 @@ struct PathOutputs {
   std::int64_t* change;  ///< kPathCloses and kPathBegins, or'ed.
 };
 
-/// One hypothesis and the tokens that may extend it. Tokens and log-probabilities are readable up
-/// to a multiple of `kBeamLanes`.
-struct ExtendInputs {
-  const std::int32_t* tokens;
-  const double* log_probs;
-  const float* bonuses;  ///< By token: what hotwords add.
-  double total;          ///< log p of the hypothesis.
-  double base;           ///< What is added whatever the token.
-  double bonus;          ///< What hotwords have added up to now.
-  double bound;
-};
-
 struct BeamKernels {
   /// Take `size` hypotheses over one frame; returns the range of the scores.
   Range (*stay)(const StayInputs& in, const StayOutputs& out, std::int64_t size);
@@ -81,9 +69,6 @@ struct BeamKernels {
                               std::int64_t size,
                               float threshold,
                               std::uint64_t* keys);
-  /// The scores of at most 64 extensions, room for 64; returns the bits of those that reach the
-  /// bound.
-  std::uint64_t (*extend)(const ExtendInputs& in, std::int64_t size, double* scores);
 };
 
 }  // namespace mms

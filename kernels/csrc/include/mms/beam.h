@@ -102,6 +102,10 @@ class BeamDecoder {
                                                   std::int64_t nbest,
                                                   std::int64_t threads) const;
 
+  /// The same with other hotwords, which outlive every stream of it; null for none. What is large
+  /// is shared, so that each stream may have its own.
+  BeamDecoder with_hotwords(const Hotwords* hotwords) const;
+
   const BeamOptions& options() const { return options_; }
   const BeamScorer& scorer() const { return *scorer_; }
 

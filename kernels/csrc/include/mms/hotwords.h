@@ -56,6 +56,38 @@ struct HotNode {
   float finish;     ///< The bonus where the stream ends here.
 };
 
+/// What the steps from a state can add at most and at least, in nats: what a search looks at before
+/// it looks at the steps.
+struct HotReach {
+  static constexpr int kTokens = 3;
+  /// Tokens with the greatest bonuses, the greatest first; -1 where there are fewer.
+  std::int32_t tokens[kTokens] = {-1, -1, -1};
+  float bonuses[kTokens] = {};  ///< Theirs.
+  float rest = 0.0F;            ///< No other token's bonus is greater.
+  float low = 0.0F;             ///< No token's is less, but perhaps that of the boundary.
+
+  float high() const { return bonuses[0] > rest ? bonuses[0] : rest; }
+};
+
+/// The bonuses of the steps from one state, with fewer loads than the steps. Not owned.
+struct HotBonuses {
+  const std::uint32_t* row;  ///< Numbers of pages.
+  const float* arrivals;     ///< By page and token: `arrival` of where the row leads.
+  std::uint32_t page_bits;
+  std::int32_t silent;  ///< The boundary that follows a boundary; -1 for none.
+  std::int32_t token;   ///< The one that the row does not decide; -1 for none.
+  float next;           ///< Its bonus.
+  float potential;      ///< Taken back.
+
+  float operator()(std::int32_t id) const {
+    if (id == silent) return 0.0F;
+    if (id == token) return next;
+    const auto place = static_cast<std::uint32_t>(id);
+    const std::size_t page = row[place >> page_bits];
+    return arrivals[(page << page_bits) + (place & ((1U << page_bits) - 1U))] - potential;
+  }
+};
+
 /// The automaton as flat arrays that can be copied to a device. Not owned.
 struct HotwordsView {
   const HotNode* nodes;       ///< [node_count]
@@ -100,6 +132,17 @@ class Hotwords {
   HotStep step(HotState state, std::int32_t token) const { return view_.step(state, token); }
   /// The bonus of the end of the stream: it acts as a boundary, and takes back what is lent.
   float finish(HotState state) const { return view_.finish(state); }
+  const HotReach& reach(HotState state) const { return reaches_[state]; }
+  HotBonuses bonuses(HotState state) const {
+    const HotNode& node = nodes_[state];
+    return {rows_.data() + std::size_t{node.row >> 1U} * view_.pages_per_row,
+            arrivals_.data(),
+            view_.page_bits,
+            (node.row & 1U) != 0U ? view_.boundary : -1,
+            node.token,
+            nodes_[node.next].arrival - node.potential,
+            node.potential};
+  }
   /// The greatest bonus of any step, at least 0.
   float max_bonus() const { return max_bonus_; }
   std::int32_t vocab() const { return vocab_; }
@@ -112,8 +155,10 @@ class Hotwords {
 
  private:
   std::vector<HotNode> nodes_;
+  std::vector<HotReach> reaches_;
   std::vector<std::uint32_t> rows_;
   std::vector<HotState> pages_;
+  std::vector<float> arrivals_;
   HotwordsView view_{};
   float max_bonus_ = 0.0F;
   std::int32_t vocab_;

@@ -1,0 +1,83 @@
+"""The curves of a case, side by side, as an SVG picture that needs no fonts."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import FuncFormatter, PercentFormatter, ScalarFormatter
+
+from mms_bench.report import text
+from mms_bench.report.plots import INK, STYLE, to_svg
+from mms_bench.schema import Case, Curve, Figure, Row
+
+_COLOURS = ("#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#868e96")
+_WIDE = 20.0
+"""Times the smallest value from which on an axis is logarithmic."""
+
+
+def plot_curves(case: Case, rows: Sequence[Row]) -> bytes:
+    """Return an SVG: a panel a curve, a mark a row, a line through the rows of a series.
+
+    Args:
+        case: Says which figures make a curve.
+        rows: Those of them that have both figures are drawn.
+    """
+    with mpl.rc_context(STYLE):
+        width = 5.2 * max(2, len(case.curves))
+        picture = Picture(figsize=(width, 5.0), layout="constrained")
+        panels = picture.subplots(1, len(case.curves), squeeze=False)[0]
+        for axes, curve in zip(panels, case.curves, strict=True):
+            _draw(
+                axes, case, curve, [row for row in rows if {curve.x, curve.y} <= row.figures.keys()]
+            )
+        return to_svg(picture)
+
+
+def _draw(axes: Axes, case: Case, curve: Curve, rows: Sequence[Row]) -> None:
+    series: dict[str, list[Row]] = {}
+    for row in rows:
+        series.setdefault(row.series or row.implementation, []).append(row)
+    for number, (name, own) in enumerate(series.items()):
+        points = sorted((row.figures[curve.x], row.figures[curve.y]) for row in own)
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
+    for row in rows:
+        if row.implementation != row.series:
+            place = (row.figures[curve.x], row.figures[curve.y])
+            axes.annotate(
+                _short(row), place, (4, 4), textcoords="offset points", fontsize=7, color=INK
+            )
+    known = {figure.name: figure for figure in case.figures}
+    _dress(axes, known[curve.x], known[curve.y], rows)
+
+
+def _short(row: Row) -> str:
+    """Return the end of a row's name: what it differs in from others of its series."""
+    return row.implementation.rpartition(" ")[2]
+
+
+def _dress(axes: Axes, x: Figure, y: Figure, rows: Sequence[Row]) -> None:
+    axes.set_xlabel(_label(x))
+    axes.set_ylabel(_label(y))
+    values = [row.figures[x.name] for row in rows]
+    if values and 0 < min(values) * _WIDE < max(values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    else:
+        axes.set_xlim(left=0)
+    if y.kind == "share":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    elif y.kind == "seconds":
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: text.seconds(value) if value else "0")
+        )
+        axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e9ecef")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _label(figure: Figure) -> str:
+    return f"{figure.title}, seconds" if figure.kind == "seconds" else figure.title

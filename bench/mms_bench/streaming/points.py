@@ -1,0 +1,42 @@
+"""Which contexts are measured."""
+
+from dataclasses import dataclass
+
+from mms_engine.streaming import LATENCIES, ContextOptions
+from mms_engine.streaming.options import ContextKind
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A context, by the name of its row."""
+
+    name: str
+    context: ContextOptions
+
+    @property
+    def series(self) -> str:
+        """What its point is joined with in a plot."""
+        return self.context.kind
+
+
+def _point(kind: ContextKind, left: float, chunk: float, right: float = 0.0) -> Point:
+    context = ContextOptions(kind=kind, left_seconds=left, chunk_seconds=chunk, right_seconds=right)
+    sizes = "/".join(f"{value:g}" for value in (left, chunk, right))
+    return Point(f"{kind} {sizes}", context)
+
+
+PRESETS = tuple(Point(name, context) for name, context in LATENCIES.items())
+POINTS = (
+    *PRESETS,
+    _point("cached", 5, 0.16, 0.16),
+    _point("cached", 5, 0.32, 0.16),
+    _point("cached", 5, 0.32, 0.32),
+    _point("cached", 5, 1, 0.48),
+    _point("window", 5, 0.24, 0.24),
+    _point("window", 5, 0.64, 0.32),
+    _point("window", 10, 2, 1),
+    _point("growing", 10, 0.32),
+    _point("growing", 10, 0.64),
+    _point("growing", 20, 1),
+)
+"""Named by left context, chunk and right context in seconds."""

@@ -1,0 +1,97 @@
+"""How many real-time streams a machine can hold: measured, so that others can be refused."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mms_engine.streaming.contexts import EncoderRow
+from mms_engine.streaming.model import StreamingModel
+from mms_engine.streaming.options import ContextOptions
+from mms_engine.types import Float32Array
+
+_USABLE = 0.8
+"""Share of the time that may be taken: the rest is for decoding, and for what else runs."""
+_TRIES = (1, 2, 4, 8, 16, 32, 64)
+_REPEATS = 3
+_PATIENCE = 3.0
+"""Times a chunk's length from which larger batches are not tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What steps of one kind take."""
+
+    chunk_seconds: float
+    seconds: dict[int, float] = field(default_factory=dict)
+    """Of a run, by the streams in it."""
+
+    @property
+    def streams(self) -> int:
+        """Real-time streams that can be held; 0 where one alone falls behind."""
+        budget = self.chunk_seconds * _USABLE
+        return max((int(n * budget / taken) for n, taken in self.seconds.items()), default=0)
+
+
+class Capacity:
+    """Measures, once for each kind of context. For several threads at once."""
+
+    def __init__(self, model: StreamingModel) -> None:
+        self._model = model
+        self._known: dict[ContextOptions, Measured] = {}
+        self._lock = threading.Lock()
+
+    def load(self, options: ContextOptions, language: str) -> float:
+        """Return the share of this machine that a stream takes; above 1 where it cannot keep up."""
+        streams = self.measured(options, language).streams
+        return 1.0 / streams if streams else float("inf")
+
+    def sentence(self, options: ContextOptions) -> str:
+        """Say how many streams of a kind, which was measured, this machine holds."""
+        known = self._known[options]
+        if known.streams:
+            return f"this machine holds {known.streams} such streams in real time"
+        return (
+            f"this machine holds none in real time, a chunk of {known.chunk_seconds:g} s "
+            f"takes it {known.seconds[1]:.2f} s"
+        )
+
+    def measured(self, options: ContextOptions, language: str) -> Measured:
+        """Return what steps take, of noise at the end of a full left context."""
+        with self._lock:
+            if options not in self._known:
+                self._known[options] = self._measure(options, language)
+            return self._known[options]
+
+    def _measure(self, options: ContextOptions, language: str) -> Measured:
+        found = Measured(options.chunk_seconds)
+        row, samples = self._typical(options, language)
+        for count in _TRIES:
+            times = [self._time(row, samples, language, count) for _ in range(_REPEATS + 1)]
+            found.seconds[count] = float(np.median(times[1:]))
+            if found.seconds[count] > _PATIENCE * options.chunk_seconds:
+                break
+        return found
+
+    def _typical(self, options: ContextOptions, language: str) -> tuple[EncoderRow, Float32Array]:
+        """Return what a step runs on once the left context is full, and its new samples."""
+        model, geometry = self._model, self._model.acoustic.geometry
+        context, random = model.context(options), np.random.default_rng(0)
+        full = round(options.left_seconds / model.acoustic.frame_seconds)
+        while True:
+            plan = context.plan(1 << 62, ended=False)
+            if plan is None:
+                raise RuntimeError("a context needs no more than all audio")
+            count = geometry.samples(plan.end - context.featured)
+            samples = random.standard_normal(count).astype(np.float32)
+            row = context.row(plan, model.features([samples])[0])
+            if plan.end >= full:
+                return row, samples
+            context.read(plan, model.encode([row], [language])[0])
+
+    def _time(self, row: EncoderRow, samples: Float32Array, language: str, count: int) -> float:
+        begin = time.perf_counter()
+        self._model.features([samples] * count)
+        self._model.encode([row] * count, [language] * count)
+        return time.perf_counter() - begin

@@ -1,0 +1,268 @@
+"""What the encoder runs on in each step of a stream, and what is kept of what it gives.
+
+Frames are counted from the start of the stream. A context knows neither audio nor text.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mms_engine.backends.base import Array
+from mms_engine.types import Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step: frames `[start, kept)` are decided by it, `[kept, end)` are its right context."""
+
+    start: int
+    kept: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Keys and values that a stream keeps of earlier frames."""
+
+    cache: Array
+    """Shape `[layers, 2, kept, H]`, the encoder's dtype for it; a ring, in no order."""
+    filled: int
+    """Places of it that hold something."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderRow:
+    """A row of an encoder run."""
+
+    features: Float32Array
+    """Shape `[history + T, F]`."""
+    history: int = 0
+    """Leading frames that are heard for their positions only; 0 without `memory`."""
+    memory: Memory | None = None
+    """`None` for the graph `encoder`, else the graph `cached` runs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """What the encoder gave for a row."""
+
+    logits: Float32Array
+    """Shape `[T, V]`."""
+    update: Array | None = None
+    """Shape `[layers, 2, T, H]`: keys and values, where there is a memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Logits in order of time."""
+
+    kept: Float32Array
+    """Shape `[N, V]`: final; follows the kept logits of the step before."""
+    tail: Float32Array
+    """Shape `[M, V]`: what comes after, as far as it was heard; the next step gives it anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """A context's sizes in frames."""
+
+    left: int
+    chunk: int
+    right: int
+
+
+class Context(Protocol):
+    """How a stream is cut into steps."""
+
+    def plan(self, heard: int, *, ended: bool) -> Plan | None:
+        """Return the next step, or `None` while more audio is needed.
+
+        Args:
+            heard: Frames whose audio is there.
+            ended: Whether no more will come.
+        """
+        ...
+
+    def row(self, plan: Plan, new: Float32Array) -> EncoderRow:
+        """Return what the encoder runs on; `new` are the features that were not there before."""
+        ...
+
+    def read(self, plan: Plan, encoded: Encoded) -> Reading:
+        """Take what the encoder gave, and return what is decided."""
+        ...
+
+    @property
+    def featured(self) -> int:
+        """Frames whose features are there already."""
+        ...
+
+    def reset(self, frame: int) -> None:
+        """Begin anew at a frame, before which nothing is heard."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that has to be known to go on elsewhere."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            KeyError, ValueError: it is that of another context or model.
+        """
+        ...
+
+
+class FeatureTail:
+    """The last features of a stream, found by their frame."""
+
+    def __init__(self, size: int) -> None:
+        self.first = 0
+        self.rows: Float32Array = np.zeros((0, size), np.float32)
+
+    @property
+    def end(self) -> int:
+        """Frame after the last."""
+        return self.first + len(self.rows)
+
+    def append(self, rows: Float32Array) -> None:
+        """Add features `[N, F]`."""
+        self.rows = np.concatenate([self.rows, rows])
+
+    def span(self, start: int, end: int) -> Float32Array:
+        """Return frames `[start, end)`."""
+        return self.rows[start - self.first : end - self.first]
+
+    def forget(self, before: int) -> None:
+        """Forget frames before one."""
+        if before > self.first:
+            self.rows = self.rows[before - self.first :].copy()
+            self.first = before
+
+    def reset(self, frame: int) -> None:
+        """Forget everything; the next features are of `frame`."""
+        self.first, self.rows = frame, self.rows[:0]
+
+
+class ChunkedContext:
+    """Steps of a fixed chunk: the part that `window` and `cached` share."""
+
+    def __init__(self, sizes: Sizes, feature_size: int) -> None:
+        self.sizes = sizes
+        self.begin = 0
+        self.features = FeatureTail(feature_size)
+        self._next = 0
+
+    @property
+    def featured(self) -> int:
+        """Frames whose features are there already."""
+        return self.features.end
+
+    def plan(self, heard: int, *, ended: bool) -> Plan | None:
+        """Return the next step, which at the end of the audio takes all that is left."""
+        start, sizes = self._next, self.sizes
+        full = start + sizes.chunk + sizes.right
+        if heard > full or (heard == full and not ended):
+            return Plan(start, start + sizes.chunk, full)
+        if ended and heard > start:
+            return Plan(start, heard, heard)
+        return None
+
+    def read(self, plan: Plan, encoded: Encoded) -> Reading:
+        """Keep the chunk."""
+        self._next = plan.kept
+        kept = plan.kept - plan.start
+        return Reading(encoded.logits[:kept], encoded.logits[kept:])
+
+    def reset(self, frame: int) -> None:
+        """Begin anew at a frame."""
+        self.begin = self._next = frame
+        self.features.reset(frame)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that has to be known to go on elsewhere."""
+        return {
+            "begin": self.begin,
+            "next": self._next,
+            "first": self.features.first,
+            "rows": self.features.rows,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.begin, self._next = state["begin"], state["next"]
+        self.features.first, self.features.rows = state["first"], state["rows"]
+
+
+class WindowContext(ChunkedContext):
+    """Left context, chunk and right context are encoded anew in each step."""
+
+    def row(self, plan: Plan, new: Float32Array) -> EncoderRow:
+        """Return the frames from the left context on."""
+        self.features.append(new)
+        self.features.forget(max(self.begin, plan.start - self.sizes.left))
+        return EncoderRow(self.features.span(self.features.first, plan.end))
+
+    def read(self, plan: Plan, encoded: Encoded) -> Reading:
+        """Keep the chunk, which stands behind the left context."""
+        left = len(encoded.logits) - (plan.end - plan.start)
+        return super().read(plan, Encoded(encoded.logits[left:]))
+
+
+class CachedContext(ChunkedContext):
+    """Only new frames are encoded; of the left context its keys and values are kept."""
+
+    def __init__(self, sizes: Sizes, feature_size: int, history: int, empty: Array) -> None:
+        """Begin with an empty memory.
+
+        Args:
+            sizes: In frames; `left` is the size of the ring.
+            feature_size: F.
+            history: Frames before a step that its positions hear.
+            empty: The ring without content, `[layers, 2, left, H]`.
+        """
+        super().__init__(sizes, feature_size)
+        self._history = history
+        self._ring = empty
+        self._written = 0
+
+    def row(self, plan: Plan, new: Float32Array) -> EncoderRow:
+        """Return the step's own frames and those before them that positions hear."""
+        self.features.append(new)
+        self.features.forget(max(self.begin, plan.start - self._history))
+        filled = min(self._written, self._ring.shape[2])
+        features = self.features.span(self.features.first, plan.end)
+        history = plan.start - self.features.first
+        return EncoderRow(features, history, Memory(self._ring, filled))
+
+    def read(self, plan: Plan, encoded: Encoded) -> Reading:
+        """Keep the chunk, and put its keys and values into the ring."""
+        if encoded.update is None:
+            raise ValueError("the cached encoder gave no keys and values")
+        places = self._ring.shape[2]
+        kept = min(plan.kept - plan.start, places)
+        update = encoded.update[:, :, plan.kept - plan.start - kept : plan.kept - plan.start]
+        at = (self._written + np.arange(kept)) % places
+        self._ring[:, :, at] = update
+        self._written += kept
+        return super().read(plan, encoded)
+
+    def reset(self, frame: int) -> None:
+        """Begin anew at a frame, the ring empty."""
+        super().reset(frame)
+        self._written = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return all that has to be known to go on elsewhere."""
+        filled = min(self._written, self._ring.shape[2])
+        return {**super().state(), "written": self._written, "ring": self._ring[:, :, :filled]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        ring = state["ring"]
+        if ring.dtype != self._ring.dtype:
+            raise ValueError(f"keys and values are {ring.dtype}, not {self._ring.dtype}")
+        super().restore(state)
+        self._written = state["written"]
+        self._ring[:, :, : ring.shape[2]] = ring

@@ -1,0 +1,37 @@
+"""Puts a stream together."""
+
+from mms_engine.decoders import HostDecoders
+from mms_engine.streaming.core import Parts, StreamCore
+from mms_engine.streaming.model import StreamingModel
+from mms_engine.streaming.options import StreamOptions
+from mms_engine.streaming.utterance import Spoken
+
+
+def open_core(
+    model: StreamingModel, decoders: HostDecoders, language: str, options: StreamOptions
+) -> StreamCore:
+    """Return a stream at its beginning.
+
+    Raises:
+        LanguageError: the bundle does not have the language.
+        BundleError: its adapter is damaged, or the graph `cached` is missing.
+        LanguageModelError: hotwords or the language model do not fit the language.
+    """
+    acoustic = model.acoustic
+    vocabulary = acoustic.vocabulary(language)
+    spoken = Spoken(
+        language,
+        vocabulary,
+        lambda: decoders.start(language, vocabulary),
+        frame_seconds=acoustic.frame_seconds,
+    )
+    parts = Parts(
+        language=language,
+        geometry=acoustic.geometry,
+        sample_rate=acoustic.bundle.manifest.sample_rate,
+        context=model.context(options.contexts),
+        spoken=spoken,
+        normalize=acoustic.bundle.manifest.normalize,
+        nbest=decoders.nbest,
+    )
+    return StreamCore(parts, options)
