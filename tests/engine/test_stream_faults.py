@@ -1,17 +1,21 @@
 """What goes wrong around a stream: each has its answer, and the stream goes on where it can."""
 
 import itertools
+import json
 import os
 import resource
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mms_engine import Recognizer
 from mms_engine.decode import Hypothesis
-from mms_engine.errors import AudioError, BackendError, StreamError
+from mms_engine.errors import AudioError, BackendError, BundleError, StreamError
 from mms_engine.streaming import (
+    ContextOptions,
     Endpoint,
     EndpointOptions,
     Final,
@@ -267,3 +271,18 @@ def test_a_model_that_takes_sound_as_it_is_gets_it_so(demo: Recognizer) -> None:
     heard.add(sound)
     heard.measure(1)
     np.testing.assert_array_equal(heard.normalized(0, 1), sound[:400])
+
+
+def test_a_bundle_without_the_graph_streams_in_windows(demo_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(demo_bundle, tmp_path / "older"))
+    document = json.loads((bundle / "manifest.json").read_bytes())
+    document["graphs"] = [graph for graph in document["graphs"] if graph["stage"] != "cached"]
+    (bundle / "manifest.json").write_text(json.dumps(document))
+    with Recognizer.open(bundle) as recognizer:
+        with pytest.raises(BundleError, match="has no graph cached in fp32, as bundles of older"):
+            recognizer.stream("eng")
+        context = ContextOptions(kind="window", left_seconds=1, chunk_seconds=1)
+        events = hear(
+            recognizer.stream("eng", StreamOptions(context=context)), [np.zeros(9000, np.float32)]
+        )
+        assert [type(event) for event in events] == [Endpoint]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cuda_emulation import to_bfloat16
-from gpu_sim.fatbins import empty_fatbin
+from cudasim.fatbin import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import modules

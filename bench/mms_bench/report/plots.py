@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from mms_bench.schema import Case, Row
 _OURS = "#0b7285"
 _OTHERS = "#adb5bd"
 INK = "#212529"
-STYLE = {"svg.fonttype": "path", "svg.hashsalt": "mms-bench", "font.size": 10}
+STYLE: Any = {"svg.fonttype": "path", "svg.hashsalt": "mms-bench", "font.size": 10}
 """Settings of matplotlib: the same picture everywhere."""
 # From here on bars of ordinary length could not be told apart.
 _LOG_FROM = 50.0

@@ -50,6 +50,11 @@ class Bundle:
             if graph.stage == stage and graph.precision == precision:
                 paths = [check(self.path, file, verify=self._verify) for file in graph.files]
                 return graph, paths[0]
+        if precision in self.precisions:
+            raise BundleError(
+                f"{self.path} has no graph {stage} in {precision}, as bundles of older releases: "
+                "add it with the same mms-export command again"
+            )
         raise BundleError(
             f"{self.path} has no {precision} {stage}, only {', '.join(self.precisions)}: "
             f"add it with mms-export --precision {precision}"

@@ -16,15 +16,17 @@ std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) 
 /// Mark the choices that lead to prefixes of the beam, and those that repeat the last label.
 void mark_taken(BeamState& state) {
   const std::size_t words = words_of(state);
-  state.taken.assign(state.used * words, 0);
+  // One row more, for those whose parent is not in the beam: so there is no branch.
+  state.taken.assign((state.used + 1) * words, 0);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
     if (!state.choices.has(state.last[slot])) continue;
     const std::uint32_t at = state.choices.position[static_cast<std::size_t>(state.last[slot])];
     const std::uint64_t bit = std::uint64_t{1} << (at % 64);
     state.taken[slot * words + at / 64] |= bit;
-    if (state.parent[slot] < 0) continue;
-    state.taken[static_cast<std::size_t>(state.parent[slot]) * words + at / 64] |= bit;
+    const std::int32_t parent = state.parent[slot];
+    const std::size_t row = parent < 0 ? state.used : static_cast<std::size_t>(parent);
+    state.taken[row * words + at / 64] |= bit;
   }
 }
 
@@ -34,17 +36,16 @@ void mark_taken(BeamState& state) {
 /// label and by the separator do not count: `spoilt` tokens.
 template <typename Floor>
 double raised(double bound,
-              std::size_t beam_size,
               std::size_t spoilt,
-              const BeamChoices& choices,
+              const BeamState& state,
               std::size_t ranks,
               const Floor& floor) {
-  std::size_t rows = beam_size;
-  for (std::size_t count = 1; count + spoilt <= choices.size; ++count) {
-    while (rows > 1 && (rows - 1) * count >= beam_size) --rows;
-    if (rows > ranks) continue;
-    bound = std::max(bound, floor(rows - 1) + choices.log_probs[count + spoilt - 1]);
-    if (rows == 1) break;
+  if (state.choices.size <= spoilt || ranks == 0) return bound;
+  const std::size_t counts = std::min(state.choices.size - spoilt, state.enough.size() - 1);
+  // So many tokens for all hypotheses, then ever more tokens for ever fewer of them.
+  for (std::size_t count = state.enough[ranks]; count <= counts; ++count) {
+    const double log_prob = state.choices.log_probs[count + spoilt - 1];
+    bound = std::max(bound, floor(state.enough[count] - 1) + log_prob);
   }
   return bound;
 }
@@ -57,7 +58,7 @@ double raise_bound(BeamState& state, const BeamScorer& scorer, double bound) {
   const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
   if (choices.size * ranks <= beam_size) return bound;  // too few, as in most frames
   if (scorer.is_plain()) {
-    return raised(bound, beam_size, 1, choices, ranks, [&](std::size_t rank) {
+    return raised(bound, 1, state, ranks, [&](std::size_t rank) {
       return state.now.sums[static_cast<std::size_t>(state.order[rank])];
     });
   }
@@ -77,8 +78,8 @@ double raise_bound(BeamState& state, const BeamScorer& scorer, double bound) {
   const auto of = [](const std::vector<double>& floors) {
     return [&floors](std::size_t rank) { return floors[rank]; };
   };
-  bound = raised(bound, beam_size, spoilt, choices, ranks, of(state.floors));
-  return raised(bound, beam_size, spoilt, choices, steady, of(state.steady_floors));
+  bound = raised(bound, spoilt, state, ranks, of(state.floors));
+  return raised(bound, spoilt, state, steady, of(state.steady_floors));
 }
 
 /// Add the extensions of the hypothesis at `rank` by tokens that need no look at anything else.

@@ -61,6 +61,9 @@ BeamState::BeamState(const BeamDecoder& decoder)
       floors(now.size),
       steady_floors(now.size + 1),
       stays(now.size) {
+  const auto beam = static_cast<std::uint32_t>(decoder.options().beam_size);
+  enough.push_back(0);
+  for (std::uint32_t n = 1; n <= beam; ++n) enough.push_back((beam + n - 1) / n);
   order = {0};
   used = 1;
   node[0] = tree.root();

@@ -105,6 +105,9 @@ struct BeamState {
   double best_reach = 0.0;
   std::vector<std::int64_t> change;
   BeamChoices choices;
+  /// [beam + 1] For n hypotheses so many tokens, or the other way round, are enough to fill the
+  /// beam; nothing for n = 0.
+  std::vector<std::uint32_t> enough;
   std::vector<double> floors;         ///< By rank: what it, or any before it, scores at least.
   std::vector<double> steady_floors;  ///< Of those that nothing is taken back from.
   std::vector<std::uint64_t> taken;   ///< Bits of `choices` that make no new prefix, by slot.
