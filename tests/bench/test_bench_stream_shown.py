@@ -47,8 +47,9 @@ def test_events_become_utterances():
 
 
 def test_a_word_counts_from_when_it_stands():
-    texts = ("a cat", "the cat", "the cut is", "the cat is", "the cat is")
-    one = shown(*enumerate(texts, start=1))
+    one = shown(
+        (1, "a cat"), (2, "the cat"), (3, "the cut is"), (4, "the cat is"), (5, "the cat is")
+    )
     assert emitted(one) == [2, 4, 3]
 
 

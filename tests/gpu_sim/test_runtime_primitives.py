@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from gpu_sim.fatbins import empty_fatbin
+from cudasim.fatbin import empty_fatbin
 from mms_engine.cuda import context, modules
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.graphs import Graph

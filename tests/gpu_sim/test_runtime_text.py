@@ -16,7 +16,7 @@ from mms_engine.emission import Segment
 from mms_engine.windows import WindowOptions
 from tiny_models import make_tiny
 
-CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::2]
+CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
 LANGUAGES = [clip.name[:3] for clip in CLIPS]
 SOAK_BATCHES = int(os.environ.get("MMS_SOAK_BATCHES", "200"))
 RATE = 16_000
@@ -89,6 +89,13 @@ def test_the_beam_reads_as_on_the_cpu(on_gpu, demo: Path) -> None:
     options = {"decoder": "beam", "beam": BeamSearch(beam_size=8, nbest=2)}
     expected = texts(on_cpu(demo, **options), clips, LANGUAGES[:3])
     assert texts(on_gpu(demo, **options), clips, LANGUAGES[:3]) == expected
+
+
+def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path, caplog) -> None:
+    options = {"decoder": "beam", "beam": BeamSearch(beam_size=129)}
+    expected = texts(on_cpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1])
+    assert texts(on_gpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1]) == expected
+    assert "decoding on the CPU: a beam of 129 is not decoded on the GPU" in caplog.text
 
 
 def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:

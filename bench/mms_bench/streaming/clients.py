@@ -58,7 +58,8 @@ class Waits:
     first: list[float]
     """For each client that was shown any text: from the beginning of its audio to that."""
     agreed: float
-    """Share of events that are those of a stream alone."""
+    """Share of the events that a stream alone gives too. It gives more at the end: a partial for
+    audio after which a client of the pool has finished already."""
 
 
 def make_talks(
@@ -140,7 +141,7 @@ def _waits(clients: Sequence[Client], heard: Sequence[list[Event]]) -> Waits:
     events = 0
     for client, own in zip(clients, heard, strict=True):
         alone = client.talk.events
-        events += max(len(alone), len(own))
+        events += len(own)
         for old, new in _matched(alone, own):
             sent = _sent_at(client, alone[old].audio_seconds)
             shown.append(own[new].wall_seconds - sent)

@@ -71,27 +71,29 @@ class DeviceDecoders:
         self._by_language: dict[str, LanguageSearch] = {}
         self._pending: _Pending | None = None
         self._closed = False
+        plan = self._plan() if self._is_beam else None
         with device.active("preparing the decoders"):
             self._stream = Stream(device)
             self._done = Event(device)
             self._workspace = Workspace(device)
-            self._search = self._open()
+            self._search: Search = (
+                DeviceGreedy(device, kernels, self._stream)
+                if plan is None
+                else DeviceBeam(device, kernels, self._stream, plan)
+            )
 
-    def _open(self) -> Search:
-        if not self._is_beam:
-            return DeviceGreedy(self._device, self._kernels, self._stream)
+    def _plan(self) -> BeamPlan:
         size, lm = self._searches.beam_size, self._searches.lm
         if size > MAX_BEAM:
             raise BackendError(f"a beam of {size} is not decoded on the GPU, at most {MAX_BEAM} is")
         if lm is not None and not isinstance(lm, NgramModel):
             raise BackendError("a KenLM binary is not used on the GPU: give the ARPA file it is of")
-        plan = BeamPlan(
+        return BeamPlan(
             options=BeamOptions(beam_size=size, blank=BLANK),
             lm=lm,
             wanted=self._searches.wanted,
             search_of=lambda stream: self._by_language[stream.language],
         )
-        return DeviceBeam(self._device, self._kernels, self._stream, plan)
 
     @property
     def nbest(self) -> int:

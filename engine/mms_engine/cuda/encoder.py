@@ -11,7 +11,6 @@ import numpy as np
 from mms_engine.backends.profiles import Bucket
 from mms_engine.backends.tensorrt import TensorRtSession
 from mms_engine.bank import AdapterBank
-from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decoding import OnDevice
 from mms_engine.cuda.emission import DeviceBatch
@@ -59,11 +58,6 @@ class DeviceEncoder:
             self._ready = Event(self._gpu)
             self._ring = PinnedRing(self._gpu, _STAGES)
             self._buffers = {name: Buffer(self._gpu) for name in ("inputs", "features", "logits")}
-
-    @property
-    def gpu(self) -> CudaDevice:
-        """Where it runs."""
-        return self._gpu
 
     def rows_within(self, frames: int) -> int:
         """Return how many rows of so many frames one run takes; 0 where none is so long."""
