@@ -45,8 +45,8 @@ def test_a_beam_without_options(mms, demo_bundle: Path) -> None:
 
 
 def test_a_wider_beam_is_another_search(mms) -> None:
-    english = [clip.path for clip in demo_clips() if clip.language == "eng"]
-    beam = (*english, "--lang", "eng", "--decoder", "beam", "--beam-size")
+    spanish = [clip.path for clip in demo_clips() if clip.language == "spa"]
+    beam = (*spanish, "--lang", "spa", "--decoder", "beam", "--beam-size")
     assert spoken(mms(*beam, 1)) != spoken(mms(*beam, 50))
 
 

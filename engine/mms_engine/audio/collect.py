@@ -63,7 +63,7 @@ class _Converter:
         self._rate = rate
         self._limits = limits
         self._frames = 0
-        self._resampler = _open_resampler(rate, target) if rate != target else None
+        self._resampler = open_resampler(rate, target) if rate != target else None
 
     def convert(self, block: Block) -> Float32Array:
         if block.sample_rate != self._rate:
@@ -101,7 +101,8 @@ class _Converter:
         return self._frames / self._rate
 
 
-def _open_resampler(rate: int, target: int) -> "soxr.ResampleStream":
+def open_resampler(rate: int, target: int) -> "soxr.ResampleStream":
+    """Return what takes float32 pieces of one channel from one rate to another, both in Hz."""
     import soxr  # only for sounds of another rate
 
     return soxr.ResampleStream(rate, target, 1, dtype="float32", quality="HQ")

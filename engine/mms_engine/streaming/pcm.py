@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
+from mms_engine.audio.collect import open_resampler
 from mms_engine.errors import AudioError
 from mms_engine.streaming.options import SampleFormat
 from mms_engine.types import Float32Array
@@ -103,7 +103,7 @@ class Resampler:
         self._recent = _NOTHING
         self._repeated = 0
         self._ahead = _NOTHING
-        self._stream = None if self._same else soxr.ResampleStream(rate, target, 1, dtype="float32")
+        self._stream = None if self._same else open_resampler(rate, target)
 
     def convert(self, samples: Float32Array, *, last: bool = False) -> Float32Array:
         """Return what `[N]` more samples, perhaps none, give at the target rate."""
