@@ -137,10 +137,10 @@ def test_windows_are_stitched_on_frame_boundaries(
 
 
 def test_the_frontend_in_pieces_equals_the_frontend_at_once(tiny: Recognizer) -> None:
-    model = acoustic(tiny)
+    host = acoustic(tiny).encoder
     samples = normalize(sound(13.7))
-    at_once = model._frontend.run({"audio": samples[np.newaxis]})["features"][0]
-    np.testing.assert_allclose(model._features(samples), at_once, atol=1e-5)
+    at_once = host.features(samples[np.newaxis])[0]
+    np.testing.assert_allclose(host._features(samples), at_once, atol=1e-5)
 
 
 def test_several_threads_share_a_recognizer(tiny: Recognizer) -> None:

@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 
@@ -100,7 +101,8 @@ def test_flush_ends_an_utterance_and_the_next_begins(demo: Recognizer, english: 
     assert [e.reason for e in first + second if isinstance(e, Endpoint)] == ["flush", "end"]
     (heard,), (again,) = said(first), said(second)
     assert again[1] == pytest.approx(len(english) / RATE, abs=0.03)
-    assert heard[0].split()[:2] == again[0].split()[:2]
+    # The running level is another by then, so a letter may be.
+    assert jiwer.cer(heard[0], again[0]) < 0.15
 
 
 def test_a_finished_stream_refuses(demo: Recognizer) -> None:

@@ -83,7 +83,8 @@ def test_stable_text_never_changes(
         stream = recognizer.stream(language, options(kind))
         events = hear(stream, cut(speech(language), itertools.repeat(1600)))
     assert retractions(events) == []
-    assert any(event.stable_chars > 3 for event in events if hasattr(event, "stable_chars"))
+    if decoder == "greedy":  # of a beam only what all its hypotheses share is stable
+        assert any(event.stable_chars > 3 for event in events if hasattr(event, "stable_chars"))
 
 
 @pytest.mark.parametrize("rate", [RATE, 44_100])
@@ -136,12 +137,12 @@ def test_features_are_those_of_the_whole_file_bit_for_bit(demo: Recognizer) -> N
     """The frontend hears a frame alike in whatever run it is computed."""
     model, sound = demo._model, speech("spa")[: 3 * RATE]
     frames = model.geometry.frames(len(sound))
-    whole = model.features(sound[np.newaxis])[0]
+    whole = model.encoder.features(sound[np.newaxis])[0]
     for sizes in ((1,), (16,), (32, 48, 7)):
         start = 0
         for size in itertools.cycle(sizes):
             end = min(frames, start + size)
-            piece = model.features(sound[np.newaxis, model.geometry.span(start, end)])[0]
+            piece = model.encoder.features(sound[np.newaxis, model.geometry.span(start, end)])[0]
             np.testing.assert_array_equal(piece, whole[start:end])
             if end == frames:
                 break
