@@ -134,6 +134,33 @@ def test_cuts_and_little_memory_change_no_bit(emulated, models, kind):
         check(found, expected)
 
 
+def test_the_open_word_is_read_after_its_letters_have_been_handed_over(device, models):
+    """At frame 256 "acha" has been said and settled; the separator comes after it."""
+    options = options_of("words", models)
+    said = ["b", "a", "|", *["a", "c", "h", "a"], "|", "a"]
+    at = [10, 20, 30, 210, 220, 230, 240, 270, 280]
+    scores = np.full((300, len(TOKENS)), -12.0, np.float32)
+    scores[:, 0] = 0
+    scores[at, 0] = -12
+    scores[at, [TOKENS.index(token) for token in said]] = 0
+    _kept, views = scoring(options)
+    sizes = {"beam_size": 4, "choices": len(TOKENS) - 1, "scoring": views, "lookback": 15}
+    beam = Beam(device, 1, len(TOKENS), **sizes)
+    rules = {name: value for name, value in options.items() if name != "lm"}
+    decoder = BeamDecoder(
+        BeamOptions(beam_size=4, lookback=15, **rules), tokens=TOKENS, lm=options["lm"]
+    )
+    stream = decoder.stream(kind="log_probs")
+    for start, end in ((0, 260), (260, 300)):
+        beam.step(scores[None, start:end])
+        stream.step(scores[start:end])
+        _, (stable,) = beam.rest(finish=False)
+        assert beam.streams["settled"][0] + stable == stream.partial().stable
+        assert beam.streams["kept"][0] >= 3  # letters of "acha"
+    assert beam.streams["settled"][0] >= 6
+    check(beam.results()[0], cpu(scores, 300, 4, options | {"lookback": 15}))
+
+
 def test_the_end_takes_back_what_is_lent(device):
     """A phrase that is not completed costs nothing."""
     hotwords = Hotwords({"abab": 4.0}, TOKENS, separator=None, excluded=[0])

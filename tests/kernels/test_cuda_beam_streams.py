@@ -119,6 +119,17 @@ def test_where_memory_is_short_less_is_kept(emulated, spare):
     assert len(outcomes[0][0]) > 50
 
 
+def test_no_more_is_dropped_than_memory_asks_for(device):
+    """Read up to where memory has just been looked after."""
+    scores = log_probs(320, 5, seed=1, spread=0.7)
+    left = []
+    for spare in (0, 20, 2000):
+        beam = Beam(device, 1, 5, beam_size=6, arena=beam_least_arena(6) + spare)
+        read(beam, scores, 320)
+        left.append(int(beam.streams["used"][0]))
+    assert left[0] == 1 < left[1] <= left[2] == 6
+
+
 def test_stable_tokens_are_those_of_the_cpu_and_do_not_change(device):
     scores = sharp(600, 10, seed=1)
     options = {"beam_size": 6, "lookback": 120}
