@@ -237,7 +237,7 @@ def test_dry_run_counts_the_plans(checkpoint, tmp_path):
     given = ["--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16", "--dry-run"]
     given += ["--engine", "tensorrt-rtx", "--sm", "86,89"]
     lines = [line.rsplit(maxsplit=2)[0].strip() for line in invoke(*given).stdout.splitlines()]
-    assert lines[2:4] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
+    assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
     sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
     assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
 

@@ -29,7 +29,7 @@ def add_plans(folder: Path, *, slots: int = 64, **changes: object) -> Path:
     made = [
         dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
         for graph in manifest.graphs
-        if graph.precision == "fp16"
+        if graph.precision == "fp16" and graph.stage != "cached"
     ]
     manifest = dataclasses.replace(manifest, plans=tuple(made))
     (folder / MANIFEST).write_bytes(encode(manifest))
