@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.schema import Precision
+from mms_engine.bundle.schema import PLANNED, Precision
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.numerics import NUMERICS
@@ -73,7 +73,7 @@ def all_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
 
 def planned_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
     """Return the graphs of some precisions that TensorRT plans are built from."""
-    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage != "cached"]
+    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage in PLANNED]
 
 
 def all_parts(options: ExportOptions) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.schema import Manifest, Plan, Precision, Runtime, Stage
+from mms_engine.bundle.schema import PLANNED, Manifest, Plan, Precision, Runtime, Stage
 from mms_engine.errors import BackendError
 
 _AMPERE = (8, 0)
@@ -33,7 +33,7 @@ def choose_precision(
         BackendError: it has, and none fits; the message says why for each.
     """
     for precision in preference:
-        if all(_fitting(manifest, stage, precision, machine) for stage in _stages(manifest)):
+        if all(_fitting(manifest, stage, precision, machine) for stage in PLANNED):
             return precision
     plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
     capability = machine.capability.replace(".", "")
@@ -88,10 +88,6 @@ def _fitting(
         if (plan.stage, plan.precision, plan.runtime) == (stage, precision, machine.runtime)
         and not refusal(manifest, plan, machine)
     ]
-
-
-def _stages(manifest: Manifest) -> tuple[Stage, ...]:
-    return tuple({graph.stage: None for graph in manifest.graphs}) or ("frontend", "encoder")
 
 
 def _reads(plan: Plan, version: str) -> bool:

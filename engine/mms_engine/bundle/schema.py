@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 
 Stage = Literal["frontend", "encoder", "cached"]
+PLANNED: tuple[Stage, ...] = ("frontend", "encoder")
+"""Stages that TensorRT plans are built of."""
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 Runtime = Literal["tensorrt", "tensorrt-rtx"]

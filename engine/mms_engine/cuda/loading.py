@@ -6,7 +6,7 @@ from mms_engine.backends.plans import Machine, choose_plan, choose_precision
 from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
-from mms_engine.bundle.schema import Precision, Runtime, Stage
+from mms_engine.bundle.schema import PLANNED, Precision, Runtime
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.cuda.encoder import DeviceEncoder
 from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
@@ -18,7 +18,6 @@ from mms_engine.options import RecognizerOptions
 from mms_engine.rows import NUMPY_DTYPE
 
 PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
-_STAGES: tuple[Stage, ...] = ("frontend", "encoder")
 
 
 def load_device_encoder(
@@ -40,7 +39,7 @@ def load_device_encoder(
     precision = choose_precision(bundle.manifest, preference, machine)
     sessions: list[TensorRtSession] = []
     try:
-        for stage in _STAGES:
+        for stage in PLANNED:
             plan = choose_plan(bundle.manifest, stage, precision, machine)
             sessions.append(open_plan(PlanFile(plan, bundle.plan_path(plan)), stream))
         frontend, encoder = sessions
