@@ -11,6 +11,14 @@ from mms_engine.bundle.schema import Runtime
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
 MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Python module, and package, of each runtime of plans; their interfaces are the same."""
+PLAN_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT64": "int64",
+    "INT32": "int32",
+}
+"""The manifest's name of each of TensorRT's number types."""
 RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 _CUDA_RELEASES = (11, 12, 13, 14)

@@ -8,20 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mms_engine.backends.probes import MODULES
+from mms_engine.backends.probes import MODULES, PLAN_DTYPES
 from mms_engine.bundle.schema import Plan, Runtime, Tensor
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.errors import BackendError
 
 logger = logging.getLogger(__name__)
-
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT64": "int64",
-    "INT32": "int32",
-}
 
 
 class Toolkit:
@@ -110,7 +102,7 @@ class LoadedPlan:
 
     def _dtype_problem(self, tensor: Tensor) -> str:
         kind = self.engine.get_tensor_dtype(tensor.name).name
-        found = _DTYPES.get(kind, kind)
+        found = PLAN_DTYPES.get(kind, kind)
         return "" if found == tensor.dtype else f"takes {tensor.name} as {found}"
 
     def _profiles(self, plan: Plan, tensor: Tensor) -> list[str]:

@@ -95,7 +95,6 @@ class Resampler:
     def __init__(self, rate: int, target: int) -> None:
         self.rate = rate
         self._target = target
-        self._same = rate == target
         # Only places that are multiples of this many input samples are samples of the output too.
         self._period = rate // gcd(rate, target)
         self._consumed = 0
@@ -103,7 +102,7 @@ class Resampler:
         self._recent = _NOTHING
         self._repeated = 0
         self._ahead = _NOTHING
-        self._stream = None if self._same else open_resampler(rate, target)
+        self._stream = None if rate == target else open_resampler(rate, target)
 
     def convert(self, samples: Float32Array, *, last: bool = False) -> Float32Array:
         """Return what `[N]` more samples, perhaps none, give at the target rate."""

@@ -61,10 +61,6 @@ class Spoken:
             self.logits.append(logits)
             self.frames += len(logits)
 
-    def skip(self, frames: int) -> None:
-        """Count frames of silence that were not computed; nothing may have been said yet."""
-        self.frame += frames
-
     def reading(self, tail: Float32Array) -> Reading:
         """Return what it reads as, frames behind those heard included, float32 `[M, V]`."""
         hypothesis, stable = self._decoding.partial(tail)

@@ -2,18 +2,11 @@
 
 from typing import Any
 
+from mms_engine.backends.probes import PLAN_DTYPES
 from mms_engine.bundle.schema import Graph, Plan, Profile, Tensor
 from mms_engine.errors import PlanError
 from mms_export.graphs.numerics import NUMERICS
 
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT64": "int64",
-    "INT32": "int32",
-}
-"""The manifest's name of each of TensorRT's types."""
 _FLOATS = {"float32", "float16", "bfloat16"}
 _PRODUCTS = {"MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION"}
 _EXACT = {"NORMALIZATION", "SOFTMAX"}
@@ -114,7 +107,7 @@ def _check_profile(engine: Any, plan: Plan, index: int, profile: Profile) -> Non
 
 
 def _dtype(dtype: Any) -> str:  # noqa: ANN401
-    return _DTYPES.get(dtype.name, str(dtype.name).lower())
+    return PLAN_DTYPES.get(dtype.name, str(dtype.name).lower())
 
 
 def _title(part: Graph | Plan) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mms_engine.backends.cuda import cuda_driver
+from mms_engine.backends.probes import MODULES
 from mms_engine.bundle.schema import Precision, Runtime
 from mms_engine.errors import PlanError
 from mms_export.tensorrt.options import PlanOptions
@@ -16,7 +17,6 @@ RTX_CAPABILITIES = ("8.6", "8.9", "12.0")
 """What an RTX plan is built for where nothing else is asked for: the RTX 30, 40 and 50 series."""
 BFLOAT16_FROM = (8, 0)
 """The first compute capability that has bfloat16."""
-_MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", RTX: "tensorrt_rtx"}
 _EXTRAS: dict[Runtime, str] = {"tensorrt": "gpu", RTX: "rtx"}
 
 
@@ -58,7 +58,7 @@ def open_toolkit(runtime: Runtime) -> Toolkit:
         PlanError: it is not installed, or does not load.
     """
     try:
-        library = importlib.import_module(_MODULES[runtime])
+        library = importlib.import_module(MODULES[runtime])
     except (ImportError, OSError) as error:
         raise PlanError(
             f"{runtime} cannot be loaded ({error}): pip install 'mms-engine[{_EXTRAS[runtime]}]'"
