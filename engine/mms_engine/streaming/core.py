@@ -135,12 +135,15 @@ class StreamCore:
             return False
         if not self.heard.is_quiet(plan.start, plan.end, rules.quiet_db):
             return False
-        end = plan.kept if plan.kept > plan.start else plan.end
-        self.heard.pass_over(end)
-        self.context.reset(end)
-        self.spoken.begin(end)
-        self.heard.forget(end)
+        self._begin_at(plan.kept if plan.kept > plan.start else plan.end)
         return True
+
+    def _begin_at(self, frame: int) -> None:
+        """Begin anew at a frame; what lies before is neither heard nor measured any more."""
+        self.heard.pass_over(frame)
+        self.context.reset(frame)
+        self.spoken.begin(frame)
+        self.heard.forget(frame)
 
     def row(self, step: Step, features: Float32Array) -> EncoderRow:
         """Return what the encoder runs on; `features` are those of the step's samples."""
@@ -174,10 +177,7 @@ class StreamCore:
             raise RuntimeError("a stream's utterance is closed after `end`")
         reason, frame = self._endings.popleft()
         events = self._finish(reason)
-        self.heard.pass_over(frame)
-        self.context.reset(frame)
-        self.spoken.begin(frame)
-        self.heard.forget(frame)
+        self._begin_at(frame)
         return events
 
     def _partial(self, tail: Float32Array) -> list[Event]:
