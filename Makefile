@@ -23,6 +23,7 @@ $(VENV)/.user: $(NATIVE) | $(BIN)/python
 
 $(VENV)/.developer: $(VENV)/.user
 	$(INSTALL) -e '.[cpu,export,bench,dev]'
+	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 
 demo: $(VENV)/.user ## export the demo checkpoint and transcribe real speech in five languages

@@ -12,11 +12,12 @@ class Point:
 
     name: str
     context: ContextOptions
+    tentative: bool = False
 
     @property
     def series(self) -> str:
         """What its point is joined with in a plot."""
-        return self.context.kind
+        return f"{self.context.kind}{', tentative' * self.tentative}"
 
 
 def _point(kind: ContextKind, left: float, chunk: float, right: float = 0.0) -> Point:
@@ -28,11 +29,13 @@ def _point(kind: ContextKind, left: float, chunk: float, right: float = 0.0) -> 
 PRESETS = tuple(Point(name, context) for name, context in LATENCIES.items())
 POINTS = (
     *PRESETS,
+    *(Point(f"{name}, tentative", context, True) for name, context in LATENCIES.items()),
     _point("cached", 5, 0.16, 0.16),
     _point("cached", 5, 0.32, 0.16),
     _point("cached", 5, 0.32, 0.32),
+    _point("cached", 5, 0.48, 0.32),
     _point("cached", 5, 1, 0.48),
-    _point("window", 5, 0.24, 0.24),
+    _point("window", 5, 0.2, 0.24),
     _point("window", 5, 0.64, 0.32),
     _point("window", 10, 2, 1),
     _point("growing", 10, 0.32),

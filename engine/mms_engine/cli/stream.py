@@ -40,6 +40,16 @@ _CONTEXT_OPTIONS = (
     click.option(
         "--pause", type=_SECONDS, help="Seconds of silence that end an utterance.  [default: 1.2]"
     ),
+    click.option(
+        "--vad",
+        type=click.Choice(["level", "silero"]),
+        default="level",
+        show_default=True,
+        help="What finds silence, beside the model; silero needs the package silero-vad.",
+    ),
+    click.option(
+        "--tentative", is_flag=True, help="Show text of the right context too; it may change."
+    ),
 )
 
 
@@ -53,6 +63,8 @@ class ContextChoice:
     chunk: float | None
     right: float | None
     pause: float | None
+    vad: Literal["level", "silero"]
+    tentative: bool
 
     def context(self) -> "ContextOptions":
         """Return it as the engine takes it.
@@ -86,8 +98,8 @@ class ContextChoice:
 
         try:
             if self.pause is None:
-                return EndpointOptions()
-            return EndpointOptions(pause_seconds=self.pause)
+                return EndpointOptions(vad=self.vad)
+            return EndpointOptions(vad=self.vad, pause_seconds=self.pause)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 

@@ -48,6 +48,7 @@ def _options(request: Request) -> StreamOptions:
         latency=request.context.latency,
         context=request.context.context(),
         endpoints=request.context.endpoints(),
+        tentative=request.context.tentative,
         sample_rate=request.sample_rate if raw else 16_000,
         sample_format=request.sample_format if raw else "f32le",
     )

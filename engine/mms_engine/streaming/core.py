@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mms_engine.errors import AudioError
 from mms_engine.frames import FrameGeometry
@@ -20,6 +21,7 @@ from mms_engine.streaming.heard import Heard
 from mms_engine.streaming.options import SAMPLE_RATES, StreamOptions
 from mms_engine.streaming.pcm import Pcm, PcmReader, Resampler
 from mms_engine.streaming.utterance import Reading, Spoken
+from mms_engine.streaming.voice import Voice
 from mms_engine.types import Float32Array
 
 Clock = Callable[[], float]
@@ -46,6 +48,7 @@ class Parts:
     """Of the bundle, Hz."""
     context: Context
     spoken: Spoken
+    voice: Voice | None = None
     normalize: bool = True
     """Whether the model takes sound of mean 0 and variance 1."""
     nbest: int = 1
@@ -61,6 +64,7 @@ class StreamCore:
         self._parts = parts
         self.context = parts.context
         self.spoken = parts.spoken
+        self.voice = parts.voice
         self.reader = PcmReader(options.sample_format)
         self.resampler = Resampler(options.sample_rate, parts.sample_rate)
         self.heard = Heard(
@@ -121,6 +125,7 @@ class StreamCore:
             plan = self.context.plan(heard, ended=self.is_ending)
             if plan is None:
                 return None
+            self._hear_voice(plan)
             if not self._skip(plan):
                 break
         self.heard.measure(plan.end)
@@ -128,12 +133,21 @@ class StreamCore:
         samples = self.heard.normalized(new, plan.end) if new < plan.end else _NO_SAMPLES
         return Step(plan, self.language, samples)
 
+    def _hear_voice(self, plan: Plan) -> None:
+        if self.voice is not None:
+            end = plan.end * self._parts.geometry.stride
+            self.voice.hear(self.heard.samples(self.voice.end, max(end, self.voice.end)))
+
     def _skip(self, plan: Plan) -> bool:
         """Pass over a step in which there is only silence while nobody speaks."""
         rules = self.options.endpoints
         if rules is None or not rules.skip_silence or not self.endpointer.is_idle:
             return False
-        if not self.heard.is_quiet(plan.start, plan.end, rules.quiet_db):
+        if self.voice is not None:
+            quiet = not self.voice.frames(plan.start, plan.end).any()
+        else:
+            quiet = self.heard.is_quiet(plan.start, plan.end, rules.quiet_db)
+        if not quiet:
             return False
         self._begin_at(plan.kept if plan.kept > plan.start else plan.end)
         return True
@@ -161,7 +175,7 @@ class StreamCore:
         events: list[Event] = []
         kept = reading.kept
         while len(kept):
-            cut = self.endpointer.find(self.spoken.speech(kept))
+            cut = self.endpointer.find(self._speech(kept))
             count = len(kept) if cut is None else cut.frames
             self.spoken.hear(kept[:count])
             kept = kept[count:]
@@ -170,6 +184,15 @@ class StreamCore:
         if not self.is_ending:
             events += self._partial(reading.tail)
         return events
+
+    def _speech(self, logits: Float32Array) -> npt.NDArray[np.bool_]:
+        """Return which of the next frames of the utterance, `[N, V]`, are speech."""
+        speech = self.spoken.speech(logits)
+        if self.voice is not None:
+            start = self.spoken.frame + self.spoken.frames
+            self.voice.forget(start)
+            speech &= self.voice.frames(start, start + len(logits))
+        return speech
 
     def close(self) -> list[Event]:
         """End the utterance where `end` said so; every step must have been read."""

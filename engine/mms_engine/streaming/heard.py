@@ -52,7 +52,7 @@ class Heard:
         """Bring the statistics forward to the beginning of a frame."""
         end = frames * self._geometry.stride
         if end > self._measured:
-            self._running.hear(self._span(self._measured, end))
+            self._running.hear(self.samples(self._measured, end))
             self._measured = end
 
     def pass_over(self, frames: int) -> None:
@@ -62,14 +62,14 @@ class Heard:
     def is_quiet(self, start: int, end: int, quiet_db: float) -> bool:
         """Whether each of frames `[start, end)` is so far below the level of speech."""
         stride = self._geometry.stride
-        blocks = self._span(start * stride, end * stride).reshape(-1, stride)
+        blocks = self.samples(start * stride, end * stride).reshape(-1, stride)
         levels = np.sqrt(np.square(blocks.astype(np.float64)).mean(axis=1))
         return bool((levels < max(_QUIETEST, self._running.level * 10 ** (-quiet_db / 20))).all())
 
     def normalized(self, start: int, end: int) -> Float32Array:
         """Return the samples that frames `[start, end)` are made of, by the present statistics."""
         span = self._geometry.span(start, end)
-        return self.normalization.apply(self._span(span.start, span.stop))
+        return self.normalization.apply(self.samples(span.start, span.stop))
 
     @property
     def normalization(self) -> Normalization:
@@ -83,7 +83,8 @@ class Heard:
             self._samples = self._samples[start - self._first :]
             self._first = start
 
-    def _span(self, start: int, end: int) -> Float32Array:
+    def samples(self, start: int, end: int) -> Float32Array:
+        """Return samples `[start, end)`, counted from the start of the stream."""
         return self._samples[start - self._first : end - self._first]
 
     def state(self) -> dict[str, Any]:

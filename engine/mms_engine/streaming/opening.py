@@ -5,6 +5,7 @@ from mms_engine.streaming.core import Parts, StreamCore
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import StreamOptions
 from mms_engine.streaming.utterance import Spoken
+from mms_engine.streaming.voice import Voice, load_silero
 
 
 def open_core(
@@ -15,6 +16,7 @@ def open_core(
     Raises:
         LanguageError: the bundle does not have the language.
         BundleError: its adapter is damaged, or the graph `cached` is missing.
+        BackendError: silero-vad is asked for and not there.
         LanguageModelError: hotwords or the language model do not fit the language.
     """
     acoustic = model.acoustic
@@ -31,7 +33,15 @@ def open_core(
         sample_rate=acoustic.bundle.manifest.sample_rate,
         context=model.context(options.contexts),
         spoken=spoken,
+        voice=_voice(model, options),
         normalize=acoustic.bundle.manifest.normalize,
         nbest=decoders.nbest,
     )
     return StreamCore(parts, options)
+
+
+def _voice(model: StreamingModel, options: StreamOptions) -> Voice | None:
+    if options.endpoints is None or options.endpoints.vad != "silero":
+        return None
+    geometry = model.acoustic.geometry
+    return Voice(load_silero(), geometry.stride, geometry.receptive_field)

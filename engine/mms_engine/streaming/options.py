@@ -6,6 +6,7 @@ from typing import Literal
 ContextKind = Literal["cached", "window", "growing"]
 Latency = Literal["low", "balanced", "accurate"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
+VoiceDetector = Literal["level", "silero"]
 LONGEST_SECONDS = 600.0
 """Length at which an utterance ends even without rules: memory grows with it."""
 _MOST_CONTEXT_SECONDS = 120.0
@@ -40,7 +41,7 @@ class ContextOptions:
 
 
 LATENCIES: dict[Latency, ContextOptions] = {
-    "low": ContextOptions(kind="cached", left_seconds=5.0, chunk_seconds=0.24, right_seconds=0.24),
+    "low": ContextOptions(kind="cached", left_seconds=5.0, chunk_seconds=0.2, right_seconds=0.24),
     "balanced": ContextOptions(
         kind="cached", left_seconds=5.0, chunk_seconds=0.64, right_seconds=0.32
     ),
@@ -84,6 +85,10 @@ class EndpointOptions:
     """Whether audio that is far quieter than speech is not computed while nothing is said."""
     quiet_db: float = 40.0
     """How far below the running level of speech audio is so quiet."""
+    vad: VoiceDetector = "level"
+    """What finds silence beside the model: `level`, by `quiet_db`; or `silero`, by Silero VAD (the
+    package silero-vad), which finds it in noise too: frames without a voice are silence then, even
+    where the model hears words in them."""
 
     def __post_init__(self) -> None:
         numbers = (self.silence_seconds, self.pause_seconds, self.max_seconds, self.quiet_db)
@@ -103,8 +108,8 @@ class StreamOptions:
     sample_format: SampleFormat = "f32le"
     """Of the bytes that are fed: float32 or 16-bit integers, little-endian, or µ-law. Arrays are
     float32 or int16 whatever this says."""
-    tentative: bool = True
-    """Whether partial text runs on into the right context, where it may still change."""
+    tentative: bool = False
+    """Whether partial text runs on into the right context: seen sooner, and it may still change."""
     normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
     endpoints: EndpointOptions | None = field(default_factory=EndpointOptions)
     """`None`: an utterance ends where `flush` or `finish` ends it, and after ten minutes."""

@@ -34,6 +34,7 @@ def save(core: StreamCore, fingerprint: str) -> bytes:
         "heard": core.heard.state(),
         "context": core.context.state(),
         "endpointer": core.endpointer.state(),
+        "voice": core.voice.state() if core.voice else None,
         "frame": spoken.frame,
         "logits": np.concatenate(spoken.logits) if spoken.logits else None,
     }
@@ -74,6 +75,8 @@ def restore(core: StreamCore, saved: Saved, sample_rate: int) -> None:
         core.heard.restore(parts["heard"])
         core.context.restore(parts["context"])
         core.endpointer.restore(parts["endpointer"])
+        if core.voice:
+            core.voice.restore(parts["voice"])
         core.spoken.begin(parts["frame"])
         if parts["logits"] is not None:
             core.spoken.hear(parts["logits"])

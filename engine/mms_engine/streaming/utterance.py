@@ -74,7 +74,8 @@ class Spoken:
 
     def _utterance(self, frames: int) -> Utterance:
         seconds = self._frame_seconds
-        return Utterance(self._language, self._vocabulary, frames * seconds, seconds, self.frame)
+        duration = round(frames * seconds, 6)
+        return Utterance(self._language, self._vocabulary, duration, seconds, self.frame)
 
     def speech(self, logits: Float32Array) -> npt.NDArray[np.bool_]:
         """Return which frames' best token is part of a word, bool `[N]`."""

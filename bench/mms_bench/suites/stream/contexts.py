@@ -72,7 +72,7 @@ def _open(context: Context, peer: str) -> Hall:
 def _point(context: Context, hall: Hall, point: Point) -> Row:
     name = f"{hall.peer} {point.name}"
     context.tell(name)
-    options, tally = StreamOptions(context=point.context), Tally()
+    options, tally = StreamOptions(context=point.context, tentative=point.tentative), Tally()
     try:
         for recording, offline in zip(hall.recordings, hall.offline, strict=True):
             heard = listen(hall.engine, recording, options)
