@@ -61,6 +61,7 @@ bench: $(VENV)/.developer ## measure the engine beside its peers on this machine
 	$(BIN)/mms-bench report build/bench/asr.json --html build/bench/asr.html
 
 audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the tests must catch each
+	$(INSTALL) nanobind~=3.1.0 nanobind-backend~=1.0
 	nice $(BIN)/python tools/mutate.py
 
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
