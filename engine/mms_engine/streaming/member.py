@@ -67,7 +67,9 @@ class PooledStream:
             self._check()
             self._check_room()
             self._core.accept(pcm, sample_rate)
-        self._schedule.wake(self)
+            is_due = self._core.is_due
+        if is_due:
+            self._schedule.wake(self)
 
     def _check_room(self) -> None:
         contexts = self._core.options.contexts
@@ -164,8 +166,10 @@ class PooledStream:
             if self._state == "done":
                 return
             events = self._core.read(step, encoded)
+            is_due = self._core.is_due
         self._tell(events)
-        self._schedule.wake(self)
+        if is_due:
+            self._schedule.wake(self)
 
     def fail(self, error: MmsError) -> None:
         """End the stream with an error; for the pool's threads."""
