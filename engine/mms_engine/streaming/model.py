@@ -76,7 +76,7 @@ class StreamingModel:
         session = self._graph("cached")
         cache = next(tensor for tensor in session.inputs if tensor.name == "cache")
         dtype = np.dtype(np.uint16 if cache.dtype == "bfloat16" else cache.dtype)
-        shape = (architecture.num_hidden_layers, 2, max(1, sizes.left), architecture.hidden_size)
+        shape = [max(1, sizes.left) if isinstance(n, str) else n for n in cache.shape[1:]]
         history = architecture.num_conv_pos_embeddings // 2
         return CachedContext(sizes, architecture.feature_size, history, np.zeros(shape, dtype))
 
@@ -141,7 +141,7 @@ class StreamingModel:
             for row, own in zip(rows, held, strict=True)
         ]
         return [
-            Encoded(np.ascontiguousarray(logits[i, :frames, :vocab]), update[i, :, :, :frames])
+            Encoded(np.ascontiguousarray(logits[i, :frames, :vocab]), update[i, ..., :frames, :])
             for i, (frames, vocab) in enumerate(sizes)
         ]
 
@@ -165,9 +165,10 @@ class StreamingModel:
 
 
 def _stack(memories: Sequence[Memory], places: int) -> Array:
-    """Return the filled part of some rings, `[B, layers, 2, places, H]`."""
-    layers, two, _, hidden = memories[0].cache.shape
-    stacked = np.zeros((len(memories), layers, two, places, hidden), memories[0].cache.dtype)
+    """Return the filled part of some rings, `[B, ..., places, n]`."""
+    *outer, _, inner = memories[0].cache.shape
+    stacked = np.empty((len(memories), *outer, places, inner), memories[0].cache.dtype)
     for row, memory in zip(stacked, memories, strict=True):
-        row[:, :, : memory.filled] = memory.cache[:, :, : memory.filled]
+        row[..., : memory.filled, :] = memory.cache[..., : memory.filled, :]
+        row[..., memory.filled :, :] = 0
     return stacked
