@@ -26,7 +26,7 @@ _FRONTEND_ROWS = 8
 """Streams whose samples run through the convolutions at once: more would leave the cache."""
 _ENCODER_ROWS = {"cpu": 8, "cuda": 64}
 """Rows of one run. On a CPU more leave the cache: measured on the demo, CPU time of a row of
-`balanced`, 5.4 ms at 4, 5.6 at 8, 5.9 at 16, 6.6 at 64."""
+`balanced`, 5.2 ms at 4, 5.3 at 8, 5.5 at 16, 7.0 at 64."""
 
 
 class StreamingModel:
