@@ -126,7 +126,7 @@ def _load_host_encoder(bundle: Bundle, choice: Choice, options: RecognizerOption
             encoder,
             bank,
             geometry,
-            lambda: _open(bundle, "cached", precision, choice, options)[0],
+            lambda stage, threads: _open(bundle, stage, precision, choice, options, threads)[0],
         )
     except (ValueError, MemoryError) as error:
         raise BundleCorrupt(
@@ -158,11 +158,16 @@ def choose_precision(bundle: Bundle, wanted: Precision | None, device: str) -> P
 
 
 def _open(
-    bundle: Bundle, stage: Stage, precision: Precision, choice: Choice, options: RecognizerOptions
+    bundle: Bundle,
+    stage: Stage,
+    precision: Precision,
+    choice: Choice,
+    options: RecognizerOptions,
+    threads: int | None = None,
 ) -> tuple[Session, Graph]:
     graph, path = bundle.graph(stage, precision)
-    session = open_session(choice, GraphFile(graph, path), SessionOptions(threads=options.threads))
-    return session, graph
+    run = SessionOptions(threads=options.threads if threads is None else threads)
+    return open_session(choice, GraphFile(graph, path), run), graph
 
 
 def _bank_options(bundle: Bundle, encoder: Graph, budget: int) -> BankOptions:

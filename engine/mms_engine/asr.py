@@ -9,6 +9,7 @@ from mms_engine.acoustic import AcousticModel, load_acoustic_model
 from mms_engine.audio import AudioLimits, Normalization, statistics
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
+from mms_engine.cores import usable_cores
 from mms_engine.decode import Hypothesis, Utterance, transcript
 from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
@@ -135,8 +136,10 @@ class Recognizer:
     def pool(self, options: PoolOptions | None = None) -> StreamPool:
         """Return a pool in which many streams share this recogniser. Close it before this."""
         model, decoders = self._for_streams()
+        cores = self._options.threads or usable_cores()
         return StreamPool(
             model,
+            cores,
             lambda language, chosen: open_core(model, decoders, language, chosen),
             options or PoolOptions(),
         )

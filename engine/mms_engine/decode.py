@@ -1,5 +1,7 @@
 """From decoded tokens to a transcript: words with times and confidence."""
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,9 +24,9 @@ class Utterance:
     first_frame: int = 0
     """Of the sound that times are counted from, where the utterance is a part of one."""
 
-    def seconds(self, frame: int | np.int64) -> float:
+    def seconds(self, frame: int) -> float:
         """Return when a frame of the utterance begins, to the millisecond."""
-        return round(float(self.first_frame + frame) * self.frame_seconds, 3)
+        return round((self.first_frame + frame) * self.frame_seconds, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,28 +80,45 @@ def _distinct(hypotheses: Iterable[Hypothesis], vocabulary: Vocabulary) -> list[
 def _alternative(hypothesis: Hypothesis, utterance: Utterance) -> Alternative:
     tokens = hypothesis.tokens.tolist()
     groups = utterance.vocabulary.group(tokens)
-    spoken = [position for group in groups for position in group]
+    confidences, confidence = _confidences(hypothesis, groups)
+    written, seconds = utterance.vocabulary.tokens, utterance.seconds
+    starts, ends = hypothesis.starts.tolist(), hypothesis.ends.tolist()
+    words = (
+        Word(
+            "".join([written[tokens[position]] for position in group]),
+            seconds(starts[group[0]]),
+            seconds(ends[group[-1]]),
+            own,
+        )
+        for group, own in zip(groups, confidences, strict=True)
+    )
     return Alternative(
         text=utterance.vocabulary.text(tokens),
-        words=tuple(_word(hypothesis, group, utterance) for group in groups),
-        confidence=_confidence(hypothesis, spoken) if spoken else 0.0,
+        words=tuple(words),
+        confidence=confidence,
         score=round(hypothesis.score, 6),
         log_prob=round(hypothesis.log_prob, 6),
     )
 
 
-def _word(hypothesis: Hypothesis, positions: Sequence[int], utterance: Utterance) -> Word:
-    return Word(
-        text="".join(utterance.vocabulary.tokens[hypothesis.tokens[i]] for i in positions),
-        start=utterance.seconds(hypothesis.starts[positions[0]]),
-        end=utterance.seconds(hypothesis.ends[positions[-1]]),
-        confidence=_confidence(hypothesis, positions),
-    )
+def _confidences(
+    hypothesis: Hypothesis, groups: Sequence[Sequence[int]]
+) -> tuple[list[float], float]:
+    """Return the geometric mean of the tokens' probabilities over all their frames.
 
+    Args:
+        hypothesis: Whose tokens.
+        groups: Positions in them of each word's, none empty.
 
-def _confidence(hypothesis: Hypothesis, positions: Sequence[int]) -> float:
-    """Return the geometric mean of the tokens' probabilities over all their frames."""
-    chosen = np.asarray(positions)
+    Returns:
+        That of each word, and that of all words together, 0 without any.
+    """
+    if not groups:
+        return [], 0.0
+    chosen = np.array([position for group in groups for position in group])
     frames = hypothesis.ends[chosen] - hypothesis.starts[chosen]
-    mean = np.average(hypothesis.scores[chosen].astype(np.float64), weights=frames)
-    return round(min(1.0, float(np.exp(mean))), 6)
+    sums = hypothesis.scores[chosen].astype(np.float64) * frames
+    first = list(itertools.accumulate(map(len, groups[:-1]), initial=0))
+    means = np.add.reduceat(sums, first) / np.add.reduceat(frames, first)
+    each = [round(min(1.0, math.exp(mean)), 6) for mean in means.tolist()]
+    return each, round(min(1.0, math.exp(sums.sum() / frames.sum())), 6)

@@ -11,6 +11,7 @@ import numpy as np
 from mms_engine.backends import Session
 from mms_engine.backends.base import Array, Constant
 from mms_engine.bank import AdapterBank
+from mms_engine.bundle.schema import Stage
 from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.frames import FrameGeometry
@@ -21,6 +22,9 @@ from mms_engine.types import Float32Array
 # The frontend runs on this many frames at a time: in cache, and in bounded memory. Measured at 1B,
 # CPU time of a frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
 _FRONTEND_FRAMES = 100
+
+OpenGraph = Callable[[Stage, int | None], Session]
+"""Loads a graph whose runs take so many threads; `None` for those of the recogniser."""
 
 
 class Encoder(Protocol):
@@ -63,28 +67,34 @@ class HostEncoder:
         encoder: Session,
         bank: AdapterBank[HostRows],
         geometry: FrameGeometry,
-        open_cached: Callable[[], Session],
+        open_graph: OpenGraph,
     ) -> None:
-        """Take over both sessions; `open_cached` loads the graph that only streams need."""
+        """Take over both sessions; `open_graph` loads what only streams need."""
         self.bank = bank
         self._geometry = geometry
         self._frontend = frontend
         self._encoder = encoder
-        self._open_cached = open_cached
-        self._cached: Session | None = None
+        self._open_graph = open_graph
+        self._opened: dict[tuple[Stage, int | None], Session] = {
+            ("frontend", None): frontend,
+            ("encoder", None): encoder,
+        }
         self._opening = threading.Lock()
 
-    @property
-    def cached(self) -> Session:
-        """The encoder with a memory, loaded when it is first asked for.
+    def graph(self, stage: Stage, threads: int | None = None) -> Session:
+        """Return a graph, loaded when it is first asked for.
+
+        Args:
+            stage: Which.
+            threads: Of one run on a CPU; `None` for those of the recogniser.
 
         Raises:
             BundleError: the bundle has none, or it is damaged.
         """
         with self._opening:
-            if self._cached is None:
-                self._cached = self._open_cached()
-            return self._cached
+            if (stage, threads) not in self._opened:
+                self._opened[stage, threads] = self._open_graph(stage, threads)
+            return self._opened[stage, threads]
 
     @property
     def device(self) -> str:
@@ -142,7 +152,5 @@ class HostEncoder:
 
     def close(self) -> None:
         """Free the graphs."""
-        self._frontend.close()
-        self._encoder.close()
-        if self._cached is not None:
-            self._cached.close()
+        for session in self._opened.values():
+            session.close()

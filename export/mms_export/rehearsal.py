@@ -55,7 +55,8 @@ def no_past(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> dict
     """Return the inputs of the graph `cached` for rows `[B, T, F]` that are at their beginning."""
     config, rows = checkpoint.config, len(features)
     before = config.num_conv_pos_embeddings // 2
-    shape = (rows, config.num_hidden_layers, 2, 1, config.hidden_size)
+    heads = config.num_attention_heads
+    shape = (rows, config.num_hidden_layers, 2, heads, 1, config.hidden_size // heads)
     return {
         "features": np.pad(features, ((0, 0), (before, 0), (0, 0))),
         "history": np.zeros(rows, np.int64),

@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from mms_engine import Recognizer
 from mms_engine.cli import main
 from mms_engine.cli.live import Screen
+from mms_engine.cli.sound import Waiting
+from mms_engine.errors import AudioError
 from mms_engine.streaming import Endpoint, Final, Partial, StreamOptions
 from mms_engine.types import Transcript
 from stream_sounds import RATE, hear, speech
@@ -147,6 +149,17 @@ def test_without_sounddevice_the_microphone_says_what_to_install(
     result = stream("mic", "--bundle", demo_bundle, "--lang", "eng")
     assert result.exit_code == 1
     assert "pip install 'mms-engine[mic]'" in result.stderr
+
+
+def test_a_machine_too_slow_for_the_microphone_says_so_and_loses_nothing_before() -> None:
+    waiting, taken = Waiting(3), []
+    for number in range(5):
+        waiting.put(bytes([number]))
+    with pytest.raises(AudioError, match=r"fell 30 s behind the microphone: choose longer chunks"):
+        for piece in waiting:
+            taken.append(piece)
+            waiting.put(b"after a gap")  # what follows a gap would be heard as if there were none
+    assert taken == [b"\0", b"\1", b"\2"]
 
 
 def test_a_terminal_shows_one_line_that_grows(capsys: pytest.CaptureFixture[str]) -> None:

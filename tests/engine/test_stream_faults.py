@@ -267,6 +267,14 @@ def test_keys_and_values_of_another_type_are_refused(demo: Recognizer) -> None:
         demo.restore_stream(stream.save())
 
 
+def test_keys_and_values_of_another_layout_are_refused(demo: Recognizer) -> None:
+    stream = demo.stream("eng")
+    ring = stream._core.context._ring
+    stream._core.context._ring = np.zeros((*ring.shape[:2], *ring.shape[-2:]), ring.dtype)
+    with pytest.raises(StreamError, match=r"does not fit this engine.*keys and values are"):
+        demo.restore_stream(stream.save())
+
+
 def test_a_model_that_takes_sound_as_it_is_gets_it_so(demo: Recognizer) -> None:
     geometry, sound = demo._model.geometry, np.full(800, 0.25, np.float32)
     heard = Heard(geometry, NormalizationOptions(), RATE, normalize=False)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from mms_engine.streaming import (
     StreamOptions,
     StreamPool,
 )
-from mms_engine.streaming.schedule import Schedule
 from stream_sounds import RATE, cut, hear, said, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
@@ -160,11 +158,13 @@ def test_a_machine_that_could_not_keep_up_refuses_and_says_what_it_holds(
         return times.get(count, 9.0)
 
     monkeypatch.setattr("mms_engine.streaming.capacity.Capacity._time", slow)
-    with demo.pool() as pool:
+    with demo.pool(PoolOptions(lanes=1)) as pool:
         for _ in range(4):  # 2 rows in 0.25 s, a chunk of 0.64 s of which 0.8 may be used
             pool.open("eng")
         with pytest.raises(StreamError, match="holds 4 such streams in real time, and 4 are open"):
             pool.open("eng")
+    with demo.pool(PoolOptions(lanes=1)) as pool:
+        assert pool.sentence("eng") == "this machine holds 4 such streams in real time"
     times.update({1: 0.6, 2: 1.2})
     with demo.pool() as pool, pytest.raises(StreamError, match=r"none in real time, a chunk of 0"):
         pool.open("eng")
@@ -176,7 +176,7 @@ def test_close_ends_all(demo: Recognizer) -> None:
     member.feed(sound_of(0))
     pool.close()
     list(member.events(timeout=10))
-    assert not pool._worker.is_alive()
+    assert not any(worker.is_alive() for worker in pool._workers)
     with pytest.raises(StreamError, match="the pool is closed"):
         pool.open("eng")
 
@@ -285,22 +285,21 @@ def test_a_chunk_longer_than_what_may_wait_is_no_deadlock(demo: Recognizer) -> N
         assert said(member.events(timeout=60))
 
 
-@dataclass(frozen=True, eq=False)
-class Waiting:
-    """What a schedule has to know of a stream."""
+def test_events_that_nobody_reads_refuse_audio_and_none_is_lost(demo: Recognizer) -> None:
+    alone, sound = demo.stream("eng"), sound_of(0)
+    with demo.pool(PoolOptions(admission=False, unread_events=2)) as pool:
+        member, fed = pool.open("eng"), []
+        with pytest.raises(StreamError, match=r"\d events wait to be read, the limit is 2: read"):
+            for piece in cut(np.tile(sound, 20), [RATE] * 999):
+                member.feed(piece)
+                fed.append(piece)
+                while member._core.pending_seconds > 2:
+                    time.sleep(0.001)
+        member.finish()
+        assert texts(member.events(timeout=60)) == texts(hear(alone, fed))
 
-    priority: int
-    chunk_seconds: float
 
-
-def test_those_that_wait_longest_come_first() -> None:
-    """Also where a stream is fed all the time, and a long chunk may wait longer."""
-    schedule = Schedule()
-    patient, early, late, urgent = (
-        Waiting(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
-    )
-    for member in (patient, early, late, urgent):
-        schedule.wake(member)
-    schedule.wake(early)  # more audio of it came meanwhile
-    assert schedule.take(3) == [urgent, early, late]
-    assert schedule.take(3) == [patient]
+def test_a_pool_without_room_is_none() -> None:
+    for wrong in ({"max_streams": 0}, {"unread_events": 0}, {"lanes": -1}, {"batch_rows": -1}):
+        with pytest.raises(ValueError, match=r"a pool needs room|are not negative"):
+            PoolOptions(**wrong)

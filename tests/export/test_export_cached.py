@@ -107,7 +107,8 @@ class Model:
     def open(self, language: str, frames: int, chunk: int, seed: int) -> Stream:
         config = self.source.config
         audio = np.random.default_rng(seed).standard_normal(self.geometry.samples(frames))
-        shape = (config.num_hidden_layers, 2, PLACES, config.hidden_size)
+        heads = config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, heads, PLACES, config.hidden_size // heads)
         # What was never written has no effect.
         ring = np.full(shape, 3.0, numpy_dtype(NUMERICS[self.precision].memory))
         oracle = StepReference(config, self.source.weights)
@@ -160,7 +161,7 @@ def _round(model: Model, streams: list[Stream]) -> None:
         stream.differences.append(float(np.abs(found - expected).max()))
         stream.oracle.keep(kept - stream.start)
         for frame in range(kept - stream.start):
-            stream.ring[:, :, stream.written % PLACES] = update[row, :, :, frame]
+            stream.ring[..., stream.written % PLACES, :] = update[row, ..., frame, :]
             stream.written += 1
         stream.start = kept
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,6 @@ from mms_engine.types import Float32Array
 
 _USABLE = 0.8
 """Share of the time that may be taken: the rest is for decoding, and for what else runs."""
-_TRIES = (1, 2, 4, 8, 16, 32, 64)
 _REPEATS = 3
 _PATIENCE = 3.0
 """Times a chunk's length from which larger batches are not tried."""
@@ -24,21 +24,28 @@ class Measured:
     """What steps of one kind take."""
 
     chunk_seconds: float
+    lanes: int = 1
+    """Runs at the same time."""
     seconds: dict[int, float] = field(default_factory=dict)
-    """Of a run, by the streams in it."""
+    """Of such runs, by the streams in each."""
 
     @property
     def streams(self) -> int:
         """Real-time streams that can be held; 0 where one alone falls behind."""
         budget = self.chunk_seconds * _USABLE
-        return max((int(n * budget / taken) for n, taken in self.seconds.items()), default=0)
+        if self.seconds[1] > budget:  # it has one lane at a time: others are no help
+            return 0
+        return max(int(self.lanes * n * budget / taken) for n, taken in self.seconds.items())
 
 
 class Capacity:
     """Measures, once for each kind of context. For several threads at once."""
 
-    def __init__(self, model: StreamingModel) -> None:
+    def __init__(self, model: StreamingModel, lanes: int, rows: int) -> None:
+        """Measure `lanes` runs at the same time, of up to `rows` streams each."""
         self._model = model
+        self._lanes = lanes
+        self._rows = rows
         self._known: dict[ContextOptions, Measured] = {}
         self._lock = threading.Lock()
 
@@ -65,9 +72,9 @@ class Capacity:
             return self._known[options]
 
     def _measure(self, options: ContextOptions, language: str) -> Measured:
-        found = Measured(options.chunk_seconds)
+        found = Measured(options.chunk_seconds, self._lanes)
         row, samples = self._typical(options, language)
-        for count in _TRIES:
+        for count in (2**power for power in range(self._rows.bit_length())):
             times = [self._time(row, samples, language, count) for _ in range(_REPEATS + 1)]
             found.seconds[count] = float(np.median(times[1:]))
             if found.seconds[count] > _PATIENCE * options.chunk_seconds:
@@ -91,7 +98,11 @@ class Capacity:
             context.read(plan, model.encode([row], [language])[0])
 
     def _time(self, row: EncoderRow, samples: Float32Array, language: str, count: int) -> float:
-        begin = time.perf_counter()
-        self._model.features([samples] * count)
-        self._model.encode([row] * count, [language] * count)
-        return time.perf_counter() - begin
+        def run(_: int) -> None:
+            self._model.features([samples] * count)
+            self._model.encode([row] * count, [language] * count)
+
+        with ThreadPoolExecutor(self._lanes) as lanes:
+            begin = time.perf_counter()
+            list(lanes.map(run, range(self._lanes)))
+            return time.perf_counter() - begin

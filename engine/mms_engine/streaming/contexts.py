@@ -26,7 +26,8 @@ class Memory:
     """Keys and values that a stream keeps of earlier frames."""
 
     cache: Array
-    """Shape `[layers, 2, kept, H]`, the encoder's dtype for it; a ring, in no order."""
+    """Of the shape `[..., kept, n]` and dtype of a row of the graph's input `cache`; a ring, in no
+    order."""
     filled: int
     """Places of it that hold something."""
 
@@ -50,7 +51,7 @@ class Encoded:
     logits: Float32Array
     """Shape `[T, V]`."""
     update: Array | None = None
-    """Shape `[layers, 2, T, H]`: keys and values, where there is a memory."""
+    """As `Memory.cache`, T frames: keys and values, where there is a memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +221,7 @@ class CachedContext(ChunkedContext):
             sizes: In frames; `left` is the size of the ring.
             feature_size: F.
             history: Frames before a step that its positions hear.
-            empty: The ring without content, `[layers, 2, left, H]`.
+            empty: The ring without content, as `Memory.cache`, `left` places.
         """
         super().__init__(sizes, feature_size)
         self._history = history
@@ -231,7 +232,7 @@ class CachedContext(ChunkedContext):
         """Return the step's own frames and those before them that positions hear."""
         self.features.append(new)
         self.features.forget(max(self.begin, plan.start - self._history))
-        filled = min(self._written, self._ring.shape[2])
+        filled = min(self._written, self._ring.shape[-2])
         features = self.features.span(self.features.first, plan.end)
         history = plan.start - self.features.first
         return EncoderRow(features, history, Memory(self._ring, filled))
@@ -240,11 +241,11 @@ class CachedContext(ChunkedContext):
         """Keep the chunk, and put its keys and values into the ring."""
         if encoded.update is None:
             raise ValueError("the cached encoder gave no keys and values")
-        places = self._ring.shape[2]
+        places = self._ring.shape[-2]
         kept = min(plan.kept - plan.start, places)
-        update = encoded.update[:, :, plan.kept - plan.start - kept : plan.kept - plan.start]
+        update = encoded.update[..., plan.kept - plan.start - kept : plan.kept - plan.start, :]
         at = (self._written + np.arange(kept)) % places
-        self._ring[:, :, at] = update
+        self._ring[..., at, :] = update
         self._written += kept
         return super().read(plan, encoded)
 
@@ -255,14 +256,17 @@ class CachedContext(ChunkedContext):
 
     def state(self) -> dict[str, Any]:
         """Return all that has to be known to go on elsewhere."""
-        filled = min(self._written, self._ring.shape[2])
-        return {**super().state(), "written": self._written, "ring": self._ring[:, :, :filled]}
+        filled = min(self._written, self._ring.shape[-2])
+        return {**super().state(), "written": self._written, "ring": self._ring[..., :filled, :]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         ring = state["ring"]
         if ring.dtype != self._ring.dtype:
             raise ValueError(f"keys and values are {ring.dtype}, not {self._ring.dtype}")
+        *outer, places, inner = self._ring.shape
+        if ring.shape != (*outer, min(state["written"], places), inner):
+            raise ValueError(f"keys and values are {ring.shape} of {self._ring.shape}")
         super().restore(state)
         self._written = state["written"]
-        self._ring[:, :, : ring.shape[2]] = ring
+        self._ring[..., : ring.shape[-2], :] = ring

@@ -97,6 +97,11 @@ class StreamCore:
         """Whether an utterance was ended by `end` and not yet by `close`."""
         return bool(self._endings)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do: a step whose audio is there, or an ending."""
+        return self.is_ending or self.context.plan(self.heard.frames, ended=False) is not None
+
     def accept(self, pcm: Pcm, sample_rate: int | None = None) -> None:
         """Take in audio, of any length.
 

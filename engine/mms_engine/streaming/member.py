@@ -38,6 +38,8 @@ class PooledStream:
         self.priority = 0
         self.pending_seconds = 30.0
         """Audio that may wait beyond what a step takes."""
+        self.unread_events = 1000
+        """Events that may wait to be read."""
         self.error: MmsError | None = None
         """Why it failed, if it did."""
         self._core = core
@@ -58,19 +60,30 @@ class PooledStream:
 
         Raises:
             AudioError: it is not audio; the stream goes on as if it had not been fed.
-            StreamError: the stream has ended or failed, or too much of its audio is waiting.
+            StreamError: the stream has ended or failed, or too much of its audio is waiting, or
+                too many events that nobody reads.
         """
         with self._lock:
             self._check()
-            contexts = self._core.options.contexts
-            taken = contexts.chunk_seconds + contexts.right_seconds
-            if self._core.pending_seconds > self.pending_seconds + taken:
-                raise StreamError(
-                    f"{self._core.pending_seconds:.1f} s of audio wait already, the limit is "
-                    f"{self.pending_seconds:g}: feed no faster than the events come"
-                )
+            self._check_room()
             self._core.accept(pcm, sample_rate)
-        self._schedule.wake(self)
+            is_due = self._core.is_due
+        if is_due:
+            self._schedule.wake(self)
+
+    def _check_room(self) -> None:
+        contexts = self._core.options.contexts
+        taken = contexts.chunk_seconds + contexts.right_seconds
+        if self._core.pending_seconds > self.pending_seconds + taken:
+            raise StreamError(
+                f"{self._core.pending_seconds:.1f} s of audio wait already, the limit is "
+                f"{self.pending_seconds:g}: feed no faster than the events come"
+            )
+        if self._events.qsize() > self.unread_events:
+            raise StreamError(
+                f"{self._events.qsize()} events wait to be read, the limit is "
+                f"{self.unread_events}: read them (events), or give a listener"
+            )
 
     def flush(self) -> None:
         """End the utterance with the audio that is there; feeding may go on at once."""
@@ -153,8 +166,10 @@ class PooledStream:
             if self._state == "done":
                 return
             events = self._core.read(step, encoded)
+            is_due = self._core.is_due
         self._tell(events)
-        self._schedule.wake(self)
+        if is_due:
+            self._schedule.wake(self)
 
     def fail(self, error: MmsError) -> None:
         """End the stream with an error; for the pool's threads."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mms_engine.acoustic import AcousticModel
-from mms_engine.backends.base import Array, Constant
+from mms_engine.backends.base import Array, Constant, Session
+from mms_engine.bundle.schema import Stage
 from mms_engine.encoder import HostEncoder
 from mms_engine.errors import BackendError
 from mms_engine.streaming.contexts import (
@@ -23,13 +24,21 @@ from mms_engine.types import Float32Array
 
 _FRONTEND_ROWS = 8
 """Streams whose samples run through the convolutions at once: more would leave the cache."""
+_ENCODER_ROWS = {"cpu": 8, "cuda": 64}
+"""Rows of one run. On a CPU more leave the cache: measured on the demo, CPU time of a row of
+`balanced`, 5.2 ms at 4, 5.3 at 8, 5.5 at 16, 7.0 at 64."""
 
 
 class StreamingModel:
     """An acoustic model as streams use it. Methods may be called from several threads at once."""
 
-    def __init__(self, model: AcousticModel) -> None:
+    def __init__(self, model: AcousticModel, threads: int | None = None) -> None:
         """Use a model.
+
+        Args:
+            model: Loaded.
+            threads: Of one run on a CPU; `None` for those of the recogniser. Other than these,
+                the graphs of streams are loaded once more.
 
         Raises:
             BackendError: its backend cannot run streams.
@@ -41,6 +50,16 @@ class StreamingModel:
             )
         self.acoustic = model
         self._host = model.encoder
+        self._threads = threads
+
+    @property
+    def rows(self) -> int:
+        """Rows that should run together at most."""
+        return _ENCODER_ROWS[self._host.device]
+
+    def with_threads(self, threads: int | None) -> "StreamingModel":
+        """Return the same model, whose runs take so many threads."""
+        return StreamingModel(self.acoustic, threads)
 
     def context(self, options: ContextOptions) -> Context:
         """Return the context of a new stream.
@@ -54,10 +73,10 @@ class StreamingModel:
             return WindowContext(sizes, architecture.feature_size)
         if options.kind == "growing":
             return GrowingContext(sizes, architecture.feature_size)
-        session = self._host.cached
+        session = self._graph("cached")
         cache = next(tensor for tensor in session.inputs if tensor.name == "cache")
         dtype = np.dtype(np.uint16 if cache.dtype == "bfloat16" else cache.dtype)
-        shape = (architecture.num_hidden_layers, 2, max(1, sizes.left), architecture.hidden_size)
+        shape = [max(1, sizes.left) if isinstance(n, str) else n for n in cache.shape[1:]]
         history = architecture.num_conv_pos_embeddings // 2
         return CachedContext(sizes, architecture.feature_size, history, np.zeros(shape, dtype))
 
@@ -87,6 +106,7 @@ class StreamingModel:
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
         """Return the features `[T, F]` of each of some samples `[N]`."""
         size = self.acoustic.bundle.manifest.architecture.feature_size
+        frontend = self._graph("frontend")
         features = [np.zeros((0, size), np.float32)] * len(samples)
         by_length: dict[int, list[int]] = {}
         for index, own in enumerate(samples):
@@ -95,17 +115,20 @@ class StreamingModel:
         for length, indices in by_length.items():
             for start in range(0, len(indices) if length else 0, _FRONTEND_ROWS):
                 part = indices[start : start + _FRONTEND_ROWS]
-                batch = self._host.features(np.stack([samples[i] for i in part]))
-                for index, rows in zip(part, batch, strict=True):
+                feeds = {"audio": np.stack([samples[i] for i in part])}
+                for index, rows in zip(part, frontend.run(feeds)["features"], strict=True):
                     features[index] = rows
         return features
+
+    def _graph(self, stage: Stage) -> Session:
+        return self._host.graph(stage, self._threads)
 
     def _encode(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
         emission = self._host.encode([row.features for row in rows], languages)
         return [Encoded(logits) for logits in emission.rows()]
 
     def _cached(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
-        session = self._host.cached
+        session = self._graph("cached")
         feeds = self._memories(rows)
         with self._host.bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
@@ -118,7 +141,7 @@ class StreamingModel:
             for row, own in zip(rows, held, strict=True)
         ]
         return [
-            Encoded(np.ascontiguousarray(logits[i, :frames, :vocab]), update[i, :, :, :frames])
+            Encoded(np.ascontiguousarray(logits[i, :frames, :vocab]), update[i, ..., :frames, :])
             for i, (frames, vocab) in enumerate(sizes)
         ]
 
@@ -142,9 +165,10 @@ class StreamingModel:
 
 
 def _stack(memories: Sequence[Memory], places: int) -> Array:
-    """Return the filled part of some rings, `[B, layers, 2, places, H]`."""
-    layers, two, _, hidden = memories[0].cache.shape
-    stacked = np.zeros((len(memories), layers, two, places, hidden), memories[0].cache.dtype)
+    """Return the filled part of some rings, `[B, ..., places, n]`."""
+    *outer, _, inner = memories[0].cache.shape
+    stacked = np.empty((len(memories), *outer, places, inner), memories[0].cache.dtype)
     for row, memory in zip(stacked, memories, strict=True):
-        row[:, :, : memory.filled] = memory.cache[:, :, : memory.filled]
+        row[..., : memory.filled, :] = memory.cache[..., : memory.filled, :]
+        row[..., memory.filled :, :] = 0
     return stacked

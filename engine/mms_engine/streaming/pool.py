@@ -12,6 +12,7 @@ from mms_engine.errors import BackendError, MmsError, StreamError
 from mms_engine.streaming.capacity import Capacity
 from mms_engine.streaming.contexts import Encoded, EncoderRow
 from mms_engine.streaming.core import Step, StreamCore
+from mms_engine.streaming.lanes import plan_lanes
 from mms_engine.streaming.member import Listener, PooledStream
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import StreamOptions
@@ -28,18 +29,25 @@ class PoolOptions:
 
     max_streams: int = 1024
     """Streams that may be open at once."""
-    batch_rows: int = 64
-    """Steps that run together at most."""
+    batch_rows: int = 0
+    """Steps that run together at most; 0 for the device's own: 8 on a CPU, 64 on a GPU."""
+    lanes: int = 0
+    """Batches that run at the same time on a CPU, which share its cores; 0 for as many as leave
+    each step enough of them."""
     pending_seconds: float = 30.0
     """Audio of one stream that may wait; what would be more is refused."""
+    unread_events: int = 1000
+    """Events of a stream without a listener that may wait; beyond them its audio is refused."""
     admission: bool = True
     """Whether a stream is refused that this machine could not keep up with."""
     decode_threads: int = 0
     """Threads that read logits; 0 for every core this process may use."""
 
     def __post_init__(self) -> None:
-        if min(self.max_streams, self.batch_rows) < 1 or self.pending_seconds <= 0:
-            raise ValueError(f"a pool needs room for a stream, a row and some audio: {self}")
+        if min(self.max_streams, self.unread_events) < 1 or self.pending_seconds <= 0:
+            raise ValueError(f"a pool needs room for a stream, an event and some audio: {self}")
+        if min(self.batch_rows, self.lanes, self.decode_threads) < 0:
+            raise ValueError(f"rows, lanes and threads are not negative, 0 for the default: {self}")
 
 
 class StreamPool:
@@ -48,19 +56,36 @@ class StreamPool:
     May be used from several threads at once; each stream by one at a time.
     """
 
-    def __init__(self, model: StreamingModel, open_core: OpenCore, options: PoolOptions) -> None:
-        self._model = model
+    def __init__(
+        self, model: StreamingModel, cores: int, open_core: OpenCore, options: PoolOptions
+    ) -> None:
+        """Begin without streams.
+
+        Args:
+            model: What runs them.
+            cores: That may be used, on a CPU.
+            open_core: Makes the core of a stream.
+            options: Bounds.
+        """
+        architecture = model.acoustic.bundle.manifest.architecture
+        lanes = plan_lanes(architecture, model.acoustic.device, cores, options.lanes)
+        self._model = model.with_threads(lanes.threads)
+        self._rows = options.batch_rows or self._model.rows
         self._open_core = open_core
         self._options = options
-        self._capacity = Capacity(model)
-        self._schedule = Schedule()
+        self._capacity = Capacity(self._model, lanes.count, self._rows)
+        self._schedule = Schedule(lanes.count)
         self._members: set[PooledStream] = set()
         self._lock = threading.Lock()
         self._is_closed = False
         threads = options.decode_threads or usable_cores()
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
-        self._worker = threading.Thread(target=self._work, name="mms-streams", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"mms-streams-{lane}", daemon=True)
+            for lane in range(lanes.count)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +117,7 @@ class StreamPool:
             options: How it is heard.
             listener: Called with each event, from another thread, one call at a time, and to
                 return at once; without one, events wait in the stream, in memory.
-            priority: Streams of a higher one run first.
+            priority: Steps of a higher one run first, unless others are ten seconds late by now.
 
         Raises:
             StreamError: there is no room, or the machine could not keep up.
@@ -106,8 +131,15 @@ class StreamPool:
             member = PooledStream(core, self._schedule, self._leave, listener)
             member.load, member.priority = load, priority
             member.pending_seconds = self._options.pending_seconds
+            member.unread_events = self._options.unread_events
             self._members.add(member)
         return member
+
+    def sentence(self, language: str, options: StreamOptions | None = None) -> str:
+        """Say how many streams of a kind this machine holds; measures it when first asked."""
+        contexts = (options or StreamOptions()).contexts
+        self._capacity.load(contexts, language)
+        return self._capacity.sentence(contexts)
 
     def _admit(self, load: float, options: StreamOptions) -> None:
         if self._is_closed:
@@ -136,14 +168,16 @@ class StreamPool:
         for member in members:
             member.cancel()
         self._schedule.close()
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
         self._readers.shutdown()
 
     def _work(self) -> None:
-        while (members := self._schedule.take(self._options.batch_rows)) is not None:
+        while (members := self._schedule.take(self._rows)) is not None:
             work = [_Work(member) for member in members]
             work = [one for one in work if self._alone(one, _find_step)]
             self._run([one for one in work if one.step is not None])
+            self._schedule.done(members)
 
     def _run(self, work: list["_Work"]) -> None:
         work = self._survivors(work, self._find_features)

@@ -55,46 +55,48 @@ def _heard(graph: GraphBuilder, features: str, history: str, lengths: str, befor
 
 
 class _Ring:
-    """Keys and values of kept frames among the inputs, those of new frames among the outputs."""
+    """Keys and values of kept frames among the inputs, those of new frames among the outputs.
+
+    They lie as attention takes them, heads outside of frames: no layer has to turn its memory.
+    """
 
     def __init__(self, layers: Layers, config: Config) -> None:
         self._layers = layers
-        graph, count = layers.graph, config.num_hidden_layers
+        graph, count, heads = layers.graph, config.num_hidden_layers, config.num_attention_heads
         self._dtype = layers.numerics.memory
-        self._shape: list[int | str] = ["batch", count, 2, "kept", config.hidden_size]
-        self._cache = graph.input("cache", self._dtype, self._shape)
+        self._outer = (count, 2, heads)
+        self._size = config.hidden_size // heads
+        shape: list[int | str] = ["batch", *self._outer, "kept", self._size]
+        self._cache = graph.input("cache", self._dtype, shape)
         self._filled = graph.input("filled", "int64", ["batch"])
-        self._former = graph.ops("Split", self._cache, count=count, axis=1, num_outputs=count)
+        parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))
+        self._former = graph.ops("Split", parts, count=2 * count, axis=1, num_outputs=2 * count)
         self._updates: list[str] = []
 
     def mask(self, new: str) -> str:
         """Return what is added to the scores: of the ring's filled places and the new frames."""
         graph = self._layers.graph
-        kept = below(graph, positions(graph, self._cache, axis=3), self._filled)
+        kept = below(graph, positions(graph, self._cache, axis=4), self._filled)
         return attention_mask(graph, graph.op("Concat", kept, new, axis=1))
 
     def extend(self, layer: int, keys: str, values: str) -> tuple[str, str]:
         """Put the ring's keys and values before the new ones, and note those for the output."""
-        graph, layers = self._layers.graph, self._layers
-        pair = [graph.op("Unsqueeze", part, graph.ints(1)) for part in (keys, values)]
-        update = graph.op("Concat", *pair, axis=1)
-        if self._dtype != layers.numerics.operands:
-            update = graph.cast(update, self._dtype)
-        self._updates.append(graph.op("Unsqueeze", update, graph.ints(1)))
-        former = graph.op("Squeeze", self._former[layer], graph.ints(1))
-        if self._dtype != layers.numerics.operands:
-            former = graph.cast(former, layers.numerics.operands)
-        old_keys, old_values = (
-            graph.op("Squeeze", part, graph.ints(1))
-            for part in graph.ops("Split", former, count=2, axis=1, num_outputs=2)
-        )
-        return (
-            graph.op("Concat", old_keys, keys, axis=1),
-            graph.op("Concat", old_values, values, axis=1),
-        )
+        return self._extend(2 * layer, keys), self._extend(2 * layer + 1, values)
+
+    def _extend(self, index: int, new: str) -> str:
+        graph, numerics = self._layers.graph, self._layers.numerics
+        self._updates.append(graph.op("Unsqueeze", new, graph.ints(1)))
+        former = graph.op("Squeeze", self._former[index], graph.ints(1))
+        if self._dtype != numerics.operands:
+            former = graph.cast(former, numerics.operands)
+        return graph.op("Concat", former, new, axis=2)
 
     def output(self) -> None:
         """Declare the new keys and values as the output `update`."""
         graph = self._layers.graph
         update = graph.op("Concat", *self._updates, axis=1)
-        graph.output("update", update, self._dtype, [*self._shape[:3], "frames", self._shape[4]])
+        if self._dtype != self._layers.numerics.operands:
+            update = graph.cast(update, self._dtype)
+        update = graph.op("Reshape", update, graph.ints(0, *self._outer, -1, self._size))
+        shape: list[int | str] = ["batch", *self._outer, "frames", self._size]
+        graph.output("update", update, self._dtype, shape)

@@ -66,11 +66,11 @@ class Memory(Protocol):
     """Keys and values of earlier frames, beside those of a run."""
 
     def extend(self, layer: int, keys: str, values: str) -> tuple[str, str]:
-        """Return the keys and values that a layer attends to: operands `[B, S, H]`.
+        """Return the keys and values that a layer attends to: operands `[B, heads, S, H / heads]`.
 
         Args:
             layer: Its index.
-            keys: Of the run's own frames, an operand `[B, T, H]`.
+            keys: Of the run's own frames, an operand `[B, heads, T, H / heads]`.
             values: As the keys.
         """
         ...
@@ -131,12 +131,13 @@ class _Layer:
         graph, layers = self._layers.graph, self._layers
         fused = layers.linear(self._norm(value, "layer_norm"), self._queries_keys_values())
         queries, keys, values = graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
+        keys, values = self._heads(keys), self._heads(values)
         if surroundings.memory:
             keys, values = surroundings.memory.extend(self._index, keys, values)
-        keys = graph.op("Transpose", self._heads(keys), perm=[0, 1, 3, 2])
+        keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
         scores = layers.widen(graph.op("MatMul", self._heads(queries), keys))
         shares = graph.op("Softmax", graph.op("Add", scores, surroundings.mask), axis=-1)
-        mixed = graph.op("MatMul", layers.operand(shares), self._heads(values))
+        mixed = graph.op("MatMul", layers.operand(shares), values)
         mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
         hidden = self._config.hidden_size
