@@ -60,8 +60,8 @@ class Capacity:
         if known.streams:
             return f"this machine holds {known.streams} such streams in real time"
         return (
-            f"this machine holds none in real time, a chunk of {known.chunk_seconds:g} s "
-            f"takes it {known.seconds[1]:.2f} s"
+            f"this machine holds no such stream in real time, a chunk of "
+            f"{known.chunk_seconds:g} s takes it {known.seconds[1]:.2f} s"
         )
 
     def measured(self, options: ContextOptions, language: str) -> Measured:

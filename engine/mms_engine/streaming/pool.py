@@ -151,9 +151,12 @@ class StreamPool:
             )
         taken = sum(member.load for member in self._members)
         if taken + load > 1.0 + _ROUNDING:
+            holds = self._capacity.sentence(options.contexts)
+            if load > 1.0:
+                raise StreamError(f"{holds}: choose longer chunks, or another precision")
             raise StreamError(
-                f"no room for another stream: {self._capacity.sentence(options.contexts)}, and "
-                f"{len(self._members)} are open; wait until one ends, or choose a longer latency"
+                f"no room for another stream: {holds}, and {len(self._members)} are open; wait "
+                "until one ends, or choose a longer latency"
             )
 
     def _leave(self, member: PooledStream) -> None:

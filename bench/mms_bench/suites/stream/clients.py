@@ -14,7 +14,7 @@ from mms_engine.streaming import StreamOptions
 
 DEADLINE = 0.3
 """Seconds after the end of a chunk's audio in which 95 of 100 events must be shown."""
-COUNTS = (1, 2, 5, 10, 25, 50, 75, 100, 150, 200)
+COUNTS = (1, 2, 5, 10, 25, 50, 75, 100, 125, 150, 200)
 _AGREED = 0.9
 """Share of events that must be those of a stream alone, else the waits mean nothing."""
 
