@@ -98,7 +98,10 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
 @click.option("--html", type=_PATH, help="Write a page with plots that needs no other file.")
 @click.option("--update", type=_FILE, help="Rewrite the tables between the markers of a document.")
-def report(paths: tuple[Path, ...], html: Path | None, update: Path | None) -> None:
+@click.option("--chart", type=_PATH, help="SVG to write, of the first case.")
+def report(
+    paths: tuple[Path, ...], html: Path | None, update: Path | None, chart: Path | None
+) -> None:
     """Print the results in PATHS as Markdown."""
     from mms_bench.report import documents, html_page, markdown
     from mms_bench.schema import load
@@ -107,6 +110,8 @@ def report(paths: tuple[Path, ...], html: Path | None, update: Path | None) -> N
     texts = [markdown.render(result) for result in results]
     if html is not None:
         html.write_text(html_page.render(results), encoding="utf-8")
+    if chart is not None:
+        chart.write_bytes(html_page.first_picture(results))
     if update is not None:
         documents.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
     click.echo("\n\n".join(texts))

@@ -11,7 +11,7 @@ from mms_bench.report import text
 from mms_bench.report.plots import INK, STYLE, to_svg
 from mms_bench.schema import Case, Curve, Figure, Row
 
-_COLOURS = ("#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#868e96")
+_COLOURS = ("#868e96", "#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#1971c2")
 _WIDE = 20.0
 """Times the smallest value from which on an axis is logarithmic."""
 
@@ -27,19 +27,28 @@ def plot_curves(case: Case, rows: Sequence[Row]) -> bytes:
         width = 5.2 * max(2, len(case.curves))
         picture = Picture(figsize=(width, 5.0), layout="constrained")
         panels = picture.subplots(1, len(case.curves), squeeze=False)[0]
+        first = case.curves[0].x
+        series = _series(sorted(rows, key=lambda row: row.figures.get(first, 0.0)))
         for axes, curve in zip(panels, case.curves, strict=True):
-            _draw(
-                axes, case, curve, [row for row in rows if {curve.x, curve.y} <= row.figures.keys()]
-            )
+            _draw(axes, case, curve, series)
         return to_svg(picture)
 
 
-def _draw(axes: Axes, case: Case, curve: Curve, rows: Sequence[Row]) -> None:
+def _series(rows: Sequence[Row]) -> dict[str, list[Row]]:
     series: dict[str, list[Row]] = {}
     for row in rows:
         series.setdefault(row.series or row.implementation, []).append(row)
-    for number, (name, own) in enumerate(series.items()):
-        points = sorted((row.figures[curve.x], row.figures[curve.y]) for row in own)
+    return series
+
+
+def _draw(axes: Axes, case: Case, curve: Curve, series: dict[str, list[Row]]) -> None:
+    rows: list[Row] = []
+    for number, (name, all_of_it) in enumerate(series.items()):
+        own = [row for row in all_of_it if {curve.x, curve.y} <= row.figures.keys()]
+        if not own:
+            continue
+        rows += own
+        points = [(row.figures[curve.x], row.figures[curve.y]) for row in own]
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
     for row in rows:

@@ -63,16 +63,35 @@ def _case(report: CaseReport) -> str:
     return "".join(parts)
 
 
-def _picture(report: CaseReport) -> str:
+def first_picture(results: Sequence[Result]) -> bytes:
+    """Return the first case that was measured as an SVG picture.
+
+    Raises:
+        BenchError: there is none, or matplotlib is not installed.
+    """
+    for report in (report for result in results for report in case_reports(result)):
+        if report.figures is not None:
+            return draw(report)
+    raise BenchError("nothing was measured that could be drawn")
+
+
+def draw(report: CaseReport) -> bytes:
+    """Return a case as an SVG picture: its curves, or bars where it has none.
+
+    Raises:
+        BenchError: matplotlib is not installed.
+    """
     try:
         from mms_bench.report.curves import plot_curves
         from mms_bench.report.plots import plot
     except ImportError as error:
-        raise BenchError(
-            "the page needs matplotlib: pip install 'mms-engine[bench]', or leave out --html"
-        ) from error
-    draw, kind = (plot_curves, "Curves") if report.case.curves else (plot, "Bar chart")
-    content = base64.b64encode(draw(report.case, report.measured)).decode()
+        raise BenchError("pictures need matplotlib: pip install 'mms-engine[bench]'") from error
+    return (plot_curves if report.case.curves else plot)(report.case, report.measured)
+
+
+def _picture(report: CaseReport) -> str:
+    kind = "Curves" if report.case.curves else "Bar chart"
+    content = base64.b64encode(draw(report)).decode()
     words = escape(f"{kind}: {report.case.title}", quote=True)
     return f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n'
 

@@ -29,7 +29,7 @@ def _point(kind: ContextKind, left: float, chunk: float, right: float = 0.0) -> 
 PRESETS = tuple(Point(name, context) for name, context in LATENCIES.items())
 POINTS = (
     *PRESETS,
-    *(Point(f"{name}, tentative", context, True) for name, context in LATENCIES.items()),
+    *(Point(f"{name}/tentative", context, True) for name, context in LATENCIES.items()),
     _point("cached", 5, 0.16, 0.16),
     _point("cached", 5, 0.32, 0.16),
     _point("cached", 5, 0.32, 0.32),
