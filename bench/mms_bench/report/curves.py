@@ -12,6 +12,8 @@ from mms_bench.report.plots import INK, STYLE, to_svg
 from mms_bench.schema import Case, Curve, Figure, Row
 
 _COLOURS = ("#868e96", "#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#1971c2")
+_APART = (0.12, 0.025)
+"""Shares of a panel's width and height that two names are apart at least."""
 _WIDE = 20.0
 """Times the smallest value from which on an axis is logarithmic."""
 
@@ -51,14 +53,21 @@ def _draw(axes: Axes, case: Case, curve: Curve, series: dict[str, list[Row]]) ->
         points = [(row.figures[curve.x], row.figures[curve.y]) for row in own]
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
-    for row in rows:
-        if row.implementation != row.series:
-            place = (row.figures[curve.x], row.figures[curve.y])
+    _dress(axes, case, curve, rows)
+    _name(axes, curve, [row for row in rows if row.implementation != row.series])
+
+
+def _name(axes: Axes, curve: Curve, rows: Sequence[Row]) -> None:
+    """Write names beside marks, but for those that would lie on another name."""
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: len(row.implementation)):
+        place = (row.figures[curve.x], row.figures[curve.y])
+        across, up = axes.transAxes.inverted().transform(axes.transData.transform(place))
+        if all(abs(across - x) > _APART[0] or abs(up - y) > _APART[1] for x, y in taken):
+            taken.append((across, up))
             axes.annotate(
                 _short(row), place, (4, 4), textcoords="offset points", fontsize=7, color=INK
             )
-    known = {figure.name: figure for figure in case.figures}
-    _dress(axes, known[curve.x], known[curve.y], rows)
 
 
 def _short(row: Row) -> str:
@@ -66,7 +75,9 @@ def _short(row: Row) -> str:
     return row.implementation.rpartition(" ")[2]
 
 
-def _dress(axes: Axes, x: Figure, y: Figure, rows: Sequence[Row]) -> None:
+def _dress(axes: Axes, case: Case, curve: Curve, rows: Sequence[Row]) -> None:
+    known = {figure.name: figure for figure in case.figures}
+    x, y = known[curve.x], known[curve.y]
     axes.set_xlabel(_label(x))
     axes.set_ylabel(_label(y))
     values = [row.figures[x.name] for row in rows]
