@@ -132,3 +132,26 @@ def test_no_token_that_may_win_is_passed_over(scores, separator):
     assert texts(found) == list(wanted)
     for one in found:
         assert close(one.log_prob, wanted[tuple(one.tokens.tolist())].total)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("beam_size", [3, 50])
+@pytest.mark.parametrize("sharpness", [0.5, 3.0])
+def test_a_vocabulary_of_a_page_is_searched_as_a_larger_one(beam_size, sharpness, seed):
+    """Tokens that are impossible make the vocabulary so large that bits of tokens do not do."""
+    random = np.random.default_rng(seed)
+    drawn = ["".join(random.choice(list("abcdef "), random.integers(1, 9))) for _ in range(40)]
+    weights = random.uniform(-3, 4, len(drawn)).tolist()
+    phrases = {
+        phrase: weight for phrase, weight in zip(drawn, weights, strict=True) if phrase.strip()
+    }
+    small = log_probs(40, len(WIDE), seed, sharpness)
+    large = np.full((40, 70), -np.inf, np.float32)
+    large[:, : len(WIDE)] = small
+    options = BeamOptions(beam_size=beam_size, separator=1, word_score=0.5 * (seed % 2))
+    more = [*WIDE, *(f"<{number}>" for number in range(70 - len(WIDE)))]
+    excluded = [0, *range(len(WIDE), 70)]
+    by_bits = Hotwords(phrases, WIDE, separator="|", excluded=[0])
+    without = Hotwords(phrases, more, separator="|", excluded=excluded)
+    wanted = said(BeamDecoder(options, hotwords=without), large)
+    assert_same(said(BeamDecoder(options, hotwords=by_bits), small), wanted)

@@ -1,17 +1,11 @@
 // New prefixes: each hypothesis by each token that can still reach the beam.
+#include "beam_extend.h"
+
 #include <algorithm>
 #include <limits>
 
-#include "beam_state.h"
-
 namespace mms {
 namespace {
-
-/// What rounding may add to a sum of a few scores.
-constexpr double kSlack = 1e-6;
-constexpr double kNever = -std::numeric_limits<double>::infinity();
-
-std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) / 64; }
 
 /// Mark the choices that lead to prefixes of the beam, and those that repeat the last label.
 void mark_taken(BeamState& state) {
@@ -45,6 +39,7 @@ double raised(double bound,
   // So many tokens for all hypotheses, then ever more tokens for ever fewer of them.
   for (std::size_t count = state.enough[ranks]; count <= counts; ++count) {
     const double log_prob = state.choices.log_probs[count + spoilt - 1];
+    if (floor(0) + log_prob <= bound) break;  // no other is more
     bound = std::max(bound, floor(state.enough[count] - 1) + log_prob);
   }
   return bound;
@@ -62,18 +57,17 @@ double raise_bound(BeamState& state, const BeamScorer& scorer, double bound) {
       return state.now.sums[static_cast<std::size_t>(state.order[rank])];
     });
   }
-  const std::size_t spoilt = scorer.options().separator >= 0 ? 2 : 1;
+  const std::size_t spoilt = scorer.ends_words() >= 0 ? 2 : 1;
   double least = std::numeric_limits<double>::infinity();
   std::size_t steady = 0;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     const auto slot = static_cast<std::size_t>(state.order[rank]);
-    const double low = std::min(state.gains[slot].low, 0.0);
-    // Candidates add the same three numbers in another order.
-    const double score = state.now.sums[slot] + state.gain[slot] + low - kSlack;
+    // Candidates add the same numbers in another order.
+    const double score = state.now.sums[slot] + state.gains[slot].low - kSlack;
     least = std::min(least, score);
     state.floors[rank] = least;
     state.steady_floors[steady] = score;
-    steady += low < -1e-5 ? 0 : 1;
+    steady += state.gains[slot].is_steady ? 1 : 0;
   }
   const auto of = [](const std::vector<double>& floors) {
     return [&floors](std::size_t rank) { return floors[rank]; };
@@ -135,28 +129,23 @@ class ScoredExtension {
     const std::size_t words = words_of(state_);
     const auto slot = static_cast<std::size_t>(state_.order[rank]);
     const double total = state_.now.sums[slot];
-    const double highest = state_.gain[slot] + state_.gains[slot].high;
+    const double highest = state_.gains[slot].high;
     if (total == kNever) return;
     for (std::size_t i = 0; i < choices.size; ++i) {
       const double logp = total + choices.log_probs[i];
       if (logp + highest < bound_) break;
       const std::uint64_t taken = state_.taken[slot * words + i / 64] >> (i % 64);
-      if ((taken & 1) == 0) add(rank, slot, choices.tokens[i], logp);
+      if ((taken & 1) == 0) add(rank, choices.tokens[i], logp);
     }
     const double repeat = repeat_logp(state_, slot);
-    if (repeat != kNever && repeat + highest >= bound_) add(rank, slot, state_.last[slot], repeat);
-  }
-
-  /// One candidate, asking everything that scores.
-  void add(std::size_t rank, std::size_t slot, std::int32_t token, double logp) {
-    PrefixScore said;
-    if (!state_.scores.extend(scorer_, state_.tree, state_.node[slot], token, &said)) return;
-    const double score = logp + scorer_.gain(said);
-    const bool wanted = score >= bound_ && score != kNever;
-    state_.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
+    if (repeat != kNever && repeat + highest >= bound_) add(rank, state_.last[slot], repeat);
   }
 
  private:
+  void add(std::size_t rank, std::int32_t token, double logp) {
+    beam_ask(state_, scorer_, bound_, rank, token, logp);
+  }
+
   BeamState& state_;
   const BeamScorer& scorer_;
   double bound_;
@@ -169,11 +158,7 @@ class ScoredExtension {
 class BonusExtension {
  public:
   BonusExtension(BeamState& state, const BeamScorer& scorer, double bound)
-      : state_(state),
-        scorer_(scorer),
-        bound_(bound),
-        asking_(state, scorer, bound),
-        words_(words_of(state)) {
+      : state_(state), scorer_(scorer), bound_(bound), words_(words_of(state)) {
     separator_ = scorer.ends_words();
     has_separator_ = separator_ >= 0 && state.choices.has(separator_);
   }
@@ -221,7 +206,7 @@ class BonusExtension {
     const double repeat = repeat_logp(state_, slot);
     if (repeat == kNever) return;
     const std::int32_t last = state_.last[slot];
-    if (last == separator_) return asking_.add(rank, slot, last, repeat);
+    if (last == separator_) return beam_ask(state_, scorer_, bound_, rank, last, repeat);
     add(true, rank, slot, last, repeat, bonuses(last));
   }
 
@@ -272,13 +257,12 @@ class BonusExtension {
     const double highest = state_.gain[slot] + scorer_.highest_unit() + static_cast<double>(bonus);
     // A little more than can be, lest rounding cut what must not be.
     if (logp + highest < bound_) return;
-    asking_.add(rank, slot, separator_, logp);
+    beam_ask(state_, scorer_, bound_, rank, separator_, logp);
   }
 
   BeamState& state_;
   const BeamScorer& scorer_;
   double bound_;
-  ScoredExtension asking_;
   std::size_t words_;
   std::int32_t separator_ = -1;  ///< Where it may end a word.
   bool has_separator_ = false;   ///< It is one of the choices.
@@ -310,13 +294,30 @@ void drop_choices(BeamState& state, const BeamScorer& scorer, double bound) {
 
 }  // namespace
 
+void beam_ask(BeamState& state,
+              const BeamScorer& scorer,
+              double bound,
+              std::size_t rank,
+              std::int32_t token,
+              double logp) {
+  const auto slot = static_cast<std::size_t>(state.order[rank]);
+  PrefixScore said;
+  if (!state.scores.extend(scorer, state.tree, state.node[slot], token, &said)) return;
+  const double score = logp + scorer.gain(said);
+  const bool wanted = score >= bound && score != kNever;
+  state.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
+}
+
 void beam_collect(BeamState& state, const BeamScorer& scorer, double bound) {
   BeamChoices& choices = state.choices;
   state.selection.reset(state.order.size() * (choices.size + 2));
   bound = raise_bound(state, scorer, bound);
   if (!scorer.is_plain()) drop_choices(state, scorer, bound);
   add_stays(state, bound);
-  if (choices.size != 0) {
+  if (choices.size != 0 && !scorer.is_plain() && scorer.adds_bonuses_only() &&
+      state.vocab <= kPage) {
+    beam_extend_page(state, scorer, bound);
+  } else if (choices.size != 0) {
     mark_taken(state);
     if (scorer.is_plain()) {
       extend_all_plainly(state, bound);

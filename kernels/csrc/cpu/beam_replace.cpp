@@ -66,19 +66,43 @@ void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, s
   state.tree.set_slot(entry.node, static_cast<std::int32_t>(slot));
 }
 
-/// Make what enters, while what leaves is still there; mark what stays.
+/// Make what enters, while what leaves is still there; mark what stays. What is unpredictable is
+/// listed first, without branches.
 void make_entries(BeamState& state, const BeamScorer& scorer, std::size_t kept) {
   state.entries.clear();
-  for (const std::int32_t slot : state.order) state.stays[static_cast<std::size_t>(slot)] = 0;
+  std::fill_n(state.stays.begin(), state.used, 0);
+  state.next_order.resize(kept);
+  state.entering.resize(kept);
+  std::size_t count = 0;
   for (std::size_t i = 0; i < kept; ++i) {
     const Candidate& candidate = state.selection.best()[i];
-    const auto slot =
-        static_cast<std::size_t>(state.order[static_cast<std::size_t>(candidate.rank)]);
-    if (candidate.token < 0) {
-      state.stays[slot] = 1;
-    } else {
-      make_entry(state, scorer, slot, candidate.token);
-    }
+    const std::int32_t slot = state.order[static_cast<std::size_t>(candidate.rank)];
+    state.next_order[i] = slot;
+    state.entering[count] = static_cast<std::int32_t>(i);
+    count += candidate.token >= 0 ? 1 : 0;
+    std::uint8_t& stays = state.stays[static_cast<std::size_t>(slot)];
+    stays = candidate.token < 0 ? 1 : stays;
+  }
+  state.entering.resize(count);
+  for (const std::int32_t i : state.entering) {
+    const auto place = static_cast<std::size_t>(i);
+    make_entry(state,
+               scorer,
+               static_cast<std::size_t>(state.next_order[place]),
+               state.selection.best()[place].token);
+  }
+}
+
+/// Take out of the beam what does not stay.
+void drop_rest(BeamState& state, std::int32_t blank) {
+  std::size_t count = 0;
+  state.leaving.resize(state.order.size());
+  for (const std::int32_t slot : state.order) {
+    state.leaving[count] = slot;
+    count += state.stays[static_cast<std::size_t>(slot)] == 0 ? 1 : 0;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    beam_drop(state, state.next, static_cast<std::size_t>(state.leaving[i]), blank);
   }
 }
 
@@ -90,17 +114,12 @@ std::size_t take_slot(BeamState& state) {
 }
 
 /// Slots in the order of the selected; those that stay keep theirs.
-void place_all(BeamState& state, const BeamScorer& scorer, std::size_t kept) {
-  state.next_order.clear();
-  std::size_t entry = 0;
-  for (std::size_t i = 0; i < kept; ++i) {
-    const Candidate& candidate = state.selection.best()[i];
-    std::int32_t slot = state.order[static_cast<std::size_t>(candidate.rank)];
-    if (candidate.token >= 0) {
-      slot = static_cast<std::int32_t>(take_slot(state));
-      place(state, scorer, state.entries[entry++], static_cast<std::size_t>(slot));
-    }
-    state.next_order.push_back(slot);
+void place_all(BeamState& state, const BeamScorer& scorer) {
+  for (std::size_t entry = 0; entry < state.entries.size(); ++entry) {
+    const std::size_t slot = take_slot(state);
+    place(state, scorer, state.entries[entry], slot);
+    state.next_order[static_cast<std::size_t>(state.entering[entry])] =
+        static_cast<std::int32_t>(slot);
   }
   state.order.swap(state.next_order);
 }
@@ -121,23 +140,21 @@ void beam_drop(BeamState& state, BeamFrame& frame, std::size_t slot, std::int32_
 }
 
 void beam_link(BeamState& state) {
-  const std::size_t size = state.now.size;
-  for (const std::int32_t slot : state.order) {
-    state.repeat_taken[static_cast<std::size_t>(slot)] = 0;
-  }
+  const auto size = static_cast<std::uint32_t>(state.now.size);
+  std::fill(state.repeat_taken.begin(), state.repeat_taken.end(), 0);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
     const PrefixTree::Id node = state.parent_node[slot];
     const std::int32_t parent = node == PrefixTree::kNone ? -1 : state.tree[node].slot;
     state.parent[slot] = parent;
-    if (parent < 0) {
-      state.parent_sum[slot] = static_cast<std::uint32_t>(2 * size);
-      continue;
-    }
-    const auto place = static_cast<std::size_t>(parent);
-    const bool repeats = state.repeats[slot] != 0;
-    state.parent_sum[slot] = static_cast<std::uint32_t>(repeats ? size + place : place);
-    if (repeats) state.repeat_taken[place] = 1;
+    // No branches, for there is no telling beforehand.
+    const std::uint32_t absent = parent < 0 ? ~0U : 0U;
+    const std::uint32_t repeats = state.repeats[slot];
+    const auto place = static_cast<std::uint32_t>(parent);
+    const auto own = static_cast<std::uint32_t>(slot);
+    state.parent_sum[slot] = (absent & 2U * size) | (~absent & (place + repeats * size));
+    state.parent_row[slot] = (absent & (size + own)) | (~absent & place);
+    state.repeat_taken[state.parent_row[slot]] |= static_cast<std::uint8_t>(repeats);
   }
 }
 
@@ -145,11 +162,8 @@ void beam_replace(BeamState& state, const BeamScorer& scorer) {
   const std::size_t kept = count_kept(state.selection.best(), scorer.options().beam_threshold);
   const std::size_t before = state.order.size();
   make_entries(state, scorer, kept);
-  for (const std::int32_t slot_id : state.order) {
-    const auto slot = static_cast<std::size_t>(slot_id);
-    if (state.stays[slot] == 0) beam_drop(state, state.next, slot, scorer.options().blank);
-  }
-  place_all(state, scorer, kept);
+  drop_rest(state, scorer.options().blank);
+  place_all(state, scorer);
   const bool unchanged = state.entries.empty() && state.order.size() == before;
   if (!unchanged) beam_link(state);
   for (const SpanTree::Id spans : state.released) state.spans.release(spans);

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "isa/beam_kernels.h"
+
 namespace mms {
 namespace {
 
@@ -90,6 +92,11 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
   }
 }
 
+const float* BeamScorer::arrivals() const {
+  static constexpr float kNothing[kPage] = {};
+  return models_.hotwords == nullptr ? kNothing : models_.hotwords->arrivals();
+}
+
 PrefixScore BeamScorer::start() const {
   PrefixScore score{};
   if (asks_lm()) score.lm = models_.lm->start();
@@ -103,15 +110,6 @@ void PrefixScores::begin(const BeamScorer& scorer, PrefixTree::Id root) {
     answers_.assign(std::size_t{1} << kAnswerBits, {});
   }
   *enter(root) = scorer.start();
-}
-
-PrefixScore* PrefixScores::enter(PrefixTree::Id id) {
-  const auto place = static_cast<std::size_t>(id);
-  if (place >= entries_.size()) entries_.resize(place + 1);
-  Entry& entry = entries_[place];
-  entry.birth = ++births_;
-  entry.asked = false;
-  return &entry.score;
 }
 
 LmStep PrefixScores::ask_word(const BeamScorer& scorer,

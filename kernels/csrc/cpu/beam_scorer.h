@@ -34,6 +34,8 @@ struct TokenGains {
   double base;
   double bonus;
   HotState hot;
+  double settled;  ///< `base` and `bonus` without what is lent.
+  HotSteps steps;  ///< Where the vocabulary has one page.
 };
 
 /// Options and models as the search needs them. Nothing changes after construction.
@@ -55,21 +57,32 @@ class BeamScorer {
   bool adds_bonuses_only() const { return bonuses_only_; }
   bool scores_words() const { return options_.unit == BeamUnit::kWord; }
   bool asks_lm() const { return models_.lm != nullptr; }
-  /// What an extension of such a prefix adds to its score, by any token or, for `low`, by any but
-  /// the separator.
-  GainRange gains(const PrefixScore& score) const {
-    const HotReach& reach = hot_reach(score.hot);
-    return {unit_gains_.low + static_cast<double>(reach.low),
-            unit_gains_.high + static_cast<double>(reach.high())};
+  /// The steps of hotwords from a state: all of them for a vocabulary of one page, else their
+  /// bounds.
+  void find_steps(HotState state, HotSteps* steps) const {
+    if (models_.hotwords == nullptr) return;
+    if (models_.hotwords->has_one_page()) {
+      *steps = models_.hotwords->steps(state);
+      return;
+    }
+    const HotReach& reach = models_.hotwords->reach(state);
+    steps->low = reach.low;
+    steps->high = reach.high();
   }
-  TokenGains token_gains(const PrefixScore& score) const {
-    const std::int64_t units = scores_words() ? score.units : score.units + 1;
-    return {known_gain(score.lm_score, units), score.bonus, score.hot};
+  void find_gains(const PrefixScore& score, TokenGains* gains) const {
+    find_steps(score.hot, &gains->steps);
+    gains->base = known_gain(score.lm_score, scores_words() ? score.units : score.units + 1);
+    gains->bonus = score.bonus;
+    gains->hot = score.hot;
+    gains->settled = gains->base + gains->bonus - static_cast<double>(gains->steps.potential);
   }
-  /// What hotwords add at most from a state; nothing where there are none.
-  const HotReach& hot_reach(HotState state) const {
-    return models_.hotwords == nullptr ? no_reach_ : models_.hotwords->reach(state);
+  /// What an extension adds to a score, by any token or, for `low`, by any but the separator.
+  GainRange added(const HotSteps& steps) const {
+    return {unit_gains_.low + static_cast<double>(steps.low),
+            unit_gains_.high + static_cast<double>(steps.high)};
   }
+  /// Where `arrivals` of steps begin, for a vocabulary of one page.
+  const float* arrivals() const;
   /// What language model and words add at most by one token.
   double highest_unit() const { return unit_gains_.high; }
   /// The token that may complete a scored word; -1 for none.
@@ -97,8 +110,7 @@ class BeamScorer {
   bool plain_;
   bool uniform_;
   bool bonuses_only_;
-  GainRange unit_gains_;  ///< Of language model, words and lexicon alone.
-  HotReach no_reach_{};
+  GainRange unit_gains_;       ///< Of language model, words and lexicon alone.
   std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
 };
 
@@ -120,7 +132,14 @@ class PrefixScores {
               PrefixScore* score);
 
   /// Where the score of a new node is to be written, before any other node is entered.
-  PrefixScore* enter(PrefixTree::Id id);
+  PrefixScore* enter(PrefixTree::Id id) {
+    const auto place = static_cast<std::size_t>(id);
+    if (place >= entries_.size()) entries_.resize(place + 1);
+    Entry& entry = entries_[place];
+    entry.birth = ++births_;
+    entry.asked = false;
+    return &entry.score;
+  }
 
   /// The score of a prefix at the end; false where it ends within a word of the lexicon.
   bool finish(const BeamScorer& scorer,

@@ -1,6 +1,7 @@
 #include "beam_select.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mms {
 namespace {
@@ -19,6 +20,7 @@ void sort_few(Candidate* first, Candidate* last) {
 
 void Selection::reset(std::size_t size) {
   size_ = 0;
+  ends_.clear();
   if (candidates_.size() > size) return;
   candidates_.resize(size + 1);
   bucket_of_.resize(size + 1);
@@ -43,16 +45,40 @@ Selection::Scores Selection::range() const {
 
 // Buckets of equal width over the range of scores, the best first. Which candidate falls into
 // which only decides how much is left to sort: the outcome is the total order's.
-void Selection::count_buckets(std::size_t buckets) {
-  const auto [low, high] = range();
-  const auto last = static_cast<double>(buckets - 1);
-  const double scale = high > low ? std::min(last / (high - low), 1e300) : 0.0;
+void Selection::open_buckets(Scores range, std::size_t count) {
+  std::size_t buckets = 32;
+  while (buckets < count) buckets *= 2;
   ends_.assign(buckets, 0);
-  for (std::size_t i = 0; i < size_; ++i) {
-    const double place = scale > 0.0 ? std::min((high - candidates_[i].score) * scale, last) : 0.0;
-    bucket_of_[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(place));
-    ++ends_[bucket_of_[i]];
+  counted_ = 0;
+  range_ = range;
+  const double width = range.high - range.low;
+  scale_ = width > 0.0 ? std::min(static_cast<double>(buckets - 1) / width, 1e300) : 0.0;
+}
+
+void Selection::count_buckets() {
+  const auto last = static_cast<double>(ends_.size() - 1);
+  const double high = range_.high;
+  const double scale = scale_;
+  for (std::size_t i = counted_; i < size_; ++i) {
+    const double below = std::max(high - candidates_[i].score, 0.0);
+    const double place = scale > 0.0 ? std::min(below * scale, last) : 0.0;
+    const auto bucket = static_cast<std::uint32_t>(static_cast<std::int32_t>(place));
+    bucket_of_[i] = bucket;
+    ++ends_[bucket];
   }
+  counted_ = size_;
+}
+
+double Selection::raise(double low, double high, std::size_t count) {
+  open_buckets({low, high}, count);
+  count_buckets();
+  std::size_t bucket = 0;
+  for (std::size_t found = ends_[0]; found < count; found += ends_[bucket]) {
+    if (++bucket == ends_.size()) return low;
+  }
+  // A little less, lest rounding cut what must not be.
+  const double edge = high - static_cast<double>(bucket + 1) / scale_;
+  return std::max(low, edge - 1e-9 * (1.0 + std::abs(edge)));
 }
 
 // A counting sort of the buckets that hold the `count` best; returns the size of the largest.
@@ -66,11 +92,16 @@ std::size_t Selection::spread(std::size_t count) {
     used += size;
     largest = std::max(largest, size);
   }
-  best_.resize(used);
+  best_.resize(used + 1);
+  // The rest falls behind them all: so there is no branch that could be mispredicted.
+  std::fill(ends_.begin() + static_cast<std::ptrdiff_t>(bucket), ends_.end(), used);
   const auto cut = static_cast<std::uint32_t>(bucket);
   for (std::size_t i = 0; i < size_; ++i) {
-    if (bucket_of_[i] < cut) best_[ends_[bucket_of_[i]]++] = candidates_[i];
+    std::uint32_t& end = ends_[bucket_of_[i]];
+    best_[end] = candidates_[i];
+    end += bucket_of_[i] < cut ? 1 : 0;
   }
+  best_.pop_back();
   ends_.resize(bucket);
   return largest;
 }
@@ -92,9 +123,8 @@ void Selection::select(std::size_t count) {
     best_.clear();
     return;
   }
-  std::size_t buckets = 32;
-  while (buckets < std::min(count, size_)) buckets *= 2;
-  count_buckets(buckets);
+  if (ends_.empty()) open_buckets(range(), std::min(count, size_));
+  count_buckets();
   if (spread(count) <= kFew) {
     sort_few(best_.data(), best_.data() + best_.size());
   } else {

@@ -38,6 +38,10 @@ class Selection {
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 
+  /// A score that the `count` best of those added reach, where there are so many: what comes below
+  /// it need not be added. All of them are at least `low`, and few above `high`.
+  double raise(double low, double high, std::size_t count);
+
   /// Sort the `count` best of those added; `best()` holds them.
   void select(std::size_t count);
   const std::vector<Candidate>& best() const { return best_; }
@@ -49,13 +53,17 @@ class Selection {
   };
 
   Scores range() const;
-  void count_buckets(std::size_t buckets);
+  void open_buckets(Scores range, std::size_t count);
+  void count_buckets();
   std::size_t spread(std::size_t count);
   void sort_buckets(std::size_t count);
 
   std::vector<Candidate> candidates_;
   std::size_t size_ = 0;
   std::vector<Candidate> best_;
+  Scores range_{};
+  double scale_ = 0.0;       ///< Buckets a nat.
+  std::size_t counted_ = 0;  ///< Candidates that have a bucket.
   std::vector<std::uint32_t> bucket_of_;
   std::vector<std::uint32_t> ends_;  ///< Of each bucket: first its size, then where it ends.
 };

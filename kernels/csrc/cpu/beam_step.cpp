@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "beam_state.h"
@@ -72,19 +73,27 @@ SpanTree::Id close_span(BeamState& state, std::size_t slot) {
                          static_cast<float>(now.peak[slot]));
 }
 
+/// The slots whose paths change so; listed first, since there is no telling beforehand.
+std::span<const std::uint32_t> changed(BeamState& state, std::int64_t how) {
+  std::size_t count = 0;
+  for (std::size_t slot = 0; slot < state.used; ++slot) {
+    state.changed[count] = static_cast<std::uint32_t>(slot);
+    count += (state.change[slot] & how) != 0 ? 1 : 0;
+  }
+  return {state.changed.data(), count};
+}
+
 /// Where the best paths of the hypotheses that stay have come from.
 void follow_paths(BeamState& state) {
   const BeamFrame& now = state.now;
   BeamFrame& next = state.next;
   std::copy_n(now.blank_spans.begin(), state.used, next.blank_spans.begin());
   std::copy_n(now.label_spans.begin(), state.used, next.label_spans.begin());
-  for (std::size_t slot = 0; slot < state.used; ++slot) {
-    if ((state.change[slot] & kPathCloses) == 0) continue;
+  for (const std::size_t slot : changed(state, kPathCloses)) {
     state.released.push_back(now.blank_spans[slot]);
     next.blank_spans[slot] = close_span(state, slot);
   }
-  for (std::size_t slot = 0; slot < state.used; ++slot) {
-    if ((state.change[slot] & kPathBegins) == 0) continue;
+  for (const std::size_t slot : changed(state, kPathBegins)) {
     const auto parent = static_cast<std::size_t>(state.parent[slot]);
     const BeamFrame& from = state.repeats[slot] != 0 ? now : next;
     const SpanTree::Id spans = from.blank_spans[parent];
@@ -122,6 +131,7 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
   } else {
     gather(state, log_probs);
     const Range range = stay(state, blank_logp);
+    state.highest_stay = range.high;
     follow_paths(state);
     // Where the beam is full, what is below the worst that stays cannot get in.
     const bool full = std::ssize(state.order) == options.beam_size;

@@ -14,6 +14,8 @@ namespace {
 constexpr double kLimit = 1024.0;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 30U;
 constexpr std::uint32_t kMaxPageBits = 6;
+/// Vectors of floats may be read from anywhere in the last page.
+constexpr std::size_t kPadding = 16;
 
 /// Rows of pages. Page 0 and row 0 lead to the root.
 class Transitions {
@@ -205,7 +207,7 @@ std::vector<HotReach> reaches_of(const HotTree& tree,
     for (auto child = tree[node].first_child; child != kNoBranch;
          child = tree[child].next_sibling) {
       put(reach, tree[child].token, nodes[child].arrival);
-      if (tree[child].token != boundary) reach.low = std::min(reach.low, nodes[child].arrival);
+      reach.low = std::min(reach.low, nodes[child].arrival);
     }
     if ((nodes[node].row & 1U) != 0U) put(reach, boundary, nodes[node].potential);
   }
@@ -240,8 +242,9 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   }
   rows_ = std::move(draft.transitions.rows);
   pages_ = std::move(draft.transitions.pages);
-  arrivals_.reserve(pages_.size());
+  arrivals_.reserve(pages_.size() + kPadding);
   for (const HotState state : pages_) arrivals_.push_back(nodes_[state].arrival);
+  arrivals_.resize(pages_.size() + kPadding);
   view_.nodes = nodes_.data();
   view_.rows = rows_.data();
   view_.pages = pages_.data();
@@ -252,11 +255,30 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   view_.page_count = static_cast<std::uint32_t>(pages_.size() >> view_.page_bits);
   view_.boundary = boundary;
   view_.start = boundary < 0 ? 0U : view_.step(0, boundary).state;
+  if (has_one_page()) find_steps();
+}
+
+void Hotwords::find_steps() {
+  steps_.reserve(nodes_.size());
+  for (HotState state = 0; state < nodes_.size(); ++state) {
+    const HotBonuses all = bonuses(state);
+    const HotReach& reach = reaches_[state];
+    steps_.push_back({reach.low,
+                      reach.high(),
+                      all.potential,
+                      all.next,
+                      all.token,
+                      all.silent,
+                      nodes_[state].next,
+                      all.row[0] << all.page_bits});
+  }
+  reaches_ = {};  // nothing else of them is asked for
 }
 
 std::size_t Hotwords::bytes() const {
-  return nodes_.size() * (sizeof(HotNode) + sizeof(HotReach)) +
-         rows_.size() * sizeof(std::uint32_t) + pages_.size() * (sizeof(HotState) + sizeof(float));
+  return nodes_.size() * sizeof(HotNode) + reaches_.size() * sizeof(HotReach) +
+         steps_.size() * sizeof(HotSteps) + rows_.size() * sizeof(std::uint32_t) +
+         pages_.size() * (sizeof(HotState) + sizeof(float));
 }
 
 }  // namespace mms

@@ -163,8 +163,59 @@ std::int64_t find_tokens(const float* log_probs,
   return count;
 }
 
+// By counting what is before each: it takes no branch that could be mispredicted.
+void sort_keys(std::uint64_t* keys, std::int64_t count) {
+  std::uint64_t unsorted[kPage];
+  std::int32_t upper[kPage];
+  std::int32_t ranks[kPage];
+  for (std::int64_t i = 0; i < count; ++i) {
+    unsorted[i] = keys[i];
+    upper[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(keys[i] >> 32) ^ 0x80000000U);
+  }
+  for (std::int64_t i = count; i % kWidth != 0; ++i) upper[i] = 0;
+  for (std::int64_t i = 0; i < count; i += kWidth) {
+    const Ints own = load_bits<Ints>(upper + i);
+    const Ints place = lane_numbers() + static_cast<std::int32_t>(i);
+    Ints before = {};
+    for (std::int64_t j = 0; j < count; ++j) {
+      const Ints other = Ints{} + upper[j];
+      const Ints earlier = place > static_cast<std::int32_t>(j);
+      before -= (other < own) | ((other == own) & earlier);
+    }
+    std::memcpy(ranks + i, &before, sizeof before);
+  }
+  for (std::int64_t i = 0; i < count; ++i) keys[ranks[i]] = unsorted[i];
+}
+
+/// A row's bits from its first `lanes` tokens, a constant where it can be: so loops unroll.
+template <typename Lanes>
+void find_in_rows(const ExtendInputs& in, std::uint64_t* found, std::int64_t count, Lanes lanes) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    const Floats least = Floats{} + in.least[row];
+    const float* arrivals = in.arrivals[row];
+    std::uint64_t bits = 0;
+    for (std::int64_t i = 0; i < lanes; i += kWidth) {
+      const Flags reached = at_least(load(in.log_probs + i) + load(arrivals + i), least);
+      bits |= std::uint64_t{bits_of(reached)} << i;
+    }
+    found[row] = bits;
+  }
+}
+
+struct HalfPage {
+  constexpr operator std::int64_t() const { return kPage / 2; }
+};
+
+void find_extensions(const ExtendInputs& in, std::uint64_t* found, std::int64_t count) {
+  if (in.vocab == kPage / 2) {
+    find_in_rows(in, found, count, HalfPage{});
+  } else {
+    find_in_rows(in, found, count, in.vocab);
+  }
+}
+
 }  // namespace
 
-const BeamKernels kBeam{stay, paths, find_tokens};
+const BeamKernels kBeam{stay, paths, find_tokens, sort_keys, find_extensions};
 
 }  // namespace mms::MMS_ISA
