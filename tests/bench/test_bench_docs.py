@@ -1,4 +1,4 @@
-"""docs/benchmarks.md shows the committed results, and nothing else."""
+"""docs/benchmarks.md and docs/streaming.md show the committed results, and nothing else."""
 
 import re
 from pathlib import Path
@@ -20,14 +20,22 @@ def page():
     return (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
-def test_tables_are_those_of_the_results(page):
-    assert updated(page, {path.name: render(load(path)) for path in RESULTS}) == page, (
-        "run: mms-bench report bench/results/*.json --update docs/benchmarks.md"
+@pytest.fixture(scope="module")
+def streaming():
+    return (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["page", "streaming"])
+def test_tables_are_those_of_the_results(name, request):
+    text = request.getfixturevalue(name)
+    assert updated(text, {path.name: render(load(path)) for path in RESULTS}) == text, (
+        "run for both pages: mms-bench report bench/results/*.json --update PAGE"
     )
 
 
-def test_every_result_has_a_place_and_every_filled_place_a_result(page):
-    places = dict(re.findall(r"<!-- mms-bench: ([\w.-]+\.json) -->\n(.*?)<!--", page, re.DOTALL))
+def test_every_result_has_a_place_and_every_filled_place_a_result(page, streaming):
+    text = page + streaming
+    places = dict(re.findall(r"<!-- mms-bench: ([\w.-]+\.json) -->\n(.*?)<!--", text, re.DOTALL))
     names = {path.name for path in RESULTS}
     assert names <= set(places)
     assert {name for name, text in places.items() if "## Suite" in text} == names
