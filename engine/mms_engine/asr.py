@@ -115,6 +115,8 @@ class Recognizer:
         Raises:
             LanguageError: the bundle does not have it.
             BundleError: an adapter is damaged, or the bundle has no graph for streams.
+            BackendError: the bundle has no plan for streams that runs here.
+            DeviceMemoryError: the device has no room for its keys and values.
             LanguageModelError: hotwords or the language model do not fit the language.
         """
         model, decoders = self._for_streams()

@@ -28,6 +28,7 @@ from mms_engine.errors import BackendError, DeviceLostError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
 from mms_engine.rows import NUMPY_DTYPE
+from mms_engine.streaming.runner import StreamRunner
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class DeviceEncoder:
             with self._gpu.active(doing):
                 yield
 
-    def streams(self, architecture: Architecture, threads: int | None) -> DeviceRunner:
+    def streams(self, architecture: Architecture, threads: int | None) -> StreamRunner:
         """Return what runs steps of streams; there is one."""
         del threads
         with self._lock:

@@ -1,8 +1,6 @@
 """Steps of streams on the device: features come from the host, keys and values stay there."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,14 +8,12 @@ import numpy as np
 from mms_engine.backends.tensorrt import TensorRtSession
 from mms_engine.bank import AdapterBank
 from mms_engine.bundle.schema import Architecture, Stage
-from mms_engine.cuda.layout import pack
-from mms_engine.cuda.memory import Buffer, DeviceArray
-from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.rows import DeviceRows
+from mms_engine.cuda.stream_batch import StepBatches, memory_of
 from mms_engine.cuda.stream_memory import DeviceRing, RingShape, StreamMemories, Working
 from mms_engine.frames import FrameGeometry
 from mms_engine.rows import NUMPY_DTYPE
-from mms_engine.streaming.contexts import Encoded, EncoderRow, Memory, Sizes
+from mms_engine.streaming.contexts import Encoded, EncoderRow, Sizes
 from mms_engine.types import Float32Array
 
 OpenPlan = Callable[[Stage], TensorRtSession]
@@ -26,11 +22,13 @@ _ROWS = 64
 _FRONTEND_FRAMES = 4096
 _CACHE_BYTES = 1 << 30
 """Copies of the rings of one run: 16 streams of 5 s at 1B."""
-_STAGES = 2
 
 
 class StreamPlans:
-    """The plans that streams run; that of `cached` is loaded when the first of them needs it."""
+    """The plans that streams run; that of `cached` is loaded when the first of them needs it.
+
+    Used while their stream is this thread's own.
+    """
 
     def __init__(
         self, frontend: TensorRtSession, encoder: TensorRtSession, open_plan: OpenPlan
@@ -38,7 +36,6 @@ class StreamPlans:
         self.frontend = frontend
         self.encoder = encoder
         self._open_plan = open_plan
-        self._lock = threading.Lock()
         self._cached: TensorRtSession | None = None
 
     @property
@@ -48,40 +45,14 @@ class StreamPlans:
         Raises:
             BackendError: there is none.
         """
-        with self._lock:
-            if self._cached is None:
-                self._cached = self._open_plan("cached")
-            return self._cached
+        if self._cached is None:
+            self._cached = self._open_plan("cached")
+        return self._cached
 
     def close(self) -> None:
         """Free what was loaded here."""
         if self._cached is not None:
             self._cached.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """A batch, and the sizes it runs with."""
-
-    session: TensorRtSession
-    rows: Sequence[EncoderRow]
-    slots: list[int]
-    profile: int
-    batch: int
-    before: int
-    """Frames ahead of the new ones."""
-    frames: int
-    """New frames of the longest row, rounded up."""
-    kept: int
-    """Places of the largest ring; 0 for the plan of the encoder."""
-
-    def memory_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], str]:
-        """Return shape and dtype of `cache` or `update` with so many frames."""
-        tensors = (*self.session.inputs, *self.session.outputs)
-        tensor = next(tensor for tensor in tensors if tensor.name == name)
-        _, *outer, _, inner = cast("tuple[int, ...]", tensor.shape)
-        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
-        return (self.batch, *outer, frames, inner), dtype
 
 
 class DeviceRunner:
@@ -104,10 +75,8 @@ class DeviceRunner:
         self._working = working
         self._stream = plans.encoder.stream
         self._memories = StreamMemories(self._stream, working)
-        gpu = self._stream.device
         with working("preparing for streams"):
-            self._pinned = PinnedRing(gpu, _STAGES)
-        self._buffers = {name: Buffer(gpu) for name in ("inputs", "cache", "update", "logits")}
+            self._batches = StepBatches(self._stream, bank.rows, self._before)
 
     @property
     def _before(self) -> int:
@@ -116,7 +85,8 @@ class DeviceRunner:
 
     def ring(self, sizes: Sizes) -> DeviceRing:
         """Return the memory of a new stream; see `StreamRunner.ring`."""
-        session = self._plans.cached
+        with self._working("loading the plan of streams"):
+            session = self._plans.cached
         cache = next(tensor for tensor in session.inputs if tensor.name == "cache")
         _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", cache.shape)
         places = max(1, sizes.left)
@@ -165,9 +135,9 @@ class DeviceRunner:
     def encode_cached(self, rows: Sequence[EncoderRow], languages: Sequence[str]) -> list[Encoded]:
         """Run rows with a memory on the plan of `cached`."""
         session = self._plans.cached
-        ring = max(_memory(row).ring.shape[-2] for row in rows)
+        ring = max(memory_of(row).ring.shape[-2] for row in rows)
         heard = self._before + max(row.frames for row in rows)
-        cache = _memory(rows[0]).ring
+        cache = memory_of(rows[0]).ring
         size = int(np.prod(cache.shape)) // cache.shape[-2] * ring * cache.dtype.itemsize
         most = min(session.buckets.most("batch", heard=heard, kept=ring), _CACHE_BYTES // size)
         return self._grouped(session, rows, languages, most)
@@ -193,116 +163,14 @@ class DeviceRunner:
         with self._bank.acquire(languages) as residents, self._working(doing):
             self._memories.sweep()
             held = [residents[language] for language in languages]
-            run = self._prepare(session, rows, [resident.slot for resident in held])
-            feeds, outputs = self._feeds(run), self._outputs(run)
-            with self._bank.rows.reading(run.slots, self._stream):
-                session.enqueue(run.profile, feeds, outputs)
-            left = self._stage(run, outputs)
-            logits = np.empty((len(rows), *outputs["logits"].shape[1:]), np.float32)
-            self._stream.download(logits, outputs["logits"].rows(0, len(rows)))
-            self._stream.synchronize()
+            logits, left = self._batches.run(session, rows, [own.slot for own in held])
         return [
             Encoded(np.ascontiguousarray(scores[: row.frames, : len(own.vocabulary)]), update)
             for scores, row, own, update in zip(logits, rows, held, left, strict=True)
         ]
 
-    def _prepare(
-        self, session: TensorRtSession, rows: Sequence[EncoderRow], slots: list[int]
-    ) -> _Run:
-        slot_count, vocab = self._bank.rows.arrays["head_bias"].shape
-        frames = max(row.frames for row in rows)
-        kept = max((row.memory.ring.shape[-2] for row in rows if row.memory), default=0)
-        before = self._before if kept else 0
-        length = "heard" if kept else "frames"
-        sizes = {"batch": len(rows), length: before + frames, "slots": slot_count, "vocab": vocab}
-        sizes |= {"kept": kept} if kept else {}
-        bucket = session.buckets.fit(sizes, rounded=("batch", length))
-        return _Run(
-            session=session,
-            rows=rows,
-            slots=slots,
-            profile=bucket.profile,
-            batch=bucket.sizes["batch"],
-            before=before,
-            frames=bucket.sizes[length] - before,
-            kept=kept,
-        )
-
-    def _feeds(self, run: _Run) -> dict[str, DeviceArray]:
-        """Return the plan's inputs: what the host has goes there in one copy."""
-        arrays = {**self._upload(run), **self._bank.rows.arrays}
-        if run.kept:
-            shape, dtype = run.memory_shape("cache", run.kept)
-            arrays["cache"] = cache = self._buffers["cache"].take(shape, dtype)
-            for index, row in enumerate(run.rows):
-                _ring(row).load(cache.row(index), _memory(row).filled)
-            self._stream.clear(cache.rows(len(run.rows), run.batch))
-        return {tensor.name: arrays[tensor.name] for tensor in run.session.inputs}
-
-    def _upload(self, run: _Run) -> dict[str, DeviceArray]:
-        """Send features and numbers; rows of padding are one frame long."""
-        count, size = len(run.rows), self._architecture.feature_size
-        numbers = ((run.batch,), "int64")
-        layout = pack(
-            lengths=numbers,
-            slot=numbers,
-            history=numbers,
-            filled=numbers,
-            features=((run.batch, run.before + run.frames, size), "float32"),
-        )
-        with self._pinned.take() as buffer:
-            host = buffer.bytes(layout.size)
-            host[...] = 0
-            views = {name: part.of(host) for name, part in layout.parts.items()}
-            views["lengths"][count:] = 1
-            views["slot"][count:] = run.slots[0]
-            views["slot"][:count] = run.slots
-            for index, row in enumerate(run.rows):
-                views["lengths"][index] = row.frames
-                views["history"][index] = row.history
-                views["filled"][index] = row.memory.filled if row.memory else 0
-                row.write(views["features"][index], run.before)
-            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
-            self._stream.upload(memory, host)
-            buffer.sent(self._stream)
-        return {
-            name: memory.view(part.shape, part.dtype, offset=part.offset)
-            for name, part in layout.parts.items()
-        }
-
-    def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
-        vocab = self._bank.rows.arrays["head_bias"].shape[1]
-        shape = (run.batch, run.frames, vocab)
-        outputs = {"logits": self._buffers["logits"].take(shape, np.float32)}
-        if run.kept:
-            outputs["update"] = self._buffers["update"].take(
-                *run.memory_shape("update", run.frames)
-            )
-        return outputs
-
-    def _stage(self, run: _Run, outputs: Mapping[str, DeviceArray]) -> Sequence[DeviceArray | None]:
-        """Bring what each row leaves to its ring."""
-        if not run.kept:
-            return [None] * len(run.rows)
-        return [
-            _ring(row).stage(outputs["update"].row(index), _memory(row).kept)
-            for index, row in enumerate(run.rows)
-        ]
-
     def close(self) -> None:
         """Free all; the stream is idle, and this thread's own."""
         self._memories.free()
-        self._pinned.free()
-        for buffer in self._buffers.values():
-            buffer.free()
+        self._batches.free()
         self._plans.close()
-
-
-def _memory(row: EncoderRow) -> Memory:
-    if row.memory is None:
-        raise ValueError("a row without a memory does not run on the graph cached")
-    return row.memory
-
-
-def _ring(row: EncoderRow) -> DeviceRing:
-    return cast("DeviceRing", _memory(row).ring)  # a runner makes its own rings

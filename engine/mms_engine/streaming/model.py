@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from mms_engine.acoustic import AcousticModel
+from mms_engine.streaming.cached import CachedContext
 from mms_engine.streaming.contexts import (
-    CachedContext,
     Context,
     Encoded,
     EncoderRow,
