@@ -1,5 +1,7 @@
 """Streams on the simulated GPU: the text is that of the CPU backend, memory is given back."""
 
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +173,35 @@ def test_whoever_leaves_gives_memory_back(gpu, sim) -> None:
         gpu.restore_stream(b"no stream")
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_stream_cancelled_in_a_step_keeps_its_memory_until_that_is_done(
+    gpu, cpu, monkeypatch, failing: bool
+) -> None:
+    with gpu.pool(PoolOptions(admission=False)) as pool:
+        other, leaving = pool.open("spa"), pool.open("eng")
+        encode, held = pool._model.encode, []
+
+        def cancelling(rows, languages):
+            if "eng" not in languages:
+                return encode(rows, languages)
+            leaving.cancel()
+            held.append(memories(gpu))
+            if failing:
+                raise BackendError("the device is busy")
+            return encode(rows, languages)
+
+        monkeypatch.setattr(pool._model, "encode", cancelling)
+        leaving.feed(SOUND[: 2 * RATE])
+        while not held:
+            time.sleep(0.01)
+        other.feed(SOUND[: 3 * RATE])
+        other.finish()
+        expected = texts(hear(cpu.stream("spa"), [SOUND[: 3 * RATE]]))
+        assert texts(other.events(timeout=60)) == expected
+        assert held[0] == 2
+        assert memories(gpu) == 0
+
+
 def test_no_room_for_one_is_told_and_others_go_on(gpu, cpu, sim) -> None:
     with gpu.pool(PoolOptions(admission=False)) as pool:
         member = pool.open("eng")
@@ -205,8 +236,6 @@ def test_streams_are_decoded_by_the_beam_too(on_gpu, demo: Path) -> None:
 
 
 def test_a_bundle_without_the_plan_says_how_to_build_it(on_gpu, cpu, demo: Path, tmp_path) -> None:
-    import shutil
-
     folder = bundles.add_plans(shutil.copytree(demo, tmp_path / "demo"))
     recognizer = on_gpu(folder)
     with pytest.raises(BackendError, match=r"of the graph cached .* --sm 86 .* --streams"):
