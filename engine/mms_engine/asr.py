@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self, overload
 
@@ -13,7 +14,7 @@ from mms_engine.cores import usable_cores
 from mms_engine.decode import Hypothesis, Utterance, transcript
 from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
-from mms_engine.errors import BackendError, MmsError
+from mms_engine.errors import BackendError, MmsError, StreamError
 from mms_engine.options import RecognizerOptions
 from mms_engine.sources import Source, Sources, load
 from mms_engine.streaming.model import StreamingModel
@@ -114,6 +115,8 @@ class Recognizer:
         Raises:
             LanguageError: the bundle does not have it.
             BundleError: an adapter is damaged, or the bundle has no graph for streams.
+            BackendError: the bundle has no plan for streams that runs here.
+            DeviceMemoryError: the device has no room for its keys and values.
             LanguageModelError: hotwords or the language model do not fit the language.
         """
         model, decoders = self._for_streams()
@@ -130,7 +133,11 @@ class Recognizer:
         saved = load_state(state, manifest.source.fingerprint)
         model, decoders = self._for_streams()
         core = open_core(model, decoders, saved.language, saved.options)
-        restore(core, saved, manifest.sample_rate)
+        try:
+            restore(core, saved, manifest.sample_rate)
+        except StreamError:
+            core.release()
+            raise
         return Stream(core, model)
 
     def pool(self, options: PoolOptions | None = None) -> StreamPool:
@@ -145,10 +152,13 @@ class Recognizer:
         )
 
     def _for_streams(self) -> tuple[StreamingModel, HostDecoders]:
-        model = StreamingModel(self._model)
-        if not isinstance(self._decoders, HostDecoders):
-            raise BackendError("streams are decoded on the host, this backend decodes on a device")
-        return model, self._decoders
+        return StreamingModel(self._model), self._host_decoders
+
+    @cached_property
+    def _host_decoders(self) -> HostDecoders:
+        """What decodes streams: on the host, a few frames at a time."""
+        own = self._decoders
+        return own if isinstance(own, HostDecoders) else HostDecoders(self._options)
 
     def close(self) -> None:
         """Free the graphs, and what is on a device."""

@@ -4,20 +4,23 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mms_engine.backends import Session
 from mms_engine.backends.base import Array, Constant
 from mms_engine.bank import AdapterBank
-from mms_engine.bundle.schema import Stage
+from mms_engine.bundle.schema import Architecture, Stage
 from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
 from mms_engine.rows import HostRows
 from mms_engine.types import Float32Array
+
+if TYPE_CHECKING:
+    from mms_engine.streaming.runner import StreamRunner
 
 # The frontend runs on this many frames at a time: in cache, and in bounded memory. Measured at 1B,
 # CPU time of a frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
@@ -51,6 +54,10 @@ class Encoder(Protocol):
 
     def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
         """Return what decodes its emissions: `host`, or others that do the same."""
+        ...
+
+    def streams(self, architecture: Architecture, threads: int | None) -> "StreamRunner":
+        """Return what runs steps of streams; on a CPU a run takes so many threads."""
         ...
 
     def close(self) -> None:
@@ -109,6 +116,12 @@ class HostEncoder:
         """Return `host`."""
         del options
         return host
+
+    def streams(self, architecture: Architecture, threads: int | None) -> "StreamRunner":
+        """Return what runs steps of streams; see `Encoder.streams`."""
+        from mms_engine.streaming.runner import HostRunner  # which imports this module
+
+        return HostRunner(self, architecture, threads)
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:

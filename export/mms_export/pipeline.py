@@ -24,7 +24,6 @@ from mms_export.sizes import (
     graph_parts,
     make_planner,
     plan_parts,
-    planned_graphs,
 )
 from mms_export.sources import open_source
 from mms_export.stages import WITH_LOGITS, AdapterJob, GraphKey, export_adapters, export_graph
@@ -127,7 +126,7 @@ class _Export:
             for plan in self._done.plans.values()
             if self._planner.satisfies(plan)
         }
-        wanted = [key for key in planned_graphs(self._planner.precisions) if key not in built]
+        wanted = [key for key in self._planner.graphs if key not in built]
         parts = plan_parts(self._checkpoint, self._planner, wanted)
         return dict(zip(wanted, parts, strict=True))
 

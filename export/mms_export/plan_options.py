@@ -73,6 +73,12 @@ _OPTIONS = (
         "the GPU in this machine for tensorrt]",
     ),
     click.option(
+        "--streams",
+        is_flag=True,
+        help="Also a plan for streams that keep keys and values (the graph cached); it holds the "
+        "encoder's weights once more.",
+    ),
+    click.option(
         "--profile",
         metavar="NAME[=BxS]",
         multiple=True,
@@ -119,7 +125,7 @@ def take_plan_options(given: dict[str, Any]) -> "PlanOptions | None":
         click.UsageError: one is there without `--engine`.
     """
     names = (
-        "sm profile workspace weight_streaming timing_cache version_compatible "
+        "sm streams profile workspace weight_streaming timing_cache version_compatible "
         "hardware_compatibility"
     )
     runtime = given.pop("engine")

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.schema import PLANNED, Precision
+from mms_engine.bundle.schema import Precision
 from mms_engine.errors import BundleError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.numerics import NUMERICS
@@ -35,15 +35,20 @@ def graph_parts(checkpoint: Checkpoint, wanted: list[GraphKey]) -> list[Part]:
 
 
 def _graph_size(checkpoint: Checkpoint, key: GraphKey) -> int:
+    size = _weights_size(checkpoint, key)
+    return 0 if key[0] in SHARED and size > INLINE_TOTAL else size
+
+
+def _weights_size(checkpoint: Checkpoint, key: GraphKey) -> int:
     stage, precision = key
-    size = sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights)
-    return 0 if stage in SHARED and size > INLINE_TOTAL else size
+    return sum(w.nbytes for w in build_graph(checkpoint, stage, NUMERICS[precision]).weights)
 
 
 def plan_parts(checkpoint: Checkpoint, planner: Planner, wanted: list[GraphKey]) -> list[Part]:
     """Return the size of the plan of each graph: its weights; kernels are not counted."""
     return [
-        Part(f"{part.name} {planner.target}", part.size) for part in graph_parts(checkpoint, wanted)
+        Part(f"{key[0]}.{key[1]} {planner.target}", _weights_size(checkpoint, key))
+        for key in wanted
     ]
 
 
@@ -71,11 +76,6 @@ def all_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
     return [(stage, precision) for precision in precisions for stage in STAGES]
 
 
-def planned_graphs(precisions: tuple[Precision, ...]) -> list[GraphKey]:
-    """Return the graphs of some precisions that TensorRT plans are built from."""
-    return [(stage, precision) for stage, precision in all_graphs(precisions) if stage in PLANNED]
-
-
 def all_parts(options: ExportOptions) -> list[Part]:
     """Return what an export into an empty folder would write."""
     checkpoint = open_source(options.model, options.languages)
@@ -83,7 +83,7 @@ def all_parts(options: ExportOptions) -> list[Part]:
     size = adapter_size(checkpoint, list(languages), options.adapter_dtype)
     graphs = graph_parts(checkpoint, all_graphs(options.precisions))
     planner = make_planner(options, checkpoint)
-    plans = plan_parts(checkpoint, planner, planned_graphs(planner.precisions)) if planner else []
+    plans = plan_parts(checkpoint, planner, planner.graphs) if planner else []
     return [*graphs, *plans, Part(f"adapters ({len(languages)})", size)]
 
 

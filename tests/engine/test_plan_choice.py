@@ -19,6 +19,7 @@ from mms_engine.bundle.schema import (
     Source,
     Tensor,
 )
+from mms_engine.cli.diagnosis import _plans
 from mms_engine.errors import BackendError
 
 HERE = Machine("tensorrt-rtx", "1.7.1", "8.6")
@@ -113,6 +114,8 @@ def test_the_first_precision_with_all_plans_is_taken() -> None:
     assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
     with pytest.raises(BackendError, match=r"no bf16 plan of the encoder"):
         choose_plan(manifest(*BOTH), "encoder", "bf16", HERE)
+    with pytest.raises(BackendError, match=r"--engine tensorrt-rtx --sm 86 .*fp16 --streams"):
+        choose_plan(manifest(*BOTH), "cached", "fp16", HERE)
 
 
 def test_a_bundle_without_plans_is_no_fault() -> None:
@@ -205,3 +208,12 @@ def test_how_many_fit_beside_others() -> None:
     assert BUCKETS.most("batch", frames=2_500) == 4
     assert BUCKETS.most("batch", frames=4_000) == 0
     assert BUCKETS.most("slots", vocab=100) == 20
+
+
+def test_doctor_says_that_streams_have_no_plan() -> None:
+    lines = [finding.detail for finding in _plans(manifest(*BOTH))]
+    assert len(lines) == len(BOTH) + 1
+    assert lines[-1].endswith("for streams: mms-export --engine tensorrt-rtx --streams")
+    lines = [finding.detail for finding in _plans(manifest(*BOTH, plan("cached")))]
+    assert len(lines) == len(BOTH) + 1
+    assert not any("--streams" in line for line in lines)

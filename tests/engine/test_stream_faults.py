@@ -25,6 +25,7 @@ from mms_engine.streaming import (
     StreamOptions,
 )
 from mms_engine.streaming.heard import Heard
+from mms_engine.streaming.runner import HostRing
 from stream_sounds import RATE, cut, hear, said, speech
 
 LONG = os.environ.get("MMS_LONG") == "1"
@@ -262,7 +263,7 @@ def test_a_step_that_the_device_failed_in_is_done_again(
 
 def test_keys_and_values_of_another_type_are_refused(demo: Recognizer) -> None:
     stream = demo.stream("eng")
-    stream._core.context._ring = stream._core.context._ring.view(np.uint16)
+    stream._core.context._ring = HostRing(stream._core.context._ring.array.view(np.uint16))
     with pytest.raises(StreamError, match=r"does not fit this engine.*uint16, not float16"):
         demo.restore_stream(stream.save())
 
@@ -270,7 +271,8 @@ def test_keys_and_values_of_another_type_are_refused(demo: Recognizer) -> None:
 def test_keys_and_values_of_another_layout_are_refused(demo: Recognizer) -> None:
     stream = demo.stream("eng")
     ring = stream._core.context._ring
-    stream._core.context._ring = np.zeros((*ring.shape[:2], *ring.shape[-2:]), ring.dtype)
+    other = np.zeros((*ring.shape[:2], *ring.shape[-2:]), ring.dtype)
+    stream._core.context._ring = HostRing(other)
     with pytest.raises(StreamError, match=r"does not fit this engine.*keys and values are"):
         demo.restore_stream(stream.save())
 

@@ -5,26 +5,24 @@ import pytest
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.schema import Graph, Profile
 from mms_engine.frames import FrameGeometry
+from mms_engine.streaming.options import LATENCIES
 from mms_engine.windows import WindowOptions, plan_windows
 from mms_export.tensorrt.options import USES, WIDEST, Use
-from mms_export.tensorrt.profiles import Extents, make_profile
+from mms_export.tensorrt.profiles import Extents, make_profiles
 
 MMS = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
-EXTENTS = Extents(MMS, 16000, slots=(1, 1024, 2048), vocab=(1, 64, 512))
+EXTENTS = Extents(MMS, 16000, history=64, slots=(1, 1024, 2048), vocab=(1, 64, 512))
 
 
 @pytest.fixture(scope="module")
 def graphs(bundle) -> dict[str, Graph]:
     manifest = open_bundle(bundle).manifest
-    return {
-        graph.stage: graph
-        for graph in manifest.graphs
-        if graph.precision == "fp16" and graph.stage != "cached"
-    }
+    return {graph.stage: graph for graph in manifest.graphs if graph.precision == "fp16"}
 
 
 def profiles(graph: Graph) -> dict[str, Profile]:
-    return {name: make_profile(graph.inputs, use, EXTENTS) for name, use in USES.items()}
+    made = make_profiles(graph.stage, graph.inputs, tuple(USES.values()), EXTENTS)
+    return {profile.name: profile for profile in made}
 
 
 def test_no_profile_spans_a_hundredfold(graphs):
@@ -51,9 +49,9 @@ def test_every_input_has_a_shape_in_every_profile(graphs):
 
 
 def test_frames_and_samples_of_a_profile_are_of_the_same_sounds(graphs):
-    for name, use in USES.items():
-        audio = make_profile(graphs["frontend"].inputs, use, EXTENTS).shapes["audio"]
-        features = make_profile(graphs["encoder"].inputs, use, EXTENTS).shapes["features"]
+    for name in USES:
+        audio = profiles(graphs["frontend"])[name].shapes["audio"]
+        features = profiles(graphs["encoder"])[name].shapes["features"]
         for samples, frames in ((audio.min, features.min), (audio.opt, features.opt)):
             assert MMS.frames(samples[1]) == frames[1], name
             assert MMS.frames(samples[1] - 1) == frames[1] - 1
@@ -65,6 +63,25 @@ def test_the_recognizers_windows_fit_the_offline_profile(graphs):
     most = profiles(graphs["encoder"])["offline"].shapes["features"].max[1]
     windows = plan_windows(100_000, WindowOptions(), frame_seconds=MMS.stride / 16000)
     assert max(window.frames for window in windows) == most == 1800
+
+
+def test_steps_of_every_latency_fit_the_profile_of_streams(graphs):
+    made = profiles(graphs["cached"])
+    assert list(made) == ["streaming"]
+    shapes = made["streaming"].shapes
+    for options in LATENCIES.values():
+        new = round((options.chunk_seconds + options.right_seconds) * 50)
+        assert shapes["features"].min[1] <= 64 + new <= shapes["features"].max[1]
+        kept = [shape[4] for shape in (shapes["cache"].min, shapes["cache"].max)]
+        assert kept[0] <= round(options.left_seconds * 50) <= kept[1]
+
+
+def test_streams_come_in_the_batches_of_the_streaming_use(graphs):
+    few = (USES["streaming"].limited(4, 10), USES["long"])
+    for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 16, 64))):
+        (profile,) = make_profiles("cached", graphs["cached"].inputs, uses, EXTENTS)
+        extent = profile.shapes["slot"]
+        assert (*extent.min, *extent.opt, *extent.max) == batch
 
 
 def test_uses_cover_what_they_are_named_for():

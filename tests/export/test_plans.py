@@ -240,6 +240,10 @@ def test_dry_run_counts_the_plans(checkpoint, tmp_path):
     assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
     sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
     assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
+    assert "cached.fp16 tensorrt-rtx sm86-89" not in sizes
+    sizes = json.loads(invoke(*given, "--streams", "--json").stdout)["bytes"]
+    # It holds weights that its graph may share with another.
+    assert sizes["cached.fp16 tensorrt-rtx sm86-89"] >= sizes["encoder.fp16"]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,7 @@ def test_dry_run_counts_the_plans(checkpoint, tmp_path):
     [
         ("--sm 86", 2, "--sm needs --engine"),
         ("--profile long", 2, "--profile needs --engine"),
+        ("--streams", 2, "--streams needs --engine"),
         ("--engine tensorrt-rtx --sm ada", 2, "'ada' is not one such as 86 or 8.6"),
         ("--engine tensorrt-rtx --profile live=2x2", 2, "'live=2x2' is neither streaming"),
         ("--engine tensorrt-rtx --profile long=2x5", 2, "long takes a batch of at least 1 and"),

@@ -21,7 +21,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fp16(out: Path) -> Manifest:
-    options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER)
+    options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER, streams=True)
     return run_export(Path("demo"), out, precisions=("fp16",), plans=options)
 
 
@@ -32,11 +32,12 @@ def both(out: Path, fp16: Manifest) -> Manifest:
 
 
 def test_every_profile_for_every_capability(out, fp16):
-    assert {plan.stage for plan in fp16.plans} == {"frontend", "encoder"}
+    assert {plan.stage for plan in fp16.plans} == {"frontend", "encoder", "cached"}
     for plan in fp16.plans:
         assert plan.precision == "fp16"
         assert plan.compute_capabilities == TURING_AND_LATER
-        assert [profile.name for profile in plan.profiles] == list(USES)
+        uses = ["streaming"] if plan.stage == "cached" else list(USES)
+        assert [profile.name for profile in plan.profiles] == uses
         assert plan.file.path.endswith(f"{plan.runtime_version}.sm75-80-86-89-120-121.plan")
     assert open_bundle(out).problems() == []
 
@@ -62,7 +63,7 @@ def test_a_plan_says_what_its_graph_says(out, both):
 
 def test_the_bank_is_an_input_of_the_plan(both):
     for plan in both.plans:
-        if plan.stage == "encoder":
+        if plan.stage != "frontend":
             dtypes = {tensor.name: tensor.dtype for tensor in plan.inputs}
             bank = "float16" if plan.precision == "fp16" else "bfloat16"
             assert {dtypes[name] for name in ("adapters", "head_weight", "head_bias")} == {bank}

@@ -11,7 +11,7 @@ from mms_engine.bundle.schema import MANIFEST, File, Graph, Manifest, Plan, Prof
 from mms_engine.frames import FrameGeometry
 from mms_export.cli import main as mms_export
 from mms_export.tensorrt.options import USES
-from mms_export.tensorrt.profiles import Extents, make_profile
+from mms_export.tensorrt.profiles import Extents, make_profiles
 
 CAPABILITY = "8.6"
 
@@ -23,13 +23,16 @@ def export(model: str, out: Path, *options: str) -> Path:
     return out
 
 
-def add_plans(folder: Path, *, slots: int = 64, **changes: object) -> Path:
-    """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder."""
+def add_plans(folder: Path, *, slots: int = 64, streams: bool = False, **changes: object) -> Path:
+    """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder.
+
+    Of `cached` only for `streams`.
+    """
     manifest = open_bundle(folder).manifest
     made = [
         dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
         for graph in manifest.graphs
-        if graph.precision == "fp16" and graph.stage != "cached"
+        if graph.precision == "fp16" and (streams or graph.stage != "cached")
     ]
     manifest = dataclasses.replace(manifest, plans=tuple(made))
     (folder / MANIFEST).write_bytes(encode(manifest))
@@ -42,10 +45,11 @@ def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Pl
     extents = Extents(
         geometry=FrameGeometry.of(manifest.architecture),
         sample_rate=manifest.sample_rate,
+        history=manifest.architecture.num_conv_pos_embeddings // 2,
         slots=(1, 1, slots),
         vocab=(1, vocab, vocab),
     )
-    profiles = tuple(make_profile(graph.inputs, use, extents) for use in USES.values())
+    profiles = make_profiles(graph.stage, graph.inputs, tuple(USES.values()), extents)
     content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
     path = f"plans/{graph.stage}.fp16.tensorrt-{trt.__version__}.sm86.plan"
     (folder / "plans").mkdir(exist_ok=True)

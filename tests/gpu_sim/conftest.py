@@ -79,3 +79,36 @@ def context(sim):
     yield made
     made.pop()
     made.detach()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The stand-in in place of TensorRT, and kernels to load."""
+    from cudasim import trt
+    from cudasim.fatbin import empty_fatbin
+    from mms_engine.cuda import modules
+
+    trt.install("tensorrt")
+    fatbin = empty_fatbin(tmp_path_factory.mktemp("kernels"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modules, "fatbin_path", lambda: fatbin)
+        yield
+
+
+@pytest.fixture
+def on_gpu(sim, installed):
+    """Open recognisers on the simulated GPU; closed, they leave nothing behind."""
+    from mms_engine import Recognizer, RecognizerOptions
+
+    made = []
+
+    def build(bundle, **options):
+        made.append(Recognizer.open(bundle, RecognizerOptions(backend="tensorrt", **options)))
+        return made[-1]
+
+    yield build
+    for recognizer in made:
+        recognizer.close()
+    left = sim.usage()
+    assert (left.allocations, left.host_ranges, left.graphs, left.operations) == (0, 0, 0, 0)
+    assert (left.streams, left.events) == (0, 0)

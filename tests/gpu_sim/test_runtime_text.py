@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cudasim import trt
-from cudasim.fatbin import empty_fatbin
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.cuda import modules
 from mms_engine.emission import Segment
 from mms_engine.windows import WindowOptions
 from tiny_models import make_tiny
@@ -20,16 +17,7 @@ CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"
 LANGUAGES = [clip.name[:3] for clip in CLIPS]
 SOAK_BATCHES = int(os.environ.get("MMS_SOAK_BATCHES", "200"))
 RATE = 16_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def installed(tmp_path_factory):
-    """The stand-in in place of TensorRT, and kernels to load."""
-    trt.install("tensorrt")
-    fatbin = empty_fatbin(tmp_path_factory.mktemp("kernels"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modules, "fatbin_path", lambda: fatbin)
-        yield
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +30,6 @@ def tiny(tmp_path_factory) -> Path:
     checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
     out = tmp_path_factory.mktemp("bundle") / "tiny"
     return bundles.add_plans(bundles.export(str(checkpoint), out))
-
-
-@pytest.fixture
-def on_gpu(sim):
-    """Open recognisers on the simulated GPU; closed, they leave nothing behind."""
-    made = []
-
-    def build(bundle: Path, **options: object) -> Recognizer:
-        made.append(Recognizer.open(bundle, RecognizerOptions(backend="tensorrt", **options)))
-        return made[-1]
-
-    yield build
-    for recognizer in made:
-        recognizer.close()
-    left = sim.usage()
-    assert (left.allocations, left.host_ranges, left.graphs, left.operations) == (0, 0, 0, 0)
-    assert (left.streams, left.events) == (0, 0)
 
 
 def on_cpu(bundle: Path, **options: object) -> Recognizer:

@@ -36,8 +36,7 @@ def choose_precision(
         if all(_fitting(manifest, stage, precision, machine) for stage in PLANNED):
             return precision
     plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
-    capability = machine.capability.replace(".", "")
-    build = f"mms-export --engine {machine.runtime} --sm {capability}"
+    build = _command(machine)
     if not plans:
         raise NoPlan(f"the bundle has no plan of {machine.runtime}: build them with {build}")
     reasons = dict.fromkeys(refusal(manifest, plan, machine) for plan in plans)
@@ -56,9 +55,19 @@ def choose_plan(manifest: Manifest, stage: Stage, precision: Precision, machine:
         BackendError: there is none.
     """
     fitting = _fitting(manifest, stage, precision, machine)
-    if not fitting:
+    if fitting:
+        return fitting[0]
+    if stage in PLANNED:
         raise BackendError(f"the bundle has no {precision} plan of the {stage} that runs here")
-    return fitting[0]
+    raise BackendError(
+        f"the bundle has no {precision} plan of the graph {stage} that runs here: build it with "
+        f"{_command(machine)} --precision {precision} --streams, or stream in windows, which "
+        "costs more (--context window)"
+    )
+
+
+def _command(machine: Machine) -> str:
+    return f"mms-export --engine {machine.runtime} --sm {machine.capability.replace('.', '')}"
 
 
 def refusal(manifest: Manifest, plan: Plan, machine: Machine) -> str:

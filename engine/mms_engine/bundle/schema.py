@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"
 
 Stage = Literal["frontend", "encoder", "cached"]
 PLANNED: tuple[Stage, ...] = ("frontend", "encoder")
-"""Stages that TensorRT plans are built of."""
+"""Stages that TensorRT plans are built of; of `cached` only where it is asked for."""
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 Runtime = Literal["tensorrt", "tensorrt-rtx"]

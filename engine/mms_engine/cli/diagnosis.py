@@ -167,3 +167,7 @@ def _plans(manifest: Manifest) -> Iterator[Finding]:
         refused = refusal(manifest, plan, machine)
         detail = refused or f"{plan.file.path}: for {', '.join(plan.compute_capabilities)}"
         yield Finding("plan", "absent" if refused else "ok", detail)
+    with_streams = {plan.runtime for plan in manifest.plans if plan.stage == "cached"}
+    for runtime in sorted({plan.runtime for plan in manifest.plans} - with_streams):
+        detail = f"no plan of {runtime} for streams: mms-export --engine {runtime} --streams"
+        yield Finding("plan", "absent", detail)

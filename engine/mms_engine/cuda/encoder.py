@@ -11,6 +11,7 @@ import numpy as np
 from mms_engine.backends.profiles import Bucket
 from mms_engine.backends.tensorrt import TensorRtSession
 from mms_engine.bank import AdapterBank
+from mms_engine.bundle.schema import Architecture
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decoding import OnDevice
 from mms_engine.cuda.emission import DeviceBatch
@@ -19,6 +20,7 @@ from mms_engine.cuda.memory import Buffer, DeviceArray
 from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.rows import DeviceRows
+from mms_engine.cuda.stream_runner import DeviceRunner, OpenPlan, StreamPlans
 from mms_engine.cuda.streams import Event
 from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Segment
@@ -26,6 +28,7 @@ from mms_engine.errors import BackendError, DeviceLostError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
 from mms_engine.rows import NUMPY_DTYPE
+from mms_engine.streaming.runner import StreamRunner
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,12 @@ class DeviceEncoder:
         encoder: TensorRtSession,
         bank: AdapterBank[DeviceRows],
         geometry: FrameGeometry,
+        open_plan: OpenPlan,
     ) -> None:
-        """Take over both sessions, which share a stream, and the bank."""
+        """Take over both sessions, which share a stream, and the bank.
+
+        `open_plan` loads what only streams need, on that stream.
+        """
         self.device = "cuda"
         self.bank = bank
         self._frontend = frontend
@@ -52,7 +59,9 @@ class DeviceEncoder:
         self._geometry = geometry
         self._stream = encoder.stream
         self._gpu = self._stream.device
-        self._lock = threading.Lock()
+        self._open_plan = open_plan
+        self._runner: DeviceRunner | None = None
+        self._lock = threading.RLock()
         self._closed = False
         with self._gpu.active("preparing to run"):
             self._ready = Event(self._gpu)
@@ -72,18 +81,36 @@ class DeviceEncoder:
         """
         languages = [segment.language for segment in segments]
         # The bank first: who waits for its slots must not keep others from finishing their runs.
-        with self.bank.acquire(languages) as residents, self._lock:
-            if self._closed:
-                raise BackendError("the model is closed")
+        doing = f"running a batch of {len(segments)}"
+        with self.bank.acquire(languages) as residents, self._working(doing):
             held = [residents[language] for language in languages]
             frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
             slots = [resident.slot for resident in held]
-            with self._gpu.active(f"running a batch of {len(segments)}"):
-                with self.bank.rows.reading(slots, self._stream):
-                    logits = self._run(segments, frames, slots)
-                self._stream.record(self._ready)
-                vocabs = tuple(len(resident.vocabulary) for resident in held)
-                yield DeviceBatch(logits, frames, vocabs, self._ready, self._stream)
+            with self.bank.rows.reading(slots, self._stream):
+                logits = self._run(segments, frames, slots)
+            self._stream.record(self._ready)
+            vocabs = tuple(len(resident.vocabulary) for resident in held)
+            yield DeviceBatch(logits, frames, vocabs, self._ready, self._stream)
+
+    @contextlib.contextmanager
+    def _working(self, doing: str) -> Iterator[None]:
+        """Have the stream to oneself: what others gave it meanwhile could end up in a graph."""
+        with self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
+            with self._gpu.active(doing):
+                yield
+
+    def streams(self, architecture: Architecture, threads: int | None) -> StreamRunner:
+        """Return what runs steps of streams; there is one."""
+        del threads
+        with self._lock:
+            if self._runner is None:
+                plans = StreamPlans(self._frontend, self._encoder, self._open_plan)
+                self._runner = DeviceRunner(
+                    plans, self.bank, self._geometry, architecture, self._working
+                )
+            return self._runner
 
     def decoders(self, options: RecognizerOptions, host: HostDecoders) -> Decoders:
         """Return decoders that read emissions where they lie, or `host` with a warning."""
@@ -104,6 +131,8 @@ class DeviceEncoder:
                 return
             self._closed = True
             self._stream.synchronize()
+            if self._runner is not None:
+                self._runner.close()
             self._ring.free()
             for buffer in self._buffers.values():
                 buffer.free()

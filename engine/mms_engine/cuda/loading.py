@@ -6,7 +6,7 @@ from mms_engine.backends.plans import Machine, choose_plan, choose_precision
 from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
-from mms_engine.bundle.schema import PLANNED, Precision, Runtime
+from mms_engine.bundle.schema import PLANNED, Precision, Runtime, Stage
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.cuda.encoder import DeviceEncoder
 from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
@@ -37,15 +37,21 @@ def load_device_encoder(
     machine = Machine(runtime, version, device.compute_capability)
     preference = PREFERENCE if options.precision is None else (options.precision,)
     precision = choose_precision(bundle.manifest, preference, machine)
+
+    def open_stage(stage: Stage) -> TensorRtSession:
+        plan = choose_plan(bundle.manifest, stage, precision, machine)
+        return open_plan(PlanFile(plan, bundle.plan_path(plan)), stream)
+
     sessions: list[TensorRtSession] = []
     try:
         for stage in PLANNED:
-            plan = choose_plan(bundle.manifest, stage, precision, machine)
-            sessions.append(open_plan(PlanFile(plan, bundle.plan_path(plan)), stream))
+            session = open_stage(stage)
+            sessions.append(session)
         frontend, encoder = sessions
         bank = _make_bank(bundle, encoder, options, device)
         geometry = FrameGeometry.of(bundle.manifest.architecture)
-        return DeviceEncoder(frontend, encoder, bank, geometry)
+
+        return DeviceEncoder(frontend, encoder, bank, geometry, open_stage)
     except BaseException:
         for session in sessions:
             session.close()
@@ -58,8 +64,11 @@ def _make_bank(
     architecture, adapters = bundle.manifest.architecture, bundle.manifest.adapters
     dtype = next(tensor.dtype for tensor in encoder.inputs if tensor.name == "adapters")
     vocab = max((adapter.vocab_size for adapter in adapters.values()), default=1)
+    # The plan of `cached` is loaded later, with the first stream: its weights want room too.
+    later = (plan.file.size for plan in bundle.manifest.plans if plan.stage == "cached")
     with device.active("looking for free memory"):
-        budget = bytes_for_rows(device.free_bytes(), options.bank_bytes)
+        free = device.free_bytes() - max(later, default=0)
+    budget = bytes_for_rows(max(0, free), options.bank_bytes)
     slots = slots_within(
         budget,
         adapter_parameters=architecture.adapter_parameters,

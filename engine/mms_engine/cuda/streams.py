@@ -68,6 +68,33 @@ class Stream:
                 target.address, source.address, source.nbytes, self.raw
             )
 
+    def copy_columns(
+        self, target: DeviceArray, to: int, source: DeviceArray, start: int, count: int
+    ) -> None:
+        """Copy columns `[start, start + count)` of each row to those from `to` on.
+
+        Args:
+            target: Shape `[R, N]`.
+            to: Column of it.
+            source: Shape `[R, M]`, of the same dtype.
+            start: Column of it.
+            count: Columns; perhaps none.
+        """
+        (rows, wide), (others, broad) = target.shape, source.shape
+        if (rows, target.dtype) != (others, source.dtype):
+            raise ValueError(f"columns of {source} do not go into {target}")
+        if not (0 <= to <= wide - count and 0 <= start <= broad - count):
+            raise ValueError(f"{count} columns at {start} of {broad} do not go to {to} of {wide}")
+        if not (rows and count):
+            return
+        size = target.dtype.itemsize
+        copy = self.device.driver.Memcpy2D()
+        copy.set_src_device(source.address + start * size)
+        copy.set_dst_device(target.address + to * size)
+        copy.src_pitch, copy.dst_pitch = broad * size, wide * size
+        copy.width_in_bytes, copy.height = count * size, rows
+        copy(self.raw)
+
     def clear(self, target: DeviceArray) -> None:
         """Set every byte to 0."""
         if target.nbytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mms_engine.streaming.contexts import EncoderRow
+from mms_engine.streaming.contexts import Context, EncoderRow
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import ContextOptions
 from mms_engine.types import Float32Array
@@ -72,8 +72,17 @@ class Capacity:
             return self._known[options]
 
     def _measure(self, options: ContextOptions, language: str) -> Measured:
+        context = self._model.context(options)
+        try:
+            row, samples = self._typical(context, options, language)
+            return self._times(row, samples, options, language)
+        finally:
+            context.release()
+
+    def _times(
+        self, row: EncoderRow, samples: Float32Array, options: ContextOptions, language: str
+    ) -> Measured:
         found = Measured(options.chunk_seconds, self._lanes)
-        row, samples = self._typical(options, language)
         for count in (2**power for power in range(self._rows.bit_length())):
             times = [self._time(row, samples, language, count) for _ in range(_REPEATS + 1)]
             found.seconds[count] = float(np.median(times[1:]))
@@ -81,10 +90,12 @@ class Capacity:
                 break
         return found
 
-    def _typical(self, options: ContextOptions, language: str) -> tuple[EncoderRow, Float32Array]:
+    def _typical(
+        self, context: Context, options: ContextOptions, language: str
+    ) -> tuple[EncoderRow, Float32Array]:
         """Return what a step runs on once the left context is full, and its new samples."""
         model, geometry = self._model, self._model.acoustic.geometry
-        context, random = model.context(options), np.random.default_rng(0)
+        random = np.random.default_rng(0)
         full = round(options.left_seconds / model.acoustic.frame_seconds)
         while True:
             plan = context.plan(1 << 62, ended=False)

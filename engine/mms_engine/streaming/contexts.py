@@ -21,15 +21,44 @@ class Plan:
     end: int
 
 
+class Ring(Protocol):
+    """Keys and values that a stream keeps of earlier frames, wherever they lie, in no order."""
+
+    shape: tuple[int, ...]
+    """`[..., places, n]`, as a row of the graph's input `cache`."""
+    dtype: "np.dtype[Any]"
+
+    def keep(self, update: Any, at: int) -> None:  # noqa: ANN401
+        """Put an update's frames into the places from `at` on, after the last into the first.
+
+        Args:
+            update: What the encoder gave beside this ring's row: `Encoded.update`.
+            at: Place.
+        """
+        ...
+
+    def content(self, filled: int) -> Array:
+        """Return the first places in host memory, `[..., filled, n]`."""
+        ...
+
+    def fill(self, content: Array) -> None:
+        """Put what `content` returned into the first places."""
+        ...
+
+    def release(self) -> None:
+        """Give its memory back; it cannot be used any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """Keys and values that a stream keeps of earlier frames."""
+    """What a step hears of earlier frames, and what it leaves."""
 
-    cache: Array
-    """Of the shape `[..., kept, n]` and dtype of a row of the graph's input `cache`; a ring, in no
-    order."""
+    ring: Ring
     filled: int
     """Places of it that hold something."""
+    kept: slice
+    """Frames of the step whose keys and values the ring will take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +72,18 @@ class EncoderRow:
     memory: Memory | None = None
     """`None` for the graph `encoder`, else the graph `cached` runs."""
 
+    @property
+    def frames(self) -> int:
+        """T: frames that get logits."""
+        return len(self.features) - self.history
+
+    def write(self, target: Float32Array, before: int) -> None:
+        """Write the features into zeros `[heard, F]`, those that get logits from `before` on."""
+        start = before - self.history
+        end = start + len(self.features)
+        target[:start] = target[end:] = 0
+        target[start:end] = self.features
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
@@ -50,8 +91,8 @@ class Encoded:
 
     logits: Float32Array
     """Shape `[T, V]`."""
-    update: Array | None = None
-    """As `Memory.cache`, T frames: keys and values, where there is a memory."""
+    update: Any = None
+    """Keys and values of the frames `Memory.kept`, as the ring takes them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +153,10 @@ class Context(Protocol):
         Raises:
             KeyError, ValueError: it is that of another context or model.
         """
+        ...
+
+    def release(self) -> None:
+        """Give back what it holds on a device; it cannot go on."""
         ...
 
 
@@ -195,6 +240,9 @@ class ChunkedContext:
         self.begin, self._next = state["begin"], state["next"]
         self.features.first, self.features.rows = state["first"], state["rows"]
 
+    def release(self) -> None:
+        """Do nothing: features are in host memory."""
+
 
 class WindowContext(ChunkedContext):
     """Left context, chunk and right context are encoded anew in each step."""
@@ -209,64 +257,3 @@ class WindowContext(ChunkedContext):
         """Keep the chunk, which stands behind the left context."""
         left = len(encoded.logits) - (plan.end - plan.start)
         return super().read(plan, Encoded(encoded.logits[left:]))
-
-
-class CachedContext(ChunkedContext):
-    """Only new frames are encoded; of the left context its keys and values are kept."""
-
-    def __init__(self, sizes: Sizes, feature_size: int, history: int, empty: Array) -> None:
-        """Begin with an empty memory.
-
-        Args:
-            sizes: In frames; `left` is the size of the ring.
-            feature_size: F.
-            history: Frames before a step that its positions hear.
-            empty: The ring without content, as `Memory.cache`, `left` places.
-        """
-        super().__init__(sizes, feature_size)
-        self._history = history
-        self._ring = empty
-        self._written = 0
-
-    def row(self, plan: Plan, new: Float32Array) -> EncoderRow:
-        """Return the step's own frames and those before them that positions hear."""
-        self.features.append(new)
-        self.features.forget(max(self.begin, plan.start - self._history))
-        filled = min(self._written, self._ring.shape[-2])
-        features = self.features.span(self.features.first, plan.end)
-        history = plan.start - self.features.first
-        return EncoderRow(features, history, Memory(self._ring, filled))
-
-    def read(self, plan: Plan, encoded: Encoded) -> Reading:
-        """Keep the chunk, and put its keys and values into the ring."""
-        if encoded.update is None:
-            raise ValueError("the cached encoder gave no keys and values")
-        places = self._ring.shape[-2]
-        kept = min(plan.kept - plan.start, places)
-        update = encoded.update[..., plan.kept - plan.start - kept : plan.kept - plan.start, :]
-        at = (self._written + np.arange(kept)) % places
-        self._ring[..., at, :] = update
-        self._written += kept
-        return super().read(plan, encoded)
-
-    def reset(self, frame: int) -> None:
-        """Begin anew at a frame, the ring empty."""
-        super().reset(frame)
-        self._written = 0
-
-    def state(self) -> dict[str, Any]:
-        """Return all that has to be known to go on elsewhere."""
-        filled = min(self._written, self._ring.shape[-2])
-        return {**super().state(), "written": self._written, "ring": self._ring[..., :filled, :]}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        ring = state["ring"]
-        if ring.dtype != self._ring.dtype:
-            raise ValueError(f"keys and values are {ring.dtype}, not {self._ring.dtype}")
-        *outer, places, inner = self._ring.shape
-        if ring.shape != (*outer, min(state["written"], places), inner):
-            raise ValueError(f"keys and values are {ring.shape} of {self._ring.shape}")
-        super().restore(state)
-        self._written = state["written"]
-        self._ring[..., : ring.shape[-2], :] = ring

@@ -199,6 +199,10 @@ class StreamCore:
             speech &= self.voice.frames(start, start + len(logits))
         return speech
 
+    def release(self) -> None:
+        """Give back what the stream holds on a device; it cannot go on."""
+        self.context.release()
+
     def close(self) -> list[Event]:
         """End the utterance where `end` said so; every step must have been read."""
         if not self._endings:

@@ -80,6 +80,9 @@ class GrowingContext:
         self._heard, self._former = state["heard"], state["former"]
         self._features.first, self._features.rows = state["first"], state["rows"]
 
+    def release(self) -> None:
+        """Do nothing: features are in host memory."""
+
 
 def agreed_frames(former: np.ndarray, path: np.ndarray) -> int:
     """Return up to which frame of `path` its tokens are those that `former` begins with.

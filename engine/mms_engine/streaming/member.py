@@ -51,6 +51,8 @@ class PooledStream:
         self._telling = threading.RLock()
         """Held while the listener is called, so that nothing is told after `cancel`."""
         self._state: Literal["open", "ending", "done"] = "open"
+        self._working = False
+        """Whether the pool's threads have a step of it: they need what it holds on a device."""
 
     def __repr__(self) -> str:
         return f"PooledStream({self._core.language}, {self._state})"
@@ -144,6 +146,7 @@ class PooledStream:
                 return None
             step = self._core.next_step()
             if step is not None:
+                self._working = True
                 return step
             events = self._core.close() if self._core.is_ending else []
             more = self._core.is_ending
@@ -163,10 +166,12 @@ class PooledStream:
     def read(self, step: Step, encoded: Encoded) -> None:
         """Take a step's result; for the pool's threads."""
         with self._lock:
-            if self._state == "done":
-                return
-            events = self._core.read(step, encoded)
-            is_due = self._core.is_due
+            cancelled = self._state == "done"
+            events = [] if cancelled else self._core.read(step, encoded)
+            self._working = False
+            is_due = not cancelled and self._core.is_due
+        if cancelled:
+            self._release()
         self._tell(events)
         if is_due:
             self._schedule.wake(self)
@@ -175,14 +180,19 @@ class PooledStream:
         """End the stream with an error; for the pool's threads."""
         with self._telling:
             with self._lock:
-                if self._state == "done":
-                    return
-                self.error, self._state = error, "done"
-            try:
-                self._give(error)
-            except Exception:
-                logger.exception("the listener of a stream that failed (%s) failed too", error)
+                self._working = False
+                cancelled = self._state == "done"
+                if not cancelled:
+                    self.error, self._state = error, "done"
+            if not cancelled:
+                self._give_error(error)
         self._close()
+
+    def _give_error(self, error: MmsError) -> None:
+        try:
+            self._give(error)
+        except Exception:
+            logger.exception("the listener of a stream that failed (%s) failed too", error)
 
     @property
     def chunk_seconds(self) -> float:
@@ -210,4 +220,11 @@ class PooledStream:
     def _close(self) -> None:
         self._schedule.forget(self)
         self._leave(self)
+        self._release()
         self._events.put(_END)
+
+    def _release(self) -> None:
+        """Give back what it holds on a device, unless a step still needs that."""
+        with self._lock:
+            if not self._working:
+                self._core.release()

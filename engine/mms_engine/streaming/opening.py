@@ -27,13 +27,14 @@ def open_core(
         lambda: decoders.start(language, vocabulary),
         frame_seconds=acoustic.frame_seconds,
     )
+    voice = _voice(model, options)
     parts = Parts(
         language=language,
         geometry=acoustic.geometry,
         sample_rate=acoustic.bundle.manifest.sample_rate,
-        context=model.context(options.contexts),
+        context=model.context(options.contexts),  # last: it may hold memory of a device
         spoken=spoken,
-        voice=_voice(model, options),
+        voice=voice,
         normalize=acoustic.bundle.manifest.normalize,
         nbest=decoders.nbest,
     )

@@ -125,7 +125,17 @@ class StreamPool:
         """
         options = options or StreamOptions()
         core = self._open_core(language, options)
-        load = self._capacity.load(options.contexts, language) if self._options.admission else 0.0
+        try:
+            return self._join(core, options, listener, priority)
+        except BaseException:
+            core.release()
+            raise
+
+    def _join(
+        self, core: StreamCore, options: StreamOptions, listener: Listener | None, priority: int
+    ) -> PooledStream:
+        admission = self._options.admission
+        load = self._capacity.load(options.contexts, core.language) if admission else 0.0
         with self._lock:
             self._admit(load, options)
             member = PooledStream(core, self._schedule, self._leave, listener)

@@ -34,7 +34,7 @@ class Stream:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        self._finished = True
+        self._end_here()
 
     @property
     def language(self) -> str:
@@ -71,8 +71,12 @@ class Stream:
         """End the stream and return its last events."""
         self._check_open()
         events = self._end("end")
-        self._finished = True
+        self._end_here()
         return events
+
+    def _end_here(self) -> None:
+        self._finished = True
+        self._core.release()
 
     def save(self) -> bytes:
         """Return the state of the stream, for `Recognizer.restore_stream`, here or elsewhere.

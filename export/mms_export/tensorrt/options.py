@@ -72,6 +72,8 @@ class PlanOptions:
     """Compute capabilities, as `8.6`; none for the runtime's own choice."""
     uses: tuple[Use, ...] = field(default=tuple(USES.values()))
     """One optimisation profile each."""
+    streams: bool = False
+    """Whether the graph `cached` gets a plan too, which holds the encoder's weights once more."""
     workspace: int | None = None
     """Most bytes of scratch memory a kernel may take; `None` for all of the device."""
     timing_cache: Path | None = None

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.schema import File, Graph, Plan, Precision, Profile, Tensor
+from mms_engine.bundle.schema import PLANNED, File, Graph, Plan, Precision, Profile, Stage
 from mms_engine.errors import PlanError
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.stages import GraphKey
 from mms_export.tensorrt.options import PLAN_PRECISIONS, PlanOptions
-from mms_export.tensorrt.profiles import Extents, make_profile
+from mms_export.tensorrt.profiles import Extents, make_profiles
 from mms_export.tensorrt.toolkit import choose_capabilities, open_toolkit, refuse_impossible
 
 
@@ -72,13 +72,19 @@ class Planner:
         self._extents = Extents.of(checkpoint)
 
     @property
+    def graphs(self) -> list[GraphKey]:
+        """The graphs that plans are built from."""
+        stages: tuple[Stage, ...] = (*PLANNED, "cached") if self.options.streams else PLANNED
+        return [(stage, precision) for precision in self.precisions for stage in stages]
+
+    @property
     def target(self) -> str:
         """The runtime and GPUs in a few words."""
         return f"{self.options.runtime} {_targets(self.options)}"
 
     def job(self, folder: Path, graph: Graph) -> PlanJob:
         """Return what has to be done for the plan of a graph."""
-        return PlanJob(folder, graph, self.options, self.version, self._profiles(graph.inputs))
+        return PlanJob(folder, graph, self.options, self.version, self._profiles(graph))
 
     def keeps(self, plan: Plan) -> bool:
         """Whether an earlier plan may stay beside or instead of those asked for."""
@@ -90,7 +96,7 @@ class Planner:
         return (
             (plan.runtime, plan.runtime_version) == (wanted.runtime, self.version)
             and set(wanted.capabilities) <= set(plan.compute_capabilities)
-            and plan.profiles == self._profiles(plan.inputs)
+            and plan.profiles == self._profiles(plan)
             and plan.version_compatible == wanted.version_compatible
             and plan.hardware_compatibility == wanted.hardware_compatibility
             and plan.weight_streaming == wanted.weight_streaming
@@ -105,8 +111,8 @@ class Planner:
             and set(plan.compute_capabilities) <= set(self.options.capabilities)
         )
 
-    def _profiles(self, inputs: tuple[Tensor, ...]) -> tuple[Profile, ...]:
-        return tuple(make_profile(inputs, use, self._extents) for use in self.options.uses)
+    def _profiles(self, part: Graph | Plan) -> tuple[Profile, ...]:
+        return make_profiles(part.stage, part.inputs, self.options.uses, self._extents)
 
 
 def plan_path(folder: Path, part: GraphKey, made: Planner | PlanJob) -> Path:
