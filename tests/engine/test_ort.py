@@ -1,16 +1,19 @@
 """The ONNX Runtime session on graphs made here."""
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from mms_engine.backends import Constant, SessionOptions
+from mms_engine.backends import Constant, SessionOptions, ort
 from mms_engine.backends.base import GraphFile
-from mms_engine.backends.ort import open_cpu
+from mms_engine.backends.ort import open_cpu, open_cuda
 from mms_engine.bundle.schema import Graph, Tensor
 from mms_engine.errors import BackendError
 
@@ -127,3 +130,42 @@ def test_onnxruntime_is_silent_unless_its_logger_is_opened(
     with pytest.raises(BackendError):
         session.run({"bank": np.zeros((1, 3), np.float32), "slot": np.array([5])})
     assert capfd.readouterr().err == ""
+
+
+@dataclass
+class Offered:
+    """What a session of ONNX Runtime was made with, where it has CUDA."""
+
+    providers: list[Any]
+    uses_cuda: bool = True
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"] if self.uses_cuda else ["CPUExecutionProvider"]
+
+
+def test_cuda_computes_as_exactly_as_the_cpu(
+    graph: GraphFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Offered] = []
+
+    def create(_: Path, __: object, providers: list[Any]) -> Offered:
+        made.append(Offered(providers))
+        return made[-1]
+
+    monkeypatch.setattr(ort, "_create", create)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    assert open_cuda(graph, SessionOptions()).device == "cuda"
+    (name, options), fallback = made[0].providers
+    assert (name, fallback) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert options["use_tf32"] == "0"
+    assert options["enable_skip_layer_norm_strict_mode"] == "1"
+    assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+def test_cuda_that_is_not_there_is_one_clear_error(
+    graph: GraphFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "_create", lambda *_: Offered([], uses_cuda=False))
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    with pytest.raises(BackendError, match="could not use CUDA"):
+        open_cuda(graph, SessionOptions())

@@ -1,5 +1,6 @@
 """Plans as a part of an export: built, kept, resumed, replaced, refused. Really built, but tiny."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 import pytest
@@ -17,15 +19,19 @@ from click.testing import CliRunner
 
 from export_runs import digests, run_export
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
-from mms_engine.errors import PlanError
+from mms_engine.bundle.files import atomic_path
+from mms_engine.errors import BundleError, PlanError
 from mms_export import pipeline
 from mms_export.cli import main
 from mms_export.isolation import run_reporting
 from mms_export.sources import open_source
+from mms_export.tensorrt import build
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.options import USES, PlanOptions
+from mms_export.tensorrt.output import write_plan
 from mms_export.tensorrt.plans import Planner
 from mms_export.tensorrt.progress import STEPS
+from mms_export.tensorrt.toolkit import Toolkit
 
 trt = pytest.importorskip("tensorrt_rtx")
 
@@ -284,3 +290,36 @@ def test_too_little_workspace_is_told_in_the_librarys_words(checkpoint, copy):
     with pytest.raises(PlanError, match=r"cannot build frontend\.fp16.*workspace"):
         again(checkpoint, copy, tight)
     assert open_bundle(copy).problems() == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(checkpoint, copy, monkeypatch):
+    """The library hands the plan over piece by piece; the pieces find no room."""
+    planner = Planner(SMALL, open_source(str(checkpoint)), ("fp16",))
+    graph = next(g for g in open_bundle(copy).manifest.graphs if g.precision == "fp16")
+    job = planner.job(copy, graph)
+    job.path.unlink()
+    monkeypatch.setattr(build, "atomic_open", full_disk)
+    with pytest.raises(BundleError, match="No space left"):
+        build_plan(lambda _: None, job)
+    assert not list(job.path.parent.glob(f"{job.path.name}*"))
+
+
+@contextlib.contextmanager
+def full_disk(path: Path) -> Iterator[BinaryIO]:
+    """`atomic_open` onto a device that has no room."""
+    with atomic_path(path) as partial:
+        partial.touch()
+        with Path("/dev/full").open("wb") as stream:
+            yield stream
+
+
+def test_a_release_that_knows_no_streams_writes_the_same_plan(tmp_path):
+    class Builder:
+        def build_serialized_network(self, network: str, config: str) -> bytes | None:
+            return f"{network} {config}".encode() if network else None
+
+    toolkit = Toolkit("tensorrt-rtx", trt)
+    with (tmp_path / "plan").open("wb") as stream:
+        assert write_plan(toolkit, Builder(), ("network", "config"), stream)
+        assert not write_plan(toolkit, Builder(), ("", "config"), stream)
+    assert (tmp_path / "plan").read_bytes() == b"network config"

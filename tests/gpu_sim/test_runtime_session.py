@@ -136,12 +136,13 @@ def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, mo
     monkeypatch.setattr(trt.IExecutionContext, "update_device_memory_size_for_shapes", size)
     session = opened(bundle, "encoder")
     session.run(feeds(4, 200))  # buffers do not move after it
-    for frames in (60, 60, 70, 60, 60):
+    # 70 frames move it. It may come to lie where it was: the graphs themselves must be gone.
+    for frames, kept in ((60, 0), (60, 1), (70, 0), (60, 0), (60, 1)):
         inputs = feeds(2, frames)
         np.testing.assert_allclose(
             session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
         )
-    assert sim.usage().graphs == 1
+        assert sim.usage().graphs == kept
 
 
 def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:

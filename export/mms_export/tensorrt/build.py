@@ -16,6 +16,7 @@ from mms_export.stages import graph_path
 from mms_export.tensorrt.checks import check_engine, check_network
 from mms_export.tensorrt.network import make_log, read_network
 from mms_export.tensorrt.options import PlanOptions
+from mms_export.tensorrt.output import write_plan
 from mms_export.tensorrt.plans import PlanJob
 from mms_export.tensorrt.progress import make_monitor
 from mms_export.tensorrt.toolkit import Toolkit, open_toolkit
@@ -43,18 +44,16 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
     config = _configure(toolkit, builder, job)
     config.progress_monitor = monitor = make_monitor(toolkit.library, advance)
     cache = _TimingCache(job.options.timing_cache, config)
-    serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        raise PlanError(
-            f"{toolkit.runtime} {toolkit.version} cannot build {job.path.name}: "
-            f"{'; '.join(log.errors) or 'it does not say why'}"
-        )
+    with atomic_open(job.path) as stream:
+        if not write_plan(toolkit, builder, (network, config), stream):
+            raise PlanError(
+                f"{toolkit.runtime} {toolkit.version} cannot build {job.path.name}: "
+                f"{'; '.join(log.errors) or 'it does not say why'}"
+            )
     del parser, monitor  # the library used both until here
     cache.save()
-    with atomic_open(job.path) as stream:
-        stream.write(serialized)
     plan = job.entry(describe(job.folder, job.path))
-    _check_loaded(toolkit, log, plan, serialized)
+    _check_loaded(toolkit, log, plan, job.path)
     return plan
 
 
@@ -110,12 +109,12 @@ class _TimingCache:
                 stream.write(self._config.get_timing_cache().serialize())
 
 
-def _check_loaded(toolkit: Toolkit, log: Any, plan: Plan, serialized: Any) -> None:  # noqa: ANN401
+def _check_loaded(toolkit: Toolkit, log: Any, plan: Plan, path: Path) -> None:  # noqa: ANN401
     """Load the plan and compare it with its entry, where there is a GPU that it is for."""
     here = cuda_driver().capabilities[:1]
     if not set(here) & set(plan.compute_capabilities):
         return
-    engine = toolkit.library.Runtime(log).deserialize_cuda_engine(serialized)
+    engine = toolkit.library.Runtime(log).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise PlanError(f"{plan.file.path} was built but cannot be loaded: {'; '.join(log.errors)}")
     check_engine(engine, plan)
