@@ -10,6 +10,7 @@ import pytest
 import soxr
 
 from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.errors import LanguageModelError
 from mms_engine.streaming import ContextOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, retractions, said, speech, texts
 
@@ -147,3 +148,26 @@ def test_features_are_those_of_the_whole_file_bit_for_bit(demo: Recognizer) -> N
             if end == frames:
                 break
             start = end
+
+
+def test_a_stream_has_its_own_hotwords_here_and_where_it_is_restored(
+    demo_bundle: Path, english: np.ndarray
+) -> None:
+    beam = RecognizerOptions(decoder="beam")
+    with Recognizer.open(demo_bundle, beam) as recognizer:
+        plain = texts(hear(recognizer.stream("eng"), [english]))
+        word = "zz"  # of nothing that is said: only a great weight brings it in
+        chosen = StreamOptions(hotwords={word: 60.0})
+        stream, half = recognizer.stream("eng", chosen), len(english) // 3
+        events = stream.feed(english[:half])
+        moved = recognizer.restore_stream(stream.save())
+        events += [*moved.feed(english[half:]), *moved.finish()]
+        whole = texts(hear(recognizer.stream("eng", chosen), [english]))
+        assert texts(hear(recognizer.stream("eng"), [english])) == plain
+    assert texts(events) == whole != plain
+    assert word in str(whole)
+
+
+def test_hotwords_need_a_search(demo: Recognizer) -> None:
+    with pytest.raises(LanguageModelError, match="need decoder='beam'"):
+        demo.stream("eng", StreamOptions(hotwords={"hello": 1.0}))

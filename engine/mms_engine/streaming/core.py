@@ -20,7 +20,7 @@ from mms_engine.streaming.events import Endpoint, EndReason, Event, Final, Parti
 from mms_engine.streaming.heard import Heard
 from mms_engine.streaming.options import SAMPLE_RATES, StreamOptions
 from mms_engine.streaming.pcm import Pcm, PcmReader, Resampler
-from mms_engine.streaming.utterance import Reading, Spoken
+from mms_engine.streaming.utterance import TextSoFar, Spoken
 from mms_engine.streaming.voice import Voice
 from mms_engine.types import Float32Array
 
@@ -76,7 +76,7 @@ class StreamCore:
         self.endpointer = Endpointer(options.endpoints, self._frame_seconds)
         self._endings: deque[tuple[EndReason, int]] = deque()
         """Where the caller ended utterances, and the frame at which each ends."""
-        self._shown = Reading("", (), 0)
+        self._shown = TextSoFar("", (), 0)
 
     @property
     def _frame_seconds(self) -> float:
@@ -241,5 +241,5 @@ class StreamCore:
             events.append(Endpoint(reason or "silence", at, audio, now))
         self.spoken.begin(end)
         self.endpointer.start()
-        self._shown = Reading("", (), 0)
+        self._shown = TextSoFar("", (), 0)
         return events

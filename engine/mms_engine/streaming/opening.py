@@ -24,7 +24,7 @@ def open_core(
     spoken = Spoken(
         language,
         vocabulary,
-        lambda: decoders.start(language, vocabulary),
+        lambda: decoders.start(language, vocabulary, options.hotwords),
         frame_seconds=acoustic.frame_seconds,
     )
     voice = _voice(model, options)

@@ -1,5 +1,6 @@
 """What a caller of a stream may choose. One knob, `latency`; every number behind it is open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -110,6 +111,9 @@ class StreamOptions:
     float32 or int16 whatever this says."""
     tentative: bool = False
     """Whether partial text runs on into the right context: seen sooner, and it may still change."""
+    hotwords: Mapping[str, float] | None = None
+    """Phrases of this stream alone and their weights, in place of those of the recogniser; they
+    need `decoder="beam"`. `None` keeps the recogniser's."""
     normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
     endpoints: EndpointOptions | None = field(default_factory=EndpointOptions)
     """`None`: an utterance ends where `flush` or `finish` ends it, and after ten minutes."""

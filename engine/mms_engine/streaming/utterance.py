@@ -13,7 +13,7 @@ from mms_engine.vocab import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextSoFar:
     """What an utterance reads as so far."""
 
     text: str
@@ -61,12 +61,12 @@ class Spoken:
             self.logits.append(logits)
             self.frames += len(logits)
 
-    def reading(self, tail: Float32Array) -> Reading:
+    def reading(self, tail: Float32Array) -> TextSoFar:
         """Return what it reads as, frames behind those heard included, float32 `[M, V]`."""
         hypothesis, stable = self._decoding.partial(tail)
         whole = transcript([hypothesis], self._utterance(self.frames + len(tail)), 1)
         settled = self._vocabulary.text(hypothesis.tokens[:stable].tolist())
-        return Reading(whole.text, whole.words, len(settled))
+        return TextSoFar(whole.text, whole.words, len(settled))
 
     def finish(self, nbest: int) -> Transcript:
         """Return its transcript. It can hear no more."""
