@@ -20,7 +20,7 @@ from mms_engine.streaming.events import Endpoint, EndReason, Event, Final, Parti
 from mms_engine.streaming.heard import Heard
 from mms_engine.streaming.options import SAMPLE_RATES, StreamOptions
 from mms_engine.streaming.pcm import Pcm, PcmReader, Resampler
-from mms_engine.streaming.utterance import TextSoFar, Spoken
+from mms_engine.streaming.utterance import Spoken, TextSoFar
 from mms_engine.streaming.voice import Voice
 from mms_engine.types import Float32Array
 
