@@ -174,7 +174,7 @@ class DeviceEncoder:
         )
         with self._ring.take() as buffer:
             host = buffer.bytes(layout.size)
-            views = {name: part.of(host) for name, part in layout.parts.items()}
+            views = layout.of(host)
             views["lengths"][...] = 1
             views["lengths"][: len(frames)] = frames
             views["slot"][...] = slots[0]
@@ -185,10 +185,7 @@ class DeviceEncoder:
             memory = self._buffers["inputs"].take((layout.size,), np.uint8)
             self._stream.upload(memory, host)
             buffer.sent(self._stream)
-        return {
-            name: memory.view(part.shape, part.dtype, offset=part.offset)
-            for name, part in layout.parts.items()
-        }
+        return layout.on_device(memory)
 
     def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
         """Run the frontend on as many rows at a time as its profile and its memory allow."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.cuda.memory import Shape
+from mms_engine.cuda.memory import DeviceArray, Shape
 
 ALIGNMENT = 256
 """Bytes that every address divides by: TensorRT asks for it."""
@@ -39,6 +39,17 @@ class Layout:
     parts: Mapping[str, Part]
     size: int
     """Bytes of all."""
+
+    def of(self, memory: "npt.NDArray[np.uint8]") -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays within a buffer of the host."""
+        return {name: part.of(memory) for name, part in self.parts.items()}
+
+    def on_device(self, memory: DeviceArray) -> dict[str, DeviceArray]:
+        """Return the arrays within a buffer of the device, uint8 `[size]`."""
+        return {
+            name: memory.view(part.shape, part.dtype, offset=part.offset)
+            for name, part in self.parts.items()
+        }
 
 
 def pack(**arrays: tuple[Shape, str]) -> Layout:

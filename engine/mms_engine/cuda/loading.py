@@ -50,7 +50,6 @@ def load_device_encoder(
         frontend, encoder = sessions
         bank = _make_bank(bundle, encoder, options, device)
         geometry = FrameGeometry.of(bundle.manifest.architecture)
-
         return DeviceEncoder(frontend, encoder, bank, geometry, open_stage)
     except BaseException:
         for session in sessions:

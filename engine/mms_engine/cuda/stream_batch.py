@@ -144,8 +144,9 @@ class StepBatches:
         )
         with self._pinned.take() as buffer:
             host = buffer.bytes(layout.size)
-            host[...] = 0
-            views = {name: part.of(host) for name, part in layout.parts.items()}
+            views = layout.of(host)
+            for view in views.values():
+                view[count:] = 0
             views["lengths"][count:] = 1
             views["slot"][count:] = run.slots[0]
             views["slot"][:count] = run.slots
@@ -157,10 +158,7 @@ class StepBatches:
             memory = self._buffers["inputs"].take((layout.size,), np.uint8)
             self._stream.upload(memory, host)
             buffer.sent(self._stream)
-        return {
-            name: memory.view(part.shape, part.dtype, offset=part.offset)
-            for name, part in layout.parts.items()
-        }
+        return layout.on_device(memory)
 
     def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
         vocab = self._bank.arrays["head_bias"].shape[1]

@@ -78,7 +78,7 @@ class EncoderRow:
         return len(self.features) - self.history
 
     def write(self, target: Float32Array, before: int) -> None:
-        """Write the features into zeros `[heard, F]`, those that get logits from `before` on."""
+        """Write the features to `[heard, F]`, those with logits from `before` on, zeros around."""
         start = before - self.history
         end = start + len(self.features)
         target[:start] = target[end:] = 0
