@@ -68,6 +68,6 @@ def _demo_recordings() -> Path:
 
 
 def _demo_checkpoint() -> Path:
-    from mms_export.sources import demo_checkpoint
+    from mms_export.checkpoints.open import demo_checkpoint
 
     return demo_checkpoint()

@@ -126,11 +126,12 @@ def check_bundle(options: RunOptions) -> None:
     """
     if options.bundle is None:
         return
-    from mms_export.fingerprint import fingerprint
-    from mms_export.sources import open_source
+    from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+    from mms_export.checkpoints.open import open_checkpoint
 
     source = open_bundle(options.bundle, verify=False).manifest.source
-    if source.fingerprint != fingerprint(open_source(str(options.checkpoint))):
+    files = open_checkpoint(str(options.checkpoint)).weight_files
+    if source.fingerprint != fingerprint(file_digests(files)):
         raise BenchError(
             f"the bundle {options.bundle} was exported from another checkpoint than "
             f"{options.checkpoint}: remove it and export it again"

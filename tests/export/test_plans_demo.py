@@ -1,4 +1,4 @@
-"""Plans of the demo, really built by tensorrt-rtx on a machine that needs no GPU."""
+"""Plans of the demo, built by tensorrt-rtx, which needs no GPU."""
 
 from pathlib import Path
 
@@ -32,38 +32,38 @@ def both(out: Path, fp16: Manifest) -> Manifest:
 
 
 def test_every_profile_for_every_capability(out, fp16):
-    assert {plan.stage for plan in fp16.plans} == {"frontend", "encoder", "cached"}
+    assert {plan.graph for plan in fp16.plans} == {"frontend", "encoder", "step"}
     for plan in fp16.plans:
         assert plan.precision == "fp16"
         assert plan.compute_capabilities == TURING_AND_LATER
-        uses = ["streaming"] if plan.stage == "cached" else list(USES)
+        uses = ["streaming"] if plan.graph == "step" else list(USES)
         assert [profile.name for profile in plan.profiles] == uses
         assert plan.file.path.endswith(f"{plan.runtime_version}.sm75-80-86-89-120-121.plan")
     assert open_bundle(out).problems() == []
 
 
-def test_bfloat16_from_ampere_on(out, fp16, both):
-    assert all(plan in both.plans for plan in fp16.plans)  # which cover what is asked for
+def test_bf16_plans_from_ampere_on(out, fp16, both):
+    assert all(plan in both.plans for plan in fp16.plans)  # which cover the request
     built = [plan for plan in both.plans if plan.precision == "bf16"]
-    assert [plan.stage for plan in built] == ["encoder", "frontend"]
+    assert [plan.graph for plan in built] == ["encoder", "frontend"]
     for plan in built:
         assert plan.compute_capabilities == TURING_AND_LATER[1:]
         assert [profile.name for profile in plan.profiles] == list(USES)
     assert open_bundle(out).problems() == []
 
 
-def test_a_plan_says_what_its_graph_says(out, both):
-    graphs = {(graph.stage, graph.precision): graph for graph in both.graphs}
+def test_plan_entries_match_their_graphs(out, both):
+    graphs = {(graph.name, graph.precision): graph for graph in both.graphs}
     for plan in both.plans:
-        graph = graphs[plan.stage, plan.precision]
+        graph = graphs[plan.graph, plan.precision]
         assert (plan.inputs, plan.outputs) == (graph.inputs, graph.outputs)
         assert plan.graph_sha256 == graph.files[0].sha256
         assert all(set(p.shapes) == {t.name for t in graph.inputs} for p in plan.profiles)
 
 
-def test_the_bank_is_an_input_of_the_plan(both):
+def test_adapter_bank_is_an_input_of_the_plan(both):
     for plan in both.plans:
-        if plan.stage != "frontend":
+        if plan.graph != "frontend":
             dtypes = {tensor.name: tensor.dtype for tensor in plan.inputs}
             bank = "float16" if plan.precision == "fp16" else "bfloat16"
             assert {dtypes[name] for name in ("adapters", "head_weight", "head_bias")} == {bank}

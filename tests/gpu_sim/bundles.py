@@ -7,7 +7,7 @@ from pathlib import Path
 from cudasim import plan as plans
 from cudasim import trt
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.schema import MANIFEST, File, Graph, Manifest, Plan, Profile, encode
+from mms_engine.bundle.manifest import MANIFEST, File, Graph, Manifest, Plan, Profile, encode
 from mms_engine.frames import FrameGeometry
 from mms_export.cli import main as mms_export
 from mms_export.tensorrt.options import USES

@@ -1,4 +1,4 @@
-"""How every command ends: exit codes, one line for an error, a clean Ctrl-C."""
+"""Command base classes: exit codes, one line per error, Ctrl-C."""
 
 import os
 import sys
@@ -14,22 +14,31 @@ INTERRUPTED = 130
 _Result = TypeVar("_Result")
 
 
-class Program(click.Group):
-    """A group of commands that reports `MmsError` as one line and exit code 1.
+class ProgramCommand(click.Command):
+    """A command that reports `MmsError` as one line and exit code 1, Ctrl-C as exit code 130.
 
-    Usage errors exit with 2, Ctrl-C with 130. `--debug` gives the traceback.
+    Usage errors exit with 2. With the option `--debug`, errors keep their traceback.
     """
 
+    interrupted = ""
+    """Line printed after Ctrl-C; empty for none."""
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        """Run the chosen command."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            if self.interrupted:
+                click.echo(self.interrupted, err=True)
             ctx.exit(INTERRUPTED)
         except MmsError as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(one_line(error)) from error
+
+
+class Program(ProgramCommand, click.Group):
+    """A group of commands with the error handling of `ProgramCommand`."""
 
 
 def one_line(error: BaseException) -> str:
