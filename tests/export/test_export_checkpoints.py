@@ -150,58 +150,57 @@ def test_pickle_with_code_is_refused(folder, tmp_path, name):
     assert not (tmp_path / "ran").exists()
 
 
-def test_truncated_pickle(folder):
-    torch.save({"model": torch.ones(9)}, folder / "asr.pt")
-    (folder / "asr.pt").write_bytes((folder / "asr.pt").read_bytes()[:200])
-    with pytest.raises(MmsError, match=r"asr\.pt cannot be read as a torch checkpoint"):
-        open_checkpoint(str(folder / "asr.pt"))
+def truncate(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
 
 
-def test_pickle_of_something_else(folder):
-    torch.save({"epoch": 3}, folder / "asr.pt")
-    with pytest.raises(MmsError, match=r"has no 'model': it is not a checkpoint of fairseq"):
-        open_checkpoint(str(folder / "asr.pt"))
+def edit_vocabs(folder: Path, edit) -> None:
+    vocabs = json.loads((folder / "vocab.json").read_text())
+    edit(vocabs)
+    (folder / "vocab.json").write_text(json.dumps(vocabs))
 
 
-def test_truncated_safetensors(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(MmsError, match=r"model\.safetensors cannot be read as safetensors"):
-        open_checkpoint(str(folder))
-
-
-@pytest.mark.parametrize("name", ["config.json", "vocab.json", "preprocessor_config.json"])
-def test_missing_file(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(MmsError, match=rf"{name} is missing: .* is not an MMS checkpoint"):
-        open_checkpoint(str(folder))
-
-
-def test_malformed_json(folder):
-    (folder / "vocab.json").write_text("{")
-    with pytest.raises(MmsError, match=r"vocab\.json cannot be read as JSON"):
-        open_checkpoint(str(folder))
-
-
-def test_no_weights(folder):
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(MmsError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
-        open_checkpoint(str(folder))
-
-
-def test_no_adapters(folder):
-    for path in folder.glob("adapter.*"):
-        path.unlink()
-    with pytest.raises(MmsError, match="there is no language to export"):
-        open_checkpoint(str(folder))
-
-
-def test_shard_outside_the_folder(folder):
+def name_a_shard_outside(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder.parent / "stray.safetensors")
     index = {"weight_map": {"x": "../stray.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(MmsError, match="which is not beside it"):
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        *(
+            (lambda f, name=name: (f / name).unlink(), rf"{name} is missing: .* is not an MMS")
+            for name in ("config.json", "vocab.json", "preprocessor_config.json")
+        ),
+        (lambda f: (f / "vocab.json").write_text("{"), r"vocab\.json cannot be read as JSON"),
+        (lambda f: truncate(f / "model.safetensors", -100), "cannot be read as safetensors"),
+        (lambda f: (f / "model.safetensors").unlink(), r"neither model\.safetensors nor pytorch"),
+        (lambda f: [p.unlink() for p in f.glob("adapter.*")], "there is no language to export"),
+        (name_a_shard_outside, "which is not beside it"),
+        (lambda f: edit_vocabs(f, lambda v: v.pop("swh")), "has no vocabulary for 'swh'"),
+        (lambda f: edit_vocabs(f, lambda v: v["swh"].update(new=99)), "the ids of 'swh' are not 0"),
+    ],
+)
+def test_incomplete_or_damaged_folder(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(MmsError, match=message):
         open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("document", "size", "message"),
+    [
+        ({"model": torch.ones(9)}, 200, r"asr\.pt cannot be read as a torch checkpoint"),
+        ({"epoch": 3}, None, "has no 'model': it is not a checkpoint of fairseq"),
+    ],
+)
+def test_pickle_that_is_damaged_or_no_checkpoint(tmp_path, document, size, message):
+    path = tmp_path / "asr.pt"
+    torch.save(document, path)
+    truncate(path, size)
+    with pytest.raises(MmsError, match=message):
+        open_checkpoint(str(path))
 
 
 @pytest.mark.parametrize(
@@ -237,22 +236,6 @@ def test_adapter_of_wrong_shape(folder, edit, message):
     source = open_checkpoint(str(folder))
     with pytest.raises(MmsError, match=rf"adapter\.swh\.safetensors does not hold .*{message}"):
         read_adapter(source.adapters["swh"], source.config)
-
-
-def test_language_without_vocabulary(folder):
-    vocabs = json.loads((folder / "vocab.json").read_text())
-    del vocabs["swh"]
-    (folder / "vocab.json").write_text(json.dumps(vocabs))
-    with pytest.raises(MmsError, match=r"vocab\.json has no vocabulary for 'swh'"):
-        open_checkpoint(str(folder))
-
-
-def test_vocabulary_with_a_gap(folder):
-    vocabs = json.loads((folder / "vocab.json").read_text())
-    vocabs["swh"]["a-new-token"] = 99
-    (folder / "vocab.json").write_text(json.dumps(vocabs))
-    with pytest.raises(MmsError, match="the ids of 'swh' are not 0 to 7"):
-        open_checkpoint(str(folder))
 
 
 @pytest.mark.parametrize(

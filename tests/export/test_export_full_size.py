@@ -5,13 +5,8 @@ folder (40 GB), whose checkpoint and bundles are reused.
 """
 
 import os
-import random
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +16,7 @@ import pytest
 import torch
 from transformers import Wav2Vec2ForCTC
 
-from mms_engine.bundle import MANIFEST, open_bundle
-from mms_engine.bundle.files import digest
+from mms_engine.bundle import open_bundle
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity.comparison import Case
@@ -157,27 +151,3 @@ def expected(checkpoint: Path) -> np.ndarray:
     with torch.inference_mode():
         logits: np.ndarray = model(torch.from_numpy(clip)[None]).logits[0].numpy()
     return logits
-
-
-def test_killed_three_times_and_resumed(folder, checkpoint, bundle):
-    chance = random.Random(1)  # noqa: S311 - nothing secret
-    out = folder / "killed-bundle"
-    command = [str(part) for part in exporter(checkpoint, out, "fp16", ",".join(codes(checkpoint)))]
-    for _ in range(3):
-        process = subprocess.Popen(command)
-        killed = _kill_after(process, 5 + 30 * chance.random())
-        assert process.wait() in (0, -signal.SIGKILL)
-        killed.join()
-        if (out / MANIFEST).exists():
-            assert open_bundle(out).problems() == []
-    subprocess.run(command, check=True)
-    undisturbed = {file.path: file.sha256 for file in open_bundle(bundle).manifest.files()}
-    for file in open_bundle(out).manifest.files():
-        assert digest(out / file.path) == undisturbed[file.path]
-
-
-def _kill_after(process: subprocess.Popen[bytes], seconds: float) -> threading.Timer:
-    kill: Callable[[], None] = process.kill
-    timer = threading.Timer(seconds, kill)
-    timer.start()
-    return timer

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mms_engine.frames import FrameGeometry
-from mms_export.checkpoints.config import LAYER_NORM_EPS, Config
+from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
-from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import numpy_dtype
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity.execution import bank, empty_cache
-from mms_export.parity.reference import Reference
+from mms_export.parity.reference import Reference, _linear, _norm
 from tiny_models import LANGUAGES
 
 CODES = tuple(LANGUAGES)
@@ -31,47 +29,41 @@ TOLERANCE = {"fp32": 5e-3, "fp16": 5e-2, "int8": 1.5}
 class StepReference(Reference):
     """Reference network of one stream, step by step."""
 
-    def __init__(self, config: Config, base: Weights) -> None:
-        super().__init__(config, base)
-        self._sizes = config
-        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
-        self._new: dict[str, tuple[Tensor, Tensor]] = {}
+    def __init__(self, source: Checkpoint) -> None:
+        super().__init__(source.config, source.weights)
+        self.kept: dict[str, Tensor] = {}
+        """Keys and values `[2, T, H]` of each layer."""
+        self._new: dict[str, Tensor] = {}
 
-    def step(self, audio: np.ndarray, history: int, adapter: Weights) -> np.ndarray:
+    def step(self, audio: np.ndarray, history: int, adapter) -> np.ndarray:
         """Return the logits of the frames of `audio` after the first `history`."""
         with torch.inference_mode():
             value = self._features(torch.from_numpy(audio)[None])
             value = (value + self._positions(value))[:, history:]
-            for index in range(self._sizes.num_hidden_layers):
+            for index in range(self._config.num_hidden_layers):
                 value = self._layer(value, adapter, f"encoder.layers.{index}")
             return self._head(value, adapter).numpy()
 
     def keep(self, frames: int) -> None:
         """Cache the first frames of the last step."""
-        for name, pair in self._new.items():
-            new = [part[:, :frames].half().float() for part in pair]
-            old = self.kept.get(name, (new[0][:, :0], new[1][:, :0]))
-            keys, values = (torch.cat([a, b], 1)[:, -SLOTS:] for a, b in zip(old, new, strict=True))
-            self.kept[name] = keys, values
+        for name, new in self._new.items():
+            rounded = new[:, :frames].half().float()
+            self.kept[name] = torch.cat([self.kept.get(name, new[:, :0]), rounded], 1)[:, -SLOTS:]
 
     def _attention(self, value: Tensor, name: str) -> Tensor:
-        base = self._base
-
-        def linear(of: Tensor, part: str) -> Tensor:
-            weight, bias = (base.read(f"{name}.attention.{part}.{n}") for n in ("weight", "bias"))
-            return functional.linear(of, torch.from_numpy(weight), torch.from_numpy(bias))
-
-        norm = [torch.from_numpy(base.read(f"{name}.layer_norm.{n}")) for n in ("weight", "bias")]
-        normal = functional.layer_norm(value, value.shape[-1:], *norm, LAYER_NORM_EPS)
-        queries, keys, values = (linear(normal, f"{part}_proj") for part in "qkv")
-        self._new[name] = keys, values
-        if name in self.kept:
-            keys = torch.cat([self.kept[name][0], keys], 1)
-            values = torch.cat([self.kept[name][1], values], 1)
-        heads = self._sizes.num_attention_heads
-        split = (of.unflatten(2, (heads, -1)).transpose(1, 2) for of in (queries, keys, values))
-        mixed = functional.scaled_dot_product_attention(*split)
-        return linear(mixed.transpose(1, 2).flatten(2), "out_proj")
+        normal = _norm(value, self._base, f"{name}.layer_norm")
+        queries, *new = (
+            _linear(normal, self._base, f"{name}.attention.{part}_proj") for part in "qkv"
+        )
+        self._new[name] = torch.cat(new)
+        cached = torch.cat([self.kept.get(name, self._new[name][:, :0]), self._new[name]], 1)
+        heads = self._config.num_attention_heads
+        split = (
+            part.unflatten(-1, (heads, -1)).transpose(-3, -2)
+            for part in (queries[0], cached[0], cached[1])
+        )
+        mixed = functional.scaled_dot_product_attention(*split).transpose(0, 1).flatten(1)[None]
+        return _linear(mixed, self._base, f"{name}.attention.out_proj")
 
 
 @dataclass
@@ -90,14 +82,11 @@ class Stream:
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint, its geometry and graphs."""
+    """A checkpoint and its graphs."""
 
-    source: object
-    geometry: FrameGeometry
-    frontend: onnxruntime.InferenceSession
-    step: onnxruntime.InferenceSession
-    encoder: onnxruntime.InferenceSession
+    source: Checkpoint
     precision: str
+    graphs: dict[str, onnxruntime.InferenceSession]
 
     @property
     def before(self) -> int:
@@ -105,29 +94,31 @@ class Model:
 
     def open(self, language: str, frames: int, chunk: int, seed: int) -> Stream:
         config = self.source.config
-        audio = np.random.default_rng(seed).standard_normal(self.geometry.samples(frames))
+        audio = np.random.default_rng(seed).standard_normal(config.geometry.samples(frames))
         heads = config.num_attention_heads
         shape = (config.num_hidden_layers, 2, heads, SLOTS, config.hidden_size // heads)
         # Slots never written have no effect.
         ring = np.full(shape, 3.0, numpy_dtype(NUMERICS[self.precision].kv_cache))
-        oracle = StepReference(config, self.source.weights)
-        return Stream(language, audio.astype(np.float32), chunk, oracle, ring)
+        return Stream(language, audio.astype(np.float32), chunk, StepReference(self.source), ring)
+
+    def frames(self, stream: Stream) -> int:
+        return self.source.config.geometry.frames(len(stream.audio))
 
     def heard(self, stream: Stream, start: int, end: int) -> np.ndarray:
-        return stream.audio[self.geometry.span(start, end)]
+        return stream.audio[self.source.config.geometry.span(start, end)]
 
 
 @pytest.fixture(params=["fp32", "fp16", "int8"])
 def model(request: pytest.FixtureRequest, checkpoint: Path, bundle: Path) -> Model:
-    source = open_checkpoint(str(checkpoint))
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
-    sessions = [
-        onnxruntime.InferenceSession(str(bundle / f"graphs/{name}.{request.param}.onnx"), quiet)
+    graphs = {
+        name: onnxruntime.InferenceSession(
+            str(bundle / f"graphs/{name}.{request.param}.onnx"), quiet
+        )
         for name in ("frontend", "step", "encoder")
-    ]
-    geometry = source.config.geometry
-    return Model(source, geometry, *sessions, request.param)
+    }
+    return Model(open_checkpoint(str(checkpoint)), request.param, graphs)
 
 
 def test_steps_equal_torch_with_kv_cache(model: Model) -> None:
@@ -139,8 +130,8 @@ def test_steps_equal_torch_with_kv_cache(model: Model) -> None:
         model.open("eng", 23, 20, seed=3),  # a chunk larger than the ring
     ]
     rounds = 0
-    while rows := [s for s in streams if s.start < model.geometry.frames(len(s.audio))]:
-        _round(model, rows[rounds % 2 :] or rows)  # one stream pauses in every second round
+    while rows := [s for s in streams if s.start < model.frames(s)]:
+        run_round(model, rows[rounds % 2 :] or rows)  # one stream pauses in every second round
         rounds += 1
     assert rounds > 5
     assert all(stream.written > SLOTS for stream in streams)
@@ -148,10 +139,10 @@ def test_steps_equal_torch_with_kv_cache(model: Model) -> None:
     assert worst < TOLERANCE[model.precision]
 
 
-def _round(model: Model, streams: list[Stream]) -> None:
+def run_round(model: Model, streams: list[Stream]) -> None:
     """Run a step of each stream in one batch, and compare the logits."""
-    spans = [_span(model, stream) for stream in streams]
-    logits, update = _run(model, streams, spans)
+    spans = [step_span(model, stream) for stream in streams]
+    logits, update = run_step(model, streams, spans)
     for row, (stream, (history, kept, end)) in enumerate(zip(streams, spans, strict=True)):
         adapter = read_adapter(model.source.adapters[stream.language], model.source.config)
         audio = model.heard(stream, stream.start - history, end)
@@ -165,47 +156,44 @@ def _round(model: Model, streams: list[Stream]) -> None:
         stream.start = kept
 
 
-def _span(model: Model, stream: Stream) -> tuple[int, int, int]:
+def step_span(model: Model, stream: Stream) -> tuple[int, int, int]:
     """Return the frames of history, and the ends of the chunk and of its right context."""
-    frames = model.geometry.frames(len(stream.audio))
+    frames = model.frames(stream)
     end = min(frames, stream.start + stream.chunk + RIGHT)
     kept = end if end == frames else stream.start + stream.chunk
     return min(stream.start, model.before), kept, end
 
 
-def _run(
+def run_step(
     model: Model, streams: list[Stream], spans: list[tuple[int, int, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    config = model.source.config
+) -> list[np.ndarray]:
     lengths = [end - stream.start for stream, (_, _, end) in zip(streams, spans, strict=True)]
-    size = (len(streams), model.before + max(lengths), config.feature_size)
+    size = (len(streams), model.before + max(lengths), model.source.config.feature_size)
     features = np.full(size, 7.0, np.float32)  # padding has no effect
     for row, stream, (history, _, end) in zip(features, streams, spans, strict=True):
         audio = model.heard(stream, stream.start - history, end)
-        own = model.frontend.run(None, {"audio": audio[None]})[0][0]
+        own = model.graphs["frontend"].run(None, {"audio": audio[None]})[0][0]
         row[model.before - history : model.before - history + len(own)] = own
-    filled = [min(stream.written, SLOTS) for stream in streams]
-    rings = np.stack([stream.ring for stream in streams])
     feeds = bank(model.source, CODES, NUMERICS[model.precision]) | {
         "features": features,
         "history": np.array([history for history, _, _ in spans]),
         "lengths": np.array(lengths),
         "slot": np.array([CODES.index(stream.language) for stream in streams]),
-        "cache": rings,
-        "filled": np.array(filled),
+        "cache": np.stack([stream.ring for stream in streams]),
+        "filled": np.array([min(stream.written, SLOTS) for stream in streams]),
     }
-    logits, update = model.step.run(["logits", "update"], feeds)
-    return logits, update
+    outputs: list[np.ndarray] = model.graphs["step"].run(["logits", "update"], feeds)
+    return outputs
 
 
 def test_step_with_empty_cache_equals_encoder(model: Model) -> None:
     audio = np.random.default_rng(5).standard_normal((3, 9000)).astype(np.float32)
-    features = model.frontend.run(None, {"audio": audio})[0]
+    features = model.graphs["frontend"].run(None, {"audio": audio})[0]
     feeds = bank(model.source, CODES, NUMERICS[model.precision])
     feeds |= {"lengths": np.array([features.shape[1], 20, 9]), "slot": np.array([2, 0, 1])}
-    expected = model.encoder.run(None, feeds | {"features": features})[0]
+    expected = model.graphs["encoder"].run(None, feeds | {"features": features})[0]
     start = empty_cache(model.source, features, NUMERICS[model.precision])
-    found = model.step.run(["logits"], feeds | start)[0]
+    found = model.graphs["step"].run(["logits"], feeds | start)[0]
     tolerance = {"fp32": 1e-4, "int8": 1e-4, "fp16": 2e-2}[model.precision]
     rows = zip(found, expected, feeds["lengths"], feeds["slot"], strict=True)
     for row, other, length, slot in rows:
