@@ -9,7 +9,7 @@ from mms_engine.bundle.schema import Precision
 from mms_engine.windows import WindowOptions
 
 Device = Literal["auto", "cpu", "cuda"]
-Backend = Literal["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]
+Backend = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
 Decoder = Literal["greedy", "beam"]
 LmUnit = Literal["auto", "word", "token"]
 

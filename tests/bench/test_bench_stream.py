@@ -65,7 +65,7 @@ def engine(context):
 @pytest.fixture(scope="module")
 def rows(context):
     with pytest.MonkeyPatch.context() as patch:
-        chosen = tuple(point for point in POINTS if point.name in ("low", "growing 10/0.64/0"))
+        chosen = tuple(point for point in POINTS if point.name in ("low", "balanced"))
         patch.setattr(contexts, "POINTS", chosen)
         patch.setattr(clients_suite, "COUNTS", (1, 2))
         patch.setattr(clients_suite, "DEADLINE", 60.0)

@@ -14,7 +14,7 @@ from mms_engine.errors import LanguageModelError
 from mms_engine.streaming import ContextOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, retractions, said, speech, texts
 
-KINDS = ("cached", "window", "growing")
+KINDS = ("cached", "window")
 
 
 def options(kind: str, **changes: object) -> StreamOptions:

@@ -102,7 +102,6 @@ BACKENDS: Mapping[str, Backend] = {
     "tensorrt": Backend("cuda", probes.tensorrt, runtime="tensorrt"),
     "tensorrt-rtx": Backend("cuda", probes.tensorrt_rtx, runtime="tensorrt-rtx"),
     "ort-cuda": Backend("cuda", probes.ort_cuda, opener="open_cuda"),
-    "ort-rtx": Backend("cuda", probes.ort_rtx, opener="open_rtx"),
     "ort-cpu": Backend("cpu", probes.ort_cpu, opener="open_cpu"),
 }
 """By name, in the order in which `auto` tries them."""

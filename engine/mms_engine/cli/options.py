@@ -35,7 +35,7 @@ _ENGINE_OPTIONS = (
     ),
     click.option(
         "--backend",
-        type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+        type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
         help="What runs them.  [default: the first that can, TensorRT before others]",
     ),
     click.option(

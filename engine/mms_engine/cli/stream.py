@@ -31,7 +31,7 @@ _CONTEXT_OPTIONS = (
     click.option(
         "--context",
         "kind",
-        type=click.Choice(["cached", "window", "growing"]),
+        type=click.Choice(["cached", "window"]),
         help="How left context is heard.  [default: as --latency says, like the next three]",
     ),
     click.option("--left", type=_SECONDS, help="Seconds heard before a chunk."),
@@ -58,7 +58,7 @@ class ContextChoice:
     """What the user chose; `None` for what `latency` stands for."""
 
     latency: Literal["low", "balanced", "accurate"]
-    kind: Literal["cached", "window", "growing"] | None
+    kind: Literal["cached", "window"] | None
     left: float | None
     chunk: float | None
     right: float | None

@@ -11,7 +11,6 @@ from mms_engine.streaming.contexts import (
     Sizes,
     WindowContext,
 )
-from mms_engine.streaming.growing import GrowingContext
 from mms_engine.streaming.options import ContextOptions
 from mms_engine.types import Float32Array
 
@@ -51,8 +50,6 @@ class StreamingModel:
         sizes, features = self._sizes(options), self._architecture.feature_size
         if options.kind == "window":
             return WindowContext(sizes, features)
-        if options.kind == "growing":
-            return GrowingContext(sizes, features)
         history = self._architecture.num_conv_pos_embeddings // 2
         return CachedContext(sizes, features, history, self._runner.ring(sizes))
 

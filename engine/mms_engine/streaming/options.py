@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-ContextKind = Literal["cached", "window", "growing"]
+ContextKind = Literal["cached", "window"]
 Latency = Literal["low", "balanced", "accurate"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
@@ -22,8 +22,7 @@ class ContextOptions:
 
     kind: ContextKind
     """`cached` computes new frames only, from the keys and values that earlier ones left;
-    `window` encodes left context, chunk and right context anew in each step; `growing` encodes
-    all of the utterance, up to `left_seconds`, and keeps what two runs in succession agree on."""
+    `window` encodes left context, chunk and right context in each step."""
     left_seconds: float
     """Audio before the chunk that is heard."""
     chunk_seconds: float
