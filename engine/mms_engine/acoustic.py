@@ -18,8 +18,8 @@ from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
 from mms_engine.rows import HostRows
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array
-from mms_engine.vocab import Vocabulary
 
 logger = logging.getLogger(__name__)
 

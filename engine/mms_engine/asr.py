@@ -8,15 +8,14 @@ from typing import Self, overload
 
 from mms_engine.acoustic import AcousticModel, load_acoustic_model
 from mms_engine.audio import AudioLimits, Normalization, statistics
+from mms_engine.audio.sources import Source, Sources, load
 from mms_engine.batching import BatchLimits, Row, plan_batches
 from mms_engine.bundle.reader import Bundle, open_bundle
-from mms_engine.cores import usable_cores
 from mms_engine.decode import Hypothesis, Utterance, transcript
 from mms_engine.decoders import Decoders, Decoding, HostDecoders, Step
 from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, MmsError, StreamError
 from mms_engine.options import RecognizerOptions
-from mms_engine.sources import Source, Sources, load
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.opening import open_core
 from mms_engine.streaming.options import StreamOptions
@@ -24,6 +23,7 @@ from mms_engine.streaming.pool import PoolOptions, StreamPool
 from mms_engine.streaming.state import load as load_state
 from mms_engine.streaming.state import restore
 from mms_engine.streaming.stream import Stream
+from mms_engine.system import usable_cores
 from mms_engine.types import Audio, Transcript
 from mms_engine.windows import plan_windows
 

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.errors import BackendError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

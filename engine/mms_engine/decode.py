@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Alternative, Float32Array, Transcript, Word
-from mms_engine.vocab import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

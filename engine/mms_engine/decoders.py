@@ -10,8 +10,8 @@ from mms_engine.emission import Emission
 from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, RecognizerOptions
 from mms_engine.searches import Searches, make_hotwords
+from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import Float32Array
-from mms_engine.vocab import BLANK, Vocabulary
 from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
 from mms_kernels import Hypothesis as BeamHypothesis
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mms_engine.errors import LanguageModelError
 from mms_engine.options import BeamSearch, LmUnit
-from mms_engine.vocab import BLANK, WORD_BOUNDARY, Vocabulary
+from mms_engine.text.vocabulary import BLANK, WORD_BOUNDARY, Vocabulary
 from mms_kernels import BeamOptions
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import LanguageModel, open_lm

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mms_engine.cores import usable_cores
 from mms_engine.errors import MmsError
+from mms_engine.system import usable_cores
 from mms_export.plan_options import plan_options, take_plan_options
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, .
 
 
 def _default_out(model: str) -> Path:
-    from mms_engine.locations import demo_bundle
+    from mms_engine.system import demo_bundle
 
     return demo_bundle() if model == DEMO else Path("bundles") / Path(model).resolve().stem
 

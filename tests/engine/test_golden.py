@@ -9,7 +9,7 @@ import pytest
 from mms_engine.decode import Utterance, transcript
 from mms_engine.decoders import HostDecoders
 from mms_engine.options import RecognizerOptions
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden" / "mms-1b-all_eng_generation.json"
 # The ids of the English vocabulary that occur, as the fixture itself determines them.

@@ -18,7 +18,7 @@ from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decoders import HostDecoders
 from mms_engine.errors import BackendError, LanguageModelError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 VOCABULARIES = {
     "eng": Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "c", "é", "'")),

@@ -17,8 +17,8 @@ from mms_engine.bundle.schema import Precision
 from mms_engine.decoders import HostDecoders
 from mms_engine.emission import Segment
 from mms_engine.options import RecognizerOptions
+from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
 from mms_engine.types import Audio, Float32Array, Word
-from mms_engine.vocab import WORD_BOUNDARY, Vocabulary
 from mms_kernels import forced_align
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.input import Source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 

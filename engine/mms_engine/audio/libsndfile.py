@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.input import Source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 
 if TYPE_CHECKING:
     import soundfile

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from mms_engine.audio import ffmpeg, libsndfile
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, nothing
 from mms_engine.audio.collect import collect
+from mms_engine.audio.input import Source, open_source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source, open_source
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
 

@@ -10,8 +10,8 @@ import onnxruntime
 
 from mms_engine.backends.base import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bundle.schema import Tensor
-from mms_engine.cores import usable_cores
 from mms_engine.errors import BackendError
+from mms_engine.system import usable_cores
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,8 @@ from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.schema import Manifest
 from mms_engine.cli.program import one_line
-from mms_engine.cores import usable_cores
 from mms_engine.errors import BundleError
-from mms_engine.locations import default_bundle
+from mms_engine.system import default_bundle, usable_cores
 from mms_kernels.cuda import architectures, fatbin_path
 
 State = Literal["ok", "absent", "broken"]

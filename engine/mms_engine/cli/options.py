@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mms_engine.errors import BundleFileMissing
-from mms_engine.locations import default_bundle
+from mms_engine.system import default_bundle
 
 if TYPE_CHECKING:
     from mms_engine.bundle.schema import Precision

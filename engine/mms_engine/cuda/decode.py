@@ -24,8 +24,8 @@ from mms_engine.decode import Hypothesis
 from mms_engine.errors import BackendError, LanguageModelError
 from mms_engine.options import BeamSearch, RecognizerOptions
 from mms_engine.searches import LanguageSearch, Searches
+from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import Float32Array
-from mms_engine.vocab import BLANK, Vocabulary
 from mms_kernels import BeamOptions
 from mms_kernels.cuda.arguments import MAX_BEAM, STATUS, Code
 from mms_kernels.lm import NgramModel

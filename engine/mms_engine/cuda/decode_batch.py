@@ -10,7 +10,7 @@ from mms_engine.cuda.decode_state import Slot, TokenPiece, Workspace
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.modules import Kernels, Launch
 from mms_engine.cuda.streams import Event, Stream
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch
 
 _DTYPES = {"float32": 0, "float16": 1, "uint16": 2}

@@ -12,7 +12,7 @@ from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.modules import Kernels, Launch
 from mms_engine.cuda.streams import Stream
 from mms_engine.decode import Hypothesis
-from mms_engine.vocab import BLANK
+from mms_engine.text.vocabulary import BLANK
 from mms_kernels.cuda.arguments import GREEDY_STREAM, STATUS, GreedyArgs
 
 _BLOCK = 32

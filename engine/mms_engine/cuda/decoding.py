@@ -10,7 +10,7 @@ from mms_engine.decode import Hypothesis
 from mms_engine.decoders import Step
 from mms_engine.emission import Emission
 from mms_engine.errors import LanguageModelError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 
 class OnDevice:

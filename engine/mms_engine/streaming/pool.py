@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from mms_engine.cores import usable_cores
 from mms_engine.errors import BackendError, MmsError, StreamError
 from mms_engine.streaming.capacity import Capacity
 from mms_engine.streaming.contexts import Encoded, EncoderRow
@@ -17,6 +16,7 @@ from mms_engine.streaming.member import Listener, PooledStream
 from mms_engine.streaming.model import StreamingModel
 from mms_engine.streaming.options import StreamOptions
 from mms_engine.streaming.schedule import Schedule
+from mms_engine.system import usable_cores
 from mms_engine.types import Float32Array
 
 _ROUNDING = 1e-9

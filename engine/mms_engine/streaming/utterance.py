@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from mms_engine.decode import Utterance, transcript
 from mms_engine.decoders import StreamDecoding
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array, Transcript, Word
-from mms_engine.vocab import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
