@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mms_engine.backends import Session
-from mms_engine.backends.base import Array, Constant
+from mms_engine.backends.session import Array, Constant
 from mms_engine.bank import AdapterBank
 from mms_engine.bundle.schema import Architecture, Stage
 from mms_engine.decoders import Decoders, HostDecoders

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mms_engine.backends.base import Array, Constant
+from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant, convert, minus_infinity
 from mms_engine.bank import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 
-NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
-"""How NumPy holds the values of a bank."""
 _SMALLEST_VOCAB = 64
 
 
@@ -86,18 +84,3 @@ class HostRows:
         dtype = NUMPY_DTYPE[self._options.dtype]
         slots, hidden = self._options.slots, self._options.hidden_size
         return np.zeros((slots, vocab, hidden), dtype), np.zeros((slots, vocab), dtype)
-
-
-def convert(array: Array, dtype: str) -> Array:
-    """Return values as a bank stores them; assignment itself converts between NumPy's floats."""
-    if dtype != "bfloat16":
-        return array
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    # To the nearest, ties to even: what is cut off carries over when it is more than a half.
-    carry = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return ((bits + carry) >> np.uint32(16)).astype(np.uint16)
-
-
-def minus_infinity(dtype: str) -> float | int:
-    """Return -inf as a bank stores it."""
-    return 0xFF80 if dtype == "bfloat16" else -np.inf

@@ -18,9 +18,9 @@ from mms_engine.backends import (
     probes,
     rank,
 )
-from mms_engine.backends.base import GraphFile
-from mms_engine.backends.cuda import CudaDriver
+from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
+from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_engine.backends.plans import Machine, NoPlan, choose_plan, choose_precision, refusal
-from mms_engine.backends.profiles import Buckets, round_up
 from mms_engine.bundle.schema import (
     Architecture,
     File,
@@ -21,6 +19,8 @@ from mms_engine.bundle.schema import (
 )
 from mms_engine.cli.diagnosis import _plans
 from mms_engine.errors import BackendError
+from mms_engine.tensorrt.buckets import Buckets, round_up
+from mms_engine.tensorrt.choose import Machine, NoPlan, choose_plan, choose_precision, refusal
 
 HERE = Machine("tensorrt-rtx", "1.7.1", "8.6")
 FEATURES = Tensor(name="features", dtype="float16", shape=("batch", "frames", 4), meaning="")

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mms_engine.backends.cuda import CudaDriver
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.schema import File, Graph, Plan
+from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import PlanError
 from mms_export.sources import open_source
 from mms_export.tensorrt import build, toolkit

@@ -9,12 +9,12 @@ from cuda_emulation import to_bfloat16
 from cudasim.fatbin import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
-from mms_engine.cuda import modules
+from mms_engine.cuda import kernels
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decode_batch import DeviceEmission
+from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.memory import DeviceArray, PinnedArray
-from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decoders import HostDecoders
 from mms_engine.errors import BackendError, LanguageModelError
@@ -36,7 +36,7 @@ def fatbin(tmp_path_factory):
 @pytest.fixture
 def opened(sim, fatbin, monkeypatch):
     """Make decoders, which are closed at the end and must have left no memory behind."""
-    monkeypatch.setattr(modules, "fatbin_path", lambda: fatbin)
+    monkeypatch.setattr(kernels, "fatbin_path", lambda: fatbin)
     device = open_device()
     before = sim.usage()
     made = []

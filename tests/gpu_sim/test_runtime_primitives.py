@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from cudasim.fatbin import empty_fatbin
-from mms_engine.cuda import context, modules
+from mms_engine.cuda import context, kernels
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.graphs import Graph
+from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import Buffer, DeviceArray, PinnedArray
-from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.errors import BackendError, DeviceLostError
 
@@ -165,11 +165,11 @@ def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
 
 
 def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(modules, "fatbin_path", lambda: None)
+    monkeypatch.setattr(kernels, "fatbin_path", lambda: None)
     with pytest.raises(BackendError, match="this install has no CUDA kernels"):
         Kernels(device)
     fatbin = empty_fatbin(tmp_path)
-    monkeypatch.setattr(modules, "fatbin_path", lambda: fatbin)
+    monkeypatch.setattr(kernels, "fatbin_path", lambda: fatbin)
     sim.fail("cuModuleLoadDataEx", code=209)
     sim.fail("cuModuleLoadData", code=209)
     with pytest.raises(BackendError, match=r"has kernels for sm 75, 80, .* of sm 8\.6 takes none"):

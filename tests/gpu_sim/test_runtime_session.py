@@ -12,15 +12,15 @@ from cudasim import plan as plans
 from cudasim import trt
 from gpu_sim import bundles
 from mms_engine.backends import Constant
-from mms_engine.backends.plans import Machine, NoPlan
-from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.loading import load_device_encoder
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.toolkit import open_toolkit
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
 from mms_engine.options import RecognizerOptions
+from mms_engine.tensorrt.choose import Machine, NoPlan
+from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
+from mms_engine.tensorrt.toolkit import open_toolkit
 from tiny_models import make_tiny
 
 trt.install("tensorrt")
@@ -82,8 +82,8 @@ PARAMETERS = 584  # of a language of the tiny model
 
 def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
     from mms_engine.backends import SessionOptions
-    from mms_engine.backends.base import GraphFile
     from mms_engine.backends.ort import open_cpu
+    from mms_engine.backends.session import GraphFile
 
     graph, path = bundle.graph("encoder", "fp16")
     return open_cpu(GraphFile(graph, path), SessionOptions(threads=1)).run(inputs)["logits"]
@@ -114,7 +114,7 @@ def test_a_constant_is_sent_once(opened, sim, bundle: Bundle) -> None:
 def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
     opened, sim, bundle: Bundle, monkeypatch
 ) -> None:
-    monkeypatch.setattr("mms_engine.cuda.execution._GRAPHS", 2)
+    monkeypatch.setattr("mms_engine.tensorrt.execution._GRAPHS", 2)
     session = opened(bundle, "encoder")
     largest = feeds(2, 200)
     session.run(largest)  # buffers do not move after it

@@ -13,7 +13,7 @@ from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.probes import Probe, probes
 from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
 from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
-from mms_engine.backends.base import Array, GraphFile
+from mms_engine.backends.session import Array, GraphFile
 from mms_engine.bank import AdapterBank, BankOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.schema import Precision

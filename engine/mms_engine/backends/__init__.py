@@ -1,6 +1,5 @@
 """Libraries that run graphs, behind one small interface."""
 
-from mms_engine.backends.base import Constant, Session, SessionOptions
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import (
     BACKENDS,
@@ -10,6 +9,7 @@ from mms_engine.backends.registry import (
     open_session,
     rank,
 )
+from mms_engine.backends.session import Constant, Session, SessionOptions
 
 __all__ = [
     "BACKENDS",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from mms_engine.backends.base import Array, Constant, GraphFile, Session, SessionOptions
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bundle.schema import Tensor
 from mms_engine.errors import BackendError
 from mms_engine.system import usable_cores

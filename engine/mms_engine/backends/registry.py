@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mms_engine.backends import probes
-from mms_engine.backends.base import GraphFile, Session, SessionOptions
 from mms_engine.backends.probes import Availability
+from mms_engine.backends.session import GraphFile, Session, SessionOptions
 from mms_engine.bundle.schema import Runtime
 from mms_engine.errors import BackendError
 from mms_engine.options import Backend as BackendName
@@ -31,7 +31,7 @@ class Backend:
     opener: str = ""
     """Function of `mms_engine.backends.ort` that loads a graph."""
     runtime: Runtime | None = None
-    """What runs plans in place of graphs: `mms_engine.backends.tensorrt` loads them."""
+    """What runs plans in place of graphs: `mms_engine.tensorrt.session` loads them."""
 
 
 def available() -> dict[str, Availability]:

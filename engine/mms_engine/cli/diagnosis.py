@@ -11,14 +11,14 @@ from typing import Literal
 import msgspec
 
 from mms_engine.backends import BACKENDS, available
-from mms_engine.backends.cuda import cuda_driver
-from mms_engine.backends.plans import Machine, refusal
 from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.schema import Manifest
 from mms_engine.cli.program import one_line
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
 from mms_engine.system import default_bundle, usable_cores
+from mms_engine.tensorrt.choose import Machine, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
 State = Literal["ok", "absent", "broken"]

@@ -18,7 +18,7 @@ from mms_engine.cuda.decode_beam import BeamPlan, DeviceBeam
 from mms_engine.cuda.decode_greedy import DeviceGreedy
 from mms_engine.cuda.decode_search import Handed, Search
 from mms_engine.cuda.decode_state import Workspace
-from mms_engine.cuda.modules import Kernels
+from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.decode import Hypothesis
 from mms_engine.errors import BackendError, LanguageModelError

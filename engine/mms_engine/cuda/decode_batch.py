@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.cuda.decode_state import Slot, TokenPiece, Workspace
+from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.modules import Kernels, Launch
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.text.vocabulary import Vocabulary
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch

@@ -12,8 +12,8 @@ from mms_engine.cuda.decode_models import DeviceModels
 from mms_engine.cuda.decode_results import BeamResults
 from mms_engine.cuda.decode_search import Handed
 from mms_engine.cuda.decode_state import Layout, Slot, StreamTable, TokenBuffers, Workspace
+from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.modules import Kernels, Launch
 from mms_engine.cuda.streams import Stream
 from mms_engine.decode import Hypothesis
 from mms_engine.searches import LanguageSearch

@@ -8,8 +8,8 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.decode_batch import Batch, DecodingStream
 from mms_engine.cuda.decode_search import Handed, joined
 from mms_engine.cuda.decode_state import Slot, StreamTable, TokenBuffers, Workspace
+from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.modules import Kernels, Launch
 from mms_engine.cuda.streams import Stream
 from mms_engine.decode import Hypothesis
 from mms_engine.text.vocabulary import BLANK

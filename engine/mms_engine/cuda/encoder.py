@@ -8,16 +8,15 @@ from math import gcd
 
 import numpy as np
 
-from mms_engine.backends.profiles import Bucket
-from mms_engine.backends.tensorrt import TensorRtSession
+from mms_engine.backends.session import NUMPY_DTYPE
 from mms_engine.bank import AdapterBank
 from mms_engine.bundle.schema import Architecture
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decoding import OnDevice
 from mms_engine.cuda.emission import DeviceBatch
+from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import ALIGNMENT, pack
 from mms_engine.cuda.memory import Buffer, DeviceArray
-from mms_engine.cuda.modules import Kernels
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.rows import DeviceRows
 from mms_engine.cuda.stream_runner import DeviceRunner, OpenPlan, StreamPlans
@@ -27,8 +26,9 @@ from mms_engine.emission import Segment
 from mms_engine.errors import BackendError, DeviceLostError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
-from mms_engine.rows import NUMPY_DTYPE
 from mms_engine.streaming.runner import StreamRunner
+from mms_engine.tensorrt.buckets import Bucket
+from mms_engine.tensorrt.session import TensorRtSession
 
 logger = logging.getLogger(__name__)
 

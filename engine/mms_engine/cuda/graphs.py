@@ -5,8 +5,8 @@ import functools
 from collections.abc import Callable
 from typing import Self
 
-from mms_engine.backends.cuda import LIBRARY
 from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.driver import LIBRARY
 from mms_engine.cuda.streams import Stream
 
 # Other threads may allocate while this one captures; this one must not.

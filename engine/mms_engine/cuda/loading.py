@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from mms_engine.backends.plans import Machine, choose_plan, choose_precision
-from mms_engine.backends.tensorrt import PlanFile, TensorRtSession, open_plan
+from mms_engine.backends.session import NUMPY_DTYPE
 from mms_engine.bank import AdapterBank, BankOptions, slots_within
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import PLANNED, Precision, Runtime, Stage
@@ -11,11 +10,12 @@ from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.cuda.encoder import DeviceEncoder
 from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
 from mms_engine.cuda.streams import Stream
-from mms_engine.cuda.toolkit import open_toolkit
 from mms_engine.errors import BackendError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
-from mms_engine.rows import NUMPY_DTYPE
+from mms_engine.tensorrt.choose import Machine, choose_plan, choose_precision
+from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
+from mms_engine.tensorrt.toolkit import open_toolkit
 
 PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
 

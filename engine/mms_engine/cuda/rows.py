@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
 from mms_engine.bank import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice
@@ -15,7 +16,6 @@ from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import Event, Stream
 from mms_engine.errors import BackendError
-from mms_engine.rows import NUMPY_DTYPE, convert, minus_infinity
 
 _STAGES = 2
 _RESERVE_SHARE = 4

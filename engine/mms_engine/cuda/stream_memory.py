@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mms_engine.backends.base import Array
+from mms_engine.backends.session import Array
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import Stream
 from mms_engine.errors import BackendError

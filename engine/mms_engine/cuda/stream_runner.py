@@ -5,15 +5,15 @@ from typing import cast
 
 import numpy as np
 
-from mms_engine.backends.tensorrt import TensorRtSession
+from mms_engine.backends.session import NUMPY_DTYPE
 from mms_engine.bank import AdapterBank
 from mms_engine.bundle.schema import Architecture, Stage
 from mms_engine.cuda.rows import DeviceRows
 from mms_engine.cuda.stream_batch import StepBatches, memory_of
 from mms_engine.cuda.stream_memory import DeviceRing, RingShape, StreamMemories, Working
 from mms_engine.frames import FrameGeometry
-from mms_engine.rows import NUMPY_DTYPE
 from mms_engine.streaming.contexts import Encoded, EncoderRow, Sizes
+from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
 OpenPlan = Callable[[Stage], TensorRtSession]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mms_engine.backends.base import Array
+from mms_engine.backends.session import Array
 from mms_engine.types import Float32Array
 
 

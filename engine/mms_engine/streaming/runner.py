@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mms_engine.backends.base import Array, Constant, Session
+from mms_engine.backends.session import Array, Constant, Session
 from mms_engine.bundle.schema import Architecture, Stage
 from mms_engine.encoder import HostEncoder
 from mms_engine.streaming.contexts import Encoded, EncoderRow, Memory, Ring, Sizes

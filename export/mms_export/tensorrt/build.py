@@ -7,9 +7,9 @@ other: one plan serves every language.
 from pathlib import Path
 from typing import Any
 
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.bundle.files import atomic_open, describe
 from mms_engine.bundle.schema import Plan, Profile
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
 from mms_export.progress import Advance
 from mms_export.stages import graph_path

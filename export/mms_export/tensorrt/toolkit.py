@@ -5,9 +5,9 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.backends.probes import MODULES
 from mms_engine.bundle.schema import Precision, Runtime
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
 from mms_export.tensorrt.options import PlanOptions
 

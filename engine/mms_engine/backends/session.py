@@ -1,15 +1,18 @@
-"""The interface every backend implements."""
+"""Session protocol of the backends, and the dtypes of graph tensors in NumPy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from mms_engine.bundle.schema import Graph, Tensor
 
 Array = npt.NDArray[Any]
+NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
+"""NumPy dtype that stores each floating-point dtype of a graph; bfloat16 as its bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,3 +78,18 @@ class Session(Protocol):
     def close(self) -> None:
         """Free the device's memory. The session cannot run any more."""
         ...
+
+
+def convert(array: Array, dtype: str) -> Array:
+    """Return values in the storage of `NUMPY_DTYPE`; assignment converts between NumPy's floats."""
+    if dtype != "bfloat16":
+        return array
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    # Round to nearest, ties to even: the cut-off half carries over when it exceeds one half.
+    carry = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return ((bits + carry) >> np.uint32(16)).astype(np.uint16)
+
+
+def minus_infinity(dtype: str) -> float | int:
+    """Return -inf in the storage of `NUMPY_DTYPE`."""
+    return 0xFF80 if dtype == "bfloat16" else -np.inf

@@ -9,8 +9,8 @@ import numpy as np
 from mms_engine.cuda.graphs import Graph
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
 from mms_engine.cuda.streams import Stream
-from mms_engine.cuda.toolkit import LoadedPlan
 from mms_engine.errors import BackendError
+from mms_engine.tensorrt.toolkit import LoadedPlan
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mms_engine.backends.base import Array, Constant
-from mms_engine.backends.profiles import Buckets
+from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant
 from mms_engine.bundle.schema import Plan, Tensor
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.execution import Execution
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
 from mms_engine.cuda.streams import Stream
-from mms_engine.cuda.toolkit import LoadedPlan, open_toolkit
 from mms_engine.errors import BackendError
-from mms_engine.rows import NUMPY_DTYPE
+from mms_engine.tensorrt.buckets import Buckets
+from mms_engine.tensorrt.execution import Execution
+from mms_engine.tensorrt.toolkit import LoadedPlan, open_toolkit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
