@@ -8,7 +8,8 @@ from typing import Any
 from mms_engine.backends import BACKENDS, Choice, Session, SessionOptions, available, open_session
 from mms_engine.backends import rank as rank_backends
 from mms_engine.backends.session import GraphFile
-from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.host import HostRows
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import Graph, Precision, Stage
 from mms_engine.emission import Segment
@@ -16,7 +17,6 @@ from mms_engine.encoder import Encoder, HostEncoder
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
-from mms_engine.rows import HostRows
 from mms_engine.tensorrt.choose import NoPlan
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array

@@ -10,13 +10,13 @@ import numpy as np
 
 from mms_engine.backends import Session
 from mms_engine.backends.session import Array, Constant
-from mms_engine.bank import AdapterBank
+from mms_engine.bank.bank import AdapterBank
+from mms_engine.bank.host import HostRows
 from mms_engine.bundle.schema import Architecture, Stage
 from mms_engine.decoders import Decoders, HostDecoders
 from mms_engine.emission import Emission, HostEmission, Segment
 from mms_engine.frames import FrameGeometry
 from mms_engine.options import RecognizerOptions
-from mms_engine.rows import HostRows
 from mms_engine.types import Float32Array
 
 if TYPE_CHECKING:

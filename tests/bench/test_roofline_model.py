@@ -14,7 +14,7 @@ from mms_bench.roofline.memory import footprint, language_bytes
 from mms_bench.roofline.model import Cost, bound, seconds, whole
 from mms_bench.roofline.streams import Pace, most_streams, step_seconds
 from mms_bench.roofline.work import Block, Load, Operation, blocks
-from mms_engine.bank import slots_within
+from mms_engine.bank.bank import slots_within
 from mms_engine.bundle import open_bundle
 from mms_engine.frames import FrameGeometry
 from mms_export.checkpoints.config import parse_config

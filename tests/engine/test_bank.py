@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.host import HostRows
 from mms_engine.bundle import AdapterWeights
 from mms_engine.errors import BackendError, LanguageError
-from mms_engine.rows import HostRows
 
 P, H = 6, 4
 VOCABS = {"aaa": 5, "bbb": 9, "ccc": 70, "ddd": 5, "eee": 130}

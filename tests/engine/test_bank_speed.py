@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.bank.bank import AdapterBank, BankOptions
+from mms_engine.bank.host import HostRows
 from mms_engine.bundle import AdapterWeights, load_adapter, save_adapter
 from mms_engine.bundle.files import digest
-from mms_engine.rows import HostRows
 
 P, H, V = 2_151_168, 1280, 154
 CODES = ("aaa", "bbb", "ccc", "ddd")

@@ -9,7 +9,7 @@ from cuda_emulation import to_bfloat16
 from cudasim.fatbin import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
-from mms_engine.cuda import kernels
+from mms_engine.cuda import kernels as kernel_loading
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decode_batch import DeviceEmission
@@ -36,7 +36,7 @@ def fatbin(tmp_path_factory):
 @pytest.fixture
 def opened(sim, fatbin, monkeypatch):
     """Make decoders, which are closed at the end and must have left no memory behind."""
-    monkeypatch.setattr(kernels, "fatbin_path", lambda: fatbin)
+    monkeypatch.setattr(kernel_loading, "fatbin_path", lambda: fatbin)
     device = open_device()
     before = sim.usage()
     made = []

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.bank.bank import AdapterBank, BankOptions
+from mms_engine.bank.device import DeviceRows, bytes_for_rows
 from mms_engine.bundle import AdapterWeights
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
 from mms_engine.cuda.streams import Stream
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError, LanguageError
 

@@ -45,10 +45,10 @@ class Ours:
     def prepare(self, setup: Setup) -> None:
         """Check and load both graphs, and bring the languages into the bank."""
         from mms_engine.acoustic import load_acoustic_model
-        from mms_engine.bank import AdapterBank, BankOptions
+        from mms_engine.bank.bank import AdapterBank, BankOptions
+        from mms_engine.bank.host import HostRows
         from mms_engine.bundle import open_bundle
         from mms_engine.options import RecognizerOptions
-        from mms_engine.rows import HostRows
 
         bundle = open_bundle(Path(setup.bundle))
         if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":

@@ -14,12 +14,12 @@ from mms_bench.roofline.probes import Probe, probes
 from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
 from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
 from mms_engine.backends.session import Array, GraphFile
-from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.bank.bank import AdapterBank, BankOptions
+from mms_engine.bank.host import HostRows
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.schema import Precision
 from mms_engine.bundle.schema import Stage as GraphStage
 from mms_engine.frames import FrameGeometry
-from mms_engine.rows import HostRows
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")

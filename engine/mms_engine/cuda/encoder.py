@@ -9,7 +9,8 @@ from math import gcd
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE
-from mms_engine.bank import AdapterBank
+from mms_engine.bank.bank import AdapterBank
+from mms_engine.bank.device import DeviceRows
 from mms_engine.bundle.schema import Architecture
 from mms_engine.cuda.decode import DeviceDecoders
 from mms_engine.cuda.decoding import OnDevice
@@ -18,7 +19,6 @@ from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import ALIGNMENT, pack
 from mms_engine.cuda.memory import Buffer, DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
-from mms_engine.cuda.rows import DeviceRows
 from mms_engine.cuda.stream_runner import DeviceRunner, OpenPlan, StreamPlans
 from mms_engine.cuda.streams import Event
 from mms_engine.decoders import Decoders, HostDecoders

@@ -3,12 +3,12 @@
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE
-from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.device import DeviceRows, bytes_for_rows
 from mms_engine.bundle.reader import Bundle
 from mms_engine.bundle.schema import PLANNED, Precision, Runtime, Stage
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.cuda.encoder import DeviceEncoder
-from mms_engine.cuda.rows import DeviceRows, bytes_for_rows
 from mms_engine.cuda.streams import Stream
 from mms_engine.errors import BackendError
 from mms_engine.frames import FrameGeometry

@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.bank.device import DeviceRows
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import Buffer, DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
-from mms_engine.cuda.rows import DeviceRows
 from mms_engine.cuda.stream_memory import DeviceRing
 from mms_engine.cuda.streams import Stream
 from mms_engine.streaming.contexts import EncoderRow, Memory

@@ -6,9 +6,9 @@ from typing import cast
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE
-from mms_engine.bank import AdapterBank
+from mms_engine.bank.bank import AdapterBank
+from mms_engine.bank.device import DeviceRows
 from mms_engine.bundle.schema import Architecture, Stage
-from mms_engine.cuda.rows import DeviceRows
 from mms_engine.cuda.stream_batch import StepBatches, memory_of
 from mms_engine.cuda.stream_memory import DeviceRing, RingShape, StreamMemories, Working
 from mms_engine.frames import FrameGeometry

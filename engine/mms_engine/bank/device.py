@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
-from mms_engine.bank import BankOptions
+from mms_engine.bank.bank import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.memory import DeviceArray

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant, convert, minus_infinity
-from mms_engine.bank import BankOptions
+from mms_engine.bank.bank import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 
 _SMALLEST_VOCAB = 64
