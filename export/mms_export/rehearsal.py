@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from mms_engine.bundle.schema import Precision, Stage
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.adapters import pack_adapter
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import read_adapter

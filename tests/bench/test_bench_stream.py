@@ -20,7 +20,7 @@ from mms_bench.streaming.points import POINTS
 from mms_bench.suites.stream import SUITE, contexts
 from mms_bench.suites.stream import clients as clients_suite
 from mms_bench.suites.stream.setting import long_recordings, open_engine
-from mms_engine.streaming import StreamOptions
+from mms_engine.asr.streaming import StreamOptions
 
 pytestmark = pytest.mark.skipif(not demo_clips(), reason="the demo has no clips")
 

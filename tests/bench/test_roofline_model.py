@@ -14,9 +14,9 @@ from mms_bench.roofline.memory import footprint, language_bytes
 from mms_bench.roofline.model import Cost, bound, seconds, whole
 from mms_bench.roofline.streams import Pace, most_streams, step_seconds
 from mms_bench.roofline.work import Block, Load, Operation, blocks
-from mms_engine.bank.bank import slots_within
+from mms_engine.bank.adapters import slots_within
 from mms_engine.bundle import open_bundle
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.config import parse_config
 from mms_export.cli import main as export
 from mms_export.synthetic import TEMPLATE

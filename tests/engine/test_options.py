@@ -6,10 +6,10 @@ import pytest
 
 from mms_engine import RecognizerOptions
 from mms_engine.bundle.schema import PRECISIONS
-from mms_engine.cli.transcribe import transcribe
+from mms_engine.cli.transcribe.command import transcribe
+from mms_engine.encoder.windows import WindowOptions
 from mms_engine.formats import FORMATS
 from mms_engine.system import default_bundle, demo_bundle, parse_quota, usable_cores
-from mms_engine.windows import WindowOptions
 
 
 @pytest.mark.parametrize(

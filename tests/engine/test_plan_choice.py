@@ -17,12 +17,12 @@ from mms_engine.bundle.schema import (
     Source,
     Tensor,
 )
-from mms_engine.cli.diagnosis import _plans
+from mms_engine.cli.doctor.checks import _plans
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Buckets, round_up
-from mms_engine.tensorrt.choose import Machine, NoPlan, choose_plan, choose_precision, refusal
+from mms_engine.tensorrt.choose import NoPlan, Target, choose_plan, planned_precision, refusal
 
-HERE = Machine("tensorrt-rtx", "1.7.1", "8.6")
+HERE = Target("tensorrt-rtx", "1.7.1", "8.6")
 FEATURES = Tensor(name="features", dtype="float16", shape=("batch", "frames", 4), meaning="")
 BIAS = Tensor(name="head_bias", dtype="float16", shape=("slots", "vocab"), meaning="")
 
@@ -109,8 +109,8 @@ BF16 = (plan("frontend", "bf16"), plan("encoder", "bf16"))
 
 
 def test_the_first_precision_with_all_plans_is_taken() -> None:
-    assert choose_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
-    assert choose_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
+    assert planned_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
+    assert planned_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
     assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
     with pytest.raises(BackendError, match=r"no bf16 plan of the encoder"):
         choose_plan(manifest(*BOTH), "encoder", "bf16", HERE)
@@ -120,7 +120,7 @@ def test_the_first_precision_with_all_plans_is_taken() -> None:
 
 def test_a_bundle_without_plans_is_no_fault() -> None:
     with pytest.raises(NoPlan, match=r"build them with mms-export --engine tensorrt-rtx --sm 86"):
-        choose_precision(manifest(), ("fp16",), HERE)
+        planned_precision(manifest(), ("fp16",), HERE)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_what_a_plan_has_to_fit(changes: dict[str, object], reason: str) -> None
     assert bool(refused) == bool(reason)
     if reason:
         with pytest.raises(BackendError, match=reason):
-            choose_precision(manifest(BOTH[0], encoder), ("fp16",), HERE)
+            planned_precision(manifest(BOTH[0], encoder), ("fp16",), HERE)
 
 
 def test_turing_is_not_ampere() -> None:
-    turing = Machine("tensorrt-rtx", "1.7.1", "7.5")
+    turing = Target("tensorrt-rtx", "1.7.1", "7.5")
     assert refusal(manifest(), plan("encoder", hardware_compatibility="ampere+"), turing)
 
 

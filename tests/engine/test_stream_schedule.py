@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mms_engine import Recognizer
-from mms_engine.streaming.lanes import Lanes, plan_lanes
-from mms_engine.streaming.schedule import HEAD_START, Schedule
+from mms_engine.asr.pool.lanes import Lanes, plan_lanes
+from mms_engine.asr.pool.schedule import HEAD_START, Schedule
 
 
 @dataclass(frozen=True, eq=False)

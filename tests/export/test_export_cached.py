@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.config import LAYER_NORM_EPS, Config
 from mms_export.checkpoints.open import read_adapter
 from mms_export.checkpoints.weights import Weights

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2ForCTC
 
 from mms_engine.bundle import open_bundle
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.rehearsal import bank, run_graph
 from mms_export.sources import open_source

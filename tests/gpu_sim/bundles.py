@@ -8,7 +8,7 @@ from cudasim import plan as plans
 from cudasim import trt
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.schema import MANIFEST, File, Graph, Manifest, Plan, Profile, encode
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as mms_export
 from mms_export.tensorrt.options import USES
 from mms_export.tensorrt.profiles import Extents, make_profiles

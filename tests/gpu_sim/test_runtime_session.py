@@ -11,20 +11,20 @@ import pytest
 from cudasim import plan as plans
 from cudasim import trt
 from gpu_sim import bundles
+from mms_engine.asr.options import RecognizerOptions
 from mms_engine.backends import Constant
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.loading import load_device_encoder
 from mms_engine.cuda.memory import DeviceArray
+from mms_engine.encoder.device.loading import load_device_encoder
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
-from mms_engine.options import RecognizerOptions
-from mms_engine.tensorrt.choose import Machine, NoPlan
+from mms_engine.tensorrt.choose import NoPlan, Target
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.tensorrt.toolkit import open_toolkit
 from tiny_models import make_tiny
 
 trt.install("tensorrt")
-HERE = Machine("tensorrt", trt.__version__, bundles.CAPABILITY)
+HERE = Target("tensorrt", trt.__version__, bundles.CAPABILITY)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.emission import Segment
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.windows import WindowOptions
 from tiny_models import make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
@@ -88,7 +88,7 @@ def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> No
 def test_logits_are_those_of_the_cpu_whatever_the_batch(
     on_gpu, tiny: Path, monkeypatch, frontend_frames: int
 ) -> None:
-    monkeypatch.setattr("mms_engine.cuda.encoder._FRONTEND_FRAMES", frontend_frames)
+    monkeypatch.setattr("mms_engine.encoder.device.encoder._FRONTEND_FRAMES", frontend_frames)
     random = np.random.default_rng(0)
     segments = [
         Segment(random.normal(size=size).astype(np.float32), language)

@@ -15,7 +15,7 @@ from mms_bench.roofline.work import ELEMENTS, Block, Load, Stage, blocks
 from mms_bench.schema import Machine
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 
 SCHEMA_VERSION = 1
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")

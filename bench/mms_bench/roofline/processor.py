@@ -14,12 +14,12 @@ from mms_bench.roofline.probes import Probe, probes
 from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
 from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
 from mms_engine.backends.session import Array, GraphFile
-from mms_engine.bank.bank import AdapterBank, BankOptions
-from mms_engine.bank.host import HostRows
+from mms_engine.bank.adapters import BankOptions, adapter_bank
+from mms_engine.bank.host import HostBank
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.schema import Precision
 from mms_engine.bundle.schema import Stage as GraphStage
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
@@ -180,9 +180,9 @@ def _bank(bundle: Bundle, precision: Precision) -> dict[str, Constant]:
         dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
         slots=1,
     )
-    bank = AdapterBank(bundle.adapter, options, HostRows(options))
+    bank = adapter_bank(bundle.adapter, options, HostBank(options))
     with bank.acquire(bundle.languages[:1]):
-        return bank.rows.constants()
+        return bank.storage.constants()
 
 
 def _rates(runners: Sequence[Probe], laps: Mapping[str, Lap]) -> Rates:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 
 Stage = Literal[
     "convolutions", "projection", "positions", "attention", "feed-forward", "adapters", "head"

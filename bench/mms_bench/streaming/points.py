@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from mms_engine.streaming import LATENCIES, ContextOptions
-from mms_engine.streaming.options import ContextKind
+from mms_engine.asr.streaming import LATENCIES, ContextOptions
+from mms_engine.asr.streaming.options import ContextKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mms_engine.bundle.adapters import AdapterWeights, load_adapter
+from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
 from mms_engine.bundle.files import check
 from mms_engine.bundle.schema import (
     MANIFEST,
@@ -81,6 +81,18 @@ class Bundle:
                 f"{suggest(language, self.languages)}"
             )
         return entry
+
+    def vocabulary(self, language: str) -> tuple[str, ...]:
+        """Return a language's tokens without reading its weights.
+
+        The digest is checked when the weights are read, before they are used.
+
+        Raises:
+            LanguageError: the bundle does not have the language.
+            BundleError: its file is missing or damaged.
+        """
+        entry = self.entry(language)
+        return read_vocabulary(check(self.path, entry.file, verify=False))
 
     def adapter(self, language: str) -> AdapterWeights:
         """Read a language's weights.

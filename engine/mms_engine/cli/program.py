@@ -1,4 +1,4 @@
-"""How every command ends: exit codes, one line for an error, a clean Ctrl-C."""
+"""Base of the command-line programs: exit codes, one-line errors, a clean Ctrl-C."""
 
 import os
 import sys

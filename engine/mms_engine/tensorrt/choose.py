@@ -13,7 +13,7 @@ class NoPlan(BackendError):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Target:
     """What a plan has to fit."""
 
     runtime: Runtime
@@ -23,8 +23,8 @@ class Machine:
     """Compute capability of the GPU, as `8.6`."""
 
 
-def choose_precision(
-    manifest: Manifest, preference: tuple[Precision, ...], machine: Machine
+def planned_precision(
+    manifest: Manifest, preference: tuple[Precision, ...], machine: Target
 ) -> Precision:
     """Return the first of `preference` in which every stage has a plan that runs here.
 
@@ -48,7 +48,7 @@ def choose_precision(
     )
 
 
-def choose_plan(manifest: Manifest, stage: Stage, precision: Precision, machine: Machine) -> Plan:
+def choose_plan(manifest: Manifest, stage: Stage, precision: Precision, machine: Target) -> Plan:
     """Return the plan of a stage that runs here.
 
     Raises:
@@ -66,11 +66,11 @@ def choose_plan(manifest: Manifest, stage: Stage, precision: Precision, machine:
     )
 
 
-def _command(machine: Machine) -> str:
+def _command(machine: Target) -> str:
     return f"mms-export --engine {machine.runtime} --sm {machine.capability.replace('.', '')}"
 
 
-def refusal(manifest: Manifest, plan: Plan, machine: Machine) -> str:
+def refusal(manifest: Manifest, plan: Plan, machine: Target) -> str:
     """Return why a plan of the machine's runtime does not run there; empty where it does."""
     path = plan.file.path
     if machine.version != plan.runtime_version and not _reads(plan, machine.version):
@@ -88,9 +88,7 @@ def refusal(manifest: Manifest, plan: Plan, machine: Machine) -> str:
     return ""
 
 
-def _fitting(
-    manifest: Manifest, stage: Stage, precision: Precision, machine: Machine
-) -> list[Plan]:
+def _fitting(manifest: Manifest, stage: Stage, precision: Precision, machine: Target) -> list[Plan]:
     return [
         plan
         for plan in manifest.plans

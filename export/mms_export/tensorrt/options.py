@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from mms_engine.bundle.schema import HardwareCompatibility, Precision, Runtime
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.windows import WindowOptions
 
 UseName = Literal["streaming", "offline", "long"]
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")
