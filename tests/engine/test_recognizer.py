@@ -123,7 +123,7 @@ def test_jobs_are_read_as_they_are_needed(tiny_bundle: Path) -> None:
             read.append(number)
             yield Job(sound(2.0), "eng")
 
-    with Recognizer.open(tiny_bundle, RecognizerOptions(pool_seconds=4.0)) as recognizer:
+    with Recognizer.open(tiny_bundle, RecognizerOptions(read_ahead_seconds=4.0)) as recognizer:
         outcomes = recognizer.transcribe_each(jobs())
         next(outcomes)
         assert read == [0, 1]

@@ -89,7 +89,7 @@ def test_text_is_the_cpus(backend, bundle, clips, decoder):
 
 
 def test_a_bank_of_one_slot_gives_each_language_its_own_text(backend, bundle, clips):
-    with Recognizer.open(bundle, options(backend, bank_bytes=1)) as recognizer:
+    with Recognizer.open(bundle, options(backend, adapter_cache_bytes=1)) as recognizer:
         first = [recognizer.transcribe(clip.path, clip.language).text for clip in clips]
         backwards = [
             recognizer.transcribe(clip.path, clip.language).text for clip in reversed(clips)

@@ -72,7 +72,7 @@ def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path
 def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:
     sim.order(seed=5, slow_copies=True)
     clips = [str(clip) for clip in CLIPS]
-    recognizer = on_gpu(demo, bank_bytes=1)
+    recognizer = on_gpu(demo, adapter_cache_bytes=1)
     assert recognizer._model.bank.slots == 1
     assert texts(recognizer, clips, LANGUAGES) == texts(on_cpu(demo), clips, LANGUAGES)
 
@@ -104,7 +104,7 @@ def test_logits_are_those_of_the_cpu_whatever_the_batch(
 
 def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> None:
     """MMS_SOAK_BATCHES=10000 for the long run."""
-    model = on_gpu(tiny, bank_bytes=1)._model
+    model = on_gpu(tiny, adapter_cache_bytes=1)._model
     random = np.random.default_rng(0)
     codes = ["eng", "swh", "uzb-script_latin"]
     lengths = [800, 2_400, 4_000]
