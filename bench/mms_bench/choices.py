@@ -9,7 +9,7 @@ from mms_bench.errors import BenchError
 from mms_bench.options import RunOptions
 from mms_bench.race import Pace
 from mms_bench.suites import Suite
-from mms_engine.locations import APPLICATION, demo_bundle
+from mms_engine.system import APPLICATION, demo_bundle
 from mms_export.parity import SPEECH
 
 

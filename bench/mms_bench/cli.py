@@ -65,7 +65,7 @@ def main(*, debug: bool) -> None:
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="What to run on.")
 @click.option(
     "--backend",
-    type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
     help="What the engine runs on it with; else its own choice.",
 )
 @click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mms_bench.schema import Machine
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "i8mm")
 PACKAGES = ("mms-engine", "numpy", "onnxruntime", "onnxruntime-gpu")

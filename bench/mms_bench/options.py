@@ -8,7 +8,7 @@ from typing import Literal
 from mms_bench.peers.base import Setup
 from mms_bench.race import Pace
 from mms_bench.remote import Worker
-from mms_engine.options import Backend
+from mms_engine.backends.options import BackendName
 
 Tell = Callable[[str], None]
 
@@ -35,7 +35,7 @@ class RunOptions:
     """Length of a clip."""
     threads: int = 2
     device: Literal["cpu", "cuda"] = "cpu"
-    backend: Backend | None = None
+    backend: BackendName | None = None
     """What the engine runs on it with; `None` for its own choice."""
     batch: int = 8
     """Rows of the batch case."""

@@ -28,7 +28,7 @@ from examples.demo.trainer import Trainer, rate_at
 from examples.demo.vocab import build_vocab
 from torch.utils.data import DataLoader
 
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
 
 logger = logging.getLogger(__name__)
 

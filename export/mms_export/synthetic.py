@@ -29,7 +29,7 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
 from mms_export.bundle.isolation import Workers
 from mms_export.checkpoints.config import Config, parse_config
 from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes

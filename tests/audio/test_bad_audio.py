@@ -79,8 +79,8 @@ BAD_HEADERS = {
         wav(b"\0" * 1000, claims=36_000 * 32_000),
         (
             "FILE is cut off after 0.03 s: its header declares 1152000000 bytes, 1000 are there. "
-            "Get the whole file, or take what is there with salvage=True "
-            "(on the command line: --salvage)"
+            "Get the whole file, or take what is there with allow_truncated=True "
+            "(on the command line: --allow-truncated)"
         ),
     ),
     "no data chunk": (wav()[:36], "is not a sound file that can be read"),
@@ -118,8 +118,10 @@ def test_cut_off_files(tmp_path, name, part):
     content = whole.read_bytes()
     path = tmp_path / f"cut_{name}"
     path.write_bytes(content[: round(len(content) * part)])
-    assert re.search(r"cut off after .* take what is there with salvage=True ", refusal(path))
-    kept = read_audio(path, salvage=True)
+    assert re.search(
+        r"cut off after .* take what is there with allow_truncated=True ", refusal(path)
+    )
+    kept = read_audio(path, allow_truncated=True)
     assert 0.2 * part < kept.seconds / 8.0 <= part + 0.1
 
 
@@ -138,8 +140,8 @@ def test_cut_off_containers(tmp_path, name, codec, container, options):
     content = whole.read_bytes()
     path = tmp_path / f"cut_{name}"
     path.write_bytes(content[: round(len(content) * 0.6)])
-    assert "salvage=True" in refusal(path)
-    assert 1.0 < read_audio(path, salvage=True).seconds < 2.2
+    assert "allow_truncated=True" in refusal(path)
+    assert 1.0 < read_audio(path, allow_truncated=True).seconds < 2.2
 
 
 VARIABLE_RATE = {"flags": "+qscale", "global_quality": "236"}
@@ -152,7 +154,7 @@ def test_cut_off_mp3_that_says_how_long_it_is(tmp_path, options):
     path = tmp_path / "cut.mp3"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert re.search(r"cut off after 2\.\d\d s: its header declares 5\.0\d s", refusal(path))
-    assert 2.0 < read_audio(path, salvage=True).seconds < 3.0
+    assert 2.0 < read_audio(path, allow_truncated=True).seconds < 3.0
 
 
 def test_mp3_that_does_not_say_how_long_it_is(tmp_path):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bench.bench_samples import make_result
 from mms_bench.cli import main
 from mms_bench.schema import save
-from mms_engine.backends.cuda import cuda_driver
+from mms_engine.cuda.driver import cuda_driver
 from tiny_models import make_tiny
 
 COMMAND = (sys.executable, "-m", "mms_bench.cli")

@@ -10,7 +10,7 @@ from mms_bench.ctc.scores import collapse
 from mms_bench.ctc.sentences import sentences, spoken, vocabulary, words_of, write_phrases
 from mms_bench.errors import NotHere
 from mms_bench.suites.ctc import inputs
-from mms_engine.vocab import BLANK
+from mms_engine.text.vocabulary import BLANK
 
 
 @pytest.mark.parametrize("shape", inputs.SHAPES)

@@ -20,7 +20,7 @@ from mms_bench.streaming.points import POINTS
 from mms_bench.suites.stream import SUITE, contexts
 from mms_bench.suites.stream import clients as clients_suite
 from mms_bench.suites.stream.setting import long_recordings, open_engine
-from mms_engine.streaming import StreamOptions
+from mms_engine.asr.streaming import StreamOptions
 
 pytestmark = pytest.mark.skipif(not demo_clips(), reason="the demo has no clips")
 
@@ -65,7 +65,7 @@ def engine(context):
 @pytest.fixture(scope="module")
 def rows(context):
     with pytest.MonkeyPatch.context() as patch:
-        chosen = tuple(point for point in POINTS if point.name in ("low", "growing 10/0.64/0"))
+        chosen = tuple(point for point in POINTS if point.name in ("low", "balanced"))
         patch.setattr(contexts, "POINTS", chosen)
         patch.setattr(clients_suite, "COUNTS", (1, 2))
         patch.setattr(clients_suite, "DEADLINE", 60.0)

@@ -11,7 +11,7 @@ from mms_bench.streaming.shown import (
     unstable_words,
     utterances,
 )
-from mms_engine.streaming import Endpoint, Final, Partial
+from mms_engine.asr.streaming import Endpoint, Final, Partial
 from mms_engine.types import Transcript
 
 

@@ -14,9 +14,10 @@ from mms_bench.roofline.memory import footprint, language_bytes
 from mms_bench.roofline.model import Cost, bound, seconds, whole
 from mms_bench.roofline.streams import Pace, most_streams, step_seconds
 from mms_bench.roofline.work import Block, Load, Operation, blocks
-from mms_engine.bank import slots_within
+from mms_engine.bank.adapters import slots_within
 from mms_engine.bundle import open_bundle
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.config import parse_config
 from mms_export.cli import main as export
 from mms_export.synthetic import TEMPLATE
@@ -34,7 +35,7 @@ FAST = Hardware(
 @pytest.fixture(scope="module")
 def full_size():
     document = json.loads((TEMPLATE / "config.json").read_text())
-    return parse_config(document, where="config.json").architecture()
+    return parse_config(document, where="config.json").ctc(normalize=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def tiny_bundle(tmp_path_factory):
 
 def test_weights_are_those_of_the_exported_graphs(tiny_bundle):
     """Every initializer of more than a few values is counted, and nothing else."""
-    architecture = tiny_bundle.manifest.architecture
+    architecture = tiny_bundle.model(Wav2Vec2Ctc)
     for precision in ("fp32", "int8"):
         counted = footprint(architecture, Load(rows=1, frames=50, precision=precision)).weights
         written = 0
@@ -66,7 +67,7 @@ def test_weights_are_those_of_the_exported_graphs(tiny_bundle):
 
 def test_products_are_those_of_the_exported_graphs(tiny_bundle):
     """Count the products of the nodes from the shapes that ONNX Runtime itself reports."""
-    architecture = tiny_bundle.manifest.architecture
+    architecture = tiny_bundle.model(Wav2Vec2Ctc)
     entry = tiny_bundle.entry("eng")
     frames = 40
     load = Load(rows=1, frames=frames, vocab=entry.vocab_size, precision="fp32")
@@ -75,7 +76,7 @@ def test_products_are_those_of_the_exported_graphs(tiny_bundle):
 
 
 def _graph_flops(bundle, frames, vocab):
-    architecture = bundle.manifest.architecture
+    architecture = bundle.model(Wav2Vec2Ctc)
     samples = FrameGeometry.of(architecture).samples(frames)
     sizes = {
         "audio": (1, samples),

@@ -4,10 +4,8 @@ import statistics
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mms_engine.backends import (
@@ -20,9 +18,9 @@ from mms_engine.backends import (
     probes,
     rank,
 )
-from mms_engine.backends.base import GraphFile
-from mms_engine.backends.cuda import CudaDriver
+from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
+from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
@@ -103,32 +101,8 @@ def test_what_tensorrt_lacks(
     assert found.usable == (" on NVIDIA L4" in reason)
 
 
-def test_the_plugin_of_tensorrt_for_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "cuda_driver", lambda: GPU)
-    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: None)
-    assert "pip install onnxruntime-ep-nv-tensorrt-rtx" in probes.ort_rtx().reason
-    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: name)
-    assert probes.ort_rtx().usable
-
-
-def test_the_plugin_runs_graphs(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime's own CPU provider in the place of the plugin's: the same calls."""
-    plugin = types.ModuleType(probes.RTX_PLUGIN)
-    plugin.get_ep_name = lambda: "CPUExecutionProvider"
-    monkeypatch.setitem(sys.modules, probes.RTX_PLUGIN, plugin)
-    bundle = open_bundle(tiny_bundle)
-    audio = {"audio": np.zeros((1, 4_000), np.float32)}
-    graph = GraphFile(*bundle.graph("frontend", "fp32"))
-    choice = Choice("ort-rtx", "cuda", "")
-    session = open_session(choice, graph, SessionOptions(threads=1))
-    expected = open_session(Choice("ort-cpu", "cpu", ""), graph, SessionOptions(threads=1))
-    np.testing.assert_array_equal(session.run(audio)["features"], expected.run(audio)["features"])
-    plugin.get_ep_name = lambda: "none"
-    plugin.get_library_path = lambda: "nowhere.so"
-    with pytest.raises(
-        BackendError, match=r"cannot load onnxruntime_ep_nv_tensorrt_rtx: .*nowhere"
-    ):
-        open_session(choice, graph, SessionOptions())
+def test_a_plan_backend_refuses_a_graph(tiny_bundle: Path) -> None:
+    graph = GraphFile(*open_bundle(tiny_bundle).graph("frontend", "fp32"))
     with pytest.raises(BackendError, match="tensorrt runs plans, not graphs such as"):
         open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
 
@@ -161,7 +135,7 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
 
 def test_available_gives_each_backend_a_sentence() -> None:
     found = available()
-    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-rtx", "ort-cpu"]
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu"]
     assert found["ort-cpu"].usable
     assert all(availability.reason for availability in found.values())
 

@@ -14,10 +14,10 @@ from engine_sounds import sound
 from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Job, Recognizer, RecognizerOptions, Transcript
 from mms_engine.audio import normalize, read_audio
-from mms_engine.decoders import HostDecoders
-from mms_engine.emission import Segment
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageModelError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 from mms_kernels.reference import log_softmax
 from mms_kernels.reference_beam import labelling_log_prob
 

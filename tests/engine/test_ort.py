@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from mms_engine.backends import Constant, SessionOptions, ort
-from mms_engine.backends.base import GraphFile
 from mms_engine.backends.ort import open_cpu, open_cuda
-from mms_engine.bundle.schema import Graph, Tensor
+from mms_engine.backends.session import GraphFile
+from mms_engine.bundle.manifest import Graph, Tensor
 from mms_engine.errors import BackendError
 
 

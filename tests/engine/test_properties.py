@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from engine_sounds import sound
 from mms_engine import Recognizer, RecognizerOptions, Transcript
-from mms_engine.acoustic import AcousticModel
 from mms_engine.audio import normalize
-from mms_engine.emission import Segment
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.windows import WindowOptions
 
 LANGUAGES = ("eng", "swh", "uzb-script_latin")
 TOLERANCE = 1e-4
@@ -88,8 +88,8 @@ def same_words(one: Transcript, other: Transcript) -> bool:
         RecognizerOptions(batch_frames=1),
         RecognizerOptions(batch_frames=500),
         RecognizerOptions(batch_frames=100_000),
-        RecognizerOptions(pool_seconds=3.0),
-        RecognizerOptions(bank_bytes=1),
+        RecognizerOptions(read_ahead_seconds=3.0),
+        RecognizerOptions(adapter_cache_bytes=1),
         RecognizerOptions(windows=WindowOptions(seconds=100.0)),
     ],
     ids=["1 thread", "3 threads", "no batches", "small buckets", "one batch", "small pools",
@@ -111,8 +111,8 @@ def test_windows_are_stitched_on_frame_boundaries(
     tiny: Recognizer, tiny_bundle: Path, decoder: str
 ) -> None:
     """A windowed text is that of the logits put together by hand."""
-    from mms_engine.decoders import HostDecoders
-    from mms_engine.windows import plan_windows
+    from mms_engine.decoding.host import HostDecoders
+    from mms_engine.encoder.windows import plan_windows
 
     windows = WindowOptions(seconds=2.0, context_seconds=0.5)
     audio = sound(11.3)

@@ -10,7 +10,7 @@ import soundfile
 from engine_sounds import RATE, sound
 from mms_engine import Audio, Job, MmsError, Recognizer, RecognizerOptions, Transcript
 from mms_engine.audio import normalize
-from mms_engine.emission import Segment
+from mms_engine.encoder.emission import Segment
 from mms_engine.errors import AudioError, BundleError, LanguageError
 
 
@@ -123,7 +123,7 @@ def test_jobs_are_read_as_they_are_needed(tiny_bundle: Path) -> None:
             read.append(number)
             yield Job(sound(2.0), "eng")
 
-    with Recognizer.open(tiny_bundle, RecognizerOptions(pool_seconds=4.0)) as recognizer:
+    with Recognizer.open(tiny_bundle, RecognizerOptions(read_ahead_seconds=4.0)) as recognizer:
         outcomes = recognizer.transcribe_each(jobs())
         next(outcomes)
         assert read == [0, 1]
@@ -139,7 +139,7 @@ def test_half_precision_takes_a_bank_of_half_precision(tiny_bundle: Path, tiny: 
     segments = [Segment(normalize(sound(5.0)), "swh")]
     with Recognizer.open(tiny_bundle, RecognizerOptions(precision="fp16")) as half:
         got = half._model.logits(segments)[0]
-        assert half._model.bank.rows.constants()["adapters"].array.dtype == np.float16
+        assert half._model.bank.storage.constants()["adapters"].array.dtype == np.float16
     expected = tiny._model.logits(segments)[0]
     np.testing.assert_allclose(got, expected, atol=0.1)
     assert np.mean(got.argmax(-1) == expected.argmax(-1)) > 0.97

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mms_engine.scoring import Scored, plain, score
+from mms_engine.asr.scoring import Scored, normalize_for_scoring, score
 
 
 def test_rates_per_language_and_in_total() -> None:
@@ -39,7 +39,7 @@ def test_no_file_held_out() -> None:
     ],
 )
 def test_spelling_is_made_comparable(text: str, expected: str) -> None:
-    assert plain(text) == expected
+    assert normalize_for_scoring(text) == expected
 
 
 def test_an_empty_transcript_counts_as_deleted() -> None:

@@ -10,11 +10,11 @@ import pytest
 import soxr
 
 from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.errors import LanguageModelError
-from mms_engine.streaming import ContextOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, retractions, said, speech, texts
 
-KINDS = ("cached", "window", "growing")
+KINDS = ("cached", "window")
 
 
 def options(kind: str, **changes: object) -> StreamOptions:

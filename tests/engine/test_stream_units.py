@@ -7,16 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mms_engine.audio.normalization import EPSILON, statistics
-from mms_engine.streaming import (
+from mms_engine.asr.streaming import (
     ContextOptions,
     EndpointOptions,
     NormalizationOptions,
     StreamOptions,
 )
-from mms_engine.streaming.endpoints import Endpointer
-from mms_engine.streaming.growing import agreed_frames
-from mms_engine.streaming.normalizer import RunningNormalization
+from mms_engine.asr.streaming.endpoints import Endpointer
+from mms_engine.asr.streaming.running_norm import RunningNormalization
+from mms_engine.audio.normalization import EPSILON, statistics
 
 RATE, HOP, FRAME = 16_000, 320, 0.02
 
@@ -148,24 +147,6 @@ def test_counts_are_taken_up_elsewhere(cut: int) -> None:
 
 
 # What two runs agree on.
-
-
-@pytest.mark.parametrize(
-    ("former", "path", "expected"),
-    [
-        ([], [5, 5], 0),
-        ([0, 0], [0, 0, 0], 0),
-        ([5], [5, 0], 0),  # the last token of the former may have been cut off
-        ([5, 0, 6], [5, 0, 6, 0], 1),
-        ([5, 5, 0, 6], [5, 0, 0, 6], 1),  # it ends where this run says
-        ([0, 5, 0, 6, 0, 7], [0, 5, 0, 6, 6, 7], 5),
-        ([0, 5, 0, 6, 7], [0, 5, 0, 7, 7], 2),
-        ([4, 0, 6, 7], [5, 0, 6, 7], 0),
-        ([5, 0, 5, 0, 6], [5, 5, 5, 0, 6], 3),  # a repeat that this run hears as one
-    ],
-)
-def test_agreed_frames(former: list[int], path: list[int], expected: int) -> None:
-    assert agreed_frames(np.array(former, np.int64), np.array(path, np.int64)) == expected
 
 
 # Options.

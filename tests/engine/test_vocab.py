@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "ch", "'", "é", "क", "ि")
 VOCABULARY = Vocabulary(TOKENS)

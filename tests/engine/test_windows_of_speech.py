@@ -9,7 +9,7 @@ import pytest
 from engine_demo import demo_clips
 from mms_engine import Recognizer, RecognizerOptions, Word
 from mms_engine.audio import read_audio
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.windows import WindowOptions
 
 CUT = WindowOptions()
 UNCUT = WindowOptions(seconds=10_000.0)

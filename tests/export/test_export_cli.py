@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mms_engine.bundle import open_bundle
-from mms_engine.locations import demo_bundle
+from mms_engine.system import demo_bundle
 from mms_export.cli import main
 from tiny_models import LANGUAGES
 

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mms_engine.backends.cuda import CudaDriver
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import File, Graph, Plan
+from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import PlanError
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.tensorrt import build, toolkit

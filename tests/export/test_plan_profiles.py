@@ -2,11 +2,11 @@
 
 import pytest
 
+from mms_engine.asr.streaming.options import LATENCIES
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Graph, Profile
-from mms_engine.frames import FrameGeometry
-from mms_engine.streaming.options import LATENCIES
-from mms_engine.windows import WindowOptions, plan_windows
+from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.encoder.windows import WindowOptions, plan_windows
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.tensorrt.options import MAX_LENGTH_RATIO, USES, Use
 from mms_export.tensorrt.profiles import Extents, make_profiles

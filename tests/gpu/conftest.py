@@ -7,8 +7,8 @@ import pytest
 from engine_demo import demo_clips
 from mms_engine import Recognizer, RecognizerOptions
 from mms_engine.backends import available
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.backends.registry import BACKENDS
+from mms_engine.cuda.driver import cuda_driver
 from mms_export.cli import main as mms_export
 
 ON_CUDA = [name for name, backend in BACKENDS.items() if backend.device == "cuda"]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine.asr.pool import PoolOptions
+from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.errors import BackendError, DeviceMemoryError, StreamError
-from mms_engine.streaming import ContextOptions, PoolOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, said, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
@@ -55,9 +56,8 @@ def test_a_stream_reads_as_on_the_cpu(gpu, cpu, latency: str) -> None:
     assert memories(gpu) == 0
 
 
-@pytest.mark.parametrize("kind", ["window", "growing"])
-def test_other_contexts_run_on_the_plan_of_the_encoder(gpu, cpu, kind: str) -> None:
-    options = sizes(kind, left=3.0)
+def test_windows_run_on_the_plan_of_the_encoder(gpu, cpu) -> None:
+    options = sizes("window", left=3.0)
     expected = texts(hear(cpu.stream("fra", options), [SOUND]))
     assert texts(hear(gpu.stream("fra", options), [SOUND])) == expected
 
@@ -75,7 +75,7 @@ def test_among_others_of_mixed_languages_and_sizes(gpu, cpu, sim, seed: int | No
         sim.order(seed=seed, slow_copies=True)
     kinds = ["low", "balanced", "accurate"]
     chosen = [StreamOptions(latency=kinds[i % 3]) for i in range(9)]
-    chosen += [sizes("window"), sizes("growing", left=4.0)]
+    chosen += [sizes("window"), sizes("window", left=4.0)]
     sounds = [speech(LANGUAGES[i % 5], seed=i)[: (3 + i % 3) * RATE] for i in range(11)]
     with gpu.pool(PoolOptions(admission=False)) as pool:
         members = [pool.open(LANGUAGES[i % 5], chosen[i]) for i in range(11)]
@@ -90,7 +90,7 @@ def test_among_others_of_mixed_languages_and_sizes(gpu, cpu, sim, seed: int | No
 
 
 def test_a_run_takes_no_more_rings_than_have_room(gpu, cpu, monkeypatch) -> None:
-    monkeypatch.setattr("mms_engine.cuda.stream_runner._CACHE_BYTES", 3 << 20)
+    monkeypatch.setattr("mms_engine.encoder.device.steps._CACHE_BYTES", 3 << 20)
     with gpu.pool(PoolOptions(admission=False)) as pool:
         members = [pool.open(language) for language in LANGUAGES]
         for member in members:
@@ -256,11 +256,11 @@ def test_a_stream_outlives_its_recogniser_only_as_an_error(on_gpu, demo: Path) -
 def test_columns_that_do_not_fit_are_refused(context) -> None:
     from mms_engine.cuda.context import open_device
     from mms_engine.cuda.memory import DeviceArray
-    from mms_engine.cuda.streams import Stream
+    from mms_engine.cuda.streams import CudaStream
 
     device = open_device()
     with device.active("a test"):
-        stream = Stream(device)
+        stream = CudaStream(device)
         wide, slim = (DeviceArray.empty(device, (3, n), np.uint16) for n in (5, 2))
         host = np.arange(15, dtype=np.uint16).reshape(3, 5)
         stream.upload(wide, host)

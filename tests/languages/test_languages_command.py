@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mms_engine.bundle import AdapterWeights, save_adapter, schema
+from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
+from mms_engine.bundle.manifest import (
+    MANIFEST,
+    SCHEMA,
+    DataFile,
+    Manifest,
+    Source,
+    Wav2Vec2Ctc,
+    encode,
+)
 from mms_engine.cli import main
 
 
@@ -25,28 +34,25 @@ def run(tmp_path, monkeypatch):
 def bundle(tmp_path):
     """A bundle of three languages, one of which is not of MMS. It has no graphs."""
     root = tmp_path / "bundle"
-    adapters = {}
+    data = {}
     for code in ("eng", "uzb-script_latin", "mine"):
         path = root / "adapters" / f"{code}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         empty = np.zeros((1, 1), np.float16)
         save_adapter(path, AdapterWeights(code, empty[0], empty, empty[0], ("<pad>",), "f"))
-        adapters[code] = schema.Adapter(file=describe(root, path), vocab_size=1)
-    sizes = dict.fromkeys(schema.Architecture.__dataclass_fields__, 1)
-    manifest = schema.Manifest(
-        schema_version=schema.SCHEMA_VERSION,
-        task="asr",
-        source=schema.Source(name="tiny", format="transformers", fingerprint="f", licence="none"),
+        data[code] = DataFile(file=describe(root, path), vocab_size=1)
+    sizes = dict.fromkeys(Wav2Vec2Ctc.__struct_fields__, 1)
+    sizes |= dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))
+    contents = Manifest(
+        schema=SCHEMA,
+        model=Wav2Vec2Ctc(**sizes | {"normalize": True}),
+        source=Source(name="tiny", format="", fingerprint="f", sha256={}, licence="none"),
         sample_rate=16_000,
-        normalize=True,
-        architecture=schema.Architecture(
-            **{**sizes, **dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))}
-        ),
-        adapter_dtype="float16",
         graphs=(),
-        adapters=adapters,
+        data=data,
+        data_dtype="float16",
     )
-    (root / schema.MANIFEST).write_bytes(schema.encode(manifest))
+    (root / MANIFEST).write_bytes(encode(contents))
     return root
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from mms_engine.text.vocabulary import BLANK
 from mms_engine.types import Float32Array
-from mms_engine.vocab import BLANK
 
 Shape = Literal["peaky", "diffuse"]
 

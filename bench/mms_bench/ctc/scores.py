@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mms_engine.text.vocabulary import BLANK
 from mms_engine.types import Float32Array
-from mms_engine.vocab import BLANK
 
 IntArray = npt.NDArray[np.integer]
 

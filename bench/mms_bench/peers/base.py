@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from mms_bench.errors import NotHere
-from mms_engine.options import Backend
+from mms_engine.backends.options import BackendName
 from mms_engine.types import Float32Array
 
 
@@ -24,7 +24,7 @@ class Setup:
     """Threads of the matrix products."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
-    backend: Backend | None = None
+    backend: BackendName | None = None
     """What the engine runs it with, `None` for its own choice."""
 
 

@@ -13,7 +13,7 @@ from mms_bench.ctc.posteriors import BOUNDARY, TOKENS
 from mms_bench.ctc.task import Task
 from mms_bench.errors import NotHere
 from mms_bench.peers.decoder import Labels, Ready, load_emission
-from mms_engine.vocab import BLANK
+from mms_engine.text.vocabulary import BLANK
 from mms_kernels import _ctc
 from mms_kernels.align import Alignment, forced_align
 from mms_kernels.beam import BeamDecoder, Lexicon

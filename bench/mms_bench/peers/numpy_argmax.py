@@ -6,7 +6,7 @@ import numpy.typing as npt
 from mms_bench.ctc.task import Task
 from mms_bench.errors import NotHere
 from mms_bench.peers.decoder import Labels, Ready, load_emission
-from mms_engine.vocab import BLANK
+from mms_engine.text.vocabulary import BLANK
 
 
 class NumpyArgmax:

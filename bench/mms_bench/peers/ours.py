@@ -6,7 +6,7 @@ from pathlib import Path
 from mms_bench.check import HALF_ADAPTERS
 from mms_bench.errors import NotHere
 from mms_bench.peers.base import Batch, Setup
-from mms_engine.bundle.schema import Precision
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
 from mms_engine.types import Float32Array
 
 
@@ -23,7 +23,7 @@ class Ours:
         try:
             import onnxruntime
 
-            import mms_engine.acoustic  # noqa: F401
+            import mms_engine.encoder.loading  # noqa: F401
         except ImportError as error:
             raise NotHere(f"{error.name} is not installed") from error
         return {
@@ -44,14 +44,14 @@ class Ours:
 
     def prepare(self, setup: Setup) -> None:
         """Check and load both graphs, and bring the languages into the bank."""
-        from mms_engine.acoustic import load_acoustic_model
-        from mms_engine.bank import AdapterBank, BankOptions
+        from mms_engine.asr.options import RecognizerOptions
+        from mms_engine.bank.adapters import BankOptions, adapter_bank
+        from mms_engine.bank.host import HostBank
         from mms_engine.bundle import open_bundle
-        from mms_engine.options import RecognizerOptions
-        from mms_engine.rows import HostRows
+        from mms_engine.encoder.loading import load_acoustic_model
 
         bundle = open_bundle(Path(setup.bundle))
-        if self._precision == "fp32" and bundle.manifest.adapter_dtype == "float16":
+        if self._precision == "fp32" and bundle.manifest.data_dtype == "float16":
             self.precision = HALF_ADAPTERS
         options = RecognizerOptions(
             device=setup.device,
@@ -60,10 +60,13 @@ class Ours:
             threads=setup.threads,
         )
         self._model = load_acoustic_model(bundle, options)
-        for language in setup.languages:
-            self._model.vocabulary(language)
+        bank = self._model.bank
+        if bank is None:
+            raise NotHere("the bundle has no adapters")
+        bank.prefetch(setup.languages)
+        self._bank = bank
         # One slot: a change of language has to read the file each time.
-        architecture = bundle.manifest.architecture
+        architecture = bundle.model(Wav2Vec2Ctc)
         graph, _ = bundle.graph("encoder", self._precision)
         only_one = BankOptions(
             adapter_parameters=architecture.adapter_parameters,
@@ -71,19 +74,19 @@ class Ours:
             dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
             slots=1,
         )
-        self._host_rows = HostRows
-        self._small_bank = AdapterBank(bundle.adapter, only_one, HostRows(only_one))
+        self._host_rows = HostBank
+        self._small_bank = adapter_bank(bundle.adapter, only_one, HostBank(only_one))
 
     def run(self, batch: Batch) -> list[Float32Array]:
         """Return logits of a batch in any languages."""
-        from mms_engine.emission import Segment
+        from mms_engine.encoder.emission import Segment
 
         segments = [Segment(*row) for row in zip(batch.audio, batch.languages, strict=True)]
         return self._model.logits(segments)
 
     def switch(self, language: str, *, from_disk: bool) -> None:
         """Do what every run does to bring its language into the encoder's inputs."""
-        bank = self._small_bank if from_disk else self._model.bank
+        bank = self._small_bank if from_disk else self._bank
         with bank.acquire([language]):
-            if isinstance(bank.rows, self._host_rows):
-                bank.rows.constants()
+            if isinstance(bank.storage, self._host_rows):
+                bank.storage.constants()

@@ -11,7 +11,7 @@ from mms_bench.ctc.task import Task
 from mms_bench.errors import NotHere
 from mms_bench.peers.decoder import Labels, Ready, load_emission
 from mms_bench.peers.installed import versions
-from mms_engine.vocab import BLANK
+from mms_engine.text.vocabulary import BLANK
 
 
 class PyCtcDecode:

@@ -23,7 +23,7 @@ from mms_bench.roofline.processor import Measured, Trial, measurable, measure
 from mms_bench.roofline.streams import Pace
 from mms_bench.session import command_line
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.schema import Architecture
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.config import parse_config
 from mms_export.synthetic import TEMPLATE
 
@@ -63,13 +63,13 @@ def answer(given: dict[str, Any]) -> Roofline:
     )
 
 
-def sizes(bundle: Path | None) -> tuple[str, Architecture]:
+def sizes(bundle: Path | None) -> tuple[str, Wav2Vec2Ctc]:
     """Return the name and the sizes of a bundle's model, without one those of mms-1b-all."""
     if bundle is not None:
-        manifest = open_bundle(bundle, verify=False).manifest
-        return manifest.source.name, manifest.architecture
+        opened = open_bundle(bundle, verify=False)
+        return opened.manifest.source.name, opened.model(Wav2Vec2Ctc)
     document = json.loads((TEMPLATE / "config.json").read_text(encoding="utf-8"))
-    return TEMPLATE.name, parse_config(document, where="config.json").architecture()
+    return TEMPLATE.name, parse_config(document, where="config.json").ctc(normalize=True)
 
 
 def _measure(bundles: tuple[Path, ...], seconds: float, threads: int) -> tuple[Measured, ...]:

@@ -14,8 +14,8 @@ from mms_bench.roofline.streams import Pace, most_streams
 from mms_bench.roofline.work import ELEMENTS, Block, Load, Stage, blocks
 from mms_bench.schema import Machine
 from mms_engine.audio import SAMPLE_RATE
-from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 
 SCHEMA_VERSION = 1
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
@@ -112,7 +112,7 @@ class Roofline:
     measured: tuple[Measured, ...] = ()
 
 
-def stage_work(architecture: Architecture, question: Question) -> tuple[StageWork, ...]:
+def stage_work(architecture: Wav2Vec2Ctc, question: Question) -> tuple[StageWork, ...]:
     """Return the work of each stage."""
     frames = FrameGeometry.of(architecture).frames(round(question.seconds * SAMPLE_RATE))
     found: dict[Stage, list[Block]] = {}
@@ -132,7 +132,7 @@ def _stage(stage: Stage, group: list[Block], seconds: float) -> StageWork:
 
 
 def bounds(
-    architecture: Architecture, devices: tuple[Gpu, ...], question: Question
+    architecture: Wav2Vec2Ctc, devices: tuple[Gpu, ...], question: Question
 ) -> tuple[Bound, ...]:
     """Return the least times of offline runs, and of single rows of other lengths."""
     runs = [(rows, question.seconds) for rows in question.batches]
@@ -147,7 +147,7 @@ def bounds(
 
 
 def _bound(
-    architecture: Architecture, gpu: Gpu, precision: Precision, rows: int, length: float
+    architecture: Wav2Vec2Ctc, gpu: Gpu, precision: Precision, rows: int, length: float
 ) -> Bound:
     frames = FrameGeometry.of(architecture).frames(round(length * SAMPLE_RATE))
     load = Load(rows=rows, frames=frames, languages=rows, precision=precision)
@@ -167,7 +167,7 @@ def _bound(
 
 
 def live_streams(
-    architecture: Architecture, devices: tuple[Gpu, ...], question: Question
+    architecture: Wav2Vec2Ctc, devices: tuple[Gpu, ...], question: Question
 ) -> tuple[Streams, ...]:
     """Return how many streams each GPU can keep up with."""
     return tuple(
@@ -183,7 +183,7 @@ def live_streams(
     )
 
 
-def memory(architecture: Architecture, question: Question) -> tuple[Memory, ...]:
+def memory(architecture: Wav2Vec2Ctc, question: Question) -> tuple[Memory, ...]:
     """Return what is kept in memory."""
     rows, seconds = question.memory_load
     frames = FrameGeometry.of(architecture).frames(round(seconds * SAMPLE_RATE))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from mms_bench.roofline.hardware import Gpu
 from mms_bench.roofline.work import FRONTEND, ITEMSIZE, Load, blocks
-from mms_engine.bundle.schema import Architecture, Precision
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
 
 FRONTEND_FRAMES = 100
 """Frames the frontend runs on at a time."""
@@ -27,7 +27,7 @@ class Footprint:
         return max(0, int(free // self.language))
 
 
-def footprint(architecture: Architecture, load: Load) -> Footprint:
+def footprint(architecture: Wav2Vec2Ctc, load: Load) -> Footprint:
     """Return what a run takes."""
     alone = replace(load, languages=0)
     work = blocks(architecture, alone)
@@ -41,7 +41,7 @@ def footprint(architecture: Architecture, load: Load) -> Footprint:
     )
 
 
-def language_bytes(architecture: Architecture, vocab: int, precision: Precision) -> float:
+def language_bytes(architecture: Wav2Vec2Ctc, vocab: int, precision: Precision) -> float:
     """Return the bytes of one language in the bank: adapters, head weights and biases."""
     values = architecture.adapter_parameters + vocab * (architecture.hidden_size + 1)
     return float(values * ITEMSIZE[precision])

@@ -13,13 +13,12 @@ from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.probes import Probe, probes
 from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
 from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
-from mms_engine.backends.base import Array, GraphFile
-from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.backends.session import Array, GraphFile
+from mms_engine.bank.adapters import BankOptions, adapter_bank
+from mms_engine.bank.host import HostBank
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.schema import Precision
-from mms_engine.bundle.schema import Stage as GraphStage
-from mms_engine.frames import FrameGeometry
-from mms_engine.rows import HostRows
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
@@ -55,7 +54,7 @@ class Rates:
 class Comparison:
     """One graph: predicted and measured."""
 
-    graph: GraphStage
+    graph: str
     predicted: float
     """Seconds, from the rates."""
     by_limit: dict[str, float]
@@ -120,13 +119,13 @@ def measure(trial: Trial, tell: Callable[[str], None] = lambda _: None) -> Measu
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    graph: GraphStage
+    graph: str
     load: Load
     probe: Probe
 
 
 def _runs(bundle: Bundle, trial: Trial) -> list[_Run]:
-    architecture = bundle.manifest.architecture
+    architecture = bundle.model(Wav2Vec2Ctc)
     geometry = FrameGeometry.of(architecture)
     frames = geometry.frames(round(trial.seconds * bundle.manifest.sample_rate))
     random = np.random.default_rng(0)
@@ -146,11 +145,11 @@ def _runs(bundle: Bundle, trial: Trial) -> list[_Run]:
     ]
 
 
-_STAGES: tuple[GraphStage, GraphStage] = ("frontend", "encoder")
+_STAGES: tuple[str, str] = ("frontend", "encoder")
 
 
 def _run(
-    stage: GraphStage,
+    stage: str,
     load: Load,
     session: Session,
     feeds: Mapping[str, Array | Constant],
@@ -164,7 +163,7 @@ def _run(
     )
 
 
-def _open(bundle: Bundle, stage: GraphStage, trial: Trial) -> Session:
+def _open(bundle: Bundle, stage: str, trial: Trial) -> Session:
     graph, path = bundle.graph(stage, trial.precision)
     options = SessionOptions(threads=trial.threads)
     return open_session(choose("cpu", available()), GraphFile(graph, path), options)
@@ -172,7 +171,7 @@ def _open(bundle: Bundle, stage: GraphStage, trial: Trial) -> Session:
 
 def _bank(bundle: Bundle, precision: Precision) -> dict[str, Constant]:
     """Return the encoder's inputs that hold the bundle's first language."""
-    architecture = bundle.manifest.architecture
+    architecture = bundle.model(Wav2Vec2Ctc)
     graph, _ = bundle.graph("encoder", precision)
     options = BankOptions(
         adapter_parameters=architecture.adapter_parameters,
@@ -180,9 +179,9 @@ def _bank(bundle: Bundle, precision: Precision) -> dict[str, Constant]:
         dtype=next(tensor.dtype for tensor in graph.inputs if tensor.name == "adapters"),
         slots=1,
     )
-    bank = AdapterBank(bundle.adapter, options, HostRows(options))
+    bank = adapter_bank(bundle.adapter, options, HostBank(options))
     with bank.acquire(bundle.languages[:1]):
-        return bank.rows.constants()
+        return bank.storage.constants()
 
 
 def _rates(runners: Sequence[Probe], laps: Mapping[str, Lap]) -> Rates:
@@ -208,9 +207,7 @@ def _compare(bundle: Bundle, run: _Run, rates: Rates, lap: Lap) -> Comparison:
         fuses=False,
     )
     stages = FRONTEND if run.graph == "frontend" else ENCODER
-    work = [
-        block for block in blocks(bundle.manifest.architecture, run.load) if block.stage in stages
-    ]
+    work = [block for block in blocks(bundle.model(Wav2Vec2Ctc), run.load) if block.stage in stages]
     costs = bound(work, run.load, hardware)
     return Comparison(
         graph=run.graph,

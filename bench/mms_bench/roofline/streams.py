@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mms_bench.roofline.hardware import Hardware
 from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.work import Load, blocks
-from mms_engine.bundle.schema import Architecture, Precision
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
 
 _MOST = 1 << 16
 
@@ -23,7 +23,7 @@ class Pace:
 
 
 def step_seconds(
-    architecture: Architecture,
+    architecture: Wav2Vec2Ctc,
     hardware: Hardware,
     pace: Pace,
     streams: int,
@@ -42,7 +42,7 @@ def step_seconds(
 
 
 def most_streams(
-    architecture: Architecture, hardware: Hardware, pace: Pace, precision: Precision
+    architecture: Wav2Vec2Ctc, hardware: Hardware, pace: Pace, precision: Precision
 ) -> int:
     """Return the largest number of streams whose runs end before their next chunks are there."""
     fits, fails = 0, _MOST

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 
 Stage = Literal[
     "convolutions", "projection", "positions", "attention", "feed-forward", "adapters", "head"
@@ -76,20 +76,15 @@ class Block:
         return self.repeats * sum(op.amount for op in self.operations if op.kind in kinds)
 
 
-def blocks(architecture: Architecture, load: Load) -> tuple[Block, ...]:
+def blocks(architecture: Wav2Vec2Ctc, load: Load) -> tuple[Block, ...]:
     """Return the work of frontend and encoder for one run."""
     builder = _Builder(architecture, load)
     return (*builder.convolutions(), *builder.encoder())
 
 
-def convolution_channels(architecture: Architecture) -> tuple[int, ...]:
-    """Return the channels after each convolution."""
-    return architecture.conv_dim or (architecture.feature_size,) * len(architecture.conv_kernel)
-
-
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    sizes: Architecture
+    sizes: Wav2Vec2Ctc
     load: Load
 
     @property
@@ -120,7 +115,7 @@ class _Builder:
         lengths = [geometry.samples(self.load.frames)]
         for kernel, stride in zip(sizes.conv_kernel, sizes.conv_stride, strict=True):
             lengths.append((lengths[-1] - kernel) // stride + 1)
-        channels = (1, *convolution_channels(sizes))
+        channels = (1, *sizes.conv_dim)
         for index, kernel in enumerate(sizes.conv_kernel):
             rows = self.load.rows * lengths[index + 1]
             inputs, outputs = channels[index] * kernel, channels[index + 1]

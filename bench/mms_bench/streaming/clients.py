@@ -10,17 +10,10 @@ from mms_bench.errors import WorkerFailed
 from mms_bench.streaming.listen import listen
 from mms_bench.streaming.offline import Engine
 from mms_bench.streaming.recordings import Recording
+from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
+from mms_engine.asr.streaming import Endpoint, Event, Final, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.streaming import (
-    Endpoint,
-    Event,
-    Final,
-    PooledStream,
-    PoolOptions,
-    StreamOptions,
-    StreamPool,
-)
 
 PIECE_SECONDS = 0.08
 """Audio that a client sends at a time."""

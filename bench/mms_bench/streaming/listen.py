@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mms_bench.streaming.offline import Engine
 from mms_bench.streaming.recordings import Recording
+from mms_engine.asr.streaming import Event, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
-from mms_engine.streaming import Event, StreamOptions
 
 PIECE_SECONDS = 0.02
 """A packet of telephony; delays are known to this."""

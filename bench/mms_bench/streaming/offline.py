@@ -9,16 +9,17 @@ import numpy as np
 from mms_bench.errors import WorkerFailed
 from mms_bench.streaming.recordings import Recording
 from mms_bench.streaming.shown import Spoken
-from mms_engine.acoustic import AcousticModel, load_acoustic_model
-from mms_engine.asr import Recognizer
+from mms_engine.asr.options import RecognizerOptions
+from mms_engine.asr.recognizer import Recognizer
 from mms_engine.audio import SAMPLE_RATE, AudioLimits, normalize
 from mms_engine.bundle import Bundle
-from mms_engine.bundle.schema import Precision
-from mms_engine.decoders import HostDecoders
-from mms_engine.emission import Segment
-from mms_engine.options import RecognizerOptions
+from mms_engine.bundle.manifest import Precision
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.loading import load_acoustic_model
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
 from mms_engine.types import Audio, Float32Array, Word
-from mms_engine.vocab import WORD_BOUNDARY, Vocabulary
 from mms_kernels import forced_align
 
 
@@ -28,7 +29,8 @@ class Engine:
     def __init__(self, bundle: Bundle, precision: Precision, threads: int) -> None:
         options = RecognizerOptions(device="cpu", precision=precision, threads=threads)
         self.model: AcousticModel = load_acoustic_model(bundle, options)
-        self.recognizer = Recognizer(self.model, HostDecoders(options), options, AudioLimits())
+        decoders = HostDecoders(None)
+        self.recognizer = Recognizer(self.model, decoders, decoders, options, AudioLimits())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from mms_engine.streaming import LATENCIES, ContextOptions
-from mms_engine.streaming.options import ContextKind
+from mms_engine.asr.streaming import LATENCIES, ContextOptions
+from mms_engine.asr.streaming.options import ContextKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,5 @@ POINTS = (
     _point("window", 5, 0.2, 0.24),
     _point("window", 5, 0.64, 0.32),
     _point("window", 10, 2, 1),
-    _point("growing", 10, 0.32),
-    _point("growing", 10, 0.64),
-    _point("growing", 20, 1),
 )
 """Named by left context, chunk and right context in seconds."""

@@ -15,7 +15,7 @@ from mms_bench.streaming.shown import (
     emitted,
     unstable_words,
 )
-from mms_engine.scoring import Scored, score
+from mms_engine.asr.scoring import Scored, score
 
 FIGURES = (
     Figure("cer", "CER", "share"),

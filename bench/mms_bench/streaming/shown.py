@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mms_engine.streaming import Event, Final, Partial
+from mms_engine.asr.streaming import Event, Final, Partial
 
 Words = tuple[str, ...]
 

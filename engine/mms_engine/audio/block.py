@@ -46,7 +46,7 @@ def cut_off(name: str, seconds: float, why: str) -> AudioError:
     """Return the error for a file that ends before it should."""
     return AudioError(
         f"{name} is cut off after {seconds:.2f} s: {why}. Get the whole file, or take what is "
-        "there with salvage=True (on the command line: --salvage)"
+        "there with allow_truncated=True (on the command line: --allow-truncated)"
     )
 
 
@@ -54,5 +54,5 @@ def damaged(name: str, seconds: float, reason: str) -> AudioError:
     """Return the error for a file that cannot be decoded beyond some time."""
     return AudioError(
         f"{name} is damaged or cut off after about {seconds:.1f} s ({reason}). Get a whole copy, "
-        "or take what is there with salvage=True (on the command line: --salvage)"
+        "or take what is there with allow_truncated=True (on the command line: --allow-truncated)"
     )

@@ -7,8 +7,8 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 
 from mms_engine.audio.block import Block, check_channels, nothing
+from mms_engine.audio.input import no_space
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import no_space
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.input import Source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
@@ -34,13 +34,13 @@ _MP3_COUNTS = (b"Xing", b"Info", b"VBRI")
 """How the header begins in which an MP3 may say how many frames it has."""
 
 
-def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
+def decode(source: Source, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
     """Yield the first audio stream of a file in pieces.
 
     Raises:
         Undecodable: FFmpeg does not know the format.
         AudioError: no audio stream, an unknown codec, too many channels; a file that is cut off
-            or damaged, unless `salvage`.
+            or damaged, unless `allow_truncated`.
     """
     import av  # takes time, and libsndfile reads most files
 
@@ -52,7 +52,7 @@ def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Bl
     with container:
         stream = _audio_stream(source.name, container)
         check_channels(source.name, stream.codec_context.channels, limits)
-        yield from _read(source, container, stream, salvage=salvage)
+        yield from _read(source, container, stream, allow_truncated=allow_truncated)
 
 
 def _audio_stream(name: str, container: "InputContainer") -> "AudioStream":
@@ -68,7 +68,7 @@ def _audio_stream(name: str, container: "InputContainer") -> "AudioStream":
 
 
 def _read(
-    source: Source, container: "InputContainer", stream: "AudioStream", *, salvage: bool
+    source: Source, container: "InputContainer", stream: "AudioStream", *, allow_truncated: bool
 ) -> Iterator[Block]:
     import av
 
@@ -78,7 +78,7 @@ def _read(
             yield Block(_to_float(source.name, frame), frame.sample_rate)
             seconds += frame.samples / frame.sample_rate
     except (av.FFmpegError, OSError) as error:
-        if salvage:
+        if allow_truncated:
             return
         if seconds == 0.0:
             raise Undecodable(_reason(error)) from error
@@ -86,7 +86,7 @@ def _read(
     if seconds == 0.0:
         raise Undecodable(NO_SAMPLES)
     declared = _declared_seconds(source, container, stream)
-    if not salvage and seconds + _TOLERANCE_SECONDS < declared:
+    if not allow_truncated and seconds + _TOLERANCE_SECONDS < declared:
         raise cut_off(source.name, seconds, f"its header declares {declared:.2f} s")
 
 

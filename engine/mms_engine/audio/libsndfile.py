@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.input import Source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 
 if TYPE_CHECKING:
     import soundfile
@@ -17,7 +17,7 @@ _BEGINNINGS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"dns.", b"caff",
 )  # fmt: skip
 _FRAMES = 1 << 13
-_SALVAGE_FRAMES = 1 << 10
+_TRUNCATED_FRAMES = 1 << 10
 """When reading fails the frames of that read are lost, so few are read at a time."""
 _INCOMPLETE_INFO = 24
 _UNKNOWN_LENGTH = 0x7FFFF000
@@ -26,12 +26,12 @@ _CUT = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d
 """How libsndfile's log puts a chunk that goes on beyond the end of the file."""
 
 
-def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
+def decode(source: Source, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
     """Yield a sound in pieces.
 
     Raises:
         Undecodable: libsndfile does not know the format, or finds nothing in it.
-        AudioError: the file is cut off or damaged, unless `salvage`; too many channels.
+        AudioError: the file is cut off or damaged, unless `allow_truncated`; too many channels.
     """
     if source.beginning(4) not in _BEGINNINGS:
         raise Undecodable("not one of its formats")
@@ -49,7 +49,7 @@ def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Bl
         if file.frames == 0:
             raise Undecodable(NO_SAMPLES)
         check_channels(source.name, file.channels, limits)
-        yield from _read(source, file, salvage=salvage)
+        yield from _read(source, file, allow_truncated=allow_truncated)
 
 
 def _reason(error: "soundfile.LibsndfileError") -> str:
@@ -58,23 +58,23 @@ def _reason(error: "soundfile.LibsndfileError") -> str:
     return str(error.error_string).removeprefix("Error : ").strip(". ")
 
 
-def _read(source: Source, file: "soundfile.SoundFile", *, salvage: bool) -> Iterator[Block]:
+def _read(source: Source, file: "soundfile.SoundFile", *, allow_truncated: bool) -> Iterator[Block]:
     import soundfile
 
-    size = _SALVAGE_FRAMES if salvage else _FRAMES
+    size = _TRUNCATED_FRAMES if allow_truncated else _FRAMES
     done = 0
     while True:
         try:
             frames = file.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if salvage:
+            if allow_truncated:
                 return
             raise damaged(source.name, done / file.samplerate, _reason(error)) from error
         if len(frames) == 0:
             break
         done += len(frames)
         yield Block(frames, file.samplerate)
-    if not salvage:
+    if not allow_truncated:
         _check_complete(source, file, done)
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from mms_engine.audio import ffmpeg, libsndfile
 from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, nothing
 from mms_engine.audio.collect import collect
+from mms_engine.audio.input import Source, open_source
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source, open_source
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
 
@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 
 
 def read_audio(
-    source: Path | BinaryIO, *, limits: AudioLimits = _DEFAULT_LIMITS, salvage: bool = False
+    source: Path | BinaryIO, *, limits: AudioLimits = _DEFAULT_LIMITS, allow_truncated: bool = False
 ) -> Audio:
     """Read a file or a stream as mono at 16 kHz.
 
@@ -34,27 +34,27 @@ def read_audio(
     Args:
         source: A path, or a binary stream that is read from where it stands to its end.
         limits: What to refuse; enforced while decoding.
-        salvage: Whether to take what can be decoded of a file that is cut off or damaged, instead
-            of raising.
+        allow_truncated: Whether a truncated or damaged file yields its decodable part instead of
+            an error.
 
     Raises:
         AudioError: the sound cannot be read whole or is beyond the limits.
     """
     with open_source(source, limits) as opened:
-        blocks = _decode(opened, limits, salvage=salvage)
+        blocks = _decode(opened, limits, allow_truncated=allow_truncated)
         samples = collect(opened.name, blocks, limits, sample_rate=SAMPLE_RATE)
     return Audio(samples, SAMPLE_RATE)
 
 
-def _decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
+def _decode(source: Source, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
     try:
-        yield from libsndfile.decode(source, limits, salvage=salvage)
+        yield from libsndfile.decode(source, limits, allow_truncated=allow_truncated)
     except Undecodable as error:
         first = error
     else:
         return
     try:
-        yield from ffmpeg.decode(source, limits, salvage=salvage)
+        yield from ffmpeg.decode(source, limits, allow_truncated=allow_truncated)
     except Undecodable as error:
         if str(first) == str(error) == NO_SAMPLES:
             raise nothing(source.name) from error

@@ -1,15 +1,16 @@
-"""Libraries that run graphs, behind one small interface."""
+"""Backends: libraries that run graphs, behind one `Session` protocol."""
 
-from mms_engine.backends.base import Constant, Session, SessionOptions
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import (
     BACKENDS,
     Choice,
     available,
     choose,
+    open_file,
     open_session,
     rank,
 )
+from mms_engine.backends.session import Constant, Session, SessionOptions
 
 __all__ = [
     "BACKENDS",
@@ -20,6 +21,7 @@ __all__ = [
     "SessionOptions",
     "available",
     "choose",
+    "open_file",
     "open_session",
     "rank",
 ]

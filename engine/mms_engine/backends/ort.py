@@ -1,19 +1,17 @@
 """ONNX Runtime, on a CPU or a CUDA device."""
 
-import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from mms_engine.backends.base import Array, Constant, GraphFile, Session, SessionOptions
-from mms_engine.backends.probes import RTX_PLUGIN
-from mms_engine.bundle.schema import Tensor
-from mms_engine.cores import usable_cores
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
+from mms_engine.bundle.manifest import Tensor
 from mms_engine.errors import BackendError
+from mms_engine.system import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -134,29 +132,23 @@ def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
     return OrtSession(file, "cuda", session, uploads=True)
 
 
-def open_rtx(file: GraphFile, options: SessionOptions) -> Session:
-    """Load a graph for the first device of the TensorRT for RTX plugin.
+def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
+    """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
 
     Raises:
-        BackendError: the plugin finds no device, or ONNX Runtime refuses the graph.
+        BackendError: ONNX Runtime refuses it.
     """
-    try:
-        plugin = importlib.import_module(RTX_PLUGIN)
-        name = plugin.get_ep_name()
-        if name not in {device.ep_name for device in onnxruntime.get_ep_devices()}:
-            onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
-    except Exception as error:  # of whatever kind the library throws
-        raise BackendError(f"ONNX Runtime cannot load {RTX_PLUGIN}: {error}") from error
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
-    if not devices:
-        raise BackendError(f"{RTX_PLUGIN} finds no device it can use: run mms doctor")
-    made = _session_options(options)
-    made.add_provider_for_devices(devices[:1], {})
-    return OrtSession(file, "cuda", _create(file.path, made, None))
+    session = _create(path, _session_options(SessionOptions(threads=1)), [_CPU])
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        outputs: list[Array] = session.run(None, dict(feeds))
+        return outputs
+
+    return run
 
 
 def _create(
-    path: Path, options: onnxruntime.SessionOptions, providers: list[Any] | None
+    path: Path, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)

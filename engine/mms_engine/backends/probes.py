@@ -5,8 +5,8 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
-from mms_engine.backends.cuda import CudaDriver, cuda_driver
-from mms_engine.bundle.schema import Runtime
+from mms_engine.bundle.manifest import Runtime
+from mms_engine.cuda.driver import CudaDriver, cuda_driver
 
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
 MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -19,7 +19,6 @@ PLAN_DTYPES = {
     "INT32": "int32",
 }
 """The manifest's name of each of TensorRT's number types."""
-RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 _CUDA_RELEASES = (11, 12, 13, 14)
 
@@ -54,21 +53,6 @@ def ort_cuda() -> Availability:
         reason = f"onnxruntime {version} has no CUDA: replace it by pip install 'mms-engine[gpu]'"
         return Availability(usable=False, reason=reason)
     return Availability(usable=True, reason=f"onnxruntime {version} on {driver.devices[0]}")
-
-
-def ort_rtx() -> Availability:
-    """Look for a GPU, and the plugin of TensorRT for RTX."""
-    driver = cuda_driver()
-    if not driver.devices:
-        return Availability(usable=False, reason=driver.reason)
-    if _providers() is None:
-        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
-    if importlib.util.find_spec(RTX_PLUGIN) is None:
-        package = RTX_PLUGIN.replace("_", "-")
-        return Availability(
-            usable=False, reason=f"its plugin is not installed: pip install {package}"
-        )
-    return Availability(usable=True, reason=f"{RTX_PLUGIN} on {driver.devices[0]}")
 
 
 def tensorrt() -> Availability:

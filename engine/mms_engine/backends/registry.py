@@ -3,14 +3,14 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mms_engine.backends import probes
-from mms_engine.backends.base import GraphFile, Session, SessionOptions
+from mms_engine.backends.options import BackendName, Device
 from mms_engine.backends.probes import Availability
-from mms_engine.bundle.schema import Runtime
+from mms_engine.backends.session import Array, GraphFile, Session, SessionOptions
+from mms_engine.bundle.manifest import Runtime
 from mms_engine.errors import BackendError
-from mms_engine.options import Backend as BackendName
-from mms_engine.options import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Backend:
     opener: str = ""
     """Function of `mms_engine.backends.ort` that loads a graph."""
     runtime: Runtime | None = None
-    """What runs plans in place of graphs: `mms_engine.backends.tensorrt` loads them."""
+    """What runs plans in place of graphs: `mms_engine.tensorrt.session` loads them."""
 
 
 def available() -> dict[str, Availability]:
@@ -94,6 +94,20 @@ def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Se
     return session
 
 
+def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
+    """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
+
+    Raises:
+        BackendError: ONNX Runtime is not installed, or refuses the file.
+    """
+    probed = probes.ort_cpu()
+    if not probed.usable:
+        raise BackendError(probed.reason)
+    module = importlib.import_module("mms_engine.backends.ort")
+    run: Callable[[Mapping[str, Array]], list[Array]] = module.open_file(path)
+    return run
+
+
 def _told(refused: Mapping[str, list[str]]) -> list[str]:
     return [f"not {', '.join(names)}: {reason}" for reason, names in refused.items()]
 
@@ -102,7 +116,6 @@ BACKENDS: Mapping[str, Backend] = {
     "tensorrt": Backend("cuda", probes.tensorrt, runtime="tensorrt"),
     "tensorrt-rtx": Backend("cuda", probes.tensorrt_rtx, runtime="tensorrt-rtx"),
     "ort-cuda": Backend("cuda", probes.ort_cuda, opener="open_cuda"),
-    "ort-rtx": Backend("cuda", probes.ort_rtx, opener="open_rtx"),
     "ort-cpu": Backend("cpu", probes.ort_cpu, opener="open_cpu"),
 }
 """By name, in the order in which `auto` tries them."""

@@ -62,6 +62,19 @@ def save_adapter(path: Path, weights: AdapterWeights) -> None:
         stream.write(content)
 
 
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Return a language's tokens from the header of its file.
+
+    Raises:
+        BundleCorrupt: the file is not an adapter of this format.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            return tuple(json.loads((reader.metadata() or {})["mms"])["vocab"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise _not_an_adapter(path, error) from error
+
+
 def load_adapter(path: Path) -> AdapterWeights:
     """Read an adapter file.
 
@@ -82,6 +95,10 @@ def load_adapter(path: Path) -> AdapterWeights:
                 fingerprint=metadata["fingerprint"],
             )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BundleCorrupt(
-            f"{path} is not an adapter of format {FORMAT} ({error}): export the bundle again"
-        ) from error
+        raise _not_an_adapter(path, error) from error
+
+
+def _not_an_adapter(path: Path, error: Exception) -> BundleCorrupt:
+    return BundleCorrupt(
+        f"{path} is not an adapter of format {FORMAT} ({error}): export the bundle again"
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from mms_engine.bundle.adapters import AdapterWeights, load_adapter
+from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
 from mms_engine.bundle.files import check
 from mms_engine.bundle.manifest import (
     MANIFEST,
@@ -93,6 +93,18 @@ class Bundle:
             hint = f"; did you mean {near}?" if near else ""
             raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
         return entry
+
+    def vocabulary(self, language: str) -> tuple[str, ...]:
+        """Return a language's tokens without reading its weights.
+
+        The digest is checked when the weights are read, before they are used.
+
+        Raises:
+            LanguageError: the bundle does not have the language.
+            BundleError: its file is missing or damaged.
+        """
+        entry = self.entry(language)
+        return read_vocabulary(check(self.path, entry.file, verify=False))
 
     def adapter(self, language: str) -> AdapterWeights:
         """Read a language's weights.

@@ -1,4 +1,4 @@
-"""The command `mms`. Only click is imported here: what a command needs, it imports itself."""
+"""The command `mms`. Only click is imported here: each command imports what it needs."""
 
 from mms_engine.cli.group import main
 

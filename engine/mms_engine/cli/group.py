@@ -4,12 +4,12 @@ import logging
 
 import click
 
-from mms_engine.cli.doctor import doctor
+from mms_engine.cli.doctor.command import doctor
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
-from mms_engine.cli.stream import stream
-from mms_engine.cli.transcribe import transcribe
+from mms_engine.cli.stream.command import stream
+from mms_engine.cli.transcribe.command import transcribe
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mms_engine.errors import BundleFileMissing
-from mms_engine.locations import default_bundle
+from mms_engine.system import default_bundle
 
 if TYPE_CHECKING:
-    from mms_engine.bundle.schema import Precision
-    from mms_engine.options import Backend, Device, RecognizerOptions
+    from mms_engine.asr.options import RecognizerOptions
+    from mms_engine.backends.options import BackendName, Device
+    from mms_engine.bundle.manifest import Precision
 
 bundle_option = click.option(
     "--bundle",
@@ -35,7 +36,7 @@ _ENGINE_OPTIONS = (
     ),
     click.option(
         "--backend",
-        type=click.Choice(["ort-cpu", "ort-cuda", "ort-rtx", "tensorrt", "tensorrt-rtx"]),
+        type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
         help="What runs them.  [default: the first that can, TensorRT before others]",
     ),
     click.option(
@@ -61,14 +62,14 @@ class EngineChoice:
     """What the user chose of `RecognizerOptions`."""
 
     device: "Device"
-    backend: "Backend | None"
+    backend: "BackendName | None"
     precision: "Precision | None"
     threads: int
     no_verify: bool
 
     def options(self) -> "RecognizerOptions":
         """Return it as the engine takes it."""
-        from mms_engine.options import RecognizerOptions
+        from mms_engine.asr.options import RecognizerOptions
 
         return RecognizerOptions(
             device=self.device,

@@ -1,4 +1,4 @@
-"""Command base classes: exit codes, one line per error, Ctrl-C."""
+"""Base of the command-line programs: exit codes, one-line errors, a clean Ctrl-C."""
 
 import os
 import sys

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import MmsError
-from mms_engine.frames import FrameGeometry
 
 LAYER_NORM_EPS = 1e-5
 

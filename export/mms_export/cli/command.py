@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mms_engine.cli.program import ProgramCommand
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
 from mms_export.cli.plan_options import plan_options, split_list, take_plan_options
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, .
 
 
 def _default_out(model: str) -> Path:
-    from mms_engine.locations import demo_bundle
+    from mms_engine.system import demo_bundle
 
     return demo_bundle() if model == DEMO else Path("bundles") / Path(model).resolve().stem
 

@@ -7,9 +7,9 @@ slots are inputs, so one plan serves every language.
 from pathlib import Path
 from typing import Any
 
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.bundle.files import atomic_open, describe
 from mms_engine.bundle.manifest import Plan, Profile
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
 from mms_export.graphs.contract import graph_path
 from mms_export.graphs.writer import Advance

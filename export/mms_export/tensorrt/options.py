@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mms_engine.bundle.manifest import Precision, Runtime
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.windows import WindowOptions
 
 UseName = Literal["streaming", "offline", "long"]
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")

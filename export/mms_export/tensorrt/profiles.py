@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
-from mms_engine.frames import FrameGeometry
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.tensorrt.options import USES, Use, UseName
 

@@ -4,9 +4,9 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.backends.probes import MODULES
 from mms_engine.bundle.manifest import Precision, Runtime
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
 
 RTX: Runtime = "tensorrt-rtx"

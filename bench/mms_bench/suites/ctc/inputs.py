@@ -71,11 +71,11 @@ def real(context: Context, frames: int) -> Path:
 
 def _recognised(context: Context) -> Float32Array:
     """Run the clips through the engine, and join what comes out: `[T, V]`."""
-    from mms_engine.acoustic import load_acoustic_model
+    from mms_engine.asr.options import RecognizerOptions
     from mms_engine.audio import normalize, read_audio
     from mms_engine.bundle import open_bundle
-    from mms_engine.emission import Segment
-    from mms_engine.options import RecognizerOptions
+    from mms_engine.encoder.emission import Segment
+    from mms_engine.encoder.loading import load_acoustic_model
 
     if not context.setup.bundle:
         raise NotHere("no bundle: export the demo with mms-export --model demo")

@@ -9,8 +9,8 @@ from mms_bench.streaming.clients import PIECE_SECONDS, Talk, Waits, make_talks, 
 from mms_bench.streaming.offline import Engine
 from mms_bench.suites import entries
 from mms_bench.suites.stream.setting import engines, long_recordings, open_engine
+from mms_engine.asr.streaming import StreamOptions
 from mms_engine.errors import MmsError
-from mms_engine.streaming import StreamOptions
 
 DEADLINE = 0.3
 """Seconds after the end of a chunk's audio in which 95 of 100 events must be shown."""

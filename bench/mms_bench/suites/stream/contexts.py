@@ -15,8 +15,8 @@ from mms_bench.streaming.recordings import Recording
 from mms_bench.streaming.shown import utterances
 from mms_bench.suites import entries
 from mms_bench.suites.stream.setting import engines, long_recordings, open_engine
+from mms_engine.asr.streaming import StreamOptions
 from mms_engine.errors import MmsError
-from mms_engine.streaming import StreamOptions
 
 CASE = Case(
     name="contexts",

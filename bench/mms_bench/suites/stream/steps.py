@@ -15,10 +15,16 @@ from mms_bench.schema import Case, Row
 from mms_bench.statistics import summarise
 from mms_bench.suites import entries
 from mms_bench.suites.stream.setting import engines, open_engine
+from mms_engine.asr.streaming import (
+    LATENCIES,
+    ContextOptions,
+    EndpointOptions,
+    Stream,
+    StreamOptions,
+)
+from mms_engine.asr.streaming.options import ContextKind
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.streaming import LATENCIES, ContextOptions, EndpointOptions, Stream, StreamOptions
-from mms_engine.streaming.options import ContextKind
 from mms_engine.types import Float32Array
 
 _BALANCED = LATENCIES["balanced"]

@@ -1,0 +1,1 @@
+"""`mms doctor`: checks of the installation, the devices and the bundle."""

@@ -1,0 +1,51 @@
+"""Shows the events of a stream: as lines of JSON, or as a line that grows on a terminal."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mms_engine.asr.streaming import Endpoint, Event, Final, Partial
+
+_DIM, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """Return an event as it is printed: its kind first, under the names of its fields."""
+    kind = {Partial: "partial", Final: "final", Endpoint: "endpoint"}[type(event)]
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    if isinstance(event, Final):
+        fields |= fields.pop("transcript")
+    return {"event": kind, **fields}
+
+
+class Lines:
+    """A line of JSON for each event."""
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Print events, at once."""
+        for event in events:
+            sys.stdout.write(msgspec.json.encode(event_json(event)).decode() + "\n")
+        sys.stdout.flush()
+
+
+class Screen:
+    """The utterance that is spoken in one line; what may still change in it is dim."""
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Show events, at once."""
+        for event in events:
+            if isinstance(event, Partial):
+                self._partial(event)
+            elif isinstance(event, Final):
+                sys.stdout.write(f"{_CLEAR}{event.transcript.text}\n")
+        sys.stdout.flush()
+
+    def _partial(self, event: Partial) -> None:
+        room = shutil.get_terminal_size().columns - 1
+        hidden = max(0, len(event.text) - room)
+        stable = max(0, event.stable_chars - hidden)
+        shown = event.text[hidden:]
+        sys.stdout.write(f"{_CLEAR}{shown[:stable]}{_DIM}{shown[stable:]}{_PLAIN}")

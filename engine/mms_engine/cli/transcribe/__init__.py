@@ -1,0 +1,1 @@
+"""`mms transcribe`: recordings to text."""

@@ -1,0 +1,1 @@
+"""Vocabularies of tokens, and the text they spell."""
