@@ -33,7 +33,7 @@ double reach(BeamState& state, const BeamScorer& scorer) {
   if (scorer.is_plain()) return state.now.sums[static_cast<std::size_t>(state.order[0])];
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
-    state.reach[slot] = state.now.sums[slot] + state.gains[slot].high;
+    state.reach[slot] = state.now.sums[slot] + state.highest_gain[slot];
     best = std::max(best, state.reach[slot]);
   }
   return best;
@@ -41,7 +41,7 @@ double reach(BeamState& state, const BeamScorer& scorer) {
 
 /// How many of `count` keys have to be looked at: the least ones, in order.
 std::size_t sort_least(std::vector<std::uint64_t>& keys, std::size_t count, std::size_t wanted) {
-  if (count <= static_cast<std::size_t>(kPage)) {
+  if (count <= static_cast<std::size_t>(kMaxSortedKeys)) {
     MMS_TABLE(kBeam).sort_keys(keys.data(), static_cast<std::int64_t>(count));
     return std::min(count, wanted);
   }

@@ -1,330 +1,236 @@
-// New prefixes: each hypothesis by each token that can still reach the beam.
-#include "beam_extend.h"
-
+// New prefixes: each hypothesis extended by each token that can still reach the beam.
 #include <algorithm>
+#include <cstddef>
 #include <limits>
+
+#include "beam_state.h"
 
 namespace mms {
 namespace {
 
-/// Mark the choices that lead to prefixes of the beam, and those that repeat the last label.
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+/// Words of 64 bits that hold one bit per choice.
+std::size_t words_of(const BeamState& state) { return (state.choices.size + 63) / 64; }
+
+/// Mark, for each hypothesis, the choices that extend it to a prefix of the beam.
 void mark_taken(BeamState& state) {
   const std::size_t words = words_of(state);
-  // One row more, for those whose parent is not in the beam: so there is no branch.
+  // The additional row receives the marks of absent parents, which saves a branch.
   state.taken.assign((state.used + 1) * words, 0);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
     if (!state.choices.has(state.last[slot])) continue;
     const std::uint32_t at = state.choices.position[static_cast<std::size_t>(state.last[slot])];
-    const std::uint64_t bit = std::uint64_t{1} << (at % 64);
-    state.taken[slot * words + at / 64] |= bit;
     const std::int32_t parent = state.parent[slot];
     const std::size_t row = parent < 0 ? state.used : static_cast<std::size_t>(parent);
-    state.taken[row * words + at / 64] |= bit;
+    state.taken[row * words + at / 64] |= std::uint64_t{1} << (at % 64);
   }
 }
 
-/// The bound as far as r hypotheses by the k best tokens raise it: where these are enough to fill
-/// the beam, no score below theirs is needed. `floor` of a rank is what that hypothesis and those
-/// before it score at least with a token of probability 1. A hypothesis' extensions by its last
-/// label and by the separator do not count: `spoilt` tokens.
-template <typename Floor>
-double raised(double bound,
-              std::size_t spoilt,
-              const BeamState& state,
-              std::size_t ranks,
-              const Floor& floor) {
-  if (state.choices.size <= spoilt || ranks == 0) return bound;
-  const std::size_t counts = std::min(state.choices.size - spoilt, state.enough.size() - 1);
-  // So many tokens for all hypotheses, then ever more tokens for ever fewer of them.
-  for (std::size_t count = state.enough[ranks]; count <= counts; ++count) {
-    const double log_prob = state.choices.log_probs[count + spoilt - 1];
-    if (floor(0) + log_prob <= bound) break;  // no other is more
-    bound = std::max(bound, floor(state.enough[count] - 1) + log_prob);
+/// The extensions of one hypothesis by the choices.
+struct Extensions {
+  Extensions(BeamState& state, std::size_t rank_of)
+      : rank(static_cast<std::int32_t>(rank_of)),
+        slot(static_cast<std::size_t>(state.order[rank_of])),
+        count(state.choices.size),
+        log_probs(state.choices.log_probs.data()),
+        tokens(state.choices.tokens.data()),
+        taken(state.taken.data() + slot * words_of(state)),
+        sums{state.now.sums[slot], state.now.sums[state.now.size + slot]},
+        last(state.last[slot]) {}
+
+  /// Whether the extended prefix is not in the beam.
+  bool is_new(std::size_t choice) const { return (taken[choice / 64] >> (choice % 64) & 1) == 0; }
+  /// Acoustic log-probability. A repeated label extends only the paths that end in a blank.
+  double log_prob(std::size_t choice) const {
+    return sums[tokens[choice] == last ? 1 : 0] + log_probs[choice];
+  }
+
+  std::int32_t rank;
+  std::size_t slot;
+  std::size_t count;
+  const double* log_probs;
+  const std::int32_t* tokens;
+  std::uint64_t* taken;
+  double sums[2];  ///< Of all paths, and of those that end in a blank.
+  std::int32_t last;
+};
+
+/// The bound raised by the new prefixes themselves: r hypotheses times the k best tokens, where
+/// r * k fill the beam, reach at least the score of the last of them. A repeated label reaches
+/// less, which one token more makes up for.
+double raise_bound(const BeamState& state, double bound) {
+  const std::vector<double>& log_probs = state.choices.log_probs;
+  const std::size_t ranks = state.order.size();
+  const std::size_t beam_size = state.enough.size() - 1;
+  if (state.choices.size * ranks <= beam_size) return bound;  // as in most frames
+  const auto total = [&](std::size_t rank) {
+    return state.now.sums[static_cast<std::size_t>(state.order[rank])];
+  };
+  const std::size_t most = std::min(state.choices.size - 1, beam_size);
+  for (std::size_t count = state.enough[ranks]; count <= most; ++count) {
+    if (total(0) + log_probs[count] <= bound) break;
+    bound = std::max(bound, total(state.enough[count] - 1) + log_probs[count]);
   }
   return bound;
 }
 
-/// Raise the bound by the new prefixes themselves. Hypotheses from which an extension takes
-/// something back are counted apart.
-double raise_bound(BeamState& state, const BeamScorer& scorer, double bound) {
-  const BeamChoices& choices = state.choices;
-  const std::size_t ranks = state.order.size();
-  const auto beam_size = static_cast<std::size_t>(scorer.options().beam_size);
-  if (choices.size * ranks <= beam_size) return bound;  // too few, as in most frames
-  if (scorer.is_plain()) {
-    return raised(bound, 1, state, ranks, [&](std::size_t rank) {
-      return state.now.sums[static_cast<std::size_t>(state.order[rank])];
-    });
-  }
-  const std::size_t spoilt = scorer.ends_words() >= 0 ? 2 : 1;
-  double least = std::numeric_limits<double>::infinity();
-  std::size_t steady = 0;
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
-    const auto slot = static_cast<std::size_t>(state.order[rank]);
-    // Candidates add the same numbers in another order.
-    const double score = state.now.sums[slot] + state.gains[slot].low - kSlack;
-    least = std::min(least, score);
-    state.floors[rank] = least;
-    state.steady_floors[steady] = score;
-    steady += state.gains[slot].is_steady ? 1 : 0;
-  }
-  const auto of = [](const std::vector<double>& floors) {
-    return [&floors](std::size_t rank) { return floors[rank]; };
-  };
-  bound = raised(bound, spoilt, state, ranks, of(state.floors));
-  return raised(bound, spoilt, state, steady, of(state.steady_floors));
-}
-
-/// Add the extensions of the hypothesis at `rank` by tokens that need no look at anything else.
-void extend_plainly(BeamState& state, std::size_t rank, std::size_t words, double bound) {
-  const BeamChoices& choices = state.choices;
-  const auto slot = static_cast<std::size_t>(state.order[rank]);
-  const double total = state.now.sums[slot];
-  for (std::size_t word = 0; word < words; ++word) {
-    std::uint64_t taken = state.taken[slot * words + word];
-    const std::size_t end = std::min(choices.size, 64 * (word + 1));
-    for (std::size_t i = 64 * word; i < end; ++i, taken >>= 1) {
-      const double score = total + choices.log_probs[i];
-      if (score < bound) return;
-      state.selection.add_if((taken & 1) == 0,
-                             {score, static_cast<std::int32_t>(rank), choices.tokens[i]});
+/// Extensions scored by the acoustic model alone.
+void extend_plainly(BeamState& state, double bound) {
+  for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
+    const Extensions extensions(state, rank);
+    // Hypotheses are in order: where the best token is not enough, later ones fail too.
+    if (extensions.sums[0] + extensions.log_probs[0] < bound) return;
+    for (std::size_t i = 0; i < extensions.count; ++i) {
+      if (extensions.sums[0] + extensions.log_probs[i] < bound) break;
+      const double score = extensions.log_prob(i);
+      const bool wanted = extensions.is_new(i) & (score >= bound);
+      state.selection.add_if(wanted, {score, extensions.rank, extensions.tokens[i]});
     }
   }
 }
 
-/// The log-probability of the hypothesis' last label said once more, after a blank; -inf where
-/// that is no new prefix.
-double repeat_logp(const BeamState& state, std::size_t slot) {
-  const BeamChoices& choices = state.choices;
-  const std::int32_t last = state.last[slot];
-  if (state.repeat_taken[slot] != 0 || !choices.has(last)) return kNever;
-  const std::size_t at = choices.position[static_cast<std::size_t>(last)];
-  return state.now.sums[state.now.size + slot] + choices.log_probs[at];
-}
-
-/// New prefixes where nothing but the acoustic model scores them.
-void extend_all_plainly(BeamState& state, double bound) {
-  const std::size_t words = words_of(state);
-  for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
-    const auto slot = static_cast<std::size_t>(state.order[rank]);
-    const double total = state.now.sums[slot];
-    // Hypotheses are in order: where the best token is not enough, it is not for the others.
-    if (total == kNever || total + state.choices.log_probs[0] < bound) return;
-    extend_plainly(state, rank, words, bound);
-    const double repeat = repeat_logp(state, slot);
-    const bool wanted = repeat >= bound && repeat != kNever;
-    state.selection.add_if(wanted, {repeat, static_cast<std::int32_t>(rank), state.last[slot]});
-  }
-}
-
-/// New prefixes where language model, hotwords or lexicon have a say in every token.
+/// Extensions scored by a language model, hotwords or a lexicon as well.
 class ScoredExtension {
  public:
   ScoredExtension(BeamState& state, const BeamScorer& scorer, double bound)
-      : state_(state), scorer_(scorer), bound_(bound) {}
+      : state_(state), scorer_(scorer), bound_(bound), separator_(scorer.ends_words()) {}
 
-  void extend(std::size_t rank) {
-    const BeamChoices& choices = state_.choices;
-    const std::size_t words = words_of(state_);
-    const auto slot = static_cast<std::size_t>(state_.order[rank]);
-    const double total = state_.now.sums[slot];
-    const double highest = state_.gains[slot].high;
-    if (total == kNever) return;
-    for (std::size_t i = 0; i < choices.size; ++i) {
-      const double logp = total + choices.log_probs[i];
-      if (logp + highest < bound_) break;
-      const std::uint64_t taken = state_.taken[slot * words + i / 64] >> (i % 64);
-      if ((taken & 1) == 0) add(rank, choices.tokens[i], logp);
+  /// Once enough candidates are known, they raise the bound for the hypotheses that follow.
+  void extend_all(bool is_full) {
+    const auto beam_size = static_cast<std::size_t>(scorer_.options().beam_size);
+    bool is_raised = !is_full;
+    for (std::size_t rank = 0; rank < state_.order.size(); ++rank) {
+      extend(rank);
+      if (is_raised || rank % kRanks != kRanks - 1 || state_.selection.size() < beam_size) continue;
+      bound_ = state_.selection.raise(bound_, highest(), beam_size);
+      is_raised = true;
     }
-    const double repeat = repeat_logp(state_, slot);
-    if (repeat != kNever && repeat + highest >= bound_) add(rank, state_.last[slot], repeat);
   }
 
  private:
-  void add(std::size_t rank, std::int32_t token, double logp) {
-    beam_ask(state_, scorer_, bound_, rank, token, logp);
-  }
+  /// Hypotheses between two attempts to raise the bound.
+  static constexpr std::size_t kRanks = 5;
 
-  BeamState& state_;
-  const BeamScorer& scorer_;
-  double bound_;
-};
-
-/// New prefixes where a token adds a bonus of hotwords or nothing, and only the separator may end
-/// a word, so that nothing else has to be asked about any other token. The few tokens with the
-/// greatest bonuses come first; without them the reach of a hypothesis is so much less that few
-/// others have to be looked at.
-class BonusExtension {
- public:
-  BonusExtension(BeamState& state, const BeamScorer& scorer, double bound)
-      : state_(state), scorer_(scorer), bound_(bound), words_(words_of(state)) {
-    separator_ = scorer.ends_words();
-    has_separator_ = separator_ >= 0 && state.choices.has(separator_);
+  /// Estimate of the best score of the next beam.
+  double highest() const {
+    const auto slot = static_cast<std::size_t>(state_.order[0]);
+    const double best = state_.now.sums[slot] + state_.gain[slot] + state_.choices.log_probs[0];
+    return std::max(best, state_.highest_stay);
   }
 
   void extend(std::size_t rank) {
-    const auto slot = static_cast<std::size_t>(state_.order[rank]);
-    const double reach = state_.reach[slot];
-    if (reach == kNever) return;
-    if (reach + state_.choices.log_probs[0] < bound_) return;  // nor can a repeat be more
+    const double reach = state_.reach[static_cast<std::size_t>(state_.order[rank])];
+    if (reach + state_.choices.log_probs[0] < bound_) return;
+    const Extensions extensions(state_, rank);
+    if (scorer_.adds_bonuses_only()) return extend_by_bonuses(extensions, reach);
+    for (std::size_t i = 0; i < extensions.count; ++i) {
+      if (reach + extensions.log_probs[i] < bound_) break;
+      if (extensions.is_new(i)) score(extensions, i);
+    }
+  }
+
+  /// The same where a token other than the separator adds a hotword bonus at most.
+  void extend_by_bonuses(const Extensions& extensions, double reach) {
+    if (separator_ >= 0) {
+      const std::size_t at = claim(extensions, separator_);
+      const bool is_new = at < extensions.count;
+      if (is_new && reach + extensions.log_probs[at] >= bound_) score(extensions, at);
+    }
+    const double least = bound_ - reach;
     const Hotwords* hotwords = scorer_.models().hotwords;
     if (hotwords == nullptr) {
-      extend_by(rank, slot, {}, [](std::int32_t) { return 0.0F; });
+      return add_rest(extensions, least, 0.0F, [](std::int32_t) { return 0.0F; });
+    }
+    const HotBonuses& bonuses = state_.token_gains[extensions.slot].bonuses;
+    add(extensions, bonuses.silent, 0.0F);
+    add(extensions, bonuses.token, bonuses.next);
+    if (hotwords->has_one_page()) {
+      const float* page = bonuses.page(0);
+      add_rest(extensions, least, bonuses.potential, [page](std::int32_t id) { return page[id]; });
     } else {
-      const HotState hot = state_.token_gains[slot].hot;
-      extend_by(rank, slot, hotwords->reach(hot), hotwords->bonuses(hot));
+      add_rest(extensions, least, bonuses.potential, [&bonuses](std::int32_t id) {
+        return bonuses.arrival(id);
+      });
     }
   }
 
- private:
-  /// Whether a token is a choice that makes a new prefix; it is so once. Without branches: there is
-  /// no telling beforehand.
-  bool claim(std::size_t slot, std::int32_t token) {
-    const BeamChoices& choices = state_.choices;
-    const std::size_t place = choices.position[static_cast<std::size_t>(token)];
-    const bool is_choice = (place < choices.size) & (choices.tokens[place] == token);
-    const std::size_t at = is_choice ? place : 0;
-    std::uint64_t& taken = state_.taken[slot * words_ + at / 64];
-    const std::uint64_t before = taken;
-    taken |= std::uint64_t{is_choice} << (at % 64);
-    return taken != before;
+  /// The position of `token` among the choices where it makes a new prefix, else their number; a
+  /// token is claimed once.
+  std::size_t claim(const Extensions& extensions, std::int32_t token) {
+    if (token < 0 || !state_.choices.has(token)) return extensions.count;
+    const std::size_t at = state_.choices.position[static_cast<std::size_t>(token)];
+    const bool is_new = extensions.is_new(at);
+    extensions.taken[at / 64] |= std::uint64_t{1} << (at % 64);
+    return is_new ? at : extensions.count;
   }
 
-  template <typename Bonuses>
-  void extend_by(std::size_t rank,
-                 std::size_t slot,
-                 const HotReach& reach,
-                 const Bonuses& bonuses) {
-    if (has_separator_) separate(rank, slot, bonuses(separator_));
-    for (int i = 0; i < HotReach::kTokens && reach.tokens[i] >= 0; ++i) {
-      const std::int32_t token = reach.tokens[i];
-      const bool is_free = claim(slot, token);
-      add(is_free, rank, slot, token, logp_of(slot, token), reach.bonuses[i]);
-    }
-    add_rest(rank, slot, reach.rest, bonuses);
-    const double repeat = repeat_logp(state_, slot);
-    if (repeat == kNever) return;
-    const std::int32_t last = state_.last[slot];
-    if (last == separator_) return beam_ask(state_, scorer_, bound_, rank, last, repeat);
-    add(true, rank, slot, last, repeat, bonuses(last));
+  void add(const Extensions& extensions, std::int32_t token, float bonus) {
+    const std::size_t at = claim(extensions, token);
+    if (at == extensions.count) return;
+    const TokenGains& gains = state_.token_gains[extensions.slot];
+    const double gain = gains.base + (gains.bonus + static_cast<double>(bonus));
+    const double score = extensions.log_prob(at) + gain;
+    state_.selection.add_if(score >= bound_, {score, extensions.rank, token});
   }
 
-  double logp_of(std::size_t slot, std::int32_t token) const {
-    const std::uint32_t at = state_.choices.position[static_cast<std::size_t>(token)];
-    return state_.now.sums[slot] + state_.choices.log_probs[at];
-  }
-
-  void add(bool is_free,
-           std::size_t rank,
-           std::size_t slot,
-           std::int32_t token,
-           double logp,
-           float step) {
-    const TokenGains& gains = state_.token_gains[slot];
-    const double score = logp + (gains.base + (gains.bonus + static_cast<double>(step)));
-    const bool wanted = is_free & (score >= bound_);
-    state_.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
-  }
-
-  /// All tokens that are not claimed, none of which has a bonus above `most`.
-  template <typename Bonuses>
-  void add_rest(std::size_t rank, std::size_t slot, float most, const Bonuses& bonuses) {
-    const BeamChoices& choices = state_.choices;
-    const TokenGains gains = state_.token_gains[slot];
-    const double total = state_.now.sums[slot];
-    const double highest = gains.base + (gains.bonus + static_cast<double>(most));
-    const double least = bound_ - (total + highest) - kSlack;
-    const double* log_probs = choices.log_probs.data();
-    const std::int32_t* tokens = choices.tokens.data();
+  /// Tokens that are not claimed; their bonus is an arrival less the state's potential.
+  template <typename Arrivals>
+  void add_rest(const Extensions& all, double least, float potential, const Arrivals& arrival_of) {
+    const Extensions extensions = all;
+    const TokenGains& gains = state_.token_gains[extensions.slot];
+    const double base = gains.base;
+    const double settled = gains.bonus - static_cast<double>(potential);
+    const double bound = bound_;
     Candidate* out = state_.selection.room();
-    for (std::size_t word = 0; word < words_ && log_probs[64 * word] >= least; ++word) {
-      std::uint64_t taken = state_.taken[slot * words_ + word];
-      const std::size_t end = std::min(choices.size, 64 * (word + 1));
-      for (std::size_t i = 64 * word; i < end && log_probs[i] >= least; ++i, taken >>= 1) {
-        const auto step = static_cast<double>(bonuses(tokens[i]));
-        const double score = total + log_probs[i] + (gains.base + (gains.bonus + step));
-        *out = {score, static_cast<std::int32_t>(rank), tokens[i]};
-        out += static_cast<std::ptrdiff_t>(((taken & 1) == 0) & (score >= bound_));
-      }
+    for (std::size_t i = 0; i < extensions.count && extensions.log_probs[i] >= least; ++i) {
+      const std::int32_t token = extensions.tokens[i];
+      const auto arrival = static_cast<double>(arrival_of(token));
+      const double score = extensions.log_prob(i) + (base + (settled + arrival));
+      *out = {score, extensions.rank, token};
+      out += static_cast<std::ptrdiff_t>(extensions.is_new(i) & (score >= bound));
     }
     state_.selection.fill(out);
   }
 
-  void separate(std::size_t rank, std::size_t slot, float bonus) {
-    if (!claim(slot, separator_)) return;
-    const double logp = logp_of(slot, separator_);
-    const double highest = state_.gain[slot] + scorer_.highest_unit() + static_cast<double>(bonus);
-    // A little more than can be, lest rounding cut what must not be.
-    if (logp + highest < bound_) return;
-    beam_ask(state_, scorer_, bound_, rank, separator_, logp);
+  /// Add one extension, scored by all models.
+  void score(const Extensions& extensions, std::size_t choice) {
+    PrefixScore extended;
+    const PrefixTree::Id node = state_.node[extensions.slot];
+    const std::int32_t token = extensions.tokens[choice];
+    if (!state_.scores.extend(scorer_, state_.tree, node, token, &extended)) return;
+    const double score = extensions.log_prob(choice) + scorer_.gain(extended);
+    state_.selection.add_if(score >= bound_, {score, extensions.rank, token});
   }
 
   BeamState& state_;
   const BeamScorer& scorer_;
   double bound_;
-  std::size_t words_;
-  std::int32_t separator_ = -1;  ///< Where it may end a word.
-  bool has_separator_ = false;   ///< It is one of the choices.
+  std::int32_t separator_;  ///< -1 where it ends no scored word.
 };
-
-template <typename Extension>
-void extend_all(BeamState& state, const BeamScorer& scorer, double bound) {
-  Extension extension(state, scorer, bound);
-  for (std::size_t rank = 0; rank < state.order.size(); ++rank) extension.extend(rank);
-}
 
 void add_stays(BeamState& state, double bound) {
   for (std::size_t rank = 0; rank < state.order.size(); ++rank) {
     const double score = state.stay_score[static_cast<std::size_t>(state.order[rank])];
-    const bool wanted = score >= bound && score != kNever;
-    state.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), -1});
-  }
-}
-
-/// Drop the least likely choices, as far as the raised bound is out of their reach. A separator
-/// may be out of order at the end.
-void drop_choices(BeamState& state, const BeamScorer& scorer, double bound) {
-  BeamChoices& choices = state.choices;
-  if (scorer.is_uniform()) return;
-  while (choices.size > 0 && state.best_reach + choices.log_probs[choices.size - 1] < bound) {
-    --choices.size;
+    state.selection.add_if(score >= bound, {score, static_cast<std::int32_t>(rank), -1});
   }
 }
 
 }  // namespace
 
-void beam_ask(BeamState& state,
-              const BeamScorer& scorer,
-              double bound,
-              std::size_t rank,
-              std::int32_t token,
-              double logp) {
-  const auto slot = static_cast<std::size_t>(state.order[rank]);
-  PrefixScore said;
-  if (!state.scores.extend(scorer, state.tree, state.node[slot], token, &said)) return;
-  const double score = logp + scorer.gain(said);
-  const bool wanted = score >= bound && score != kNever;
-  state.selection.add_if(wanted, {score, static_cast<std::int32_t>(rank), token});
-}
-
 void beam_collect(BeamState& state, const BeamScorer& scorer, double bound) {
-  BeamChoices& choices = state.choices;
-  state.selection.reset(state.order.size() * (choices.size + 2));
-  bound = raise_bound(state, scorer, bound);
-  if (!scorer.is_plain()) drop_choices(state, scorer, bound);
+  const bool is_full = bound != kNever;
+  bound = std::max(bound, std::numeric_limits<double>::lowest());  // -inf is never wanted
+  state.selection.reset(state.order.size() * (state.choices.size + 2));
+  if (scorer.is_plain()) bound = raise_bound(state, bound);
   add_stays(state, bound);
-  if (choices.size != 0 && !scorer.is_plain() && scorer.adds_bonuses_only() &&
-      state.vocab <= kPage) {
-    beam_extend_page(state, scorer, bound);
-  } else if (choices.size != 0) {
+  if (state.choices.size != 0) {
     mark_taken(state);
     if (scorer.is_plain()) {
-      extend_all_plainly(state, bound);
-    } else if (scorer.adds_bonuses_only()) {
-      extend_all<BonusExtension>(state, scorer, bound);
+      extend_plainly(state, bound);
     } else {
-      extend_all<ScoredExtension>(state, scorer, bound);
+      ScoredExtension(state, scorer, bound).extend_all(is_full);
     }
   }
   // Where no hypothesis is possible any more, the best one stays, with probability 0.

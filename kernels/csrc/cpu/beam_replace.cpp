@@ -141,7 +141,6 @@ void beam_drop(BeamState& state, BeamFrame& frame, std::size_t slot, std::int32_
 
 void beam_link(BeamState& state) {
   const auto size = static_cast<std::uint32_t>(state.now.size);
-  std::fill(state.repeat_taken.begin(), state.repeat_taken.end(), 0);
   for (const std::int32_t slot_id : state.order) {
     const auto slot = static_cast<std::size_t>(slot_id);
     const PrefixTree::Id node = state.parent_node[slot];
@@ -151,10 +150,7 @@ void beam_link(BeamState& state) {
     const std::uint32_t absent = parent < 0 ? ~0U : 0U;
     const std::uint32_t repeats = state.repeats[slot];
     const auto place = static_cast<std::uint32_t>(parent);
-    const auto own = static_cast<std::uint32_t>(slot);
     state.parent_sum[slot] = (absent & 2U * size) | (~absent & (place + repeats * size));
-    state.parent_row[slot] = (absent & (size + own)) | (~absent & place);
-    state.repeat_taken[state.parent_row[slot]] |= static_cast<std::uint8_t>(repeats);
   }
 }
 

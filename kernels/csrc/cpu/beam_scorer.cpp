@@ -6,23 +6,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "isa/beam_kernels.h"
-
 namespace mms {
 namespace {
 
 constexpr std::size_t kAnswerBits = 13;
-
-/// A language model adds log10 P <= 0; a lexicon rules out, which is -inf.
-GainRange unit_gains_of(const BeamOptions& options, const BeamModels& models, bool asks_lm) {
-  constexpr double kRounding = 1e-6;
-  constexpr double kNever = -std::numeric_limits<double>::infinity();
-  const bool tokens = options.unit == BeamUnit::kToken;
-  const double high = tokens ? options.word_score : std::max(options.word_score, 0.0);
-  const double low = tokens ? options.word_score : 0.0;
-  const bool is_open = models.lexicon == nullptr && !(tokens && asks_lm);
-  return {is_open ? low - kRounding : kNever, high + kRounding};
-}
 
 void check_models(const BeamOptions& options, const BeamModels& models) {
   const bool word_lm = models.lm != nullptr && options.unit == BeamUnit::kWord;
@@ -71,7 +58,9 @@ void BeamScorer::find_shape() {
   plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
   bonuses_only_ = !token_lm && models_.lexicon == nullptr;
-  unit_gains_ = plain_ ? GainRange{0.0, 0.0} : unit_gains_of(options_, models_, asks_lm());
+  // A language model adds log10 P <= 0.
+  constexpr double kRounding = 1e-6;
+  max_unit_ = (scores_words() ? std::max(options_.word_score, 0.0) : options_.word_score) + kRounding;
 }
 
 void BeamScorer::check_vocab(std::int64_t vocab) const {
@@ -90,11 +79,6 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
     throw std::invalid_argument("separator is " + std::to_string(options_.separator) +
                                 ", the logits have only " + std::to_string(vocab) + " tokens");
   }
-}
-
-const float* BeamScorer::arrivals() const {
-  static constexpr float kNothing[kPage] = {};
-  return models_.hotwords == nullptr ? kNothing : models_.hotwords->arrivals();
 }
 
 PrefixScore BeamScorer::start() const {

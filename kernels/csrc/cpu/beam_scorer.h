@@ -22,20 +22,12 @@ struct PrefixScore {
   double bonus;     ///< Nats.
 };
 
-/// Bounds of what something adds to a score.
-struct GainRange {
-  double low;
-  double high;
-};
-
-/// What an extension by a token adds, where it is no more than a unit and a bonus: the new gain is
-/// `base` + (`bonus` + that of the step).
+/// Gain of an extension by a token that completes no unit but itself:
+/// `base` + (`bonus` + the bonus of the step from `hot`).
 struct TokenGains {
   double base;
   double bonus;
-  HotState hot;
-  double settled;  ///< `base` and `bonus` without what is lent.
-  HotSteps steps;  ///< Where the vocabulary has one page.
+  HotBonuses bonuses;
 };
 
 /// Options and models as the search needs them. Nothing changes after construction.
@@ -57,34 +49,18 @@ class BeamScorer {
   bool adds_bonuses_only() const { return bonuses_only_; }
   bool scores_words() const { return options_.unit == BeamUnit::kWord; }
   bool asks_lm() const { return models_.lm != nullptr; }
-  /// The steps of hotwords from a state: all of them for a vocabulary of one page, else their
-  /// bounds.
-  void find_steps(HotState state, HotSteps* steps) const {
-    if (models_.hotwords == nullptr) return;
-    if (models_.hotwords->has_one_page()) {
-      *steps = models_.hotwords->steps(state);
-      return;
-    }
-    const HotReach& reach = models_.hotwords->reach(state);
-    steps->low = reach.low;
-    steps->high = reach.high();
+  TokenGains token_gains(const PrefixScore& score) const {
+    const std::int64_t units = scores_words() ? score.units : score.units + 1;
+    const Hotwords* hotwords = models_.hotwords;
+    return {known_gain(score.lm_score, units),
+            score.bonus,
+            hotwords == nullptr ? HotBonuses{} : hotwords->bonuses(score.hot)};
   }
-  void find_gains(const PrefixScore& score, TokenGains* gains) const {
-    find_steps(score.hot, &gains->steps);
-    gains->base = known_gain(score.lm_score, scores_words() ? score.units : score.units + 1);
-    gains->bonus = score.bonus;
-    gains->hot = score.hot;
-    gains->settled = gains->base + gains->bonus - static_cast<double>(gains->steps.potential);
+  /// Upper bound of an extension's gain from a hotword state.
+  double highest_gain(HotState state) const {
+    const Hotwords* hotwords = models_.hotwords;
+    return max_unit_ + (hotwords == nullptr ? 0.0 : static_cast<double>(hotwords->highest(state)));
   }
-  /// What an extension adds to a score, by any token or, for `low`, by any but the separator.
-  GainRange added(const HotSteps& steps) const {
-    return {unit_gains_.low + static_cast<double>(steps.low),
-            unit_gains_.high + static_cast<double>(steps.high)};
-  }
-  /// Where `arrivals` of steps begin, for a vocabulary of one page.
-  const float* arrivals() const;
-  /// What language model and words add at most by one token.
-  double highest_unit() const { return unit_gains_.high; }
   /// The token that may complete a scored word; -1 for none.
   std::int32_t ends_words() const {
     const bool counts = asks_lm() || options_.word_score != 0.0;
@@ -110,7 +86,7 @@ class BeamScorer {
   bool plain_;
   bool uniform_;
   bool bonuses_only_;
-  GainRange unit_gains_;       ///< Of language model, words and lexicon alone.
+  double max_unit_;            ///< Upper bound of the gain of a unit, without hotwords.
   std::vector<LmUnit> units_;  ///< Of each token, where the language model scores tokens.
 };
 

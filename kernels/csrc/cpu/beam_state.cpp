@@ -46,13 +46,11 @@ BeamState::BeamState(const BeamDecoder& decoder)
       parent_node(now.size, PrefixTree::kNone),
       parent(now.size, -1),
       parent_sum(now.size, static_cast<std::uint32_t>(2 * now.size)),
-      parent_row(now.size, 0),
       repeats(now.size, 0),
-      repeat_taken(2 * now.size, 0),
       last(now.size, decoder.options().blank),
-      gains(now.size, SlotGains{0.0, 0.0, true}),
       token_gains(now.size, TokenGains{}),
       gain(now.size, std::numeric_limits<double>::quiet_NaN()),
+      highest_gain(now.size),
       last_logp(now.size),
       parent_in(now.size),
       parent_path(now.size),
@@ -60,19 +58,10 @@ BeamState::BeamState(const BeamDecoder& decoder)
       reach(now.size),
       change(now.size),
       changed(now.size),
-      floors(now.size),
-      steady_floors(now.size + 1),
       stays(now.size) {
-  page.log_probs.resize(kPage);
-  page.taken.resize(2 * now.size);
-  page.ranks.resize(now.size);
-  page.arrivals.resize(now.size);
-  page.least.resize(now.size);
-  page.found.resize(now.size);
   const auto beam = static_cast<std::uint32_t>(decoder.options().beam_size);
   enough.push_back(0);
   for (std::uint32_t n = 1; n <= beam; ++n) enough.push_back((beam + n - 1) / n);
-  parent_row[0] = static_cast<std::uint32_t>(now.size);
   order = {0};
   used = 1;
   node[0] = tree.root();
@@ -91,12 +80,9 @@ void beam_set_gains(BeamState& state,
                     const BeamScorer& scorer,
                     std::size_t slot,
                     const PrefixScore& score) {
-  const double gain = scorer.gain(score);
-  TokenGains& gains = state.token_gains[slot];
-  scorer.find_gains(score, &gains);
-  const GainRange added = scorer.added(gains.steps);
-  state.gain[slot] = gain;
-  state.gains[slot] = {gain + std::min(added.low, 0.0), gain + added.high, added.low >= -1e-5};
+  state.gain[slot] = scorer.gain(score);
+  state.highest_gain[slot] = state.gain[slot] + scorer.highest_gain(score.hot);
+  state.token_gains[slot] = scorer.token_gains(score);
 }
 
 }  // namespace mms

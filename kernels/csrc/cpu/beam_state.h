@@ -49,24 +49,6 @@ struct BeamChoices {
   }
 };
 
-/// What the search by bits of tokens needs within one frame.
-struct BeamPage {
-  std::uint64_t tokens = 0;            ///< Bits of `choices`.
-  std::vector<float> log_probs;        ///< [kPage] of these.
-  std::vector<std::uint64_t> taken;    ///< [slots + 1] tokens that make no new prefix.
-  std::vector<std::int32_t> ranks;     ///< [beam] hypotheses that are looked at.
-  std::vector<const float*> arrivals;  ///< Of each, by token.
-  std::vector<float> least;            ///< Of each, that a token must add.
-  std::vector<std::uint64_t> found;    ///< Of each, tokens that may add as much.
-};
-
-/// Bounds of the gains of a hypothesis' extensions.
-struct SlotGains {
-  double low;  ///< No more than its own.
-  double high;
-  bool is_steady;  ///< None is less than its own, but for what rounding adds.
-};
-
 /// A hypothesis that enters the beam.
 struct BeamEntry {
   PrefixTree::Id node;
@@ -93,13 +75,11 @@ struct BeamState {
   std::vector<PrefixTree::Id> parent_node;
   std::vector<std::int32_t> parent;        ///< Slot of the parent in the beam; -1 for none.
   std::vector<std::uint32_t> parent_sum;   ///< Where in `sums` and `paths` the parent's part is.
-  std::vector<std::uint32_t> parent_row;   ///< Of `taken`; one of its own where it has no parent.
   std::vector<std::uint8_t> repeats;       ///< Whether the last two tokens are the same.
-  std::vector<std::uint8_t> repeat_taken;  ///< Whether the last token said twice is in the beam.
   std::vector<std::int32_t> last;          ///< Last token; the blank for the empty prefix.
-  std::vector<SlotGains> gains;
   std::vector<TokenGains> token_gains;
-  std::vector<double> gain;  ///< NaN for empty slots: no comparison picks it.
+  std::vector<double> gain;          ///< NaN for empty slots: no comparison picks it.
+  std::vector<double> highest_gain;  ///< Upper bound of the gains of extensions.
 
   std::vector<std::int32_t> order;  ///< [beam] slots, the best first.
   std::vector<std::int32_t> next_order;
@@ -128,12 +108,9 @@ struct BeamState {
   std::vector<std::int64_t> change;
   std::vector<std::uint32_t> changed;
   BeamChoices choices;
-  BeamPage page;
   /// [beam + 1] For n hypotheses so many tokens, or the other way round, are enough to fill the
   /// beam; nothing for n = 0.
   std::vector<std::uint32_t> enough;
-  std::vector<double> floors;         ///< By rank: what it, or any before it, scores at least.
-  std::vector<double> steady_floors;  ///< Of those that nothing is taken back from.
   std::vector<std::uint64_t> taken;   ///< Bits of `choices` that make no new prefix, by slot.
   Selection selection;
   std::vector<BeamEntry> entries;

@@ -14,14 +14,12 @@ namespace {
 constexpr double kLimit = 1024.0;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 30U;
 constexpr std::uint32_t kMaxPageBits = 6;
-/// Vectors of floats may be read from anywhere in the last page.
-constexpr std::size_t kPadding = 16;
 
 /// Rows of pages. Page 0 and row 0 lead to the root.
 class Transitions {
  public:
   Transitions(std::int32_t vocab, std::size_t nodes)
-      : taken_(nodes * (sizeof(HotNode) + sizeof(HotReach))) {
+      : taken_(nodes * (sizeof(HotNode) + sizeof(float))) {
     while (page_bits < kMaxPageBits && (std::int64_t{1} << page_bits) < vocab) ++page_bits;
     pages_per_row = static_cast<std::uint32_t>((vocab - 1) >> page_bits) + 1U;
     pages.resize(std::size_t{1} << page_bits);
@@ -178,45 +176,23 @@ std::vector<HotNode> nodes_of(const HotTree& tree, const Draft& draft, std::int3
   return nodes;
 }
 
-/// Put a step among the greatest, instead of one by the same token; what falls out is of the rest.
-/// Bonuses are without what the state takes back.
-void put(HotReach& reach, std::int32_t token, float bonus) {
-  int at = 0;
-  while (at < HotReach::kTokens - 1 && reach.tokens[at] != token) ++at;
-  if (reach.tokens[at] != token) reach.rest = std::max(reach.rest, reach.bonuses[at]);
-  for (; at + 1 < HotReach::kTokens; ++at) {
-    reach.tokens[at] = reach.tokens[at + 1];
-    reach.bonuses[at] = reach.bonuses[at + 1];
-  }
-  for (; at > 0 && reach.bonuses[at - 1] < bonus; --at) {
-    reach.tokens[at] = reach.tokens[at - 1];
-    reach.bonuses[at] = reach.bonuses[at - 1];
-  }
-  reach.tokens[at] = token;
-  reach.bonuses[at] = bonus;
-}
-
-std::vector<HotReach> reaches_of(const HotTree& tree,
-                                 const Draft& draft,
-                                 const std::vector<HotNode>& nodes,
-                                 std::int32_t boundary) {
-  std::vector<HotReach> reaches(nodes.size());
+/// Upper bounds of the bonuses by state: a transition is that of a child or of the failure state.
+std::vector<float> highest_of(const HotTree& tree,
+                              const Draft& draft,
+                              const std::vector<HotNode>& nodes) {
+  std::vector<float> highest(nodes.size());
   for (const HotState node : draft.order) {
-    HotReach& reach = reaches[node];
-    if (node != 0) reach = reaches[draft.failures[node]];
+    float& own = highest[node];
+    own = highest[draft.failures[node]];
     for (auto child = tree[node].first_child; child != kNoBranch;
          child = tree[child].next_sibling) {
-      put(reach, tree[child].token, nodes[child].arrival);
-      reach.low = std::min(reach.low, nodes[child].arrival);
+      own = std::max(own, nodes[child].arrival);
     }
-    if ((nodes[node].row & 1U) != 0U) put(reach, boundary, nodes[node].potential);
+    // A boundary after a boundary adds nothing.
+    if ((nodes[node].row & 1U) != 0U) own = std::max(own, nodes[node].potential);
   }
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    for (float& bonus : reaches[i].bonuses) bonus -= nodes[i].potential;
-    reaches[i].rest -= nodes[i].potential;
-    reaches[i].low -= nodes[i].potential;
-  }
-  return reaches;
+  for (std::size_t i = 0; i < nodes.size(); ++i) highest[i] -= nodes[i].potential;
+  return highest;
 }
 
 }  // namespace
@@ -234,7 +210,7 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   const HotTree tree(phrases, vocab, boundary);
   Draft draft = draft_of(tree, vocab);
   nodes_ = nodes_of(tree, draft, boundary);
-  reaches_ = reaches_of(tree, draft, nodes_, boundary);
+  highest_ = highest_of(tree, draft, nodes_);
   // A state's failure state is lent at most what it is, and so is its parent, which any state
   // before it ends in: the greatest step to a state is the one from its parent.
   for (std::size_t i = 1; i < nodes_.size(); ++i) {
@@ -242,9 +218,8 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   }
   rows_ = std::move(draft.transitions.rows);
   pages_ = std::move(draft.transitions.pages);
-  arrivals_.reserve(pages_.size() + kPadding);
+  arrivals_.reserve(pages_.size());
   for (const HotState state : pages_) arrivals_.push_back(nodes_[state].arrival);
-  arrivals_.resize(pages_.size() + kPadding);
   view_.nodes = nodes_.data();
   view_.rows = rows_.data();
   view_.pages = pages_.data();
@@ -255,30 +230,11 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   view_.page_count = static_cast<std::uint32_t>(pages_.size() >> view_.page_bits);
   view_.boundary = boundary;
   view_.start = boundary < 0 ? 0U : view_.step(0, boundary).state;
-  if (has_one_page()) find_steps();
-}
-
-void Hotwords::find_steps() {
-  steps_.reserve(nodes_.size());
-  for (HotState state = 0; state < nodes_.size(); ++state) {
-    const HotBonuses all = bonuses(state);
-    const HotReach& reach = reaches_[state];
-    steps_.push_back({reach.low,
-                      reach.high(),
-                      all.potential,
-                      all.next,
-                      all.token,
-                      all.silent,
-                      nodes_[state].next,
-                      all.row[0] << all.page_bits});
-  }
-  reaches_ = {};  // nothing else of them is asked for
 }
 
 std::size_t Hotwords::bytes() const {
-  return nodes_.size() * sizeof(HotNode) + reaches_.size() * sizeof(HotReach) +
-         steps_.size() * sizeof(HotSteps) + rows_.size() * sizeof(std::uint32_t) +
-         pages_.size() * (sizeof(HotState) + sizeof(float));
+  return nodes_.size() * (sizeof(HotNode) + sizeof(float)) +
+         rows_.size() * sizeof(std::uint32_t) + pages_.size() * (sizeof(HotState) + sizeof(float));
 }
 
 }  // namespace mms
