@@ -205,7 +205,7 @@ def main(cache: Path, cooldown: int | None, start: str) -> None:
     share_cores()
     lock = (cache / "lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise click.ClickException(f"another training is running in {cache}") from None
     store = ClipStore(cache)
