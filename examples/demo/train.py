@@ -101,7 +101,9 @@ def log_rates(trainer: Trainer, store: ClipStore, cache: Path) -> None:
 
 
 def give_way() -> None:
-    """Leave the cores to every other process."""
+    """Leave the cores to every other process, and bound the memory."""
+    # oneDNN keeps code for every shape it has met; batches differ in shape, so it kept gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
