@@ -11,7 +11,7 @@ from mms_engine.bundle.manifest import File
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
 
 PARTIAL_SUFFIX = ".partial"
-Progress = Callable[[int], object]
+ByteProgress = Callable[[int], object]
 """Called with the number of bytes read since its last call."""
 _BUFFER = 1 << 20
 
@@ -64,7 +64,7 @@ def describe(root: Path, path: Path) -> File:
     )
 
 
-def digest(path: Path, progress: Progress | None = None) -> str:
+def digest(path: Path, progress: ByteProgress | None = None) -> str:
     """Return the SHA-256 of a file's content, in lower-case hex."""
     sha256, buffer = hashlib.sha256(), memoryview(bytearray(_BUFFER))
     with path.open("rb", buffering=0) as stream:
@@ -92,7 +92,7 @@ def resolve(root: Path, file: File) -> Path:
     return path
 
 
-def check(root: Path, file: File, *, verify: bool, progress: Progress | None = None) -> Path:
+def check(root: Path, file: File, *, verify: bool, progress: ByteProgress | None = None) -> Path:
     """Return the path of `file`, checked for its size and, with `verify`, its digest.
 
     Raises:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
-from mms_engine.bundle.files import Progress, check
+from mms_engine.bundle.files import ByteProgress, check
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
@@ -147,7 +147,7 @@ class Bundle:
                 f"{path} names {len(weights.vocab)} tokens, its head has {vocab_size}"
             )
 
-    def problems(self, *, verify: bool = True, progress: Progress | None = None) -> list[str]:
+    def problems(self, *, verify: bool = True, progress: ByteProgress | None = None) -> list[str]:
         """Check every file and return one sentence per problem.
 
         Args:

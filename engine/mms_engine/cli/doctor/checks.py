@@ -18,7 +18,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
-from mms_engine.system import default_bundle, usable_cores
+from mms_engine.system import default_bundle, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -76,17 +76,15 @@ def _packages() -> Iterator[Finding]:
 
 
 def _cpu() -> Finding:
-    cores = usable_cores()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return Finding("cpu", "ok", f"{cores} cores, {platform.machine()}")
-    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+        text = ""
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
     known = set(flags[1].split()) if flags else set()
-    features = [name for name in _CPU_FEATURES if name in known]
-    name = model[1] if model else platform.machine()
-    return Finding("cpu", "ok", f"{cores} cores, {name}, {' '.join(features)}")
+    features = " ".join(name for name in _CPU_FEATURES if name in known)
+    parts = [f"{usable_cores()} cores", processor_name(), features]
+    return Finding("cpu", "ok", ", ".join(filter(None, parts)))
 
 
 def _gpu() -> Finding:
@@ -136,7 +134,9 @@ def _clash() -> Finding:
             "install one with pip install 'mms-engine[cpu]' or 'mms-engine[gpu]'"
         )
         return Finding("onnxruntime packages", "broken", detail)
-    return Finding("onnxruntime packages", "ok" if runtimes else "absent", "".join(runtimes))
+    if not runtimes:
+        return Finding("onnxruntime packages", "absent", "none installed")
+    return Finding("onnxruntime packages", "ok", runtimes[0])
 
 
 def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
