@@ -1,14 +1,12 @@
 """What a caller of a stream may choose. One knob, `latency`; every number behind it is open."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mms_engine.decoding.options import HotwordPhrases
+from mms_engine.types import ContextKind as ContextKind
+from mms_engine.types import Latency, VoiceDetector
+from mms_engine.types import SampleFormat as SampleFormat
 
-ContextKind = Literal["cached", "window"]
-Latency = Literal["low", "balanced", "accurate"]
-SampleFormat = Literal["f32le", "s16le", "mulaw"]
-VoiceDetector = Literal["level", "silero"]
 LONGEST_SECONDS = 600.0
 """Length at which an utterance ends even without rules: memory grows with it."""
 _MOST_CONTEXT_SECONDS = 120.0

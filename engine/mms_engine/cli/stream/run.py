@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -17,6 +16,7 @@ from mms_engine.cli.options import EngineChoice, find_bundle
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
 from mms_engine.cli.stream.sound import Piece, microphone, recording, samples_on_stdin
+from mms_engine.types import SampleFormat
 
 STDIN, MICROPHONE = "-", "mic"
 
@@ -31,7 +31,7 @@ class Request:
     as_json: bool
     realtime: bool
     sample_rate: int
-    sample_format: Literal["s16le", "f32le", "mulaw"]
+    sample_format: SampleFormat
     context: ContextChoice
     decoding: DecoderChoice
     engine: EngineChoice
