@@ -1,14 +1,10 @@
 """Options of a run: device, backend, precision and threads."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from mms_engine.bundle.manifest import Precision
-
-Device = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[Device, ...] = get_args(Device)
-BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
-BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
+from mms_engine.types import BackendName as BackendName
+from mms_engine.types import Device as Device
+from mms_engine.types import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,12 @@
 """Options of a stream: latency, context, endpoints, and the format of its audio."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mms_engine.decoding.options import HotwordPhrases
+from mms_engine.types import ContextKind as ContextKind
+from mms_engine.types import Latency, VoiceDetector
+from mms_engine.types import SampleFormat as SampleFormat
 
-ContextKind = Literal["cached", "window"]
-Latency = Literal["low", "balanced", "accurate"]
-SampleFormat = Literal["f32le", "s16le", "mulaw"]
-VoiceDetector = Literal["level", "silero"]
 LONGEST_SECONDS = 600.0
 """Length at which an utterance ends even without rules, since memory grows with it."""
 _MAX_STEP_SECONDS = 120.0
