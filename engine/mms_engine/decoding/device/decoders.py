@@ -55,7 +55,7 @@ class DeviceDecoders:
         if config is not None:
             DeviceBeam.check(config)
         with device.creating("preparing the decoders") as owned:
-            self._kernels = Kernels(device)
+            self._kernels = owned(Kernels(device))
             self._stream = owned(CudaStream(device))
             self._done = owned(CudaEvent(device))
             self._workspace = Workspace(device)
@@ -138,6 +138,7 @@ class DeviceDecoders:
             self._workspace.free()
             self._done.free()
             self._stream.free()
+            self._kernels.free()
 
     def _begin(self, streams: Sequence[DecodingStream]) -> None:
         fresh = list({id(each): each for each in streams if each.slot is None}.values())
