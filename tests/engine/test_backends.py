@@ -12,19 +12,11 @@ import pytest
 
 import mms_engine
 from mms_engine import Recognizer, RecognizerOptions
-from mms_engine.backends import (
-    BACKENDS,
-    Availability,
-    Choice,
-    SessionOptions,
-    available,
-    choose,
-    open_session,
-    probes,
-    rank,
-)
+from mms_engine.backends import probes
 from mms_engine.backends.options import BACKEND_NAMES, DEVICES
-from mms_engine.backends.session import GraphFile
+from mms_engine.backends.probes import Availability
+from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
+from mms_engine.backends.session import GraphFile, SessionOptions
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
@@ -212,7 +204,7 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())\n"
         "print([n for n in sys.modules if n.split('.')[0] in "
         "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
@@ -231,7 +223,7 @@ def test_available_gives_each_backend_a_sentence() -> None:
 def test_without_onnxruntime_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -33,7 +33,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 def use(bundle: Path, **options: object) -> None:
     """Load the bundle and use every language of it."""
-    with Recognizer.open(bundle, RecognizerOptions(**options)) as recognizer:
+    with Recognizer.open(bundle, options=RecognizerOptions(**options)) as recognizer:
         recognizer.transcribe([sound(0.5)] * 3, list(recognizer.languages))
 
 

@@ -39,7 +39,7 @@ def spoken(result: Result) -> str:
 
 def test_a_beam_without_options(mms, demo_bundle: Path) -> None:
     options = RecognizerOptions(verify=False, decoder="beam")
-    with Recognizer.open(demo_bundle, options) as recognizer:
+    with Recognizer.open(demo_bundle, options=options) as recognizer:
         wanted = recognizer.transcribe(CLIP.path, "eng").text
     assert spoken(mms(CLIP.path, "--lang", "eng", "--decoder", "beam")) == " ".join(wanted.split())
 

@@ -223,7 +223,7 @@ def test_the_bundle_may_be_named_by_the_environment(
 
 
 def test_a_device_that_is_not_there(mms, clips: Path) -> None:
-    from mms_engine.backends import available
+    from mms_engine.backends.registry import available
 
     if available()["ort-cuda"].usable:
         pytest.skip("this machine has a CUDA device")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mms_engine.asr.options import RecognizerOptions
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
 from mms_engine.text.vocabulary import Vocabulary
@@ -37,7 +36,7 @@ def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
     logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
     logits[np.arange(len(frames)), frames] = 8.0
     vocabulary = Vocabulary(tuple(tokens))
-    decoding = HostDecoders(RecognizerOptions()).start("eng", vocabulary)
+    decoding = HostDecoders(None).start("eng", vocabulary)
     decoding.step(logits)
     utterance = UtteranceInfo("eng", vocabulary, 145_840 / 16_000, 0.02)
     result = transcript(decoding.finish(), utterance, 1)

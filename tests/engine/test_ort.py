@@ -14,9 +14,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from mms_engine.backends import Constant, SessionOptions, ort
+from mms_engine.backends import ort
 from mms_engine.backends.ort import OrtSession, open_cpu, open_cuda
-from mms_engine.backends.session import GraphFile
+from mms_engine.backends.session import Constant, GraphFile, SessionOptions
 from mms_engine.bundle.manifest import Graph, Tensor
 from mms_engine.errors import BackendError
 

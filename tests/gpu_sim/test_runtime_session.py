@@ -80,9 +80,8 @@ PARAMETERS = 584  # of a language of the tiny model
 
 
 def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    from mms_engine.backends import SessionOptions
     from mms_engine.backends.ort import open_cpu
-    from mms_engine.backends.session import GraphFile
+    from mms_engine.backends.session import GraphFile, SessionOptions
 
     graph, path = bundle.graph("encoder", "fp16")
     return open_cpu(GraphFile(graph, path), SessionOptions(threads=1)).run(inputs)["logits"]

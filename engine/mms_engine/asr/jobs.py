@@ -1,6 +1,6 @@
 """Transcription jobs and their results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mms_engine.audio.sources import AudioSource
 from mms_engine.decoding.options import HotwordPhrases
@@ -15,9 +15,9 @@ class Job:
     audio: AudioSource
     language: str
     """Code as MMS writes it."""
-    sample_rate: int | None = None
+    sample_rate: int | None = field(default=None, kw_only=True)
     """Sample rate of an array, in Hz; `None` for the bundle's."""
-    hotwords: HotwordPhrases | None = None
+    hotwords: HotwordPhrases | None = field(default=None, kw_only=True)
     """Phrases of this audio alone, in place of those of `BeamSearch`; `None` keeps these."""
 
 

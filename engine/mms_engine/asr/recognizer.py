@@ -209,14 +209,17 @@ class Recognizer:
         if is_source(audio):
             if not isinstance(language, str):
                 raise TypeError("one audio takes one language, not a list of them")
-            job = Job(cast("AudioSource", audio), language, sample_rate, hotwords)
+            one = cast("AudioSource", audio)
+            job = Job(one, language, sample_rate=sample_rate, hotwords=hotwords)
             return next(iter(self.transcribe_each([job]))).unwrap()
         sources = list(cast("Iterable[AudioSource]", audio))
         languages = [language] * len(sources) if isinstance(language, str) else language
         if len(languages) != len(sources):
             raise ValueError(f"{len(sources)} audios need as many languages, got {len(languages)}")
         pairs = zip(sources, languages, strict=True)
-        jobs = [Job(source, code, sample_rate, hotwords) for source, code in pairs]
+        jobs = [
+            Job(source, code, sample_rate=sample_rate, hotwords=hotwords) for source, code in pairs
+        ]
         found = {id(r.job): r.unwrap() for r in self.transcribe_each(jobs)}
         return [found[id(job)] for job in jobs]
 

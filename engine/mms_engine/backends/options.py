@@ -1,9 +1,10 @@
 """Options of a run: device, backend, precision and threads."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from mms_engine.bundle.manifest import Precision
+if TYPE_CHECKING:
+    from mms_engine.bundle.manifest import Precision
 
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -19,7 +20,7 @@ class RunOptions:
     """`auto` uses CUDA where it works, else the CPU."""
     backend: BackendName | None = None
     """Library that runs the graphs; `None` for the first usable one, TensorRT before others."""
-    precision: Precision | None = None
+    precision: "Precision | None" = None
     """`None` for the first the bundle has of fp32, int8, fp16 on a CPU, of fp16, bf16, fp32, int8
     on a GPU."""
     threads: int = 0

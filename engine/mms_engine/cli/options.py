@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mms_engine.backends.options import BACKEND_NAMES, DEVICES
 from mms_engine.errors import BundleFileMissing
 from mms_engine.system import default_bundle
 
@@ -29,14 +30,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 _ENGINE_OPTIONS = (
     click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        type=click.Choice(DEVICES),
         default="auto",
         show_default=True,
         help="Where the graphs run.",
     ),
     click.option(
         "--backend",
-        type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
+        type=click.Choice(BACKEND_NAMES),
         help="What runs them.  [default: the first that can, TensorRT before others]",
     ),
     click.option(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mms_engine.backends import Choice, Session, SessionOptions, open_session
-from mms_engine.backends.session import Array, Constant, GraphFile
+from mms_engine.backends.registry import Choice, open_session
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle.manifest import Precision, Wav2Vec2
