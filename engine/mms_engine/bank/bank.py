@@ -98,7 +98,7 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         """Hold keys in the bank, loading those that are not resident.
 
         All slots are taken at once, so two callers never hold part of what the other needs. A
-        thread that holds keys must not acquire others: it could wait for a caller that waits for it.
+        thread that holds keys should not acquire others: callers in the queue may wait for it.
 
         Raises:
             BackendError: there are more keys than slots, or no slot came free in time.
@@ -161,7 +161,7 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         return self._evict(missing, keep=wanted)
 
     def _evict(self, needed: int, *, keep: Collection[str]) -> bool:
-        """Evict least recently used keys until `needed` slots are free; none if too few are idle."""
+        """Evict least recently used keys for `needed` free slots; none if too few are idle."""
         idle = [k for k, entry in self._entries.items() if entry.users == 0 and k not in keep]
         short = needed - (self.slots - len(self._entries))
         if short > len(idle):

@@ -38,7 +38,7 @@ class Kernels:
         path = fatbin_path()
         if path is None:
             raise BackendError(
-                "this installation has no CUDA kernels because it was built without nvcc: reinstall "
+                "this installation has no CUDA kernels, it was built without nvcc: reinstall "
                 "mms-engine from source with nvcc on the path or CUDAToolkit_ROOT set"
             )
         fatbin = path.read_bytes()

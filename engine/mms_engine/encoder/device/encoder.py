@@ -198,7 +198,7 @@ class DeviceEncoder:
         return features
 
     def _samples(self, frames: int) -> int:
-        """Return the samples of `frames` frames, rounded up to the alignment if that adds no frame."""
+        """Return the samples of `frames` frames, aligned where that adds no frame."""
         least = self._geometry.samples(frames)
         values = ALIGNMENT // 4
         aligned = -(-least // values) * values
