@@ -221,7 +221,7 @@ def test_bundle_may_be_set_by_environment(
 
 
 def test_missing_device_is_one_line(mms, clips: Path) -> None:
-    from mms_engine.backends import available
+    from mms_engine.backends.registry import available
 
     if available()["ort-cuda"].usable:
         pytest.skip("this machine has a CUDA device")

@@ -3,9 +3,10 @@
 import importlib
 import logging
 
-from mms_engine.backends import BACKENDS, Choice, SessionOptions, available
-from mms_engine.backends import rank as rank_backends
 from mms_engine.backends.options import RunOptions
+from mms_engine.backends.registry import BACKENDS, Choice, available
+from mms_engine.backends.registry import rank as rank_backends
+from mms_engine.backends.session import SessionOptions
 from mms_engine.bank.adapters import BankOptions, adapter_bank, slots_within
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle.manifest import Precision, Tensor, Wav2Vec2Ctc
