@@ -31,7 +31,7 @@ def gather_graph(path: Path, element: int, dtype: str) -> GraphFile:
     opset = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
     entry = Graph(
-        stage="encoder",
+        name="encoder",
         precision="fp32",
         files=(),
         opset=18,

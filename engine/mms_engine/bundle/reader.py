@@ -163,7 +163,7 @@ class Bundle:
         return found
 
 
-def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
+def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Open the bundle in folder `path`.
 
     Args:
@@ -175,6 +175,7 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
         BundleError: the bundle is of another schema.
         BundleCorrupt: the manifest is damaged.
     """
+    path = Path(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(

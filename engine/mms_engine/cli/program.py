@@ -76,11 +76,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def interruptible(work: Callable[[], _Result]) -> _Result:
-    """Run `work` so that Ctrl-C ends the process at once, even during a long graph run.
+def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None = None) -> _Result:
+    """Run `work` so that Ctrl-C takes effect at once, even during a long graph run.
 
     Python handles signals only between bytecode instructions, and a graph run is a single one. So
-    the work is done in a thread while the main thread waits.
+    a thread does the work while the main thread waits.
+
+    Args:
+        work: Function to run.
+        stop: Called at the first Ctrl-C. If it returns true, `work` winds down by itself and the
+            command then exits with 130; a second Ctrl-C ends the process at once. Without `stop`,
+            or if it returns false, the first one does.
     """
     results: list[_Result] = []
     errors: list[BaseException] = []
@@ -92,14 +98,21 @@ def interruptible(work: Callable[[], _Result]) -> _Result:
             errors.append(error)
 
     thread = threading.Thread(target=body, daemon=True)
-    try:
-        thread.start()
-        while thread.is_alive():
+    thread.start()
+    is_stopping = False
+    while True:
+        try:
+            if not thread.is_alive():
+                break
             thread.join(0.1)
-    except KeyboardInterrupt:
-        sys.stdout.flush()
-        # A normal exit would unload the runtime while the thread still uses it.
-        os._exit(INTERRUPTED)
+        except KeyboardInterrupt:
+            if is_stopping or stop is None or not stop():
+                sys.stdout.flush()
+                # A normal exit would unload the runtime while the thread still uses it.
+                os._exit(INTERRUPTED)
+            is_stopping = True
     if errors:
         raise errors[0]
+    if is_stopping:
+        raise KeyboardInterrupt
     return results[0]

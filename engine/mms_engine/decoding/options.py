@@ -23,7 +23,7 @@ class BeamSearch:
     """Hypotheses kept after each frame."""
     nbest: int = 1
     """Distinct texts in `Transcript.alternatives`, when more than one."""
-    lm: Path | None = None
+    lm: str | Path | None = None
     """N-gram language model: ARPA (plain or gzip), the output of `mms lm convert`, or a KenLM
     binary. It is used for every language of the call, so it fits calls in one language."""
     lm_unit: LmUnit = "auto"

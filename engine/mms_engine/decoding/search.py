@@ -110,8 +110,8 @@ def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:
     return chosen
 
 
-def _open(path: Path) -> LanguageModel:
+def _open(path: str | Path) -> LanguageModel:
     try:
-        return open_lm(path)
+        return open_lm(Path(path))
     except (ImportError, OSError, ValueError) as error:
         raise LanguageModelError(f"the language model cannot be used: {error}") from error

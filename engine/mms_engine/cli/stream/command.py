@@ -49,6 +49,7 @@ Examples:
 def stream(**values: Any) -> None:  # noqa: ANN401
     """Write down what is said in SOURCE while it is spoken: a recording, mic, or - for samples."""
     from mms_engine.cli.stream.run import Request, run
+    from mms_engine.cli.stream.sound import AudioQueue
 
-    request = Request(**values)
-    interruptible(lambda: run(request))
+    request, queue = Request(**values), AudioQueue()
+    interruptible(lambda: run(request, queue), stop=queue.end)
