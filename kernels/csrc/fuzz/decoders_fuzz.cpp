@@ -113,7 +113,7 @@ void append(Result& result, const Tokens& tokens) {
 
 Result greedy(const Case& given, std::int64_t cut) {
   mms::GreedyState state = mms::greedy_begin(given.blank);
-  mms::GreedyTokens tokens;
+  mms::TimedTokens tokens;
   mms::greedy_step(state, given.scores(0, cut), tokens);
   mms::greedy_step(state, given.scores(cut, given.frames()), tokens);
   mms::greedy_end(state, tokens);

@@ -9,22 +9,8 @@
 
 namespace {
 
-using Tokens = nb::typed<nb::tuple,
-                         Vector<std::int32_t>,
-                         Vector<std::int64_t>,
-                         Vector<std::int64_t>,
-                         Vector<float>,
-                         Vector<float>>;
-using Hypothesis = nb::typed<nb::tuple, Tokens, double, double, double, double>;
+using Hypothesis = nb::typed<nb::tuple, TokenArrays, double, double, double, double>;
 using Hypotheses = nb::typed<nb::list, Hypothesis>;
-
-Tokens to_arrays(mms::BeamTokens tokens) {
-  return Tokens(nb::make_tuple(to_numpy(std::move(tokens.ids)),
-                               to_numpy(std::move(tokens.starts)),
-                               to_numpy(std::move(tokens.ends)),
-                               to_numpy(std::move(tokens.scores)),
-                               to_numpy(std::move(tokens.peaks))));
-}
 
 Hypotheses to_list(std::vector<mms::BeamHypothesis> hypotheses) {
   nb::list list;
@@ -137,8 +123,8 @@ class Stream {
     return to_list(std::move(hypotheses));
   }
 
-  Tokens take_stable() {
-    mms::BeamTokens tokens;
+  TokenArrays take_stable() {
+    mms::TimedTokens tokens;
     locked([&](mms::BeamStream& stream) { tokens = stream.take_stable(); });
     return to_arrays(std::move(tokens));
   }

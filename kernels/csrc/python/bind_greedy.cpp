@@ -8,35 +8,20 @@
 
 namespace {
 
-using Arrays = nb::typed<nb::tuple,
-                         Vector<std::int32_t>,
-                         Vector<std::int64_t>,
-                         Vector<std::int64_t>,
-                         Vector<float>,
-                         Vector<float>>;
-
-Arrays to_arrays(mms::GreedyTokens tokens) {
-  return Arrays(nb::make_tuple(to_numpy(std::move(tokens.ids)),
-                               to_numpy(std::move(tokens.starts)),
-                               to_numpy(std::move(tokens.ends)),
-                               to_numpy(std::move(tokens.scores)),
-                               to_numpy(std::move(tokens.peaks))));
-}
-
-nb::typed<nb::list, Arrays> greedy_batch(const ScoresInput<3>& scores,
-                                         const Input<std::int64_t, 1>& lengths,
-                                         std::int32_t blank,
-                                         const std::string& kind,
-                                         int threads) {
+nb::typed<nb::list, TokenArrays> greedy_batch(const ScoresInput<3>& scores,
+                                              const Input<std::int64_t, 1>& lengths,
+                                              std::int32_t blank,
+                                              const std::string& kind,
+                                              int threads) {
   const mms::ScoresBatch batch = view_of(scores, lengths, kind_named(kind));
-  std::vector<mms::GreedyTokens> results;
+  std::vector<mms::TimedTokens> results;
   {
     nb::gil_scoped_release release;
     results = mms::greedy_batch(batch, blank, threads);
   }
   nb::list rows;
   for (auto& tokens : results) rows.append(to_arrays(std::move(tokens)));
-  return nb::typed<nb::list, Arrays>(std::move(rows));
+  return nb::typed<nb::list, TokenArrays>(std::move(rows));
 }
 
 /// A state with its tokens. The lock keeps two threads apart while the GIL is released.
@@ -58,9 +43,9 @@ class GreedyStream {
     mms::greedy_step(state_, view, tokens_);
   }
 
-  mms::GreedyTokens tokens() const {
+  mms::TimedTokens tokens() const {
     const std::lock_guard lock(mutex_);
-    mms::GreedyTokens tokens = tokens_;
+    mms::TimedTokens tokens = tokens_;
     mms::greedy_end(state_, tokens);
     return tokens;
   }
@@ -80,7 +65,7 @@ class GreedyStream {
   mms::ScoreKind kind_;
   mutable std::mutex mutex_;
   mms::GreedyState state_;
-  mms::GreedyTokens tokens_;
+  mms::TimedTokens tokens_;
 };
 
 }  // namespace

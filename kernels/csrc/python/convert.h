@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mms/scores.h"
+#include "mms/tokens.h"
 
 namespace nb = nanobind;
 using nb::literals::operator""_a;
@@ -29,6 +30,15 @@ Vector<Scalar> to_numpy(std::vector<Scalar> values) {
   nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<Scalar>*>(p); });
   return Vector<Scalar>(owned->data(), {owned->size()}, owner);
 }
+
+/// Ids, starts, ends, scores and peaks.
+using TokenArrays = nb::typed<nb::tuple,
+                              Vector<std::int32_t>,
+                              Vector<std::int64_t>,
+                              Vector<std::int64_t>,
+                              Vector<float>,
+                              Vector<float>>;
+TokenArrays to_arrays(mms::TimedTokens tokens);
 
 /// "logits" or "log_probs"; throws std::invalid_argument for anything else.
 mms::ScoreKind kind_named(const std::string& name);

@@ -17,10 +17,10 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Exactly as many numbers as there are, on the heap, so that any step beyond them is caught.
-mms::GreedyTokens decode(const std::vector<float>& logits, std::int64_t vocab, std::int64_t step) {
+mms::TimedTokens decode(const std::vector<float>& logits, std::int64_t vocab, std::int64_t step) {
   const auto frames = static_cast<std::int64_t>(logits.size()) / vocab;
   mms::GreedyState state = mms::greedy_begin(0);
-  mms::GreedyTokens tokens;
+  mms::TimedTokens tokens;
   for (std::int64_t frame = 0; frame < frames; frame += step) {
     const std::int64_t count = std::min(step, frames - frame);
     mms::greedy_step(state, {logits.data() + frame * vocab, count, vocab}, tokens);
@@ -29,7 +29,7 @@ mms::GreedyTokens decode(const std::vector<float>& logits, std::int64_t vocab, s
   return tokens;
 }
 
-bool same(const mms::GreedyTokens& a, const mms::GreedyTokens& b) {
+bool same(const mms::TimedTokens& a, const mms::TimedTokens& b) {
   return a.ids == b.ids && a.starts == b.starts && a.ends == b.ends && a.scores == b.scores &&
          a.peaks == b.peaks;
 }
@@ -88,9 +88,9 @@ void test_errors() {
 void test_failed_step_changes_nothing() {
   auto logits = random_logits(10, 5, 4, 3.0F);
   mms::GreedyState state = mms::greedy_begin(0);
-  mms::GreedyTokens tokens;
+  mms::TimedTokens tokens;
   mms::greedy_step(state, {logits.data(), 5, 5}, tokens);
-  const mms::GreedyTokens before = tokens;
+  const mms::TimedTokens before = tokens;
   const float good = logits[9 * 5];
   logits[9 * 5] = std::nanf("");
   const auto step = [&] { mms::greedy_step(state, {logits.data() + 25, 5, 5}, tokens); };

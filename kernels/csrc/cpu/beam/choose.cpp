@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../frame.h"
 #include "../isa/kernels.h"
 #include "state.h"
 
@@ -59,7 +60,12 @@ void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_pr
   const BeamOptions& options = scorer.options();
   BeamChoices& choices = state.choices;
   state.best_reach = reach(state, scorer);
-  const double least = std::max(options.token_min_logp, bound - state.best_reach);
+  double cut = options.token_min_logp;
+  if (static_cast<double>(log_probs[options.blank]) < cut) {
+    // The most likely token of a frame is never cut.
+    cut = std::min(cut, static_cast<double>(find_peak(log_probs, state.vocab).value));
+  }
+  const double least = std::max(cut, bound - state.best_reach);
   const auto found = static_cast<std::size_t>(
       MMS_TABLE(kBeam).find_tokens(log_probs, state.vocab, just_below(least), choices.keys.data()));
   // One more for the blank, which is thrown out only now.
@@ -69,14 +75,13 @@ void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_pr
   for (std::size_t i = 0; i < count; ++i) {
     const auto token = static_cast<std::int32_t>(choices.keys[i] & 0xFFFFFFFFU);
     if (token == options.blank) continue;
-    // The threshold above was a little too low, lest rounding cut what must not be.
-    if (static_cast<double>(log_probs[token]) < options.token_min_logp) break;
+    if (static_cast<double>(log_probs[token]) < cut) break;  // within the slack of just_below
     append(choices, token, log_probs);
   }
   // The separator alone may add to a score, so that it may be wanted beyond the others.
   if (count == found || scorer.is_plain() || options.separator < 0) return;
   const auto separator = static_cast<double>(log_probs[options.separator]);
-  const bool possible = separator >= options.token_min_logp && std::isfinite(separator);
+  const bool possible = separator >= cut && std::isfinite(separator);
   if (possible && !choices.has(options.separator)) append(choices, options.separator, log_probs);
 }
 

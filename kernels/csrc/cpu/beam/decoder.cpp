@@ -179,7 +179,7 @@ std::vector<BeamHypothesis> BeamStream::results(std::int64_t nbest) const {
   return results;
 }
 
-BeamTokens BeamStream::take_stable() {
+TimedTokens BeamStream::take_stable() {
   beam_settle(*state_, decoder_.scorer());
   return std::exchange(state_->settled, {});
 }

@@ -41,14 +41,10 @@ bool descends(const PrefixTree& tree, PrefixTree::Id id, PrefixTree::Id from) {
 
 }  // namespace
 
-void beam_append_tokens(const BeamState& state, std::size_t slot, BeamTokens& tokens) {
+void beam_append_tokens(const BeamState& state, std::size_t slot, TimedTokens& tokens) {
   const std::size_t size = tokens.ids.size();
   const auto depth = static_cast<std::size_t>(depth_of(state.tree, state.node[slot]));
-  tokens.ids.resize(size + depth);
-  tokens.starts.resize(size + depth);
-  tokens.ends.resize(size + depth);
-  tokens.scores.resize(size + depth);
-  tokens.peaks.resize(size + depth);
+  tokens.resize(size + depth);
   std::size_t at = size + depth;
   for (auto id = state.node[slot]; id != state.tree.root(); id = state.tree[id].parent) {
     tokens.ids[--at] = state.tree[id].token;

@@ -93,7 +93,7 @@ struct BeamState {
   PrefixScores scores;
 
   // Tokens whose identity and times are settled, not in the trees any more.
-  BeamTokens settled;
+  TimedTokens settled;
   std::int64_t next_settle = 0;  ///< Frame.
 
   // Within one frame.
@@ -153,7 +153,7 @@ void beam_link(BeamState& state);
 void beam_settle(BeamState& state, const BeamScorer& scorer);
 
 /// The tokens of a hypothesis that are not in `settled` yet, with their times.
-void beam_append_tokens(const BeamState& state, std::size_t slot, BeamTokens& tokens);
+void beam_append_tokens(const BeamState& state, std::size_t slot, TimedTokens& tokens);
 
 /// How many leading tokens all hypotheses share, those in `settled` among them.
 std::int64_t beam_stable(const BeamState& state);

@@ -12,6 +12,7 @@ struct BeamFrame {
   float offset;
   const BeamChoice* choices;
   std::int32_t choice_count;
+  double cut;  ///< Minimum log-probability of a token that extends a hypothesis.
 
   __device__ BeamFrame(const BeamRow& stream, std::int64_t frame)
       : scores(stream.args.scores),
@@ -19,7 +20,15 @@ struct BeamFrame {
         offset(stream.infos()[frame].offset),
         choices(stream.args.choices +
                 (stream.row * scores.frames + frame) * stream.args.choice_count),
-        choice_count(choices_used(stream.args)) {}
+        choice_count(choices_used(stream.args)),
+        cut(stream.args.token_min_logp) {
+    if (choice_count == 0) return;
+    // The most likely token of a frame is never cut.
+    const float blank = log_prob(stream.args.blank);
+    const float token = choices[0].log_prob;
+    const auto best = static_cast<double>(blank > token ? blank : token);
+    if (best < cut) cut = best;
+  }
 
   __device__ float log_prob(std::int32_t token) const {
     return score_at(scores, begin + token) - offset;
@@ -78,11 +87,11 @@ __device__ inline int extend_all(const BeamWalk& walk,
   const std::int64_t pairs = static_cast<std::int64_t>(used) * frame.choice_count;
   for (std::int64_t base = 0; base < pairs; base += block_threads()) {
     const double most = frame.choices[base / used].log_prob;
-    if (best + most + walk.stream.scoring.max_gain < bound || most < args.token_min_logp) break;
+    if (best + most + walk.stream.scoring.max_gain < bound || most < frame.cut) break;
     const std::int64_t pair = base + thread_id();
     if (pair < pairs) {
       const BeamChoice choice = frame.choices[pair / used];
-      const bool wanted = choice.log_prob >= args.token_min_logp;
+      const bool wanted = choice.log_prob >= frame.cut;
       if (wanted) try_choice(walk, static_cast<int>(pair % used), choice, bound);
     }
     __syncthreads();

@@ -26,6 +26,7 @@
 #include "mms/lexicon.h"
 #include "mms/lm.h"
 #include "mms/scores.h"
+#include "mms/tokens.h"
 
 namespace mms {
 
@@ -38,8 +39,8 @@ enum class BeamUnit : std::uint8_t {
 struct BeamOptions {
   std::int64_t beam_size = 50;
   std::int32_t blank = 0;
-  /// A token less likely than this makes no new hypothesis. Exact at -inf. The blank and the last
-  /// labels of hypotheses are never cut.
+  /// Minimum log-probability of a token that extends a hypothesis. Exact at -inf. Blanks, repeated
+  /// labels and the most likely token of a frame are never cut.
   double token_min_logp = -std::numeric_limits<double>::infinity();
   /// Hypotheses more than so many nats below the best are dropped. Exact at +inf.
   double beam_threshold = std::numeric_limits<double>::infinity();
@@ -63,17 +64,8 @@ struct BeamModels {
   std::vector<std::string> tokens;  ///< How each token is written; needed with a language model.
 };
 
-/// Tokens in order of time; entry i of each vector belongs to token i.
-struct BeamTokens {
-  std::vector<std::int32_t> ids;
-  std::vector<std::int64_t> starts;  ///< First frame on the best path.
-  std::vector<std::int64_t> ends;    ///< Frame after the last.
-  std::vector<float> scores;         ///< Mean log-probability of the token over its frames.
-  std::vector<float> peaks;          ///< The greatest.
-};
-
 struct BeamHypothesis {
-  BeamTokens tokens;
+  TimedTokens tokens;
   double log_prob;  ///< Of the labelling alone.
   double lm_score;  ///< log10 P_lm.
   double bonus;     ///< Of the hotwords, in nats.
@@ -139,7 +131,7 @@ class BeamStream {
 
   /// Hand over, and forget, the leading tokens whose identity and times can no longer change.
   /// Later results go on after them.
-  BeamTokens take_stable();
+  TimedTokens take_stable();
 
   /// Start over.
   void reset();

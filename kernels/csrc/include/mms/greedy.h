@@ -13,17 +13,9 @@
 #include <vector>
 
 #include "mms/scores.h"
+#include "mms/tokens.h"
 
 namespace mms {
-
-/// Tokens in order of time; entry i of each vector belongs to token i.
-struct GreedyTokens {
-  std::vector<std::int32_t> ids;
-  std::vector<std::int64_t> starts;  ///< First frame.
-  std::vector<std::int64_t> ends;    ///< Frame after the last.
-  std::vector<float> scores;
-  std::vector<float> peaks;
-};
 
 /// What has to be kept between two steps. Owned by the caller, copied freely.
 struct GreedyState {
@@ -43,16 +35,16 @@ GreedyState greedy_begin(std::int32_t blank);
 ///
 /// Throws std::invalid_argument, with `state` and `tokens` as they were, where a frame holds NaN
 /// or +inf or nothing but -inf, the blank is not in the vocabulary, or the vocabulary has changed.
-void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens);
+void greedy_step(GreedyState& state, const Scores& scores, TimedTokens& tokens);
 
 /// Append the token that is still open, if any.
-void greedy_end(const GreedyState& state, GreedyTokens& tokens);
+void greedy_end(const GreedyState& state, TimedTokens& tokens);
 
 /// Decode every row of a batch; the result does not depend on `threads`.
 ///
 /// Throws std::invalid_argument for the lowest row that cannot be decoded.
-std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
-                                       std::int32_t blank,
-                                       std::int64_t threads);
+std::vector<TimedTokens> greedy_batch(const ScoresBatch& batch,
+                                      std::int32_t blank,
+                                      std::int64_t threads);
 
 }  // namespace mms
