@@ -181,7 +181,7 @@ def test_bad_targets(target, message):
     [
         ({"blank": -1}, "blank is -1, it must not be negative"),
         ({"blank": 4}, "blank is 4, the logits have only 4 tokens"),
-        ({"star": 3}, "star is 3, which is a token of the logits: take -1"),
+        ({"star": 3}, "star is 3, which is a token of the logits: use -1"),
         ({"star": -1, "star_score": 0.5}, "star_score must be a log-probability, at most 0"),
         ({"star": -1, "star_score": np.nan}, "star_score must be a log-probability, at most 0"),
         ({"band": 0}, "band is 0, it must be at least 1, or None"),

@@ -33,7 +33,7 @@ void read_best(GreedyState& state, const Best& best, ScoreKind kind, TimedTokens
     state.start = state.frame;
   }
   if (best.token != state.blank) {
-    // Adding 0 leaves one zero of the two, whichever of them the frame has.
+    // Adding 0 turns -0 into 0.
     const double score = kind == ScoreKind::kLogits ? -std::log(static_cast<double>(best.sum))
                                                     : static_cast<double>(best.score) + 0.0;
     state.sum = begins ? score : state.sum + score;

@@ -65,7 +65,7 @@ void bind_align(nb::module_& m) {
         "max_bytes"_a,
         "band"_a,
         "threads"_a,
-        "Align each row: starts, ends and scores of its tokens, and the score of the path.");
+        "Return starts, ends and scores of tokens, and the path score, for each row.");
   m.def("align_levels",
         &mms::align_levels,
         "frames"_a,
@@ -73,5 +73,5 @@ void bind_align(nb::module_& m) {
         "columns"_a,
         "vocab"_a,
         "max_bytes"_a,
-        "Frames between saved rows at each level of the search within the bound.");
+        "Return the frames between saved rows at each level of the search.");
 }

@@ -24,7 +24,7 @@ nb::typed<nb::list, TokenArrays> greedy_batch(const ScoresInput<3>& scores,
   return nb::typed<nb::list, TokenArrays>(std::move(rows));
 }
 
-/// A state with its tokens. The lock keeps two threads apart while the GIL is released.
+/// State with its tokens and a lock, since steps release the GIL.
 class GreedyStream {
  public:
   GreedyStream(std::int32_t blank, const std::string& kind)
@@ -78,16 +78,16 @@ void bind_greedy(nb::module_& m) {
         "blank"_a,
         "kind"_a,
         "threads"_a,
-        "Decode each row: ids, starts, ends, scores and peaks of its tokens.");
-  nb::class_<GreedyStream>(m, "GreedyStream", "Greedy decoding of frames that arrive in pieces.")
+        "Return ids, starts, ends, scores and peaks of the tokens of each row.");
+  nb::class_<GreedyStream>(m, "GreedyStream", "Greedy decoding of one utterance in chunks.")
       .def(nb::init<std::int32_t, const std::string&>(), "blank"_a, "kind"_a)
       .def("step", &GreedyStream::step, "scores"_a.noconvert(), "Read frames.")
       .def(
           "tokens",
           [](const GreedyStream& stream) { return to_arrays(stream.tokens()); },
-          "Return all tokens so far, the open one among them.")
-      .def("reset", &GreedyStream::reset, "Start over.")
+          "Return all tokens so far, including the open one.")
+      .def("reset", &GreedyStream::reset, "Reset the stream.")
       .def(
-          "copy", [](const GreedyStream& stream) { return GreedyStream(stream); }, "Fork.")
+          "copy", [](const GreedyStream& stream) { return GreedyStream(stream); }, "Return a copy.")
       .def_prop_ro("frames", &GreedyStream::frames, "Frames read.");
 }

@@ -1,11 +1,11 @@
-// Extending the hypotheses of a frame by its best tokens.
+// Extension of the hypotheses by the chosen tokens of a frame.
 #pragma once
 
 #include "state.cuh"
 
 namespace mms::cuda {
 
-/// One frame's log-probabilities.
+/// Log-probabilities of one frame.
 struct BeamFrame {
   const ScoresBatch& scores;
   std::int64_t begin;
@@ -35,7 +35,7 @@ struct BeamFrame {
   }
 };
 
-/// What extending a hypothesis starts from: a repeated token needs a blank between.
+/// Log-probability that an extension starts from: a repeated token needs a blank between.
 __device__ inline double before_token(const BeamEntry& entry, std::int32_t token) {
   return token == entry.last ? entry.blank : entry.total;
 }
@@ -49,7 +49,7 @@ __device__ inline BeamPathStart path_before(const BeamWalk& walk,
   return {best_of(entry.path), walk.shared.closed[rank]};
 }
 
-/// Whether a hypothesis extended by `token` is in the beam.
+/// True if the hypothesis extended by `token` is in the beam.
 __device__ inline bool is_taken(const BeamWalk& walk, int rank, std::int32_t token) {
   const BeamShared& shared = walk.shared;
   for (int child = shared.children[rank]; child >= 0; child = shared.siblings[child]) {
@@ -58,7 +58,7 @@ __device__ inline bool is_taken(const BeamWalk& walk, int rank, std::int32_t tok
   return false;
 }
 
-/// Add the hypothesis `rank` extended by a choice, where that reaches the bound.
+/// Add the hypothesis `rank` extended by a choice if it reaches the bound.
 __device__ inline void try_choice(const BeamWalk& walk,
                                   int rank,
                                   const BeamChoice& choice,
@@ -75,8 +75,8 @@ __device__ inline void try_choice(const BeamWalk& walk,
   }
 }
 
-/// All candidates but those that stay; `best` is the greatest total with its gain. For whole
-/// blocks; leaves the best candidates in order and returns how many.
+/// Add all extensions and select the best candidates; returns their number. `best` is the greatest
+/// score of a hypothesis. For whole blocks.
 __device__ inline int extend_all(const BeamWalk& walk,
                                  const BeamFrame& frame,
                                  double best,
