@@ -191,7 +191,7 @@ def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
 def test_sizes_that_are_not_rounded_must_be_inside() -> None:
     assert BUCKETS.fit({"batch": 2, "frames": 900}).profile == 0
     assert BUCKETS.fit({"batch": 2, "frames": 900}).sizes["frames"] == 900
-    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 10 frames"):
+    with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 10 frames"):
         BUCKETS.fit({"batch": 2, "frames": 10})
     with pytest.raises(BackendError, match="21 slots"):
         BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
