@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import click
 
 from mms_bench.roofline.command import roofline
-from mms_engine.backends.options import BACKEND_NAMES, DEVICES
 from mms_engine.errors import MmsError
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)

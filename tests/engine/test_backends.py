@@ -13,13 +13,13 @@ import pytest
 import mms_engine
 from mms_engine import Recognizer, RecognizerOptions
 from mms_engine.backends import probes
-from mms_engine.backends.options import BACKEND_NAMES, DEVICES
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
 from mms_engine.backends.session import GraphFile, SessionOptions
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
 ONE_SLOT = RecognizerOptions(device="cpu", adapter_cache_bytes=1)

@@ -17,8 +17,9 @@ from mms_engine.backends.session import Array, Constant, GraphFile, Session, Ses
 from mms_engine.bank.adapters import BankOptions, adapter_bank
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.types import Precision
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")

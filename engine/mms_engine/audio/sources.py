@@ -64,5 +64,5 @@ def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, limits: Aud
             "it, or raise AudioLimits.max_seconds"
         )
     if not np.isfinite(samples).all():
-        raise AudioError("the samples hold NaN or infinity: there is no sound to transcribe")
+        raise AudioError("the samples contain NaN or infinity")
     return Audio(samples, rate)

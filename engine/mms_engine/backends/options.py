@@ -1,15 +1,8 @@
 """Options of a run: device, backend, precision and threads."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
 
-if TYPE_CHECKING:
-    from mms_engine.bundle.manifest import Precision
-
-Device = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[Device, ...] = get_args(Device)
-BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
-BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
+from mms_engine.types import BackendName, Device, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from mms_engine.errors import BundleCorrupt, BundleError
+from mms_engine.types import Precision
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 DataDtype = Literal["float16", "float32"]
 Count = Annotated[int, msgspec.Meta(gt=0)]

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
+from mms_engine.types import LmUnit
 from mms_kernels.hotwords import DEFAULT_WEIGHT
 
-LmUnit = Literal["auto", "word", "token"]
-LM_UNITS: tuple[LmUnit, ...] = get_args(LmUnit)
 HotwordPhrases = Mapping[str, float] | Sequence[str]
 """Phrases to favour: with the score of each occurrence in nats, or a list with 5 nats each."""
 

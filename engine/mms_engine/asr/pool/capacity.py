@@ -1,4 +1,4 @@
-"""Capacity of a machine: the real-time streams it sustains, measured and kept per bundle."""
+"""Capacity of a machine: real-time streams it sustains, measured once and kept on disk."""
 
 import hashlib
 import logging
@@ -6,7 +6,8 @@ import platform
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -17,14 +18,14 @@ from mms_engine.asr.streaming.model import StreamingModel
 from mms_engine.asr.streaming.options import ContextOptions
 from mms_engine.bundle.files import atomic_open
 from mms_engine.encoder.interface import StepInput
-from mms_engine.errors import BundleError
+from mms_engine.errors import BundleError, StreamError
 from mms_engine.system import cache_folder, processor_name, usable_cores
 from mms_engine.types import Float32Array
 
 logger = logging.getLogger(__name__)
 
 _USABLE = 0.8
-"""Share of the time that steps may take: the rest is for decoding and other programs."""
+"""Share of the time that steps may take; the rest is for decoding and other programs."""
 _REPEATS = 3
 _PATIENCE = 3.0
 """Stop trying larger batches when a step takes more than this many chunk lengths."""
@@ -32,17 +33,23 @@ _PATIENCE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Duration of steps of one kind of context."""
+    """Duration of steps in one kind of context."""
 
     chunk_seconds: float
-    lanes: int = 1
+    step_seconds: float
+    """Audio that a step encodes."""
+    lanes: int
     """Concurrent runs."""
-    seconds: dict[int, float] = field(default_factory=dict)
-    """Duration of such runs, by the streams in each."""
+    seconds: dict[int, float]
+    """Duration of the concurrent runs by the number of streams in each, from 1 on."""
+
+    def __post_init__(self) -> None:
+        if 1 not in self.seconds:
+            raise ValueError("step times of a single stream are missing")
 
     @property
     def streams(self) -> int:
-        """Real-time streams that the machine sustains; 0 where one alone falls behind."""
+        """Real-time streams that the machine sustains; 0 if a single one falls behind."""
         budget = self.chunk_seconds * _USABLE
         if self.seconds[1] > budget:  # a stream uses one lane at a time: others do not help
             return 0
@@ -50,22 +57,22 @@ class StepTimes:
 
 
 class Capacity:
-    """Capacity per kind of context. Thread-safe.
+    """Capacity by kind of context. Thread-safe.
 
-    A kind is measured once, while no stream runs, and kept in the user's cache folder for this
-    machine and bundle. While streams run, an unknown kind is estimated from a known one.
+    Measured while no stream runs, and kept in a file per machine, bundle, backend and release.
+    While streams run, the capacity for an unknown kind is estimated from a known one.
     """
 
     def __init__(
         self, model: StreamingModel, lanes: int, rows: int, folder: Path | None = None
     ) -> None:
-        """Measure nothing yet.
+        """Read what was measured before.
 
         Args:
-            model: The streaming model.
+            model: Streaming model.
             lanes: Concurrent runs.
             rows: Most streams in one run.
-            folder: Where results are kept; by default in the user's cache folder.
+            folder: Folder of the results; by default `capacity` in the user's cache folder.
         """
         self._model = model
         self._lanes = lanes
@@ -75,20 +82,26 @@ class Capacity:
         self._known = self._read()
 
     def load(self, options: ContextOptions, language: str, *, is_idle: bool) -> float:
-        """Return the share of this machine that a stream takes; above 1 where it falls behind.
+        """Return the share of this machine that a stream takes; `inf` if it would fall behind.
 
         Args:
-            options: The stream's context.
-            language: Language whose adapter is used to measure.
-            is_idle: Whether no stream runs, so that measuring disturbs none.
+            options: Context of the stream.
+            language: Code of a language to measure with.
+            is_idle: Whether no stream runs until this call returns.
+
+        Raises:
+            StreamError: streams run, and no kind is known to estimate from.
         """
-        streams = self.times(options, language, is_idle=is_idle).streams
+        with self._lock:
+            if is_idle and _name(options) not in self._known:
+                self._remember(options, language)
+            streams = self._times(options).streams
         return 1.0 / streams if streams else float("inf")
 
     def describe(self, options: ContextOptions) -> str:
-        """Return the capacity for a kind that is known, as a clause of a message."""
+        """Return the capacity for a kind that `load` was called with, as a clause of a message."""
         with self._lock:
-            times = self._known.get(_name(options)) or self._estimate(options)
+            times = self._times(options)
         if times.streams:
             return f"this machine sustains {times.streams} such streams in real time"
         return (
@@ -96,47 +109,30 @@ class Capacity:
             f"{times.chunk_seconds:g} s takes {times.seconds[1]:.2f} s"
         )
 
-    def times(self, options: ContextOptions, language: str, *, is_idle: bool) -> StepTimes:
-        """Return the step times of a kind: known, measured, or while busy estimated."""
-        with self._lock:
-            known = self._known.get(_name(options))
-            if known is not None:
-                return known
-            if not is_idle and self._known:
-                return self._estimate(options)
-            return self._remember(options, language)
-
-    def measure(self, options: ContextOptions, language: str) -> StepTimes:
+    def measure(self, options: ContextOptions, language: str) -> None:
         """Measure a kind again; no stream may run."""
         with self._lock:
-            return self._remember(options, language)
+            self._remember(options, language)
 
-    def _remember(self, options: ContextOptions, language: str) -> StepTimes:
+    def _times(self, options: ContextOptions) -> StepTimes:
+        """Return the step times of a kind: measured, or in proportion to the longest known step."""
+        if known := self._known.get(_name(options)):
+            return known
+        if not self._known:
+            raise StreamError("the capacity is unknown while streams run: measure it on idle pools")
+        longest = max(self._known.values(), key=lambda times: times.step_seconds)
+        ratio = _step_seconds(options) / longest.step_seconds
+        scaled = {count: seconds * ratio for count, seconds in longest.seconds.items()}
+        return StepTimes(options.chunk_seconds, _step_seconds(options), longest.lanes, scaled)
+
+    def _remember(self, options: ContextOptions, language: str) -> None:
         times = self._measure(options, language)
-        self._known[_name(options)] = times
-        self._write()
-        return times
-
-    def _estimate(self, options: ContextOptions) -> StepTimes:
-        """Scale the known kind of the largest steps by the frames of a step."""
-        wanted = _step_seconds(options)
-        name, times = max(self._known.items(), key=lambda item: _seconds_of(item[0]))
-        ratio = wanted / _seconds_of(name)
-        scaled = {count: seconds * ratio for count, seconds in times.seconds.items()}
-        return StepTimes(options.chunk_seconds, times.lanes, scaled)
-
-    def _key(self) -> str:
-        acoustic = self._model.acoustic
-        parts = (
-            acoustic.bundle.manifest.source.fingerprint,
-            acoustic.encoder.variant,
-            processor_name(),
-            platform.machine(),
-            usable_cores(),
-            self._lanes,
-            self._rows,
-        )
-        return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+        self._known = {**self._read(), **self._known, _name(options): times}
+        try:
+            with atomic_open(self._path) as stream:
+                stream.write(msgspec.json.encode(self._known))
+        except BundleError as error:
+            logger.debug("capacity is not kept on disk: %s", error)
 
     def _read(self) -> dict[str, StepTimes]:
         try:
@@ -144,12 +140,19 @@ class Capacity:
         except (OSError, msgspec.MsgspecError, ValueError):
             return {}
 
-    def _write(self) -> None:
-        try:
-            with atomic_open(self._path) as stream:
-                stream.write(msgspec.json.encode(self._known))
-        except BundleError as error:
-            logger.debug("the capacity is not kept: %s", error)
+    def _key(self) -> str:
+        acoustic = self._model.acoustic
+        parts = (
+            acoustic.bundle.manifest.source.fingerprint,
+            acoustic.encoder.variant,
+            version("mms-engine"),
+            processor_name(),
+            platform.machine(),
+            usable_cores(),
+            self._lanes,
+            self._rows,
+        )
+        return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def _measure(self, options: ContextOptions, language: str) -> StepTimes:
         context = self._model.context(options)
@@ -162,18 +165,18 @@ class Capacity:
     def _time_batches(
         self, row: StepInput, samples: Float32Array, options: ContextOptions, language: str
     ) -> StepTimes:
-        found = StepTimes(options.chunk_seconds, self._lanes)
+        seconds: dict[int, float] = {}
         for count in (2**power for power in range(self._rows.bit_length())):
             times = [self._time(row, samples, language, count) for _ in range(_REPEATS + 1)]
-            found.seconds[count] = float(np.median(times[1:]))
-            if found.seconds[count] > _PATIENCE * options.chunk_seconds:
+            seconds[count] = float(np.median(times[1:]))
+            if seconds[count] > _PATIENCE * options.chunk_seconds:
                 break
-        return found
+        return StepTimes(options.chunk_seconds, _step_seconds(options), self._lanes, seconds)
 
     def _typical(
         self, context: Context, options: ContextOptions, language: str
     ) -> tuple[StepInput, Float32Array]:
-        """Return the input and the new samples of a step with a full left context, of noise."""
+        """Return the input and the new samples of a step on noise with a full left context."""
         model, geometry = self._model, self._model.acoustic.geometry
         random = np.random.default_rng(0)
         full = round(options.left_seconds / model.acoustic.frame_seconds)
@@ -205,11 +208,6 @@ def _name(options: ContextOptions) -> str:
 
 
 def _step_seconds(options: ContextOptions) -> float:
-    """Return the audio that a step encodes, which its duration grows with."""
+    """Return the audio that a step encodes, in seconds."""
     left = options.left_seconds if options.kind == "window" else 0.0
     return left + options.chunk_seconds + options.right_seconds
-
-
-def _seconds_of(name: str) -> float:
-    kind, left, chunk, right = name.split()
-    return (float(left) if kind == "window" else 0.0) + float(chunk) + float(right)

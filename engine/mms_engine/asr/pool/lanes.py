@@ -1,29 +1,29 @@
-"""Lanes: encoder runs of streams at the same time, and the threads of each."""
+"""Lanes of a pool: concurrent encoder runs, and the threads of each."""
 
 from dataclasses import dataclass
 
 from mms_engine.bundle.manifest import Wav2Vec2
 
 _PARAMETERS_PER_THREAD = 100_000_000
-"""Parameters of the encoder's layers per thread: a step of 1 s of audio, 50 frames, is then 10
-GFLOP per thread, 0.1 to 0.2 s on one core."""
+"""Encoder parameters per thread: 1 s of audio (50 frames) is then 10 GFLOP per thread, 0.1 to
+0.2 s on one core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Concurrent runs, and the threads of each."""
+    """Concurrent encoder runs."""
 
     count: int
     threads: int | None
-    """`None` where a run uses all threads of the recogniser."""
+    """Threads per run; `None` for all threads of the recogniser."""
 
 
 def plan_lanes(architecture: Wav2Vec2, device: str, cores: int, wanted: int = 0) -> Lanes:
-    """Divide cores so that a step is quick and as many as possible run at once.
+    """Divide cores among as many concurrent runs as leave each step short.
 
-    Threads synchronise at every operation of a graph: on the demo, two of them take a quarter more
-    CPU time for a step than one. A small encoder therefore gets one thread per step, a large one
-    as many as bring its step below a chunk.
+    Threads synchronise at every operation of a graph: on the demo, two threads take a quarter more
+    CPU time for a step than one. A small encoder therefore gets one thread per run, a large one as
+    many as keep a step shorter than a chunk.
 
     Args:
         architecture: Sizes of the encoder.

@@ -1,4 +1,4 @@
-"""Pool of streams over one model: steps that are due run in common batches."""
+"""Pool of streams over one model: due steps of all streams run in common batches."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -35,38 +35,45 @@ class PoolOptions:
     batch_rows: int = 0
     """Most steps in one run; 0 for the device's default: 8 on a CPU, 64 on a GPU."""
     lanes: int = 0
-    """Concurrent runs on a CPU, which share its cores; 0 for as many as leave each step enough."""
+    """Concurrent runs on a CPU, which share its cores; 0 to derive it from the encoder's size."""
     pending_seconds: float = 30.0
-    """Audio of one stream that may wait; more is refused."""
+    """Seconds of pending audio per stream beyond which `feed` refuses more."""
     unread_events: int = 1000
-    """Events of a stream without a listener that may wait; beyond them its audio is refused."""
+    """Unread events per stream beyond which `feed` refuses audio; not with a listener."""
     admission: bool = True
-    """Whether a stream is refused that this machine could not sustain in real time."""
+    """Whether to refuse streams beyond what this machine sustains in real time."""
     decode_threads: int = 0
     """Threads that decode logits; 0 for every core this process may use."""
 
     def __post_init__(self) -> None:
-        if min(self.max_streams, self.unread_events) < 1 or self.pending_seconds <= 0:
-            raise ValueError(f"a pool needs room for a stream, an event and some audio: {self}")
+        if min(self.max_streams, self.unread_events) < 1 or not self.pending_seconds > 0:
+            raise ValueError(
+                f"max_streams, unread_events and pending_seconds must be positive: {self}"
+            )
         if min(self.batch_rows, self.lanes, self.decode_threads) < 0:
-            raise ValueError(f"rows, lanes and threads must not be negative (0: default): {self}")
+            raise ValueError(
+                f"batch_rows, lanes and decode_threads must be 0 (default) or positive: {self}"
+            )
 
 
 class StreamPool:
     """Streams of any languages that share a model. `Recognizer.pool` makes one.
 
     May be used from several threads at once; each stream by one at a time.
+
+    Lanes (threads) take due streams from the schedule, run their steps as one batch, and have the
+    logits decoded by a pool of threads. A stream's error fails that stream alone.
     """
 
     def __init__(
         self, model: StreamingModel, decoders: HostDecoders, cores: int, options: PoolOptions
     ) -> None:
-        """Begin without streams.
+        """Start the lanes of an empty pool.
 
         Args:
-            model: The streaming model.
+            model: Streaming model.
             decoders: Decoders on the host.
-            cores: Cores that may be used, on a CPU.
+            cores: Cores to divide among lanes on a CPU.
             options: Bounds.
         """
         architecture = model.acoustic.bundle.model(Wav2Vec2)
@@ -77,19 +84,22 @@ class StreamPool:
         self._options = options
         self._capacity = Capacity(self._model, lanes.count, self._rows)
         self._schedule: Schedule[PooledStream] = Schedule(lanes.count)
-        self._loads: dict[object, float] = {}
-        """Share of the machine of each open stream, and of those being opened."""
-        self._streams: set[PooledStream] = set()
+        self._admission = threading.Lock()
+        """Held while a stream is admitted or capacity is measured: an idle pool stays idle."""
         self._lock = threading.Lock()
+        """Guards the attributes below; held briefly, inside `_admission`."""
+        self._loads: dict[object, float] = {}
+        """Share of the machine per open stream, and per stream being opened."""
+        self._streams: set[PooledStream] = set()
         self._is_closed = False
         threads = options.decode_threads or usable_cores()
-        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
-        self._workers = [
-            threading.Thread(target=self._work, name=f"mms-streams-{lane}", daemon=True)
+        self._decode_threads = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
+        self._lanes = [
+            threading.Thread(target=self._run_lane, name=f"mms-streams-{lane}", daemon=True)
             for lane in range(lanes.count)
         ]
-        for worker in self._workers:
-            worker.start()
+        for lane in self._lanes:
+            lane.start()
 
     def __enter__(self) -> Self:
         return self
@@ -114,26 +124,27 @@ class StreamPool:
         listener: Listener | None = None,
         priority: int = 0,
     ) -> PooledStream:
-        """Begin a stream. A stream that is refused has allocated nothing.
+        """Open a stream. A refused stream allocates nothing and evicts no adapter.
+
+        The first stream of each kind on an idle pool measures the capacity for that kind, which
+        takes seconds unless it is on disk; see `describe_capacity`.
 
         Args:
             language: Code.
             options: Options of the stream.
-            listener: Called with each event from another thread, one call at a time; must return
-                at once. Without one, events wait in the stream.
-            priority: Steps of higher priority run first, except before steps ten seconds late.
+            listener: Called with each event from a thread of the pool, one call at a time; must
+                return at once. Without a listener, events wait in the stream.
+            priority: Steps of higher priority run first; each level counts as much as ten seconds
+                of waiting.
 
         Raises:
-            StreamError: there is no room, or the machine could not keep up.
+            StreamError: the pool is full or closed, or the machine could not keep up.
             LanguageError, BundleError, LanguageModelError: as for `Recognizer.stream`.
         """
         options = options or StreamOptions()
         self._model.acoustic.bundle.entry(language)
-        load = self._load(language, options)
         seat = object()
-        with self._lock:
-            self._admit(load, options)
-            self._loads[seat] = load
+        self._reserve(seat, language, options)
         try:
             core = open_core(self._model, self._decoders, language, options)
         except BaseException:
@@ -153,7 +164,7 @@ class StreamPool:
             defer=self._defer,
         )
         with self._lock:
-            del self._loads[seat]
+            load = self._loads.pop(seat)
             if not self._is_closed:
                 self._loads[stream] = load
                 self._streams.add(stream)
@@ -161,45 +172,68 @@ class StreamPool:
         stream.cancel()
         raise StreamError("the pool was closed: open another")
 
-    def describe_capacity(self, language: str, options: StreamOptions | None = None) -> str:
-        """Return how many streams of a kind this machine sustains, measuring it if needed."""
-        contexts = (options or StreamOptions()).contexts
-        self._capacity.load(contexts, language, is_idle=not self._loads)
-        return self._capacity.describe(contexts)
-
-    def measure_capacity(self, language: str, options: StreamOptions | None = None) -> str:
-        """Measure the capacity for a kind of stream again, and return it as a clause.
+    def _reserve(self, seat: object, language: str, options: StreamOptions) -> None:
+        """Admit a stream, whose load counts from now on under `seat`.
 
         Raises:
-            StreamError: streams are open, which measuring would disturb.
+            StreamError: it is refused.
         """
-        if self._loads:
-            raise StreamError(f"{len(self._loads)} streams are open: measure on an idle pool")
-        contexts = (options or StreamOptions()).contexts
-        self._capacity.measure(contexts, language)
-        return self._capacity.describe(contexts)
+        with self._admission:
+            if self._is_closed:
+                raise StreamError("the pool is closed: open another")
+            if len(self._loads) >= self._options.max_streams:
+                raise StreamError(
+                    f"{len(self._loads)} streams are open, the limit (max_streams): wait until "
+                    "one ends"
+                )
+            load = self._load(language, options)
+            with self._lock:
+                count, total = len(self._loads), sum(self._loads.values()) + load
+                if total <= 1.0 + _ROUNDING:
+                    self._loads[seat] = load
+                    return
+            capacity = self._capacity.describe(options.contexts)
+            if load > 1.0:
+                raise StreamError(f"{capacity}: choose longer chunks, or another precision")
+            raise StreamError(
+                f"no room for another stream: {capacity}, and {count} are open; wait until one "
+                "ends, or choose a longer latency"
+            )
 
     def _load(self, language: str, options: StreamOptions) -> float:
         if not self._options.admission:
             return 0.0
         return self._capacity.load(options.contexts, language, is_idle=not self._loads)
 
-    def _admit(self, load: float, options: StreamOptions) -> None:
-        if self._is_closed:
-            raise StreamError("the pool is closed: open another")
-        if len(self._loads) >= self._options.max_streams:
-            raise StreamError(
-                f"{len(self._loads)} streams are open, the limit: wait until one ends, or "
-                "allow more (max_streams)"
-            )
-        if sum(self._loads.values()) + load > 1.0 + _ROUNDING:
-            holds = self._capacity.describe(options.contexts)
-            if load > 1.0:
-                raise StreamError(f"{holds}: choose longer chunks, or another precision")
-            raise StreamError(
-                f"no room for another stream: {holds}, and {len(self._loads)} are open; wait "
-                "until one ends, or choose a longer latency"
-            )
+    def describe_capacity(self, language: str, options: StreamOptions | None = None) -> str:
+        """Return as a clause how many streams of a kind this machine sustains in real time.
+
+        An unknown kind is measured if the pool is idle, and else estimated from known ones.
+
+        Args:
+            language: Code of a language to measure with.
+            options: Options that define the kind.
+
+        Raises:
+            StreamError: streams are open, and no kind is known to estimate from.
+        """
+        contexts = (options or StreamOptions()).contexts
+        with self._admission:
+            self._capacity.load(contexts, language, is_idle=not self._loads)
+            return self._capacity.describe(contexts)
+
+    def measure_capacity(self, language: str, options: StreamOptions | None = None) -> str:
+        """Measure the capacity again, replacing the figure on disk; see `describe_capacity`.
+
+        Raises:
+            StreamError: streams are open, which measuring would disturb.
+        """
+        contexts = (options or StreamOptions()).contexts
+        with self._admission:
+            if self._loads:
+                raise StreamError(f"{len(self._loads)} streams are open: measure on an idle pool")
+            self._capacity.measure(contexts, language)
+            return self._capacity.describe(contexts)
 
     def _leave(self, stream: PooledStream) -> None:
         with self._lock:
@@ -207,35 +241,34 @@ class StreamPool:
             self._loads.pop(stream, None)
 
     def _defer(self, function: Callable[[], None]) -> None:
-        """Run a function in a thread of the pool, or here once these have ended."""
+        """Run a function in a thread of the pool, or here once those have ended."""
         try:
-            self._readers.submit(function)
+            self._decode_threads.submit(function)
         except RuntimeError:
             function()
 
     def close(self) -> None:
-        """Cancel all streams and stop. Not from a listener."""
+        """Cancel all streams, and wait for the running steps. Not from a listener."""
         with self._lock:
             self._is_closed = True
             streams = list(self._streams)
         for stream in streams:
             stream.cancel()
         self._schedule.close()
-        for worker in self._workers:
-            worker.join()
-        self._readers.shutdown()
+        for lane in self._lanes:
+            lane.join()
+        self._decode_threads.shutdown()
 
-    def _work(self) -> None:
+    def _run_lane(self) -> None:
         while (streams := self._schedule.take(self._rows)) is not None:
-            steps = [step for stream in streams if (step := _begin(stream)) is not None]
-            self._run(steps)
+            self._run([step for stream in streams if (step := _begin(stream)) is not None])
             self._schedule.done(streams)
 
     def _run(self, steps: Sequence["_Ready"]) -> None:
-        with_features = self._together(steps, self._features)
+        with_features = self._batched(steps, self._features)
         rows = [row for one in with_features if (row := _row(*one)) is not None]
-        outputs = self._together(rows, self._encode)
-        list(self._readers.map(_complete, outputs))
+        outputs = self._batched(rows, self._encode)
+        list(self._decode_threads.map(_complete, outputs))
 
     def _features(self, steps: Sequence["_Ready"]) -> list[Float32Array]:
         return self._model.features([one.step.samples for one in steps])
@@ -244,24 +277,27 @@ class StreamPool:
         languages = [one.step.language for one in rows]
         return self._model.encode([one.row for one in rows], languages)
 
-    def _together(
+    def _batched(
         self, steps: Sequence[_In], function: Callable[[Sequence[_In]], list[_Out]]
     ) -> list[tuple[_In, _Out]]:
-        """Call a function that changes no stream; if it fails, for each alone: that one fails."""
+        """Pair steps with the results of a function that changes no stream.
+
+        If a batch fails, its steps run alone, and the streams whose step fails are failed.
+        """
         if not steps:
             return []
         try:
             return list(zip(steps, function(steps), strict=True))
-        except Exception as error:  # noqa: BLE001 (given to the stream)
+        except Exception as error:  # noqa: BLE001 (delivered to the stream)
             if len(steps) > 1:
-                return [pair for one in steps for pair in self._together([one], function)]
-            steps[0].stream.fail(as_error(error))
+                return [pair for one in steps for pair in self._batched([one], function)]
+            steps[0].stream.fail(_as_error(error))
             return []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """A stream and its next step."""
+    """Stream with a step to run."""
 
     stream: PooledStream
     step: StreamStep
@@ -269,7 +305,7 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _WithRow(_Ready):
-    """A step with its encoder input."""
+    """Step with its encoder input."""
 
     row: StepInput
 
@@ -277,8 +313,8 @@ class _WithRow(_Ready):
 def _begin(stream: PooledStream) -> _Ready | None:
     try:
         step = stream.begin_step()
-    except Exception as error:  # noqa: BLE001 (given to the stream)
-        stream.fail(as_error(error))
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        stream.fail(_as_error(error))
         return None
     return None if step is None else _Ready(stream, step)
 
@@ -286,8 +322,8 @@ def _begin(stream: PooledStream) -> _Ready | None:
 def _row(ready: _Ready, features: Float32Array) -> _WithRow | None:
     try:
         row = ready.stream.row(ready.step, features)
-    except Exception as error:  # noqa: BLE001 (given to the stream)
-        ready.stream.fail(as_error(error))
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        ready.stream.fail(_as_error(error))
         return None
     return _WithRow(ready.stream, ready.step, row)
 
@@ -296,12 +332,12 @@ def _complete(encoded: tuple[_WithRow, StepOutput]) -> None:
     row, output = encoded
     try:
         row.stream.complete(row.step, output)
-    except Exception as error:  # noqa: BLE001 (given to the stream)
-        row.stream.fail(as_error(error))
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        row.stream.fail(_as_error(error))
 
 
-def as_error(error: Exception) -> MmsError:
-    """Return an error as one that callers expect."""
+def _as_error(error: Exception) -> MmsError:
+    """Return an error as an `MmsError`."""
     if isinstance(error, MmsError):
         return error
     made = BackendError(f"a step of the stream failed: {error}")

@@ -1,4 +1,4 @@
-"""Stream of a pool: fed by its client, run by the pool's threads."""
+"""Stream of a pool: fed by its client, computed by the pool's threads."""
 
 import logging
 import queue
@@ -22,8 +22,8 @@ streams wait for it. An exception it raises fails its stream."""
 _END = object()
 _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
-_listening = threading.local()
-"""Whether the current thread is inside a listener."""
+_thread = threading.local()
+"""`in_listener` is true while the current thread runs a listener."""
 logger = logging.getLogger(__name__)
 
 
@@ -38,9 +38,10 @@ class StreamBounds:
 
 
 class PooledStream:
-    """Stream of one client. `feed` never waits; events go to the listener, or to `events`.
+    """Stream of one client. `feed`, `flush` and `finish` queue a request and return at once.
 
-    Every call but `cancel` is for one thread at a time.
+    Events go to the listener, or else to `events`. Every call but `cancel` is for one thread at a
+    time; `feed` and `events` may be called by different threads.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class PooledStream:
         """Take over the core of a stream.
 
         Args:
-            core: State of the stream; only the pool's threads use it.
-            schedule: Where it waits for a step.
-            bounds: Limits.
+            core: State of the stream; only the pool's threads change it.
+            schedule: Queue of streams that have work.
+            bounds: Bounds.
             priority: Steps of higher priority run first.
             listener: Receiver of events; `None` to keep them for `events`.
             leave: Called once when the stream has ended.
@@ -74,14 +75,14 @@ class PooledStream:
         self._leave = leave
         self._defer = defer
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._telling = threading.RLock()
+        self._emitting = threading.RLock()
         """Held while the listener runs, so that no call follows `cancel`."""
         self._lock = threading.Lock()
-        """Guards what follows; never held while anything is computed."""
+        """Guards the attributes below; never held during computation or a call of the listener."""
         self._inbox: deque[tuple[Float32Array, int] | EndReason] = deque()
         self._state: Literal["open", "ending", "done"] = "open"
-        self._is_working = False
-        """Whether the pool's threads use the core."""
+        self._is_in_step = False
+        """Whether a thread of the pool uses the core."""
         self._fed_seconds = 0.0
         self._used_seconds = 0.0
         self._due_seconds = core.due_seconds
@@ -101,11 +102,16 @@ class PooledStream:
         return self._core.options.contexts.chunk_seconds
 
     def feed(self, pcm: Pcm, sample_rate: int | None = None) -> None:
-        """Queue audio; returns at once.
+        """Queue audio; return without waiting for a step, whatever the pool computes.
+
+        Args:
+            pcm: As for `Stream.feed`.
+            sample_rate: New sample rate in Hz, where it changes.
 
         Raises:
             AudioError: it is not valid audio; the stream is unchanged.
-            StreamError: the stream has ended or failed, or too much audio or too many events wait.
+            StreamError: the stream has ended or failed, or audio or events are pending beyond the
+                pool's bounds; audio queued before is kept.
         """
         with self._lock:
             self._check_open()
@@ -134,11 +140,11 @@ class PooledStream:
             )
 
     def flush(self) -> None:
-        """End the utterance with the audio fed so far; feeding may continue at once."""
+        """Request the end of the utterance after the audio fed so far; more audio may follow."""
         self._request("flush", "open")
 
     def finish(self) -> None:
-        """End the stream; its last events follow."""
+        """Request the end of the stream; its last events follow."""
         self._request("end", "ending")
 
     def _request(self, reason: EndReason, state: Literal["open", "ending"]) -> None:
@@ -149,15 +155,17 @@ class PooledStream:
         self._schedule.wake(self)
 
     def cancel(self) -> None:
-        """Drop the stream and free its memory, from any thread; no more events follow.
+        """End the stream and drop its pending audio. May be called from any thread.
 
-        Waits for the listener to return if it is running, but not when called from a listener.
+        Returns without waiting for a step; memory is freed once no step uses it. No event follows.
+        If the listener is running, `cancel` waits for it to return; called from a listener, of
+        this or another stream, it does not wait, and the event being delivered may be the last.
         """
-        if getattr(_listening, "active", False):
+        if getattr(_thread, "in_listener", False):  # waiting could deadlock two listeners
             self._close()
-        else:
-            with self._telling:
-                self._close()
+            return
+        with self._emitting:
+            self._close()
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Yield events as they come, until the stream ends.
@@ -187,17 +195,17 @@ class PooledStream:
         if self._state != "open":
             raise StreamError(f"the stream is {self._state}: open another, or wait for its events")
 
-    # The pool's threads, one at a time:
+    # Called by the pool's threads, one at a time:
 
     def begin_step(self) -> StreamStep | None:
-        """Return the next step, or `None` after doing what is due without one.
+        """Return the next step, or `None` if none is due; then close a requested utterance.
 
-        A step that is returned must be passed to `complete`, or fail the stream by `fail`.
+        Every returned step ends with `complete` or `fail`.
         """
         with self._lock:
             if self._state == "done":
                 return None
-            self._is_working = True
+            self._is_in_step = True
             inbox, self._inbox = self._inbox, deque()
             state = self._state
         for item in inbox:
@@ -210,9 +218,9 @@ class PooledStream:
             return step
         if self._core.is_ending:
             self._core.close()
-        is_over = state == "ending" and not self._core.is_ending
-        self._tell(self._core.take_events())
-        if is_over:
+        is_finished = state == "ending" and not self._core.is_ending
+        self._emit(self._core.take_events())
+        if is_finished:
             self._close()
         self._end_step()
         return None
@@ -222,19 +230,31 @@ class PooledStream:
         return self._core.row(step, features)
 
     def complete(self, step: StreamStep, output: StepOutput) -> None:
-        """Decode the output of a step, and emit its events."""
+        """Decode the output of a step and emit its events."""
         if self._state != "done":
             try:
                 self._core.read(step, output)
             finally:
-                self._tell(self._core.take_events())
+                self._emit(self._core.take_events())
+        self._end_step()
+
+    def fail(self, error: MmsError) -> None:
+        """End the stream with an error, unless it was cancelled; for errors during a step."""
+        with self._emitting:
+            if self._state != "done":
+                self._error = error
+                try:
+                    self._deliver(error)
+                except Exception:
+                    logger.exception("listener failed on the error of its stream: %s", error)
+        self._close()
         self._end_step()
 
     def _end_step(self) -> None:
-        """Hand the core back; wake the stream if more is due, free it if it was cancelled."""
+        """Release the core from the step: free it if the stream ended, reschedule it if due."""
         core = self._core
         with self._lock:
-            self._is_working = False
+            self._is_in_step = False
             is_done = self._state == "done"
             if not is_done:
                 self._used_seconds = core.used_seconds
@@ -247,46 +267,34 @@ class PooledStream:
         elif is_due:
             self._schedule.wake(self)
 
-    def fail(self, error: MmsError) -> None:
-        """End the stream with an error."""
-        with self._telling:
-            with self._lock:
-                self._is_working = False
-                is_new = self._state != "done"
-                if is_new:
-                    self._error = error
-            if is_new:
-                try:
-                    self._emit(error)
-                except Exception:
-                    logger.exception("the listener of a stream that failed (%s) failed too", error)
-        self._close()
-
-    def _tell(self, events: list[Event]) -> None:
-        with self._telling:
+    def _emit(self, events: list[Event]) -> None:
+        with self._emitting:
             for event in events:
                 if self._state == "done":
                     return
-                self._emit(event)
+                self._deliver(event)
 
-    def _emit(self, event: Event | MmsError) -> None:
+    def _deliver(self, event: Event | MmsError) -> None:
         if self._listener is None:
             self._events.put(event)
             return
-        nested = getattr(_listening, "active", False)
-        _listening.active = True
+        outer = getattr(_thread, "in_listener", False)
+        _thread.in_listener = True
         try:
             self._listener(event)
         finally:
-            _listening.active = nested
+            _thread.in_listener = outer
 
     def _close(self) -> None:
-        """Leave the pool, and free the memory unless a step still needs it."""
+        """Leave the pool once; the core is freed here, or at the end of the current step."""
         with self._lock:
+            if self._state == "done":
+                return
             self._state = "done"
-            is_idle = not self._is_working
+            self._inbox.clear()
+            is_idle = not self._is_in_step
         self._schedule.forget(self)
         self._leave(self)
+        self._events.put(_END)
         if is_idle:
             self._defer(self._core.release)
-        self._events.put(_END)

@@ -1,4 +1,4 @@
-"""Schedule of a pool: the streams that have work, the most urgent first."""
+"""Schedule of a pool: streams that have work, the most urgent first."""
 
 import threading
 import time
@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 HEAD_START = 10.0
-"""Seconds that one step of priority is worth: a stream that has waited that much longer runs first
-in any case, so that none waits for ever."""
+"""Seconds of waiting that one level of priority is worth; finite, so that no stream starves."""
 
 
 class Schedulable(Protocol):
-    """Properties of a stream that decide its urgency."""
+    """Properties of a stream that determine its urgency."""
 
     @property
     def priority(self) -> int:
-        """The higher, the sooner."""
+        """Priority; a step of higher priority runs first."""
         ...
 
     @property
@@ -30,23 +29,22 @@ StreamT = TypeVar("StreamT", bound=Schedulable)
 class Schedule(Generic[StreamT]):
     """Queue of streams that may have a step. Thread-safe.
 
-    A stream that a worker holds is not handed out again before `done`; idle streams are not here,
-    so nobody waits for them.
+    A stream that was taken is not handed out again before `done`. Idle streams are not queued.
     """
 
     def __init__(self, takers: int = 1) -> None:
-        """Serve `takers` threads that call `take`, all of which get a share of the work."""
+        """Create an empty schedule that divides its streams among `takers` threads."""
         self._takers = takers
         self._waiting: dict[StreamT, float] = {}
-        """Time of the first `wake` since each was handed out."""
+        """Time of the first `wake` since each stream was handed out."""
         self._busy: set[StreamT] = set()
         self._again: dict[StreamT, float] = {}
-        """As `_waiting`, for streams that a worker holds."""
+        """As `_waiting`, for busy streams."""
         self._changed = threading.Condition()
         self._is_closed = False
 
     def wake(self, stream: StreamT) -> None:
-        """Add a stream that may have a step."""
+        """Queue a stream that may have a step."""
         with self._changed:
             if stream in self._busy:
                 self._again.setdefault(stream, time.monotonic())
@@ -55,14 +53,14 @@ class Schedule(Generic[StreamT]):
                 self._changed.notify()
 
     def forget(self, stream: StreamT) -> None:
-        """Remove a stream that has ended."""
+        """Remove a stream that ended."""
         with self._changed:
             self._waiting.pop(stream, None)
             self._again.pop(stream, None)
             self._busy.discard(stream)
 
     def take(self, most: int) -> list[StreamT] | None:
-        """Wait for streams and return up to `most`; `None` once the schedule is closed."""
+        """Wait for streams and return the most urgent, at most `most`; `None` once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             if self._is_closed:
@@ -75,7 +73,7 @@ class Schedule(Generic[StreamT]):
             return taken
 
     def done(self, streams: Iterable[StreamT]) -> None:
-        """Return streams that were taken; those woken meanwhile wait again."""
+        """Return streams that were taken; those woken meanwhile are queued again."""
         with self._changed:
             for stream in streams:
                 self._busy.discard(stream)
@@ -84,11 +82,11 @@ class Schedule(Generic[StreamT]):
             self._changed.notify(self._takers)
 
     def _urgency(self, stream: StreamT) -> float:
-        """Return the deadline of the stream's step less its head start; the smaller, the sooner."""
+        """Return the deadline of a stream's step less its head start."""
         return self._waiting[stream] + stream.chunk_seconds - HEAD_START * stream.priority
 
     def close(self) -> None:
-        """Release all threads that wait in `take`."""
+        """Make every call of `take` return `None`."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

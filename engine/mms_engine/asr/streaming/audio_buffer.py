@@ -1,4 +1,4 @@
-"""Audio buffer of a stream: samples that steps still need, and their running statistics."""
+"""Audio buffer of a stream: samples that later steps need, and running statistics."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Float32Array
 
 _QUIETEST = 1e-5
-"""Level below which audio is always silence: -100 dB."""
+"""Level below which audio is silence in any case: -100 dB."""
 
 
 class AudioBuffer:
@@ -25,7 +25,14 @@ class AudioBuffer:
         *,
         normalize: bool = True,
     ) -> None:
-        """Begin empty; with `normalize` off, samples are returned as they came."""
+        """Create an empty buffer.
+
+        Args:
+            geometry: Frames of the frontend.
+            normalization: Running statistics.
+            sample_rate: Sample rate in Hz.
+            normalize: Whether `normalized` applies the statistics.
+        """
         self._geometry = geometry
         self._normalize = normalize
         self._first = 0

@@ -55,16 +55,21 @@ class Context(Protocol):
         ...
 
     def row(self, span: StepSpan, new: Float32Array) -> StepInput:
-        """Return the input of a step; `new` are the features of its new frames."""
+        """Return the input of a step.
+
+        Args:
+            span: Frames of the step.
+            new: Features `[N, F]` of frames `[featured, span.end)`.
+        """
         ...
 
     def read(self, span: StepSpan, output: StepOutput) -> StepLogits:
-        """Take the output of a step, and return its logits."""
+        """Advance past a step, and return its logits."""
         ...
 
     @property
     def featured(self) -> int:
-        """Frames whose features are computed."""
+        """Frame up to which features are computed."""
         ...
 
     def reset(self, frame: int) -> None:
@@ -115,12 +120,12 @@ class FeatureTail:
             self.first = before
 
     def reset(self, frame: int) -> None:
-        """Drop all features; the next ones are of `frame`."""
+        """Drop all features and continue at `frame`."""
         self.first, self.rows = frame, self.rows[:0]
 
 
 class ChunkedContext:
-    """Steps of a fixed chunk: the base of `window` and `cached`."""
+    """Steps of a fixed chunk; base of the contexts `window` and `cached`."""
 
     def __init__(self, sizes: ContextSizes, feature_size: int) -> None:
         self.sizes = sizes
@@ -130,7 +135,7 @@ class ChunkedContext:
 
     @property
     def featured(self) -> int:
-        """Frames whose features are computed."""
+        """Frame up to which features are computed."""
         return self.features.end
 
     @property
@@ -177,7 +182,7 @@ class ChunkedContext:
 
 
 class WindowContext(ChunkedContext):
-    """Encoding of left context, chunk and right context in each step."""
+    """Steps that encode left context, chunk and right context."""
 
     def row(self, span: StepSpan, new: Float32Array) -> StepInput:
         """Return the frames from the left context on."""
@@ -192,7 +197,7 @@ class WindowContext(ChunkedContext):
 
 
 class CachedContext(ChunkedContext):
-    """Encoding of new frames only; the left context is in a KV cache."""
+    """Steps that encode chunk and right context; the left context is a KV cache."""
 
     def __init__(
         self, sizes: ContextSizes, feature_size: int, history: int, cache: KvCache
@@ -200,10 +205,10 @@ class CachedContext(ChunkedContext):
         """Begin with an empty cache.
 
         Args:
-            sizes: In frames; `left` is the size of the cache.
-            feature_size: F.
+            sizes: Sizes in frames; `left` is the size of the cache.
+            feature_size: Features per frame, F.
             history: Frames before a step that the positional convolution covers.
-            cache: Cache of `left` slots, owned by the context.
+            cache: Cache of `left` slots; the context frees it.
         """
         super().__init__(sizes, feature_size)
         self._history = history
@@ -219,12 +224,12 @@ class CachedContext(ChunkedContext):
         return min(self._written, self._slots)
 
     def _kept(self, span: StepSpan) -> slice:
-        """Return the frames of a step to cache: none where it ends the utterance."""
+        """Return the frames of a step to cache; none of a step that ends the utterance."""
         end = span.kept - span.start
         return slice(max(0, end - self._slots) if end <= self.sizes.chunk else end, end)
 
     def row(self, span: StepSpan, new: Float32Array) -> StepInput:
-        """Return the step's frames, with those before them for the positional convolution."""
+        """Return the step's frames, preceded by those the positional convolution covers."""
         self.features.append(new)
         self.features.forget(max(self.begin, span.start - self._history))
         features = self.features.span(self.features.first, span.end)
@@ -234,7 +239,7 @@ class CachedContext(ChunkedContext):
     def read(self, span: StepSpan, output: StepOutput) -> StepLogits:
         """Return the logits, and write keys and values of the chunk to the cache."""
         if output.update is None:
-            raise ValueError("the graph `cached` returned no keys and values")
+            raise ValueError("the graph `step` returned no keys and values")
         kept = self._kept(span)
         self._cache.write(output.update, self._written % self._slots)
         self._written += kept.stop - kept.start

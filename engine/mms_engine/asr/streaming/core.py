@@ -1,6 +1,6 @@
-"""State of one stream without a device: audio in, encoder steps out, logits in, events out.
+"""State machine of one stream: audio in, encoder steps out, logits in, events out.
 
-Steps lie on the same frames however the audio was cut, and each is computed from them alone; so
+Step boundaries do not depend on how the audio was cut, and a step depends on its frames alone; so
 the text depends neither on the size of the pieces nor on other streams.
 """
 
@@ -60,7 +60,7 @@ class StreamCore:
     """State of one stream. Not thread-safe."""
 
     def __init__(self, parts: StreamParts, options: StreamOptions) -> None:
-        """Put a stream together."""
+        """Begin at frame 0."""
         self.language = parts.language
         self.options = options
         self._parts = parts
@@ -77,9 +77,9 @@ class StreamCore:
         )
         self.endpointer = Endpointer(options.endpoints, self._frame_seconds)
         self.rate = options.sample_rate
-        """Sample rate of the next piece of audio, Hz."""
+        """Sample rate of the next audio, Hz."""
         self._endings: deque[tuple[EndReason, int]] = deque()
-        """Ends of utterances that the caller requested, each with its frame."""
+        """Requested ends of utterances, each with its frame."""
         self._shown = PartialText("", (), 0)
         self._events: list[Event] = []
 
@@ -89,28 +89,28 @@ class StreamCore:
 
     @property
     def audio_seconds(self) -> float:
-        """Seconds of audio accepted."""
+        """Seconds of audio added."""
         return self.audio.end / self._parts.sample_rate
 
     @property
     def used_seconds(self) -> float:
-        """Seconds of audio that steps have used."""
+        """Seconds of audio that steps have consumed."""
         return self.context.featured * self._frame_seconds
 
     @property
     def due_seconds(self) -> float:
-        """Seconds of audio after which the next step is due."""
+        """Length of the stream, in seconds, at which the next step is due."""
         samples = self._parts.geometry.samples(self.context.needed)
         return samples / self._parts.sample_rate
 
     @property
     def is_ending(self) -> bool:
-        """Whether `end` was called and `close` has not followed."""
+        """Whether an end is requested that `close` has not yet carried out."""
         return bool(self._endings)
 
     @property
     def is_due(self) -> bool:
-        """Whether there is work: a step whose audio has arrived, or an ending."""
+        """Whether there is work: a step whose audio is complete, or a requested end."""
         available = self.audio.frames
         return self.is_ending or self.context.next_span(available, ended=False) is not None
 
@@ -122,7 +122,7 @@ class StreamCore:
     def parse(self, pcm: Pcm, sample_rate: int | None = None) -> tuple[Float32Array, int]:
         """Return the samples of a piece of audio and their rate, for `add`.
 
-        Uses nothing that other methods change: another thread may run a step meanwhile.
+        Shares no state with the methods below: another thread may run a step meanwhile.
 
         Raises:
             AudioError: it is not valid audio; the stream is unchanged.
@@ -142,13 +142,13 @@ class StreamCore:
         self.audio.add(self.resampler.convert(samples))
 
     def end(self, reason: EndReason) -> None:
-        """End the utterance with the accepted audio; later audio belongs to the next one."""
+        """Request the end of the utterance after the audio added so far."""
         if reason == "end":
             self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
         self._endings.append((reason, self.audio.frames))
 
     def next_step(self) -> StreamStep | None:
-        """Return the next step whose audio has arrived, or `None`. Its output goes to `read`."""
+        """Return the next step whose audio is complete, or `None`; `read` takes its output."""
         available = self._endings[0][1] if self._endings else self.audio.frames
         while True:
             span = self.context.next_span(available, ended=self.is_ending)
@@ -182,7 +182,7 @@ class StreamCore:
         return True
 
     def _restart(self, frame: int) -> None:
-        """Begin an utterance at a frame, without left context; skip the audio before it."""
+        """Begin an utterance at a frame without left context, and drop the audio before it."""
         self.audio.skip(frame)
         self.context.reset(frame)
         self.utterance.begin(frame)
@@ -193,19 +193,19 @@ class StreamCore:
         return self.context.row(step.span, features)
 
     def read(self, step: StreamStep, output: StepOutput) -> None:
-        """Decode the output of a step; `take_events` returns what follows from it.
+        """Decode the output of a step; `take_events` returns its events.
 
         Raises:
-            BackendError: the logits hold NaN or +inf. The utterance ends before them, and the
-                stream can continue behind them.
+            BackendError: the logits hold NaN or +inf. The utterance ends before the step, and the
+                next begins after it.
         """
         logits = self.context.read(step.span, output)
-        # Not before: a step that fails on the device is requested again.
+        # Only now: a step that failed on the device is run again.
         self.audio.forget(step.span.kept)
         try:
             self._decode(logits.kept)
         except ValueError as error:
-            self._finish("length")
+            self._finish("error")
             self._restart(step.span.kept)
             raise BackendError(f"the encoder's logits cannot be decoded: {error}") from error
         if not self.is_ending:
@@ -221,7 +221,7 @@ class StreamCore:
                 self._finish(cut.reason)
 
     def _speech(self, logits: Float32Array) -> npt.NDArray[np.bool_]:
-        """Return whether each of the utterance's next frames, `[N, V]`, is speech."""
+        """Return whether each of the utterance's next frames is speech, bool `[N]`."""
         speech = self.utterance.speech(logits)
         if self.voice is not None:
             start = self.utterance.frame + self.utterance.frames
@@ -234,9 +234,9 @@ class StreamCore:
         self.context.release()
 
     def close(self) -> None:
-        """End the utterance as `end` requested; every step must have been read."""
+        """Carry out the first requested end, once `next_step` returns `None`."""
         if not self._endings:
-            raise RuntimeError("a stream's utterance is closed after `end`")
+            raise RuntimeError("`close` without `end`")
         reason, frame = self._endings.popleft()
         self._finish(reason)
         self._restart(frame)

@@ -1,13 +1,13 @@
-"""Events of a stream. Values: nothing changes after an event was emitted."""
+"""Events of a stream: immutable values with a `type`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mms_engine.types import Transcript, Word
 
-EndReason = Literal["silence", "pause", "length", "flush", "end"]
+EndReason = Literal["silence", "pause", "length", "flush", "end", "error"]
 """Reason for the end of an utterance: silence before any speech, a pause after speech, the maximum
-length, `flush`, or the end of the stream."""
+length, `flush`, the end of the stream, or frames that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """End of an utterance; its `Final`, if any text was found, comes right before."""
+    """End of an utterance, right after its `Final` if there is text."""
 
     type: Literal["endpoint"] = field(default="endpoint", init=False)
     reason: EndReason
     at: float
-    """Seconds from the start of the stream."""
+    """End of the utterance, in seconds from the start of the stream."""
     audio_seconds: float
     """Seconds of audio fed up to this event."""
     wall_seconds: float

@@ -15,13 +15,13 @@ from mms_engine.types import Float32Array
 
 
 class StreamingModel:
-    """Acoustic model for streaming steps. Methods may be called from several threads at once."""
+    """Acoustic model run in steps. Methods may be called from several threads at once."""
 
     def __init__(self, model: AcousticModel, threads: int | None = None) -> None:
-        """Use a model.
+        """Wrap an acoustic model.
 
         Args:
-            model: Loaded.
+            model: Acoustic model.
             threads: Threads of one run on a CPU; `None` for those of the recogniser. Another
                 number loads the graphs a second time.
         """
@@ -42,8 +42,8 @@ class StreamingModel:
         """Return the context of a new stream; `release` frees its memory.
 
         Raises:
-            BundleError: it needs the graph `cached`, and the bundle has none.
-            BackendError: it needs a plan of that graph, and there is none that fits.
+            BundleError: the bundle lacks the graph `step`, which `cached` needs.
+            BackendError: no plan of that graph fits.
             DeviceMemoryError: the device has no room for its cache.
         """
         sizes, features = self._sizes(options), self._architecture.feature_size
@@ -61,7 +61,7 @@ class StreamingModel:
         )
 
     def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
-        """Run the encoder on rows, each graph once. Changes no stream.
+        """Run the encoder on rows as one batch per graph. Changes no stream.
 
         Raises:
             BackendError: the device failed.
@@ -87,8 +87,8 @@ def open_core(
 
     Raises:
         LanguageError: the bundle does not have the language.
-        BundleError: its adapter is damaged, or the graph `cached` is missing.
-        BackendError: silero-vad is wanted and not installed.
+        BundleError: its adapter is damaged, or the graph `step` is missing.
+        BackendError: silero-vad is not installed and the options need it.
         LanguageModelError: hotwords or the language model do not fit the language.
     """
     acoustic = model.acoustic

@@ -1,44 +1,40 @@
-"""What a caller of a stream may choose. One knob, `latency`; every number behind it is open."""
+"""Options of a stream: latency, context, endpoints, and the format of its audio."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mms_engine.decoding.options import HotwordPhrases
+from mms_engine.types import ContextKind, Latency, SampleFormat, VoiceDetector
 
-ContextKind = Literal["cached", "window"]
-Latency = Literal["low", "balanced", "accurate"]
-SampleFormat = Literal["f32le", "s16le", "mulaw"]
-VoiceDetector = Literal["level", "silero"]
 LONGEST_SECONDS = 600.0
-"""Length at which an utterance ends even without rules: memory grows with it."""
-_MOST_CONTEXT_SECONDS = 120.0
-"""What a step may hear: the encoder's memory grows with its square."""
+"""Length at which an utterance ends even without rules, since memory grows with it."""
+_MAX_STEP_SECONDS = 120.0
+"""Most audio of a step, since the encoder's memory grows with its square."""
 SAMPLE_RATES = range(1_000, 768_001)
 """Sample rates that can be resampled, Hz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions:
-    """What the encoder hears of each piece of audio, and in which form."""
+    """Context of the encoder in each step."""
 
     kind: ContextKind
-    """`cached` computes new frames only, from the keys and values that earlier ones left;
-    `window` encodes left context, chunk and right context in each step."""
+    """`cached` encodes new frames only and attends to a KV cache of earlier ones; `window` encodes
+    left context, chunk and right context in each step."""
     left_seconds: float
-    """Audio before the chunk that is heard."""
+    """Left context: seconds of audio before the chunk."""
     chunk_seconds: float
-    """Audio that a step gives text for."""
+    """Seconds of audio that a step transcribes."""
     right_seconds: float = 0.0
-    """Audio behind the chunk that is waited for."""
+    """Right context: seconds of audio after the chunk, which the step waits for."""
 
     def __post_init__(self) -> None:
         if not self.chunk_seconds > 0 or not min(self.left_seconds, self.right_seconds) >= 0:
-            raise ValueError(f"a chunk must be longer than 0, contexts not negative: {self}")
-        heard = self.left_seconds + self.chunk_seconds + self.right_seconds
-        if not heard <= _MOST_CONTEXT_SECONDS:
             raise ValueError(
-                f"a step may hear {_MOST_CONTEXT_SECONDS:g} s, chunk and contexts together: {self}"
+                f"the chunk must be longer than 0 s, and contexts must not be negative: {self}"
             )
+        total = self.left_seconds + self.chunk_seconds + self.right_seconds
+        if not total <= _MAX_STEP_SECONDS:
+            raise ValueError(f"chunk and contexts together exceed {_MAX_STEP_SECONDS:g} s: {self}")
 
 
 LATENCIES: dict[Latency, ContextOptions] = {
@@ -50,79 +46,83 @@ LATENCIES: dict[Latency, ContextOptions] = {
         kind="cached", left_seconds=10.0, chunk_seconds=2.0, right_seconds=1.0
     ),
 }
-"""What each setting of `latency` stands for; docs/streaming.md has what each costs and gives."""
+"""Contexts by latency; docs/streaming.md has the error rate, delay and cost of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalizationOptions:
-    """How the running mean and variance are taken, since a whole utterance is never there.
+    """Running mean and variance, in place of those of a whole utterance.
 
-    They are those of a prior, `prior_seconds` of sound with mean 0 and the level `prior_level`,
-    and of what was heard, all of it counting less by `exp(-seconds / forget_seconds)` as it ages.
+    They are taken over a prior (`prior_seconds` of mean 0 and level `prior_level`) and all audio
+    so far, both weighted by `exp(-age / forget_seconds)`.
     """
 
     prior_seconds: float = 1.0
+    """Length of the prior in seconds."""
     prior_level: float = 0.05
-    """Standard deviation at a full scale of 1; -26 dB."""
+    """Standard deviation of the prior at a full scale of 1; -26 dB."""
     forget_seconds: float = 5.0
+    """Time constant of the weights in seconds."""
 
     def __post_init__(self) -> None:
         numbers = (self.prior_seconds, self.prior_level, self.forget_seconds)
         if not all(number > 0 for number in numbers):
-            raise ValueError(f"normalisation takes positive numbers only: {self}")
+            raise ValueError(f"numbers must be positive: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions:
-    """When an utterance ends: three rules, as sherpa-onnx and Kaldi have them."""
+    """Rules that end an utterance, as in Kaldi and sherpa-onnx."""
 
     silence_seconds: float = 2.4
-    """Silence after which an utterance ends in which nothing was said."""
+    """Silence that ends an utterance without speech, in seconds."""
     pause_seconds: float = 1.2
-    """Silence after which an utterance ends in which something was said."""
+    """Silence that ends an utterance with speech, in seconds."""
     max_seconds: float = 20.0
-    """Length at which an utterance ends in any case, at the last word boundary before it."""
+    """Length from which an utterance ends at the next gap between words, in seconds; at 1.25 times
+    this length it ends inside a word."""
     skip_silence: bool = True
-    """Whether audio that is far quieter than speech is not computed while nothing is said."""
+    """Whether to skip the encoder on silence between utterances."""
     quiet_db: float = 40.0
-    """How far below the running level of speech audio is so quiet."""
+    """Level below the running level of the audio that counts as silence for `skip_silence`, dB."""
     vad: VoiceDetector = "level"
-    """What finds silence beside the model: `level`, by `quiet_db`; or `silero`, by Silero VAD (the
-    package silero-vad), which finds it in noise too: frames without a voice are silence then, even
-    where the model hears words in them."""
+    """Detector of silence besides the model: `level` by `quiet_db`; `silero` by Silero VAD (package
+    silero-vad), with which frames without a voice are silence even if the model finds words."""
 
     def __post_init__(self) -> None:
         numbers = (self.silence_seconds, self.pause_seconds, self.max_seconds, self.quiet_db)
         if not all(number > 0 for number in numbers):
-            raise ValueError(f"endpointing takes positive numbers only: {self}")
+            raise ValueError(f"numbers must be positive: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """How a stream is heard."""
+    """Options of one stream."""
 
     latency: Latency = "balanced"
+    """Trade-off between delay and accuracy; selects a context from `LATENCIES`."""
     context: ContextOptions | None = None
-    """In place of what `latency` stands for."""
+    """Context in place of the one that `latency` selects."""
     sample_rate: int = 16_000
-    """Of the audio that is fed, Hz."""
+    """Sample rate of the audio in Hz."""
     sample_format: SampleFormat = "f32le"
-    """Of the bytes that are fed: float32 or 16-bit integers, little-endian, or µ-law. Arrays are
-    float32 or int16 whatever this says."""
+    """Sample format of bytes: float32 or 16-bit integers, little-endian, or µ-law. Arrays are
+    float32 or int16 in any case."""
     tentative: bool = False
-    """Whether partial text runs on into the right context: seen sooner, and it may still change."""
+    """Whether partial text includes the right context: shown sooner, but it may change."""
     hotwords: HotwordPhrases | None = None
-    """Phrases of this stream alone and their weights, in place of those of the recogniser; they
-    need `decoder="beam"`. `None` keeps the recogniser's."""
+    """Hotwords of this stream in place of the recogniser's, which must have a beam search; `None`
+    for the recogniser's."""
     normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
+    """Running normalisation."""
     endpoints: EndpointOptions | None = field(default_factory=EndpointOptions)
-    """`None`: an utterance ends where `flush` or `finish` ends it, and after ten minutes."""
+    """Endpoint rules; with `None` only `flush` and `finish` end an utterance, or ten minutes."""
 
     def __post_init__(self) -> None:
         if self.sample_rate not in SAMPLE_RATES:
-            raise ValueError(f"sample_rate is {self.sample_rate} Hz, possible are 1000 to 768000")
+            raise ValueError(f"sample_rate is {self.sample_rate} Hz, must be 1000 to 768000")
 
     @property
     def contexts(self) -> ContextOptions:
-        """What the encoder hears."""
+        """Context that the options select."""
         return self.context or LATENCIES[self.latency]

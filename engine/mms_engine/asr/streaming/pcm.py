@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.asr.streaming.options import SampleFormat
 from mms_engine.audio.collect import open_resampler
 from mms_engine.errors import AudioError
-from mms_engine.types import Float32Array
+from mms_engine.types import Float32Array, SampleFormat
 
 Pcm = bytes | bytearray | memoryview | npt.NDArray[Any]
 _WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1}
@@ -44,8 +43,8 @@ class PcmReader:
         if isinstance(pcm, np.ndarray):
             if self.rest:
                 raise AudioError(
-                    f"an array follows {len(self.rest)} bytes of an unfinished sample: feed the "
-                    "whole sample as bytes first"
+                    f"an array follows {len(self.rest)} bytes of an incomplete sample: feed the "
+                    "rest of the sample as bytes first"
                 )
             return _finite(_from_array(pcm))
         content = self.rest + bytes(pcm)
@@ -79,7 +78,7 @@ def _finite(samples: Float32Array) -> Float32Array:
     if not finite.all():
         raise AudioError(
             f"the audio holds NaN or infinity, first at sample {int(finite.argmin())} of this "
-            "piece, which was dropped: feed it corrected, or continue with the next piece"
+            "piece, which was dropped: feed it again corrected, or continue with the next piece"
         )
     return samples
 

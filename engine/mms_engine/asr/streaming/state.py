@@ -15,18 +15,20 @@ FORMAT = 2
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """Saved stream; `parts` holds the state of each component by name."""
+    """State of a stream."""
 
     format: int
+    """Version of this format."""
     fingerprint: str
     """SHA-256 of the bundle's base weights."""
     language: str
     options: StreamOptions
     parts: dict[str, Any]
+    """State of each component."""
 
 
 def save(core: StreamCore, fingerprint: str) -> bytes:
-    """Return the state of a stream between two calls."""
+    """Return the state of a stream between two steps."""
     utterance = core.utterance
     parts = {
         "rest": core.reader.rest,

@@ -1,10 +1,10 @@
-"""Stream of audio in one language: audio in, events out, computed in the calling thread."""
+"""Stream of audio in one language, computed in the calling thread."""
 
 from types import TracebackType
 from typing import Self
 
 from mms_engine.asr.streaming.core import StreamCore
-from mms_engine.asr.streaming.events import EndReason, Event
+from mms_engine.asr.streaming.events import Event
 from mms_engine.asr.streaming.model import StreamingModel
 from mms_engine.asr.streaming.pcm import Pcm
 from mms_engine.asr.streaming.state import save
@@ -12,17 +12,19 @@ from mms_engine.errors import StreamError
 
 
 class Stream:
-    """Transcription of live audio. `Recognizer.stream` makes one.
+    """Transcription of live audio. `Recognizer.stream` makes one. Not thread-safe.
 
-    The text does not depend on how the audio is cut. Not thread-safe. Events that precede an error
-    are returned by the next call.
+    The text does not depend on how the audio is cut. After a `BackendError` the stream continues
+    with the next call, which also returns the events that preceded the error.
     """
 
     def __init__(self, core: StreamCore, model: StreamingModel) -> None:
         """Take over the core of a stream."""
         self._core = core
         self._model = model
-        self._finished = False
+        self._is_ending = False
+        """Whether `finish` was called."""
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"Stream({self.language}, {self.audio_seconds:.2f} s)"
@@ -49,7 +51,7 @@ class Stream:
         return self._core.audio_seconds
 
     def feed(self, pcm: Pcm, sample_rate: int | None = None) -> list[Event]:
-        """Feed audio and return the events it leads to.
+        """Feed audio, run the steps that are due, and return their events.
 
         Args:
             pcm: Bytes in the format of the options, cut anywhere; or float32 or int16 `[N]`.
@@ -57,7 +59,8 @@ class Stream:
 
         Raises:
             AudioError: it is not valid audio; the stream is unchanged.
-            BackendError: the device failed, or the logits cannot be decoded.
+            BackendError: the device failed, and the step will run again; or its logits cannot be
+                decoded, and the next utterance begins after it.
             StreamError: the stream is finished.
         """
         self._check_open()
@@ -66,21 +69,35 @@ class Stream:
         return self._core.take_events()
 
     def flush(self) -> list[Event]:
-        """End the utterance with the audio fed so far; the stream continues with a new one."""
+        """End the utterance after the audio fed so far, and return its last events.
+
+        Raises:
+            BackendError: as for `feed`; the next call ends the utterance.
+            StreamError: the stream is finished.
+        """
         self._check_open()
-        self._end("flush")
+        self._core.end("flush")
+        self._run_steps()
         return self._core.take_events()
 
     def finish(self) -> list[Event]:
-        """End the stream and return its last events."""
-        self._check_open()
-        self._end("end")
+        """End the stream, free its memory, and return its last events.
+
+        Raises:
+            BackendError: as for `feed`; `finish` may be called again.
+            StreamError: the stream is finished.
+        """
+        if self._is_closed or not self._is_ending:
+            self._check_open()
+            self._core.end("end")
+            self._is_ending = True
+        self._run_steps()
         self.close()
         return self._core.take_events()
 
     def close(self) -> None:
         """Free the stream's memory without finishing it."""
-        self._finished = True
+        self._is_closed = True
         self._core.release()
 
     def save(self) -> bytes:
@@ -96,17 +113,19 @@ class Stream:
         manifest = self._model.acoustic.bundle.manifest
         return save(self._core, manifest.source.fingerprint)
 
-    def _end(self, reason: EndReason) -> None:
-        self._core.end(reason)
-        self._run_steps()
-        self._core.close()
-
     def _check_open(self) -> None:
-        if self._finished:
+        if self._is_closed or self._is_ending:
             raise StreamError("the stream is finished: open another")
 
     def _run_steps(self) -> None:
-        while (step := self._core.next_step()) is not None:
+        """Run the steps that are due, and carry out requested ends."""
+        while True:
+            step = self._core.next_step()
+            if step is None:
+                if not self._core.is_ending:
+                    return
+                self._core.close()
+                continue
             features = self._model.features([step.samples])[0]
             row = self._core.row(step, features)
             output = self._model.encode([row], [step.language])[0]

@@ -1,7 +1,7 @@
-"""Voice activity detection by Silero VAD: the network of the package silero-vad, without torch.
+"""Voice activity detection with the network of the package silero-vad, run without torch.
 
-The network is recurrent. Its state belongs to the stream, not to the session, so that one session
-serves all streams and a saved stream continues exactly.
+The network is recurrent. Each stream owns its state, so that one session serves all streams and a
+saved stream continues exactly.
 """
 
 import functools
@@ -25,7 +25,7 @@ _BEFORE = 64
 _SAMPLE_RATE = 16_000
 _THRESHOLD = 0.5
 """Probability from which a window holds speech, as in silero-vad's examples."""
-_HINT = "pip install --no-deps silero-vad (with its dependencies comes torch, which is not needed)"
+_HINT = "pip install --no-deps silero-vad (its dependency torch is not needed)"
 
 Detect = Callable[[Float32Array, Float32Array], tuple[float, Float32Array]]
 """Maps a window with the samples before it, `[64 + 512]`, and a state, `[2, 1, 128]`, to the
@@ -34,20 +34,20 @@ probability of speech and the next state."""
 
 @functools.cache
 def load_silero() -> Detect:
-    """Return the network, loaded once. Thread-safe.
+    """Return the network, loaded once per process. Thread-safe.
 
     Raises:
-        BackendError: silero-vad is not installed, or another release of it.
+        BackendError: silero-vad is not installed, or its network cannot be loaded.
     """
     package = importlib.util.find_spec("silero_vad")
-    places = package.submodule_search_locations if package else None
-    if not places:
-        raise BackendError(f"voice activity detection by silero needs silero-vad: {_HINT}")
-    path = Path(next(iter(places))) / "data" / "silero_vad.onnx"
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise BackendError(f"the voice detector silero needs the package silero-vad: {_HINT}")
+    path = Path(next(iter(folders))) / "data" / "silero_vad.onnx"
     try:
         run = open_file(path)
     except BackendError as error:
-        raise BackendError(f"{error}; silero-vad 6 is the tested release") from error
+        raise BackendError(f"{error}; silero-vad was tested with release 6") from error
     rate = np.array(_SAMPLE_RATE, np.int64)
 
     def detect(window: Float32Array, state: Float32Array) -> tuple[float, Float32Array]:
@@ -59,7 +59,7 @@ def load_silero() -> Detect:
 
 
 class VoiceActivity:
-    """Voice activity of a stream. Samples and frames count from its start."""
+    """Voice activity of a stream; samples and frames are counted from its start."""
 
     def __init__(self, detect: Detect, stride: int, receptive_field: int) -> None:
         self._detect = detect

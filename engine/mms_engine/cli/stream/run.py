@@ -1,29 +1,30 @@
-"""The work of `mms stream`."""
+"""Execution of `mms stream`."""
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from mms_engine.asr.recognizer import Recognizer
-from mms_engine.asr.streaming import StreamOptions
+from mms_engine.asr.streaming import Stream, StreamOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import EngineChoice, find_bundle
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
-from mms_engine.cli.stream.sound import Piece, microphone, recording, samples_on_stdin
+from mms_engine.cli.stream.sound import AudioQueue, microphone, pump, recording, samples_on_stdin
+from mms_engine.errors import BackendError
+from mms_engine.types import SampleFormat
 
 STDIN, MICROPHONE = "-", "mic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the command line asks for."""
+    """Arguments of the command line."""
 
     source: str
     bundle: Path | None
@@ -31,34 +32,41 @@ class Request:
     as_json: bool
     realtime: bool
     sample_rate: int
-    sample_format: Literal["s16le", "f32le", "mulaw"]
+    sample_format: SampleFormat
     context: ContextChoice
     decoding: DecoderChoice
     engine: EngineChoice
 
 
-def run(request: Request) -> None:
-    """Do what the command line asks for.
+def run(request: Request, queue: AudioQueue) -> None:
+    """Transcribe the source until it, or the queue, ends.
 
     Raises:
-        click.UsageError: it contradicts itself.
-        MmsError: the sound or the bundle cannot be used.
+        click.UsageError: options contradict each other.
+        MmsError: the audio or the bundle cannot be used.
     """
     bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
     language = _language(request, bundle)
     request.decoding.check(has_alternatives=True, languages={language})
-    engine = dataclasses.replace(
-        request.engine.options(),
-        beam=request.decoding.search(),
-    )
+    options = dataclasses.replace(request.engine.options(), beam=request.decoding.search())
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
-    show = Lines() if request.as_json or not sys.stdout.isatty() else Screen()
-    with Recognizer.open(bundle.path, options=engine) as recognizer:
+    with Recognizer.open(bundle.path, options=options) as recognizer:
         stream = recognizer.stream(language, _options(request))
-        for piece in _sound(request, bundle.manifest.sample_rate):
+        with _source(request, bundle.manifest.sample_rate, queue):
+            _transcribe(stream, queue, as_json=request.as_json)
+
+
+def _transcribe(stream: Stream, queue: AudioQueue, *, as_json: bool) -> None:
+    show = Lines() if as_json or not sys.stdout.isatty() else Screen()
+    try:
+        for piece in queue:
             show(stream.feed(piece))
-        show(stream.finish())
+    except BackendError:
+        with contextlib.suppress(BackendError):
+            show(stream.finish())  # the text before the error
+        raise
+    show(stream.finish())
 
 
 def _options(request: Request) -> StreamOptions:
@@ -73,12 +81,17 @@ def _options(request: Request) -> StreamOptions:
     )
 
 
-def _sound(request: Request, sample_rate: int) -> Iterator[Piece]:
-    if request.source == STDIN:
-        return samples_on_stdin()
+def _source(
+    request: Request, sample_rate: int, queue: AudioQueue
+) -> contextlib.AbstractContextManager[None]:
+    """Start to put audio into the queue."""
     if request.source == MICROPHONE:
-        return microphone(sample_rate)
-    return recording(request.source, realtime=request.realtime)
+        return microphone(sample_rate, queue)
+    if request.source == STDIN:
+        pump(samples_on_stdin(), queue)
+    else:
+        pump(recording(request.source, realtime=request.realtime), queue)
+    return contextlib.nullcontext()
 
 
 def _language(request: Request, bundle: Bundle) -> str:
@@ -87,4 +100,4 @@ def _language(request: Request, bundle: Bundle) -> str:
         return request.lang
     if len(bundle.languages) == 1:
         return bundle.languages[0]
-    raise click.UsageError(f"--lang is needed; the bundle has {', '.join(bundle.languages[:12])}")
+    raise click.UsageError(f"missing --lang; the bundle has {', '.join(bundle.languages[:12])}")

@@ -1,4 +1,4 @@
-"""Shows the events of a stream: as lines of JSON, or as a line that grows on a terminal."""
+"""Output of a stream's events: lines of JSON, or a growing line on a terminal."""
 
 import shutil
 import sys
@@ -7,35 +7,34 @@ from typing import Any
 
 import msgspec
 
-from mms_engine.asr.streaming import Endpoint, Event, Final, Partial
+from mms_engine.asr.streaming import Event, Final, Partial
 
 _DIM, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """Return an event as it is printed: its kind first, under the names of its fields."""
-    kind = {Partial: "partial", Final: "final", Endpoint: "endpoint"}[type(event)]
+    """Return the fields of an event, `type` first; those of a transcript beside the others."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     if isinstance(event, Final):
         fields |= fields.pop("transcript")
-    return {"event": kind, **fields}
+    return fields
 
 
 class Lines:
-    """A line of JSON for each event."""
+    """Printer of one line of JSON per event."""
 
     def __call__(self, events: Sequence[Event]) -> None:
-        """Print events, at once."""
+        """Print events and flush."""
         for event in events:
             sys.stdout.write(msgspec.json.encode(event_json(event)).decode() + "\n")
         sys.stdout.flush()
 
 
 class Screen:
-    """The utterance that is spoken in one line; what may still change in it is dim."""
+    """Printer of one line per utterance; text of the current one that may change is dim."""
 
     def __call__(self, events: Sequence[Event]) -> None:
-        """Show events, at once."""
+        """Print events and flush."""
         for event in events:
             if isinstance(event, Partial):
                 self._partial(event)

@@ -8,7 +8,7 @@ from mms_engine.backends.options import RunOptions
 from mms_engine.backends.session import NUMPY_DTYPE
 from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, slots_within
 from mms_engine.bank.device import DeviceBank, bank_bytes
-from mms_engine.bundle.manifest import Precision, Runtime, Wav2Vec2, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Runtime, Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.cuda.streams import CudaStream
@@ -18,6 +18,7 @@ from mms_engine.errors import BackendError
 from mms_engine.tensorrt.choose import OFFLINE_GRAPHS, Target, choose_plan, planned_precision
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.tensorrt.toolkit import open_toolkit
+from mms_engine.types import Precision
 
 _PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
 """Precisions that plans are built in, best first."""

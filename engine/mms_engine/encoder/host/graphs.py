@@ -9,12 +9,12 @@ from mms_engine.backends.registry import Choice, open_session
 from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Precision, Wav2Vec2
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.emission import HostEmission
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import BackendError
-from mms_engine.types import Float32Array
+from mms_engine.types import Float32Array, Precision
 
 
 class HostGraphs:
