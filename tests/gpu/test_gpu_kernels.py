@@ -1,4 +1,4 @@
-"""The fatbin's kernels on the GPU against the CPU's."""
+"""Compiled CUDA kernels compared with the CPU's."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs_cuda
 @pytest.fixture(scope="module", params=[32, 256])
 def device(request, gpu):
     if fatbin_path() is None:
-        refuse("this install has no CUDA kernels: reinstall it where nvcc is found")
+        refuse("this installation has no CUDA kernels: reinstall it with nvcc on the path")
     try:
         import pycuda.driver  # noqa: F401
     except ImportError as error:
