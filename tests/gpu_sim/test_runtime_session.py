@@ -15,15 +15,15 @@ from mms_engine.asr.options import RecognizerOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import DeviceArray
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.encoder.device.loading import load_device_encoder
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
-from mms_engine.tensorrt.choose import NoPlan, Target
+from mms_engine.tensorrt.choose import NoPlan
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.tensorrt.toolkit import open_toolkit
 from tiny_models import make_tiny
 
 trt.install("tensorrt")
-HERE = Target("tensorrt", trt.__version__, bundles.CAPABILITY)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarr
 
 
 PARAMETERS = 584  # of a language of the tiny model
+AUDIO = {"audio": np.zeros((2, 80_000), np.float32)}
 
 
 def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -209,9 +210,15 @@ def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
     return file
 
 
-def test_a_plan_of_another_release_is_refused_by_the_runtime(sim, bundle: Bundle) -> None:
-    with pytest.raises(BackendError, match=r"could not read the plan: .* got 9\.0"):
-        open_plan(rewrite(bundle, "encoder", version="9.0"))
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"version": "9.0"}, r"got 9\.0"), ({"capabilities": [90]}, r"got compute 9\.0")],
+)
+def test_the_runtime_refuses_plans_of_other_releases_and_devices(
+    sim, bundle: Bundle, changes: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(BackendError, match=rf"could not read the plan: .*{reason}"):
+        open_plan(rewrite(bundle, "encoder", **changes))
 
 
 def test_a_file_that_is_no_plan(sim, bundle: Bundle) -> None:
@@ -251,17 +258,16 @@ def entry(bundle: Bundle, **changes: object) -> Bundle:
 
 def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundle) -> None:
     load(bundle)
+    before = sim.usage()
     with pytest.raises(NoPlan, match=r"no plan of tensorrt: build them with mms-export --engine"):
         load(entry(bundle, runtime="tensorrt-rtx"))
     with pytest.raises(BackendError, match=r"was built by tensorrt 8\.6\.1, not 10\.99\.0"):
         load(entry(bundle, runtime_version="8.6.1"))
     with pytest.raises(BackendError, match=r"for compute capability 9\.0, this GPU has 8\.6; bu"):
         load(entry(bundle, compute_capabilities=("9.0",)))
-    with pytest.raises(BackendError, match=r"built from another graph"):
-        load(entry(bundle, graph_sha256="0" * 64))
     with pytest.raises(BackendError, match=r"in other precisions"):
         load(bundle, precision="bf16")
-    assert HERE.capability == "8.6"
+    assert (sim.usage().streams, sim.usage().events) == (before.streams, before.events)
 
 
 def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> None:
@@ -297,12 +303,74 @@ def test_a_runtime_that_is_not_installed(sim) -> None:
         del sys.modules["tensorrt_rtx"]
 
 
-def test_a_lost_device_is_said_to_be_lost(sim, bundle: Bundle) -> None:
+def test_a_second_context_needs_a_profile_shapes_and_addresses(opened, bundle: Bundle) -> None:
+    """The stand-in refuses what TensorRT refuses."""
+    session = opened(bundle, "frontend")
+    session.run(AUDIO)
+    device, stream = open_device(), session.stream.handle
+    with device.active("testing"):
+        other = session._loaded.engine.create_execution_context()
+        assert not other.set_input_shape("audio", (2, 80_000)), "it has no profile yet"
+        assert not other.set_optimization_profile_async(0, stream), "the session uses it"
+        assert "in use by another execution context" in session._loaded.toolkit.take_message()
+        assert other.set_optimization_profile_async(1, stream)
+        assert other.infer_shapes() == ["audio"]
+        assert not other.execute_async_v3(stream)
+        shape = session.buckets._bounds[1].least
+        assert other.set_input_shape("audio", (shape["batch"], shape["samples"]))
+        assert other.infer_shapes() == []
+        memory = DeviceArray.empty(device, (1 << 20,), np.float32)
+        assert other.set_tensor_address("audio", memory.address)
+        assert not other.execute_async_v3(stream)
+        assert session._loaded.toolkit.take_message().endswith("no address for features")
+        assert not other.set_tensor_address("nothing", memory.address)
+        del other
+        again = session._loaded.engine.create_execution_context()
+        assert again.set_optimization_profile_async(1, stream), "a profile is free again"
+        del again
+        memory.free()
+
+
+def test_two_unordered_runs_of_a_context_are_a_fault(opened, sim, bundle: Bundle) -> None:
+    session = opened(bundle, "frontend")
+    session.run(AUDIO)
+    (execution,) = session._executions.values()
+    with open_device().active("testing"):
+        other = CudaStream(open_device())
+        assert execution._context.execute_async_v3(session.stream.handle)
+        assert execution._context.execute_async_v3(other.handle)
+        sim.expect_fault("race: execute_async_v3 and execute_async_v3")
+        other.free()
+
+
+def test_engines_and_contexts_take_device_memory(opened, sim, bundle: Bundle) -> None:
+    before = sim.usage().bytes
+    session = open_plan(rewrite(bundle, "frontend", weight_bytes=1_000))
+    assert sim.usage().bytes == before + 1_000
+    session.close()
+    del session
+    assert sim.usage().bytes == before
+    session = opened(bundle, "frontend")
+    sim.out_of_memory(times=2)
+    with pytest.raises(DeviceMemoryError):
+        session.run(AUDIO)
+
+
+def test_a_run_beyond_its_buffer_loses_the_device(sim, bundle: Bundle) -> None:
     """Last: the context does not survive it."""
-    session = open_plan(plan_of(bundle, "encoder"))
-    session.run(feeds())
-    sim.lose_device(719)
-    with pytest.raises(DeviceLostError, match=r"was lost while running encoder.*restart it"):
-        session.run(feeds())
+    session, device = open_plan(plan_of(bundle, "frontend")), open_device()
+    session.run(AUDIO)
+    with (
+        pytest.raises(DeviceLostError, match=r"was lost while testing.*restart it"),
+        device.active("testing"),
+    ):
+        audio = DeviceArray.empty(device, (2, 80_000), np.float32)
+        small = DeviceArray.empty(device, (4,), np.float32)
+        features = dataclasses.replace(small, shape=(2, 249, 16))
+        session.enqueue(0, {"audio": audio}, {"features": features})
+        session.stream.synchronize()
+    sim.expect_fault("execute_async_v3: 31872 bytes from byte 0 of .* of 16 bytes do not fit")
+    with pytest.raises(DeviceLostError, match=r"was lost while running frontend"):
+        session.run(AUDIO)
     with pytest.raises(DeviceLostError):
         session.close()

@@ -27,10 +27,8 @@ class Driver:
         return code, graph
 
     def instantiate(self, graph):
-        exec_ = self.word(0)
-        assert (
-            self.library.cuGraphInstantiateWithFlags(ctypes.byref(exec_), graph, self.word(0)) == 0
-        )
+        exec_, flags = self.word(0), self.word(0)
+        assert self.library.cuGraphInstantiateWithFlags(ctypes.byref(exec_), graph, flags) == 0
         return exec_
 
     def launch(self, exec_, stream):
