@@ -96,7 +96,7 @@ def test_a_language_is_loaded_once_and_its_row_is_its_weights() -> None:
     assert disk.loads == {"aaa": 1, "bbb": 1}
 
 
-def test_the_longest_unused_language_leaves() -> None:
+def test_least_recently_used_language_is_evicted() -> None:
     bank = make(2)
     for languages in (["aaa"], ["bbb"], ["aaa"], ["ddd"]):
         with bank.acquire(languages):
@@ -181,7 +181,7 @@ def test_more_languages_than_slots_is_refused_at_once() -> None:
         pass
 
 
-def test_a_language_that_cannot_be_loaded_leaves_nothing_behind() -> None:
+def test_failed_load_leaves_no_slot_taken() -> None:
     bank = make(2)
     with pytest.raises(LanguageError), bank.acquire(["aaa", "zzz"]):
         pass

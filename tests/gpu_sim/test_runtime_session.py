@@ -88,7 +88,7 @@ def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return open_cpu(GraphFile(graph, path), SessionOptions(threads=1)).run(inputs)["logits"]
 
 
-def test_a_run_on_arrays_of_the_host_gives_what_the_graph_gives(opened, bundle: Bundle) -> None:
+def test_run_on_host_arrays_equals_the_graph(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     for rows, frames in [(2, 60), (1, 30), (2, 60), (2, 60)]:
         inputs = feeds(rows, frames)
@@ -96,7 +96,7 @@ def test_a_run_on_arrays_of_the_host_gives_what_the_graph_gives(opened, bundle: 
         np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
 
 
-def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
+def test_second_run_of_a_shape_is_a_cuda_graph_and_few_are_kept(
     opened, sim, bundle: Bundle, monkeypatch
 ) -> None:
     monkeypatch.setattr("mms_engine.tensorrt.execution._GRAPHS", 2)
@@ -114,7 +114,9 @@ def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
     assert sim.usage().graphs == 2
 
 
-def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, monkeypatch) -> None:
+def test_graphs_are_freed_when_the_scratch_memory_moves(
+    opened, sim, bundle: Bundle, monkeypatch
+) -> None:
     def size(context: trt.IExecutionContext) -> int:
         return (5 << 20) if context.get_tensor_shape("features")[1] == 70 else 1 << 20
 
@@ -130,7 +132,7 @@ def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, mo
         assert sim.usage().graphs == kept
 
 
-def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:
+def test_runs_work_without_cuda_graphs(opened, sim, bundle: Bundle, caplog) -> None:
     session = opened(bundle, "encoder")
     sim.fail("cuStreamBeginCapture", code=801)
     inputs = feeds()
@@ -152,7 +154,9 @@ def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> Non
     assert session.run(feeds())["logits"].shape == (2, 60, 12)
 
 
-def test_a_wrong_profile_or_a_wrong_address_is_tensorrts_error(opened, bundle: Bundle) -> None:
+def test_wrong_profile_or_address_is_an_error_with_tensorrts_message(
+    opened, bundle: Bundle
+) -> None:
     session = opened(bundle, "frontend")
     device = open_device()
     with device.active("testing"):
@@ -171,7 +175,7 @@ def test_a_wrong_profile_or_a_wrong_address_is_tensorrts_error(opened, bundle: B
         features.free()
 
 
-def test_no_memory_for_a_run(opened, sim, bundle: Bundle) -> None:
+def test_run_beyond_device_memory_is_an_error(opened, sim, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     sim.out_of_memory(times=2)
     with pytest.raises(DeviceMemoryError, match=r"out of memory while running encoder"):
@@ -179,13 +183,13 @@ def test_no_memory_for_a_run(opened, sim, bundle: Bundle) -> None:
     assert session.run(feeds())["logits"].shape == (2, 60, 12)
 
 
-def test_no_memory_for_the_weights(sim, bundle: Bundle) -> None:
+def test_weights_beyond_device_memory_are_an_error(sim, bundle: Bundle) -> None:
     sim.out_of_memory()
     with pytest.raises(DeviceMemoryError, match=r"while loading encoder"):
         open_plan(plan_of(bundle, "encoder"))
 
 
-def test_a_run_that_fails_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
+def test_failed_run_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     session.run(feeds())
     sim.fail("cuMemcpyDtoHAsync", code=1)
@@ -193,7 +197,7 @@ def test_a_run_that_fails_is_an_error_of_the_session(opened, sim, bundle: Bundle
         session.run(feeds())
 
 
-def test_a_closed_session_says_so(opened, bundle: Bundle) -> None:
+def test_closed_session_raises(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     assert "TensorRtSession" in repr(session)
     session.close()
@@ -214,21 +218,21 @@ def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
     ("changes", "reason"),
     [({"version": "9.0"}, r"got 9\.0"), ({"capabilities": [90]}, r"got compute 9\.0")],
 )
-def test_the_runtime_refuses_plans_of_other_releases_and_devices(
+def test_plans_of_other_releases_and_devices_are_rejected_by_the_runtime(
     sim, bundle: Bundle, changes: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(BackendError, match=rf"could not read the plan: .*{reason}"):
         open_plan(rewrite(bundle, "encoder", **changes))
 
 
-def test_a_file_that_is_no_plan(sim, bundle: Bundle) -> None:
+def test_file_that_is_not_a_plan_is_rejected(sim, bundle: Bundle) -> None:
     file = plan_of(bundle, "encoder")
     file.path.write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"could not read the plan: .*magic tag"):
         open_plan(file)
 
 
-def test_a_plan_that_is_not_its_entry(sim, bundle: Bundle) -> None:
+def test_plan_that_differs_from_its_manifest_entry_is_rejected(sim, bundle: Bundle) -> None:
     file, other = plan_of(bundle, "encoder"), plan_of(bundle, "frontend")
     few = dataclasses.replace(file.plan, profiles=file.plan.profiles[:2])
     inputs = tuple(
@@ -256,7 +260,7 @@ def entry(bundle: Bundle, **changes: object) -> Bundle:
     return Bundle(bundle.path, dataclasses.replace(bundle.manifest, plans=changed), verify=True)
 
 
-def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundle) -> None:
+def test_unfit_plans_are_rejected_with_the_reason(sim, bundle: Bundle) -> None:
     load(bundle)
     before = sim.usage()
     with pytest.raises(NoPlan, match=r"no plan of tensorrt: build them with mms-export --engine"):
@@ -270,7 +274,7 @@ def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundl
     assert (sim.usage().streams, sim.usage().events) == (before.streams, before.events)
 
 
-def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> None:
+def test_plan_too_small_for_the_vocabularies_is_rejected(sim, bundle: Bundle) -> None:
     data = {
         code: dataclasses.replace(entry, vocab_size=4_000)
         for code, entry in bundle.manifest.data.items()
@@ -282,7 +286,7 @@ def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> N
     assert sim.usage().allocations == before
 
 
-def test_a_damaged_plan_is_not_loaded(sim, bundle: Bundle) -> None:
+def test_damaged_plan_is_rejected(sim, bundle: Bundle) -> None:
     from mms_engine.errors import BundleError
 
     file = plan_of(bundle, "encoder")
@@ -292,7 +296,7 @@ def test_a_damaged_plan_is_not_loaded(sim, bundle: Bundle) -> None:
         load(bundle)
 
 
-def test_a_runtime_that_is_not_installed(sim) -> None:
+def test_missing_runtime_is_an_error_with_the_remedy(sim) -> None:
     import sys
 
     sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment]

@@ -108,7 +108,7 @@ def test_events_carry_a_capture_to_other_streams_and_back(driver, device, sim):
     finish(driver, graph, exec_)
 
 
-def test_a_stream_that_does_not_come_back_spoils_the_capture(driver, device, sim):
+def test_unjoined_stream_invalidates_the_capture(driver, device, sim):
     stream = driver.stream
     side, fork = cuda.Stream(1), cuda.Event()
     assert driver.begin(stream) == 0
@@ -135,7 +135,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_what_a_capture_forbids_spoils_it(driver, device, sim, name):
+def test_calls_forbidden_during_capture_invalidate_it(driver, device, sim, name):
     stream = driver.stream
     assert driver.begin(stream) == 0
     call = FORBIDDEN[name]

@@ -54,22 +54,22 @@ def rank(
     """
     if backend is not None and device not in ("auto", BACKENDS[backend].device):
         raise BackendError(f"{backend} runs on {BACKENDS[backend].device}, not on {device}")
-    asked = [
+    names = [
         name
         for name in candidates
         if device in ("auto", BACKENDS[name].device) and backend in (None, name)
     ]
-    because = "first that works" if (device, backend) == ("auto", None) else "it was asked for"
+    because = "first that works" if (device, backend) == ("auto", None) else "requested"
     choices = []
     refused: dict[str, list[str]] = {}
-    for name in asked:
+    for name in names:
         if candidates[name].usable:
-            reason = "; ".join([f"{name}: {because}", *_told(refused)])
+            reason = "; ".join([f"{name}: {because}", *_reasons(refused)])
             choices.append(Choice(name, BACKENDS[name].device, reason))
         refused.setdefault(candidates[name].reason, []).append(name)
     if not choices:
         wanted = backend or device
-        raise BackendError(f"nothing here can run on {wanted!r}: {'; '.join(_told(refused))}")
+        raise BackendError(f"nothing here can run on {wanted!r}: {'; '.join(_reasons(refused))}")
     return choices
 
 
@@ -108,7 +108,7 @@ def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
     return run
 
 
-def _told(refused: Mapping[str, list[str]]) -> list[str]:
+def _reasons(refused: Mapping[str, list[str]]) -> list[str]:
     return [f"not {', '.join(names)}: {reason}" for reason, names in refused.items()]
 
 
