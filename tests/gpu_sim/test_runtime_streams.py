@@ -206,7 +206,7 @@ def test_no_room_for_one_is_told_and_others_go_on(gpu, cpu, sim) -> None:
     with gpu.pool(PoolOptions(admission=False)) as pool:
         member = pool.open("eng")
         sim.out_of_memory(times=2)
-        with pytest.raises(DeviceMemoryError, match="while making room for a stream"):
+        with pytest.raises(DeviceMemoryError, match="while allocating the KV cache of a stream"):
             pool.open("eng")
         assert (len(pool), memories(gpu)) == (1, 1)
         member.feed(SOUND[: 3 * RATE])
@@ -217,7 +217,7 @@ def test_no_room_for_one_is_told_and_others_go_on(gpu, cpu, sim) -> None:
 
 def test_contexts_that_no_profile_takes_are_refused_at_once(gpu) -> None:
     for left, chunk in ((20.0, 0.64), (5.0, 4.0)):
-        with pytest.raises(BackendError, match="no profile of the plan takes"):
+        with pytest.raises(BackendError, match="no profile of the plan covers"):
             gpu.stream("eng", sizes("cached", left, chunk))
     assert memories(gpu) == 0
 

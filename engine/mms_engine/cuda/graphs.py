@@ -1,4 +1,4 @@
-"""Work that is given to the device as a whole: CUDA graphs, which pycuda does not have."""
+"""CUDA graphs through the driver library: pycuda does not wrap them."""
 
 import ctypes
 import functools
@@ -25,7 +25,7 @@ _ARGUMENTS = {
 
 
 class CudaGraph:
-    """Work that was captured from a stream: the same kernels on the same addresses."""
+    """Work captured from a CUDA stream: the same kernels on the same addresses."""
 
     def __init__(self, device: CudaDevice, executable: ctypes.c_void_p) -> None:
         self._device = device
@@ -33,10 +33,10 @@ class CudaGraph:
 
     @classmethod
     def capture(cls, stream: CudaStream, enqueue: Callable[[], None]) -> Self:
-        """Record what `enqueue` gives to `stream`, without running it.
+        """Capture the work that `enqueue` puts on `stream`, without running it.
 
         Raises:
-            pycuda.driver.Error: the driver refuses; `CudaDevice.active` says what that means.
+            pycuda.driver.Error: the driver reports an error; `CudaDevice.active` translates it.
         """
         device = stream.device
         graph = _captured(stream, enqueue)
@@ -48,11 +48,11 @@ class CudaGraph:
         return cls(device, executable)
 
     def launch(self, stream: CudaStream) -> None:
-        """Give the whole work to `stream`."""
+        """Enqueue the captured work on a CUDA stream."""
         _call(self._device, "cuGraphLaunch", self._executable, stream.handle)
 
     def free(self) -> None:
-        """Give its memory back; it must not be running."""
+        """Free the graph; it must not be running."""
         if self._executable is not None:
             _call(self._device, "cuGraphExecDestroy", self._executable)
             self._executable = None
@@ -63,7 +63,7 @@ def _captured(stream: CudaStream, enqueue: Callable[[], None]) -> ctypes.c_void_
     _call(stream.device, "cuStreamBeginCapture_v2", stream.handle, _THREAD_LOCAL)
     try:
         enqueue()
-    except BaseException:  # the stream leaves capture mode whatever happened
+    except BaseException:  # the stream must leave capture mode
         if _library().cuStreamEndCapture(stream.handle, ctypes.byref(graph)) == 0:
             _call(stream.device, "cuGraphDestroy", graph)
         raise
