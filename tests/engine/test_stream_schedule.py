@@ -1,4 +1,4 @@
-"""Whose turn it is, and how cores are shared out."""
+"""Schedule of a pool, and the division of cores among lanes."""
 
 import threading
 from dataclasses import dataclass
@@ -13,28 +13,27 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 
 
 @dataclass(frozen=True, eq=False)
-class Waiting:
-    """What a schedule has to know of a stream."""
+class Member:
+    """Stream in a schedule."""
 
     priority: int = 0
     chunk_seconds: float = 0.2
 
 
-def test_those_that_wait_longest_come_first() -> None:
-    """Also where a stream is fed all the time, and a long chunk may wait longer."""
+def test_most_urgent_streams_are_taken_first() -> None:
     schedule = Schedule()
     patient, early, late, urgent = (
-        Waiting(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
+        Member(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
     )
     for member in (patient, early, late, urgent):
         schedule.wake(member)
-    schedule.wake(early)  # more audio of it came meanwhile
+    schedule.wake(early)  # more audio does not postpone it
     assert schedule.take(3) == [urgent, early, late]
     assert schedule.take(3) == [patient]
 
 
-def test_one_that_is_worked_on_is_given_out_again_only_after_that() -> None:
-    schedule, one, other = Schedule(), Waiting(), Waiting()
+def test_busy_stream_is_not_handed_out_again_before_done() -> None:
+    schedule, one, other = Schedule(), Member(), Member()
     schedule.wake(one)
     assert schedule.take(8) == [one]
     schedule.wake(one)
@@ -43,21 +42,21 @@ def test_one_that_is_worked_on_is_given_out_again_only_after_that() -> None:
     schedule.done([one, other])
     assert schedule.take(8) == [one]
     schedule.done([one])
-    assert not schedule._awake
+    assert not schedule._waiting
 
 
-def test_one_that_ended_while_it_was_worked_on_leaves_nothing() -> None:
-    schedule, one = Schedule(), Waiting()
+def test_stream_forgotten_while_busy_leaves_nothing() -> None:
+    schedule, one = Schedule(), Member()
     schedule.wake(one)
     schedule.take(8)
     schedule.wake(one)
     schedule.forget(one)
     schedule.done([one])
-    assert (schedule._awake, schedule._again, schedule._busy) == ({}, {}, set())
+    assert (schedule._waiting, schedule._again, schedule._busy) == ({}, {}, set())
 
 
-def test_all_takers_have_work() -> None:
-    schedule, members = Schedule(takers=2), [Waiting() for _ in range(7)]
+def test_takers_share_the_streams() -> None:
+    schedule, members = Schedule(takers=2), [Member() for _ in range(7)]
     for member in members:
         schedule.wake(member)
     assert schedule.take(8) == members[:4]
@@ -65,16 +64,16 @@ def test_all_takers_have_work() -> None:
     assert schedule.take(8) == members[6:]
 
 
-def test_whoever_has_waited_long_is_not_kept_from_its_turn(
+def test_low_priority_stream_does_not_starve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    schedule, low = Schedule(), Waiting()
+    schedule, low = Schedule(), Member()
     schedule.wake(low)
     turns = 0
     while True:
-        high = Waiting(priority=1)
+        high = Member(priority=1)
         schedule.wake(high)
         if schedule.take(1) == [low]:
             break
@@ -82,7 +81,7 @@ def test_whoever_has_waited_long_is_not_kept_from_its_turn(
     assert turns == pytest.approx(HEAD_START, abs=1)
 
 
-def test_closing_lets_all_takers_go() -> None:
+def test_close_releases_all_takers() -> None:
     schedule, taken = Schedule(takers=2), []
     threads = [threading.Thread(target=lambda: taken.append(schedule.take(1))) for _ in range(2)]
     for thread in threads:
@@ -93,7 +92,7 @@ def test_closing_lets_all_takers_go() -> None:
     assert taken == [None, None]
 
 
-def test_small_encoders_run_on_one_thread_each_and_large_ones_on_many(demo: Recognizer) -> None:
+def test_lanes_of_small_and_large_encoders(demo: Recognizer) -> None:
     small = demo.bundle.model(Wav2Vec2Ctc)
     large = msgspec.structs.replace(
         small, hidden_size=1280, num_hidden_layers=48, intermediate_size=5120
