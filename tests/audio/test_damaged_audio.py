@@ -1,4 +1,4 @@
-"""Whatever is in a file, reading it gives a sound or an AudioError, and nothing on stderr."""
+"""Reading any content returns audio or raises AudioError, and prints nothing to stderr."""
 
 import io
 import random
@@ -55,7 +55,7 @@ def damage(content, chance):
 
 @pytest.mark.parametrize("allow_truncated", [False, True])
 @pytest.mark.parametrize("name", [*NATIVE, *(name for name, _ in ENCODED), "film.mp4"])
-def test_damaged_files(tmp_path, files, capfd, name, allow_truncated):
+def test_damaged_file_is_read_or_refused(tmp_path, files, capfd, name, allow_truncated):
     chance = random.Random(f"{name} {allow_truncated}")  # noqa: S311
     path = tmp_path / name
     messages = []

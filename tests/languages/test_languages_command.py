@@ -56,7 +56,7 @@ def bundle(tmp_path):
     return root
 
 
-def test_all(run):
+def test_all_languages(run):
     result = run()
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -65,13 +65,13 @@ def test_all(run):
     assert result.stderr == "1198 languages\n"
 
 
-def test_query(run):
+def test_query_by_name(run):
     result = run("uzbek")
     assert result.stdout == "  uzb-script_cyrillic  Uzbek\n  uzb-script_latin     Uzbek\n"
     assert result.stderr == "2 languages\n"
 
 
-def test_bundle_marks_what_it_holds(run, bundle):
+def test_languages_in_the_bundle_are_marked(run, bundle):
     result = run("uzbek", "--bundle", bundle)
     assert result.stdout == "  uzb-script_cyrillic  Uzbek\n* uzb-script_latin     Uzbek\n"
 
@@ -81,8 +81,8 @@ def test_bundle_by_environment(run, bundle, monkeypatch):
     assert "* uzb-script_latin" in run("uzbek").stdout
 
 
-def test_held_are_those_of_the_bundle_even_unknown_ones(run, bundle):
-    result = run("--held", "--bundle", bundle)
+def test_in_bundle_lists_unknown_languages_too(run, bundle):
+    result = run("--in-bundle", "--bundle", bundle)
     assert result.stdout.splitlines() == [
         "* eng               English",
         "* mine",
@@ -90,7 +90,7 @@ def test_held_are_those_of_the_bundle_even_unknown_ones(run, bundle):
     ]
 
 
-def test_json(run, bundle):
+def test_json_output(run, bundle):
     result = run("uzbek", "--json", "--bundle", bundle)
     rows = json.loads(result.stdout)
     assert rows[1] == {
@@ -115,8 +115,8 @@ def test_no_match(run):
     assert result.stderr.startswith("Error: no language matches 'enlish': nearest are eng, ")
 
 
-def test_no_match_among_the_held(run, bundle):
-    result = run("enq", "--held", "--bundle", bundle)
+def test_no_match_in_the_bundle(run, bundle):
+    result = run("enq", "--in-bundle", "--bundle", bundle)
     assert result.exit_code == 1
     assert result.stderr == "Error: no language matches 'enq': nearest are eng\n"
 
@@ -128,7 +128,7 @@ def test_missing_bundle(run, tmp_path):
     assert "holds no" not in run("eng").stderr
 
 
-def test_held_without_a_bundle(run):
-    result = run("--held")
+def test_in_bundle_without_a_bundle(run):
+    result = run("--in-bundle")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: no bundle: name one with --bundle")
+    assert result.stderr.startswith("Error: no bundle: choose one with --bundle")

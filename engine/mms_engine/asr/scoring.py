@@ -1,10 +1,12 @@
-"""Word and character error rates of transcripts against references."""
+"""Word and character error rates of transcripts against references. Needs the extra `[score]`."""
 
+import importlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
-import jiwer
+from mms_engine.errors import MmsError
 
 _CURLY_APOSTROPHE = "\u2019"
 _KEPT_MARKS = frozenset("'-")
@@ -12,56 +14,78 @@ _KEPT_MARKS = frozenset("'-")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One transcript beside its reference."""
+    """A transcript and its reference."""
 
     file: str
     language: str
     reference: str
     hypothesis: str
     held_out: bool = False
-    """Whether it was kept out of the training of the model, where the list says so."""
+    """Whether the file was held out of the model's training, according to the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRate:
-    """How far a group of transcripts is from its references."""
+    """Error rates of a group of transcripts."""
 
     language: str
-    """`all` for the total, `held out` for the files kept out of training."""
+    """Code; `all` for the total, `held out` for the files held out of training."""
     files: int
     words: int
-    """In the references."""
+    """Words in the references."""
     wer: float
-    """Word edits per word of the references."""
+    """Word edits per reference word."""
     cer: float
-    """Character edits, spaces included, per character of the references."""
+    """Character edits, spaces included, per reference character."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The result of a whole list."""
+    """Error rates of a list of transcripts."""
 
     languages: tuple[ErrorRate, ...]
     """Sorted by code."""
     total: ErrorRate
     held_out: ErrorRate | None
-    """Of the files kept out of training, where the list says which these are."""
+    """Files held out of training; `None` if the list marks none."""
     files: tuple[Scored, ...]
 
 
+def load_jiwer() -> ModuleType:
+    """Return the module that aligns transcripts with references.
+
+    Raises:
+        MmsError: it is not installed.
+    """
+    try:
+        return importlib.import_module("jiwer")
+    except ImportError as error:
+        raise MmsError(
+            "scoring needs the package jiwer: pip install 'mms-engine[score]'"
+        ) from error
+
+
 def score(files: Sequence[Scored]) -> Score:
-    """Compare transcripts with references, both normalised by `normalize_for_scoring`."""
+    """Return the error rates of transcripts, normalised by `normalize_for_scoring`.
+
+    Raises:
+        MmsError: jiwer is not installed.
+    """
     codes = sorted({file.language for file in files})
     rates = tuple(_rate(code, [f for f in files if f.language == code]) for code in codes)
-    unheard = [file for file in files if file.held_out]
-    held_out = _rate("held out", unheard) if unheard else None
-    return Score(rates, _rate("all", files), held_out, tuple(files))
+    held_out = [file for file in files if file.held_out]
+    return Score(
+        rates,
+        _rate("all", files),
+        _rate("held out", held_out) if held_out else None,
+        tuple(files),
+    )
 
 
 def normalize_for_scoring(text: str) -> str:
     """Return text in lower case, composed (NFC), single-spaced, without punctuation.
 
-    Apostrophes and hyphens stay: MMS writes them.
+    Apostrophes and hyphens are kept, as MMS writes them.
     """
     composed = unicodedata.normalize("NFC", text).lower().replace(_CURLY_APOSTROPHE, "'")
     return " ".join("".join(_kept(composed)).split())
@@ -74,9 +98,10 @@ def _kept(text: str) -> Iterable[str]:
 
 
 def _rate(language: str, files: Sequence[Scored]) -> ErrorRate:
+    jiwer = load_jiwer()
     references = [normalize_for_scoring(file.reference) for file in files]
     hypotheses = [normalize_for_scoring(file.hypothesis) for file in files]
     words = jiwer.process_words(references, hypotheses)
     characters = jiwer.process_characters(references, hypotheses)
-    spoken = sum(len(sentence.split()) for sentence in references)
-    return ErrorRate(language, len(files), spoken, float(words.wer), float(characters.cer))
+    count = sum(len(sentence.split()) for sentence in references)
+    return ErrorRate(language, len(files), count, float(words.wer), float(characters.cer))

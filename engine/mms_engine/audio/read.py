@@ -23,7 +23,10 @@ _BLOCK = 1 << 16
 
 
 def read_audio(
-    source: Path | BinaryIO, *, limits: AudioLimits = _DEFAULT_LIMITS, allow_truncated: bool = False
+    source: str | Path | BinaryIO,
+    *,
+    limits: AudioLimits = _DEFAULT_LIMITS,
+    allow_truncated: bool = False,
 ) -> Audio:
     """Read a file or a stream as mono at 16 kHz.
 
@@ -40,7 +43,8 @@ def read_audio(
     Raises:
         AudioError: it cannot be read completely, or is outside the limits.
     """
-    with open_input(source, limits) as opened:
+    file = Path(source) if isinstance(source, str) else source
+    with open_input(file, limits) as opened:
         blocks = _decode(opened, limits, allow_truncated=allow_truncated)
         samples = collect(opened.name, blocks, limits, sample_rate=SAMPLE_RATE)
     return Audio(samples, SAMPLE_RATE)

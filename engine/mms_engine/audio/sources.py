@@ -50,8 +50,7 @@ def load(
             f"audio must be a path, a binary stream, an Audio or an array, got "
             f"{type(source).__name__}"
         )
-    file = Path(source) if isinstance(source, str) else source
-    return read_audio(file, limits=limits, allow_truncated=allow_truncated)
+    return read_audio(source, limits=limits, allow_truncated=allow_truncated)
 
 
 def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, limits: AudioLimits) -> Audio:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -11,6 +11,9 @@ from mms_engine.bundle.manifest import File
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
 
 PARTIAL_SUFFIX = ".partial"
+ByteProgress = Callable[[int], object]
+"""Called with the number of bytes read since its last call."""
+_BUFFER = 1 << 20
 
 
 @contextlib.contextmanager
@@ -61,10 +64,15 @@ def describe(root: Path, path: Path) -> File:
     )
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, progress: ByteProgress | None = None) -> str:
     """Return the SHA-256 of a file's content, in lower-case hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256, buffer = hashlib.sha256(), memoryview(bytearray(_BUFFER))
+    with path.open("rb", buffering=0) as stream:
+        while size := stream.readinto(buffer):
+            sha256.update(buffer[:size])
+            if progress is not None:
+                progress(size)
+    return sha256.hexdigest()
 
 
 def resolve(root: Path, file: File) -> Path:
@@ -84,7 +92,7 @@ def resolve(root: Path, file: File) -> Path:
     return path
 
 
-def check(root: Path, file: File, *, verify: bool) -> Path:
+def check(root: Path, file: File, *, verify: bool, progress: ByteProgress | None = None) -> Path:
     """Return the path of `file`, checked for its size and, with `verify`, its digest.
 
     Raises:
@@ -99,7 +107,7 @@ def check(root: Path, file: File, *, verify: bool) -> Path:
         raise BundleCorrupt(
             f"{path} has {size} bytes, the manifest says {file.size}: export the bundle again"
         )
-    if verify and digest(path) != file.sha256:
+    if verify and digest(path, progress) != file.sha256:
         raise BundleCorrupt(
             f"{path} does not have the SHA-256 of the manifest: the file was changed or damaged, "
             "export the bundle again"

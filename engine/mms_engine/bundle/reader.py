@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
-from mms_engine.bundle.files import check
+from mms_engine.bundle.files import ByteProgress, check
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
     Graph,
     Manifest,
     Plan,
-    Precision,
     Vits,
     Wav2Vec2,
     Wav2Vec2Ctc,
@@ -19,6 +18,7 @@ from mms_engine.bundle.manifest import (
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest
+from mms_engine.types import Precision
 
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 
@@ -147,18 +147,23 @@ class Bundle:
                 f"{path} names {len(weights.vocab)} tokens, its head has {vocab_size}"
             )
 
-    def problems(self) -> list[str]:
-        """Check every file against its digest and return one sentence per problem."""
+    def problems(self, *, verify: bool = True, progress: ByteProgress | None = None) -> list[str]:
+        """Check every file and return one sentence per problem.
+
+        Args:
+            verify: Whether to check the SHA-256, not only the size.
+            progress: Called with the number of bytes hashed since its last call.
+        """
         found = []
         for file in self.manifest.files():
             try:
-                check(self.path, file, verify=True)
+                check(self.path, file, verify=verify, progress=progress)
             except BundleError as error:
                 found.append(str(error))
         return found
 
 
-def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
+def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Open the bundle in folder `path`.
 
     Args:
@@ -170,6 +175,7 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
         BundleError: the bundle is of another schema.
         BundleCorrupt: the manifest is damaged.
     """
+    path = Path(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(

@@ -1,56 +1,81 @@
-"""Options of `mms transcribe` that say how logits become text."""
+"""Decoding options: greedy or beam search, language model and hotwords."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
 from mms_engine.cli.options import grouped
+from mms_engine.cli.program import section
 from mms_engine.errors import LanguageModelError
+from mms_engine.types import LmUnit
 
 if TYPE_CHECKING:
-    from mms_engine.decoding.options import BeamSearch, LmUnit
+    from mms_engine.decoding.options import BeamSearch
 
+DecoderName = Literal["greedy", "beam"]
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_beam = section("Beam search (with --decoder beam)")
 _OPTIONS = (
-    click.option(
+    section("Decoding")(
         "--decoder",
-        type=click.Choice(["greedy", "beam"]),
+        type=click.Choice(get_args(DecoderName)),
         default="greedy",
         show_default=True,
-        help="The most likely token of each frame, or a search with the options below.",
+        help="Decoding algorithm: the most likely token of each frame, or prefix beam search.",
     ),
-    click.option(
+    _beam(
         "--beam-size",
         type=click.IntRange(1, 65_536),
-        help="Hypotheses that are kept.  [default: 50]",
+        metavar="N",
+        help="Hypotheses kept after each frame.  [default: 50]",
     ),
-    click.option(
+    _beam(
         "--nbest",
         type=click.IntRange(min=1),
-        help="Texts in the JSON's alternatives.  [default: 1]",
+        metavar="N",
+        help="Distinct texts listed as alternatives in the JSON output.  [default: 1]",
     ),
-    click.option(
-        "--lm", type=_FILE, help="Language model of the language: ARPA, compact (mms lm), KenLM."
+    _beam(
+        "--lm",
+        type=_FILE,
+        metavar="FILE",
+        help="N-gram language model: ARPA (plain or gzip), the output of mms lm convert, or a "
+        "KenLM binary. All recordings must be in its language.",
     ),
-    click.option(
+    _beam(
         "--lm-unit",
-        type=click.Choice(["auto", "word", "token"]),
-        help="What its n-grams are of.  [default: words, if the language parts them]",
+        type=click.Choice(get_args(LmUnit)),
+        help="Unit of the model's n-grams; auto is words if the language separates words, else "
+        "tokens.  [default: auto]",
     ),
-    click.option("--lm-weight", type=float, help="Of its log10 probability.  [default: 1]"),
-    click.option(
+    _beam(
+        "--lm-weight",
+        type=float,
+        metavar="NATS",
+        help="Multiplier of the model's log10 probability.  [default: 1]",
+    ),
+    _beam(
         "--word-score",
         type=float,
-        help="Added for each word, in nats.  [default: 2 with --lm, else 0]",
+        metavar="NATS",
+        help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
+        "else 0]",
     ),
-    click.option(
-        "--hotwords", type=_FILE, help="Phrases to listen for, one a line, with TAB and weight."
+    _beam(
+        "--hotwords",
+        type=_FILE,
+        metavar="FILE",
+        help="Phrases to favour, one per line, each optionally followed by a tab and its weight in "
+        "nats.",
     ),
-    click.option(
-        "--hotword-weight", type=float, help="Nats for a phrase without its own.  [default: 5]"
+    _beam(
+        "--hotword-weight",
+        type=float,
+        metavar="NATS",
+        help="Weight of hotwords that have none of their own.  [default: 5]",
     ),
 )
 _NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords"}
@@ -58,13 +83,13 @@ _NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderChoice:
-    """What the user chose; `None` for the default."""
+    """Decoding options as given on the command line; `None` for the default."""
 
-    decoder: Literal["greedy", "beam"]
+    decoder: DecoderName
     beam_size: int | None
     nbest: int | None
     lm: Path | None
-    lm_unit: "LmUnit | None"
+    lm_unit: LmUnit | None
     lm_weight: float | None
     word_score: float | None
     hotwords: Path | None
@@ -76,14 +101,14 @@ class DecoderChoice:
         return {name: value for name, value in values.items() if value is not None}
 
     def check(self, *, has_alternatives: bool, languages: Collection[str]) -> None:
-        """Refuse what contradicts itself.
+        """Check the options for contradictions.
 
         Args:
-            has_alternatives: Whether the output has room for more than one text.
-            languages: Of the recordings.
+            has_alternatives: Whether the output can contain more than one text.
+            languages: Codes of the recordings.
 
         Raises:
-            click.UsageError: the options make no sense together.
+            click.UsageError: an option lacks the one it depends on, or does not fit the rest.
         """
         given = self._given()
         for name in given:
@@ -93,14 +118,14 @@ class DecoderChoice:
                 raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
         if self.lm is not None and len(languages) > 1:
             raise click.UsageError(
-                f"--lm is of one language, the recordings are in {', '.join(sorted(languages))}: "
-                "transcribe them by a command each"
+                f"--lm is a model of one language, the recordings are in "
+                f"{', '.join(sorted(languages))}: run one command per language"
             )
         if self.nbest is not None and self.nbest > 1 and not has_alternatives:
-            raise click.UsageError("--nbest needs --json and no --reference: they have no room")
+            raise click.UsageError("--nbest needs --json, without --reference")
 
     def search(self) -> "BeamSearch | None":
-        """Return it as the engine takes it.
+        """Return the beam search; `None` for greedy decoding.
 
         Raises:
             click.UsageError: a number is out of range.

@@ -1,5 +1,6 @@
-"""Base of the command-line programs: exit codes, one-line errors, a clean Ctrl-C."""
+"""Base classes of the command-line programs: exit codes, one-line errors, help sections, Ctrl-C."""
 
+import functools
 import os
 import sys
 import threading
@@ -41,16 +42,45 @@ class Program(ProgramCommand, click.Group):
     """A group of commands with the error handling of `ProgramCommand`."""
 
 
+class _SectionOption(click.Option):
+    """An option that a `SectionedCommand` lists under its section."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists the options by section, in the order of their declaration."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None:
+                title = getattr(parameter, "section", "Options")
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def section(title: str) -> Callable[..., Callable[[Any], Any]]:
+    """Return a form of `click.option` whose options stand in a section of the help."""
+    return functools.partial(click.option, cls=_SectionOption, section=title)
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's message without line breaks."""
     return " ".join(str(error).split())
 
 
 def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None = None) -> _Result:
-    """Run `work` so that Ctrl-C takes effect at once, even inside a long graph run.
+    """Run `work` so that Ctrl-C takes effect at once, even during a long graph run.
 
-    Python handles signals only between its own instructions, and a run of a large graph is one of
-    them: so a thread does the work, and the main thread waits for it.
+    Python handles signals only between bytecode instructions, and a graph run is a single one. So
+    a thread does the work while the main thread waits.
 
     Args:
         work: Function to run.
@@ -78,7 +108,7 @@ def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None =
         except KeyboardInterrupt:
             if is_stopping or stop is None or not stop():
                 sys.stdout.flush()
-                # Ordinary exit would take the runtime apart under a thread that is still using it.
+                # A normal exit would unload the runtime while the thread still uses it.
                 os._exit(INTERRUPTED)
             is_stopping = True
     if errors:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mms_engine.types import LmUnit as LmUnit
+from mms_engine.types import LmUnit
 from mms_kernels.hotwords import DEFAULT_WEIGHT
 
 HotwordPhrases = Mapping[str, float] | Sequence[str]
@@ -23,7 +23,7 @@ class BeamSearch:
     """Hypotheses kept after each frame."""
     nbest: int = 1
     """Distinct texts in `Transcript.alternatives`, when more than one."""
-    lm: Path | None = None
+    lm: str | Path | None = None
     """N-gram language model: ARPA (plain or gzip), the output of `mms lm convert`, or a KenLM
     binary. It is used for every language of the call, so it fits calls in one language."""
     lm_unit: LmUnit = "auto"

@@ -1,1 +1,1 @@
-"""`mms doctor`: checks of the installation, the devices and the bundle."""
+"""Command `mms doctor`: checks of the installation, the devices and the bundle."""

@@ -1,4 +1,4 @@
-"""The checks of `mms doctor`."""
+"""Checks of `mms doctor`."""
 
 import importlib.metadata
 import platform
@@ -10,14 +10,15 @@ from typing import Literal
 
 import msgspec
 
-from mms_engine.backends import BACKENDS, available
 from mms_engine.backends.probes import MODULES, installed_version
+from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Manifest
 from mms_engine.cli.program import one_line
+from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
-from mms_engine.system import default_bundle, usable_cores
+from mms_engine.system import default_bundle, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -29,16 +30,21 @@ _CPU_FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asim
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     check: str
     state: State
-    """`absent` for what may be missing; `broken` makes the command exit with 1."""
+    """`absent` for a missing optional part; `broken` makes the command exit with 1."""
     detail: str
 
 
-def diagnose(bundle: Path | None) -> list[Finding]:
-    """Run every check; `bundle` is looked at in place of the default one."""
+def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
+    """Run every check.
+
+    Args:
+        bundle: Bundle to check; `None` for the default one.
+        verify: Whether to check the SHA-256 of its files, not only their sizes.
+    """
     return [
         *_packages(),
         _cpu(),
@@ -47,12 +53,12 @@ def diagnose(bundle: Path | None) -> list[Finding]:
         _pycuda(),
         *_backends(),
         _clash(),
-        *_bundle(bundle),
+        *_bundle(bundle, verify=verify),
     ]
 
 
 def report(findings: list[Finding], *, as_json: bool) -> str:
-    """Return findings as lines, or as JSON."""
+    """Return the findings as lines, or as JSON."""
     if as_json:
         return msgspec.json.format(msgspec.json.encode(findings)).decode() + "\n"
     width = max(len(finding.check) for finding in findings)
@@ -70,17 +76,15 @@ def _packages() -> Iterator[Finding]:
 
 
 def _cpu() -> Finding:
-    cores = usable_cores()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return Finding("cpu", "ok", f"{cores} cores, {platform.machine()}")
-    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+        text = ""
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
     known = set(flags[1].split()) if flags else set()
-    features = [name for name in _CPU_FEATURES if name in known]
-    name = model[1] if model else platform.machine()
-    return Finding("cpu", "ok", f"{cores} cores, {name}, {' '.join(features)}")
+    features = " ".join(name for name in _CPU_FEATURES if name in known)
+    parts = [f"{usable_cores()} cores", processor_name(), features]
+    return Finding("cpu", "ok", ", ".join(filter(None, parts)))
 
 
 def _gpu() -> Finding:
@@ -94,8 +98,8 @@ def _cuda_kernels() -> Finding:
     path = fatbin_path()
     if path is None:
         detail = (
-            "not in this install, it was built without nvcc: reinstall from source where nvcc is "
-            "found, or with CUDAToolkit_ROOT set"
+            "not in this installation, which was built without nvcc: reinstall from source with "
+            "nvcc on the path, or with CUDAToolkit_ROOT set"
         )
         return Finding("cuda kernels", "absent", detail)
     try:
@@ -108,7 +112,7 @@ def _cuda_kernels() -> Finding:
 def _pycuda() -> Finding:
     version = installed_version("pycuda")
     if not version:
-        detail = "not installed, TensorRT needs it: pip install 'mms-engine[gpu]' or '[rtx]'"
+        detail = "not installed, needed by TensorRT: pip install 'mms-engine[gpu]' or '[rtx]'"
         return Finding("pycuda", "absent", detail)
     return Finding("pycuda", "ok", version)
 
@@ -118,7 +122,7 @@ def _backends() -> Iterator[Finding]:
     for name, availability in found.items():
         yield Finding(name, "ok" if availability.usable else "absent", availability.reason)
     if not any(availability.usable for availability in found.values()):
-        yield Finding("backends", "broken", "none can run a graph: pip install 'mms-engine[cpu]'")
+        yield Finding("backends", "broken", "none is usable: pip install 'mms-engine[cpu]'")
 
 
 def _clash() -> Finding:
@@ -126,17 +130,19 @@ def _clash() -> Finding:
     runtimes = sorted(name for name in names if _RUNTIMES.fullmatch(name))
     if len(runtimes) > 1:
         detail = (
-            f"{' and '.join(runtimes)} overwrite each other's files: uninstall all of them, then "
-            "install one, by pip install 'mms-engine[cpu]' or 'mms-engine[gpu]'"
+            f"{' and '.join(runtimes)} overwrite each other's files: uninstall both, then "
+            "install one with pip install 'mms-engine[cpu]' or 'mms-engine[gpu]'"
         )
         return Finding("onnxruntime packages", "broken", detail)
-    return Finding("onnxruntime packages", "ok" if runtimes else "absent", "".join(runtimes))
+    if not runtimes:
+        return Finding("onnxruntime packages", "absent", "none installed")
+    return Finding("onnxruntime packages", "ok", runtimes[0])
 
 
-def _bundle(chosen: Path | None) -> Iterator[Finding]:
+def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
     path = chosen or default_bundle()
     if chosen is None and not path.is_dir():
-        detail = "no default bundle: make the demo's with mms-export --model demo"
+        detail = "no default bundle: create the demo bundle with mms-export --model demo"
         yield Finding("bundle", "absent", detail)
         return
     try:
@@ -144,17 +150,25 @@ def _bundle(chosen: Path | None) -> Iterator[Finding]:
     except BundleError as error:
         yield Finding("bundle", "broken", one_line(error))
         return
-    problems = bundle.problems()
+    size = sum(file.size for file in bundle.manifest.files())
+    if verify:
+        with byte_bar(path.name, size) as advance:
+            problems = bundle.problems(progress=advance)
+        checked = "SHA-256 checked"
+    else:
+        problems = bundle.problems(verify=False)
+        checked = f"sizes checked; --verify also checks the SHA-256 of {size / 1e9:.2f} GB"
     if problems:
         yield Finding("bundle", "broken", "; ".join(problems))
         return
     languages = f"{len(bundle.languages)} languages, {', '.join(bundle.precisions)}"
-    yield Finding("bundle", "ok", f"{path}: {bundle.manifest.source.name}, {languages}")
+    detail = f"{path}: {bundle.manifest.source.name}, {languages}; {checked}"
+    yield Finding("bundle", "ok", detail)
     yield from _plans(bundle.manifest)
 
 
 def _plans(manifest: Manifest) -> Iterator[Finding]:
-    """Say of each plan whether it runs here."""
+    """Check for each plan whether it runs here."""
     driver = cuda_driver()
     for plan in manifest.plans:
         availability = BACKENDS[plan.runtime].probe()
@@ -168,5 +182,5 @@ def _plans(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("plan", "absent" if refused else "ok", detail)
     with_streams = {plan.runtime for plan in manifest.plans if plan.graph == "step"}
     for runtime in sorted({plan.runtime for plan in manifest.plans} - with_streams):
-        detail = f"no plan of {runtime} for streams: mms-export --engine {runtime} --streams"
+        detail = f"no {runtime} plan for streams: mms-export --engine {runtime} --streams"
         yield Finding("plan", "absent", detail)

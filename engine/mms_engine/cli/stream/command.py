@@ -1,13 +1,14 @@
 """`mms stream`: sound to text while it is spoken."""
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
-from mms_engine.cli.program import interruptible
+from mms_engine.cli.program import SectionedCommand, interruptible
 from mms_engine.cli.stream.context_options import context_options
+from mms_engine.types import SampleFormat
 
 _EXAMPLES = """\b
 Examples:
@@ -17,7 +18,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
 @click.argument("source")
 @bundle_option
 @click.option("--lang", help="Language that is spoken; mms languages lists them.")
@@ -37,7 +38,7 @@ Examples:
 )
 @click.option(
     "--sample-format",
-    type=click.Choice(["s16le", "f32le", "mulaw"]),
+    type=click.Choice(get_args(SampleFormat)),
     default="s16le",
     show_default=True,
     help="Of the samples on stdin, one channel.",

@@ -2,11 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from mms_engine.cli.options import grouped
+from mms_engine.types import ContextKind, Latency, VoiceDetector
 
 if TYPE_CHECKING:
     from mms_engine.asr.streaming import ContextOptions, EndpointOptions
@@ -15,7 +16,7 @@ _SECONDS = click.FloatRange(min=0)
 _CONTEXT_OPTIONS = (
     click.option(
         "--latency",
-        type=click.Choice(["low", "balanced", "accurate"]),
+        type=click.Choice(get_args(Latency)),
         default="balanced",
         show_default=True,
         help="How soon text comes, and how good it is.",
@@ -23,7 +24,7 @@ _CONTEXT_OPTIONS = (
     click.option(
         "--context",
         "kind",
-        type=click.Choice(["cached", "window"]),
+        type=click.Choice(get_args(ContextKind)),
         help="How left context is heard.  [default: as --latency says, like the next three]",
     ),
     click.option("--left", type=_SECONDS, help="Seconds heard before a chunk."),
@@ -34,7 +35,7 @@ _CONTEXT_OPTIONS = (
     ),
     click.option(
         "--vad",
-        type=click.Choice(["level", "silero"]),
+        type=click.Choice(get_args(VoiceDetector)),
         default="level",
         show_default=True,
         help="What finds silence, beside the model; silero needs the package silero-vad.",
@@ -49,13 +50,13 @@ _CONTEXT_OPTIONS = (
 class ContextChoice:
     """What the user chose; `None` for what `latency` stands for."""
 
-    latency: Literal["low", "balanced", "accurate"]
-    kind: Literal["cached", "window"] | None
+    latency: Latency
+    kind: ContextKind | None
     left: float | None
     chunk: float | None
     right: float | None
     pause: float | None
-    vad: Literal["level", "silero"]
+    vad: VoiceDetector
     tentative: bool
 
     def context(self) -> "ContextOptions":

@@ -10,7 +10,6 @@ import click
 
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
-from mms_engine.asr.streaming.options import SampleFormat
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import EngineChoice, find_bundle
@@ -18,6 +17,7 @@ from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
 from mms_engine.cli.stream.sound import AudioQueue, microphone, pump, recording, samples_on_stdin
 from mms_engine.errors import BackendError
+from mms_engine.types import SampleFormat
 
 STDIN, MICROPHONE = "-", "mic"
 

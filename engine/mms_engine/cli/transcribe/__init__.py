@@ -1,1 +1,1 @@
-"""`mms transcribe`: recordings to text."""
+"""Command `mms transcribe`: transcription of recordings."""

@@ -1,4 +1,4 @@
-"""`mms transcribe`: recordings to text."""
+"""Command `mms transcribe`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from mms_engine.cli.decoder_options import decoder_options
-from mms_engine.cli.options import bundle_option, engine_options, json_option
-from mms_engine.cli.program import interruptible
+from mms_engine.cli.options import bundle_option, engine_options
+from mms_engine.cli.program import SectionedCommand, interruptible, section
+from mms_engine.formats import FORMATS
 
 _TABLE = click.Path(path_type=Path, dir_okay=False, exists=True)
-_FORMATS = ("text", "json", "srt", "vtt", "ctm", "textgrid")
 _EXAMPLES = """\b
 Examples:
   mms transcribe clip.flac --lang eng
@@ -18,44 +18,74 @@ Examples:
   mms transcribe --reference clips.tsv
   mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
+_input, _output = section("Input"), section("Output")
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
 @click.argument("files", nargs=-1)
-@bundle_option
-@click.option("--lang", help="Language of the recordings; mms languages lists them.")
-@click.option(
+@_input(
+    "--lang",
+    metavar="CODE",
+    help="Language of FILES, such as eng; listed by mms languages. Optional if the bundle has only "
+    "one.",
+)
+@_input(
     "--list",
     "table",
     type=_TABLE,
-    help="TSV with the columns file and lang, in place of FILES: recordings in many languages.",
+    metavar="TSV",
+    help="Table of recordings instead of FILES, with the columns file and lang: one language per "
+    "recording.",
 )
-@click.option(
+@_input(
     "--reference",
     type=_TABLE,
-    help="TSV with the columns file, lang and text, in place of FILES: score against the text.",
+    metavar="TSV",
+    help="Table of recordings instead of FILES, with the columns file, lang and text: prints word "
+    "and character error rates against the text. Needs the extra [score].",
 )
-@click.option(
+@_input(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Maximum duration of a recording; longer ones are refused.  [default: 14400]",
+)
+@_input(
+    "--allow-truncated",
+    is_flag=True,
+    help="Transcribe the decodable part of truncated or damaged recordings instead of refusing "
+    "them.",
+)
+@_output(
     "--format",
     "format_name",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(tuple(FORMATS)),
     default="text",
     show_default=True,
-    help="Of the transcripts.",
+    help="Format of the transcripts.",
 )
-@json_option
-@click.option("--output", "-o", help="File, or folder (ending in /), in place of stdout.")
-@click.option(
-    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Refuse longer recordings."
+@_output(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Same as --format json; with --reference, print the error rates as JSON.",
 )
-@click.option(
-    "--allow-truncated", is_flag=True, help="Take what is there of recordings cut off or damaged."
+@_output(
+    "--output",
+    "-o",
+    metavar="FILE|FOLDER/",
+    help="Output file, or folder (with a trailing slash) for one file per recording.  [default: "
+    "standard output]",
 )
 @decoder_options
+@bundle_option
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401
-    """Write down what is said in FILES: recordings, folders of them, or - for stdin."""
-    from mms_engine.cli.transcribe.run import Request, run
+    """Transcribe recordings.
 
-    request = Request(**values)
+    FILES are audio or video files, folders (searched recursively), or - for standard input.
+    """
+    from mms_engine.cli.transcribe.run import TranscribeRequest, run
+
+    request = TranscribeRequest(**values)
     interruptible(lambda: run(request))

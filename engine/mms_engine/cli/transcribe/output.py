@@ -1,4 +1,4 @@
-"""Where transcripts go: standard output, one file, or a folder with a file each."""
+"""Output of transcripts: standard output, one file, or a folder with one file each."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ _SEVERAL_IN_ONE = frozenset({"text", "json", "ctm"})
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The place for the transcripts of one command."""
+    """Destination of the transcripts of one command."""
 
     format_name: str
     path: str | None
@@ -28,27 +28,27 @@ class Output:
 
     @property
     def is_stdout(self) -> bool:
-        """Whether transcripts are printed."""
+        """Whether transcripts go to standard output."""
         return self.path in (None, STDIN)
 
     @property
     def is_folder(self) -> bool:
-        """Whether each recording has a file of its own."""
+        """Whether each recording has its own file."""
         if self.path is None or self.is_stdout:
             return False
         return Path(self.path).is_dir() or self.path.endswith(("/", os.sep))
 
     def check(self, recordings: Sequence[Recording]) -> None:
-        """Refuse what would overwrite itself, before anything is computed.
+        """Check that no transcript overwrites another, before any is computed.
 
         Raises:
-            click.UsageError: two recordings would be written to the same file.
+            click.UsageError: two recordings share an output file, or a format needs a folder.
         """
         if not self.is_folder:
             if self.several and self.format_name not in _SEVERAL_IN_ONE:
                 raise click.UsageError(
                     f"--format {self.format_name} with several recordings needs a folder: "
-                    "--output FOLDER/ (the slash at the end makes it)"
+                    "--output FOLDER/ (with the trailing slash)"
                 )
             return
         taken: dict[Path, str] = {}
@@ -57,15 +57,15 @@ class Output:
             if path in taken:
                 raise click.UsageError(
                     f"{taken[path]} and {recording.name} would both be written to {path}: "
-                    "transcribe them by two commands"
+                    "transcribe them with separate commands"
                 )
             taken[path] = recording.name
 
     def start(self) -> None:
-        """Empty the one file that transcripts will be appended to.
+        """Empty the output file, to which transcripts are appended.
 
         Raises:
-            MmsError: it cannot be written.
+            MmsError: the file cannot be written.
         """
         if not self.is_stdout and not self.is_folder:
             _write(Path(str(self.path)), "", append=False)
@@ -96,7 +96,7 @@ class Output:
 
 
 def _write(path: Path, text: str, *, append: bool) -> None:
-    """Append to a file, or put a whole one in its place."""
+    """Append to a file, or replace it atomically."""
     target = path if append else path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

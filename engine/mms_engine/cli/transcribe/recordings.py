@@ -1,4 +1,4 @@
-"""The recordings a command line names: files, folders, standard input, or a list in a TSV."""
+"""Recordings of a command line: files, folders, standard input, or the rows of a TSV."""
 
 import csv
 import sys
@@ -15,7 +15,7 @@ _TYPES = (
     "opus sph w64 wav webm wma wv",
 )
 SUFFIXES = frozenset(f".{name}" for line in _TYPES for name in line.split())
-"""What is taken for a recording in a folder; a file that is named itself may have any suffix."""
+"""Suffixes of recordings in a folder; a file named directly may have any suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Recording:
     """One recording to transcribe."""
 
     name: str
-    """As the user wrote it, or as it was found."""
+    """Path as given on the command line, or found in a folder."""
     output: Path
-    """Relative path for its transcript, less the suffix."""
+    """Relative path of its transcript, without suffix."""
     language: str | None = None
     reference: str = ""
     held_out: bool = False
 
     @property
     def source(self) -> Path | BinaryIO:
-        """What to read."""
+        """Path or stream to read."""
         return sys.stdin.buffer if self.name == STDIN else Path(self.name)
 
 
@@ -40,7 +40,7 @@ def from_arguments(arguments: Iterable[str]) -> list[Recording]:
     """Return the recordings of files, folders (searched recursively) and `-`.
 
     Raises:
-        click.UsageError: a folder holds none.
+        click.UsageError: a folder contains none.
     """
     recordings: list[Recording] = []
     for argument in arguments:
@@ -50,7 +50,7 @@ def from_arguments(arguments: Iterable[str]) -> list[Recording]:
         elif path.is_dir():
             found = [Recording(str(p), p.relative_to(path).with_suffix("")) for p in _walk(path)]
             if not found:
-                raise click.UsageError(f"{path} holds no recording: name the files themselves")
+                raise click.UsageError(f"{path} contains no recordings: name the files instead")
             recordings.extend(found)
         else:
             recordings.append(Recording(argument, Path(path.stem)))
@@ -67,7 +67,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 def from_table(table: Path, *, with_text: bool) -> list[Recording]:
     """Return the recordings of a TSV with the columns file, lang and, `with_text`, text.
 
-    Paths are relative to the TSV. A column held_out marks files kept out of a training.
+    Paths are relative to the TSV. The column held_out marks files held out of training.
 
     Raises:
         click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
@@ -79,14 +79,14 @@ def from_table(table: Path, *, with_text: bool) -> list[Recording]:
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
                 raise click.UsageError(
-                    f"{table} has no column {', '.join(missing)}: its first line names the "
-                    f"columns {', '.join(needed)}, separated by tabs"
+                    f"{table} has no column {', '.join(missing)}: its first line must name "
+                    f"the columns {', '.join(needed)}, separated by tabs"
                 )
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"cannot read {table}: {error}") from error
     if not rows:
-        raise click.UsageError(f"{table} names no recording: give it a line for each")
+        raise click.UsageError(f"{table} contains no recordings: add one line for each")
     for line, row in rows:
         empty = [name for name in needed if not row[name]]
         if empty:

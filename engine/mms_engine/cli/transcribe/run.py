@@ -1,4 +1,4 @@
-"""The work of `mms transcribe`."""
+"""Execution of `mms transcribe`."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ import click
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.scoring import Scored, load_jiwer, score
 from mms_engine.audio import AudioLimits
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.decoder_options import DecoderChoice
@@ -18,6 +19,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
 from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
+from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import MmsError
 from mms_engine.types import Transcript
 
@@ -26,8 +28,8 @@ _SHOWN_LANGUAGES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the command line asks for."""
+class TranscribeRequest:
+    """Arguments of the command line."""
 
     files: tuple[str, ...]
     bundle: Path | None
@@ -43,14 +45,16 @@ class Request:
     engine: EngineChoice
 
 
-def run(request: Request) -> None:
-    """Do what the command line asks for.
+def run(request: TranscribeRequest) -> None:
+    """Transcribe, and write or score the transcripts.
 
     Raises:
-        click.UsageError: it contradicts itself.
-        MmsError: nothing could be done, or the only recording failed.
-        click.ClickException: some of several recordings failed; they were reported.
+        click.UsageError: the arguments contradict each other.
+        MmsError: the engine cannot be opened, or the only recording failed.
+        click.ClickException: some of several recordings failed; each was reported.
     """
+    if request.reference is not None:
+        load_jiwer()  # fail before transcribing
     recordings = _recordings(request)
     output = _output(request, recordings)
     bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
@@ -74,17 +78,17 @@ def run(request: Request) -> None:
     outcomes.finish()
 
 
-def _output(request: Request, recordings: list[Recording]) -> Output:
+def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
         output.check(recordings)
     elif request.output is not None:
-        raise click.UsageError("--reference prints its scores: leave --output away")
+        raise click.UsageError("--reference prints error rates: omit --output")
     return output
 
 
-def _options(request: Request, recordings: list[Recording]) -> RecognizerOptions:
+def _options(request: TranscribeRequest, recordings: list[Recording]) -> RecognizerOptions:
     request.decoding.check(
         has_alternatives=request.reference is None
         and "json" in (request.format_name, "json" if request.as_json else None),
@@ -97,14 +101,14 @@ def _options(request: Request, recordings: list[Recording]) -> RecognizerOptions
     )
 
 
-def _limits(request: Request) -> AudioLimits:
+def _limits(request: TranscribeRequest) -> AudioLimits:
     if request.max_seconds is None:
         return AudioLimits()
     return AudioLimits(max_seconds=request.max_seconds)
 
 
 class _Outcomes:
-    """Transcripts in the order of the recordings; a failed one is reported and left out."""
+    """Transcripts in the order of the recordings; failures are reported and skipped."""
 
     def __init__(self, recognizer: Recognizer, recordings: list[Recording], bar: Bar) -> None:
         self._recognizer = recognizer
@@ -132,7 +136,7 @@ class _Outcomes:
             _report(recording, result.error)
 
     def finish(self) -> None:
-        """Raise if a recording failed."""
+        """Raise `click.ClickException` if a recording failed."""
         if self._failed:
             raise click.ClickException(
                 f"{self._failed} of {len(self._recordings)} recordings failed"
@@ -145,34 +149,33 @@ def _report(recording: Recording, error: MmsError) -> None:
     click.echo(f"Error: {named}", err=True)
 
 
-def _recordings(request: Request) -> list[Recording]:
+def _recordings(request: TranscribeRequest) -> list[Recording]:
     given = [request.files, request.table, request.reference]
     if sum(bool(source) for source in given) != 1:
-        raise click.UsageError("name recordings as FILES, by --list, or by --reference")
+        raise click.UsageError(
+            "name the recordings by exactly one of FILES, --list and --reference"
+        )
     table = request.table or request.reference
     if table is not None:
         return from_table(table, with_text=request.reference is not None)
     return from_arguments(request.files)
 
 
-def _with_language(recording: Recording, request: Request, bundle: Bundle) -> Recording:
+def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bundle) -> Recording:
     language = recording.language or request.lang
     if language is None and len(bundle.languages) == 1:
         language = bundle.languages[0]
     if language is None:
         known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
-        raise click.UsageError(f"--lang is needed; the bundle has {known}{more}")
+        raise click.UsageError(f"--lang is required: the bundle has {known}{more}")
     if request.lang is not None:
-        bundle.entry(language)  # refuse a mistyped option before any recording is read
+        bundle.entry(language)  # refuse an unknown code before any recording is read
     return dataclasses.replace(recording, language=language)
 
 
 def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
-    """Transcribe all and return how they compare with their references."""
-    from mms_engine.asr.scoring import Scored, score
-    from mms_engine.cli.transcribe.scores import score_json, score_table
-
+    """Return the error rates of all transcripts."""
     files = [
         Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
         for r, transcript in outcomes

@@ -1,4 +1,4 @@
-"""Scores as a table for people or JSON for programs."""
+"""Error rates as a table or as JSON."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from mms_engine.asr.scoring import ErrorRate, Score
 
 
 def score_json(score: Score) -> str:
-    """Return the score as one JSON document."""
+    """Return the error rates as one JSON document."""
     return msgspec.json.format(msgspec.json.encode(score)).decode() + "\n"
 
 
 def score_table(score: Score) -> str:
-    """Return each transcript under its reference, then a table of error rates."""
+    """Return each transcript below its reference, then a table of error rates."""
     lines = []
     for file in score.files:
         mark = ", held out of training" if file.held_out else ""
