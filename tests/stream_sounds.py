@@ -38,6 +38,13 @@ def run(stream: Stream, pieces: Iterable[np.ndarray | bytes]) -> list[Event]:
     return [*(event for piece in pieces for event in stream.feed(piece)), *stream.finish()]
 
 
+def count_steps(stream: Stream) -> list[int]:
+    """Return a list that grows by one item per encoder step of the stream."""
+    steps, encode = [], stream._model.encode
+    stream._model.encode = lambda *rows: steps.append(1) or encode(*rows)
+    return steps
+
+
 def finals(events: Iterable[Event]) -> list[tuple[str, float, tuple]]:
     """Return text, start and words of the final events."""
     found = [event for event in events if isinstance(event, Final)]

@@ -8,13 +8,14 @@ import pytest
 from mms_engine import Recognizer
 from mms_engine.asr.pool import PoolOptions
 from mms_engine.asr.pool.capacity import Capacity
-from mms_engine.asr.streaming import StreamOptions
+from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.asr.streaming.model import StreamingModel
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.errors import StreamError
 from mms_engine.system import cache_folder
 
 LOW, ACCURATE = StreamOptions(latency="low"), StreamOptions(latency="accurate")
+ONE_LANE = PoolOptions(lanes=1)
 FOUR = "this machine sustains 4 such streams in real time"
 
 
@@ -30,27 +31,29 @@ def times(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Chunk lengths of the kinds measured."""
     chunks, measure = [], Capacity._measure
-    monkeypatch.setattr(
-        Capacity,
-        "_measure",
-        lambda self, options, code: (
-            chunks.append(options.chunk_seconds) or measure(self, options, code)
-        ),
-    )
+
+    def counted(self: Capacity, options: ContextOptions, language: str) -> object:
+        chunks.append(options.chunk_seconds)
+        return measure(self, options, language)
+
+    monkeypatch.setattr(Capacity, "_measure", counted)
     return chunks
 
 
+def describe(demo: Recognizer) -> str:
+    with demo.pool(ONE_LANE) as pool:
+        return pool.describe_capacity("eng")
+
+
 def test_streams_beyond_the_capacity_are_refused(demo: Recognizer, times: dict) -> None:
-    with demo.pool(PoolOptions(lanes=1)) as pool:
+    with demo.pool(ONE_LANE) as pool:
         streams = [pool.open("eng") for _ in range(4)]
         with pytest.raises(StreamError, match=f"{FOUR}, and 4 are open"):
             pool.open("eng")
         streams[0].cancel()
         pool.open("eng")
-
-
-def test_stream_slower_than_real_time_is_refused(demo: Recognizer, times: dict) -> None:
-    times.update({1: 0.6, 2: 1.2})
+        pool.close()
+        times.update({1: 0.6, 2: 1.2})
     with demo.pool() as pool:
         with pytest.raises(StreamError, match="sustains no such stream in real time: a chunk of"):
             pool.open("eng")
@@ -82,46 +85,30 @@ def test_refused_stream_allocates_and_evicts_nothing(
         pool.close()
 
 
-def test_capacity_is_kept_on_disk(demo: Recognizer, times: dict, measured: list) -> None:
-    options = PoolOptions(lanes=1)
-    with demo.pool(options) as pool:
-        assert pool.describe_capacity("eng") == FOUR
-    with demo.pool(options) as pool:
-        assert pool.describe_capacity("eng") == FOUR
-        assert measured == [0.64]
+def test_capacity_is_kept_on_disk(
+    demo: Recognizer, times: dict, measured: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert describe(demo) == describe(demo) == FOUR
+    assert measured == [0.64]
     (file,) = cache_folder().rglob("capacity/*")
-    for damage in (b"", b"{}", b'{"cached 5 0.64 0.32": {"seconds": {}}}'):
+    for number, damage in enumerate((b"", b"{}", b'{"cached 5 0.64 0.32": {"seconds": {}}}'), 2):
         file.write_bytes(damage)
-        with demo.pool(options) as pool:
-            assert pool.describe_capacity("eng") == FOUR
-    assert measured == [0.64] * 4
-
-
-@pytest.mark.parametrize("other", ["processor_name", "usable_cores", "version"])
-def test_capacity_is_per_machine_and_release(
-    demo: Recognizer, times: dict, measured: list, monkeypatch: pytest.MonkeyPatch, other: str
-) -> None:
-    with demo.pool(PoolOptions(lanes=1)) as pool:
-        pool.describe_capacity("eng")
-    monkeypatch.setattr(f"mms_engine.asr.pool.capacity.{other}", lambda *_: "another")
-    with demo.pool(PoolOptions(lanes=1)) as pool:
-        pool.describe_capacity("eng")
-    assert len(measured) == 2
-
-
-def test_unwritable_cache_folder_is_no_error(
-    demo: Recognizer, times: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+        assert describe(demo) == FOUR
+        assert len(measured) == number
+    for number, other in enumerate(("processor_name", "usable_cores", "version"), 5):
+        with monkeypatch.context() as patch:  # another machine, or another release
+            patch.setattr(f"mms_engine.asr.pool.capacity.{other}", lambda *_: "another")
+            assert describe(demo) == FOUR
+        assert len(measured) == number
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with demo.pool(PoolOptions(lanes=1)) as pool:
-        assert pool.describe_capacity("eng") == FOUR
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # not writable
+    assert describe(demo) == FOUR
 
 
 def test_capacity_is_measured_on_an_idle_pool_and_estimated_on_a_busy_one(
     demo: Recognizer, times: dict, measured: list
 ) -> None:
-    with demo.pool(PoolOptions(lanes=1)) as pool:
+    with demo.pool(ONE_LANE) as pool:
         stream = pool.open("eng")
         # A step of `low` encodes 0.44 s, one of `balanced` 0.96 s.
         assert "sustains 2 such streams" in pool.describe_capacity("eng", LOW)
@@ -143,13 +130,12 @@ def test_unknown_capacity_of_a_busy_pool_is_an_error(demo: Recognizer, measured:
 
 
 def test_capacity_is_measured_again_on_demand(demo: Recognizer, times: dict) -> None:
-    with demo.pool(PoolOptions(lanes=1)) as pool:
+    with demo.pool(ONE_LANE) as pool:
         assert pool.describe_capacity("eng") == FOUR
         times.update({1: 0.1, 2: 0.125})
         assert pool.describe_capacity("eng") == FOUR
         assert "sustains 8 such streams" in pool.measure_capacity("eng")
-    with demo.pool(PoolOptions(lanes=1)) as pool:
-        assert "sustains 8 such streams" in pool.describe_capacity("eng")
+    assert "sustains 8 such streams" in describe(demo)
 
 
 def test_no_stream_opens_while_capacity_is_measured(
@@ -163,7 +149,7 @@ def test_no_stream_opens_while_capacity_is_measured(
         return 0.01
 
     monkeypatch.setattr(Capacity, "_time", wait)
-    with demo.pool(PoolOptions(lanes=1)) as pool:
+    with demo.pool(ONE_LANE) as pool:
         threads = [threading.Thread(target=pool.open, args=("eng",)) for _ in range(3)]
         for thread in threads:
             thread.start()

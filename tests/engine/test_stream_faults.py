@@ -1,23 +1,24 @@
 """Invalid input, failing steps, and unusual but valid use of a stream."""
 
-import contextlib
 import itertools
 import os
 import resource
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import jiwer
 import numpy as np
 import pytest
 
 from mms_engine import Recognizer
+from mms_engine.asr.pool import PoolOptions
 from mms_engine.asr.streaming import EndpointOptions, Final, Partial, Stream, StreamOptions
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.encoder.host.steps import HostKvCache
 from mms_engine.encoder.interface import StepOutput
 from mms_engine.errors import AudioError, BackendError, StreamError
-from stream_sounds import RATE, cut, ends, finals, run, speech
+from stream_sounds import RATE, count_steps, cut, ends, finals, run, speech, texts
 
 LONG = os.environ.get("MMS_LONG") == "1"
 
@@ -29,18 +30,18 @@ def english() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(demo: Recognizer, english: np.ndarray) -> list:
-    """Final events of the English audio."""
-    return finals(run(demo.stream("eng"), [english]))
+    """Final texts of the English audio."""
+    return texts(run(demo.stream("eng"), [english]))
 
 
 def test_end_inside_a_chunk_keeps_its_text(demo: Recognizer, english: np.ndarray) -> None:
     events = run(demo.stream("eng"), [english[: round(0.9 * RATE)]])
     assert events[-1].reason == "end"
     assert finals(events)[0][0]
-
-
-def test_stream_without_audio_ends(demo: Recognizer) -> None:
     assert ends(demo.stream("eng").finish()) == [("end", 0.0)]
+
+
+_KINDS = r"float32\[N\] or int16\[N\], got "
 
 
 @pytest.mark.parametrize(
@@ -48,34 +49,27 @@ def test_stream_without_audio_ends(demo: Recognizer) -> None:
     [
         (np.array([0.1, np.nan], np.float32), None, "holds NaN or infinity, first at sample 1"),
         (np.array([0.1, np.inf], np.float32), None, "holds NaN or infinity, first at sample 1"),
-        (np.zeros((4, 2), np.float32), None, r"float32\[N\] or int16\[N\], got float32\[4, 2\]"),
-        (np.zeros(4), None, r"float32\[N\] or int16\[N\], got float64\[4\]"),
-        (np.zeros(4, np.uint8), None, r"float32\[N\] or int16\[N\], got uint8\[4\]"),
-        *(
-            (np.zeros(9, np.float32), rate, f"sample rate is {rate} Hz, must be 1000 to 768000")
-            for rate in (0, -8_000, 999, 1_000_000)
-        ),
+        (np.zeros((4, 2), np.float32), None, _KINDS + r"float32\[4, 2\]"),
+        (np.zeros(4), None, _KINDS + r"float64\[4\]"),
+        (np.zeros(4, np.uint8), None, _KINDS + r"uint8\[4\]"),
+        (b"", 0, "sample rate is 0 Hz, must be 1000 to 768000"),
+        (b"", -8_000, "sample rate is -8000 Hz"),
+        (b"", 999, "sample rate is 999 Hz"),
+        (b"", 1_000_000, "sample rate is 1000000 Hz"),
     ],
 )
+@pytest.mark.parametrize("pooled", [False, True])
 def test_invalid_audio_leaves_stream_unchanged(
-    demo: Recognizer,
-    english: np.ndarray,
-    expected: list,
-    piece: np.ndarray,
-    rate: int | None,
-    message: str,
+    demo: Recognizer, english: np.ndarray, expected: list, piece, rate, message: str, pooled: bool
 ) -> None:
-    stream = demo.stream("eng")
-    events = stream.feed(english[:20_000])
-    with pytest.raises(AudioError, match=message):
-        stream.feed(piece, rate)
-    assert finals([*events, *run(stream, [english[20_000:]])]) == expected
-
-
-def test_minute_in_one_piece(demo: Recognizer, english: np.ndarray) -> None:
-    minute = np.resize(english, 60 * RATE)
-    events = run(demo.stream("eng"), [minute])
-    assert finals(events) == finals(run(demo.stream("eng"), cut(minute, [1600] * 999)))
+    with demo.pool(PoolOptions(admission=False)) as pool:
+        stream = pool.open("eng") if pooled else demo.stream("eng")
+        events = [stream.feed(english[:20_000])]
+        with pytest.raises(AudioError, match=message):
+            stream.feed(piece, rate)
+        events += [stream.feed(english[20_000:]), stream.finish()]
+        found = stream.events(timeout=60) if pooled else itertools.chain(*events)
+        assert texts(found) == expected
 
 
 def test_sample_rate_may_change(demo: Recognizer, english: np.ndarray, expected: list) -> None:
@@ -84,7 +78,7 @@ def test_sample_rate_may_change(demo: Recognizer, english: np.ndarray, expected:
     events = [*stream.feed(english[:half]), *stream.feed(english[half::2], 8_000)]
     events += stream.finish()
     assert stream.audio_seconds == pytest.approx(len(english) / RATE, abs=0.01)
-    assert finals(events)[0] == expected[0]
+    assert texts(events)[0] == expected[0]
 
 
 def test_flush_ends_an_utterance_and_the_next_begins(demo: Recognizer, english: np.ndarray) -> None:
@@ -106,37 +100,31 @@ def test_finished_stream_refuses_calls(demo: Recognizer) -> None:
             call()
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x80", b"not a state"])
-def test_damaged_state_is_refused(demo: Recognizer, damage: bytes) -> None:
-    with pytest.raises(StreamError, match="not a saved stream"):
-        demo.restore_stream(damage)
-
-
-def test_state_of_another_model_is_refused(demo: Recognizer, tiny: Recognizer) -> None:
-    with pytest.raises(StreamError, match="another model"):
-        tiny.restore_stream(demo.stream("eng").save())
+def _saved(demo: Recognizer, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    stream = demo.stream("eng")
+    stream._core.context._cache = HostKvCache(change(stream._core.context._cache.array))
+    return stream.save()
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("state", "message"),
     [
-        (lambda array: array.view(np.uint16), "uint16, not float16"),
-        (lambda array: array[:, :, 0], "keys and values are"),
+        (lambda *_: b"", "not a saved stream"),
+        (lambda *_: b"\x80", "not a saved stream"),
+        (lambda *_: b"not a state", "not a saved stream"),
+        (lambda _, tiny: tiny.stream("eng").save(), "another model"),
+        (lambda demo, _: _saved(demo, lambda a: a.view(np.uint16)), "fit.*uint16, not float16"),
+        (lambda demo, _: _saved(demo, lambda a: a[:, :, 0]), "fit.*keys and values are"),
     ],
 )
-def test_state_with_another_cache_is_refused(demo: Recognizer, change, message: str) -> None:
+def test_invalid_state_is_refused(demo: Recognizer, tiny: Recognizer, state, message: str) -> None:
+    with pytest.raises(StreamError, match=message):
+        demo.restore_stream(state(demo, tiny))
+
+
+def test_silence_is_reported_once_and_then_skipped(demo: Recognizer, english: np.ndarray) -> None:
     stream = demo.stream("eng")
-    stream._core.context._cache = HostKvCache(change(stream._core.context._cache.array))
-    with pytest.raises(StreamError, match=f"does not fit this engine.*{message}"):
-        demo.restore_stream(stream.save())
-
-
-def test_silence_is_reported_once_and_then_skipped(
-    demo: Recognizer, english: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream, steps = demo.stream("eng"), []
-    encode = stream._model.encode
-    monkeypatch.setattr(stream._model, "encode", lambda *rows: steps.append(1) or encode(*rows))
+    steps = count_steps(stream)
     events = stream.feed(english[: 3 * RATE])
     quiet = np.random.default_rng(0).normal(0, 1e-5, 600 * RATE).astype(np.float32)
     events += stream.feed(quiet[: 10 * RATE])
@@ -192,27 +180,16 @@ def test_memory_and_time_stay_bounded_for_hours(tiny: Recognizer, hours: float) 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < peak + (32 << 10)
 
 
-class _Blank:
-    """Decoder without text."""
-
-    def step(self, logits: np.ndarray) -> None:
-        pass
-
-    def partial(self, tail: np.ndarray) -> tuple[Hypothesis, int]:
-        return self.finish()[0], 0
-
-    def finish(self) -> list[Hypothesis]:
-        none = np.zeros(0, np.int64)
-        return [Hypothesis(none, none, none, none.astype(np.float32))]
-
-
-def test_noise_without_text_is_dropped(demo: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_without_text_is_dropped(demo: Recognizer) -> None:
     """Noise is encoded, unlike silence, but not kept, and reported once."""
-    stream = demo.stream("eng")
+    stream, none = demo.stream("eng"), np.zeros(0, np.int64)
+    nothing = Hypothesis(none, none, none, none.astype(np.float32))
     utterance = stream._core.utterance
-    monkeypatch.setattr(utterance, "_decoding", _Blank())
-    monkeypatch.setattr(utterance, "_start", _Blank)
-    monkeypatch.setattr(utterance, "speech", lambda logits: np.zeros(len(logits), bool))
+    utterance._start = lambda: SimpleNamespace(
+        step=lambda _: None, partial=lambda _: (nothing, 0), finish=lambda: [nothing]
+    )
+    utterance.begin(0)
+    utterance.speech = lambda logits: np.zeros(len(logits), bool)
     noise = np.random.default_rng(0).normal(0, 0.1, 20 * RATE).astype(np.float32)
     events, sizes = [], []
     for _ in range(4):
@@ -222,8 +199,7 @@ def test_noise_without_text_is_dropped(demo: Recognizer, monkeypatch: pytest.Mon
     assert [reason for reason, _ in ends(events)] == ["silence"]
 
 
-@contextlib.contextmanager
-def broken(stream: Stream, fails: Callable[[int], bool], *, logits: bool = False):
+def break_steps(stream: Stream, fails: Callable[[int], bool], *, logits: bool = False) -> None:
     """Break the encoder's runs whose number `fails` accepts: by an error, or by NaN logits."""
     encode, calls = stream._model.encode, itertools.count()
 
@@ -235,23 +211,21 @@ def broken(stream: Stream, fails: Callable[[int], bool], *, logits: bool = False
             return [StepOutput(np.full_like(o.logits, np.nan), o.update) for o in outputs]
         raise BackendError("the device is busy")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream._model, "encode", call)
-        yield
+    stream._model.encode = call
 
 
 def test_failed_steps_run_again(demo: Recognizer, english: np.ndarray) -> None:
     """Also in silence, where the level detector sees the step's audio again."""
     sound = np.concatenate([english[: 3 * RATE], np.zeros(4 * RATE, np.float32), english])
-    expected = run(demo.stream("eng"), [sound])
     stream, events = demo.stream("eng"), []
-    with broken(stream, lambda number: number % 2 == 1):
-        for piece in cut(sound, [RATE // 10] * 999):
-            try:
-                events += stream.feed(piece)
-            except BackendError:
-                events += stream.feed(b"")
-    assert finals([*events, *stream.finish()]) == finals(expected)
+    break_steps(stream, lambda number: number % 2 == 1)
+    calls = [lambda p=p: stream.feed(p) for p in cut(sound, [RATE // 10] * 999)]
+    for call in [*calls, stream.finish]:
+        try:
+            events += call()
+        except BackendError:
+            events += stream.finish() if call == stream.finish else stream.feed(b"")
+    assert finals(events) == finals(run(demo.stream("eng"), [sound]))
 
 
 @pytest.mark.parametrize("failing", ["feed", "flush", "finish"])
@@ -261,20 +235,17 @@ def test_events_before_a_failed_step_are_returned_by_the_next_call(
     def events(failing: str | None) -> list[tuple]:
         stream, found = demo.stream("eng"), []
         calls = {
-            "feed": (lambda: stream.feed(english[: 10 * RATE]), lambda: stream.feed(b"")),
-            "flush": (stream.flush, lambda: stream.feed(b"")),
-            "more": (lambda: stream.feed(english[: 3 * RATE]), None),
-            "finish": (stream.finish, stream.finish),
+            "feed": lambda: stream.feed(english[: 10 * RATE]),
+            "flush": stream.flush,
+            "more": lambda: stream.feed(english[: 3 * RATE]),
+            "finish": stream.finish,
         }
-        for name, (call, again) in calls.items():
+        for name, call in calls.items():
             if name == failing:
-                number = 8 if name == "feed" else 0
-                with (
-                    broken(stream, lambda n, number=number: n == number),
-                    pytest.raises(BackendError),
-                ):
+                break_steps(stream, lambda number: number == (8 if failing == "feed" else 0))
+                with pytest.raises(BackendError):
                     call()
-                call = again
+                call = stream.finish if failing == "finish" else lambda: stream.feed(b"")
             found += call()
         return [(e.type, getattr(e, "text", ""), getattr(e, "at", 0)) for e in found]
 
@@ -285,19 +256,19 @@ def test_undecodable_chunk_ends_its_utterance_and_keeps_later_times(
     demo: Recognizer, english: np.ndarray, expected: list
 ) -> None:
     stream, events, errors = demo.stream("eng"), [], []
-    with broken(stream, lambda number: number == 2, logits=True):
-        for piece in cut(english, [RATE // 10] * 999):
-            try:
-                events += stream.feed(piece)
-            except BackendError as error:
-                errors.append(str(error))
+    break_steps(stream, lambda number: number == 2, logits=True)
+    for piece in cut(english, [RATE // 10] * 999):
+        try:
+            events += stream.feed(piece)
+        except BackendError as error:
+            errors.append(str(error))
     events += stream.finish()
     (message,) = errors
     assert "cannot be decoded" in message
     assert ends(events)[0] == ("error", pytest.approx(2 * 0.64))
     assert finals(events)[0][0] == expected[0][0][: len(finals(events)[0][0])]
-    for found, whole in zip(finals(events)[-2:], expected[-2:], strict=True):
-        times = [{word.text: word.start for word in words} for _, _, words in (found, whole)]
+    for found, whole in zip(texts(events)[-2:], expected[-2:], strict=True):
+        times = [{text: start for text, start, _ in words} for _, _, words in (found, whole)]
         common = times[0].keys() & times[1].keys()  # the context differs, so some words may
         assert len(common) > len(times[1]) / 2
         for word in common:

@@ -14,67 +14,51 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """Stream in a schedule."""
-
     priority: int = 0
     chunk_seconds: float = 0.2
 
 
-def test_most_urgent_streams_are_taken_first() -> None:
-    schedule = Schedule()
-    patient, early, late, urgent = (
-        Member(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
-    )
-    for member in (patient, early, late, urgent):
+def woken(*members: Member, takers: int = 1) -> Schedule[Member]:
+    schedule: Schedule[Member] = Schedule(takers)
+    for member in members:
         schedule.wake(member)
-    schedule.wake(early)  # more audio does not postpone it
+    return schedule
+
+
+def test_most_urgent_streams_are_taken_first() -> None:
+    patient, early, late, urgent = (Member(*v) for v in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0)))
+    schedule = woken(patient, early, late, urgent, early)  # more audio does not postpone it
     assert schedule.take(3) == [urgent, early, late]
     assert schedule.take(3) == [patient]
 
 
 def test_busy_stream_is_not_handed_out_again_before_done() -> None:
-    schedule, one, other = Schedule(), Member(), Member()
-    schedule.wake(one)
+    one, other = Member(), Member()
+    schedule = woken(one)
     assert schedule.take(8) == [one]
     schedule.wake(one)
     schedule.wake(other)
     assert schedule.take(8) == [other]
     schedule.done([one, other])
     assert schedule.take(8) == [one]
-    schedule.done([one])
-    assert not schedule._waiting
-
-
-def test_stream_forgotten_while_busy_leaves_nothing() -> None:
-    schedule, one = Schedule(), Member()
     schedule.wake(one)
-    schedule.take(8)
-    schedule.wake(one)
-    schedule.forget(one)
+    schedule.forget(one)  # it ended
     schedule.done([one])
     assert (schedule._waiting, schedule._again, schedule._busy) == ({}, {}, set())
 
 
 def test_takers_share_the_streams() -> None:
-    schedule, members = Schedule(takers=2), [Member() for _ in range(7)]
-    for member in members:
-        schedule.wake(member)
-    assert schedule.take(8) == members[:4]
-    assert schedule.take(8) == members[4:6]
-    assert schedule.take(8) == members[6:]
+    members = [Member() for _ in range(7)]
+    schedule = woken(*members, takers=2)
+    assert [schedule.take(8) for _ in range(3)] == [members[:4], members[4:6], members[6:]]
 
 
-def test_low_priority_stream_does_not_starve(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 0.0
+def test_low_priority_stream_does_not_starve(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, turns, low = 0.0, 0, Member()
     monkeypatch.setattr("time.monotonic", lambda: now)
-    schedule, low = Schedule(), Member()
-    schedule.wake(low)
-    turns = 0
+    schedule = woken(low)
     while True:
-        high = Member(priority=1)
-        schedule.wake(high)
+        schedule.wake(Member(priority=1))
         if schedule.take(1) == [low]:
             break
         turns, now = turns + 1, now + 1.0
@@ -82,7 +66,7 @@ def test_low_priority_stream_does_not_starve(
 
 
 def test_close_releases_all_takers() -> None:
-    schedule, taken = Schedule(takers=2), []
+    schedule, taken = woken(takers=2), []
     threads = [threading.Thread(target=lambda: taken.append(schedule.take(1))) for _ in range(2)]
     for thread in threads:
         thread.start()
