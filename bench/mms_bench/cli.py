@@ -9,6 +9,7 @@ import click
 
 from mms_bench.roofline.command import roofline
 from mms_engine.errors import MmsError
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -62,10 +63,10 @@ def main(*, debug: bool) -> None:
 @click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
-@click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="What to run on.")
+@click.option("--device", default="cpu", type=click.Choice(DEVICES[1:]), help="What to run on.")
 @click.option(
     "--backend",
-    type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(BACKEND_NAMES),
     help="What the engine runs on it with; else its own choice.",
 )
 @click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")

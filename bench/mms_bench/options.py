@@ -8,7 +8,7 @@ from typing import Literal
 from mms_bench.peers.base import Setup
 from mms_bench.race import Pace
 from mms_bench.remote import Worker
-from mms_engine.backends.options import BackendName
+from mms_engine.types import BackendName
 
 Tell = Callable[[str], None]
 

@@ -18,7 +18,7 @@ from mms_bench.peers.transformers import has_cuda
 from mms_bench.race import SLOW, SLOW_SAMPLES
 from mms_bench.schema import QUIET, SCHEMA_VERSION, Result, Row
 from mms_bench.suites import Part, Suite
-from mms_engine.backends import available, choose
+from mms_engine.backends.registry import available, choose
 from mms_engine.bundle import open_bundle
 
 _SHOWN = 12

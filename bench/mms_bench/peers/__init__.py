@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mms_bench.peers.base import Peer
 from mms_bench.peers.decoder import Decoder
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 REFERENCE = "transformers"
 

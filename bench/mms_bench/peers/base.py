@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from mms_bench.errors import NotHere
-from mms_engine.backends.options import BackendName
-from mms_engine.types import Float32Array
+from mms_engine.types import BackendName, Float32Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

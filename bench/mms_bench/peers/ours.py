@@ -6,8 +6,8 @@ from pathlib import Path
 from mms_bench.check import HALF_ADAPTERS
 from mms_bench.errors import NotHere
 from mms_bench.peers.base import Batch, Setup
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
-from mms_engine.types import Float32Array
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.types import Float32Array, Precision
 
 
 class Ours:

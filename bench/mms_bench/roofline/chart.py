@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from mms_bench.roofline.document import Bound, Roofline
 from mms_bench.roofline.tables import batches_of, lengths_of
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 _INK = "#212529"
 _COLOURS = (

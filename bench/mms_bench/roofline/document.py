@@ -14,8 +14,9 @@ from mms_bench.roofline.streams import Pace, most_streams
 from mms_bench.roofline.work import ELEMENTS, Block, Load, Stage, blocks
 from mms_bench.schema import Machine
 from mms_engine.audio import SAMPLE_RATE
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.types import Precision
 
 SCHEMA_VERSION = 1
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")

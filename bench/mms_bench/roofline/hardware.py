@@ -7,7 +7,7 @@ import msgspec
 
 from mms_bench.errors import BenchError
 from mms_bench.roofline.work import Kind
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 _TABLE = Path(__file__).with_name("gpus.toml")
 # Float32 operations an element takes at the least; copies are counted as bytes alone.

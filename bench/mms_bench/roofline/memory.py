@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from mms_bench.roofline.hardware import Gpu
 from mms_bench.roofline.work import FRONTEND, ITEMSIZE, Load, blocks
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.types import Precision
 
 FRONTEND_FRAMES = 100
 """Frames the frontend runs on at a time."""

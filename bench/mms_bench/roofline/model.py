@@ -13,7 +13,7 @@ from typing import Literal
 from mms_bench.errors import BenchError
 from mms_bench.roofline.hardware import Hardware
 from mms_bench.roofline.work import Block, Load, Operation, Stage
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 Limit = Literal["products", "elements", "bandwidth"]
 

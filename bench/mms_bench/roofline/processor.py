@@ -12,13 +12,14 @@ from mms_bench.roofline.hardware import Hardware
 from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.probes import Probe, probes
 from mms_bench.roofline.work import ELEMENTS, ENCODER, FRONTEND, Load, blocks
-from mms_engine.backends import Constant, Session, SessionOptions, available, choose, open_session
-from mms_engine.backends.session import Array, GraphFile
+from mms_engine.backends.registry import available, choose, open_session
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bank.adapters import BankOptions, adapter_bank
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.types import Precision
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from mms_bench.roofline.hardware import Hardware
 from mms_bench.roofline.model import bound, seconds
 from mms_bench.roofline.work import Load, blocks
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.types import Precision
 
 _MOST = 1 << 16
 

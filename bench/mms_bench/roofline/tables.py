@@ -10,7 +10,7 @@ from mms_bench.roofline.document import Bound, Roofline
 from mms_bench.roofline.hardware import Gpu
 from mms_bench.roofline.memory_tables import render_memory
 from mms_bench.roofline.processor_tables import render_processor
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 
 def render(roofline: Roofline) -> str:

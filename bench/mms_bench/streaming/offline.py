@@ -13,13 +13,12 @@ from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.audio import SAMPLE_RATE, AudioLimits, normalize
 from mms_engine.bundle import Bundle
-from mms_engine.bundle.manifest import Precision
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
-from mms_engine.types import Audio, Float32Array, Word
+from mms_engine.types import Audio, Float32Array, Precision, Word
 from mms_kernels import forced_align
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mms_engine.asr.streaming import LATENCIES, ContextOptions
-from mms_engine.asr.streaming.options import ContextKind
+from mms_engine.types import ContextKind
 
 
 @dataclass(frozen=True, slots=True)

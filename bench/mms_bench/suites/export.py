@@ -16,7 +16,7 @@ from mms_bench.race import Lap, race
 from mms_bench.schema import Case, Row
 from mms_bench.statistics import summarise
 from mms_bench.suites import Part, Suite, entries
-from mms_engine.bundle.manifest import PRECISIONS
+from mms_engine.types import PRECISIONS
 
 PLAIN = "torch.onnx"
 GRAPHS = Case(

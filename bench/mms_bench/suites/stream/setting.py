@@ -8,7 +8,7 @@ from mms_bench.options import Context
 from mms_bench.streaming.offline import Engine
 from mms_bench.streaming.recordings import Recording, joined, read_recordings
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 JOINED_SECONDS = 60.0
 

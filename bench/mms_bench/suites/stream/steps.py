@@ -22,10 +22,9 @@ from mms_engine.asr.streaming import (
     Stream,
     StreamOptions,
 )
-from mms_engine.asr.streaming.options import ContextKind
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.types import Float32Array
+from mms_engine.types import ContextKind, Float32Array
 
 _BALANCED = LATENCIES["balanced"]
 _KINDS: tuple[ContextKind, ...] = ("window", "cached")
