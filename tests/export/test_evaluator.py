@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.numpy import load_file, save_file
 
-from export_runs import run_export
+from export_runs import edit_tensors, run_export
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.graphs.numerics import NUMERICS
@@ -82,12 +82,14 @@ def test_float16_overflow_is_visible_unlike_in_onnx_runtime(tmp_path):
 
 def louder(checkpoint: Path, folder: Path, gain: float) -> Path:
     """Copy a checkpoint with its feed-forward outputs multiplied by `gain`."""
+
+    def amplify(tensors: dict[str, torch.Tensor]) -> None:
+        for name in tensors:
+            if name.endswith("feed_forward.output_dense.weight"):
+                tensors[name] *= gain
+
     shutil.copytree(checkpoint, folder)
-    tensors = load_file(folder / "model.safetensors")
-    for name in tensors:
-        if name.endswith("feed_forward.output_dense.weight"):
-            tensors[name] = tensors[name] * np.float32(gain)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    edit_tensors(folder / "model.safetensors", amplify)
     return folder
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
-from export_runs import digests, run_export
+from export_runs import digests, edit_tensors, run_export
 from mms_engine.bundle import MANIFEST, open_bundle
 from mms_engine.bundle.files import digest
 from mms_engine.errors import BundleError, BundleFileMissing, MmsError
@@ -109,9 +108,7 @@ def test_newer_adapter_replaces_its_copy(checkpoint, tmp_path):
     run_export(source, out)
     old = open_bundle(out).adapter("swh")
     path = source / "adapter.swh.safetensors"
-    tensors = load_file(path)
-    tensors["lm_head.bias"] += 1
-    save_file(tensors, path)
+    edit_tensors(path, lambda tensors: tensors["lm_head.bias"].add_(1))
     os.utime(path, (time.time() + 5, time.time() + 5))
     run_export(source, out)
     new = open_bundle(out).adapter("swh")
@@ -172,10 +169,9 @@ def test_bundle_of_another_adapter_dtype_is_refused(checkpoint, tmp_path):
 
 def test_adapter_beyond_float16_is_refused(checkpoint, tmp_path):
     source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
-    path = source / "adapter.swh.safetensors"
-    tensors = load_file(path)
-    tensors["lm_head.weight"][0, 0] = 1e6
-    save_file(tensors, path)
+    edit_tensors(
+        source / "adapter.swh.safetensors", lambda tensors: tensors["lm_head.weight"].fill_(1e6)
+    )
     with pytest.raises(MmsError, match=r"not finite in float16: .* --adapter-dtype float32"):
         run_export(source, tmp_path / "b")
     run_export(source, tmp_path / "c", data_dtype="float32")
@@ -184,9 +180,8 @@ def test_adapter_beyond_float16_is_refused(checkpoint, tmp_path):
 
 def test_weights_not_finite_are_refused(checkpoint, tmp_path):
     source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
-    tensors = load_file(source / "model.safetensors")
-    tensors["wav2vec2.encoder.layers.0.attention.q_proj.weight"][0, 0] = float("nan")
-    save_file(tensors, source / "model.safetensors")
+    name = "wav2vec2.encoder.layers.0.attention.q_proj.weight"
+    edit_tensors(source / "model.safetensors", lambda tensors: tensors[name][0].fill_(np.nan))
     with pytest.raises(
         MmsError, match=r"qkv_proj\.weight has values that are not finite in float32"
     ):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from export_runs import edit_tensors
 from mms_engine.errors import LanguageError, MmsError
 from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import base_shapes
@@ -27,12 +28,6 @@ def folder(checkpoint: Path, tmp_path: Path) -> Path:
 
 def edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def edit_tensors(path: Path, edit) -> None:
-    tensors = load_file(path)
-    edit(tensors)
-    save_file(tensors, path)
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -204,37 +199,28 @@ def test_pickle_that_is_damaged_or_no_checkpoint(tmp_path, document, size, messa
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("file", "edit", "message"),
     [
-        (lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "encoder.layer_norm.bias is missing"),
-        (lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
+        ("model", lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "norm.bias is missing"),
+        ("model", lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
         (
+            "model",
             lambda t: t.update({"wav2vec2.encoder.layer_norm.bias": torch.ones(31)}),
             r"encoder.layer_norm.bias has shape \[31\], expected \[32\]",
         ),
-        (lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
-    ],
-)
-def test_wrong_base_tensors(folder, edit, message):
-    edit_tensors(folder / "model.safetensors", edit)
-    with pytest.raises(MmsError, match=message):
-        open_checkpoint(str(folder))
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
+        ("model", lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
+        ("adapter.swh", lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
         (
+            "adapter.swh",
             lambda t: t.update({"lm_head.weight": torch.ones(5, 32)}),
             r"lm_head.weight has shape \[5, 32\], expected \[7, 32\]",
         ),
     ],
 )
-def test_adapter_of_wrong_shape(folder, edit, message):
-    edit_tensors(folder / "adapter.swh.safetensors", edit)
-    source = open_checkpoint(str(folder))
-    with pytest.raises(MmsError, match=rf"adapter\.swh\.safetensors does not hold .*{message}"):
+def test_wrong_tensors(folder, file, edit, message):
+    edit_tensors(folder / f"{file}.safetensors", edit)
+    with pytest.raises(MmsError, match=rf"{file}\.safetensors does not hold .*{message}"):
+        source = open_checkpoint(str(folder))
         read_adapter(source.adapters["swh"], source.config)
 
 

@@ -64,7 +64,7 @@ def test_dry_run_prints_sizes_and_writes_nothing(checkpoint, tmp_path, bundle):
         (
             "--lang uzb-script_ltin",
             1,
-            "no language 'uzb-script_ltin'; did you mean uzb-script_latin?",
+            "'uzb-script_ltin'; did you mean uzb-script_latin?",
         ),
         ("--precision fp8", 2, "'fp8' is not one of fp32, fp16, bf16, int8"),
         ("--model none", 1, "neither a folder, nor a file, nor a hub id"),

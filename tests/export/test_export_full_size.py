@@ -18,9 +18,8 @@ from transformers import Wav2Vec2ForCTC
 
 from mms_engine.bundle import open_bundle
 from mms_export.checkpoints.open import open_checkpoint
-from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity.comparison import Case
-from mms_export.parity.execution import bank, run_graph
+from mms_export.parity.execution import graph_logits
 
 pytestmark = [
     pytest.mark.full_size,
@@ -131,12 +130,7 @@ def test_plans_take_ninety_seconds_and_ten_gigabytes(checkpoint, bundle):
 
 @pytest.mark.parametrize(("precision", "share"), [("fp32", 0.999), ("fp16", 0.995), ("int8", 0.97)])
 def test_parity_with_transformers(checkpoint, bundle, precision, share, expected):
-    source = open_checkpoint(str(checkpoint))
-    clip, _ = Case(checkpoint, ("eng", "eng")).clips()
-    features = run_graph(bundle, "frontend", precision, {"audio": clip[None]})
-    feeds = bank(source, ("eng",), NUMERICS[precision])
-    feeds |= {"features": features, "lengths": np.array([499]), "slot": np.array([0])}
-    found = run_graph(bundle, "encoder", precision, feeds)[0]
+    found = graph_logits(Case(checkpoint, ("eng", "eng")), bundle, precision, "encoder")[0]
     assert (found.argmax(-1) == expected.argmax(-1)).mean() >= share
     if precision == "fp32":
         assert np.abs(found - expected).max() < 2e-3
