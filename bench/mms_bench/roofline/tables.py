@@ -9,7 +9,7 @@ from typing import Self
 from mms_bench.errors import BenchError
 from mms_bench.report import text
 from mms_bench.report.markdown import Table, table
-from mms_bench.roofline.model import Gpu, bound, footprint, gpus
+from mms_bench.roofline.model import Footprint, Gpu, bound, footprint, gpus
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
@@ -91,7 +91,20 @@ def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[in
         "and what limits it; languages that stay resident, by the size of their heads. Bounds "
         "from data sheets, **not measurements**; fp32 without TF32:"
     )
-    return f"{intro}\n\n{table(Table(head, tuple(rows)))}"
+    kept = [_memory(model, vocab, "fp16") for vocab in _VOCABS]
+    memory = (
+        f"Memory in fp16: {text.size(kept[0].weights)} of weights, at most "
+        f"{text.size(kept[0].activations)} for an unfused run of {_MEMORY_RUN[0]} rows of 30 s, "
+        f"{text.size(kept[0].language)} per language with a head of {_VOCABS[0]:,} tokens and "
+        f"{text.size(kept[1].language)} with {_VOCABS[1]:,}."
+    )
+    return f"{intro}\n\n{table(Table(head, tuple(rows)))}\n\n{memory}"
+
+
+def _memory(model: Model, vocab: int, precision: Precision) -> Footprint:
+    rows, frames = _MEMORY_RUN
+    load = Load(rows=rows, frames=frames, vocab=vocab, precision=precision)
+    return footprint(model.architecture, load)
 
 
 def _cells(
@@ -99,13 +112,11 @@ def _cells(
 ) -> tuple[str, ...]:
     times = [sum(model.run(gpu, precision, count, seconds).values()) for count in batches]
     short = model.run(gpu, precision, 1, _LENGTHS[0])
-    rows, frames = _MEMORY_RUN
-    loads = [Load(rows=rows, frames=frames, vocab=v, precision=precision) for v in _VOCABS]
     return (
         *map(text.seconds, times),
         f"{batches[-1] * seconds / times[-1]:,.0f}",
         *(text.seconds(sum(short.values())), max(short, key=lambda name: short[name])),
-        *(f"{footprint(model.architecture, load).languages(gpu):,}" for load in loads),
+        *(f"{_memory(model, vocab, precision).languages(gpu):,}" for vocab in _VOCABS),
     )
 
 

@@ -14,6 +14,8 @@ def labelling_log_prob(log_probs: Float32Array, labels: npt.ArrayLike) -> float:
     `log_probs` is `[T, V]`; the result is -inf where the labels do not fit.
     """
     labels = np.asarray(labels, np.int64)
+    if not len(log_probs):
+        return -np.inf if len(labels) else 0.0
     states = np.full(2 * len(labels) + 1, BLANK, np.int64)
     states[1::2] = labels
     # A path may skip the blank between two labels that differ.
