@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mms_engine.bundle import Manifest
 from mms_engine.bundle.files import digest
-from mms_export.options import ExportOptions
-from mms_export.pipeline import export
-from mms_export.progress import Reporter
+from mms_export.bundle.options import ExportOptions
+from mms_export.bundle.pipeline import export
+from mms_export.cli.progress import Reporter
 
 QUIET = Reporter(quiet=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from engine_demo import demo_clips
-from mms_engine.streaming import Endpoint, Event, Final, Partial, Stream
+from mms_engine.asr.streaming import Endpoint, Event, Final, Partial, Stream
 
 RATE = 16_000
 

@@ -1,6 +1,8 @@
 """CPU cores this process may use, and the cache folders of its user."""
 
 import os
+import platform
+import re
 from math import ceil
 from pathlib import Path
 
@@ -51,3 +53,13 @@ def demo_bundle() -> Path:
 def default_bundle() -> Path:
     """Return the bundle that a command uses where none is named: the demo bundle."""
     return demo_bundle()
+
+
+def processor_name() -> str:
+    """Return the model name of the processor, or its architecture where it has none."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return model[1] if model else platform.machine()

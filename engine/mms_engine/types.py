@@ -1,24 +1,51 @@
-"""The values that pass between the stages, in the order in which they appear."""
+"""Values passed between the stages, in the order of the pipeline, and the types of options.
+
+NumPy is loaded with the first use of an array type, so that the command line's help starts
+without it.
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
+    Float32Array = npt.NDArray[np.float32]
+else:
+
+    def __getattr__(name: str) -> object:
+        """Return the array type (PEP 562)."""
+        if name != "Float32Array":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import numpy as np
+        import numpy.typing as npt
+
+        return npt.NDArray[np.float32]
+
+
+Device = Literal["auto", "cpu", "cuda"]
+BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LmUnit = Literal["auto", "word", "token"]
+Latency = Literal["low", "balanced", "accurate"]
+ContextKind = Literal["cached", "window"]
+SampleFormat = Literal["f32le", "s16le", "mulaw"]
+VoiceDetector = Literal["level", "silero"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """A mono sound."""
+    """Mono audio."""
 
-    samples: Float32Array
-    """Shape `[N]`; full scale is ±1. May be a read-only memory map when the sound is long."""
+    samples: "Float32Array"
+    """Shape `[N]`; full scale is ±1. May be a read-only memory map when the audio is long."""
     sample_rate: int
     """Samples per second."""
 
     def __post_init__(self) -> None:
-        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+        if self.samples.ndim != 1 or self.samples.dtype != "float32":
             got = f"{self.samples.dtype}{list(self.samples.shape)}"
             raise ValueError(f"Audio.samples must be float32[N], got {got}")
         if self.sample_rate <= 0:
@@ -29,13 +56,13 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration in seconds."""
         return self.samples.size / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word in time."""
+    """A word and its span of time."""
 
     text: str
     start: float
@@ -48,26 +75,26 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A text that was considered."""
+    """One text of an n-best list."""
 
     text: str
     words: tuple[Word, ...]
     """In order of time, not overlapping."""
     confidence: float
-    """As that of a transcript."""
+    """Geometric mean of the tokens' probabilities over their frames, in [0, 1]."""
     score: float
-    """What texts are ranked by, in nats: `BeamSearch` gives the formula."""
+    """Score by which texts are ranked, in nats; see `BeamSearch` for the formula."""
     log_prob: float
-    """Natural log of the probability that the acoustic model alone gives its tokens."""
+    """Natural log of the acoustic model's probability of the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said."""
+    """Text of an audio, with the times of its words."""
 
     text: str
     language: str
-    """Code as MMS writes it: ISO 639-3, perhaps with `-script_…` or `-dialect_…`."""
+    """Code as MMS writes it: ISO 639-3, possibly with `-script_…` or `-dialect_…`."""
     words: tuple[Word, ...]
     """In order of time, not overlapping."""
     duration: float
@@ -75,5 +102,5 @@ class Transcript:
     confidence: float
     """Geometric mean of the tokens' probabilities over their frames, in [0, 1]; 0 for no text."""
     alternatives: tuple[Alternative, ...] = ()
-    """The best texts, all different, the best first, which is this one; none unless more than one
-    was asked for."""
+    """Best texts, all distinct, best first, starting with this one; empty unless `nbest` is above
+    1."""

@@ -15,9 +15,10 @@ from mms_bench.report.markdown import updated
 from mms_bench.roofline import tables
 from mms_bench.roofline.model import bound, footprint, gpus
 from mms_bench.roofline.work import Block, Load, blocks
-from mms_engine.bank.bank import slots_within
+from mms_engine.bank.adapters import slots_within
 from mms_engine.bundle import open_bundle
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as export
 from tiny_models import make_tiny
 
@@ -49,7 +50,7 @@ def invoke():
 def test_weights_are_those_of_the_exported_graphs(bundle):
     """Every initializer of more than a few values is counted, and nothing else."""
     load = Load(rows=1, frames=50, precision="fp32")
-    counted = footprint(bundle.manifest.architecture, load).weights
+    counted = footprint(bundle.model(Wav2Vec2Ctc), load).weights
     written = 0
     for stage in ("frontend", "encoder"):
         model = onnx.load(bundle.graph(stage, "fp32")[1])
@@ -63,7 +64,7 @@ def test_weights_are_those_of_the_exported_graphs(bundle):
 
 def test_products_are_those_of_the_exported_graphs(bundle):
     """Count the products of the nodes from the shapes that ONNX Runtime reports."""
-    architecture, vocab, frames = bundle.manifest.architecture, bundle.entry("eng").vocab_size, 40
+    architecture, vocab, frames = bundle.model(Wav2Vec2Ctc), bundle.entry("eng").vocab_size, 40
     load = Load(rows=1, frames=frames, vocab=vocab, precision="fp32")
     counted = sum(block.products * block.repeats for block in blocks(architecture, load))
     sizes = {

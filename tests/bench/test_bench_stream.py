@@ -23,7 +23,7 @@ from mms_bench.suites.stream.quality import (
     utterances,
 )
 from mms_bench.targets import judge
-from mms_engine.streaming import Endpoint, Final, Partial, StreamOptions
+from mms_engine.asr.streaming import Endpoint, Final, Partial, StreamOptions
 from mms_engine.types import Transcript
 
 needs_clips = pytest.mark.skipif(not demo_clips(), reason="the demo has no clips")

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mms_engine.bank.bank import AdapterBank, BankOptions, slots_within
-from mms_engine.bank.host import HostRows
+from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, slots_within
+from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights
 from mms_engine.errors import BackendError, LanguageError
 
@@ -44,17 +44,17 @@ class Disk:
         return weights(language)
 
 
-def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostRows]:
+def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostBank]:
     sizes = BankOptions(
         adapter_parameters=P, hidden_size=H, slots=slots, **{"dtype": "float32", **options}
     )
-    return AdapterBank(disk or Disk(), sizes, HostRows(sizes))
+    return adapter_bank(disk or Disk(), sizes, HostBank(sizes))
 
 
 def check_row(bank: AdapterBank, language: str, slot: int) -> None:
     expected = weights(language)
     vocab = VOCABS[language]
-    arrays = {name: constant.array[slot] for name, constant in bank.rows.constants().items()}
+    arrays = {name: constant.array[slot] for name, constant in bank.storage.constants().items()}
     np.testing.assert_array_equal(arrays["adapters"], expected.adapter)
     np.testing.assert_array_equal(arrays["head_weight"][:vocab], expected.head_weight)
     np.testing.assert_array_equal(arrays["head_bias"][:vocab], expected.head_bias)
@@ -67,7 +67,7 @@ def test_a_language_is_loaded_once_and_its_row_is_its_weights() -> None:
     for _ in range(3):
         with bank.acquire(["aaa", "bbb"]) as residents:
             for language, resident in residents.items():
-                assert resident.vocabulary.tokens == weights(language).vocab
+                assert resident.info.tokens == weights(language).vocab
                 check_row(bank, language, resident.slot)
     assert disk.loads == {"aaa": 1, "bbb": 1}
 
@@ -103,9 +103,9 @@ def test_a_language_may_be_held_several_times() -> None:
 def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]) as held:
-        before = bank.rows.constants()
+        before = bank.storage.constants()
         with bank.acquire(["ccc", "eee"]) as more:
-            after = bank.rows.constants()
+            after = bank.storage.constants()
             assert before["head_bias"].array.shape[1] == 64
             assert after["head_bias"].array.shape[1] == 256
             assert np.shares_memory(before["adapters"].array, after["adapters"].array)
@@ -119,13 +119,13 @@ def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
 def test_the_constants_are_the_banks_own_memory() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]):
-        first, second = bank.rows.constants(), bank.rows.constants()
+        first, second = bank.storage.constants(), bank.storage.constants()
     for name, constant in first.items():
         assert constant.array.flags.c_contiguous
         assert np.shares_memory(constant.array, second[name].array)
         assert constant.version == second[name].version
     with bank.acquire(["bbb"]):
-        assert bank.rows.constants()["adapters"].version != first["adapters"].version
+        assert bank.storage.constants()["adapters"].version != first["adapters"].version
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -133,7 +133,7 @@ def test_rows_are_converted_when_they_are_loaded(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     bank = make(1, dtype=dtype)
     with bank.acquire(["aaa"]) as residents:
-        constants = bank.rows.constants()
+        constants = bank.storage.constants()
         slot = residents["aaa"].slot
     expected = torch.from_numpy(weights("aaa").adapter).to(getattr(torch, dtype))
     got = torch.from_numpy(constants["adapters"].array[slot].copy())

@@ -13,11 +13,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from mms_engine import Recognizer
+from mms_engine.asr.streaming import Endpoint, Final, Partial, StreamOptions
 from mms_engine.cli import main
-from mms_engine.cli.live import Screen
-from mms_engine.cli.sound import Waiting
+from mms_engine.cli.stream.screen import Screen
+from mms_engine.cli.stream.sound import Waiting
 from mms_engine.errors import AudioError
-from mms_engine.streaming import Endpoint, Final, Partial, StreamOptions
 from mms_engine.types import Transcript
 from stream_sounds import RATE, hear, speech
 

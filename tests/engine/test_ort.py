@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from mms_engine.backends import Constant, SessionOptions, ort
 from mms_engine.backends.ort import open_cpu, open_cuda
 from mms_engine.backends.session import GraphFile
-from mms_engine.bundle.schema import Graph, Tensor
+from mms_engine.bundle.manifest import Graph, Tensor
 from mms_engine.errors import BackendError
 
 
@@ -31,7 +31,7 @@ def gather_graph(path: Path, element: int, dtype: str) -> GraphFile:
     opset = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
     entry = Graph(
-        stage="encoder",
+        name="encoder",
         precision="fp32",
         files=(),
         opset=18,

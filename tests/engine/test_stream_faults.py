@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from mms_engine import Recognizer
-from mms_engine.decode import Hypothesis
-from mms_engine.errors import AudioError, BackendError, BundleError, StreamError
-from mms_engine.streaming import (
+from mms_engine.asr.streaming import (
     ContextOptions,
     Endpoint,
     EndpointOptions,
@@ -24,8 +22,10 @@ from mms_engine.streaming import (
     Partial,
     StreamOptions,
 )
-from mms_engine.streaming.heard import Heard
-from mms_engine.streaming.runner import HostRing
+from mms_engine.asr.streaming.audio_buffer import AudioBuffer
+from mms_engine.decoding.hypothesis import Hypothesis
+from mms_engine.encoder.host.steps import HostKvCache
+from mms_engine.errors import AudioError, BackendError, BundleError, StreamError
 from stream_sounds import RATE, cut, hear, said, speech
 
 LONG = os.environ.get("MMS_LONG") == "1"
@@ -263,7 +263,7 @@ def test_a_step_that_the_device_failed_in_is_done_again(
 
 def test_keys_and_values_of_another_type_are_refused(demo: Recognizer) -> None:
     stream = demo.stream("eng")
-    stream._core.context._ring = HostRing(stream._core.context._ring.array.view(np.uint16))
+    stream._core.context._ring = HostKvCache(stream._core.context._ring.array.view(np.uint16))
     with pytest.raises(StreamError, match=r"does not fit this engine.*uint16, not float16"):
         demo.restore_stream(stream.save())
 
@@ -272,26 +272,26 @@ def test_keys_and_values_of_another_layout_are_refused(demo: Recognizer) -> None
     stream = demo.stream("eng")
     ring = stream._core.context._ring
     other = np.zeros((*ring.shape[:2], *ring.shape[-2:]), ring.dtype)
-    stream._core.context._ring = HostRing(other)
+    stream._core.context._ring = HostKvCache(other)
     with pytest.raises(StreamError, match=r"does not fit this engine.*keys and values are"):
         demo.restore_stream(stream.save())
 
 
 def test_a_model_that_takes_sound_as_it_is_gets_it_so(demo: Recognizer) -> None:
     geometry, sound = demo._model.geometry, np.full(800, 0.25, np.float32)
-    heard = Heard(geometry, NormalizationOptions(), RATE, normalize=False)
+    heard = AudioBuffer(geometry, NormalizationOptions(), RATE, normalize=False)
     heard.add(sound)
     heard.measure(1)
     np.testing.assert_array_equal(heard.normalized(0, 1), sound[:400])
 
 
 def test_a_bundle_without_the_graph_streams_in_windows(demo_bundle: Path, tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(demo_bundle, tmp_path / "older"))
+    bundle = Path(shutil.copytree(demo_bundle, tmp_path / "without"))
     document = json.loads((bundle / "manifest.json").read_bytes())
-    document["graphs"] = [graph for graph in document["graphs"] if graph["stage"] != "cached"]
+    document["graphs"] = [graph for graph in document["graphs"] if graph["name"] != "step"]
     (bundle / "manifest.json").write_text(json.dumps(document))
     with Recognizer.open(bundle) as recognizer:
-        with pytest.raises(BundleError, match="has no graph cached in fp32, as bundles of older"):
+        with pytest.raises(BundleError, match="has no fp32 step"):
             recognizer.stream("eng")
         context = ContextOptions(kind="window", left_seconds=1, chunk_seconds=1)
         events = hear(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soxr
 
+from mms_engine.asr.streaming.pcm import PcmReader, Resampler
 from mms_engine.errors import AudioError
-from mms_engine.streaming.pcm import PcmReader, Resampler
 
 TARGET = 16_000
 

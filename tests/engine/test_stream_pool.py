@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from mms_engine import Recognizer
+from mms_engine.asr.pool import PoolOptions, StreamPool
+from mms_engine.asr.streaming import ContextOptions, Endpoint, Final, StreamOptions
 from mms_engine.errors import AudioError, MmsError, StreamError
-from mms_engine.streaming import (
-    ContextOptions,
-    Endpoint,
-    Final,
-    PoolOptions,
-    StreamOptions,
-    StreamPool,
-)
 from stream_sounds import RATE, cut, hear, said, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
@@ -157,7 +151,7 @@ def test_a_machine_that_could_not_keep_up_refuses_and_says_what_it_holds(
     def slow(self: object, row: object, samples: object, language: str, count: int) -> float:
         return times.get(count, 9.0)
 
-    monkeypatch.setattr("mms_engine.streaming.capacity.Capacity._time", slow)
+    monkeypatch.setattr("mms_engine.asr.pool.capacity.Capacity._time", slow)
     with demo.pool(PoolOptions(lanes=1)) as pool:
         for _ in range(4):  # 2 rows in 0.25 s, a chunk of 0.64 s of which 0.8 may be used
             pool.open("eng")

@@ -10,8 +10,8 @@ import pytest
 import soxr
 
 from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.errors import LanguageModelError
-from mms_engine.streaming import ContextOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, retractions, said, speech, texts
 
 KINDS = ("cached", "window")
@@ -80,7 +80,7 @@ def test_other_rates_cut_anywhere_give_the_same_text(
 def test_stable_text_never_changes(
     demo_bundle: Path, kind: str, decoder: str, language: str
 ) -> None:
-    with Recognizer.open(demo_bundle, RecognizerOptions(decoder=decoder)) as recognizer:
+    with Recognizer.open(demo_bundle, options=RecognizerOptions(decoder=decoder)) as recognizer:
         stream = recognizer.stream(language, options(kind))
         events = hear(stream, cut(speech(language), itertools.repeat(1600)))
     assert retractions(events) == []
@@ -154,7 +154,7 @@ def test_a_stream_has_its_own_hotwords_here_and_where_it_is_restored(
     demo_bundle: Path, english: np.ndarray
 ) -> None:
     beam = RecognizerOptions(decoder="beam")
-    with Recognizer.open(demo_bundle, beam) as recognizer:
+    with Recognizer.open(demo_bundle, options=beam) as recognizer:
         plain = texts(hear(recognizer.stream("eng"), [english]))
         word = "zz"  # of nothing that is said: only a great weight brings it in
         chosen = StreamOptions(hotwords={word: 60.0})

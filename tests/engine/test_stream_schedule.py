@@ -1,13 +1,15 @@
 """Whose turn it is, and how cores are shared out."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from mms_engine import Recognizer
-from mms_engine.streaming.lanes import Lanes, plan_lanes
-from mms_engine.streaming.schedule import HEAD_START, Schedule
+from mms_engine.asr.pool.lanes import Lanes, plan_lanes
+from mms_engine.asr.pool.schedule import HEAD_START, Schedule
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,10 @@ def test_closing_lets_all_takers_go() -> None:
 
 
 def test_small_encoders_run_on_one_thread_each_and_large_ones_on_many(demo: Recognizer) -> None:
-    small = demo.bundle.manifest.architecture
-    large = replace(small, hidden_size=1280, num_hidden_layers=48, intermediate_size=5120)
+    small = demo.bundle.model(Wav2Vec2Ctc)
+    large = msgspec.structs.replace(
+        small, hidden_size=1280, num_hidden_layers=48, intermediate_size=5120
+    )
     assert plan_lanes(small, "cpu", 2) == Lanes(2, 1)
     assert plan_lanes(small, "cpu", 1) == plan_lanes(small, "cuda", 64) == Lanes(1, None)
     assert plan_lanes(large, "cpu", 2) == Lanes(1, None)

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mms_engine.audio.normalization import EPSILON, statistics
-from mms_engine.streaming import (
+from mms_engine.asr.streaming import (
     ContextOptions,
     EndpointOptions,
     NormalizationOptions,
     StreamOptions,
 )
-from mms_engine.streaming.endpoints import Endpointer
-from mms_engine.streaming.normalizer import RunningNormalization
+from mms_engine.asr.streaming.endpoints import Endpointer
+from mms_engine.asr.streaming.running_norm import RunningNormalization
+from mms_engine.audio.normalization import EPSILON, statistics
 
 RATE, HOP, FRAME = 16_000, 320, 0.02
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mms_engine import Recognizer
+from mms_engine.asr.streaming import Endpoint, EndpointOptions, Final, StreamOptions
+from mms_engine.asr.streaming.vad import WINDOW, VoiceActivity, load_silero
 from mms_engine.errors import BackendError
-from mms_engine.streaming import Endpoint, EndpointOptions, Final, StreamOptions
-from mms_engine.streaming.voice import WINDOW, Voice, load_silero
 from mms_engine.types import Float32Array
 from stream_sounds import RATE, cut, hear, said, speech
 
@@ -32,12 +32,12 @@ def loud(window: Float32Array, state: Float32Array) -> tuple[float, Float32Array
 @given(st.lists(st.integers(0, 1300), max_size=20), st.integers(0, 2**32 - 1))
 def test_how_the_samples_came_changes_nothing(sizes: list[int], seed: int) -> None:
     sound = np.random.default_rng(seed).integers(0, 3, 8000).astype(np.float32)
-    whole, pieces = Voice(loud, HOP, FIELD), Voice(loud, HOP, FIELD)
+    whole, pieces = VoiceActivity(loud, HOP, FIELD), VoiceActivity(loud, HOP, FIELD)
     whole.hear(sound)
     places = np.minimum(np.cumsum([0, *sizes, len(sound)]), len(sound))
     for start, end in itertools.pairwise(places):
         pieces.hear(sound[start:end])
-        again = Voice(loud, HOP, FIELD)
+        again = VoiceActivity(loud, HOP, FIELD)
         again.restore(pieces.state())
         pieces = again
     assert pieces.end == whole.end == 8000
@@ -45,7 +45,7 @@ def test_how_the_samples_came_changes_nothing(sizes: list[int], seed: int) -> No
 
 
 def test_a_frame_is_that_of_the_window_of_its_middle() -> None:
-    voice = Voice(lambda window, state: (window[64], state), HOP, FIELD)
+    voice = VoiceActivity(lambda window, state: (window[64], state), HOP, FIELD)
     voice.hear(np.repeat([0, 1, 0, 1, 0], WINDOW).astype(np.float32))
     middles = np.arange(7) * HOP + FIELD // 2
     assert voice.frames(0, 7).tolist() == [m // WINDOW in (1, 3) for m in middles]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mms_export.options import ExportOptions
-from mms_export.pipeline import export
-from mms_export.progress import Reporter
+from mms_export.bundle.options import ExportOptions
+from mms_export.bundle.pipeline import export
+from mms_export.cli.progress import Reporter
 from tiny_models import make_tiny
 
 ALL_PRECISIONS = ("fp32", "fp16", "bf16", "int8")

@@ -6,12 +6,12 @@ import pytest
 
 from gpu.conftest import ON_CUDA, refuse
 from mms_engine import Recognizer, RecognizerOptions
-from mms_engine.acoustic import load_acoustic_model
 from mms_engine.audio import normalize, read_audio
 from mms_engine.backends import available
 from mms_engine.backends.registry import BACKENDS
 from mms_engine.bundle import open_bundle
-from mms_engine.emission import Segment
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.loading import load_acoustic_model
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -89,7 +89,7 @@ def test_text_is_the_cpus(backend, bundle, clips, decoder):
 
 
 def test_a_bank_of_one_slot_gives_each_language_its_own_text(backend, bundle, clips):
-    with Recognizer.open(bundle, options(backend, bank_bytes=1)) as recognizer:
+    with Recognizer.open(bundle, options(backend, adapter_cache_bytes=1)) as recognizer:
         first = [recognizer.transcribe(clip.path, clip.language).text for clip in clips]
         backwards = [
             recognizer.transcribe(clip.path, clip.language).text for clip in reversed(clips)

@@ -11,12 +11,12 @@ from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch, RecognizerOptions
 from mms_engine.cuda import kernels as kernel_loading
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.decode import DeviceDecoders
-from mms_engine.cuda.decode_batch import DeviceEmission
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.memory import DeviceArray, PinnedArray
-from mms_engine.cuda.streams import Event, Stream
-from mms_engine.decoders import HostDecoders
+from mms_engine.cuda.streams import CudaEvent, CudaStream
+from mms_engine.decoding.device.decoders import DeviceDecoders
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.encoder.device.emission import DeviceEmission
 from mms_engine.errors import BackendError, LanguageModelError
 from mms_engine.text.vocabulary import Vocabulary
 
@@ -89,8 +89,8 @@ class Encoder:
     def __init__(self, shape, dtype=np.float32):
         self.device = open_device()
         with self.device.active("encoding"):
-            self.stream = Stream(self.device)
-            self.ready = Event(self.device)
+            self.stream = CudaStream(self.device)
+            self.ready = CudaEvent(self.device)
             self.logits = DeviceArray.empty(self.device, shape, dtype)
             self.pinned = PinnedArray.empty(self.device, shape, dtype)
 
@@ -300,7 +300,7 @@ def test_chunks_that_are_not_there_are_refused(opened):
 def test_searches_that_the_device_does_not_do_are_refused(opened, monkeypatch, lm):
     with pytest.raises(BackendError, match="a beam of 129 is not decoded on the GPU"):
         opened(beam_size=129)
-    monkeypatch.setattr("mms_engine.searches.open_lm", lambda _: object())
+    monkeypatch.setattr("mms_engine.decoding.search.open_lm", lambda _: object())
     with pytest.raises(BackendError, match="KenLM binary"):
         opened(beam_size=4, lm=lm)
 

@@ -8,11 +8,11 @@ import pytest
 from cudasim.fatbin import empty_fatbin
 from mms_engine.cuda import context, kernels
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.graphs import Graph
+from mms_engine.cuda.graphs import CudaGraph
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import Buffer, DeviceArray, PinnedArray
-from mms_engine.cuda.streams import Event, Stream
+from mms_engine.cuda.streams import CudaEvent, CudaStream
 from mms_engine.errors import BackendError, DeviceLostError
 
 
@@ -56,7 +56,7 @@ def test_parts_of_an_array_lie_within_it(device) -> None:
 
 def test_copies_are_of_one_size(device) -> None:
     array, other = (DeviceArray.empty(device, (size,), np.float32) for size in (4, 5))
-    stream = Stream(device)
+    stream = CudaStream(device)
     host = np.arange(5, dtype=np.float32)
     for copy in (
         lambda: stream.upload(array, host),
@@ -81,7 +81,7 @@ def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
     array, copy = (DeviceArray.empty(device, (64,), np.float32) for _ in range(2))
     pinned = PinnedArray.empty(device, (64,), np.float32)
     pinned.array[:] = np.arange(64)
-    first, second, event = Stream(device), Stream(device), Event(device)
+    first, second, event = CudaStream(device), CudaStream(device), CudaEvent(device)
     first.upload(array, pinned.array)
     first.record(event)
     second.wait(event)
@@ -120,18 +120,18 @@ def test_arrays_in_one_buffer_are_aligned() -> None:
 
 def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
     array = DeviceArray.empty(device, (4,), np.float32)
-    stream = Stream(device)
+    stream = CudaStream(device)
 
     def fails() -> None:
         stream.clear(array)
         raise KeyError("in the middle")
 
     with pytest.raises(KeyError):
-        Graph.capture(stream, fails)
+        CudaGraph.capture(stream, fails)
     sim.fail("cuGraphInstantiate", code=2)
     with pytest.raises(device.driver.LogicError, match=r"cuGraphInstantiateWithFlags failed: .*2"):
-        Graph.capture(stream, lambda: stream.clear(array))
-    graph = Graph.capture(stream, lambda: stream.clear(array))
+        CudaGraph.capture(stream, lambda: stream.clear(array))
+    graph = CudaGraph.capture(stream, lambda: stream.clear(array))
     graph.launch(stream)
     found = np.ones(4, np.float32)
     stream.download(found, array)
@@ -145,7 +145,7 @@ def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
 
 def test_errors_name_what_was_being_done(device, sim) -> None:
     sim.fail("cuMemsetD8Async", code=1)
-    array, stream = DeviceArray.empty(device, (4,), np.float32), Stream(device)
+    array, stream = DeviceArray.empty(device, (4,), np.float32), CudaStream(device)
     with (
         pytest.raises(BackendError, match="Simulated GPU failed while clearing: cuMemsetD8Async"),
         device.active("clearing"),

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from mms_engine.bank.bank import AdapterBank, BankOptions
-from mms_engine.bank.device import DeviceRows, bytes_for_rows
+from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank
+from mms_engine.bank.device import DeviceBank, bytes_for_rows
 from mms_engine.bundle import AdapterWeights
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import DeviceArray
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError, LanguageError
 
 P, H, V = 300, 8, 12
@@ -51,24 +51,24 @@ def draw(chance: np.random.Generator, most: int) -> list[str]:
 class Runs:
     """Runs that read rows of the bank as an encoder does: gathered into a batch, in a stream."""
 
-    def __init__(self, bank: AdapterBank[DeviceRows]) -> None:
+    def __init__(self, bank: AdapterBank[DeviceBank]) -> None:
         self.bank = bank
         self.device = open_device()
         with self.device.active("testing"):
-            self.stream = Stream(self.device)
+            self.stream = CudaStream(self.device)
         self._results: list[tuple[str, list[DeviceArray], list[np.ndarray]]] = []
 
     def enqueue(self, languages: list[str]) -> None:
         """Give the stream a batch; the languages are let go before it has run."""
         with self.bank.acquire(languages) as residents, self.device.active("testing"):
             slots = [residents[language].slot for language in languages]
-            with self.bank.rows.reading(slots, self.stream):
+            with self.bank.storage.reading(slots, self.stream):
                 for language, slot in zip(languages, slots, strict=True):
                     self._gather(language, slot)
 
     def _gather(self, language: str, slot: int) -> None:
         copies, hosts = [], []
-        for array in self.bank.rows.arrays.values():
+        for array in self.bank.storage.arrays.values():
             row = array.row(slot)
             copy = DeviceArray.empty(self.device, row.shape, row.dtype)
             self.stream.copy(copy, row)
@@ -107,16 +107,16 @@ def make(sim):
     before = sim.usage()
     banks = []
 
-    def build(slots: int, **options: object) -> AdapterBank[DeviceRows]:
+    def build(slots: int, **options: object) -> AdapterBank[DeviceBank]:
         sizes = BankOptions(
             adapter_parameters=P, hidden_size=H, dtype="float16", slots=slots, **options
         )
-        banks.append(AdapterBank(load, sizes, DeviceRows(open_device(), sizes, V)))
+        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes, V)))
         return banks[-1]
 
     yield build
     for bank in banks:
-        bank.rows.free()
+        bank.storage.free()
     left = sim.usage()
     for name in ("allocations", "host_ranges", "streams", "events", "operations"):
         assert getattr(left, name) == getattr(before, name), name
@@ -214,7 +214,7 @@ def test_a_device_without_room_says_so(sim) -> None:
     sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float16", slots=2)
     sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
     with pytest.raises(DeviceMemoryError, match=r"while making room for 2 languages: .* MiB are"):
-        DeviceRows(open_device(), sizes, V)
+        DeviceBank(open_device(), sizes, V)
 
 
 def test_a_language_that_is_resident_is_switched_to_at_once(make) -> None:

@@ -11,20 +11,20 @@ import pytest
 from cudasim import plan as plans
 from cudasim import trt
 from gpu_sim import bundles
+from mms_engine.asr.options import RecognizerOptions
 from mms_engine.backends import Constant
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.loading import load_device_encoder
 from mms_engine.cuda.memory import DeviceArray
+from mms_engine.encoder.device.loading import load_device_encoder
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
-from mms_engine.options import RecognizerOptions
-from mms_engine.tensorrt.choose import Machine, NoPlan
+from mms_engine.tensorrt.choose import NoPlan, Target
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.tensorrt.toolkit import open_toolkit
 from tiny_models import make_tiny
 
 trt.install("tensorrt")
-HERE = Machine("tensorrt", trt.__version__, bundles.CAPABILITY)
+HERE = Target("tensorrt", trt.__version__, bundles.CAPABILITY)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def opened(sim):
     assert counts == (0, 0, 0, 0, 0)
 
 
-def plan_of(bundle: Bundle, stage: str) -> PlanFile:
-    plan = next(plan for plan in bundle.manifest.plans if plan.stage == stage)
+def plan_of(bundle: Bundle, name: str) -> PlanFile:
+    plan = next(plan for plan in bundle.manifest.plans if plan.graph == name)
     return PlanFile(plan, bundle.path / plan.file.path)
 
 
@@ -277,16 +277,15 @@ def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundl
         load(entry(bundle, graph_sha256="0" * 64))
     with pytest.raises(BackendError, match=r"in other precisions"):
         load(bundle, precision="bf16")
-    load(entry(bundle, compute_capabilities=("8.0",), hardware_compatibility="ampere+"))
     assert HERE.capability == "8.6"
 
 
 def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> None:
-    adapters = {
-        code: dataclasses.replace(adapter, vocab_size=4_000)
-        for code, adapter in bundle.manifest.adapters.items()
+    data = {
+        code: dataclasses.replace(entry, vocab_size=4_000)
+        for code, entry in bundle.manifest.data.items()
     }
-    manifest = dataclasses.replace(bundle.manifest, adapters=adapters)
+    manifest = dataclasses.replace(bundle.manifest, data=data)
     before = sim.usage().allocations
     with pytest.raises(BackendError, match=r"vocabularies are smaller than the 4000 tokens"):
         load(Bundle(bundle.path, manifest, verify=True))

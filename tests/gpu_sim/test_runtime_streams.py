@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine.asr.pool import PoolOptions
+from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.errors import BackendError, DeviceMemoryError, StreamError
-from mms_engine.streaming import ContextOptions, PoolOptions, StreamOptions
 from stream_sounds import RATE, cut, hear, said, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
@@ -89,7 +90,7 @@ def test_among_others_of_mixed_languages_and_sizes(gpu, cpu, sim, seed: int | No
 
 
 def test_a_run_takes_no_more_rings_than_have_room(gpu, cpu, monkeypatch) -> None:
-    monkeypatch.setattr("mms_engine.cuda.stream_runner._CACHE_BYTES", 3 << 20)
+    monkeypatch.setattr("mms_engine.encoder.device.steps._CACHE_BYTES", 3 << 20)
     with gpu.pool(PoolOptions(admission=False)) as pool:
         members = [pool.open(language) for language in LANGUAGES]
         for member in members:
@@ -255,11 +256,11 @@ def test_a_stream_outlives_its_recogniser_only_as_an_error(on_gpu, demo: Path) -
 def test_columns_that_do_not_fit_are_refused(context) -> None:
     from mms_engine.cuda.context import open_device
     from mms_engine.cuda.memory import DeviceArray
-    from mms_engine.cuda.streams import Stream
+    from mms_engine.cuda.streams import CudaStream
 
     device = open_device()
     with device.active("a test"):
-        stream = Stream(device)
+        stream = CudaStream(device)
         wide, slim = (DeviceArray.empty(device, (3, n), np.uint16) for n in (5, 2))
         host = np.arange(15, dtype=np.uint16).reshape(3, 5)
         stream.upload(wide, host)

@@ -9,8 +9,8 @@ import pytest
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.emission import Segment
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.windows import WindowOptions
 from tiny_models import make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
@@ -72,7 +72,7 @@ def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path
 def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:
     sim.order(seed=5, slow_copies=True)
     clips = [str(clip) for clip in CLIPS]
-    recognizer = on_gpu(demo, bank_bytes=1)
+    recognizer = on_gpu(demo, adapter_cache_bytes=1)
     assert recognizer._model.bank.slots == 1
     assert texts(recognizer, clips, LANGUAGES) == texts(on_cpu(demo), clips, LANGUAGES)
 
@@ -88,7 +88,7 @@ def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> No
 def test_logits_are_those_of_the_cpu_whatever_the_batch(
     on_gpu, tiny: Path, monkeypatch, frontend_frames: int
 ) -> None:
-    monkeypatch.setattr("mms_engine.cuda.encoder._FRONTEND_FRAMES", frontend_frames)
+    monkeypatch.setattr("mms_engine.encoder.device.encoder._FRONTEND_FRAMES", frontend_frames)
     random = np.random.default_rng(0)
     segments = [
         Segment(random.normal(size=size).astype(np.float32), language)
@@ -104,7 +104,7 @@ def test_logits_are_those_of_the_cpu_whatever_the_batch(
 
 def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> None:
     """MMS_SOAK_BATCHES=10000 for the long run."""
-    model = on_gpu(tiny, bank_bytes=1)._model
+    model = on_gpu(tiny, adapter_cache_bytes=1)._model
     random = np.random.default_rng(0)
     codes = ["eng", "swh", "uzb-script_latin"]
     lengths = [800, 2_400, 4_000]

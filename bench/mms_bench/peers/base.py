@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_bench.errors import Skipped
-from mms_engine.options import Backend
 from mms_engine.text.vocabulary import BLANK
-from mms_engine.types import Float32Array
+from mms_engine.types import BackendName, Float32Array
 
 Labels = npt.NDArray[np.int64]
 
@@ -34,7 +33,7 @@ class Setup:
     """Languages of the run; a peer that holds only one loads the first."""
     threads: int
     device: Literal["cpu", "cuda"] = "cpu"
-    backend: Backend | None = None
+    backend: BackendName | None = None
     """Backend of the engine; `None` for its own choice."""
     one_language: bool = False
     """Whether the engine may keep one language only, so that each switch reads a file."""

@@ -13,7 +13,7 @@ import msgspec
 
 from mms_bench.errors import BenchError
 from mms_bench.roofline.work import ITEMSIZE, Block, Load, blocks
-from mms_engine.bundle.schema import Architecture, Precision
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
 
 _FRONTEND_FRAMES = 100
 """Frames that the frontend runs on at a time."""
@@ -95,7 +95,7 @@ class Footprint:
         return max(0, int(free // self.language))
 
 
-def footprint(architecture: Architecture, load: Load) -> Footprint:
+def footprint(architecture: Wav2Vec2Ctc, load: Load) -> Footprint:
     """Return the memory of a run."""
     alone = replace(load, languages=0)
     piece = replace(alone, frames=min(load.frames, _FRONTEND_FRAMES))

@@ -13,8 +13,8 @@ from mms_bench.roofline.model import Footprint, Gpu, bound, footprint, gpus
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.config import parse_config
 from mms_export.synthetic import TEMPLATE
 
@@ -32,16 +32,17 @@ class Model:
     """A model's name and sizes."""
 
     name: str
-    architecture: Architecture
+    architecture: Wav2Vec2Ctc
 
     @classmethod
     def open(cls, bundle: Path | None) -> Self:
         """Read the sizes of a bundle's model, by default of mms-1b-all."""
         if bundle is not None:
-            manifest = open_bundle(bundle, verify=False).manifest
-            return cls(manifest.source.name, manifest.architecture)
+            opened = open_bundle(bundle, verify=False)
+            return cls(opened.manifest.source.name, opened.model(Wav2Vec2Ctc))
         document = json.loads((TEMPLATE / "config.json").read_text(encoding="utf-8"))
-        return cls(TEMPLATE.name, parse_config(document, where="config.json").architecture())
+        config = parse_config(document, where="config.json")
+        return cls(TEMPLATE.name, config.ctc(normalize=True))
 
     def run(self, gpu: Gpu, precision: Precision, rows: int, seconds: float) -> dict[str, float]:
         """Return the least seconds of a run by what limits them."""

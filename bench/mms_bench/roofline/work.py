@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mms_engine.bundle.schema import Architecture, Precision
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 
 Stage = Literal[
     "convolutions", "projection", "positions", "attention", "feed-forward", "adapters", "head"
@@ -55,7 +55,7 @@ class Block:
     """Bytes of each tensor in between, which exists where the block is not fused."""
 
 
-def blocks(architecture: Architecture, load: Load) -> tuple[Block, ...]:
+def blocks(architecture: Wav2Vec2Ctc, load: Load) -> tuple[Block, ...]:
     """Return the work of frontend and encoder for one run."""
     builder = _Builder(architecture, load)
     return (*builder.convolutions(), *builder.encoder())
@@ -63,7 +63,7 @@ def blocks(architecture: Architecture, load: Load) -> tuple[Block, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    sizes: Architecture
+    sizes: Wav2Vec2Ctc
     load: Load
 
     @property
@@ -83,10 +83,9 @@ class _Builder:
         """Yield each layer of the frontend."""
         sizes, rows = self.sizes, self.load.rows
         length = FrameGeometry.of(sizes).samples(self.load.frames)
-        channels = sizes.conv_dim or (sizes.feature_size,) * len(sizes.conv_kernel)
-        last = len(channels) - 1
+        last = len(sizes.conv_dim) - 1
         before = 1
-        layers = zip(channels, sizes.conv_kernel, sizes.conv_stride, strict=True)
+        layers = zip(sizes.conv_dim, sizes.conv_kernel, sizes.conv_stride, strict=True)
         for index, (after, kernel, stride) in enumerate(layers):
             read = rows * length * before
             length = (length - kernel) // stride + 1

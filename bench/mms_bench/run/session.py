@@ -84,11 +84,12 @@ def _position(row: Row, options: RunOptions) -> tuple[int, int]:
 def _check_bundle(setup: Setup) -> None:
     if setup.bundle is None:
         return
-    from mms_export.fingerprint import fingerprint
-    from mms_export.sources import open_source
+    from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+    from mms_export.checkpoints.open import open_checkpoint
 
     source = open_bundle(setup.bundle, verify=False).manifest.source
-    if source.fingerprint != fingerprint(open_source(str(setup.checkpoint))):
+    files = open_checkpoint(str(setup.checkpoint)).weight_files
+    if source.fingerprint != fingerprint(file_digests(files)):
         raise BenchError(
             f"the bundle {setup.bundle} was exported from another checkpoint than "
             f"{setup.checkpoint}: remove it and export it again"

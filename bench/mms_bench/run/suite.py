@@ -13,8 +13,8 @@ from mms_bench.run.context import Context, RunOptions
 from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
 from mms_engine.system import APPLICATION, demo_bundle
+from mms_export.checkpoints.open import demo_checkpoint
 from mms_export.parity import SPEECH
-from mms_export.sources import demo_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

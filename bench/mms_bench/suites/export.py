@@ -15,7 +15,7 @@ from mms_bench.run.context import Context, timed_row
 from mms_bench.run.race import Runner, race, repeat_call
 from mms_bench.run.result import Case, Row, refusal
 from mms_bench.run.suite import Part, Suite
-from mms_engine.bundle.schema import PRECISIONS
+from mms_engine.types import PRECISIONS
 
 PLAIN = "torch.onnx"
 GRAPHS = Case(

@@ -1,4 +1,4 @@
-"""Bytes to decode: a regular file, or a stream copied to where it can be sought in."""
+"""Input of the decoders: a regular file, or a seekable copy of a byte stream."""
 
 import contextlib
 import io
@@ -21,17 +21,17 @@ _CHUNK = 1 << 20
 
 
 class SeekableBytes(io.RawIOBase):
-    """What decoders read from.
+    """Seekable file of the decoders.
 
-    A damaged file may send them to before its beginning: `seek` then returns -1. An exception
-    could not pass through their C code; they would print it.
+    An impossible `seek`, to which a damaged file may lead, returns -1: an exception cannot pass
+    through the decoders' C code, which would print it.
     """
 
     def __init__(self, name: str, content: BinaryIO, descriptor: int | None = None) -> None:
         self.name = name
-        """FFmpeg takes the format of headerless files from its ending."""
+        """Name of the file; FFmpeg infers the format of headerless files from its suffix."""
         self.descriptor = descriptor
-        """Of a regular file; `None` for a copied stream."""
+        """File descriptor of a regular file; `None` for a copied stream."""
         self._content = content
 
     def readable(self) -> bool:
@@ -43,11 +43,11 @@ class SeekableBytes(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "Buffer", /) -> int:
-        """Fill the buffer as far as there are bytes; return how many there were."""
+        """Read into a buffer; return the number of bytes read."""
         return cast("io.RawIOBase", self._content).readinto(buffer) or 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Return the new position, or -1 if there is none such."""
+        """Seek; return the new position, or -1 if it is impossible."""
         try:
             return self._content.seek(offset, whence)
         except (OSError, ValueError):
@@ -58,24 +58,24 @@ class SeekableBytes(io.RawIOBase):
         return self._content.tell()
 
     def close(self) -> None:
-        """Close the file, or forget the copy."""
+        """Close the file, or discard the copy."""
         self._content.close()
         super().close()
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Something to decode."""
+class AudioInput:
+    """Audio file to decode."""
 
     name: str
-    """For messages."""
+    """Name for messages."""
     stream: SeekableBytes
-    """At its beginning."""
+    """Content, at its beginning."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
     def beginning(self, count: int, *, skip: int = 0) -> bytes:
-        """Return `count` bytes after the first `skip`, fewer at the end, and go back to 0."""
+        """Return up to `count` bytes from offset `skip`, and seek back to 0."""
         self.stream.seek(skip)
         content = self.stream.read(count) or b""
         self.stream.seek(0)
@@ -83,11 +83,11 @@ class Source:
 
 
 @contextlib.contextmanager
-def open_source(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[Source]:
-    """Yield the bytes of a file or of a stream, the latter read from where it stands to its end.
+def open_input(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[AudioInput]:
+    """Open a file, or a stream from its current position to its end.
 
     Raises:
-        AudioError: it cannot be read, is empty, or has more bytes than the limit.
+        AudioError: it cannot be read, is empty, or is larger than the limit.
     """
     if isinstance(source, os.PathLike):
         opened = _open_path(Path(source), limits)
@@ -96,19 +96,19 @@ def open_source(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[Source
         opened = _spool(source, name if isinstance(name, str) else "the stream", limits)
     with opened.stream:
         if opened.size == 0:
-            raise AudioError(f"{opened.name} is empty: give a file that holds sound")
+            raise AudioError(f"{opened.name} is empty: choose a file with audio")
         yield opened
 
 
-def _open_path(path: Path, limits: AudioLimits) -> Source:
+def _open_path(path: Path, limits: AudioLimits) -> AudioInput:
     try:
-        stream = path.open("rb", buffering=0)  # decoders move its descriptor
+        stream = path.open("rb", buffering=0)  # decoders read its descriptor
     except IsADirectoryError as error:
-        raise AudioError(f"{path} is a folder: give the sound files in it") from error
+        raise AudioError(f"{path} is a folder: name the audio files in it") from error
     except FileNotFoundError as error:
-        raise AudioError(f"{path} does not exist: check the name") from error
+        raise AudioError(f"{path} does not exist: check the path") from error
     except PermissionError as error:
-        raise AudioError(f"{path} may not be read by this user: check its permissions") from error
+        raise AudioError(f"{path} is not readable by this user: check its permissions") from error
     except OSError as error:
         raise AudioError(f"{path} cannot be opened: {error.strerror}") from error
     status = os.fstat(stream.fileno())
@@ -118,18 +118,18 @@ def _open_path(path: Path, limits: AudioLimits) -> Source:
     if status.st_size > limits.max_bytes:
         stream.close()
         raise _too_large(str(path), limits)
-    return Source(str(path), SeekableBytes(str(path), stream, stream.fileno()), status.st_size)
+    return AudioInput(str(path), SeekableBytes(str(path), stream, stream.fileno()), status.st_size)
 
 
-def _open_special(path: Path, stream: BinaryIO, mode: int, limits: AudioLimits) -> Source:
+def _open_special(path: Path, stream: BinaryIO, mode: int, limits: AudioLimits) -> AudioInput:
     if not stat.S_ISFIFO(mode):
-        raise AudioError(f"{path} is a device, not a file: give a file, or pipe the sound in")
+        raise AudioError(f"{path} is a device, not a file: choose a file, or pipe the audio in")
     return _spool(stream, str(path), limits)
 
 
-def _spool(stream: BinaryIO, name: str, limits: AudioLimits) -> Source:
-    # Containers must be sought in, and a stranger's stream object may be slow or fail half way:
-    # one copy of its own serves every decoder alike.
+def _spool(stream: BinaryIO, name: str, limits: AudioLimits) -> AudioInput:
+    # Containers need seeking, and the caller's stream may be slow or fail midway: decoders share
+    # one copy.
     copy = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
     try:
         size = _copy(stream, copy, name, limits)
@@ -137,7 +137,7 @@ def _spool(stream: BinaryIO, name: str, limits: AudioLimits) -> Source:
     except BaseException:
         copy.close()
         raise
-    return Source(name, SeekableBytes(name, cast("BinaryIO", copy)), size)
+    return AudioInput(name, SeekableBytes(name, cast("BinaryIO", copy)), size)
 
 
 def _copy(
@@ -150,7 +150,9 @@ def _copy(
         except (OSError, io.UnsupportedOperation) as error:
             raise AudioError(f"{name} cannot be read: {error}") from error
         if not isinstance(chunk, bytes):
-            raise AudioError(f"{name} gives {type(chunk).__name__}, not bytes: open it as binary")
+            raise AudioError(
+                f"{name} yields {type(chunk).__name__}, not bytes: open it in binary mode"
+            )
         if not chunk:
             return size
         size += len(chunk)

@@ -1,49 +1,68 @@
-"""Whatever a caller calls audio, as `Audio`."""
+"""Audio sources of the public API: files, byte streams and sample arrays."""
 
+import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
-from mms_engine.audio import AudioLimits, read_audio
+from mms_engine.audio.limits import AudioLimits
+from mms_engine.audio.read import from_pcm, read_audio
 from mms_engine.errors import AudioError
-from mms_engine.types import Audio, Float32Array
+from mms_engine.types import Audio
 
-Source = str | Path | BinaryIO | Audio | Float32Array
-"""A file, a stream of a file's bytes, or samples: float32 `[N]` at the bundle's sample rate."""
-Sources = (
-    tuple[Source, ...] | list[Source] | list[str] | list[Path] | list[Audio] | list[Float32Array]
-)
+AudioSource = str | Path | BinaryIO | Audio | npt.NDArray[Any]
+"""A file, a binary stream of a file's content, an `Audio`, or PCM samples `[N]` or `[N, C]`."""
 
 
-def load(source: Source, sample_rate: int, limits: AudioLimits, *, salvage: bool = False) -> Audio:
-    """Return a source's sound at `sample_rate`; of a damaged file what is there, if `salvage`.
+def is_source(value: object) -> bool:
+    """Return whether a value is one audio source rather than an iterable of them."""
+    return isinstance(value, str | os.PathLike | Audio | np.ndarray) or hasattr(value, "read")
+
+
+def load(
+    source: AudioSource,
+    sample_rate: int,
+    limits: AudioLimits,
+    *,
+    array_rate: int | None = None,
+    allow_truncated: bool = False,
+) -> Audio:
+    """Return the audio of a source, mono at `sample_rate`.
+
+    Args:
+        source: The source.
+        sample_rate: Sample rate of the bundle, Hz.
+        limits: Bounds on length, bytes and channels.
+        array_rate: Sample rate of an array, Hz; `None` for `sample_rate`.
+        allow_truncated: Whether a damaged file yields its decodable part rather than an error.
 
     Raises:
-        AudioError: it cannot be read, is outside the limits, or has another rate.
+        AudioError: it cannot be read, or is outside the limits.
     """
     if isinstance(source, np.ndarray):
-        return _wrap(source, sample_rate)
+        return _from_samples(source, array_rate or sample_rate, sample_rate, limits)
     if isinstance(source, Audio):
-        audio = source
-    else:
-        file = Path(source) if isinstance(source, str) else source
-        audio = read_audio(file, limits=limits, salvage=salvage)
-    if audio.sample_rate != sample_rate:
+        return _from_samples(source.samples, source.sample_rate, sample_rate, limits)
+    if not is_source(source):
         raise AudioError(
-            f"the audio has {audio.sample_rate} samples per second, the bundle takes "
-            f"{sample_rate}: resample it (mms_engine.audio.from_pcm), or pass the file itself"
+            f"audio must be a path, a binary stream, an Audio or an array, got "
+            f"{type(source).__name__}"
         )
-    return audio
+    return read_audio(source, limits=limits, allow_truncated=allow_truncated)
 
 
-def _wrap(samples: Float32Array, sample_rate: int) -> Audio:
-    """Check a caller's own samples."""
-    if samples.ndim != 1 or samples.dtype != np.float32:
+def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, limits: AudioLimits) -> Audio:
+    is_ready = samples.ndim == 1 and samples.dtype == np.float32 and rate == wanted
+    if not is_ready:
+        return from_pcm(samples, rate, limits=limits)
+    seconds = samples.size / rate
+    if seconds > limits.max_seconds:
         raise AudioError(
-            f"samples must be float32[N], got {samples.dtype}{list(samples.shape)}: "
-            "mix channels down and convert with astype('float32') to a full scale of 1"
+            f"the array has {seconds:.1f} s of audio, the limit is {limits.max_seconds:g} s: split "
+            "it, or raise AudioLimits.max_seconds"
         )
     if not np.isfinite(samples).all():
-        raise AudioError("the samples hold NaN or infinity: there is no sound to transcribe")
-    return Audio(samples, sample_rate)
+        raise AudioError("the samples contain NaN or infinity")
+    return Audio(samples, rate)

@@ -1,4 +1,4 @@
-"""Libraries that run graphs, behind one small interface."""
+"""Backends: libraries that run graphs, behind one `Session` protocol."""
 
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import (
@@ -6,6 +6,7 @@ from mms_engine.backends.registry import (
     Choice,
     available,
     choose,
+    open_file,
     open_session,
     rank,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "SessionOptions",
     "available",
     "choose",
+    "open_file",
     "open_session",
     "rank",
 ]

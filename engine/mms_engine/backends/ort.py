@@ -1,7 +1,7 @@
 """ONNX Runtime, on a CPU or a CUDA device."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
-from mms_engine.bundle.schema import Tensor
+from mms_engine.bundle.manifest import Tensor
 from mms_engine.errors import BackendError
 from mms_engine.system import usable_cores
 
@@ -130,6 +130,21 @@ def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
             "run mms doctor, or ask for --device cpu"
         )
     return OrtSession(file, "cuda", session, uploads=True)
+
+
+def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
+    """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
+
+    Raises:
+        BackendError: ONNX Runtime refuses it.
+    """
+    session = _create(path, _session_options(SessionOptions(threads=1)), [_CPU])
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        outputs: list[Array] = session.run(None, dict(feeds))
+        return outputs
+
+    return run
 
 
 def _create(

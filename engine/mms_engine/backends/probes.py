@@ -5,7 +5,7 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
-from mms_engine.bundle.schema import Runtime
+from mms_engine.bundle.manifest import Runtime
 from mms_engine.cuda.driver import CudaDriver, cuda_driver
 
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"

@@ -3,14 +3,14 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mms_engine.backends import probes
+from mms_engine.backends.options import BackendName, Device
 from mms_engine.backends.probes import Availability
-from mms_engine.backends.session import GraphFile, Session, SessionOptions
-from mms_engine.bundle.schema import Runtime
+from mms_engine.backends.session import Array, GraphFile, Session, SessionOptions
+from mms_engine.bundle.manifest import Runtime
 from mms_engine.errors import BackendError
-from mms_engine.options import Backend as BackendName
-from mms_engine.options import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,20 @@ def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Se
     module = importlib.import_module("mms_engine.backends.ort")
     session: Session = getattr(module, backend.opener)(file, options)
     return session
+
+
+def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
+    """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
+
+    Raises:
+        BackendError: ONNX Runtime is not installed, or refuses the file.
+    """
+    probed = probes.ort_cpu()
+    if not probed.usable:
+        raise BackendError(probed.reason)
+    module = importlib.import_module("mms_engine.backends.ort")
+    run: Callable[[Mapping[str, Array]], list[Array]] = module.open_file(path)
+    return run
 
 
 def _told(refused: Mapping[str, list[str]]) -> list[str]:

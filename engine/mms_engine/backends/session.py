@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.bundle.schema import Graph, Tensor
+from mms_engine.bundle.manifest import Graph, Tensor
 
 Array = npt.NDArray[Any]
 NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}

@@ -1,236 +1,225 @@
-"""The adapter bank: which languages are resident, in which slot, and who leaves for whom."""
+"""Bank of resident weights: slots, reference counts, and eviction of the longest unused."""
 
 import contextlib
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.errors import BackendError
-from mms_engine.text.vocabulary import Vocabulary
+
+WeightsT = TypeVar("WeightsT")
+WeightsIn = TypeVar("WeightsIn", contravariant=True)
+InfoT = TypeVar("InfoT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankOptions:
-    """Sizes of a bank."""
+class BankStorage(Protocol[WeightsIn]):
+    """Storage of resident weights: R slots in arrays that a graph reads."""
 
-    adapter_parameters: int
-    """P: values of one language's adapter."""
-    hidden_size: int
-    """H: values of one token's row in a head."""
-    dtype: str
-    """Of the rows, as the graph declares it: `float32`, `float16` or `bfloat16`."""
-    slots: int
-    """R: languages that can be resident at once."""
-    wait_seconds: float = 60.0
-    """How long `acquire` waits for a slot before it gives up."""
-
-
-class Rows(Protocol):
-    """Where the weights of resident languages lie: R slots in arrays that the encoder reads."""
-
-    def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Put a language into a slot that no run holds; several threads write different slots."""
+    def write(self, slot: int, weights: WeightsIn) -> None:
+        """Write weights into a slot that no run holds; threads write different slots."""
         ...
 
 
-RowsT = TypeVar("RowsT", bound=Rows)
+StorageT = TypeVar("StorageT")
 
 
 @dataclass(frozen=True, slots=True)
-class Resident:
-    """A language in the bank."""
+class Resident(Generic[InfoT]):
+    """Weights in the bank."""
 
     slot: int
-    vocabulary: Vocabulary
+    info: InfoT
+    """What `describe` returned for them."""
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
-    resident: Resident
+class _Entry(Generic[InfoT]):
+    slot: int
+    resident: Resident[InfoT] | None = None
+    """Set once the slot is written."""
     users: int = 0
-    ready: bool = False
-    """Whether its row is written."""
 
 
-class AdapterBank(Generic[RowsT]):
-    """Keeps languages resident in R slots; the longest unused one leaves when a slot is needed.
+class Bank(Generic[WeightsT, InfoT, StorageT]):
+    """Weights of keys (languages, voices) in R slots, least recently used ones evicted.
 
-    A language that is held keeps its slot. All methods may be called from several threads.
+    A key that is held keeps its slot. Each key is loaded by one thread while others wait for it;
+    callers that wait for slots are served in the order they came. All methods are thread-safe.
     """
 
     def __init__(
-        self, load: Callable[[str], AdapterWeights], options: BankOptions, rows: RowsT
+        self,
+        load: Callable[[str], WeightsT],
+        describe: Callable[[WeightsT], InfoT],
+        storage: StorageT,
+        write: Callable[[int, WeightsT], None],
+        *,
+        slots: int,
+        wait_seconds: float = 60.0,
     ) -> None:
-        """Begin with no language.
+        """Begin empty.
 
         Args:
-            load: Reads a language's weights.
-            options: The sizes.
-            rows: Where weights go.
+            load: Reads the weights of a key.
+            describe: Returns what callers need to know of weights, as their vocabulary.
+            storage: Where weights lie.
+            write: Its `BankStorage.write`.
+            slots: R: keys that can be resident at once.
+            wait_seconds: How long `acquire` waits for a slot.
         """
-        if options.slots < 1:
-            raise ValueError(f"a bank needs at least one slot, got {options.slots}")
-        self.rows = rows
+        if slots < 1:
+            raise ValueError(f"a bank needs at least one slot, got {slots}")
+        self.storage = storage
+        self.slots = slots
+        """R: keys that can be resident at once."""
         self._load = load
-        self._options = options
+        self._describe = describe
+        self._write = write
+        self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # longest unused first
+        self._entries: OrderedDict[str, _Entry[InfoT]] = OrderedDict()  # longest unused first
+        self._queue: deque[object] = deque()
+        """Callers that wait for slots, first come first served."""
 
     def __repr__(self) -> str:
-        return f"AdapterBank({len(self._entries)} of {self.slots} slots)"
+        return f"Bank({len(self._entries)} of {self.slots} slots)"
 
     @property
-    def slots(self) -> int:
-        """R: languages that can be resident at once."""
-        return self._options.slots
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Resident languages, longest unused first."""
+    def keys(self) -> tuple[str, ...]:
+        """Resident keys, longest unused first."""
         with self._changed:
             return tuple(self._entries)
 
     @contextlib.contextmanager
-    def acquire(self, languages: Collection[str]) -> Iterator[dict[str, Resident]]:
-        """Hold languages in the bank, loading those that are not resident.
+    def acquire(self, keys: Collection[str]) -> Iterator[dict[str, Resident[InfoT]]]:
+        """Hold keys in the bank, loading those that are not resident.
 
         They are taken all at once or not at all, so that two callers cannot wait for each other.
 
         Raises:
-            BackendError: there are more languages than slots, or no slot came free in time.
-            LanguageError, BundleError: a language cannot be loaded.
+            BackendError: there are more keys than slots, or no slot came free in time.
+            LanguageError, BundleError: the weights of a key cannot be loaded.
         """
-        wanted = sorted(set(languages))
+        wanted = sorted(set(keys))
         if len(wanted) > self.slots:
             raise BackendError(
                 f"{len(wanted)} languages at once do not fit in {self.slots} adapter slots: "
-                "take fewer at once, or allow the bank more memory (bank_bytes)"
+                "use fewer at once, or allow more memory (adapter_cache_bytes)"
             )
-        deadline = time.monotonic() + self._options.wait_seconds
-        entries = None
-        while entries is None:
-            entries = self._fill(self._take(wanted, deadline))
+        deadline = time.monotonic() + self._wait_seconds
+        residents = None
+        while residents is None:
+            entries, fresh = self._reserve(wanted, deadline)
+            residents = self._fill(entries, fresh)
         try:
-            yield {name: entry.resident for name, entry in entries.items()}
+            yield residents
         finally:
-            self._release(entries)
+            self._release(entries.values())
 
-    def prefetch(self, languages: Iterable[str]) -> None:
-        """Bring languages in ahead of their use, as far as slots are free or unused.
-
-        It does not wait for slots.
+    def prefetch(self, keys: Iterable[str]) -> None:
+        """Load keys ahead of their use into free or unused slots, without waiting for any.
 
         Raises:
-            LanguageError, BundleError: a language cannot be loaded.
+            LanguageError, BundleError: the weights of a key cannot be loaded.
         """
-        for name in dict.fromkeys(languages):
-            loaded = {each: self._load(each) for each in self._missing([name], ())}
+        ahead = list(dict.fromkeys(keys))
+        for key in ahead:
             with self._changed:
-                taken = self._hold([name], loaded) if self._make_room([name]) else None
-            if taken is not None:
-                entries = self._fill(taken)
-                self._release(entries or {})
+                if self._queue or key in self._entries or not self._evict(1, keep=ahead):
+                    continue
+                entries, fresh = self._hold([key])
+            if self._fill(entries, fresh) is not None:
+                self._release(entries.values())
 
-    def _take(self, wanted: list[str], deadline: float) -> "_Taken":
-        """Load what is missing without the lock, then give each a slot and hold all with it."""
-        loaded: dict[str, AdapterWeights] = {}
-        while True:
-            for language in self._missing(wanted, loaded):
-                loaded[language] = self._load(language)
-            with self._changed:
-                if any(name not in loaded for name in wanted if name not in self._entries):
-                    continue  # it left the bank after it was looked for
-                if self._make_room(wanted):
-                    return self._hold(wanted, loaded)
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise BackendError(
-                        f"all {self.slots} adapter slots were in use for "
-                        f"{self._options.wait_seconds:g} s while {', '.join(wanted)} waited: "
-                        "run fewer languages at once, or allow the bank more memory (bank_bytes)"
-                    )
-
-    def _missing(self, wanted: list[str], loaded: Collection[str]) -> list[str]:
+    def _reserve(
+        self, wanted: list[str], deadline: float
+    ) -> tuple[dict[str, _Entry[InfoT]], list[str]]:
+        """Wait for slots for `wanted`, and return the held entries and the keys to load."""
+        ticket = object()
         with self._changed:
-            return [name for name in wanted if name not in self._entries and name not in loaded]
+            self._queue.append(ticket)
+            try:
+                while self._queue[0] is not ticket or not self._has_room(wanted):
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or not self._changed.wait(remaining):
+                        raise BackendError(
+                            f"all {self.slots} adapter slots were in use for "
+                            f"{self._wait_seconds:g} s: use fewer languages at once, or allow "
+                            "more memory (adapter_cache_bytes)"
+                        )
+                return self._hold(wanted)
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
 
-    def _make_room(self, wanted: list[str]) -> bool:
-        """Let the longest unused languages leave, if that frees the slots that are needed."""
-        needed = sum(name not in self._entries for name in wanted)
-        idle = [name for name, entry in self._entries.items() if entry.users == 0]
-        leaving = [name for name in idle if name not in wanted]
+    def _has_room(self, wanted: Collection[str]) -> bool:
+        missing = sum(key not in self._entries for key in wanted)
+        return self._evict(missing, keep=wanted)
+
+    def _evict(self, needed: int, *, keep: Collection[str]) -> bool:
+        """Free `needed` slots by evicting the longest unused keys; do nothing if too few are."""
+        idle = [k for k, entry in self._entries.items() if entry.users == 0 and k not in keep]
         short = needed - (self.slots - len(self._entries))
-        if short > len(leaving):
+        if short > len(idle):
             return False
-        for name in leaving[: max(0, short)]:
-            del self._entries[name]
+        for key in idle[: max(0, short)]:
+            del self._entries[key]
         return True
 
-    def _hold(self, wanted: list[str], loaded: dict[str, AdapterWeights]) -> "_Taken":
-        taken = {entry.resident.slot for entry in self._entries.values()}
+    def _hold(self, wanted: list[str]) -> tuple[dict[str, _Entry[InfoT]], list[str]]:
+        taken = {entry.slot for entry in self._entries.values()}
         free = (slot for slot in range(self.slots) if slot not in taken)
-        new = {name: loaded[name] for name in wanted if name not in self._entries}
-        for name, weights in new.items():
-            self._entries[name] = _Entry(Resident(next(free), Vocabulary(weights.vocab)))
-        for name in wanted:
-            self._entries[name].users += 1
-            self._entries.move_to_end(name)
-        return _Taken({name: self._entries[name] for name in wanted}, new)
+        fresh = [key for key in wanted if key not in self._entries]
+        for key in fresh:
+            self._entries[key] = _Entry(next(free))
+        for key in wanted:
+            self._entries[key].users += 1
+            self._entries.move_to_end(key)
+        return {key: self._entries[key] for key in wanted}, fresh
 
-    def _fill(self, taken: "_Taken") -> dict[str, _Entry] | None:
-        """Write the new rows and wait for those that others write; `None` if one of these failed.
+    def _fill(
+        self, entries: dict[str, _Entry[InfoT]], fresh: list[str]
+    ) -> dict[str, Resident[InfoT]] | None:
+        """Load and write `fresh`, and wait for keys that others load.
 
-        Without the lock: writing takes time, and nobody else touches a slot that is held.
+        Returns `None`, with nothing held, if another thread failed to load one of them. The lock
+        is not held meanwhile: nobody else touches a slot that is held and not written.
         """
         try:
-            for name, weights in taken.new.items():
-                self.rows.write(taken.entries[name].resident.slot, weights)
+            for key in fresh:
+                entry, weights = entries[key], self._load(key)
+                self._write(entry.slot, weights)
                 with self._changed:
-                    taken.entries[name].ready = True
+                    entry.resident = Resident(entry.slot, self._describe(weights))
                     self._changed.notify_all()
         except BaseException:
-            self._forget(taken)
+            self._abandon(entries, fresh)
             raise
         with self._changed:
-            self._changed.wait_for(lambda: all(map(self._settled, taken.entries.items())))
-            if all(entry.ready for entry in taken.entries.values()):
-                return taken.entries
-        self._forget(replace(taken, new={}))
+            self._changed.wait_for(lambda: all(map(self._is_settled, entries.items())))
+            residents = {k: e.resident for k, e in entries.items() if e.resident is not None}
+            if len(residents) == len(entries):
+                return residents
+        self._release(entries.values())
         return None
 
-    def _settled(self, item: tuple[str, _Entry]) -> bool:
-        name, entry = item
-        return entry.ready or self._entries.get(name) is not entry
+    def _is_settled(self, item: tuple[str, _Entry[InfoT]]) -> bool:
+        key, entry = item
+        return entry.resident is not None or self._entries.get(key) is not entry
 
-    def _forget(self, taken: "_Taken") -> None:
-        """Let go of what was taken; what was to be written and is not has no slot any more."""
+    def _abandon(self, entries: dict[str, _Entry[InfoT]], fresh: list[str]) -> None:
+        """Release entries after a failure; keys that were not written lose their slots."""
         with self._changed:
-            for name in taken.new:
-                if not taken.entries[name].ready:
-                    del self._entries[name]
-        self._release(taken.entries)
+            for key in fresh:
+                if entries[key].resident is None:
+                    del self._entries[key]
+        self._release(entries.values())
 
-    def _release(self, entries: dict[str, _Entry]) -> None:
+    def _release(self, entries: Iterable[_Entry[InfoT]]) -> None:
         with self._changed:
-            for entry in entries.values():
+            for entry in entries:
                 entry.users -= 1
             self._changed.notify_all()
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    entries: dict[str, _Entry]
-    """What is held, by language."""
-    new: dict[str, AdapterWeights]
-    """Those of them whose rows this caller has to write."""
-
-
-def slots_within(
-    budget: int, *, adapter_parameters: int, hidden_size: int, vocab: int, itemsize: int
-) -> int:
-    """Return how many languages fit in `budget` bytes, at least one."""
-    row = (adapter_parameters + vocab * (hidden_size + 1)) * itemsize
-    return max(1, budget // row)

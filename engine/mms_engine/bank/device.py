@@ -1,4 +1,4 @@
-"""The rows of the adapter bank on the device: copied beside the runs, never under one."""
+"""Storage of the adapter bank in device memory, copied beside the runs."""
 
 import contextlib
 import math
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
-from mms_engine.bank.bank import BankOptions
+from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
-from mms_engine.cuda.streams import Event, Stream
+from mms_engine.cuda.streams import CudaEvent, CudaStream
 from mms_engine.errors import BackendError
 
 _STAGES = 2
@@ -24,22 +24,21 @@ _RESERVE_LEAST = 1 << 30
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    written: Event
-    """After the last copy into it."""
-    read: dict[int, Event] = field(default_factory=dict)
-    """After the last run that reads it, by the handle of the run's stream."""
+    written: CudaEvent
+    """Recorded after the last copy into it."""
+    read: dict[int, CudaEvent] = field(default_factory=dict)
+    """Recorded after the last run that reads it, by the handle of the run's stream."""
 
     def free(self) -> None:
         for event in (self.written, *self.read.values()):
             event.free()
 
 
-class DeviceRows:
-    """Rows in device memory, at addresses that never change.
+class DeviceBank:
+    """Rows in device memory at fixed addresses; see `BankStorage`.
 
-    A language is three copies, each contiguous, on a stream of their own. Events order them: a run
-    waits for the rows it reads, and a copy for the runs that read what it overwrites. May be used
-    from several threads.
+    A language is three contiguous copies on a CUDA stream of their own. Events order them: a run
+    waits for the rows it reads, and a copy waits for the runs that read what it overwrites.
     """
 
     def __init__(self, device: CudaDevice, options: BankOptions, vocab: int) -> None:
@@ -59,20 +58,20 @@ class DeviceRows:
             "head_weight": (slots, vocab, hidden),
             "head_bias": (slots, vocab),
         }
-        with device.active(f"making room for {slots} languages"):
+        with device.active(f"allocating {slots} adapter slots"):
             self.arrays = {
                 name: DeviceArray.empty(device, shape, dtype) for name, shape in shapes.items()
             }
             """The encoder's inputs, by name."""
-            self._copies = Stream(device)
-            # What lies behind a language's own tokens is multiplied too: it must be finite.
+            self._copies = CudaStream(device)
+            # Values behind a language's own tokens are multiplied too: they must be finite.
             self._copies.clear(self.arrays["head_weight"])
             self._copies.synchronize()
             self._ring = PinnedRing(device, _STAGES)
-            self._slots = [_Slot(Event(device)) for _ in range(slots)]
+            self._slots = [_Slot(CudaEvent(device)) for _ in range(slots)]
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Give the device a language to copy; see `Rows.write`. It returns before that is done.
+        """Start the copy of a language into a slot and return; see `BankStorage.write`.
 
         Raises:
             BackendError: the device failed.
@@ -98,8 +97,8 @@ class DeviceRows:
                     buffer.sent(self._copies)
 
     @contextlib.contextmanager
-    def reading(self, slots: Collection[int], stream: Stream) -> Iterator[None]:
-        """Let what is given to `stream` inside read the rows of `slots`, whole and unchanged.
+    def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:
+        """Make work enqueued on `stream` inside see the rows of `slots` whole and unchanged.
 
         The languages must be held in the bank.
         """
@@ -113,11 +112,11 @@ class DeviceRows:
                 for slot in set(slots):
                     read = self._slots[slot].read
                     if stream.handle not in read:
-                        read[stream.handle] = Event(self._device)
+                        read[stream.handle] = CudaEvent(self._device)
                     stream.record(read[stream.handle])
 
     def free(self) -> None:
-        """Give the memory back, after all copies; a second time there is none."""
+        """Free the memory after all copies, once."""
         if not self.arrays:
             return
         with self._device.active("freeing the adapter bank"):
@@ -131,7 +130,7 @@ class DeviceRows:
             self._slots.clear()
 
     def _parts(self, slot: int, weights: AdapterWeights) -> list[tuple[DeviceArray, np.ndarray]]:
-        """Return where in the slot each part goes, and its values."""
+        """Return the target of each part of a language, and its values."""
         adapters, heads, biases = (
             self.arrays[name].row(slot) for name in ("adapters", "head_weight", "head_bias")
         )
@@ -154,12 +153,12 @@ class DeviceRows:
 
 
 def bytes_for_rows(free: int, wanted: int) -> int:
-    """Return how much memory the bank may take.
+    """Return the memory that the bank may take.
 
     Args:
-        free: Bytes that are free on the device, its plans loaded.
-        wanted: Bytes the caller allows; 0 for what is free but a reserve: a quarter of it, at
-            least 1 GiB, for activations, emissions and whatever else uses the device.
+        free: Free bytes on the device, its plans loaded.
+        wanted: Bytes the caller allows; 0 for the free ones less a reserve of a quarter, at least
+            1 GiB, for activations, logits and other programs.
     """
     reserve = max(math.ceil(free / _RESERVE_SHARE), _RESERVE_LEAST)
     return wanted or max(0, free - reserve)

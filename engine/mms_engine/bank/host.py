@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant, convert, minus_infinity
-from mms_engine.bank.bank import BankOptions
+from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 
 _SMALLEST_VOCAB = 64
@@ -26,7 +26,7 @@ class _Arrays:
         return int(self.head_bias.shape[1])
 
 
-class HostRows:
+class HostBank:
     """Rows in host memory, which graphs on a CPU read in place; heads grow as languages need.
 
     May be used from several threads.
@@ -42,7 +42,7 @@ class HostRows:
         self._arrays = _Arrays(adapters, *self._heads(_SMALLEST_VOCAB))
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Put a language into a slot; see `Rows.write`."""
+        """Put a language into a slot; see `BankStorage.write`."""
         vocab = len(weights.vocab)
         dtype = self._options.dtype
         with self._lock:

@@ -67,8 +67,7 @@ class CudaDevice:
         free, total = self.driver.mem_get_info()
         return DeviceMemoryError(
             f"{self.name} is out of memory while {doing}: {free >> 20} of {total >> 20} MiB are "
-            "free; give the bank less (bank_bytes), run smaller batches (batch_frames), or close "
-            "what else uses the GPU"
+            "free; reduce adapter_cache_bytes or batch_frames, or close other programs"
         )
 
     def _failure(self, doing: str, error: Exception) -> BackendError:

@@ -7,7 +7,7 @@ from typing import Self
 
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.driver import LIBRARY
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import CudaStream
 
 # Other threads may allocate while this one captures; this one must not.
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -24,7 +24,7 @@ _ARGUMENTS = {
 }
 
 
-class Graph:
+class CudaGraph:
     """Work that was captured from a stream: the same kernels on the same addresses."""
 
     def __init__(self, device: CudaDevice, executable: ctypes.c_void_p) -> None:
@@ -32,7 +32,7 @@ class Graph:
         self._executable: ctypes.c_void_p | None = executable
 
     @classmethod
-    def capture(cls, stream: Stream, enqueue: Callable[[], None]) -> Self:
+    def capture(cls, stream: CudaStream, enqueue: Callable[[], None]) -> Self:
         """Record what `enqueue` gives to `stream`, without running it.
 
         Raises:
@@ -47,7 +47,7 @@ class Graph:
             _call(device, "cuGraphDestroy", graph)
         return cls(device, executable)
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: CudaStream) -> None:
         """Give the whole work to `stream`."""
         _call(self._device, "cuGraphLaunch", self._executable, stream.handle)
 
@@ -58,7 +58,7 @@ class Graph:
             self._executable = None
 
 
-def _captured(stream: Stream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
+def _captured(stream: CudaStream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
     graph = _POINTER()
     _call(stream.device, "cuStreamBeginCapture_v2", stream.handle, _THREAD_LOCAL)
     try:

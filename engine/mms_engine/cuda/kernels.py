@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mms_engine.cuda.context import CudaDevice
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -53,7 +53,9 @@ class Kernels:
         self._device = device
         self._functions: dict[str, Any] = {}
 
-    def launch(self, name: str, launch: Launch, stream: Stream, *args: ctypes.Structure) -> None:
+    def launch(
+        self, name: str, launch: Launch, stream: CudaStream, *args: ctypes.Structure
+    ) -> None:
         """Give `stream` a kernel to run.
 
         Args:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.memory import PinnedArray
-from mms_engine.cuda.streams import Event, Stream
+from mms_engine.cuda.streams import CudaEvent, CudaStream
 
 
 class PinnedBuffer:
@@ -18,7 +18,7 @@ class PinnedBuffer:
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
         self._memory: PinnedArray | None = None
-        self._sent = Event(device)
+        self._sent = CudaEvent(device)
 
     def bytes(self, size: int) -> "npt.NDArray[np.uint8]":
         """Return its first `size` bytes, free to be written."""
@@ -29,7 +29,7 @@ class PinnedBuffer:
         view: npt.NDArray[np.uint8] = self._memory.array[:size]
         return view
 
-    def sent(self, stream: Stream) -> None:
+    def sent(self, stream: CudaStream) -> None:
         """Keep the buffer as it is until all work given to `stream` so far is done."""
         stream.record(self._sent)
 

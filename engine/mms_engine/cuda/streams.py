@@ -12,7 +12,7 @@ _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: not ordered by the legacy default s
 HostArray = npt.NDArray[Any]
 
 
-class Event:
+class CudaEvent:
     """A point in a stream's work. It may be recorded again: who waits already is not moved."""
 
     def __init__(self, device: CudaDevice) -> None:
@@ -32,7 +32,7 @@ class Event:
         self.raw = None
 
 
-class Stream:
+class CudaStream:
     """Work that the device does in order, beside other streams.
 
     Made, used and freed inside `CudaDevice.active`. Copies return at once where the host array
@@ -100,11 +100,11 @@ class Stream:
         if target.nbytes:
             self.device.driver.memset_d8_async(target.address, 0, target.nbytes, self.raw)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: CudaEvent) -> None:
         """Let `event` stand for the end of all work given so far."""
         event.raw.record(self.raw)
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: CudaEvent) -> None:
         """Let work given from now on begin after `event`."""
         self.raw.wait_for_event(event.raw)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mms_engine.bundle.schema import Profile, Tensor
+from mms_engine.bundle.manifest import Profile, Tensor
 from mms_engine.errors import BackendError
 
 _SIGNIFICANT_BITS = 4

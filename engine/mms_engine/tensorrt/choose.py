@@ -1,39 +1,40 @@
-"""Which of a bundle's TensorRT plans runs here, and why another does not."""
+"""Choice of a bundle's TensorRT plans for this machine, with a reason for each refusal."""
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.schema import PLANNED, Manifest, Plan, Precision, Runtime, Stage
+from mms_engine.bundle.manifest import Manifest, Plan, Precision, Runtime
 from mms_engine.errors import BackendError
 
-_AMPERE = (8, 0)
+OFFLINE_GRAPHS = ("frontend", "encoder")
+"""Graphs that a precision needs plans of; streams also need one of `step`."""
 
 
 class NoPlan(BackendError):
-    """A bundle has no plan of a runtime at all."""
+    """The bundle has no plan of a runtime."""
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What a plan has to fit."""
+class Target:
+    """Runtime and GPU that a plan has to fit."""
 
     runtime: Runtime
     version: str
-    """Of the runtime that is installed."""
+    """Release of the installed runtime."""
     capability: str
-    """Compute capability of the GPU, as `8.6`."""
+    """Compute capability of the GPU, in the form `8.6`."""
 
 
-def choose_precision(
-    manifest: Manifest, preference: tuple[Precision, ...], machine: Machine
+def planned_precision(
+    manifest: Manifest, preference: tuple[Precision, ...], machine: Target
 ) -> Precision:
-    """Return the first of `preference` in which every stage has a plan that runs here.
+    """Return the first of `preference` in which frontend and encoder have plans that run here.
 
     Raises:
         NoPlan: the bundle has no plan of this runtime.
-        BackendError: it has, and none fits; the message says why for each.
+        BackendError: none fits; the message gives the reason for each.
     """
     for precision in preference:
-        if all(_fitting(manifest, stage, precision, machine) for stage in PLANNED):
+        if all(_fitting(manifest, name, precision, machine) for name in OFFLINE_GRAPHS):
             return precision
     plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
     build = _command(machine)
@@ -48,66 +49,50 @@ def choose_precision(
     )
 
 
-def choose_plan(manifest: Manifest, stage: Stage, precision: Precision, machine: Machine) -> Plan:
-    """Return the plan of a stage that runs here.
+def choose_plan(manifest: Manifest, name: str, precision: Precision, machine: Target) -> Plan:
+    """Return the plan of a graph that runs here.
 
     Raises:
         BackendError: there is none.
     """
-    fitting = _fitting(manifest, stage, precision, machine)
+    fitting = _fitting(manifest, name, precision, machine)
     if fitting:
         return fitting[0]
-    if stage in PLANNED:
-        raise BackendError(f"the bundle has no {precision} plan of the {stage} that runs here")
+    if name in OFFLINE_GRAPHS:
+        raise BackendError(f"the bundle has no {precision} plan of the {name} that runs here")
     raise BackendError(
-        f"the bundle has no {precision} plan of the graph {stage} that runs here: build it with "
+        f"the bundle has no {precision} plan of the graph {name} that runs here: build it with "
         f"{_command(machine)} --precision {precision} --streams, or stream in windows, which "
         "costs more (--context window)"
     )
 
 
-def _command(machine: Machine) -> str:
+def _command(machine: Target) -> str:
     return f"mms-export --engine {machine.runtime} --sm {machine.capability.replace('.', '')}"
 
 
-def refusal(manifest: Manifest, plan: Plan, machine: Machine) -> str:
-    """Return why a plan of the machine's runtime does not run there; empty where it does."""
+def refusal(manifest: Manifest, plan: Plan, machine: Target) -> str:
+    """Return why a plan of the machine's runtime does not run there; empty if it does."""
     path = plan.file.path
-    if machine.version != plan.runtime_version and not _reads(plan, machine.version):
+    if machine.version != plan.runtime_version:
         return f"{path} was built by {plan.runtime} {plan.runtime_version}, not {machine.version}"
-    if not _runs_on(plan, machine.capability):
+    if machine.capability not in plan.compute_capabilities:
         built = ", ".join(plan.compute_capabilities)
         return f"{path} is for compute capability {built}, this GPU has {machine.capability}"
     graphs = {
         graph.files[0].sha256
         for graph in manifest.graphs
-        if (graph.stage, graph.precision) == (plan.stage, plan.precision)
+        if (graph.name, graph.precision) == (plan.graph, plan.precision)
     }
     if plan.graph_sha256 not in graphs:
         return f"{path} was built from another graph than the bundle has now"
     return ""
 
 
-def _fitting(
-    manifest: Manifest, stage: Stage, precision: Precision, machine: Machine
-) -> list[Plan]:
+def _fitting(manifest: Manifest, name: str, precision: Precision, machine: Target) -> list[Plan]:
     return [
         plan
         for plan in manifest.plans
-        if (plan.stage, plan.precision, plan.runtime) == (stage, precision, machine.runtime)
+        if (plan.graph, plan.precision, plan.runtime) == (name, precision, machine.runtime)
         and not refusal(manifest, plan, machine)
     ]
-
-
-def _reads(plan: Plan, version: str) -> bool:
-    return plan.version_compatible and _numbers(version) >= _numbers(plan.runtime_version)
-
-
-def _runs_on(plan: Plan, capability: str) -> bool:
-    if plan.hardware_compatibility == "ampere+":
-        return _numbers(capability) >= _AMPERE
-    return capability in plan.compute_capabilities
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mms_engine.cuda.graphs import Graph
+from mms_engine.cuda.graphs import CudaGraph
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.toolkit import LoadedPlan
 
@@ -26,7 +26,7 @@ class Execution:
     shapes. Used inside `CudaDevice.active`, by one thread at a time, on one stream.
     """
 
-    def __init__(self, plan: LoadedPlan, profile: int, stream: Stream) -> None:
+    def __init__(self, plan: LoadedPlan, profile: int, stream: CudaStream) -> None:
         """Create the context.
 
         Args:
@@ -47,7 +47,7 @@ class Execution:
             raise plan.failure(f"take profile {profile}")
         self._scratch = Buffer(stream.device)
         self._bound: dict[str, tuple[int, Shape]] = {}
-        self._graphs: OrderedDict[_Key, Graph | None] = OrderedDict()
+        self._graphs: OrderedDict[_Key, CudaGraph | None] = OrderedDict()
         self._use_graphs = True
 
     def shapes(self, inputs: Mapping[str, Shape], outputs: tuple[str, ...]) -> dict[str, Shape]:
@@ -113,9 +113,9 @@ class Execution:
             self._forget_graphs()  # they have the former address
             self._context.set_device_memory(scratch.address, scratch.nbytes)
 
-    def _capture(self) -> Graph | None:
+    def _capture(self) -> CudaGraph | None:
         try:
-            return Graph.capture(self._stream, self._execute)
+            return CudaGraph.capture(self._stream, self._execute)
         except (BackendError, self._stream.device.driver.Error) as error:
             # A lost device fails again in the run that follows, and is an error there.
             logger.warning("without CUDA graphs from now on: %s", str(error))
@@ -126,7 +126,7 @@ class Execution:
         if not self._context.execute_async_v3(self._stream.handle):
             raise self._plan.failure("run")
 
-    def _remember(self, key: _Key, graph: Graph | None) -> None:
+    def _remember(self, key: _Key, graph: CudaGraph | None) -> None:
         self._graphs[key] = graph
         if len(self._graphs) > _GRAPHS:
             _, oldest = self._graphs.popitem(last=False)

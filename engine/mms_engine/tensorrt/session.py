@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant
-from mms_engine.bundle.schema import Plan, Tensor
+from mms_engine.bundle.manifest import Plan, Tensor
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Buckets
 from mms_engine.tensorrt.execution import Execution
@@ -30,7 +30,7 @@ class PlanFile:
 class TensorRtSession:
     """A plan in TensorRT, on one stream. It may be used from several threads."""
 
-    def __init__(self, file: PlanFile, loaded: LoadedPlan, stream: Stream | None) -> None:
+    def __init__(self, file: PlanFile, loaded: LoadedPlan, stream: CudaStream | None) -> None:
         """Callers take `open_plan`."""
         self.inputs: tuple[Tensor, ...] = file.plan.inputs
         self.outputs: tuple[Tensor, ...] = file.plan.outputs
@@ -42,7 +42,7 @@ class TensorRtSession:
         self._loaded: LoadedPlan | None = loaded
         self._gpu = loaded.device
         self._owns_stream = stream is None
-        self._stream = stream or Stream(loaded.device)
+        self._stream = stream or CudaStream(loaded.device)
         self._lock = threading.RLock()
         self._executions: dict[int, Execution] = {}
         self._buffers: dict[str, Buffer] = {}
@@ -52,7 +52,7 @@ class TensorRtSession:
         return f"TensorRtSession({self._path.name})"
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> CudaStream:
         """Where runs happen."""
         return self._stream
 
@@ -158,7 +158,7 @@ class TensorRtSession:
             raise BackendError(f"{self._path} failed with {shapes}: {error}") from error
 
 
-def open_plan(file: PlanFile, stream: Stream | None = None) -> TensorRtSession:
+def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSession:
     """Load a plan on the first CUDA device.
 
     Args:

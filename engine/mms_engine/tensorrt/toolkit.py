@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_engine.backends.probes import MODULES, PLAN_DTYPES
-from mms_engine.bundle.schema import Plan, Runtime, Tensor
+from mms_engine.bundle.manifest import Plan, Runtime, Tensor
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.errors import BackendError
 
@@ -48,8 +48,6 @@ class Toolkit:
         if engine is None:
             raise loaded.failure("read the plan")
         loaded.check(plan)
-        if plan.weight_streaming:
-            engine.weight_streaming_budget_v2 = engine.get_weight_streaming_automatic_budget()
         return loaded
 
 

@@ -1,1 +1,1 @@
-"""Vocabularies of tokens, and the text they spell."""
+"""Text: vocabularies of tokens, and the words they spell."""

@@ -1,4 +1,4 @@
-"""A language's tokens: which are text, which end a word, which are neither."""
+"""Token vocabularies: text tokens, the word boundary and special tokens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 BLANK = 0
 WORD_BOUNDARY = "|"
 SPECIAL = frozenset({"<pad>", "<s>", "</s>", "<unk>"})
-"""Tokens of the training, never of a text: `Wav2Vec2CTCTokenizer`'s four."""
+"""Special tokens of `Wav2Vec2CTCTokenizer`, which are not part of any text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The tokens of one language by id. Entries may be longer than a character."""
+    """Tokens of one language. A token may be longer than a character."""
 
     tokens: tuple[str, ...]
+    """Tokens by id."""
     _written: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """What each reads as."""
+    """Text of each token: a space for the word boundary, nothing for special tokens."""
     _texts: frozenset[int] = field(init=False, repr=False, compare=False)
-    """Those that are part of a word."""
+    """Ids of the text tokens."""
     _boundary: int | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class Vocabulary:
         return len(self.tokens)
 
     def is_boundary(self, token: int) -> bool:
-        """Return whether `token` stands between two words."""
+        """Return whether `token` is the word boundary."""
         return token == self._boundary
 
     def is_text(self, token: int) -> bool:
@@ -50,27 +51,27 @@ class Vocabulary:
 
     @property
     def has_boundary(self) -> bool:
-        """Whether the language's text has words at all; without, each token counts as one."""
+        """Whether the vocabulary has a word boundary; without one, each token is a word."""
         return self._boundary is not None
 
     def text(self, tokens: Iterable[int]) -> str:
-        """Return what decoded tokens (repeats and blanks already removed) read as.
+        """Return the text of decoded tokens, from which repeats and blanks are already removed.
 
-        The same string as `Wav2Vec2CTCTokenizer.decode` gives, less its special tokens.
+        It equals the result of `Wav2Vec2CTCTokenizer.decode`, without special tokens.
         """
         return "".join(map(self._written.__getitem__, tokens)).strip()
 
     def group(self, tokens: Iterable[int]) -> list[list[int]]:
-        """Return for each word the positions in `tokens` of the tokens it is made of."""
+        """Return the words, each as the positions in `tokens` of its text tokens."""
         words: list[list[int]] = []
         boundary, texts = self._boundary, self._texts
-        fresh = True
+        begins = True
         for position, token in enumerate(tokens):
             if token == boundary:
-                fresh = True
+                begins = True
             elif token in texts:
-                if fresh or boundary is None:
+                if begins or boundary is None:
                     words.append([])
                 words[-1].append(position)
-                fresh = False
+                begins = False
         return words

@@ -1,9 +1,9 @@
-"""Compares a network, and the plan built from it, with what the manifest says of them."""
+"""Checks of a network, and of the plan built from it, against their manifest entries."""
 
 from typing import Any
 
 from mms_engine.backends.probes import PLAN_DTYPES
-from mms_engine.bundle.schema import Graph, Plan, Profile, Tensor
+from mms_engine.bundle.manifest import Graph, Plan, Profile, Tensor
 from mms_engine.errors import PlanError
 from mms_export.graphs.numerics import NUMERICS
 
@@ -13,10 +13,10 @@ _EXACT = {"NORMALIZATION", "SOFTMAX"}
 
 
 def check_network(network: Any, graph: Graph) -> None:  # noqa: ANN401
-    """Compare inputs, outputs and number types of a network with its graph's entry.
+    """Compare a network's inputs, outputs and number types with its graph's entry.
 
     Raises:
-        PlanError: naming what differs.
+        PlanError: naming the difference.
     """
     found_inputs = [network.get_input(index) for index in range(network.num_inputs)]
     found_outputs = [network.get_output(index) for index in range(network.num_outputs)]
@@ -50,9 +50,9 @@ def _compare(
 
 
 def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
-    """Products must take the precision's operands; norms and softmax must be float32.
+    """Check that products take the precision's operands, and that norms and softmax are float32.
 
-    A network keeps the types of its graph through the build, so that these are those that run.
+    The network is strongly typed, so these are the types that run.
     """
     operands, kind = NUMERICS[graph.precision].operands, layer.type.name
     tensors = [layer.get_input(i) for i in range(layer.num_inputs)]
@@ -66,15 +66,15 @@ def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
     if not dtypes <= allowed:
         raise PlanError(
             f"layer {layer.name} ({kind.lower()}) of {_title(graph)} computes in "
-            f"{', '.join(sorted(dtypes))}, meant is {' or '.join(sorted(allowed))}"
+            f"{', '.join(sorted(dtypes))} instead of {' or '.join(sorted(allowed))}"
         )
 
 
 def check_engine(engine: Any, plan: Plan) -> None:  # noqa: ANN401
-    """Compare what a loaded plan has with its entry: inputs, outputs, types and every profile.
+    """Compare a loaded plan's inputs, outputs, types and profiles with its entry.
 
     Raises:
-        PlanError: naming what differs.
+        PlanError: naming the difference.
     """
     names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
     tensors = (*plan.inputs, *plan.outputs)
@@ -111,6 +111,6 @@ def _dtype(dtype: Any) -> str:  # noqa: ANN401
 
 
 def _title(part: Graph | Plan) -> str:
-    return (
-        f"{'the plan' if isinstance(part, Plan) else 'the network'} {part.stage}.{part.precision}"
-    )
+    if isinstance(part, Plan):
+        return f"the plan {part.graph}.{part.precision}"
+    return f"the network {part.name}.{part.precision}"

@@ -1,7 +1,7 @@
-// All kernels, as one fatbin; the host compiles the same file for the tests.
+// All kernels in one translation unit, for one fatbin; the host build of the tests includes it too.
 #include "align.cu"
-#include "beam.cu"
-#include "beam_results.cu"
-#include "beam_tokens.cu"
-#include "frames.cu"
+#include "beam/choose.cu"
+#include "beam/decoder.cu"
+#include "beam/results.cu"
+#include "frame.cu"
 #include "greedy.cu"

@@ -1,6 +1,7 @@
 #include "mms/arpa.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -9,13 +10,12 @@
 #include <string>
 
 #include "builder.h"
-#include "number.h"
 
 namespace mms {
 namespace {
 
 constexpr std::size_t kMaxPreamble = 1000;
-constexpr long long kMaxGrams = 0xfffffff0;
+constexpr std::uint64_t kMaxGrams = 0xfffffff0;
 constexpr float kLogZero = -99.0F;
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
@@ -58,11 +58,23 @@ Fields fields_of(std::string_view line) {
   return fields;
 }
 
-/// A logarithm that no sum of a sentence's can overflow with; -inf is what it mostly stands for.
+/// A whole field as a number, in any locale; nothing where it is none.
+template <typename Number>
+std::optional<Number> number_of(std::string_view text) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return stop == end && error == std::errc() ? std::optional(value) : std::nullopt;
+}
+
+/// A logarithm within kMaxLog10; -inf, which stands for probability 0, becomes kLogZero.
 std::optional<float> log10_of(std::string_view text) {
-  const std::optional<float> value = lm::number_of(text);
-  if (value && std::isinf(*value)) return kLogZero;
-  return value && std::abs(*value) <= kMaxLog10 ? value : std::nullopt;
+  if (text == "-inf" || text == "-INF" || text == "-Inf") return kLogZero;
+  // std::from_chars takes no plus.
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  const std::optional<double> value = number_of<double>(text);
+  if (!value || !(std::abs(*value) <= static_cast<double>(kMaxLog10))) return std::nullopt;
+  return static_cast<float>(*value);
 }
 
 float score_of(std::string_view text) {
@@ -157,7 +169,7 @@ class ArpaReader::Parser {
     if (counts_.size() == kMaxOrder) {
       refuse("the order is above " + std::to_string(kMaxOrder));
     }
-    const auto value = count.count == 1 ? lm::count_of(count.items[0]) : std::nullopt;
+    const auto value = count.count == 1 ? number_of<std::uint64_t>(count.items[0]) : std::nullopt;
     if (!value || *value > kMaxGrams) {
       refuse(quoted(line) + " gives no number of n-grams up to " + std::to_string(kMaxGrams));
     }
@@ -221,9 +233,9 @@ class ArpaReader::Parser {
   std::string partial_;  ///< The start of a line whose end has not come yet.
   std::size_t line_ = 0;
   Part part_ = Part::kPreamble;
-  std::vector<long long> counts_;
+  std::vector<std::uint64_t> counts_;
   std::size_t order_ = 0;
-  long long seen_ = 0;
+  std::uint64_t seen_ = 0;
 };
 
 ArpaReader::ArpaReader() : parser_(std::make_unique<Parser>()) {}

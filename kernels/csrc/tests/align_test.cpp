@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "../cpu/align_search.h"
+#include "../cpu/align/search.h"
 #include "check.h"
 #include "mms/isa.h"
 

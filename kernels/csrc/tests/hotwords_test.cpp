@@ -22,33 +22,16 @@ Tokens random_tokens(std::mt19937& generator, std::size_t size, std::int32_t voc
   return tokens;
 }
 
-/// The ways to a step agree; and what is said of it beforehand, in a vocabulary of one page, holds.
+/// Both ways to a bonus agree, and the bound holds.
 void check_steps(const mms::Hotwords& hotwords, mms::HotState state) {
   const mms::HotBonuses bonuses = hotwords.bonuses(state);
   for (std::int32_t token = 0; token < hotwords.vocab(); ++token) {
-    const mms::HotStep step = hotwords.view().step(state, token);
-    CHECK(hotwords.step(state, token).state == step.state);
-    CHECK(hotwords.step(state, token).bonus == step.bonus);
-    CHECK(bonuses(token) == step.bonus);
-    if (!hotwords.has_one_page()) continue;
-    const mms::HotSteps& steps = hotwords.steps(state);
-    CHECK(steps.bonus(hotwords.arrivals(), token) == step.bonus);
-    CHECK(step.bonus <= steps.high && step.bonus >= steps.low);
-  }
-}
-
-/// The same in a vocabulary of many pages.
-void check_reach(const mms::Hotwords& hotwords, mms::HotState state) {
-  const mms::HotReach& reach = hotwords.reach(state);
-  for (std::int32_t token = 0; token < hotwords.vocab(); ++token) {
     const float bonus = hotwords.step(state, token).bonus;
-    CHECK(bonus <= reach.high() && bonus >= reach.low);
-    float most = reach.rest;
-    for (int i = 0; i < mms::HotReach::kTokens; ++i) {
-      if (reach.tokens[i] == token) most = reach.bonuses[i];
-      if (reach.tokens[i] == token) CHECK(reach.bonuses[i] == bonus);
-    }
-    CHECK(bonus <= most);
+    const float other = bonuses.arrival(token) - bonuses.potential;
+    CHECK((token == bonuses.silent  ? 0.0F
+           : token == bonuses.token ? bonuses.next
+                                    : other) == bonus);
+    CHECK(bonus <= hotwords.highest(state));
   }
 }
 
@@ -92,7 +75,7 @@ void test_random_phrases() {
   }
 }
 
-void test_reach_of_every_state() {
+void test_bonuses_of_every_state() {
   std::mt19937 generator(3);
   for (const std::int32_t vocab : {1, 2, 5, 65}) {
     for (const std::int32_t boundary : {-1, 0}) {
@@ -106,7 +89,6 @@ void test_reach_of_every_state() {
       const mms::Hotwords hotwords(phrases, vocab, boundary);
       for (mms::HotState state = 0; state < hotwords.view().node_count; ++state) {
         check_steps(hotwords, state);
-        if (!hotwords.has_one_page()) check_reach(hotwords, state);
       }
     }
   }
@@ -117,7 +99,7 @@ void test_view_is_the_automaton() {
   const mms::HotwordsView view = hotwords.view();
   CHECK(view.pages_per_row == 2 && view.page_bits == 6);
   CHECK(hotwords.bytes() ==
-        view.node_count * (sizeof(mms::HotNode) + sizeof(mms::HotReach)) +
+        view.node_count * (sizeof(mms::HotNode) + sizeof(float)) +
             std::size_t{view.row_count} * view.pages_per_row * 4 +
             (std::size_t{view.page_count} << view.page_bits) * (4 + sizeof(float)));
   for (std::size_t i = 0; i < std::size_t{view.row_count} * view.pages_per_row; ++i) {
@@ -163,7 +145,7 @@ void test_errors() {
 
 int main() {
   test_random_phrases();
-  test_reach_of_every_state();
+  test_bonuses_of_every_state();
   test_view_is_the_automaton();
   test_threads_share_an_automaton();
   test_errors();

@@ -14,17 +14,11 @@ from mms_bench.run.audio import Recording
 from mms_bench.run.context import Context
 from mms_bench.run.result import Case, Curve, Figure, Row, refusal
 from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
-from mms_engine import Recognizer
+from mms_engine.asr.pool import PooledStream, PoolOptions
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import Endpoint, Event, Final, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.streaming import (
-    Endpoint,
-    Event,
-    Final,
-    PooledStream,
-    PoolOptions,
-    StreamOptions,
-)
 
 DEADLINE = 0.3
 """Seconds within which 95 of 100 events must follow the audio they need."""

@@ -17,11 +17,10 @@ from mms_bench.suites.stream.engine import (
     transcribe,
 )
 from mms_bench.suites.stream.quality import FIGURES, Tally, offline_figures, utterances
-from mms_engine import Recognizer
-from mms_engine.bundle.schema import Precision
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import LATENCIES, ContextOptions, StreamOptions
 from mms_engine.errors import MmsError
-from mms_engine.streaming import LATENCIES, ContextOptions, StreamOptions
-from mms_engine.streaming.options import ContextKind
+from mms_engine.types import ContextKind, Precision
 
 CONTEXTS = Case(
     name="contexts",

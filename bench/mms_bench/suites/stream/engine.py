@@ -14,16 +14,15 @@ from mms_bench.peers.base import Setup
 from mms_bench.peers.engine import check_precision, logits
 from mms_bench.run.audio import Recording, joined, read_recordings
 from mms_bench.run.context import Context
-from mms_engine import Audio, Recognizer, RecognizerOptions
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import Event, StreamOptions
 from mms_engine.audio import SAMPLE_RATE, normalize
-from mms_engine.bundle.schema import Precision
-from mms_engine.streaming import Event, StreamOptions
 from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
-from mms_engine.types import Float32Array, Word
+from mms_engine.types import Audio, Float32Array, Precision, Word
 from mms_kernels import forced_align
 
 if TYPE_CHECKING:
-    from mms_engine.acoustic import AcousticModel
+    from mms_engine.encoder.model import AcousticModel
 
 Times = npt.NDArray[np.float64]
 """Beginning and end of words in seconds, `[W, 2]`."""
@@ -37,8 +36,8 @@ def open_recognizer(setup: Setup, peer: str) -> Recognizer:
     """Open the bundle on the CPU in the precision of a peer; Skipped if it has no such graphs."""
     precision = cast("Precision", peer.removeprefix("ours-"))
     check_precision(setup, precision)
-    options = RecognizerOptions(device="cpu", precision=precision, threads=setup.threads)
-    return Recognizer.open(cast("Path", setup.bundle), options)
+    bundle = cast("Path", setup.bundle)
+    return Recognizer.open(bundle, device="cpu", precision=precision, threads=setup.threads)
 
 
 def long_recordings(context: Context) -> list[Recording]:

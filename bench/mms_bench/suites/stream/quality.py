@@ -9,8 +9,8 @@ import numpy as np
 from mms_bench.run.audio import Recording
 from mms_bench.run.result import Figure
 from mms_bench.suites.stream.engine import Offline, Times
-from mms_engine.scoring import Scored, score
-from mms_engine.streaming import Event, Final, Partial
+from mms_engine.asr.scoring import Scored, score
+from mms_engine.asr.streaming import Event, Final, Partial
 
 FIGURES = (
     Figure("cer", "CER", "share"),

@@ -14,9 +14,9 @@ from mms_bench.run.context import Context, timed_row
 from mms_bench.run.race import Runner, race, repeat_call
 from mms_bench.run.result import Case, Row, refusal
 from mms_bench.suites.stream.engine import open_recognizer
+from mms_engine.asr.streaming import LATENCIES, EndpointOptions, Stream, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.streaming import LATENCIES, EndpointOptions, Stream, StreamOptions
 from mms_engine.types import Float32Array
 
 _BALANCED = LATENCIES["balanced"]

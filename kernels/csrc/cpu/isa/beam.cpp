@@ -165,9 +165,9 @@ std::int64_t find_tokens(const float* log_probs,
 
 // By counting what is before each: it takes no branch that could be mispredicted.
 void sort_keys(std::uint64_t* keys, std::int64_t count) {
-  std::uint64_t unsorted[kPage];
-  std::int32_t upper[kPage];
-  std::int32_t ranks[kPage];
+  std::uint64_t unsorted[kMaxSortedKeys];
+  std::int32_t upper[kMaxSortedKeys];
+  std::int32_t ranks[kMaxSortedKeys];
   for (std::int64_t i = 0; i < count; ++i) {
     unsorted[i] = keys[i];
     upper[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(keys[i] >> 32) ^ 0x80000000U);
@@ -187,35 +187,8 @@ void sort_keys(std::uint64_t* keys, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) keys[ranks[i]] = unsorted[i];
 }
 
-/// A row's bits from its first `lanes` tokens, a constant where it can be: so loops unroll.
-template <typename Lanes>
-void find_in_rows(const ExtendInputs& in, std::uint64_t* found, std::int64_t count, Lanes lanes) {
-  for (std::int64_t row = 0; row < count; ++row) {
-    const Floats least = Floats{} + in.least[row];
-    const float* arrivals = in.arrivals[row];
-    std::uint64_t bits = 0;
-    for (std::int64_t i = 0; i < lanes; i += kWidth) {
-      const Flags reached = at_least(load(in.log_probs + i) + load(arrivals + i), least);
-      bits |= std::uint64_t{bits_of(reached)} << i;
-    }
-    found[row] = bits;
-  }
-}
-
-struct HalfPage {
-  constexpr operator std::int64_t() const { return kPage / 2; }
-};
-
-void find_extensions(const ExtendInputs& in, std::uint64_t* found, std::int64_t count) {
-  if (in.vocab == kPage / 2) {
-    find_in_rows(in, found, count, HalfPage{});
-  } else {
-    find_in_rows(in, found, count, in.vocab);
-  }
-}
-
 }  // namespace
 
-const BeamKernels kBeam{stay, paths, find_tokens, sort_keys, find_extensions};
+const BeamKernels kBeam{stay, paths, find_tokens, sort_keys};
 
 }  // namespace mms::MMS_ISA

@@ -57,16 +57,8 @@ struct PathOutputs {
   std::int64_t* change;  ///< kPathCloses and kPathBegins, or'ed.
 };
 
-/// So many tokens fit into one word of bits.
-constexpr std::int64_t kPage = 64;
-
-/// The extensions of hypotheses by tokens.
-struct ExtendInputs {
-  const float* log_probs;        ///< [kPage] of tokens.
-  const float* const* arrivals;  ///< [kPage] of each hypothesis: what a token adds beside.
-  const float* least;            ///< Of each hypothesis: what both must come to.
-  std::int64_t vocab;            ///< At most kPage; beyond it anything may be found.
-};
+/// Keys that `sort_keys` can sort.
+constexpr std::int64_t kMaxSortedKeys = 64;
 
 struct BeamKernels {
   /// Take `size` hypotheses over one frame; returns the range of the scores.
@@ -80,10 +72,8 @@ struct BeamKernels {
                               std::int64_t size,
                               float threshold,
                               std::uint64_t* keys);
-  /// Sort at most kPage keys in which what is equal in the upper half is in order.
+  /// Sort at most kMaxSortedKeys keys in which what is equal in the upper half is in order.
   void (*sort_keys)(std::uint64_t* keys, std::int64_t count);
-  /// Write the bits of the tokens that come to as much, for `count` hypotheses.
-  void (*find_extensions)(const ExtendInputs& in, std::uint64_t* found, std::int64_t count);
 };
 
 }  // namespace mms

@@ -41,13 +41,11 @@ inline void store(float* target, Floats vector) { std::memcpy(target, &vector, s
 #if MMS_VECTOR_BYTES == 64
 using Flags = std::uint32_t;
 inline Flags equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-inline Flags at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 inline Flags is_nan(Floats a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 inline std::uint32_t bits_of(Flags flags) { return flags; }
 #else
 using Flags = Ints;
 inline Flags equal(Floats a, Floats b) { return a == b; }
-inline Flags at_least(Floats a, Floats b) { return a >= b; }
 inline Flags is_nan(Floats a) { return a != a; }
 inline std::uint32_t bits_of(Flags flags) {
 #if MMS_VECTOR_BYTES == 32

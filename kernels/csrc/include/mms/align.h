@@ -73,7 +73,7 @@ std::vector<Alignment> forced_align_batch(const ScoresBatch& batch,
                                           const AlignOptions& options,
                                           std::int64_t threads);
 
-/// Frames between two saved rows of scores at each level of the search (see cpu/align_plan.h);
+/// Frames between two saved rows of scores at each level of the search (see cpu/align/plan.h);
 /// empty where the back-pointers of the whole lattice are kept. `columns`: distinct tokens and 3.
 ///
 /// Throws std::invalid_argument where `max_bytes` is too small.

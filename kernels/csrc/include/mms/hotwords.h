@@ -56,55 +56,23 @@ struct HotNode {
   float finish;     ///< The bonus where the stream ends here.
 };
 
-/// What the steps from a state can add at most and at least, in nats: what a search in a vocabulary
-/// of many pages looks at before it looks at the steps.
-struct HotReach {
-  static constexpr int kTokens = 3;
-  /// Tokens with the greatest bonuses, the greatest first; -1 where there are fewer.
-  std::int32_t tokens[kTokens] = {-1, -1, -1};
-  float bonuses[kTokens] = {};  ///< Theirs.
-  float rest = 0.0F;            ///< No other token's bonus is greater.
-  float low = 0.0F;             ///< No token's is less.
-
-  float high() const { return bonuses[0] > rest ? bonuses[0] : rest; }
-};
-
-/// The steps from a state, together in one place of memory, for a vocabulary of one page: instead
-/// of HotReach.
-struct alignas(32) HotSteps {
-  float low = 0.0F;  ///< As those of HotReach.
-  float high = 0.0F;
-  float potential = 0.0F;    ///< Taken back by each step, but for that by `silent`.
-  float next = 0.0F;         ///< The bonus of `token`.
-  std::int32_t token = -1;   ///< -1 for none.
-  std::int32_t silent = -1;  ///< The one that adds nothing; -1 for none.
-  HotState after = 0;        ///< Where `token` leads.
-  std::uint32_t row = 0;     ///< Where all other tokens are found, in pages and arrivals.
-
-  /// The bonus of a step. Looked up, since there is no telling which it will be.
-  float bonus(const float* arrivals, std::int32_t id) const {
-    const float other = arrivals[row + static_cast<std::uint32_t>(id)] - potential;
-    const float bonuses[] = {other, next, 0.0F, 0.0F};
-    return bonuses[(id == token ? 1 : 0) + (id == silent ? 2 : 0)];
-  }
-};
-
-/// The bonuses of the steps from one state, with fewer loads than the steps. Not owned.
+/// The bonuses of the steps from one state: 0 by `silent`, `next` by `token`, else
+/// `arrival(id) - potential`. Not owned.
 struct HotBonuses {
-  const std::uint32_t* row;  ///< Numbers of pages.
-  const float* arrivals;     ///< By page and token: `arrival` of where the row leads.
-  std::uint32_t page_bits;
-  std::int32_t silent;  ///< The boundary that follows a boundary; -1 for none.
-  std::int32_t token;   ///< The one that the row does not decide; -1 for none.
-  float next;           ///< Its bonus.
-  float potential;      ///< Taken back.
+  const std::uint32_t* row = nullptr;  ///< Page numbers.
+  const float* arrivals = nullptr;     ///< By page and token: `arrival` of the next state.
+  std::uint32_t page_bits = 0;
+  std::int32_t silent = -1;  ///< The boundary after a boundary; -1 for none.
+  std::int32_t token = -1;   ///< The token that the row does not decide; -1 for none.
+  float next = 0.0F;
+  float potential = 0.0F;
 
-  float operator()(std::int32_t id) const {
-    if (id == silent) return 0.0F;
-    if (id == token) return next;
+  const float* page(std::uint32_t number) const {
+    return arrivals + (std::size_t{row[number]} << page_bits);
+  }
+  float arrival(std::int32_t id) const {
     const auto place = static_cast<std::uint32_t>(id);
-    const std::size_t page = row[place >> page_bits];
-    return arrivals[(page << page_bits) + (place & ((1U << page_bits) - 1U))] - potential;
+    return page(place >> page_bits)[place & ((1U << page_bits) - 1U)];
   }
 };
 
@@ -149,13 +117,9 @@ class Hotwords {
   Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::int32_t boundary = -1);
 
   HotState start() const { return view_.start; }
-  HotStep step(HotState state, std::int32_t token) const {
-    return has_one_page() ? page_step(state, token) : view_.step(state, token);
-  }
+  HotStep step(HotState state, std::int32_t token) const { return view_.step(state, token); }
   /// The bonus of the end of the stream: it acts as a boundary, and takes back what is lent.
   float finish(HotState state) const { return view_.finish(state); }
-  /// Only for a vocabulary of more than one page; for one, the steps themselves are as fast.
-  const HotReach& reach(HotState state) const { return reaches_[state]; }
   HotBonuses bonuses(HotState state) const {
     const HotNode& node = nodes_[state];
     return {rows_.data() + std::size_t{node.row >> 1U} * view_.pages_per_row,
@@ -166,12 +130,9 @@ class Hotwords {
             nodes_[node.next].arrival - node.potential,
             node.potential};
   }
-  /// Only for a vocabulary of one page, as `arrivals` is.
-  const HotSteps& steps(HotState state) const { return steps_[state]; }
-  /// By page and token: what a step adds before it takes back; a vector may be read from each
-  /// place.
-  const float* arrivals() const { return arrivals_.data(); }
   bool has_one_page() const { return view_.pages_per_row == 1; }
+  /// Upper bound of the bonuses of all steps from a state.
+  float highest(HotState state) const { return highest_[state]; }
   /// The greatest bonus of any step, at least 0.
   float max_bonus() const { return max_bonus_; }
   std::int32_t vocab() const { return vocab_; }
@@ -183,18 +144,8 @@ class Hotwords {
   Hotwords& operator=(const Hotwords&) = delete;
 
  private:
-  void find_steps();
-
-  HotStep page_step(HotState state, std::int32_t token) const {
-    const HotSteps& steps = steps_[state];
-    if (token == steps.silent) return {state, 0.0F};
-    const HotState other = pages_[steps.row + static_cast<std::uint32_t>(token)];
-    return {token == steps.token ? steps.after : other, steps.bonus(arrivals(), token)};
-  }
-
   std::vector<HotNode> nodes_;
-  std::vector<HotReach> reaches_;
-  std::vector<HotSteps> steps_;
+  std::vector<float> highest_;
   std::vector<std::uint32_t> rows_;
   std::vector<HotState> pages_;
   std::vector<float> arrivals_;
