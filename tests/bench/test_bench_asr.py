@@ -107,7 +107,7 @@ def test_one_language_is_too_few_for_batch_and_switch(tmp_path):
 
 
 def test_switch_from_memory_and_from_disk(tmp_path):
-    peers = ("transformers", "ours-int8", "ours-fp32")
+    peers = ("transformers", "ours-fp32", "ours-int8")
     rows = by_name(asr.measure_switch(make_context(tmp_path, peers)))
     cases = ("switch-memory", "switch-disk")
     assert set(rows) == {(case, name) for case in cases for name in ("transformers", "ours")}

@@ -64,7 +64,6 @@ DECODERS = {
     **KERNELS,
     "fast-ctc-decode": _peer("fast-ctc-decode", "fast_ctc_decode:FastCtcDecode"),
     "flashlight-text": _peer("flashlight-text", "flashlight:Flashlight"),
-    "pyctcdecode": _peer("pyctcdecode", "pyctcdecode:PyCtcDecode"),
     "torchaudio": _peer("torchaudio forced_align", "torchaudio:Torchaudio"),
     "numpy": _peer("NumPy argmax", "numpy:NumpyArgmax"),
 }

@@ -216,7 +216,9 @@ def measure_switch(context: Context) -> list[Row]:
     keeps_none = Skipped("keeps no languages in memory: each switch reads a file")
     rows = [refusal(MEMORY.name, REFERENCE, keeps_none)]
     runs = [(REFERENCE, REFERENCE, DISK)]
-    runs += [("ours", peer, case) for peer in _first_of_ours(context) for case in (MEMORY, DISK)]
+    # All our precisions switch alike: the first one stands for them.
+    ours = list(filter(is_ours, context.options.peers))[:1]
+    runs += [("ours", peer, case) for peer in ours for case in (MEMORY, DISK)]
     entries: list[Entry] = []
     with contextlib.ExitStack() as stack:
         for name, peer, case in runs:
@@ -228,16 +230,6 @@ def measure_switch(context: Context) -> list[Row]:
             except NotMeasured as reason:
                 rows.append(refusal(case.name, name, reason))
         return context.race(entries) + rows
-
-
-def _first_of_ours(context: Context) -> list[str]:
-    """Return our first precision in the bundle, or else the last: all of them switch alike."""
-    ours = [peer for peer in context.options.peers if is_ours(peer)]
-    for peer in ours:
-        with contextlib.suppress(NotMeasured):
-            context.build(peer)
-            return [peer]
-    return ours[-1:]
 
 
 def measure_cold(context: Context) -> list[Row]:

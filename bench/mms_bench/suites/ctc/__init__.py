@@ -74,8 +74,7 @@ LANGUAGE = {
     kind: _case(
         f"lm-{kind}-cut-diffuse",
         f"Beam {BEAM}, {_CUT_TITLES['cut']}, diffuse posteriors, {title}",
-        "Timed as above; model and phrases are loaded before. The three take turns in one process. "
-        "With the model a result scores ln P_ctc + lm_weight log10 P_lm + word_score per word.",
+        "Timed as above; model and phrases are loaded before. The three take turns in one process.",
         "" if kind == "plain" else "lm-plain-cut-diffuse/",
     )
     for kind, title in (
@@ -215,8 +214,6 @@ def measure_language(context: Context) -> list[Row]:
             plain,
             case=LANGUAGE["words"],
             task=replace(task, lm=lm, lm_weight=_LM_WEIGHT, word_score=_WORD_SCORE),
-            peers=(*KERNELS, "pyctcdecode"),
-            score=_language_score(plain.score, lm),
         ),
         replace(
             plain,
@@ -224,7 +221,7 @@ def measure_language(context: Context) -> list[Row]:
             task=replace(task, hotwords=phrases, hotword_weight=_HOTWORD_WEIGHT),
         ),
     ]
-    with start_workers(context, contests[1].peers) as workers:
+    with start_workers(context, plain.peers) as workers:
         return compete(context, workers, contests)
 
 
@@ -239,20 +236,6 @@ def _language_model(context: Context) -> Path:
         language.write_arpa(partial, texts, order=_ORDER)
         partial.rename(path)
     return path
-
-
-def _language_score(acoustic: Score, path: Path) -> Score:
-    from mms_kernels import open_lm
-
-    model = open_lm(path)
-
-    def score(labels: list[Labels]) -> float:
-        texts = [language.words_of(row.tolist()) for row in labels]
-        return acoustic(labels) + sum(
-            _LM_WEIGHT * model.score(words) + _WORD_SCORE * len(words) for words in texts
-        )
-
-    return score
 
 
 def measure_align(context: Context) -> list[Row]:

@@ -74,11 +74,6 @@ def spoken(frames: int, *, seed: int) -> list[int]:
     return labels
 
 
-def words_of(labels: Sequence[int]) -> list[str]:
-    """Return the words that labels spell."""
-    return "".join(TOKENS[label] for label in labels).replace(WORD_BOUNDARY, " ").split()
-
-
 def phrases(count: int, *, seed: int) -> tuple[str, ...]:
     """Return distinct hotword phrases of one to three words."""
     random = np.random.default_rng((_SEED, seed, count))
