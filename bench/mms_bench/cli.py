@@ -61,10 +61,16 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
 @click.option(
     "--languages",
     default="",
+    show_default=False,
     help="Comma-separated language codes; peers with one language take the first.  "
     "[default: set by the suite]",
 )
-@click.option("--cases", default="", help="Comma-separated cases of the suite.  [default: all]")
+@click.option(
+    "--cases",
+    default="",
+    show_default=False,
+    help="Comma-separated cases of the suite.  [default: all]",
+)
 @click.option(
     "--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip in seconds."
 )
@@ -140,20 +146,12 @@ def report(
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def machine(*, as_json: bool) -> None:
+def machine() -> None:
     """Print this machine's description as it is stored in results."""
-    import msgspec
-
     from mms_bench.report.markdown import machine_facts
     from mms_bench.run.machine import describe_machine, describe_versions
 
-    found = describe_machine()
-    if as_json:
-        document = {"machine": found, "versions": describe_versions()}
-        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
-    else:
-        click.echo("\n".join(machine_facts(found, describe_versions())))
+    click.echo("\n".join(machine_facts(describe_machine(), describe_versions())))
 
 
 main.add_command(roofline)

@@ -1,4 +1,4 @@
-import json
+import re
 import signal
 import subprocess
 import sys
@@ -41,12 +41,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_machine_is_described(invoke):
-    done = invoke("machine", "--json")
-    machine = json.loads(done.stdout)["machine"]
-    assert machine["cores"] >= 1
-    assert machine["memory"] == psutil.virtual_memory().total
-    assert machine["cpu"]
-    assert invoke("machine").stdout.startswith("Machine: ")
+    assert re.match(r"Machine: .+, [1-9]\d* cores ", invoke("machine").stdout)
 
 
 def test_report_prints_markdown_and_writes_page_chart_and_document(invoke, tmp_path):

@@ -62,7 +62,7 @@ def test_every_peer_has_a_row(asr):
         assert row.load_seconds > 0
         assert row.first_seconds > 0
         assert row.peak_memory > 20e6
-    # Int8 of random weights may or may not keep its promise; if it has a time, it kept it.
+    # Int8 of random weights may or may not pass its check; if it has a time, it passed.
     assert (rows["onnx-int8"].summary is not None) == rows["onnx-int8"].check.passed
 
 

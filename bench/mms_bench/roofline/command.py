@@ -11,7 +11,12 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @click.command(short_help="Print lower bounds on the time of a run on GPUs.")
 @click.option("--bundle", type=_FOLDER, help="Bundle of the model.  [default: mms-1b-all's sizes]")
-@click.option("--gpus", default="", help="Comma-separated keys of GPUs.  [default: all]")
+@click.option(
+    "--gpus",
+    default="",
+    show_default=False,
+    help="Comma-separated keys of GPUs.  [default: all]",
+)
 @click.option(
     "--seconds",
     default=10.0,

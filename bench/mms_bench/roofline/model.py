@@ -1,4 +1,4 @@
-"""Roofline model: the least time of a run, block by block, and the memory it needs.
+"""Roofline model: the least time of a run, block by block.
 
 A block takes max(products / peak, elements / rate, bytes / bandwidth); the blocks of a run depend
 on each other, so their times add up. Launches, waiting and everything else that a program adds are
@@ -6,17 +6,14 @@ left out: this is a bound. (Williams, Waterman, Patterson: Roofline, CACM 52(4),
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from mms_bench.errors import BenchError
-from mms_bench.roofline.work import ITEMSIZE, Block, Load, blocks
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
-
-_FRONTEND_FRAMES = 100
-"""Frames that the frontend runs on at a time."""
+from mms_bench.roofline.work import Block
+from mms_engine.types import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,35 +73,3 @@ def bound(work: Sequence[Block], precision: Precision, gpu: Gpu) -> dict[str, fl
         longest = max(times, key=lambda name: times[name])
         limits[longest] += times[longest] * block.repeats
     return limits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
-    """Device memory in bytes."""
-
-    weights: float
-    """Both graphs, without languages."""
-    activations: float
-    """All tensors of a run's largest block: what an unfused runtime holds."""
-    language: float
-    """One row of the adapter bank: adapters, head weights and biases."""
-
-    def languages(self, gpu: Gpu) -> int:
-        """Return how many languages fit beside the rest."""
-        free = (gpu.memory - gpu.reserve) * 1e9 - self.weights - self.activations
-        return max(0, int(free // self.language))
-
-
-def footprint(architecture: Wav2Vec2Ctc, load: Load) -> Footprint:
-    """Return the memory of a run."""
-    alone = replace(load, languages=0)
-    piece = replace(alone, frames=min(load.frames, _FRONTEND_FRAMES))
-    work = blocks(architecture, alone)
-    held = [block for block in blocks(architecture, piece) if block.stage == "convolutions"]
-    held += [block for block in work if block.stage != "convolutions"]
-    row = architecture.adapter_parameters + load.vocab * (architecture.hidden_size + 1)
-    return Footprint(
-        weights=sum(block.weights * block.repeats for block in work),
-        activations=max(sum(block.edges) + sum(block.inner) for block in held),
-        language=float(row * ITEMSIZE[load.precision]),
-    )

@@ -9,7 +9,7 @@ from typing import Self
 from mms_bench.errors import BenchError
 from mms_bench.report import text
 from mms_bench.report.markdown import Table, table
-from mms_bench.roofline.model import Footprint, Gpu, bound, footprint, gpus
+from mms_bench.roofline.model import Gpu, bound, gpus
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
@@ -21,10 +21,6 @@ from mms_export.synthetic import TEMPLATE
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 _LENGTHS = (0.5, 1.0, 2.0, 4.0, 10.0, 30.0)
 """Seconds of audio in runs of one row."""
-_VOCABS = (256, 4096)
-"""Tokens of a head: alphabets, and the largest vocabulary."""
-_MEMORY_RUN = (8, 1500)
-"""Rows and frames of the run that memory is kept for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +80,13 @@ def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[in
         *("GPU", "precision"),
         *(f"{count} rows" if count > 1 else "1 row" for count in batches),
         *(f"RTFx, {batches[-1]}", f"1 row of {_LENGTHS[0]:g} s", "limit"),
-        *(f"languages, head of {vocab:,}" for vocab in _VOCABS),
     )
     intro = (
         f"Least time of {model.name} for {seconds:g} s of audio per row, each row in another "
         "language; seconds of audio per second in the largest batch; least time of a short run "
-        "and what limits it; languages that stay resident, by the size of their heads. Bounds "
-        "from data sheets, **not measurements**; fp32 without TF32:"
+        "and what limits it. Bounds from data sheets, **not measurements**; fp32 without TF32:"
     )
-    kept = [_memory(model, vocab, "fp16") for vocab in _VOCABS]
-    memory = (
-        f"Memory in fp16: {text.size(kept[0].weights)} of weights, at most "
-        f"{text.size(kept[0].activations)} for an unfused run of {_MEMORY_RUN[0]} rows of 30 s, "
-        f"{text.size(kept[0].language)} per language with a head of {_VOCABS[0]:,} tokens and "
-        f"{text.size(kept[1].language)} with {_VOCABS[1]:,}."
-    )
-    return f"{intro}\n\n{table(Table(head, tuple(rows)))}\n\n{memory}"
-
-
-def _memory(model: Model, vocab: int, precision: Precision) -> Footprint:
-    rows, frames = _MEMORY_RUN
-    load = Load(rows=rows, frames=frames, vocab=vocab, precision=precision)
-    return footprint(model.architecture, load)
+    return f"{intro}\n\n{table(Table(head, tuple(rows)))}"
 
 
 def _cells(
@@ -117,7 +98,6 @@ def _cells(
         *map(text.seconds, times),
         f"{batches[-1] * seconds / times[-1]:,.0f}",
         *(text.seconds(sum(short.values())), max(short, key=lambda name: short[name])),
-        *(f"{_memory(model, vocab, precision).languages(gpu):,}" for vocab in _VOCABS),
     )
 
 

@@ -51,8 +51,6 @@ class Block:
     """Bytes."""
     edges: tuple[float, ...]
     """Bytes of each input and output, which no fusion can avoid."""
-    inner: tuple[float, ...] = ()
-    """Bytes of each tensor in between, which exists where the block is not fused."""
 
 
 def blocks(architecture: Wav2Vec2Ctc, load: Load) -> tuple[Block, ...]:
@@ -100,15 +98,14 @@ class _Builder:
                     float(read * (self._item if index else _FLOAT)),
                     result * (_FLOAT if index == last else self._item),
                 ),
-                inner=(float(values * inputs * self._item), *[result * _FLOAT] * 2),
             )
             before = after
 
     def encoder(self) -> Iterator[Block]:
         """Yield the blocks of the encoder."""
         sizes, item, frames, stream = self.sizes, self._item, self._frames, self._stream
-        hidden, layers = sizes.hidden_size, sizes.num_hidden_layers
-        values, norm = float(frames * hidden), 2 * hidden * _FLOAT
+        hidden = sizes.hidden_size
+        values = float(frames * hidden)
         features = float(frames * sizes.feature_size)
         yield Block(
             stage="projection",
@@ -116,7 +113,6 @@ class _Builder:
             elements=features * _NORM + values,
             weights=(sizes.feature_size + 1) * hidden * item + 2 * sizes.feature_size * _FLOAT,
             edges=(features * _FLOAT, stream),
-            inner=(features * item,),
         )
         kernel = sizes.num_conv_pos_embeddings * hidden // sizes.num_conv_pos_embedding_groups
         yield Block(
@@ -125,8 +121,22 @@ class _Builder:
             elements=values * (_GELU + 2),
             weights=(kernel + 1) * hidden * item,
             edges=(stream, stream),
-            inner=(values * item, values * item),
         )
+        yield from self._layers()
+        head = float(self.load.vocab * (hidden + 1) * item)
+        logits = float(frames * self.load.vocab)
+        yield Block(
+            stage="head",
+            products=2 * values * self.load.vocab,
+            elements=values * _NORM + logits,
+            weights=self.load.languages * head + 2 * hidden * _FLOAT,
+            edges=(stream, logits * _FLOAT),
+        )
+
+    def _layers(self) -> Iterator[Block]:
+        sizes, item, frames, stream = self.sizes, self._item, self._frames, self._stream
+        hidden, layers = sizes.hidden_size, sizes.num_hidden_layers
+        values, norm = float(frames * hidden), 2 * hidden * _FLOAT
         scores = float(frames * self.load.frames * sizes.num_attention_heads)
         yield Block(
             stage="attention",
@@ -135,7 +145,6 @@ class _Builder:
             elements=values * (_NORM + 5) + scores * (1 + _SOFTMAX),
             weights=4 * (hidden + 1) * hidden * item + norm,
             edges=(stream, stream),
-            inner=(*[values * item] * 8, scores * _FLOAT, scores * item),
         )
         wide = float(frames * sizes.intermediate_size)
         yield Block(
@@ -145,7 +154,6 @@ class _Builder:
             elements=values * (_NORM + 2) + wide * (1 + _GELU),
             weights=((2 * hidden + 1) * sizes.intermediate_size + hidden) * item + norm,
             edges=(stream, stream),
-            inner=(values * item, wide * item, values * item),
         )
         adapter = sizes.adapter_parameters / layers * item
         yield Block(
@@ -155,15 +163,4 @@ class _Builder:
             elements=values * (_NORM + 2),
             weights=adapter * self.load.languages,
             edges=(stream, stream),
-            inner=(adapter * self.load.rows, values * item, values * item),
-        )
-        head = float(self.load.vocab * (hidden + 1) * item)
-        logits = float(frames * self.load.vocab)
-        yield Block(
-            stage="head",
-            products=2 * values * self.load.vocab,
-            elements=values * _NORM + logits,
-            weights=self.load.languages * head + norm,
-            edges=(stream, logits * _FLOAT),
-            inner=(self.load.rows * head, values * item),
         )

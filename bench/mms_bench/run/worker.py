@@ -46,11 +46,10 @@ class Worker:
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self._log.name, entry, setup)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        with theirs, _environment_of_child(setup.threads):
-            self._process.start()
-        self.pid = self._process.pid or 0
         self.precision = ""
         try:
+            with theirs, _environment_of_child(setup.threads):
+                self._process.start()
             self.versions: dict[str, str] = self._request("create")
         except BaseException:
             self.close()
@@ -61,6 +60,11 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id, 0 before the start."""
+        return self._process.pid or 0
 
     def build(self) -> None:
         """Build the files that the peer loads."""
@@ -92,10 +96,11 @@ class Worker:
         if self._connection.closed:
             return
         self._connection.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.kill()  # before it has its own group, there is no group to kill
-        self._process.join()
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.kill()  # before it has its own group, there is no group to kill
+            self._process.join()
         self._log.close()
 
     def _request(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401
@@ -118,7 +123,11 @@ class Worker:
 
 @contextlib.contextmanager
 def _environment_of_child(threads: int) -> Iterator[None]:
-    """Limit thread pools, which libraries size at import, and leave Ctrl-C to the parent."""
+    """Limit thread pools, which libraries size at import, and leave signals to the parent.
+
+    Ctrl-C stays blocked in the child. In the parent, signals wait until the child can be ended:
+    blocking alone would not do, since any other thread may receive them.
+    """
     changes = {
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
@@ -127,15 +136,25 @@ def _environment_of_child(threads: int) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
+    caught: list[int] = []
+
+    def defer(number: int, _: object) -> None:
+        caught.append(number)
+
+    handlers = {one: signal.signal(one, defer) for one in (signal.SIGINT, signal.SIGTERM)}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for caught_number in caught:
+            signal.raise_signal(caught_number)
 
 
 def _serve(connection: Connection, log: str, entry: PeerEntry, setup: Setup) -> None:
