@@ -10,6 +10,7 @@ import click
 
 from mms_bench.roofline.command import roofline
 from mms_engine.cli.program import Program
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -79,11 +80,11 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
     "--threads", default=2, type=click.IntRange(1), help="Threads of an implementation on a CPU."
 )
 @click.option(
-    "--device", default="cpu", type=click.Choice(["cpu", "cuda"]), help="Device of the model."
+    "--device", default="cpu", type=click.Choice(DEVICES[1:]), help="Device of the model."
 )
 @click.option(
     "--backend",
-    type=click.Choice(["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(BACKEND_NAMES),
     help="Backend of the engine.  [default: the first that works on the device]",
 )
 @click.option(

@@ -1,11 +1,10 @@
-"""Values passed between the stages, in the order of the pipeline, and the types of options.
+"""Values passed between the stages, in the order of the pipeline, and the choices of options.
 
-NumPy is loaded with the first use of an array type, so that the command line's help starts
-without it.
+NumPy is not imported here, so that the command line's help starts without it.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,19 +12,12 @@ if TYPE_CHECKING:
 
     Float32Array = npt.NDArray[np.float32]
 else:
-
-    def __getattr__(name: str) -> object:
-        """Return the array type (PEP 562)."""
-        if name != "Float32Array":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import numpy as np
-        import numpy.typing as npt
-
-        return npt.NDArray[np.float32]
-
+    Float32Array = Any
 
 Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LmUnit = Literal["auto", "word", "token"]

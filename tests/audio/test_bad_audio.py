@@ -3,7 +3,6 @@
 import io
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,18 +13,18 @@ from mms_engine.errors import AudioError
 from sounds import encode, film, noise, refusal, tone, wav
 
 
-def test_missing_file(tmp_path):
-    assert refusal(tmp_path / "none.wav") == "FILE does not exist: check the path"
-
-
-def test_folder(tmp_path):
-    assert refusal(tmp_path) == "FILE is a folder: name the audio files in it"
-
-
-def test_empty_file(tmp_path):
-    path = tmp_path / "empty.wav"
-    path.touch()
-    assert refusal(path) == "FILE is empty: choose a file with audio"
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.wav", "FILE does not exist: check the path"),
+        ("", "FILE is a folder: name the audio files in it"),
+        ("empty.wav", "FILE is empty: choose a file with audio"),
+        ("/dev/zero", "FILE is a device, not a file: choose a file, or pipe the audio in"),
+    ],
+)
+def test_unreadable_path(tmp_path, name, message):
+    (tmp_path / "empty.wav").touch()
+    assert refusal(tmp_path / name) == message
 
 
 def test_permission_denied(tmp_path):
@@ -40,11 +39,6 @@ def test_permission_denied(tmp_path):
     finally:
         os.seteuid(user)
     assert message == "FILE is not readable by this user: check its permissions"
-
-
-def test_device():
-    message = refusal(Path("/dev/zero"))
-    assert message == "FILE is a device, not a file: choose a file, or pipe the audio in"
 
 
 @pytest.mark.parametrize("name", ["text.wav", "text.mp3", "text.flac", "text"])

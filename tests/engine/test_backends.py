@@ -1,29 +1,28 @@
-"""Choosing a backend is pure, and says why."""
+"""Backends: choice with reasons, lazy imports, and loading that fails."""
 
+import re
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mms_engine.backends import (
-    Availability,
-    Choice,
-    SessionOptions,
-    available,
-    choose,
-    open_session,
-    probes,
-    rank,
-)
-from mms_engine.backends.session import GraphFile
+import mms_engine
+from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.backends import probes
+from mms_engine.backends.probes import Availability
+from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
+from mms_engine.backends.session import GraphFile, SessionOptions
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
+ONE_SLOT = RecognizerOptions(device="cpu", adapter_cache_bytes=1)
 NO = Availability(usable=False, reason="no NVIDIA driver is installed")
 
 
@@ -107,6 +106,87 @@ def test_a_plan_backend_refuses_a_graph(tiny_bundle: Path) -> None:
         open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
 
 
+def test_backend_names_are_those_of_the_options() -> None:
+    assert sorted(BACKENDS) == sorted(BACKEND_NAMES)
+    assert {backend.device for backend in BACKENDS.values()} == {*DEVICES} - {"auto"}
+
+
+def test_optional_packages_are_imported_in_their_rooms_only() -> None:
+    """pycuda and TensorRT are imported by importlib, which the import contracts cannot see."""
+    engine = Path(mms_engine.__file__).parent
+    rooms = {"cuda", "tensorrt", "backends"}
+    loaders = {"encoder/loading.py", "decoding/loading.py", "formats/registry.py", "__init__.py"}
+    named = re.compile(
+        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])(pycuda|tensorrt|onnxruntime)""",
+        re.MULTILINE,
+    )
+    importing, dynamic = set(), set()
+    for path in engine.rglob("*.py"):
+        source, place = path.read_text(encoding="utf-8"), path.relative_to(engine)
+        if named.search(source):
+            importing.add(place.parts[0])
+        if "import_module(" in source and place.parts[0] not in rooms:
+            dynamic.add(place.as_posix())
+    assert importing == {"cuda", "backends"}, "TensorRT is imported by a variable"
+    assert dynamic == loaders
+
+
+class Opened:
+    """Sessions that fake opening makes; one graph cannot be opened."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+        self.open: list[str] = []
+
+    def __call__(self, choice: Choice, file: GraphFile, options: SessionOptions) -> object:
+        if file.graph.name == self.broken:
+            raise BackendError("no memory")
+        real = open_session(choice, file, options)
+        self.open.append(file.graph.name)
+        close = real.close
+        real.close = lambda: (close(), self.open.remove(file.graph.name))
+        return real
+
+
+@pytest.mark.parametrize("broken", ["frontend", "encoder"])
+def test_a_failed_open_closes_the_sessions(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    opened = Opened(broken)
+    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    with pytest.raises(BackendError, match="no memory"):
+        Recognizer.open(tiny_bundle, device="cpu")
+    assert not opened.open
+
+
+def test_a_failed_open_of_the_decoders_closes_the_model(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        assert sorted(opened.open) == ["encoder", "frontend"]
+        raise BackendError("no kernels")
+
+    opened = Opened()
+    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    monkeypatch.setattr("mms_engine.asr.recognizer.open_decoders", fail)
+    with pytest.raises(BackendError, match="no kernels"):
+        Recognizer.open(tiny_bundle, device="cpu")
+    assert not opened.open
+
+
+def test_a_vocabulary_takes_no_slot(tiny_bundle: Path) -> None:
+    languages = ["eng", "swh", "uzb-script_latin"]
+    with Recognizer.open(tiny_bundle, options=ONE_SLOT) as recognizer:
+        model = recognizer._model
+        assert model.bank.slots == 1
+        assert all(len(model.vocabulary(language)) > 1 for language in languages)
+        assert model.bank.keys == ()
+        load, loaded = model.bank._load, []
+        model.bank._load = lambda language: (loaded.append(language), load(language))[1]
+        recognizer.transcribe([np.zeros(8_000, np.float32)] * 3, languages)
+        assert sorted(loaded) == languages, "each is read once, by its batch"
+
+
 def test_looking_for_a_gpu_is_quick() -> None:
     """Done-when: `--device auto` without a GPU costs at most 50 ms more than `--device cpu`."""
     if probes.cuda_driver().devices:
@@ -124,7 +204,7 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())\n"
         "print([n for n in sys.modules if n.split('.')[0] in "
         "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
@@ -143,7 +223,7 @@ def test_available_gives_each_backend_a_sentence() -> None:
 def test_without_onnxruntime_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -246,4 +246,4 @@ def test_the_command_reports_a_damaged_bundle_in_one_line(bundle: Path, tmp_path
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert CliRunner().invoke(main, ["doctor", "--bundle", str(bundle)]).exit_code == 1
+    assert CliRunner().invoke(main, ["doctor", "--verify", "--bundle", str(bundle)]).exit_code == 1

@@ -82,12 +82,6 @@ def test_output_file_is_replaced(mms, clips: Path, tmp_path: Path, tiny: Recogni
     assert out.read_text() == expected(tiny, clips / "a.wav") + "\n"
 
 
-def test_subtitles_of_several_recordings_need_a_folder(mms, clips: Path) -> None:
-    result = mms(clips, "--lang", "eng", "--format", "srt")
-    assert result.exit_code == 2
-    assert "needs a folder: --output FOLDER/" in result.stderr
-
-
 def test_recordings_that_share_an_output_file_are_refused(mms, clips: Path, tmp_path: Path) -> None:
     (clips / "a.flac").write_bytes((clips / "deeper" / "b.flac").read_bytes())
     result = mms(clips, "--lang", "eng", "--output", f"{tmp_path}/out/")
@@ -120,25 +114,6 @@ def test_allow_truncated_transcribes_the_decodable_part(mms, clips: Path) -> Non
     truncated = mms(clips / "a.wav", "--lang", "eng", "--json", "--allow-truncated")
     assert truncated.exit_code == 0
     assert 0.5 < json.loads(truncated.stdout)["duration"] < 0.7
-
-
-def test_single_missing_file_is_one_line(mms, tmp_path: Path) -> None:
-    result = mms(tmp_path / "missing.wav", "--lang", "eng")
-    assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
-    assert "missing.wav" in result.stderr
-
-
-def test_language_is_required_if_the_bundle_has_several(mms, clips: Path) -> None:
-    result = mms(clips / "a.wav")
-    assert result.exit_code == 2
-    assert "--lang is required: the bundle has eng, swh, uzb-script_latin" in result.stderr
-
-
-def test_unknown_language_is_refused_before_graphs_are_loaded(mms, clips: Path) -> None:
-    result = mms(clips / "a.wav", "--lang", "sw")
-    assert result.exit_code == 1
-    assert "'sw'; did you mean swh?" in result.stderr
 
 
 def test_list_has_one_language_per_file(mms, clips: Path, tiny: Recognizer) -> None:
@@ -185,25 +160,34 @@ def test_references_are_scored(mms, clips: Path, tiny: Recognizer) -> None:
     assert document["files"][0]["hypothesis"] == text
 
 
-def test_recordings_above_max_seconds_are_refused(mms, clips: Path) -> None:
-    result = mms(clips / "deeper" / "b.flac", "--lang", "eng", "--max-seconds", "1.2")
-    assert result.exit_code == 1
-    assert "longer than 1.2 s" in result.stderr
+ONE_WAY = "name the recordings by exactly one of FILES, --list and --reference"
+REFUSED = {
+    "no recordings": ("", 2, ONE_WAY),
+    "two inputs": ("DIR/a.wav --list DIR/list.tsv", 2, ONE_WAY),
+    "no language": (
+        "DIR/a.wav",
+        2,
+        "--lang is required: the bundle has eng, swh, uzb-script_latin",
+    ),
+    "unknown language": ("DIR/a.wav --lang sw", 1, "'sw'; did you mean swh?"),
+    "empty folder": ("DIR/empty --lang eng", 2, "contains no recordings"),
+    "missing file": ("DIR/missing.wav --lang eng", 1, "missing.wav"),
+    "too long": ("DIR/deeper/b.flac --lang eng --max-seconds 1.2", 1, "longer than 1.2 s"),
+    "no folder": ("DIR --lang eng --format srt", 2, "needs a folder: --output FOLDER/"),
+    "unwritable output": ("DIR/a.wav --lang eng --output DIR/a.wav/x.txt", 1, "cannot write"),
+    "scores to a file": ("--reference DIR/list.tsv --output DIR/x.txt", 2, "omit --output"),
+}
 
 
-def test_empty_folder_is_refused(mms, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    result = mms(tmp_path / "empty", "--lang", "eng")
-    assert result.exit_code == 2
-    assert "contains no recordings" in result.stderr
-
-
-@pytest.mark.parametrize("arguments", [[], ["a.wav", "--list", "LIST"]])
-def test_recordings_must_be_named_in_one_way(mms, clips: Path, arguments: list[str]) -> None:
-    (clips / "list.tsv").touch()
-    result = mms(*[str(clips / "list.tsv") if a == "LIST" else a for a in arguments])
-    assert result.exit_code == 2
-    assert "name the recordings by exactly one of FILES, --list and --reference" in result.stderr
+@pytest.mark.parametrize("case", REFUSED)
+def test_contradicting_or_unusable_arguments_are_refused(mms, clips: Path, case: str) -> None:
+    arguments, code, message = REFUSED[case]
+    (clips / "empty").mkdir()
+    (clips / "list.tsv").write_text("file\tlang\ttext\na.wav\teng\ttext\n")
+    result = mms(*arguments.replace("DIR", str(clips)).split())
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert code == 2 or result.stderr.count("\n") == 1
 
 
 def test_missing_bundle_names_the_command_that_creates_it(mms, clips: Path) -> None:
@@ -221,7 +205,7 @@ def test_bundle_may_be_set_by_environment(
 
 
 def test_missing_device_is_one_line(mms, clips: Path) -> None:
-    from mms_engine.backends import available
+    from mms_engine.backends.registry import available
 
     if available()["ort-cuda"].usable:
         pytest.skip("this machine has a CUDA device")
@@ -233,12 +217,6 @@ def test_missing_device_is_one_line(mms, clips: Path) -> None:
     named = mms(clips / "a.wav", "--lang", "eng", "--backend", "tensorrt")
     assert named.exit_code == 1
     assert "nothing here can run on 'tensorrt'" in named.stderr
-
-
-def test_unwritable_output_is_reported(mms, clips: Path) -> None:
-    result = mms(clips / "a.wav", "--lang", "eng", "--output", clips / "a.wav" / "below.txt")
-    assert result.exit_code == 1
-    assert "cannot write" in result.stderr
 
 
 def test_debug_shows_the_traceback(clips: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from mms_engine import RecognizerOptions
-from mms_engine.bundle.manifest import PRECISIONS
 from mms_engine.cli.transcribe.command import transcribe
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.formats import FORMATS
 from mms_engine.system import default_bundle, demo_bundle, parse_quota, usable_cores
+from mms_engine.types import PRECISIONS
 
 
 @pytest.mark.parametrize(

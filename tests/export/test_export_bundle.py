@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from export_runs import digests, run_export
 from mms_engine.bundle import MANIFEST, open_bundle
-from mms_engine.bundle.files import describe, digest
-from mms_engine.bundle.manifest import Plan, encode
+from mms_engine.bundle.files import digest
 from mms_engine.errors import BundleError, BundleFileMissing, MmsError
 from mms_export.bundle import contents, pipeline
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
@@ -224,28 +223,3 @@ def test_damaged_manifest_is_refused_and_replaced(checkpoint, tmp_path):
         run_export(checkpoint, out)
     run_export(checkpoint, out, replace=True)
     assert open_bundle(out).problems() == []
-
-
-def test_plan_stays_only_with_the_graph_it_was_built_from(checkpoint, tmp_path):
-    out = tmp_path / "b"
-    manifest = run_export(checkpoint, out, languages="swh")
-    (out / "plans").mkdir()
-    (out / "plans" / "encoder.plan").write_bytes(b"a plan")
-    plan = Plan(
-        graph="encoder",
-        precision="fp32",
-        file=describe(out, out / "plans" / "encoder.plan"),
-        runtime="tensorrt-rtx",
-        runtime_version="1",
-        compute_capabilities=("8.6",),
-        graph_sha256=digest(out / "graphs" / "encoder.fp32.onnx"),
-        inputs=(),
-        outputs=(),
-        profiles=(),
-    )
-    (out / MANIFEST).write_bytes(encode(dataclasses.replace(manifest, plans=(plan,))))
-    manifest = run_export(checkpoint, out, languages="eng")
-    assert manifest.plans == (plan,)
-    other = dataclasses.replace(plan, graph_sha256="0" * 64)
-    (out / MANIFEST).write_bytes(encode(dataclasses.replace(manifest, plans=(other,))))
-    assert run_export(checkpoint, out).plans == ()

@@ -58,29 +58,27 @@ def test_dry_run_prints_sizes_and_writes_nothing(checkpoint, tmp_path, bundle):
     assert lines[-1].split()[0] == "total"
 
 
-def test_unknown_language(checkpoint, tmp_path):
-    result = invoke("--model", checkpoint, "--out", tmp_path / "b", "--lang", "uzb-script_ltin")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "Error: tiny-mms has no language 'uzb-script_ltin'; did you mean uzb-script_latin?\n"
-    )
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (
+            "--lang uzb-script_ltin",
+            1,
+            "no language 'uzb-script_ltin'; did you mean uzb-script_latin?",
+        ),
+        ("--precision fp8", 2, "'fp8' is not one of fp32, fp16, bf16, int8"),
+        ("--model none", 1, "neither a folder, nor a file, nor a hub id"),
+    ],
+)
+def test_invalid_values(checkpoint, tmp_path, given, code, message):
+    result = invoke("--model", checkpoint, "--out", tmp_path / "b", *given.split())
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert code == 2 or len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "b").exists()
 
 
-def test_unknown_precision(checkpoint):
-    result = invoke("--model", checkpoint, "--precision", "fp8")
-    assert result.exit_code == 2
-    assert "'fp8' is not one of fp32, fp16, bf16, int8" in result.stderr
-
-
-def test_a_model_that_is_not_there(tmp_path):
-    result = invoke("--model", tmp_path / "none", "--out", tmp_path / "b")
-    assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
-    assert "neither a folder, nor a file, nor a hub id" in result.stderr
-
-
-def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
+def test_unreachable_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = invoke("--model", "nobody/no-such-model", "--out", tmp_path / "b")

@@ -1,8 +1,7 @@
-"""Checks of networks and loaded plans, and differences between the two builder libraries."""
+"""Checks of networks, and differences between the two builder libraries."""
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,12 +9,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.manifest import File, Graph, Plan
+from mms_engine.bundle.manifest import Graph
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import PlanError
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.tensorrt import build, toolkit
-from mms_export.tensorrt.checks import check_engine, check_network
+from mms_export.tensorrt.checks import check_network
 from mms_export.tensorrt.network import make_log, read_network
 from mms_export.tensorrt.options import PlanOptions
 from mms_export.tensorrt.plans import PlanJob, Planner
@@ -133,53 +132,6 @@ def test_rtx_capabilities_are_those_of_the_library():
     chosen = choose_capabilities(RTX, ("12.1", "7.5", "8.6", "8.6"), ("fp16",))
     assert chosen == ("7.5", "8.6", "12.1")
     assert choose_capabilities(RTX, (), ("fp16", "bf16")) == ("8.6", "8.9", "12.0")
-
-
-def loaded(plan: Plan, dtype: str = "", shift: int = 0, profiles: int = 0) -> SimpleNamespace:
-    """Return a stand-in for a loaded plan, made from its entry: loading one takes a GPU."""
-    tensors = {tensor.name: tensor for tensor in (*plan.inputs, *plan.outputs)}
-    dtypes = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64"}
-
-    def profile_shape(name: str, index: int) -> list[list[int]]:
-        extent = plan.profiles[index].shapes[name]
-        return [list(extent.min), list(extent.opt), [extent.max[0] + shift, *extent.max[1:]]]
-
-    return SimpleNamespace(
-        num_io_tensors=len(tensors),
-        num_optimization_profiles=len(plan.profiles) + profiles,
-        get_tensor_name=list(tensors).__getitem__,
-        get_tensor_dtype=lambda name: SimpleNamespace(name=dtype or dtypes[tensors[name].dtype]),
-        get_tensor_shape=lambda name: [
-            -1 if isinstance(size, str) else size for size in tensors[name].shape
-        ],
-        get_tensor_profile_shape=profile_shape,
-    )
-
-
-@pytest.fixture
-def plan(bundle, checkpoint, graphs) -> Plan:
-    options = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.6",))
-    wanted = job(bundle, checkpoint, graphs["encoder", "fp16"], options)
-    return wanted.entry(File(path="plans/p", sha256="", size=0))
-
-
-def test_loaded_plan_that_matches_its_entry(plan):
-    check_engine(loaded(plan), plan)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dtype": "BF16"}, "is bfloat16"),
-        ({"shift": 1}, "profile streaming of the plan encoder.fp16 takes features as"),
-        ({"profiles": -1}, "has 2 profiles, the manifest 3"),
-    ],
-)
-def test_loaded_plan_that_differs_from_its_entry(plan, change, message):
-    with pytest.raises(PlanError, match=message):
-        check_engine(loaded(plan, **change), plan)
-    with pytest.raises(PlanError, match="has the tensors"):
-        check_engine(loaded(dataclasses.replace(plan, inputs=plan.inputs[1:])), plan)
 
 
 def test_nested_phases_make_one_bar():

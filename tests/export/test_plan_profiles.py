@@ -85,20 +85,17 @@ def test_step_batches_are_those_of_the_streaming_use(graphs):
         assert (*extent.min, *extent.opt, *extent.max) == batch
 
 
-def test_default_uses():
+def test_default_and_limited_uses():
     sizes = {name: (use.batch[2], use.seconds[2]) for name, use in USES.items()}
     assert sizes == {"streaming": (64, 10), "offline": (32, 36), "long": (4, 60)}
+    limited = Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
+    assert USES["offline"].limited(2, 10) == limited
 
 
 def test_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
     extents = Extents.of(open_checkpoint(str(checkpoint)))
     assert extents.slots == (1, 1024, 2048)
     assert extents.vocab == (1, 64, 512)
-
-
-def test_limited_use_keeps_its_order():
-    use = USES["offline"].limited(2, 10)
-    assert use == Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
 
 
 @pytest.mark.parametrize(("batch", "seconds"), [(0, 5), (1, 0.4), (1, 50), (1, float("nan"))])

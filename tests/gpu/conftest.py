@@ -6,8 +6,7 @@ import pytest
 
 from engine_demo import demo_clips
 from mms_engine import Recognizer, RecognizerOptions
-from mms_engine.backends import available
-from mms_engine.backends.registry import BACKENDS
+from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.cuda.driver import cuda_driver
 from mms_export.cli import main as mms_export
 

@@ -7,8 +7,7 @@ import pytest
 from gpu.conftest import ON_CUDA, refuse
 from mms_engine import Recognizer, RecognizerOptions
 from mms_engine.audio import normalize, read_audio
-from mms_engine.backends import available
-from mms_engine.backends.registry import BACKENDS
+from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.loading import load_acoustic_model

@@ -103,7 +103,8 @@ def on_gpu(sim, installed):
     made = []
 
     def build(bundle, **options):
-        made.append(Recognizer.open(bundle, RecognizerOptions(backend="tensorrt", **options)))
+        chosen = RecognizerOptions(backend="tensorrt", **options)
+        made.append(Recognizer.open(bundle, options=chosen))
         return made[-1]
 
     yield build

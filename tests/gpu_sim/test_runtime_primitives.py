@@ -1,6 +1,7 @@
 """Memory, streams, graphs and kernels on the double: what they refuse, and what they say."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cudasim.fatbin import empty_fatbin
 from mms_engine.cuda import context, kernels
 from mms_engine.cuda.context import open_device
+from mms_engine.cuda.driver import upload
 from mms_engine.cuda.graphs import CudaGraph
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import pack
@@ -97,6 +99,26 @@ def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
         each.free()
 
 
+def test_an_upload_is_visible_to_every_stream_and_thread(device, sim) -> None:
+    """The copy beside pycuda, of pageable memory, for ONNX Runtime's streams."""
+    array, stream = DeviceArray.empty(device, (3, 4), np.float32), CudaStream(device)
+    stream.clear(array)
+    stream.synchronize()
+    values, found = np.arange(8, dtype=np.float32), np.empty((3, 4), np.float32)
+    upload(array.row(1).address, values[:4])
+    other = threading.Thread(target=upload, args=(array.row(2).address, values[4:]))
+    other.start()
+    other.join()
+    stream.download(found, array)
+    stream.synchronize()
+    np.testing.assert_array_equal(found.ravel(), [0, 0, 0, 0, *values])
+    sim.fail("cuMemcpyHtoD", code=719)
+    with pytest.raises(BackendError, match="cuMemcpyHtoD_v2 returned 719"):
+        upload(array.address, values[:4])
+    stream.free()
+    array.free()
+
+
 def test_a_buffer_moves_only_when_it_grows(device) -> None:
     buffer = Buffer(device)
     assert buffer.nbytes == 0
@@ -166,13 +188,13 @@ def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
 
 def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(kernels, "fatbin_path", lambda: None)
-    with pytest.raises(BackendError, match="this install has no CUDA kernels"):
+    with pytest.raises(BackendError, match="this installation has no CUDA kernels"):
         Kernels(device)
     fatbin = empty_fatbin(tmp_path)
     monkeypatch.setattr(kernels, "fatbin_path", lambda: fatbin)
     sim.fail("cuModuleLoadDataEx", code=209)
     sim.fail("cuModuleLoadData", code=209)
-    with pytest.raises(BackendError, match=r"has kernels for sm 75, 80, .* of sm 8\.6 takes none"):
+    with pytest.raises(BackendError, match=r"for sm 75, 80, .* none of which runs on .* sm 8\.6"):
         Kernels(device)
 
 

@@ -13,8 +13,9 @@ from mms_bench.roofline.model import Gpu, bound, gpus
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.types import Precision
 from mms_export.checkpoints.config import parse_config
 from mms_export.synthetic import TEMPLATE
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mms_engine.bundle.manifest import Precision, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.types import Precision
 
 Stage = Literal[
     "convolutions", "projection", "positions", "attention", "feed-forward", "adapters", "head"

@@ -20,7 +20,7 @@ from mms_bench.run.machine import describe_git, describe_machine, describe_versi
 from mms_bench.run.race import SLOW, SLOW_SAMPLES
 from mms_bench.run.result import QUIET, SCHEMA_VERSION, Model, Result, Row
 from mms_bench.run.suite import Suite
-from mms_engine.backends import available, choose
+from mms_engine.backends.registry import available, choose
 from mms_engine.bundle import open_bundle
 
 _FULL_SIZE_PARAMETERS = 950_000_000

@@ -16,9 +16,7 @@ from mms_engine.asr.streaming.state import restore
 from mms_engine.asr.streaming.stream import Stream
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.sources import AudioSource, is_source
-from mms_engine.backends.options import BackendName, Device
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Precision
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
 from mms_engine.decoding.loading import open_decoders
@@ -27,7 +25,7 @@ from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import Progress
 from mms_engine.system import usable_cores
-from mms_engine.types import Transcript
+from mms_engine.types import BackendName, Device, Precision, Transcript
 
 
 class Recognizer:

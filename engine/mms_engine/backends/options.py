@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from mms_engine.types import BackendName as BackendName
-from mms_engine.types import Device as Device
-from mms_engine.types import Precision
+from mms_engine.types import BackendName, Device, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +13,7 @@ class RunOptions:
     """`auto` uses CUDA where it works, else the CPU."""
     backend: BackendName | None = None
     """Library that runs the graphs; `None` for the first usable one, TensorRT before others."""
-    precision: Precision | None = None
+    precision: "Precision | None" = None
     """`None` for the first the bundle has of fp32, int8, fp16 on a CPU, of fp16, bf16, fp32, int8
     on a GPU."""
     threads: int = 0

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mms_engine.backends import probes
-from mms_engine.backends.options import BackendName, Device
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.session import Array, GraphFile, Session, SessionOptions
 from mms_engine.bundle.manifest import Runtime
 from mms_engine.errors import BackendError
+from mms_engine.types import BackendName, Device
 
 
 @dataclass(frozen=True, slots=True)

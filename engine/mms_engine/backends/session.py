@@ -17,19 +17,19 @@ NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
-    """An array that many runs take unchanged, so that a backend may keep it on its device."""
+    """Array that many runs share, of which a backend may keep a copy on its device."""
 
     array: Array
-    """C-contiguous. Read in place by a CPU backend: never copied."""
+    """C-contiguous; a CPU backend reads it in place."""
     dtype: str
     """As `Tensor.dtype`; `bfloat16` where `array` holds its bits as uint16."""
-    version: int
-    """Changes when the content changes."""
+    versions: npt.NDArray[np.int64]
+    """Version of each row of the first axis; grows when the row changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How a graph is run."""
+    """Options of a session."""
 
     threads: int = 0
     """Threads of one run on a CPU; 0 for every core this process may use."""
@@ -37,23 +37,23 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphFile:
-    """A graph and where it lies."""
+    """A graph and the path of its file."""
 
     graph: Graph
     path: Path
 
 
 class Session(Protocol):
-    """A graph that is ready to run. `run` may be called from several threads at once."""
+    """Loaded graph. `run` may be called from several threads at once."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """What `run` takes."""
+        """Inputs of `run`."""
         ...
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """What `run` gives."""
+        """Outputs of `run`."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class Session(Protocol):
             feeds: A C-contiguous array of the stated dtype for every input.
 
         Returns:
-            Every output in host memory, perhaps read-only.
+            Every output in host memory; it may be read-only.
 
         Raises:
             BackendError: the graph does not accept the feeds, or the device failed.
@@ -76,7 +76,7 @@ class Session(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the device's memory. The session cannot run any more."""
+        """Free the graph and its device memory; `run` raises BackendError afterwards."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Adapter bank: the bank of languages, and the sizes of its rows."""
+"""Adapter bank: resident languages, and the sizes of their slots."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mms_engine.text.vocabulary import Vocabulary
 
 StorageT = TypeVar("StorageT", bound=BankStorage[AdapterWeights])
 AdapterBank: TypeAlias = Bank[AdapterWeights, Vocabulary, StorageT]
-"""Bank of languages: `Resident.info` is the vocabulary."""
+"""Bank whose keys are languages; `Resident.info` is the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +20,13 @@ class BankOptions:
     adapter_parameters: int
     """P: values of one language's adapter."""
     hidden_size: int
-    """H: values of one token's row in a head."""
+    """H: weights of one token in a head."""
     dtype: str
-    """Dtype of the rows in the graph: `float32`, `float16` or `bfloat16`."""
+    """Dtype of the graph's inputs: `float32`, `float16` or `bfloat16`."""
     slots: int
     """R: languages that can be resident at once."""
     wait_seconds: float = 60.0
-    """How long `acquire` waits for a slot."""
+    """Seconds that `acquire` waits for a slot."""
 
 
 def adapter_bank(
@@ -35,9 +35,9 @@ def adapter_bank(
     """Return an empty bank of languages.
 
     Args:
-        load: Reads a language's weights.
-        options: Sizes.
-        storage: Where weights lie.
+        load: Function that reads a language's weights.
+        options: Sizes of the bank.
+        storage: Memory of the slots.
     """
     return Bank(
         load,
@@ -52,6 +52,6 @@ def adapter_bank(
 def slots_within(
     budget: int, *, adapter_parameters: int, hidden_size: int, vocab: int, itemsize: int
 ) -> int:
-    """Return how many languages fit in `budget` bytes, at least one."""
+    """Return the number of languages that fit in `budget` bytes, at least one."""
     row = (adapter_parameters + vocab * (hidden_size + 1)) * itemsize
     return max(1, budget // row)

@@ -1,4 +1,4 @@
-"""Bank of resident weights: slots, reference counts, and eviction of the longest unused."""
+"""Bank of resident weights: slots, reference counts and least-recently-used eviction."""
 
 import contextlib
 import threading
@@ -32,7 +32,7 @@ class Resident(Generic[InfoT]):
 
     slot: int
     info: InfoT
-    """What `describe` returned for them."""
+    """Result of `describe` for them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,10 +44,10 @@ class _Entry(Generic[InfoT]):
 
 
 class Bank(Generic[WeightsT, InfoT, StorageT]):
-    """Weights of keys (languages, voices) in R slots, least recently used ones evicted.
+    """Weights by key (language, voice) in R slots, with least-recently-used eviction.
 
     A key that is held keeps its slot. Each key is loaded by one thread while others wait for it;
-    callers that wait for slots are served in the order they came. All methods are thread-safe.
+    callers that wait for slots are served first come, first served. Methods are thread-safe.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         slots: int,
         wait_seconds: float = 60.0,
     ) -> None:
-        """Begin empty.
+        """Start empty.
 
         Args:
-            load: Reads the weights of a key.
-            describe: Returns what callers need to know of weights, as their vocabulary.
-            storage: Where weights lie.
-            write: Its `BankStorage.write`.
+            load: Function that reads the weights of a key.
+            describe: Function that returns what callers need of the weights (a vocabulary).
+            storage: Memory of the slots.
+            write: `BankStorage.write` of the storage.
             slots: R: keys that can be resident at once.
-            wait_seconds: How long `acquire` waits for a slot.
+            wait_seconds: Seconds that `acquire` waits for a slot.
         """
         if slots < 1:
             raise ValueError(f"a bank needs at least one slot, got {slots}")
@@ -80,16 +80,16 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         self._write = write
         self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
-        self._entries: OrderedDict[str, _Entry[InfoT]] = OrderedDict()  # longest unused first
+        self._entries: OrderedDict[str, _Entry[InfoT]] = OrderedDict()  # LRU first
         self._queue: deque[object] = deque()
-        """Callers that wait for slots, first come first served."""
+        """Tickets of the callers that wait for slots, in their order."""
 
     def __repr__(self) -> str:
         return f"Bank({len(self._entries)} of {self.slots} slots)"
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Resident keys, longest unused first."""
+        """Resident keys, least recently used first."""
         with self._changed:
             return tuple(self._entries)
 
@@ -97,7 +97,8 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
     def acquire(self, keys: Collection[str]) -> Iterator[dict[str, Resident[InfoT]]]:
         """Hold keys in the bank, loading those that are not resident.
 
-        They are taken all at once or not at all, so that two callers cannot wait for each other.
+        All slots are taken at once, so two callers never hold part of what the other needs. A
+        thread that holds keys should not acquire others: callers in the queue may wait for it.
 
         Raises:
             BackendError: there are more keys than slots, or no slot came free in time.
@@ -120,7 +121,7 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
             self._release(entries.values())
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Load keys ahead of their use into free or unused slots, without waiting for any.
+        """Load keys into free or idle slots ahead of their use, without waiting for slots.
 
         Raises:
             LanguageError, BundleError: the weights of a key cannot be loaded.
@@ -142,15 +143,15 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         with self._changed:
             self._queue.append(ticket)
             try:
-                while self._queue[0] is not ticket or not self._has_room(wanted):
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0 or not self._changed.wait(remaining):
-                        raise BackendError(
-                            f"all {self.slots} adapter slots were in use for "
-                            f"{self._wait_seconds:g} s: use fewer languages at once, or allow "
-                            "more memory (adapter_cache_bytes)"
-                        )
-                return self._hold(wanted)
+                if self._changed.wait_for(
+                    lambda: self._queue[0] is ticket and self._has_room(wanted),
+                    max(0.0, deadline - time.monotonic()),
+                ):
+                    return self._hold(wanted)
+                raise BackendError(
+                    f"all {self.slots} adapter slots were in use for {self._wait_seconds:g} s: "
+                    "use fewer languages at once, or allow more memory (adapter_cache_bytes)"
+                )
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
@@ -160,7 +161,7 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         return self._evict(missing, keep=wanted)
 
     def _evict(self, needed: int, *, keep: Collection[str]) -> bool:
-        """Free `needed` slots by evicting the longest unused keys; do nothing if too few are."""
+        """Evict least recently used keys for `needed` free slots; none if too few are idle."""
         idle = [k for k, entry in self._entries.items() if entry.users == 0 and k not in keep]
         short = needed - (self.slots - len(self._entries))
         if short > len(idle):
@@ -185,8 +186,8 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
     ) -> dict[str, Resident[InfoT]] | None:
         """Load and write `fresh`, and wait for keys that others load.
 
-        Returns `None`, with nothing held, if another thread failed to load one of them. The lock
-        is not held meanwhile: nobody else touches a slot that is held and not written.
+        Return `None`, with nothing held, if another thread failed to load one of them. Loading
+        runs without the lock: nothing else touches a slot that is held and not yet written.
         """
         try:
             for key in fresh:

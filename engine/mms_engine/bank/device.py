@@ -1,4 +1,4 @@
-"""Storage of the adapter bank in device memory, copied beside the runs."""
+"""Storage of the adapter bank in device memory, written concurrently with runs."""
 
 import contextlib
 import math
@@ -25,9 +25,9 @@ _RESERVE_LEAST = 1 << 30
 @dataclass(slots=True, eq=False)
 class _Slot:
     written: CudaEvent
-    """Recorded after the last copy into it."""
+    """Recorded after the last copy into the slot."""
     read: dict[int, CudaEvent] = field(default_factory=dict)
-    """Recorded after the last run that reads it, by the handle of the run's stream."""
+    """Recorded after the last run that reads the slot, by the handle of the run's stream."""
 
     def free(self) -> None:
         for event in (self.written, *self.read.values()):
@@ -35,19 +35,19 @@ class _Slot:
 
 
 class DeviceBank:
-    """Rows in device memory at fixed addresses; see `BankStorage`.
+    """Slots in device memory at fixed addresses; see `BankStorage`.
 
     A language is three contiguous copies on a CUDA stream of their own. Events order them: a run
-    waits for the rows it reads, and a copy waits for the runs that read what it overwrites.
+    waits for the copies into its slots, a copy waits for the runs that read the slot before.
     """
 
     def __init__(self, device: CudaDevice, options: BankOptions, vocab: int) -> None:
-        """Allocate the rows.
+        """Allocate the slots.
 
         Args:
-            device: Where.
-            options: The sizes.
-            vocab: V: tokens of the largest language.
+            device: GPU of the encoder.
+            options: Sizes of the bank.
+            vocab: V: tokens of the largest vocabulary.
         """
         self._device = device
         self._dtype = options.dtype
@@ -58,20 +58,21 @@ class DeviceBank:
             "head_weight": (slots, vocab, hidden),
             "head_bias": (slots, vocab),
         }
-        with device.active(f"allocating {slots} adapter slots"):
+        with device.creating(f"allocating {slots} adapter slots") as owned:
             self.arrays = {
-                name: DeviceArray.empty(device, shape, dtype) for name, shape in shapes.items()
+                name: owned(DeviceArray.empty(device, shape, dtype))
+                for name, shape in shapes.items()
             }
-            """The encoder's inputs, by name."""
-            self._copies = CudaStream(device)
-            # Values behind a language's own tokens are multiplied too: they must be finite.
+            """Inputs of the encoder, by name."""
+            self._copies = owned(CudaStream(device))
+            # Head rows beyond a language's vocabulary are multiplied too, so they must be finite.
             self._copies.clear(self.arrays["head_weight"])
             self._copies.synchronize()
-            self._ring = PinnedRing(device, _STAGES)
-            self._slots = [_Slot(CudaEvent(device)) for _ in range(slots)]
+            self._ring = owned(PinnedRing(device, _STAGES))
+            self._slots = [_Slot(owned(CudaEvent(device))) for _ in range(slots)]
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Start the copy of a language into a slot and return; see `BankStorage.write`.
+        """Enqueue the copy of a language into a slot; see `BankStorage.write`.
 
         Raises:
             BackendError: the device failed.
@@ -93,14 +94,14 @@ class DeviceBank:
             with self._lock:
                 try:
                     self._send(slot, staged)
-                finally:  # copies before one that failed are on their way
+                finally:  # copies enqueued before one that failed still run
                     buffer.sent(self._copies)
 
     @contextlib.contextmanager
     def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:
-        """Make work enqueued on `stream` inside see the rows of `slots` whole and unchanged.
+        """Order work that the block enqueues on `stream` with the copies into `slots`.
 
-        The languages must be held in the bank.
+        The languages of the slots must be held in the bank.
         """
         with self._lock:
             for slot in set(slots):
@@ -116,7 +117,7 @@ class DeviceBank:
                     stream.record(read[stream.handle])
 
     def free(self) -> None:
-        """Free the memory after all copies, once."""
+        """Free the memory once all copies are done. May be called twice."""
         if not self.arrays:
             return
         with self._device.active("freeing the adapter bank"):
@@ -130,7 +131,7 @@ class DeviceBank:
             self._slots.clear()
 
     def _parts(self, slot: int, weights: AdapterWeights) -> list[tuple[DeviceArray, np.ndarray]]:
-        """Return the target of each part of a language, and its values."""
+        """Return the parts of a language: target and values."""
         adapters, heads, biases = (
             self.arrays[name].row(slot) for name in ("adapters", "head_weight", "head_bias")
         )
@@ -152,12 +153,12 @@ class DeviceBank:
         self._copies.record(state.written)
 
 
-def bytes_for_rows(free: int, wanted: int) -> int:
-    """Return the memory that the bank may take.
+def bank_bytes(free: int, wanted: int) -> int:
+    """Return the memory budget of the bank.
 
     Args:
-        free: Free bytes on the device, its plans loaded.
-        wanted: Bytes the caller allows; 0 for the free ones less a reserve of a quarter, at least
+        free: Free bytes on the device with the plans loaded.
+        wanted: Budget of the caller; 0 for the free bytes less a reserve of a quarter, at least
             1 GiB, for activations, logits and other programs.
     """
     reserve = max(math.ceil(free / _RESERVE_SHARE), _RESERVE_LEAST)

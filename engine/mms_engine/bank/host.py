@@ -1,4 +1,4 @@
-"""The rows of the adapter bank in host memory, and how weights become rows."""
+"""Storage of the adapter bank in host memory."""
 
 import threading
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SMALLEST_VOCAB = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Arrays:
-    """The rows. The system gives memory only for rows that were written."""
+    """Arrays of all slots; the system commits memory only for slots that were written."""
 
     adapters: Array
     head_weight: Array
@@ -22,27 +22,27 @@ class _Arrays:
 
     @property
     def vocab(self) -> int:
-        """V: tokens a head has room for."""
+        """V: tokens that a head has room for."""
         return int(self.head_bias.shape[1])
 
 
 class HostBank:
-    """Rows in host memory, which graphs on a CPU read in place; heads grow as languages need.
+    """Slots in host memory, which graphs on a CPU read in place; see `BankStorage`.
 
-    May be used from several threads.
+    Heads grow with the largest resident vocabulary. Methods are thread-safe.
     """
 
     def __init__(self, options: BankOptions) -> None:
         self._options = options
         self._lock = threading.Lock()
-        self._version = 0
+        self._versions = np.zeros(options.slots, np.int64)  # writes of each slot
         self._vocabs: dict[int, int] = {}  # of each slot that was written
         dtype = NUMPY_DTYPE[options.dtype]
         adapters = np.zeros((options.slots, options.adapter_parameters), dtype)
         self._arrays = _Arrays(adapters, *self._heads(_SMALLEST_VOCAB))
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Put a language into a slot; see `BankStorage.write`."""
+        """Write a language into a slot; see `BankStorage.write`."""
         vocab = len(weights.vocab)
         dtype = self._options.dtype
         with self._lock:
@@ -53,25 +53,26 @@ class HostBank:
             self._arrays.head_bias[slot, :vocab] = convert(weights.head_bias, dtype)
             self._arrays.head_bias[slot, vocab:] = minus_infinity(dtype)
             self._vocabs[slot] = vocab
-            self._version += 1
+            self._versions[slot] += 1
 
     def constants(self) -> dict[str, Constant]:
-        """Return the bank as the encoder's inputs, over the bank's own memory.
+        """Return the bank as inputs of the encoder, over its own memory.
 
-        Call it while the languages of the run are held: their rows do not change, and when the
-        arrays are replaced by larger ones, those returned before stay as they are.
+        The row count is a power of two or all slots, so that a device copy seldom has to grow.
+        Call this while the languages of the run are held: their slots do not change, and arrays
+        that are later replaced by larger ones stay as they are.
         """
         with self._lock:
-            rows = max(self._vocabs, default=0) + 1
-            arrays, dtype, version = self._arrays, self._options.dtype, self._version
+            last = max(self._vocabs, default=0)
+            rows = min(self._options.slots, 1 << last.bit_length())
+            arrays, versions = self._arrays, self._versions[:rows].copy()
         return {
-            "adapters": Constant(arrays.adapters[:rows], dtype, version),
-            "head_weight": Constant(arrays.head_weight[:rows], dtype, version),
-            "head_bias": Constant(arrays.head_bias[:rows], dtype, version),
+            name: Constant(getattr(arrays, name)[:rows], self._options.dtype, versions)
+            for name in ("adapters", "head_weight", "head_bias")
         }
 
     def _grow(self, vocab: int) -> None:
-        """Make room for larger vocabularies: copies the resident heads, not the adapters."""
+        """Make room for larger vocabularies: copy the resident heads, not the adapters."""
         former = self._arrays
         heads = self._heads(1 << (vocab - 1).bit_length())
         self._arrays = _Arrays(former.adapters, *heads)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from mms_engine.errors import BundleCorrupt, BundleError
-from mms_engine.types import PRECISIONS as PRECISIONS
-from mms_engine.types import Precision as Precision
+from mms_engine.types import Precision
 
 SCHEMA = 2
 MANIFEST = "manifest.json"

@@ -11,7 +11,6 @@ from mms_engine.bundle.manifest import (
     Graph,
     Manifest,
     Plan,
-    Precision,
     Vits,
     Wav2Vec2,
     Wav2Vec2Ctc,
@@ -19,6 +18,7 @@ from mms_engine.bundle.manifest import (
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest
+from mms_engine.types import Precision
 
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 

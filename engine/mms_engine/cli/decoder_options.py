@@ -61,7 +61,8 @@ _OPTIONS = (
         "--word-score",
         type=float,
         metavar="NATS",
-        help="Score added per word (or token, see --lm-unit).  [default: 2 with --lm, else 0]",
+        help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
+        "else 0]",
     ),
     _beam(
         "--hotwords",

@@ -1,32 +1,49 @@
-"""What the CUDA driver of this machine says, asked without any CUDA library installed."""
+"""CUDA driver through ctypes, without pycuda: its devices, and a copy to a device."""
 
+import contextlib
 import ctypes
+import functools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from mms_engine.errors import BackendError
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NAME_BYTES = 256
 _GET = "get it from https://www.nvidia.com/drivers"
 _CAPABILITY = (75, 76)
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+_POINTER = ctypes.c_void_p
+_ARGUMENTS = {
+    "cuInit": (ctypes.c_uint,),
+    "cuDevicePrimaryCtxRetain": (ctypes.POINTER(_POINTER), ctypes.c_int),
+    "cuCtxPushCurrent_v2": (_POINTER,),
+    "cuCtxPopCurrent_v2": (ctypes.POINTER(_POINTER),),
+    "cuMemcpyHtoD_v2": (ctypes.c_uint64, _POINTER, ctypes.c_size_t),
+    "cuStreamSynchronize": (_POINTER,),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CudaDriver:
-    """The driver and its GPUs."""
+    """Driver and GPUs of this machine."""
 
     version: str
-    """The CUDA release it supports, as `12.8`; empty where there is none."""
+    """CUDA release that the driver supports, in the form `12.8`; empty without a driver."""
     devices: tuple[str, ...]
     """Name of each GPU."""
     reason: str
-    """Why there is no GPU, in one sentence; empty where there is one."""
+    """Why no GPU is usable, in one sentence; empty if one is."""
     capabilities: tuple[str, ...] = ()
-    """Compute capability of each GPU, as `8.6`."""
+    """Compute capability of each GPU, in the form `8.6`."""
 
 
 def cuda_driver() -> CudaDriver:
-    """Ask the driver for its version and devices."""
+    """Query the driver's version and devices."""
     try:
         driver = ctypes.CDLL(LIBRARY)
     except OSError:
@@ -68,3 +85,53 @@ def _capability(driver: ctypes.CDLL, ordinal: int) -> str:
         driver.cuDeviceGetAttribute(ctypes.byref(number), attribute, ordinal)
         numbers.append(str(number.value))
     return ".".join(numbers)
+
+
+def upload(address: int, values: npt.NDArray[Any], ordinal: int = 0) -> None:
+    """Copy a C-contiguous host array to device memory of the primary context, and wait.
+
+    The context is that of the CUDA runtime, so the memory may be ONNX Runtime's.
+
+    Args:
+        address: Device address of the first byte.
+        values: Host array.
+        ordinal: Index of the device.
+
+    Raises:
+        BackendError: the driver reports an error.
+    """
+    with _primary_context(ordinal):
+        _call("cuMemcpyHtoD_v2", address, values.ctypes.data, values.nbytes)
+        # From pageable memory the call may return before the copy is done.
+        _call("cuStreamSynchronize", None)
+
+
+@contextlib.contextmanager
+def _primary_context(ordinal: int) -> Iterator[None]:
+    _call("cuCtxPushCurrent_v2", _retained(ordinal))
+    try:
+        yield
+    finally:
+        _call("cuCtxPopCurrent_v2", ctypes.byref(_POINTER()))
+
+
+@functools.cache
+def _retained(ordinal: int) -> ctypes.c_void_p:
+    context = _POINTER()
+    _call("cuInit", 0)
+    _call("cuDevicePrimaryCtxRetain", ctypes.byref(context), ordinal)
+    return context
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(LIBRARY)
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+    return library
+
+
+def _call(name: str, *arguments: object) -> None:
+    status = getattr(_library(), name)(*arguments)
+    if status != 0:
+        raise BackendError(f"the NVIDIA driver failed: {name} returned {status}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mms_engine.types import LmUnit as LmUnit
+from mms_engine.types import LmUnit
 from mms_kernels.hotwords import DEFAULT_WEIGHT
 
 HotwordPhrases = Mapping[str, float] | Sequence[str]

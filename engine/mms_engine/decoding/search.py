@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mms_engine.decoding.options import BeamSearch, HotwordPhrases, LmUnit, hotword_scores
+from mms_engine.decoding.options import BeamSearch, HotwordPhrases, hotword_scores
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import BLANK, WORD_BOUNDARY, Vocabulary
+from mms_engine.types import LmUnit
 from mms_kernels import BeamOptions
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import LanguageModel, open_lm

@@ -3,12 +3,13 @@
 import importlib
 import logging
 
-from mms_engine.backends import BACKENDS, Choice, SessionOptions, available
-from mms_engine.backends import rank as rank_backends
 from mms_engine.backends.options import RunOptions
+from mms_engine.backends.registry import BACKENDS, Choice, available
+from mms_engine.backends.registry import rank as rank_backends
+from mms_engine.backends.session import SessionOptions
 from mms_engine.bank.adapters import BankOptions, adapter_bank, slots_within
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Precision, Tensor, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Tensor, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.host.encoder import HostEncoder
 from mms_engine.encoder.host.graphs import HostGraphs
@@ -16,6 +17,7 @@ from mms_engine.encoder.interface import Encoder
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
 from mms_engine.tensorrt.choose import NoPlan
+from mms_engine.types import Precision
 
 logger = logging.getLogger(__name__)
 

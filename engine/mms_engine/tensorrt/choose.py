@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.manifest import Manifest, Plan, Precision, Runtime
+from mms_engine.bundle.manifest import Manifest, Plan, Runtime
 from mms_engine.errors import BackendError
+from mms_engine.types import Precision
 
 OFFLINE_GRAPHS = ("frontend", "encoder")
 """Graphs that a precision needs plans of; streams also need one of `step`."""

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX: plans that run on arrays of the device, or of the host."""
+"""Sessions of TensorRT and TensorRT for RTX: plans on device arrays, or on host arrays."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant
+from mms_engine.backends.session import NUMPY_DTYPE, Array
 from mms_engine.bundle.manifest import Plan, Tensor
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
@@ -21,23 +21,23 @@ from mms_engine.tensorrt.toolkit import LoadedPlan, open_toolkit
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanFile:
-    """A plan and where it lies."""
+    """Manifest entry of a plan and the path of its file."""
 
     plan: Plan
     path: Path
 
 
 class TensorRtSession:
-    """A plan in TensorRT, on one stream. It may be used from several threads."""
+    """Loaded plan on one CUDA stream. Methods may be called from several threads."""
 
     def __init__(self, file: PlanFile, loaded: LoadedPlan, stream: CudaStream | None) -> None:
-        """Callers take `open_plan`."""
+        """Take over a loaded plan; see `open_plan`."""
         self.inputs: tuple[Tensor, ...] = file.plan.inputs
         self.outputs: tuple[Tensor, ...] = file.plan.outputs
         self.device = "cuda"
         length = str(file.plan.inputs[0].shape[1])
         self.buckets = Buckets(file.plan.inputs, file.plan.profiles, length=length)
-        """What shapes it takes."""
+        """Shapes that its profiles cover."""
         self._path = file.path
         self._loaded: LoadedPlan | None = loaded
         self._gpu = loaded.device
@@ -46,28 +46,27 @@ class TensorRtSession:
         self._lock = threading.RLock()
         self._executions: dict[int, Execution] = {}
         self._buffers: dict[str, Buffer] = {}
-        self._versions: dict[str, tuple[int, DeviceArray]] = {}
 
     def __repr__(self) -> str:
         return f"TensorRtSession({self._path.name})"
 
     @property
     def stream(self) -> CudaStream:
-        """Where runs happen."""
+        """CUDA stream of the runs."""
         return self._stream
 
     def enqueue(
         self, profile: int, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
     ) -> None:
-        """Give the stream a run on arrays of the device; call it inside `CudaDevice.active`.
+        """Enqueue a run on device arrays; call it inside `CudaDevice.active`.
 
         Args:
-            profile: Index of the profile that takes the shapes, as `buckets` says.
-            inputs: An array of the stated dtype for every input.
-            outputs: For every output, an array that is written.
+            profile: Index of a profile that covers the shapes; see `buckets`.
+            inputs: Array of the stated dtype for every input.
+            outputs: Array to write for every output.
 
         Raises:
-            BackendError: TensorRT refuses the shapes, or the session is closed.
+            BackendError: TensorRT rejects the shapes, or the session is closed.
         """
         arrays = {**inputs, **outputs}
         for tensor in (*self.inputs, *self.outputs):
@@ -78,8 +77,18 @@ class TensorRtSession:
         with self._lock:
             self._execution(profile).enqueue(inputs, outputs)
 
-    def run(self, feeds: Mapping[str, Array | Constant]) -> dict[str, Array]:
-        """Run the plan once on arrays of the host; see `Session.run`."""
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the plan once on host arrays.
+
+        Args:
+            feeds: Array of the stated dtype for every input.
+
+        Returns:
+            Every output in host memory.
+
+        Raises:
+            BackendError: no profile covers the shapes, or the device failed.
+        """
         doing = f"running {self._path.name}"
         with self._lock, self._failures(feeds), self._gpu.active(doing):
             self._require_open()
@@ -113,7 +122,6 @@ class TensorRtSession:
                 buffer.free()
             self._executions.clear()
             self._buffers.clear()
-            self._versions.clear()
             self._loaded = None
             if self._owns_stream:
                 self._stream.free()
@@ -132,29 +140,19 @@ class TensorRtSession:
     def _buffer(self, name: str) -> Buffer:
         return self._buffers.setdefault(name, Buffer(self._gpu))
 
-    def _upload(self, name: str, value: Array | Constant) -> DeviceArray:
-        if isinstance(value, Constant):
-            version, placed = self._versions.get(name, (None, None))
-            if placed is not None and version == value.version:
-                return placed
-        host = np.ascontiguousarray(value.array if isinstance(value, Constant) else value)
+    def _upload(self, name: str, value: Array) -> DeviceArray:
+        host = np.ascontiguousarray(value)
         placed = self._buffer(name).take(host.shape, host.dtype)
         self._stream.upload(placed, host)
-        self._stream.synchronize()  # the host's array need not stay
-        if isinstance(value, Constant):
-            self._versions[name] = (value.version, placed)
+        self._stream.synchronize()  # `host` may be a temporary
         return placed
 
     @contextmanager
-    def _failures(self, feeds: Mapping[str, Array | Constant]) -> Iterator[None]:
+    def _failures(self, feeds: Mapping[str, Array]) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            arrays = {
-                name: value.array if isinstance(value, Constant) else value
-                for name, value in feeds.items()
-            }
-            shapes = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
+            shapes = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in feeds.items())
             raise BackendError(f"{self._path} failed with {shapes}: {error}") from error
 
 
@@ -163,11 +161,11 @@ def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSessi
 
     Args:
         file: The plan.
-        stream: Where it runs; its own where there is none.
+        stream: CUDA stream of its runs; `None` for one of its own.
 
     Raises:
-        BackendError: pycuda or the runtime is not there, or the plan is for another.
-        DeviceMemoryError: it does not fit.
+        BackendError: pycuda or the runtime is missing, or the plan is for another runtime.
+        DeviceMemoryError: it does not fit into device memory.
     """
     device = open_device()
     with device.active(f"loading {file.path.name}"):

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from mms_engine.bundle import Manifest
 from mms_engine.bundle.files import check
-from mms_engine.bundle.manifest import DataFile, File, Graph, Plan, Precision
+from mms_engine.bundle.manifest import DataFile, File, Graph, Plan
 from mms_engine.errors import BundleError
+from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.contract import GraphKey
 from mms_export.tasks.task import Task

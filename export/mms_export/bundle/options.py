@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, Precision
+from mms_engine.bundle.manifest import DataDtype
+from mms_engine.types import Precision
 from mms_export.tensorrt.options import PlanOptions
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
-from mms_engine.bundle.manifest import PRECISIONS, SCHEMA, Graph, Source
+from mms_engine.bundle.manifest import SCHEMA, Graph, Source
 from mms_engine.errors import BundleError
+from mms_engine.types import PRECISIONS
 from mms_export.bundle.contents import Contents, check_free, open_contents
 from mms_export.bundle.inventory import Inventory, valid_parts
 from mms_export.bundle.isolation import run_isolated, run_reporting

@@ -30,7 +30,7 @@ def _precisions(
 ) -> tuple[str, ...] | None:
     if value is None:
         return None
-    from mms_engine.bundle.manifest import PRECISIONS
+    from mms_engine.types import PRECISIONS
 
     names = split_list(ctx, param, value)
     for name in names:

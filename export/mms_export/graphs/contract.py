@@ -4,7 +4,8 @@ from pathlib import Path
 
 from onnx import TensorProto, ValueInfoProto
 
-from mms_engine.bundle.manifest import Precision, Tensor
+from mms_engine.bundle.manifest import Tensor
+from mms_engine.types import Precision
 from mms_export.graphs.builder import DTYPES, GraphBuilder
 
 GraphKey = tuple[str, Precision]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 
 
 @dataclass(frozen=True, slots=True)

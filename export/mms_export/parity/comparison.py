@@ -9,8 +9,9 @@ import numpy as np
 import soundfile
 
 from mms_engine.audio.normalization import normalize
-from mms_engine.bundle.manifest import Parity, Precision
+from mms_engine.bundle.manifest import Parity
 from mms_engine.errors import MmsError
+from mms_engine.types import Precision
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.weights import FloatArray
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from mms_engine.bundle.manifest import Precision
+from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.weights import FloatArray

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, DataFile, Model, Precision
+from mms_engine.bundle.manifest import DataDtype, DataFile, Model
+from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.weights import FloatArray, Weights

@@ -4,16 +4,14 @@ Networks are strongly typed: the types of the graph are the types that run. Adap
 slots are inputs, so one plan serves every language.
 """
 
-from pathlib import Path
 from typing import Any
 
 from mms_engine.bundle.files import atomic_open, describe
 from mms_engine.bundle.manifest import Plan, Profile
-from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
 from mms_export.graphs.contract import graph_path
 from mms_export.graphs.writer import Advance
-from mms_export.tensorrt.checks import check_engine, check_network
+from mms_export.tensorrt.checks import check_network
 from mms_export.tensorrt.network import make_log, read_network
 from mms_export.tensorrt.output import write_plan
 from mms_export.tensorrt.plans import PlanJob
@@ -22,7 +20,7 @@ from mms_export.tensorrt.toolkit import Toolkit, open_toolkit
 
 
 def build_plan(advance: Advance, job: PlanJob) -> Plan:
-    """Build, check and write a plan, and return its manifest entry.
+    """Build and write a plan, and return its manifest entry.
 
     Args:
         advance: Progress callback, called with the number of `progress.STEPS` completed.
@@ -47,9 +45,7 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
                 f"{'; '.join(log.errors) or 'no reason given'}"
             )
     del parser, monitor  # used by the library until here
-    plan = job.entry(describe(job.folder, job.path))
-    _check_loaded(toolkit, log, plan, job.path)
-    return plan
+    return job.entry(describe(job.folder, job.path))
 
 
 def configure(toolkit: Toolkit, builder: Any, job: PlanJob) -> Any:  # noqa: ANN401
@@ -67,14 +63,3 @@ def _add_profile(builder: Any, config: Any, profile: Profile) -> None:  # noqa: 
         shapes.set_shape(name, extent.min, extent.opt, extent.max)
     if config.add_optimization_profile(shapes) < 0:
         raise PlanError(f"the shapes of profile {profile.name} contradict each other")
-
-
-def _check_loaded(toolkit: Toolkit, log: Any, plan: Plan, path: Path) -> None:  # noqa: ANN401
-    """Load the plan and compare it with its entry, if this machine has a GPU it was built for."""
-    here = cuda_driver().capabilities[:1]
-    if not set(here) & set(plan.compute_capabilities):
-        return
-    engine = toolkit.library.Runtime(log).deserialize_cuda_engine(path.read_bytes())
-    if engine is None:
-        raise PlanError(f"{plan.file.path} was built but cannot be loaded: {'; '.join(log.errors)}")
-    check_engine(engine, plan)

@@ -1,9 +1,9 @@
-"""Checks of a network, and of the plan built from it, against their manifest entries."""
+"""Checks of a network against the manifest entry of its graph."""
 
 from typing import Any
 
 from mms_engine.backends.probes import PLAN_DTYPES
-from mms_engine.bundle.manifest import Graph, Plan, Profile, Tensor
+from mms_engine.bundle.manifest import Graph, Tensor
 from mms_engine.errors import PlanError
 from mms_export.graphs.numerics import NUMERICS
 
@@ -40,7 +40,7 @@ def _check_tensors(graph: Graph, kind: str, found: list[Any], named: tuple[Tenso
 
 
 def _compare(
-    graph: Graph | Plan, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
+    graph: Graph, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
 ) -> None:
     if found != said:
         raise PlanError(
@@ -70,47 +70,9 @@ def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
         )
 
 
-def check_engine(engine: Any, plan: Plan) -> None:  # noqa: ANN401
-    """Compare a loaded plan's inputs, outputs, types and profiles with its entry.
-
-    Raises:
-        PlanError: naming the difference.
-    """
-    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-    tensors = (*plan.inputs, *plan.outputs)
-    if names != {tensor.name for tensor in tensors}:
-        raise PlanError(f"{_title(plan)} has the tensors {', '.join(sorted(names))}")
-    for tensor in tensors:
-        shape = tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
-        there = (
-            _dtype(engine.get_tensor_dtype(tensor.name)),
-            tuple(engine.get_tensor_shape(tensor.name)),
-        )
-        _compare(plan, tensor, there, (tensor.dtype, shape))
-    if engine.num_optimization_profiles != len(plan.profiles):
-        raise PlanError(
-            f"{_title(plan)} has {engine.num_optimization_profiles} profiles, "
-            f"the manifest {len(plan.profiles)}"
-        )
-    for index, profile in enumerate(plan.profiles):
-        _check_profile(engine, plan, index, profile)
-
-
-def _check_profile(engine: Any, plan: Plan, index: int, profile: Profile) -> None:  # noqa: ANN401
-    for name, shapes in profile.shapes.items():
-        found = [tuple(shape) for shape in engine.get_tensor_profile_shape(name, index)]
-        if found != [shapes.min, shapes.opt, shapes.max]:
-            raise PlanError(
-                f"profile {profile.name} of {_title(plan)} takes {name} as {found}, "
-                f"the manifest says {[shapes.min, shapes.opt, shapes.max]}"
-            )
-
-
 def _dtype(dtype: Any) -> str:  # noqa: ANN401
     return PLAN_DTYPES.get(dtype.name, str(dtype.name).lower())
 
 
-def _title(part: Graph | Plan) -> str:
-    if isinstance(part, Plan):
-        return f"the plan {part.graph}.{part.precision}"
-    return f"the network {part.name}.{part.precision}"
+def _title(graph: Graph) -> str:
+    return f"the network {graph.name}.{graph.precision}"

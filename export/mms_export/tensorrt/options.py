@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mms_engine.bundle.manifest import Precision, Runtime
+from mms_engine.bundle.manifest import Runtime
 from mms_engine.encoder.windows import WindowOptions
+from mms_engine.types import Precision
 
 UseName = Literal["streaming", "offline", "long"]
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.manifest import File, Graph, Plan, Precision, Profile
+from mms_engine.bundle.manifest import File, Graph, Plan, Profile
 from mms_engine.errors import PlanError
+from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import PLAN_PRECISIONS, PlanOptions

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mms_engine.backends.probes import MODULES
-from mms_engine.bundle.manifest import Precision, Runtime
+from mms_engine.bundle.manifest import Runtime
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
+from mms_engine.types import Precision
 
 RTX: Runtime = "tensorrt-rtx"
 RTX_CAPABILITIES = ("8.6", "8.9", "12.0")

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 
 from mms_engine.decoding.options import HotwordPhrases
-from mms_engine.types import ContextKind as ContextKind
-from mms_engine.types import Latency, VoiceDetector
-from mms_engine.types import SampleFormat as SampleFormat
+from mms_engine.types import ContextKind, Latency, SampleFormat, VoiceDetector
 
 LONGEST_SECONDS = 600.0
 """Length at which an utterance ends even without rules, since memory grows with it."""

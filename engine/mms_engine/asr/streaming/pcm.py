@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.asr.streaming.options import SampleFormat
 from mms_engine.audio.collect import open_resampler
 from mms_engine.errors import AudioError
-from mms_engine.types import Float32Array
+from mms_engine.types import Float32Array, SampleFormat
 
 Pcm = bytes | bytearray | memoryview | npt.NDArray[Any]
 _WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.backends import open_file
+from mms_engine.backends.registry import open_file
 from mms_engine.backends.session import Array
 from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array

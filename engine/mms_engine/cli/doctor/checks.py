@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from mms_engine.backends import BACKENDS, available
 from mms_engine.backends.probes import MODULES, installed_version
+from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Manifest
 from mms_engine.cli.program import one_line

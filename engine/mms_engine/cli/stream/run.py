@@ -10,7 +10,6 @@ import click
 
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
-from mms_engine.asr.streaming.options import SampleFormat
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import EngineChoice, find_bundle

@@ -12,7 +12,6 @@ from mms_engine.cuda.streams import CudaStream
 from mms_engine.decoding.device.state import Slot, TokenPiece, Workspace
 from mms_engine.decoding.search import LanguageBeam
 from mms_engine.encoder.device.emission import LOGITS_DTYPES, DeviceEmission
-from mms_engine.text.vocabulary import Vocabulary
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch
 
 _FRAMES_BLOCK = 256
@@ -21,26 +20,25 @@ _WARP = 32
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class DecodingStream:
-    """Decoder state of an utterance, as far as the host holds it; see `Decoding`."""
+    """Host part of an utterance's decoder state; see `Decoding`."""
 
     language: str
-    vocabulary: Vocabulary
     beam: LanguageBeam | None = None
     """Its beam search; `None` for greedy decoding."""
-    shares_beam: bool = True
-    """Whether `beam` is that of its language rather than its own."""
+    own: bool = False
+    """Whether `beam` is its own rather than that of its language."""
     slot: Slot | None = None
-    """Its state on the device; `None` before the first frames and after the end."""
+    """Slot of its device state; `None` before the first frames and after the end."""
     frames: int = 0
     """Frames decoded."""
     pieces: list[TokenPiece] = field(default_factory=list)
-    """Tokens that came to the host."""
+    """Tokens that were downloaded."""
     error: str = ""
-    """Why its logits are undecodable; empty where they are not."""
+    """Why its logits are undecodable; empty if they are not."""
 
     @property
     def index(self) -> int:
-        """Index of its state in the table."""
+        """Index of its slot."""
         if self.slot is None:
             raise ValueError("the utterance has not begun, or is finished")
         return self.slot.index
@@ -105,7 +103,7 @@ def prepare(
 
 
 def check(chunks: Sequence[Chunk], rows: int, frames: int) -> None:
-    """Raise ValueError for chunks that are not in an emission, or two of one row."""
+    """Raise ValueError for chunks that are not in the emission."""
     for chunk in chunks:
         start, stop = chunk.frames.start, chunk.frames.stop
         if not (0 <= chunk.row < rows and 0 <= start <= stop <= frames):
@@ -113,8 +111,6 @@ def check(chunks: Sequence[Chunk], rows: int, frames: int) -> None:
                 f"frames {start} to {stop} of row {chunk.row} are not in an emission of "
                 f"{rows} rows of {frames} frames"
             )
-    if len({chunk.row for chunk in chunks}) < len(chunks):
-        raise ValueError("a row of an emission goes to one utterance, and once")
 
 
 def _waves(chunks: Sequence[Chunk], rows: int) -> npt.NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Decoders that read logits on the device: only tokens come to the host."""
+"""Decoders on the GPU: they read logits in device memory and download tokens."""
 
 import threading
 from collections.abc import Sequence
@@ -54,10 +54,10 @@ class DeviceDecoders:
         self._closed = False
         if config is not None:
             DeviceBeam.check(config)
-        with device.active("preparing the decoders"):
-            self._kernels = Kernels(device)
-            self._stream = CudaStream(device)
-            self._done = CudaEvent(device)
+        with device.creating("preparing the decoders") as owned:
+            self._kernels = owned(Kernels(device))
+            self._stream = owned(CudaStream(device))
+            self._done = owned(CudaEvent(device))
             self._workspace = Workspace(device)
             self._search: DeviceSearch = (
                 DeviceGreedy(device, self._kernels, self._stream)
@@ -80,22 +80,16 @@ class DeviceDecoders:
         if self._config is None:
             if hotwords:
                 raise LanguageModelError(GREEDY_HOTWORDS)
-            return DecodingStream(language, vocabulary)
+            return DecodingStream(language)
         try:
             if hotwords is not None:
-                beam = self._config.of(vocabulary, hotwords)
-                return DecodingStream(language, vocabulary, beam, shares_beam=False)
-            return DecodingStream(language, vocabulary, self._shared(language, vocabulary))
+                return DecodingStream(language, self._config.of(vocabulary, hotwords), own=True)
+            with self._lock:
+                if language not in self._by_language:
+                    self._by_language[language] = self._config.of(vocabulary)
+                return DecodingStream(language, self._by_language[language])
         except ValueError as error:
             raise LanguageModelError(f"beam search in {language}: {error}") from error
-
-    def _shared(self, language: str, vocabulary: Vocabulary) -> LanguageBeam | None:
-        if self._config is None:
-            return None
-        with self._lock:
-            if language not in self._by_language:
-                self._by_language[language] = self._config.of(vocabulary)
-            return self._by_language[language]
 
     def step(self, rows: Sequence[DecodeRow], emission: Emission) -> None:
         """Decode a batch on the device; see `DecoderBackend.step`.
@@ -144,6 +138,7 @@ class DeviceDecoders:
             self._workspace.free()
             self._done.free()
             self._stream.free()
+            self._kernels.free()
 
     def _begin(self, streams: Sequence[DecodingStream]) -> None:
         fresh = list({id(each): each for each in streams if each.slot is None}.values())
@@ -170,7 +165,7 @@ class DeviceDecoders:
 
 
 class _Pending:
-    """A batch that the device is decoding."""
+    """Batch whose tokens are not yet on the host."""
 
     def __init__(self, batch: Batch, settled: Settled, workspace: Workspace) -> None:
         rows = int(batch.scores.rows)

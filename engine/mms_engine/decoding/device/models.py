@@ -14,15 +14,15 @@ from mms_kernels.cuda.arguments import BeamScoring
 from mms_kernels.cuda.models import BeamModels
 from mms_kernels.lm import NgramModel
 
-# The language model serves every language; the other arrays go by a language's tokens.
+# The language model serves every language; the other arrays depend on the vocabulary.
 _SHARED = ("lm.", "words.")
 
 
 class DeviceModels:
-    """Scoring structs of the beam's streams; used inside `CudaDevice.active`.
+    """Scoring structs of the beam's utterances; used inside `CudaDevice.active`.
 
-    A language's models are copied once. An utterance's own hotwords are copied for it alone and
-    freed after it.
+    The models of a language are uploaded once; an utterance's own hotwords are uploaded for it
+    and freed after it.
     """
 
     def __init__(self, device: CudaDevice, stream: CudaStream, lm: NgramModel | None) -> None:
@@ -35,23 +35,25 @@ class DeviceModels:
         self._own: dict[int, list[DeviceArray]] = {}
         self._keys = itertools.count()
         self._dropped: collections.deque[int] = collections.deque()
-        """Utterances that were garbage collected: a collection must not call the driver."""
+        """Utterances that were collected; the garbage collector must not call the driver."""
 
     def scoring(self, utterance: DecodingStream, beam: LanguageBeam) -> BeamScoring:
-        """Return the struct for an utterance, copying its models where they are not there."""
+        """Return the struct of an utterance, uploading its models if necessary."""
         self._sweep()
-        if not utterance.shares_beam:
-            arrays: list[DeviceArray] = []
-            scoring = self._place(beam, arrays)
+        if utterance.own:
+            scoring, arrays = self._place(beam)
             key = next(self._keys)
             self._own[key] = arrays
             weakref.finalize(utterance, self._dropped.append, key).atexit = False
             return scoring
         if utterance.language not in self._by_language:
-            self._by_language[utterance.language] = self._place(beam, self._arrays)
+            scoring, arrays = self._place(beam)
+            self._by_language[utterance.language] = scoring
+            self._arrays += arrays
         return self._by_language[utterance.language]
 
-    def _place(self, beam: LanguageBeam, arrays: list[DeviceArray]) -> BeamScoring:
+    def _place(self, beam: LanguageBeam) -> tuple[BeamScoring, list[DeviceArray]]:
+        """Upload the models of a beam; return its struct and the arrays that serve it alone."""
         options = beam.options
         models = BeamModels(
             beam.tokens,
@@ -62,22 +64,20 @@ class DeviceModels:
             unit=options.unit,
             separator=-1 if options.separator is None else options.separator,
         )
-        addresses = {}
-        for name, array in models.arrays.items():
-            placed = self._shared.get(name)
-            if placed is None:
-                placed = DeviceArray.empty(self._device, array.shape, array.dtype)
-                self._stream.upload(placed, array)
-                if name.startswith(_SHARED):
-                    self._shared[name] = placed
-                else:
-                    arrays.append(placed)
-            addresses[name] = placed.address
-        self._stream.synchronize()
-        return models.scoring(addresses)
+        arrays: dict[str, DeviceArray] = {}
+        with self._device.creating("copying the models of the beam") as owned:
+            for name, array in models.arrays.items():
+                if name not in self._shared:
+                    arrays[name] = owned(DeviceArray.empty(self._device, array.shape, array.dtype))
+                    self._stream.upload(arrays[name], array)
+            self._stream.synchronize()
+        self._shared |= {n: array for n, array in arrays.items() if n.startswith(_SHARED)}
+        placed = self._shared | arrays
+        scoring = models.scoring({name: placed[name].address for name in models.arrays})
+        return scoring, [a for name, a in arrays.items() if name not in self._shared]
 
     def _sweep(self) -> None:
-        """Free the hotwords of utterances that no longer exist."""
+        """Free the hotwords of utterances that were collected."""
         with contextlib.suppress(IndexError):
             while True:
                 arrays = self._own.pop(self._dropped.popleft(), [])
@@ -86,7 +86,7 @@ class DeviceModels:
                     array.free()
 
     def free(self) -> None:
-        """Free the memory."""
+        """Free all memory."""
         own = [array for arrays in self._own.values() for array in arrays]
         for array in (*self._shared.values(), *self._arrays, *own):
             array.free()

@@ -24,13 +24,13 @@ from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Bucket
 from mms_engine.tensorrt.session import TensorRtSession
 
-# Frames of one run of the frontend, whose activations are the largest: 0.3 GB at 1B in fp16.
+# Frames of one frontend run, whose activations are the largest: 0.3 GB at 1B in fp16.
 _FRONTEND_FRAMES = 4096
 _STAGES = 2
 
 
 class DeviceEncoder:
-    """A bundle's plans, run on one stream. May be used from several threads."""
+    """Frontend and encoder plans on one CUDA stream; see `Encoder`."""
 
     def __init__(
         self,
@@ -43,7 +43,13 @@ class DeviceEncoder:
     ) -> None:
         """Take over both sessions, which share a CUDA stream, and the bank.
 
-        `open_plan` loads the plans of streaming steps on that stream.
+        Args:
+            frontend: Plan of the graph `frontend`.
+            encoder: Plan of the graph `encoder`.
+            bank: Resident languages.
+            geometry: Frames of samples.
+            open_plan: Loads another plan on the same CUDA stream.
+            variant: See `Encoder.variant`.
         """
         self.device = "cuda"
         self.variant = variant
@@ -57,13 +63,13 @@ class DeviceEncoder:
         self._steps: DeviceSteps | None = None
         self._lock = threading.RLock()
         self._closed = False
-        with self.gpu.active("preparing to run"):
-            self._ready = CudaEvent(self.gpu)
-            self._ring = PinnedRing(self.gpu, _STAGES)
+        with self.gpu.creating("preparing to run") as owned:
+            self._ready = owned(CudaEvent(self.gpu))
+            self._ring = owned(PinnedRing(self.gpu, _STAGES))
             self._buffers = {name: Buffer(self.gpu) for name in ("inputs", "features", "logits")}
 
     def rows_within(self, frames: int) -> int:
-        """Return the most rows of `frames` frames in one run; 0 where no profile is so long."""
+        """Return the most rows of `frames` frames in one run; 0 if no profile covers them."""
         return self._encoder.buckets.most("batch", frames=frames)
 
     @contextlib.contextmanager
@@ -74,7 +80,7 @@ class DeviceEncoder:
             BackendError: the device failed, or no profile takes the batch.
         """
         languages = [segment.language for segment in segments]
-        # The bank first: waiting for slots must not keep others from finishing their runs.
+        # The bank first: waiting for slots must not block runs that would free some.
         doing = f"running a batch of {len(segments)}"
         with self.bank.acquire(languages) as residents, self._on_stream(doing):
             held = [residents[language] for language in languages]
@@ -88,7 +94,7 @@ class DeviceEncoder:
 
     @contextlib.contextmanager
     def _on_stream(self, doing: str) -> Iterator[None]:
-        """Lock the stream: work of other threads could be captured into a CUDA graph."""
+        """Lock the CUDA stream, on which work of another thread could enter a capture."""
         with self._lock:
             if self._closed:
                 raise BackendError("the model is closed")
@@ -96,7 +102,7 @@ class DeviceEncoder:
                 yield
 
     def steps(self, architecture: Wav2Vec2, threads: int | None) -> StepEncoder:
-        """Return the encoder of streaming steps; there is one, whatever `threads` says."""
+        """Return the encoder of streaming steps; `threads` has no effect on a GPU."""
         del threads
         with self._lock:
             if self._steps is None:
@@ -146,7 +152,7 @@ class DeviceEncoder:
         slots: list[int],
         bucket: Bucket,
     ) -> dict[str, DeviceArray]:
-        """Send samples, lengths and slots in one copy; rows of padding are one frame long."""
+        """Upload samples, lengths and slots in one copy; padding rows are one frame long."""
         batch = bucket.sizes["batch"]
         samples = self._samples(bucket.sizes["frames"])
         layout = pack(
@@ -170,7 +176,7 @@ class DeviceEncoder:
         return layout.on_device(memory)
 
     def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
-        """Run the frontend on as many rows at a time as its profile and its memory allow."""
+        """Run the frontend on the rows, in groups that its profile and memory allow."""
         batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
         tensor = self._frontend.outputs[0]
         shape = (batch, frames, int(tensor.shape[2]))
@@ -192,7 +198,7 @@ class DeviceEncoder:
         return features
 
     def _samples(self, frames: int) -> int:
-        """Return samples of a row: those of its frames, and a few more for its alignment."""
+        """Return the samples of `frames` frames, aligned where that adds no frame."""
         least = self._geometry.samples(frames)
         values = ALIGNMENT // 4
         aligned = -(-least // values) * values
@@ -200,6 +206,6 @@ class DeviceEncoder:
 
 
 def _rows_aligned(array: DeviceArray) -> int:
-    """Return of how many rows a part must be for the next to be aligned."""
+    """Return the smallest number of rows whose size is a multiple of the alignment."""
     row = array.nbytes // array.shape[0]
     return ALIGNMENT // gcd(ALIGNMENT, row)

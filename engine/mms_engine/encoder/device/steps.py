@@ -1,5 +1,6 @@
 """Streaming steps on the device: features come from the host, KV caches stay on the device."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -13,6 +14,7 @@ from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, Device
 from mms_engine.encoder.device.step_batch import StepBatches, view_of
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
+from mms_engine.errors import BackendError
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
@@ -21,14 +23,11 @@ OpenPlan = Callable[[str], TensorRtSession]
 _ROWS = 64
 _FRONTEND_FRAMES = 4096
 _CACHE_BYTES = 1 << 30
-"""Copies of the KV caches of one run: 16 streams of 5 s at 1B."""
+"""Limit of a run's copies of KV caches: 16 streams of 5 s at 1B."""
 
 
 class StreamPlans:
-    """Plans of streaming steps; that of the step graph is loaded with the first stream using it.
-
-    Used while their CUDA stream is locked.
-    """
+    """Plans of streaming steps; that of the step graph is loaded with the first cached stream."""
 
     def __init__(
         self, frontend: TensorRtSession, encoder: TensorRtSession, open_plan: OpenPlan
@@ -37,22 +36,29 @@ class StreamPlans:
         self.encoder = encoder
         self._open_plan = open_plan
         self._step: TensorRtSession | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
     @property
     def step(self) -> TensorRtSession:
-        """Plan of the step graph.
+        """Plan of the step graph, loaded on first use without locking the CUDA stream.
 
         Raises:
-            BackendError: there is none.
+            BackendError: the bundle has none that runs here, or the model is closed.
         """
-        if self._step is None:
-            self._step = self._open_plan("step")
-        return self._step
+        with self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
+            if self._step is None:
+                self._step = self._open_plan("step")
+            return self._step
 
     def close(self) -> None:
-        """Free the plan that was loaded here."""
-        if self._step is not None:
-            self._step.close()
+        """Free the plan of the step graph."""
+        with self._lock:
+            self._closed = True
+            if self._step is not None:
+                self._step.close()
 
 
 class DeviceSteps:
@@ -80,17 +86,16 @@ class DeviceSteps:
 
     @property
     def _before(self) -> int:
-        """Frames before a step that the positional convolution covers."""
+        """Frames before a step that its positional convolution reads."""
         return self._architecture.num_conv_pos_embeddings // 2
 
     def cache(self, sizes: ContextSizes) -> DeviceKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
-        with self._on_stream("loading the plan of streams"):
-            session = self._plans.step
+        session = self._plans.step
         tensor = next(tensor for tensor in session.inputs if tensor.name == "cache")
         _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", tensor.shape)
         slots = max(1, sizes.left)
-        # Refuse a step that the plan does not take here, not in the middle of the stream.
+        # Reject sizes that the plan does not cover now, rather than in the middle of the stream.
         session.buckets.fit(
             {"batch": 1, "heard": self._before + sizes.chunk + sizes.right, "kept": slots},
             rounded=("heard",),
@@ -100,7 +105,7 @@ class DeviceSteps:
         return self._caches.open(shape, NUMPY_DTYPE.get(tensor.dtype, tensor.dtype))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
-        """Return the features of samples; shorter ones run with longer ones, zeros behind them."""
+        """Return the features of samples; rows of a run are padded to the longest with zeros."""
         empty = np.zeros((0, self._architecture.feature_size), np.float32)
         found = [empty] * len(samples)
         order = sorted(
@@ -160,7 +165,7 @@ class DeviceSteps:
     def _run(
         self, session: TensorRtSession, rows: Sequence[StepInput], languages: Sequence[str]
     ) -> list[StepOutput]:
-        """Run rows as one batch, which the next overwrites except for the staged updates."""
+        """Run rows as one batch; the next one overwrites all but the staged updates."""
         doing = f"running {len(rows)} steps of streams"
         with self._bank.acquire(languages) as residents, self._on_stream(doing):
             self._caches.sweep()

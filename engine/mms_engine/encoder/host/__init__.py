@@ -1,1 +1,1 @@
-"""Encoder on graphs whose inputs and outputs are arrays of the host."""
+"""Encoder on graphs whose inputs and outputs are host arrays."""

@@ -1,4 +1,4 @@
-"""Encoder on graphs that take and return arrays of the host, wherever they run."""
+"""Encoder on graphs whose inputs and outputs are host arrays."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from mms_engine.encoder.interface import StepEncoder
 from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array
 
-# Frames of one run of the frontend: in cache, and in bounded memory. Measured at 1B, CPU time of a
-# frame: 0.97 ms at 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
+# Frames of one frontend run, limited by cache and memory. CPU time of a frame at 1B: 0.97 ms in
+# runs of 50, 1.0 at 125, 1.2 at 250, 1.3 at 1,000.
 _FRONTEND_FRAMES = 100
 
 

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mms_engine.backends import Choice, Session, SessionOptions, open_session
-from mms_engine.backends.session import Array, Constant, GraphFile
+from mms_engine.backends.registry import Choice, open_session
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Precision, Wav2Vec2
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.emission import HostEmission
 from mms_engine.encoder.frames import FrameGeometry
-from mms_engine.types import Float32Array
+from mms_engine.errors import BackendError
+from mms_engine.types import Float32Array, Precision
 
 
 class HostGraphs:
@@ -25,10 +26,10 @@ class HostGraphs:
         """Open no graph yet.
 
         Args:
-            bundle: Where the graphs lie.
-            precision: Of the graphs.
+            bundle: Bundle of the graphs.
+            precision: Precision of the graphs.
             choice: Backend that runs them.
-            options: Threads of a run where a caller asks for no other number.
+            options: Default threads of a run.
         """
         self.geometry = FrameGeometry.of(bundle.model(Wav2Vec2))
         self.device = choice.device
@@ -40,9 +41,10 @@ class HostGraphs:
         self._options = options
         self._sessions: dict[tuple[str, int], Session] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def session(self, name: str, threads: int | None = None) -> Session:
-        """Return the session of a graph, opened when it is first asked for.
+        """Return the session of a graph, opened on first use.
 
         Args:
             name: Name of the graph.
@@ -50,10 +52,15 @@ class HostGraphs:
 
         Raises:
             BundleError: the bundle has no such graph, or it is damaged.
-            BackendError: the backend refuses it.
+            BackendError: the backend rejects it, or the model is closed.
         """
         key = (name, self._options.threads if threads is None else threads)
+        session = self._sessions.get(key)
+        if session is not None:  # without the lock: another graph may be loading
+            return session
         with self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
             if key not in self._sessions:
                 file = GraphFile(*self._bundle.graph(name, self._precision))
                 self._sessions[key] = open_session(
@@ -63,8 +70,10 @@ class HostGraphs:
 
     def close(self) -> None:
         """Free all sessions."""
-        for session in self._sessions.values():
-            session.close()
+        with self._lock:
+            self._closed = True
+            for session in self._sessions.values():
+                session.close()
 
 
 def run_encoder(

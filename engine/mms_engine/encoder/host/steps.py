@@ -14,10 +14,10 @@ from mms_engine.encoder.interface import CacheView, ContextSizes, StepInput, Ste
 from mms_engine.types import Float32Array
 
 _FRONTEND_ROWS = 8
-"""Rows of one run of the frontend: more would leave the processor's cache."""
+"""Rows of one frontend run: more would not fit in the processor's cache."""
 _ENCODER_ROWS = {"cpu": 8, "cuda": 64}
-"""Rows of one run. On a CPU more leave the cache: measured on the demo, CPU time of a row of
-`balanced`, 5.2 ms at 4, 5.3 at 8, 5.5 at 16, 7.0 at 64."""
+"""Rows of one run, limited on a CPU by its cache: a `balanced` row of the demo takes 5.2 ms of CPU
+time in runs of 4, 5.3 at 8, 5.5 at 16, 7.0 at 64."""
 
 
 class HostKvCache:
@@ -126,7 +126,7 @@ class HostSteps:
         return self._graphs.session(name, self._threads)
 
     def _inputs(self, rows: Sequence[StepInput]) -> dict[str, Array | Constant]:
-        """Return the rows' features and caches as the graph takes them."""
+        """Return the graph's inputs for rows: features, lengths and stacked caches."""
         before = self._architecture.num_conv_pos_embeddings // 2
         lengths = [row.frames for row in rows]
         size = rows[0].features.shape[1]
