@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import lm_models
-from beam_cases import NUMBERS, log_probs
+from ctc_cases import NUMBERS, log_probs
 from mms_kernels import BeamDecoder, BeamOptions, Lexicon
 from mms_kernels.align import forced_align
 from mms_kernels.arpa import convert_arpa

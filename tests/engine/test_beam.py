@@ -21,8 +21,8 @@ from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import Vocabulary
 from mms_kernels import BeamDecoder
-from mms_kernels.reference import log_softmax
-from mms_kernels.reference_beam import labelling_log_prob
+from mms_kernels.reference.beam import labelling_log_prob
+from mms_kernels.reference.greedy import log_softmax
 
 CLIPS = demo_clips()
 

@@ -16,8 +16,7 @@ from mms_bench.peers.decoder import Labels, Ready, load_emission
 from mms_engine.text.vocabulary import BLANK
 from mms_kernels import _ctc
 from mms_kernels.align import Alignment, forced_align
-from mms_kernels.beam import BeamDecoder, Lexicon
-from mms_kernels.beam_values import BeamOptions
+from mms_kernels.beam import BeamDecoder, BeamOptions, Lexicon
 from mms_kernels.greedy import greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
 from mms_kernels.lm import open_lm

@@ -19,7 +19,7 @@ void check_options(const AlignOptions& options, std::int64_t vocab) {
   check_vocab(vocab, 0, options.blank);
   if (options.has_star && options.star >= 0 && options.star < vocab) {
     throw std::invalid_argument("star is " + std::to_string(options.star) +
-                                ", which is a token of the logits: take -1");
+                                ", which is a token of the logits: use -1");
   }
   if (std::isnan(options.star_score) || options.star_score > 0.0F) {
     throw std::invalid_argument("star_score must be a log-probability, at most 0");

@@ -9,7 +9,7 @@
 namespace mms {
 namespace {
 
-/// The words [first, last) that share the tokens of one node.
+/// Words [first, last) below one node.
 struct Span {
   std::size_t first;
   std::size_t last;
@@ -32,7 +32,7 @@ std::int32_t check_words(const Words& words) {
 
 }  // namespace
 
-// Level by level, so that siblings lie side by side.
+// Breadth first, so that siblings are adjacent.
 Lexicon::Lexicon(Words words) : max_token_(check_words(words)) {
   std::sort(words.begin(), words.end());
   std::vector<Span> spans = {{0, words.size()}};

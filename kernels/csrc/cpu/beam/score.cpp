@@ -9,7 +9,7 @@
 namespace mms {
 namespace {
 
-constexpr std::size_t kAnswerBits = 13;
+constexpr std::size_t kCacheBits = 13;
 
 void check_models(const BeamOptions& options, const BeamModels& models) {
   const bool word_lm = models.lm != nullptr && options.unit == BeamUnit::kWord;
@@ -36,10 +36,10 @@ void check_size(const char* what, std::int64_t size, std::int64_t vocab) {
 BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
     : options_(options), models_(std::move(models)) {
   check_models(options_, models_);
-  // A model without weight is not asked: its -inf would make the score not a number.
+  // A model of weight 0 is not queried: 0 times its -inf would be NaN.
   if (options_.lm_weight == 0.0) models_.lm = nullptr;
   find_shape();
-  if (!asks_lm() || scores_words()) return;
+  if (!uses_lm() || scores_words()) return;
   units_.reserve(models_.tokens.size());
   for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
 }
@@ -51,14 +51,14 @@ BeamScorer BeamScorer::with_hotwords(const Hotwords* hotwords) const {
   return other;
 }
 
-/// What the search may leave out, given what there is.
+/// Derive the shortcuts that the search may take with these models.
 void BeamScorer::find_shape() {
-  const bool token_lm = asks_lm() && !scores_words();
+  const bool token_lm = uses_lm() && !scores_words();
   const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
-  plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
+  plain_ = !uses_lm() && !rules && options_.word_score == 0.0;
   uniform_ = !token_lm && !rules;
   bonuses_only_ = !token_lm && models_.lexicon == nullptr;
-  // A language model adds log10 P <= 0.
+  // The language model adds log10 P <= 0.
   constexpr double kRounding = 1e-6;
   max_unit_ =
       (scores_words() ? std::max(options_.word_score, 0.0) : options_.word_score) + kRounding;
@@ -84,22 +84,22 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
 
 PrefixScore BeamScorer::start() const {
   PrefixScore score{};
-  if (asks_lm()) score.lm = models_.lm->start();
+  if (uses_lm()) score.lm = models_.lm->start();
   if (models_.hotwords != nullptr) score.hot = models_.hotwords->start();
   score.entry = Lexicon::root();
   return score;
 }
 
 void PrefixScores::begin(const BeamScorer& scorer, PrefixTree::Id root) {
-  if (scorer.asks_lm() && !scorer.scores_words()) {
-    answers_.assign(std::size_t{1} << kAnswerBits, {});
+  if (scorer.uses_lm() && !scorer.scores_words()) {
+    cache_.assign(std::size_t{1} << kCacheBits, {});
   }
   *enter(root) = scorer.start();
 }
 
-LmStep PrefixScores::ask_word(const BeamScorer& scorer,
-                              const PrefixTree& tree,
-                              PrefixTree::Id id) const {
+LmStep PrefixScores::word_step(const BeamScorer& scorer,
+                               const PrefixTree& tree,
+                               PrefixTree::Id id) const {
   const std::int32_t letters = (*this)[id].letters;
   std::vector<std::int32_t> word;
   for (PrefixTree::Id at = id; at != tree.root(); at = tree[at].parent) {
@@ -118,15 +118,15 @@ LmStep PrefixScores::ask_word(const BeamScorer& scorer,
   return lm.score((*this)[id].lm, lm.unit(text));
 }
 
-LmStep PrefixScores::ask_token(const BeamScorer& scorer, PrefixTree::Id id, std::int32_t token) {
+LmStep PrefixScores::token_step(const BeamScorer& scorer, PrefixTree::Id id, std::int32_t token) {
   const Entry& entry = entries_[static_cast<std::size_t>(id)];
   const std::uint64_t mixed =
       (entry.birth * 0x9E3779B97F4A7C15U + static_cast<std::uint64_t>(token)) * 0xD1B54A32D192ED03U;
-  Answer& answer = answers_[mixed >> (64 - kAnswerBits)];
-  if (answer.birth != entry.birth || answer.token != token) {
-    answer = {entry.birth, token, scorer.models().lm->score(entry.score.lm, scorer.unit_of(token))};
+  Cached& cached = cache_[mixed >> (64 - kCacheBits)];
+  if (cached.birth != entry.birth || cached.token != token) {
+    cached = {entry.birth, token, scorer.models().lm->score(entry.score.lm, scorer.unit_of(token))};
   }
-  return answer.step;
+  return cached.step;
 }
 
 void PrefixScores::add_unit(const BeamScorer& scorer,
@@ -143,15 +143,15 @@ void PrefixScores::add_unit(const BeamScorer& scorer,
     score->letters = 0;
   }
   ++score->units;
-  if (!scorer.asks_lm()) return;
+  if (!scorer.uses_lm()) return;
   LmStep step;
   if (scorer.scores_words()) {
     Entry& entry = entries_[static_cast<std::size_t>(id)];
-    if (!entry.asked) entry.word = ask_word(scorer, tree, id);
-    entry.asked = true;
+    if (!entry.has_word) entry.word = word_step(scorer, tree, id);
+    entry.has_word = true;
     step = entry.word;
   } else {
-    step = ask_token(scorer, id, token);
+    step = token_step(scorer, id, token);
   }
   score->lm = step.state;
   score->lm_score += static_cast<double>(step.score);
@@ -197,10 +197,10 @@ bool PrefixScores::finish(const BeamScorer& scorer,
   }
   const bool open_word = scorer.scores_words() && score->letters > 0;
   if (open_word) ++score->units;
-  if (!scorer.asks_lm()) return true;
+  if (!scorer.uses_lm()) return true;
   if (open_word) {
     const Entry& entry = entries_[static_cast<std::size_t>(id)];
-    const LmStep step = entry.asked ? entry.word : ask_word(scorer, tree, id);
+    const LmStep step = entry.has_word ? entry.word : word_step(scorer, tree, id);
     score->lm = step.state;
     score->lm_score += static_cast<double>(step.score);
   }
@@ -209,7 +209,7 @@ bool PrefixScores::finish(const BeamScorer& scorer,
 }
 
 void PrefixScores::advance_root(const BeamScorer& scorer, std::int32_t token) {
-  if (!scorer.scores_words() || !scorer.asks_lm()) return;
+  if (!scorer.scores_words() || !scorer.uses_lm()) return;
   if (token == scorer.options().separator) {
     root_word_.clear();
   } else {

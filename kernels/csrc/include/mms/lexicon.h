@@ -1,4 +1,4 @@
-// The words that a decoder may write: a closed vocabulary.
+// Lexicon: the closed vocabulary of a decoder.
 #pragma once
 
 #include <cstdint>
@@ -6,31 +6,29 @@
 
 namespace mms {
 
-/// A trie over tokens, flat: the children of a node lie side by side, sorted by token.
-///
-/// May be shared by any number of threads: nothing changes after construction.
+/// Flat trie over tokens: the children of a node are adjacent and sorted by token. Immutable and
+/// thread-safe.
 class Lexicon {
  public:
   using Node = std::int32_t;
   static constexpr Node kNone = -1;
 
-  /// `words` are sequences of tokens; a word may be there twice.
+  /// `words` are token sequences; duplicates are allowed.
   ///
-  /// Throws std::invalid_argument where there are no words, for a word without tokens, and for a
-  /// negative token.
+  /// Throws std::invalid_argument for no words, a word without tokens, or a negative token.
   explicit Lexicon(std::vector<std::vector<std::int32_t>> words);
 
   static constexpr Node root() { return 0; }
-  /// The node after `token`, or kNone where no word goes on so. O(log children).
+  /// Node after `token`, or kNone. O(log children).
   Node next(Node node, std::int32_t token) const;
-  /// Whether what leads to the node is a whole word.
+  /// True if a word ends at the node.
   bool is_word(Node node) const { return is_word_[static_cast<std::size_t>(node)] != 0; }
-  /// The greatest token of any word.
+  /// Greatest token of any word.
   std::int32_t max_token() const { return max_token_; }
   std::int64_t size() const { return static_cast<std::int64_t>(is_word_.size()); }
 
  private:
-  std::vector<std::int32_t> tokens_;  ///< [nodes] the last token of each node.
+  std::vector<std::int32_t> tokens_;  ///< [nodes] last token of each node.
   std::vector<Node> first_child_;     ///< [nodes + 1] children of node n are first[n]..first[n+1].
   std::vector<std::uint8_t> is_word_;
   std::int32_t max_token_ = 0;

@@ -1,4 +1,4 @@
-"""What `forced_align` computes, slow and obvious, in float64. The oracle of its tests."""
+"""Reference of forced alignment."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,7 @@ Float64Array = npt.NDArray[np.float64]
 def align_log_probs(
     log_probs: Float64Array, target: npt.NDArray[Any], *, blank: int = 0
 ) -> Alignment:
-    """Align one utterance, state by state: a blank, a token, a blank, and so on.
+    """Align one utterance over the states blank, token, blank, ..., token, blank.
 
     Args:
         log_probs: Shape `[T, V]`, T ≥ 1.
@@ -22,7 +22,7 @@ def align_log_probs(
         blank: Id of the blank.
 
     Returns:
-        The path that is ahead of all others among the best. Its score is -inf where there is none.
+        The best path on which every token begins earliest; its score is -inf if there is none.
     """
     states = np.full(2 * len(target) + 1, blank)
     states[1::2] = target

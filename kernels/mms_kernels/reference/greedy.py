@@ -1,4 +1,4 @@
-"""What the kernels compute, slow and obvious, in float64. The oracle of their tests."""
+"""Reference of greedy decoding."""
 
 import itertools
 from typing import Any

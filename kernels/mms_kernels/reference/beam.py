@@ -1,4 +1,4 @@
-"""What the prefix beam computes, slow and obvious, in float64. The oracle of its tests."""
+"""Reference of the prefix beam search."""
 
 import itertools
 import math
@@ -16,29 +16,29 @@ NEVER = -math.inf
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The best single path of a prefix that ends in one way."""
+    """Best single path of a prefix, ending in the blank or in the last label."""
 
     score: float = NEVER
     frames: tuple[tuple[int, int], ...] = ()
     """First frame of each token, and the frame after its last."""
 
     def then(self, log_prob: float) -> "Path":
-        """Return the path one frame of blank later."""
+        """Return the path extended by a blank frame."""
         return Path(self.score + log_prob, self.frames)
 
     def hold(self, log_prob: float, frame: int) -> "Path":
-        """Return the path one frame of its last token later."""
+        """Return the path extended by a frame of its last token."""
         frames = (*self.frames[:-1], (self.frames[-1][0], frame + 1)) if self.frames else ()
         return Path(self.score + log_prob, frames)
 
     def extend(self, log_prob: float, frame: int) -> "Path":
-        """Return the path with one more token, which begins in `frame`."""
+        """Return the path extended by a token that begins in `frame`."""
         return Path(self.score + log_prob, (*self.frames, (frame, frame + 1)))
 
 
 @dataclass(slots=True)
 class Prefix:
-    """A hypothesis: log-probabilities of the paths that end in a blank and in the last label."""
+    """Hypothesis: log-probabilities of its paths that end in a blank and in the last label."""
 
     blank: float = NEVER
     label: float = NEVER
@@ -52,13 +52,13 @@ class Prefix:
 
     @property
     def path(self) -> Path:
-        """The better path; the one that ends in a blank of two that are equal."""
+        """The better path; of equals the one that ends in a blank."""
         return self.label_path if self.label_path.score > self.blank_path.score else self.blank_path
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Options of the search, named as in `BeamOptions`."""
+    """Options of the search, as in `BeamOptions`."""
 
     beam_size: int
     blank: int = 0
@@ -70,12 +70,12 @@ class Rules:
 def beam_search(
     log_probs: Array, rules: Rules, gain: Callable[[Tokens], float] = lambda _: 0.0
 ) -> dict[Tokens, Prefix]:
-    """Search and return the last beam, the best first.
+    """Search and return the final beam, best first.
 
     Args:
         log_probs: Shape `[T, V]`, natural logarithms.
         rules: Options.
-        gain: What a prefix's score has beside its log-probability; -inf forbids the prefix.
+        gain: Addition to a prefix's log-probability in its score; -inf rules the prefix out.
     """
     beam: dict[Tokens, Prefix] = {(): Prefix(blank=0.0, blank_path=Path(0.0))}
     for frame, row in enumerate(np.asarray(log_probs, np.float64)):
@@ -93,12 +93,13 @@ def _separated(state: Prefix) -> Prefix:
 def _advanced(
     beam: dict[Tokens, Prefix], row: Array, frame: int, rules: Rules
 ) -> dict[Tokens, Prefix]:
-    """Every prefix one frame later, those that are new behind."""
+    """All prefixes one frame later, new ones last."""
     after = {prefix: _stay(prefix, state, row, frame, rules) for prefix, state in beam.items()}
+    lowest = min(rules.token_min_logp, row.max())  # the most likely token is never cut
     for prefix, state in beam.items():
         for token in range(len(row)):
             extended = (*prefix, token)
-            cut = extended not in beam and row[token] < rules.token_min_logp
+            cut = extended not in beam and row[token] < lowest
             if token != rules.blank and not cut:
                 repeats = prefix[-1:] == (token,)
                 _extend(after, extended, state, repeats, row[token], frame)
@@ -135,7 +136,7 @@ def _best(
     rules: Rules,
     gain: Callable[[Tokens], float],
 ) -> dict[Tokens, Prefix]:
-    """The best in the order of score, rank of what stays or is extended, token."""
+    """The beam in order of score, rank of the kept or extended prefix, token."""
     rank = {prefix: place for place, prefix in enumerate(ranks)}
 
     def order(entry: tuple[float, Tokens]) -> tuple[float, int, int]:
@@ -182,7 +183,7 @@ def labelling_log_prob(log_probs: Array, tokens: Tokens, blank: int = 0) -> floa
         states += [token, blank]
     alpha = np.full(len(states), NEVER)
     alpha[0] = 0.0
-    # A blank may be left out between two labels that differ.
+    # The blank between two different labels is optional.
     skips = np.array(
         [state not in (blank, *states[i - 2 : i - 1]) for i, state in enumerate(states)]
     )
