@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mms_bench.ctc import arpa
 from mms_bench.ctc.posteriors import BOUNDARY, TOKENS
 from mms_bench.ctc.task import Task
 from mms_bench.errors import NotHere
@@ -16,7 +15,7 @@ from mms_bench.peers.decoder import Labels, Ready, load_emission
 from mms_engine.vocab import BLANK
 from mms_kernels import _ctc
 from mms_kernels.align import Alignment, forced_align
-from mms_kernels.beam import BeamDecoder, BeamOptions, Lexicon
+from mms_kernels.beam import BeamDecoder, BeamOptions
 from mms_kernels.greedy import greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
 from mms_kernels.lm import open_lm
@@ -138,11 +137,5 @@ def _decoder(task: Task) -> BeamDecoder:
         phrases = read_hotwords(Path(task.hotwords), weight=task.hotword_weight)
         hotwords = Hotwords(phrases, TOKENS)
     lm = open_lm(Path(task.lm)) if task.lm else None
-    lexicon = _lexicon(Path(task.lm)) if task.closed else None
     tokens = TOKENS if task.lm else ()
-    return BeamDecoder(options, lm=lm, hotwords=hotwords, lexicon=lexicon, tokens=tokens)
-
-
-def _lexicon(model: Path) -> Lexicon:
-    ids = {token: number for number, token in enumerate(TOKENS)}
-    return Lexicon([[ids[letter] for letter in word] for word in arpa.read(model).words])
+    return BeamDecoder(options, lm=lm, hotwords=hotwords, tokens=tokens)
