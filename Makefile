@@ -18,11 +18,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: $(NATIVE) | $(BIN)/python
-	$(INSTALL) -e '.[cpu,export]'
+	$(INSTALL) -e '.[cpu,export,score]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(INSTALL) -e '.[cpu,export,bench,dev]'
+	$(INSTALL) -e '.[cpu,export,score,bench,dev]'
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 

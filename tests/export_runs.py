@@ -1,14 +1,17 @@
-"""What the tests of whole exports share."""
+"""Helpers of the exporter's tests."""
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from safetensors.torch import load_file, save_file
 
 from mms_engine.bundle import Manifest
 from mms_engine.bundle.files import digest
-from mms_export.options import ExportOptions
-from mms_export.pipeline import export
-from mms_export.progress import Reporter
+from mms_export.bundle.options import ExportOptions
+from mms_export.bundle.pipeline import export
+from mms_export.cli.progress import Reporter
 
 QUIET = Reporter(quiet=True)
 
@@ -16,6 +19,13 @@ QUIET = Reporter(quiet=True)
 def run_export(model: Path, out: Path, **changes: object) -> Manifest:
     options = ExportOptions(model=str(model), languages="all", out=out, precisions=("fp32",))
     return export(dataclasses.replace(options, **changes), QUIET)
+
+
+def edit_tensors(path: Path, edit: Callable[[dict], object]) -> None:
+    """Change the tensors of a safetensors file in place."""
+    tensors = load_file(path)
+    edit(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Random MMS checkpoints of a few kilobytes, in the layout of the hub, for tests."""
+"""Tiny random MMS checkpoints in the layout of the hub, of a few kilobytes."""
 
 import argparse
 import json
@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 LANGUAGES = {"eng": 9, "swh": 7, "uzb-script_latin": 12}
-"""Vocabulary size of each language, the four special tokens included."""
+"""Vocabulary size of each language, with the special tokens."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "|")
 
 
 @dataclass(frozen=True)
 class TinyOptions:
-    """The sizes of a tiny checkpoint."""
+    """Sizes of a tiny checkpoint."""
 
     languages: tuple[tuple[str, int], ...] = tuple(LANGUAGES.items())
     hidden_size: int = 32
@@ -28,7 +28,7 @@ class TinyOptions:
 
 
 def tiny_config(options: TinyOptions) -> Wav2Vec2Config:
-    """Return an MMS configuration, everything but the sizes as in facebook/mms-1b-all."""
+    """Return a configuration that differs from facebook/mms-1b-all only in its sizes."""
     return Wav2Vec2Config(
         hidden_size=options.hidden_size,
         num_hidden_layers=options.layers,
@@ -49,14 +49,14 @@ def tiny_config(options: TinyOptions) -> Wav2Vec2Config:
 
 
 def tiny_vocab(language: str, size: int) -> dict[str, int]:
-    """Return `size` tokens; each language has its own letters."""
+    """Return `size` tokens and their ids; each language has letters of its own."""
     first = 0x61 + 7 * sum(map(ord, language)) % 13
     letters = [chr(first + index) for index in range(size - len(SPECIAL))]
     return {token: index for index, token in enumerate([*SPECIAL, *letters])}
 
 
 def tiny_model(options: TinyOptions) -> Wav2Vec2ForCTC:
-    """Return a model with every weight random, norms and biases too, so that none is idle."""
+    """Return a model whose weights, norms and biases are all random, so that each has an effect."""
     torch.manual_seed(options.seed)
     model = Wav2Vec2ForCTC(tiny_config(options)).eval()
     with torch.no_grad():
@@ -93,7 +93,7 @@ def make_tiny(folder: Path, options: TinyOptions | None = None) -> Path:
 
 
 def tiny_adapter(model: Wav2Vec2ForCTC, vocab_size: int, *, seed: int) -> dict[str, torch.Tensor]:
-    """Return random weights of one language under the names of the hub."""
+    """Return random weights of one language, under the names of the hub."""
     torch.manual_seed(seed)
     hidden = model.config.hidden_size
     tensors = {
@@ -105,8 +105,8 @@ def tiny_adapter(model: Wav2Vec2ForCTC, vocab_size: int, *, seed: int) -> dict[s
     tensors["lm_head.bias"] = torch.empty(vocab_size)
     for name, tensor in tensors.items():
         _randomize(name, tensor)
-    # A few tokens and the blank stand out, as in a trained head: among like scores the most likely
-    # token would be decided by rounding.
+    # A few tokens and the blank dominate, as in a trained head; among similar scores rounding would
+    # decide the most likely token.
     tensors["lm_head.weight"] *= 4 / torch.arange(vocab_size).clamp(min=1)[:, None]
     tensors["lm_head.weight"][0] *= 0.1
     tensors["lm_head.bias"][0] += 8
@@ -114,7 +114,7 @@ def tiny_adapter(model: Wav2Vec2ForCTC, vocab_size: int, *, seed: int) -> dict[s
 
 
 def make_tiny_fairseq(path: Path, hub: Path) -> Path:
-    """Write the checkpoint in folder `hub` again as a `.pt` of fairseq, and return its path."""
+    """Write the checkpoint in folder `hub` as a fairseq `.pt` file, and return its path."""
     base = load_file(hub / "model.safetensors")
     vocabs = json.loads((hub / "vocab.json").read_text())
     adapters = {
@@ -176,7 +176,7 @@ _FAIRSEQ_NAMES = (
 
 
 def _fairseq_dictionary(vocab: dict[str, int]) -> object:
-    """Return what pickles as a Dictionary of fairseq, which is not installed here."""
+    """Return an object that pickles as a fairseq Dictionary, without fairseq."""
     module = types.ModuleType("fairseq.data.dictionary")
     kind = type("Dictionary", (), {"__module__": module.__name__})
     module.Dictionary = kind

@@ -1,4 +1,7 @@
-"""Print the longest files and functions; fail when one is past the house's caps."""
+"""Print the longest files and functions, and the size of product and tests.
+
+Fails when a file or function is over its limit.
+"""
 
 import subprocess
 import sys
@@ -15,21 +18,26 @@ Row = tuple[int, str]
 
 
 def tracked_sources() -> list[Path]:
-    """Return the source files that git tracks or would."""
+    """Return the source files that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     paths = (Path(line) for line in listed.splitlines())
     return [path for path in paths if path.suffix in SUFFIXES and path.is_file()]
 
 
+def is_test(path: Path) -> bool:
+    """Return whether a file is a test: under `tests/`, or a C++ test of the kernels."""
+    return path.parts[0] == "tests" or path.is_relative_to("kernels/csrc/tests")
+
+
 def function_rows(path: Path) -> list[Row]:
-    """Return the length in lines and the place of each function in `path`."""
+    """Return the length in lines and the location of each function in `path`."""
     found = lizard.analyze_file(str(path)).function_list
     return [(f.end_line - f.start_line + 1, f"{path}:{f.start_line} {f.name}") for f in found]
 
 
 def report(title: str, rows: list[Row], cap: int) -> bool:
-    """Print the longest of `rows` and return whether one is past `cap`."""
+    """Print the longest of `rows`; return whether one is over `cap`."""
     longest = sorted(rows, reverse=True)[:SHOWN]
     print(f"{title} (cap {cap} lines)")
     for lines, name in longest:
@@ -46,6 +54,9 @@ def main() -> int:
         report("longest files", files, MAX_FILE_LINES),
         report("longest functions", functions, MAX_FUNCTION_LINES),
     ]
+    for name, wanted in (("product", False), ("tests", True)):
+        lines = sum(count for count, path in files if is_test(Path(path)) == wanted)
+        print(f"{name}: {lines} lines")
     return int(any(failed))
 
 

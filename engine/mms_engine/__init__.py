@@ -1,59 +1,104 @@
-"""Serve MMS speech models: every language's adapter is a binding of one graph.
+"""Serving of MMS speech models: every language's adapter is a binding of one graph.
 
     from mms_engine import Recognizer
 
-    recognizer = Recognizer.open("bundle")
-    print(recognizer.transcribe("clip.flac", "eng").text)
+    with Recognizer.open("bundle") as recognizer:
+        print(recognizer.transcribe("clip.flac", "eng").text)
 
-Names are loaded when they are first used, so that importing the package costs nothing.
+Names are loaded on first use, so importing the package costs nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mms_engine.asr import Job, Recognizer
+    from mms_engine.asr.jobs import Job, JobResult
+    from mms_engine.asr.options import RecognizerOptions
+    from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
+    from mms_engine.asr.recognizer import Recognizer
+    from mms_engine.asr.streaming import (
+        ContextOptions,
+        Endpoint,
+        EndpointOptions,
+        Event,
+        Final,
+        NormalizationOptions,
+        Partial,
+        Stream,
+        StreamOptions,
+    )
+    from mms_engine.audio import AudioLimits, read_audio
     from mms_engine.bundle import Bundle, open_bundle
-    from mms_engine.errors import MmsError
-    from mms_engine.options import BeamSearch, RecognizerOptions
+    from mms_engine.decoding.options import BeamSearch
+    from mms_engine.encoder.windows import WindowOptions
+    from mms_engine.errors import (
+        AudioError,
+        BackendError,
+        BundleCorrupt,
+        BundleError,
+        BundleFileMissing,
+        DeviceLostError,
+        DeviceMemoryError,
+        LanguageError,
+        LanguageModelError,
+        MmsError,
+        PlanError,
+        StreamError,
+    )
     from mms_engine.types import Alternative, Audio, Transcript, Word
 
-__all__ = [
-    "Alternative",
-    "Audio",
-    "BeamSearch",
-    "Bundle",
-    "Job",
-    "MmsError",
-    "Recognizer",
-    "RecognizerOptions",
-    "Transcript",
-    "Word",
-    "open_bundle",
-]
-
-_HOMES = {
-    "Alternative": "mms_engine.types",
-    "Audio": "mms_engine.types",
-    "BeamSearch": "mms_engine.options",
-    "Bundle": "mms_engine.bundle",
-    "Job": "mms_engine.asr",
-    "MmsError": "mms_engine.errors",
-    "Recognizer": "mms_engine.asr",
-    "RecognizerOptions": "mms_engine.options",
-    "Transcript": "mms_engine.types",
-    "Word": "mms_engine.types",
-    "open_bundle": "mms_engine.bundle",
+_MODULES = {
+    "asr.jobs": ("Job", "JobResult"),
+    "asr.options": ("RecognizerOptions",),
+    "asr.pool": ("PoolOptions", "PooledStream", "StreamPool"),
+    "asr.recognizer": ("Recognizer",),
+    "asr.streaming": (
+        "ContextOptions",
+        "Endpoint",
+        "EndpointOptions",
+        "Event",
+        "Final",
+        "NormalizationOptions",
+        "Partial",
+        "Stream",
+        "StreamOptions",
+    ),
+    "audio": ("AudioLimits", "read_audio"),
+    "bundle": ("Bundle", "open_bundle"),
+    "decoding.options": ("BeamSearch",),
+    "encoder.windows": ("WindowOptions",),
+    "errors": (
+        "AudioError",
+        "BackendError",
+        "BundleCorrupt",
+        "BundleError",
+        "BundleFileMissing",
+        "DeviceLostError",
+        "DeviceMemoryError",
+        "LanguageError",
+        "LanguageModelError",
+        "MmsError",
+        "PlanError",
+        "StreamError",
+    ),
+    "types": ("Alternative", "Audio", "Transcript", "Word"),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "__version__",
+    *_HOMES,
+]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module (PEP 562)."""
-    home = _HOMES.get(name)
-    if home is None:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("mms-engine")
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

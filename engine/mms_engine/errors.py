@@ -1,8 +1,8 @@
-"""What can go wrong, as one tree. Every message says what, where and what to do."""
+"""Errors of the engine, as one tree. A message names the cause, the place and the remedy."""
 
 
 class MmsError(Exception):
-    """Root of all errors a caller of this library is expected to meet."""
+    """Base of all errors that a caller of this library should expect."""
 
 
 class BundleError(MmsError):
@@ -10,15 +10,15 @@ class BundleError(MmsError):
 
 
 class BundleFileMissing(BundleError, FileNotFoundError):
-    """A file the manifest names, or the manifest itself, is not there."""
+    """The manifest, or a file it names, is missing."""
 
 
 class BundleCorrupt(BundleError):
-    """A bundle's content contradicts its manifest."""
+    """The content of a bundle contradicts its manifest."""
 
 
 class AudioError(MmsError):
-    """A sound cannot be decoded, or is outside the limits."""
+    """Audio cannot be decoded, or is outside the limits."""
 
 
 class LanguageError(MmsError, LookupError):
@@ -26,15 +26,15 @@ class LanguageError(MmsError, LookupError):
 
 
 class BackendError(MmsError):
-    """No backend can run a graph, or running it failed."""
+    """No backend can run a graph, or a run failed."""
 
 
 class StreamError(MmsError):
-    """A stream cannot be fed, restored, or taken on."""
+    """A stream cannot be opened, fed or restored."""
 
 
 class DeviceMemoryError(BackendError):
-    """A GPU has not enough memory."""
+    """A GPU is out of memory."""
 
 
 class DeviceLostError(BackendError):
@@ -46,4 +46,4 @@ class LanguageModelError(MmsError):
 
 
 class PlanError(MmsError):
-    """A TensorRT plan cannot be built, or is not what it must be."""
+    """A TensorRT plan cannot be built, or is invalid."""

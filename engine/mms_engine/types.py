@@ -1,24 +1,43 @@
-"""The values that pass between the stages, in the order in which they appear."""
+"""Values passed between the stages, in the order of the pipeline, and the choices of options.
+
+NumPy is not imported here, so that the command line's help starts without it.
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
+    Float32Array = npt.NDArray[np.float32]
+else:
+    Float32Array = Any
+
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = get_args(Device)
+BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LmUnit = Literal["auto", "word", "token"]
+Latency = Literal["low", "balanced", "accurate"]
+ContextKind = Literal["cached", "window"]
+SampleFormat = Literal["f32le", "s16le", "mulaw"]
+VoiceDetector = Literal["level", "silero"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """A mono sound."""
+    """Mono audio."""
 
-    samples: Float32Array
-    """Shape `[N]`; full scale is ±1. May be a read-only memory map when the sound is long."""
+    samples: "Float32Array"
+    """Shape `[N]`; full scale is ±1. May be a read-only memory map when the audio is long."""
     sample_rate: int
     """Samples per second."""
 
     def __post_init__(self) -> None:
-        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+        if self.samples.ndim != 1 or self.samples.dtype != "float32":
             got = f"{self.samples.dtype}{list(self.samples.shape)}"
             raise ValueError(f"Audio.samples must be float32[N], got {got}")
         if self.sample_rate <= 0:
@@ -29,13 +48,13 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration in seconds."""
         return self.samples.size / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word in time."""
+    """A word and its span of time."""
 
     text: str
     start: float
@@ -48,26 +67,26 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A text that was considered."""
+    """One text of an n-best list."""
 
     text: str
     words: tuple[Word, ...]
     """In order of time, not overlapping."""
     confidence: float
-    """As that of a transcript."""
+    """Geometric mean of the tokens' probabilities over their frames, in [0, 1]."""
     score: float
-    """What texts are ranked by, in nats: `BeamSearch` gives the formula."""
+    """Score by which texts are ranked, in nats; see `BeamSearch` for the formula."""
     log_prob: float
-    """Natural log of the probability that the acoustic model alone gives its tokens."""
+    """Natural log of the acoustic model's probability of the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said."""
+    """Text of an audio, with the times of its words."""
 
     text: str
     language: str
-    """Code as MMS writes it: ISO 639-3, perhaps with `-script_…` or `-dialect_…`."""
+    """Code as MMS writes it: ISO 639-3, possibly with `-script_…` or `-dialect_…`."""
     words: tuple[Word, ...]
     """In order of time, not overlapping."""
     duration: float
@@ -75,5 +94,5 @@ class Transcript:
     confidence: float
     """Geometric mean of the tokens' probabilities over their frames, in [0, 1]; 0 for no text."""
     alternatives: tuple[Alternative, ...] = ()
-    """The best texts, all different, the best first, which is this one; none unless more than one
-    was asked for."""
+    """Best texts, all distinct, best first, starting with this one; empty unless `nbest` is above
+    1."""

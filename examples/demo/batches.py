@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # in which the strength of augmentation would rise by 1
-KIND_SHARE = {"real": 0.52, "varied": 0.18, "synthetic": 0.30}
-LANGUAGE_SHARE = {"eng": 2.0, "spa": 0.9, "fra": 1.8, "ita": 0.7, "rus": 1.3}
+KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66}
+BALANCE = 0.6  # power of a language's minutes; 0 draws all languages alike
+FAVOURED = 2.0  # weight of the languages of the announcers beside the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +40,21 @@ class ClipStore:
 
     def __init__(self, cache: Path) -> None:
         self.clips: list[Clip] = []
-        self._sources: list[NDArray[np.int16]] = []
+        self._sources: list[Path] = []
         self._source_of: list[int] = []
         for manifest in sorted(cache.glob("*.tsv")):
-            pcm = np.memmap(manifest.with_suffix(".pcm"), dtype=np.int16, mode="r")
             clips = read_manifest(manifest)
             self.clips += clips
             self._source_of += [len(self._sources)] * len(clips)
-            self._sources.append(pcm)
+            self._sources.append(manifest.with_suffix(".pcm"))
+        self._texts_apart = {clip.text for clip in self.clips if clip.split != "train"}
+        self._voices_apart = {clip.voice for clip in self.clips if clip.split == "leftout"}
 
     def audio(self, index: int) -> NDArray[np.float32]:
         """Samples of a clip in [-1, 1], (samples,)."""
         clip, source = self.clips[index], self._sources[self._source_of[index]]
-        pcm = source[clip.offset : clip.offset + clip.samples]
+        # Not a memory map: its pages would count as memory of the process.
+        pcm = np.fromfile(source, np.int16, clip.samples, offset=2 * clip.offset)
         return pcm.astype(np.float32) / np.float32(32768)
 
     def select(self, kind: str, split: str, lang: str | None = None) -> list[int]:
@@ -63,21 +66,35 @@ class ClipStore:
         ]
         return sorted(chosen, key=lambda index: self.clips[index].samples)
 
+    def trainable(self, kind: str, lang: str) -> list[int]:
+        """Indices of training clips, less every text and voice kept apart in any set."""
+        return [
+            index
+            for index in self.select(kind, "train", lang)
+            if self.clips[index].text not in self._texts_apart
+            and self.clips[index].voice not in self._voices_apart
+        ]
+
 
 class TrainingBatches(Dataset[Batch]):
     """Item n is the batch of step n: it depends on the seed, n and the clips alone."""
 
-    def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 16.0) -> None:
+    def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 32.0) -> None:
         self.store, self.vocab, self.seconds = store, vocab, seconds
+        self.languages = tuple(vocab)
         self.pools: dict[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.weights: dict[tuple[str, str], float] = {}
         for kind, share in KIND_SHARE.items():
-            for lang in LANGUAGES:
-                indices = store.select(kind, "train", lang)
+            weights: dict[tuple[str, str], float] = {}
+            for lang in vocab:
+                indices = store.trainable(kind, lang)
                 if indices:
                     lengths = np.array([store.clips[index].samples for index in indices])
                     self.pools[kind, lang] = np.array(indices), lengths
-                    self.weights[kind, lang] = share * LANGUAGE_SHARE[lang]
+                    favour = FAVOURED if lang in LANGUAGES else 1.0
+                    weights[kind, lang] = favour * float(lengths.sum()) ** BALANCE
+            total = sum(weights.values())
+            self.weights |= {key: share * weight / total for key, weight in weights.items()}
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((20261122, step))
@@ -92,20 +109,18 @@ class TrainingBatches(Dataset[Batch]):
         limit = next(seconds for until, seconds in CURRICULUM if step < until) * SAMPLE_RATE
         keys = list(self.pools)
         shares = np.array([self.weights[key] for key in keys])
-        shares /= shares.sum()
-        _, lengths = self.pools[keys[rng.choice(len(keys), p=shares)]]
+        shares = shares * [self.pools[key][1][0] <= limit for key in keys]
+        _, lengths = self.pools[keys[rng.choice(len(keys), p=shares / shares.sum())]]
         # By duration, not by clip: a second of speech is worth the same wherever it is.
         cumulated = np.cumsum(lengths[: max(np.searchsorted(lengths, limit), 1)])
         pivot = lengths[np.searchsorted(cumulated, rng.uniform(0, cumulated[-1]))]
         padded = 1.1 * pivot / SAMPLE_RATE + 0.3  # with what `augment` may add
         count = max(2, round(self.seconds / padded))
-        indices = []
-        for key in rng.choice(len(keys), size=count, p=shares):
-            pool, lengths = self.pools[keys[key]]
-            low, high = np.searchsorted(lengths, (pivot * 0.87, min(pivot * 1.1, limit) + 1))
-            low = min(low, len(pool) - 1)
-            indices.append(int(pool[rng.integers(low, max(high, low + 1))]))
-        return indices
+        bounds = (pivot * 0.87, min(pivot * 1.1, limit) + 1)
+        ranges = [np.searchsorted(self.pools[key][1], bounds) for key in keys]
+        shares = shares * [low < high for low, high in ranges]
+        chosen = rng.choice(len(keys), size=count, p=shares / shares.sum())
+        return [int(self.pools[keys[key]][0][rng.integers(*ranges[key])]) for key in chosen]
 
     def _collate(
         self, indices: list[int], clips: list[NDArray[np.float32]], rng: np.random.Generator
@@ -125,7 +140,7 @@ class TrainingBatches(Dataset[Batch]):
         return Batch(
             audio=torch.from_numpy(audio),
             samples=torch.tensor([max(len(clip), RECEPTIVE_FIELD) for clip in clips]),
-            language=torch.tensor([LANGUAGES.index(clip.lang) for clip in chosen]),
+            language=torch.tensor([self.languages.index(clip.lang) for clip in chosen]),
             targets=torch.tensor([token for target in targets for token in target]),
             target_lengths=torch.tensor([len(target) for target in targets]),
             mels=torch.from_numpy(mels),

@@ -1,8 +1,7 @@
 """Free speech synthesisers behind one interface: sentences in, 16 kHz samples out.
 
 Debian packages: espeak-ng, flite, festival, festvox-kdlpc16k, festvox-italp16k, festvox-itapc16k,
-festvox-ru. Python packages: retro-ru-tts (MIT), py-nanotts (SVOX Pico, Apache 2.0). RHVoice is
-built from source (README.md); its `RHVoice-test` has to be on the PATH.
+festvox-ru. Python package: py-nanotts (SVOX Pico, Apache 2.0).
 """
 
 import io
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from examples.demo import ru_tts as ru_tts_library
 from examples.demo.prepare import SAMPLE_RATE
 from numpy.typing import NDArray
 
@@ -29,85 +27,12 @@ ESPEAK_ACCENTS = {
     "ita": ["it"],
     "rus": ["ru"],
 }
-ESPEAK_VARIANTS = [
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m5",
-    "m6",
-    "m7",
-    "m8",
-    "Alex",
-    "Alicia",
-    "Andrea",
-    "Andy",
-    "Annie",
-    "Denis",
-    "Diogo",
-    "Gene",
-    "Gene2",
-    "Henrique",
-    "Hugo",
-    "Lee",
-    "Marco",
-    "Mario",
-    "Michael",
-    "Mike",
-    "Nguyen",
-    "Storm",
-    "adam",
-    "anika",
-    "announcer",
-    "antonio",
-    "aunty",
-    "belinda",
-    "benjamin",
-    "boris",
-    "caleb",
-    "david",
-    "ed",
-    "edward",
-    "iven",
-    "iven2",
-    "john",
-    "klatt",
-    "klatt2",
-    "klatt3",
-    "klatt4",
-    "linda",
-    "marcelo",
-    "max",
-    "michel",
-    "miguel",
-    "norbert",
-    "pablo",
-    "paul",
-    "pedro",
-    "quincy",
-    "rob",
-    "robert",
-    "sandro",
-    "shelby",
-    "steph",
-    "steph2",
-    "travis",
-    "victor",
-    "zac",
-]
 FLITE_VOICES = ("awb", "kal16", "rms", "slt")
 FESTIVAL_VOICES = {
     "eng": ("ked_diphone",),
     "ita": ("lp_diphone", "pc_diphone"),
     "rus": ("msu_ru_nsh_clunits",),
 }
-# Most of RHVoice's voices forbid derivatives or commercial use, or name no licence; not these.
-RHVOICE_VOICES = {"eng": "slt", "spa": "Mateo", "rus": "elena"}
 _ITALIAN = str.maketrans({"à": "a'", "è": "e'", "é": "e'", "ì": "i'", "ò": "o'", "ù": "u'"})
 
 
@@ -131,10 +56,19 @@ def _read(wav: bytes | Path) -> Pcm | None:
     return to_pcm(audio, rate) if len(audio) else None
 
 
+def espeak_variants() -> list[str]:
+    """Return the names of the variants that are installed with espeak-ng, sorted."""
+    listed = subprocess.run(
+        ["espeak-ng", "--voices=variant"], check=True, capture_output=True, text=True
+    ).stdout
+    return sorted(line.split()[3] for line in listed.splitlines()[1:])
+
+
 def espeak(texts: list[str], lang: str, rng: np.random.Generator) -> Iterator[Voice]:
     """A random accent, variant, speed and pitch for every sentence."""
+    variants = espeak_variants()
     for text in texts:
-        voice = f"{rng.choice(ESPEAK_ACCENTS[lang])}+{rng.choice(ESPEAK_VARIANTS)}"
+        voice = f"{rng.choice(ESPEAK_ACCENTS[lang])}+{rng.choice(variants)}"
         speed, pitch = rng.integers(120, 200), rng.integers(20, 80)
         options = ["-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
         wav = subprocess.run(["espeak-ng", *options], check=True, capture_output=True).stdout
@@ -173,31 +107,6 @@ def festival(texts: list[str], lang: str, rng: np.random.Generator) -> Iterator[
             for number in range(len(texts[start : start + 100])):
                 wav = Path(folder) / f"{number}.wav"
                 yield f"festival-{voice}", _read(wav) if wav.exists() else None
-
-
-def rhvoice(texts: list[str], lang: str, rng: np.random.Generator) -> Iterator[Voice]:
-    """A language's voice, its formants, pitch and tempo moved for every sentence."""
-    voice = RHVOICE_VOICES[lang]
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "speech.wav"
-        for text in texts:
-            formants, pitch = rng.uniform(0.86, 1.16), rng.uniform(0.75, 1.35)
-            tempo = rng.uniform(0.85, 1.25)
-            # Played at another rate all three move; the engine takes back what pitch and tempo do.
-            moved = ["-t", f"{100 * pitch / formants:.0f}", "-r", f"{100 * tempo / formants:.0f}"]
-            command = ["RHVoice-test", "-p", voice, *moved, "-o", str(wav)]
-            subprocess.run(command, input=text.encode(), check=True, capture_output=True)
-            audio, rate = soundfile.read(wav, dtype="float32")
-            yield f"rhvoice-{voice}", to_pcm(audio, round(rate * formants)) if len(audio) else None
-
-
-def ru_tts(texts: list[str], _: str, rng: np.random.Generator) -> Iterator[Voice]:
-    """The two voices of the Russian synthesiser ru_tts at a random speed and pitch."""
-    library = ru_tts_library.load()
-    for number, text in enumerate(texts):
-        rate, pitch = int(rng.integers(60, 110)), int(rng.integers(60, 160))
-        audio = ru_tts_library.speak(library, text, rate, pitch, alternative=number % 2 == 1)
-        yield f"ru_tts-{number % 2}", to_pcm(audio, ru_tts_library.RATE) if len(audio) else None
 
 
 def pico(texts: list[str], lang: str, _: np.random.Generator) -> Iterator[Voice]:

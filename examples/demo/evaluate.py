@@ -19,7 +19,6 @@ from examples.demo.batches import ClipStore
 from examples.demo.model import HOP, AcousticModel, frame_lengths
 from examples.demo.prepare import CACHE
 from examples.demo.publish import CHECKPOINT, load_weights
-from examples.demo.text import LANGUAGES
 from examples.demo.vocab import NestedVocab, decode_greedy
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def transcribe(
         padded = np.zeros((len(audio) // HOP + 1) * HOP, np.float32)
         padded[: len(audio)] = audio
         samples = torch.tensor([len(audio)])
-        language = torch.tensor([LANGUAGES.index(clip.lang)])
+        language = torch.tensor([model.config.languages.index(clip.lang)])
         emission, _, _ = model(torch.from_numpy(padded)[None], samples, language)
         best = emission[0, : int(frame_lengths(samples))].argmax(-1).tolist()
         texts[index] = decode_greedy(best, vocab[clip.lang])
@@ -60,7 +59,7 @@ def rates(
 ) -> dict[str, float]:
     """CER by language over clips of (kind, split); at most `most` clips a language."""
     found = {}
-    for lang in LANGUAGES:
+    for lang in vocab:
         indices = store.select(*selection, lang)
         if most is not None and len(indices) > most:
             indices = indices[len(indices) // (2 * most) :: len(indices) // most][:most]
@@ -81,17 +80,19 @@ def with_average(found: dict[str, float]) -> dict[str, float]:
 @click.option("--out", type=click.Path(path_type=Path), default=CHECKPOINT.parent / "metrics.json")
 @click.option("--last", is_flag=True, help="The last weights instead of their running average.")
 def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
-    """Measure held-out sentences (real recordings) and left-out voices (synthetic)."""
+    """Measure held-out sentences (real), left-out speakers, and left-out voices (synthetic)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)  # clips are short, and training may be using the cores
     weights, config, vocab = load_weights(state, averaged=not last)
     model = AcousticModel(config)
     model.load_state_dict(weights)
     store = ClipStore(cache)
+    strangers = rates(model, store, vocab, ("multispeaker", "leftout"))
     metrics = {
         "step": torch.load(state, map_location="cpu", weights_only=True)["step"],
         "parameters": sum(weight.numel() for weight in weights.values()),
         "held_out_cer": with_average(rates(model, store, vocab, ("real", "heldout"))),
+        "left_out_speakers_cer": with_average(strangers),
         "left_out_voices_cer": with_average(rates(model, store, vocab, ("synthetic", "leftout"))),
     }
     out.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

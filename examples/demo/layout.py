@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from examples.demo.model import KERNELS, POSITION_GROUPS, POSITION_KERNEL, STRIDES, ModelConfig
-from examples.demo.text import LANGUAGES
 from examples.demo.vocab import NestedVocab
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -39,7 +38,7 @@ _PER_LAYER = {
 
 def adapter_tensors(state: dict[str, Tensor], config: ModelConfig, lang: str) -> dict[str, Tensor]:
     """Tensors of adapter.{lang}.safetensors: every layer's adapter and the head."""
-    index = LANGUAGES.index(lang)
+    index = config.languages.index(lang)
     tensors = {}
     for layer in range(config.layers):
         for theirs, ours in _ADAPTER_PARTS.items():
@@ -92,7 +91,7 @@ def config_json(config: ModelConfig) -> dict[str, Any]:
         conv_stride=list(STRIDES),
         num_conv_pos_embeddings=POSITION_KERNEL,
         num_conv_pos_embedding_groups=POSITION_GROUPS,
-        vocab_size=config.vocab_sizes[LANGUAGES.index("eng")],
+        vocab_size=config.vocab_sizes[config.languages.index("eng")],
     )
     return dict(template)
 
@@ -107,7 +106,7 @@ def write_checkpoint(
         english = adapter_tensors(state, config, "eng")
         backbone = backbone_tensors(state, config)
         save_file({**backbone, **english}, folder / "model.safetensors", metadata)
-        for lang in LANGUAGES:
+        for lang in config.languages:
             adapter = adapter_tensors(state, config, lang)
             save_file(adapter, folder / f"adapter.{lang}.safetensors", metadata)
     _write_json(folder / "config.json", config_json(config))
@@ -121,7 +120,7 @@ def read_checkpoint(folder: Path, state: dict[str, Tensor], config: ModelConfig)
     """Copy the weights of a folder written by `write_checkpoint` into a model's state dict."""
     with torch.no_grad():
         _copy_into(backbone_tensors(state, config), load_file(folder / "model.safetensors"))
-        for lang in LANGUAGES:
+        for lang in config.languages:
             adapter = load_file(folder / f"adapter.{lang}.safetensors")
             _copy_into(adapter_tensors(state, config, lang), adapter)
 

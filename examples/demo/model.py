@@ -27,13 +27,14 @@ MELS = 64
 class ModelConfig:
     """Sizes of the model; everything else is fixed by the MMS architecture."""
 
-    vocab_sizes: tuple[int, ...]  # by language, in the order of text.LANGUAGES
-    hidden: int = 224
-    layers: int = 6
-    heads: int = 4
-    conv_channels: int = 64
+    languages: tuple[str, ...]  # ISO 639-3; a language's id is its place here
+    vocab_sizes: tuple[int, ...]  # by language
+    hidden: int = 320
+    layers: int = 8
+    heads: int = 5
+    conv_channels: int = 96
     adapter_rank: int = 16
-    dropout: float = 0.0  # with less than two hours of training the model is far from overfitting
+    layer_drop: float = 0.1  # odds that a layer is skipped in a training step
 
     @property
     def intermediate(self) -> int:
@@ -157,16 +158,15 @@ class EncoderLayer(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor, language: Tensor) -> Tensor:
         """Map [batch, frames, hidden]; `mask` [batch, 1, 1, frames] is true on valid frames."""
         batch, frames, width = hidden.shape
-        dropout = self.config.dropout if self.training else 0.0
         qkv = self.qkv_proj(self.layer_norm(hidden)).view(batch, frames, 3, self.config.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         # Spelled out: on a CPU the gradient of the fused attention is four times slower.
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         attended = torch.softmax(scores.masked_fill(~mask, -1e4), -1) @ value
         attended = self.out_proj(attended.transpose(1, 2).reshape(batch, frames, width))
-        hidden = hidden + functional.dropout(attended, dropout)
+        hidden = hidden + attended
         inner = functional.gelu(self.intermediate_dense(self.final_layer_norm(hidden)))
-        hidden = hidden + functional.dropout(self.output_dense(inner), dropout)
+        hidden = hidden + self.output_dense(inner)
         adapted: Tensor = hidden + self.adapter_layer(hidden, language)
         return adapted
 
@@ -217,10 +217,11 @@ class AcousticModel(nn.Module):
         valid = frames < frame_lengths(samples)[:, None]
         hidden = hidden * valid[..., None]
         hidden = hidden + self.pos_conv(hidden)
-        hidden = functional.dropout(hidden, self.config.dropout if self.training else 0.0)
         halfway = hidden
+        kept = torch.rand(len(self.layers)) >= (self.config.layer_drop if self.training else 0.0)
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, valid[:, None, None], language)
+            if kept[index]:
+                hidden = layer(hidden, valid[:, None, None], language)
             if index + 1 == (len(self.layers) + 1) // 2:
                 halfway = hidden
         return self.emission(hidden, language), self.emission(halfway, language), mels

@@ -16,13 +16,14 @@ from pathlib import Path
 import av
 import click
 import numpy as np
+import platformdirs
 from examples.demo.text import is_held_out, normalise
 from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000
-CACHE = Path("~/.cache/mms-engine/demo-training").expanduser()
+CACHE = platformdirs.user_cache_path("mms-engine") / "training"
 PACKAGES = {"eng": "en", "spa": "es", "fra": "fr", "ita": "it", "rus": "ru"}
 # Readings slower or faster than this (characters a second) do not say what their transcript says.
 PLAUSIBLE_RATE = (2.0, 24.0)
@@ -36,7 +37,9 @@ class Clip:
     path: str
     lang: str
     voice: str
-    kind: str  # "real", "varied" (a real one, pitch and formants moved) or "synthetic"
+    # "real" (an announcer), "varied" (the same, pitch and formants moved), "synthetic", or
+    # "multispeaker"
+    kind: str
     split: str  # "train", "heldout" (sentence never trained on) or "leftout" (nor the voice)
     offset: int  # samples
     samples: int

@@ -13,7 +13,6 @@ import torch
 from examples.demo.layout import write_checkpoint
 from examples.demo.model import AcousticModel, ModelConfig
 from examples.demo.prepare import CACHE, read_manifest
-from examples.demo.text import LANGUAGES
 from examples.demo.vocab import NestedVocab, build_vocab
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def main(state: Path, out: Path, *, last: bool, untrained: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if untrained:
         vocab = build_vocab(read_manifest(CACHE / "real.tsv"))
-        config = ModelConfig(tuple(len(vocab[lang]) for lang in LANGUAGES))
+        config = ModelConfig(tuple(vocab), tuple(map(len, vocab.values())))
         torch.manual_seed(0)
         weights = AcousticModel(config).state_dict()
     else:

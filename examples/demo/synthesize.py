@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from examples.demo.engines import Speak, espeak, festival, flite, pico, rhvoice, ru_tts
+from examples.demo.engines import Speak, espeak, festival, flite, pico
 from examples.demo.prepare import (
     CACHE,
     LONGEST_SECONDS,
@@ -43,12 +43,8 @@ READINGS = (
     Reading("festival", "rus", festival, 0),
     *(Reading("espeak", lang, espeak, 2400) for lang in ("spa", "fra", "rus", "ita", "eng")),
     Reading("flite", "eng", flite, 1600),
-    Reading("ru_tts", "rus", ru_tts, 1200),
     Reading("festival", "ita", festival, 1200),
     Reading("festival", "eng", festival, 800),
-    Reading("rhvoice", "spa", rhvoice, 1600),
-    Reading("rhvoice", "eng", rhvoice, 1600),
-    Reading("rhvoice", "rus", rhvoice, 1200),
 )
 
 

@@ -6,45 +6,63 @@
 The first command holds its learning rate, so its state can always be trained further. The second
 starts from that state, leaves it as it is, and writes the better model that is published; stopped
 before its end, it goes on there.
+
+Training takes only CPU time that nothing else wants, and waits while the cache folder holds a
+file named `pause`. `log.csv` there holds the losses and error rates.
 """
 
+import csv
+import fcntl
 import json
 import logging
 import os
 import signal
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import torch
 from examples.demo.batches import Batch, ClipStore, TrainingBatches
-from examples.demo.evaluate import rates, with_average
+from examples.demo.evaluate import rates
 from examples.demo.layout import read_checkpoint
 from examples.demo.model import ModelConfig
 from examples.demo.prepare import CACHE
 from examples.demo.publish import CHECKPOINT
-from examples.demo.text import LANGUAGES
 from examples.demo.trainer import Trainer, rate_at
 from examples.demo.vocab import build_vocab
 from torch.utils.data import DataLoader
 
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
 
 logger = logging.getLogger(__name__)
 
-SAVE_SECONDS, LOG_STEPS, EVALUATE_STEPS = 300, 50, 500
+SAVE_SECONDS, LOG_STEPS, EVALUATE_SECONDS = 600, 50, 3600
+EVALUATED_CLIPS = 24  # at most, of each language
+EVALUATED = (("multispeaker", "leftout"), ("real", "heldout"), ("synthetic", "leftout"))
 
 
 def fresh_trainer(store: ClipStore) -> Trainer:
     """A trainer of default sizes with the vocabulary of the recordings."""
     vocab = build_vocab(store.clips)
-    return Trainer(ModelConfig(tuple(len(vocab[lang]) for lang in LANGUAGES)), vocab)
+    return Trainer(ModelConfig(tuple(vocab), tuple(map(len, vocab.values()))), vocab)
 
 
 def published_trainer() -> Trainer:
     """A trainer with the weights of the published checkpoint and a fresh optimizer."""
     vocab = json.loads((CHECKPOINT / "vocab.json").read_text(encoding="utf-8"))
-    trainer = Trainer(ModelConfig(tuple(len(vocab[lang]) for lang in LANGUAGES)), vocab)
+    sizes = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))
+    config = ModelConfig(
+        tuple(vocab),
+        tuple(map(len, vocab.values())),
+        hidden=sizes["hidden_size"],
+        layers=sizes["num_hidden_layers"],
+        heads=sizes["num_attention_heads"],
+        conv_channels=sizes["conv_dim"][0],
+        adapter_rank=sizes["adapter_attn_dim"],
+    )
+    trainer = Trainer(config, vocab)
     for model in (trainer.model, trainer.average):
         read_checkpoint(CHECKPOINT, model.state_dict(), trainer.config)
     metrics = json.loads((CHECKPOINT.parent / "metrics.json").read_text(encoding="utf-8"))
@@ -64,21 +82,73 @@ def starting_trainer(cache: Path, store: ClipStore, start: str) -> Trainer:
     return Trainer.load(state) if state.exists() else fresh_trainer(store)
 
 
-def log_rates(trainer: Trainer, store: ClipStore) -> None:
-    """Log the CER of the averaged weights on a few clips of each held-out set."""
-    for selection in (("real", "heldout"), ("synthetic", "leftout")):
-        found = with_average(rates(trainer.average, store, trainer.vocab, selection, most=10))
-        logger.info("step %d: cer %s %s %s", trainer.step, *selection, found)
+def append_log(cache: Path, step: int, measure: str, values: Mapping[str, float]) -> None:
+    """Append lines of (seconds since the epoch, step, measure, language or "all", value)."""
+    with (cache / "log.csv").open("a", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        for key, value in values.items():
+            lines.writerow((round(time.time()), step, measure, key, f"{value:.4g}"))
+
+
+def log_rates(trainer: Trainer, store: ClipStore, cache: Path) -> None:
+    """Log the CER of the averaged weights on the same clips of each held-out set every time."""
+    for selection in EVALUATED:
+        found = rates(trainer.average, store, trainer.vocab, selection, EVALUATED_CLIPS)
+        if found:
+            mean = sum(found.values()) / len(found)
+            logger.info("step %d: cer %s %s: mean %.3f", trainer.step, *selection, mean)
+            append_log(cache, trainer.step, f"cer {selection[0]}", {**found, "all": mean})
+
+
+def give_way() -> None:
+    """Leave the cores to every other process, and bound the memory."""
+    # oneDNN keeps code for every shape it has met; batches differ in shape, so it kept gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def share_cores() -> None:
     """Use all cores if they are free, one if others work: threads wait for the slowest."""
-    cores = usable_cores()
+    cores = min(usable_cores(), 2)
     torch.set_num_threads(1 if os.getloadavg()[0] > 1.6 * cores else cores)
+
+
+def wait_while_paused(cache: Path, stopping: list[int]) -> None:
+    """Return once the file `pause` is gone from the cache folder, or at once when stopping."""
+    while (cache / "pause").exists() and not stopping:
+        time.sleep(1)
+
+
+class LossLog:
+    """Means of the losses since the last report: overall, and by language in log.csv."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache, self.started = cache, time.monotonic()
+        self.losses: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, languages: list[str], ctc: list[float], mel: float) -> None:
+        """Take in the losses of a step."""
+        for lang, loss in zip(languages, ctc, strict=True):
+            self.losses[lang].append(loss)
+        self.losses["all"].append(sum(ctc) / len(ctc))
+        self.losses["mel"].append(mel)
+
+    def report(self, step: int) -> None:
+        """Log the means and begin again."""
+        means = {key: sum(values) / len(values) for key, values in self.losses.items()}
+        pace = (time.monotonic() - self.started) / len(self.losses["all"])
+        mel = means.pop("mel")
+        logger.info("step %d: ctc %.3f mel %.3f %.2f s/step", step, means["all"], mel, pace)
+        append_log(self.cache, step, "ctc", means)
+        append_log(self.cache, step, "seconds per step", {"all": pace})
+        self.started, self.losses = time.monotonic(), defaultdict(list)
 
 
 def run(trainer: Trainer, store: ClipStore, target: Path) -> None:
     """Train until stopped, or to the end of a cooldown; save now and then, and at the end."""
+    cache = target.parent
     batches = TrainingBatches(store, trainer.vocab)
     end = trainer.cooldown[1] if trainer.cooldown else 1 << 40
     steps = range(trainer.step, end)
@@ -88,25 +158,23 @@ def run(trainer: Trainer, store: ClipStore, target: Path) -> None:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
-    saved = logged = time.monotonic()
-    losses: list[tuple[float, float]] = []
+    saved = evaluated = time.monotonic()
+    log = LossLog(cache)
     for batch in loader:
-        rate = rate_at(trainer)
-        losses.append(trainer.train_step(batch, rate))
-        if trainer.step % EVALUATE_STEPS == 0:
-            log_rates(trainer, store)
-        if trainer.step % LOG_STEPS == 0:
-            means = torch.tensor(losses).mean(0).tolist()
-            seconds = (time.monotonic() - logged) / len(losses)
-            text = "step %d: ctc %.3f mel %.3f rate %.2e %.3f s/step"
-            logger.info(text, trainer.step, *means, rate, seconds)
-            logged, losses = time.monotonic(), []
-            share_cores()
+        wait_while_paused(cache, stopping)
         if stopping:
             break
+        losses, mel_loss = trainer.train_step(batch, rate_at(trainer))
+        log.add([batches.languages[i] for i in batch.language], losses.tolist(), mel_loss)
+        if trainer.step % LOG_STEPS == 0:
+            log.report(trainer.step)
+            share_cores()
         if time.monotonic() - saved > SAVE_SECONDS:
             trainer.save(target)
             saved = time.monotonic()
+        if time.monotonic() - evaluated > EVALUATE_SECONDS:
+            log_rates(trainer, store, cache)
+            evaluated = time.monotonic()
     trainer.save(target)
 
 
@@ -135,7 +203,13 @@ def branch(cache: Path, steps: int) -> Trainer:
 def main(cache: Path, cooldown: int | None, start: str) -> None:
     """Train, or continue training, from the clips in the cache folder."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    give_way()
     share_cores()
+    lock = (cache / "lock").open("w")
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise click.ClickException(f"another training is running in {cache}") from None
     store = ClipStore(cache)
     trainer = branch(cache, cooldown) if cooldown else starting_trainer(cache, store, start)
     logger.info("%d clips, from step %d %s", len(store.clips), trainer.step, trainer.cooldown)

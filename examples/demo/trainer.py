@@ -15,9 +15,9 @@ from torch.nn import functional
 
 logger = logging.getLogger(__name__)
 
-PEAK_RATE, WARMUP_STEPS, FLAT_STEPS = 1.6e-3, 300, 5000
+PEAK_RATE, WARMUP_STEPS, FLAT_STEPS = 1.2e-3, 500, 8000
 MEL_STEPS = 1500  # over which the weight of the log-mel loss falls from 3 to 0.3
-AVERAGE_DECAY = 0.997
+AVERAGE_DECAY = 0.999
 
 
 def learning_rate(step: int, warm_from: int) -> float:
@@ -27,16 +27,18 @@ def learning_rate(step: int, warm_from: int) -> float:
 
 
 def ctc(emission: Tensor, batch: Batch) -> Tensor:
-    """Mean CTC loss per target token."""
+    """CTC loss per target token of each utterance, shape [B]."""
     lengths = frame_lengths(batch.samples)
-    return functional.ctc_loss(
+    losses = functional.ctc_loss(
         emission.transpose(0, 1),
         batch.targets,
         lengths,
         batch.target_lengths,
         blank=BLANK,
+        reduction="none",
         zero_infinity=True,
     )
+    return losses / batch.target_lengths
 
 
 class Trainer:
@@ -50,13 +52,17 @@ class Trainer:
         self.model = AcousticModel(config)
         self.average = AcousticModel(config)
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
+        shared, by_language = [], []
+        for name, parameter in self.model.named_parameters():
+            own = "adapter_layer" in name or name.startswith("head_")
+            (by_language if own else shared).append(parameter)
+        # A language is absent from most batches, so its second moment needs the longer memory.
+        groups = [{"params": shared}, {"params": by_language, "betas": (0.9, 0.999)}]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
 
-    def train_step(self, batch: Batch, rate: float) -> tuple[float, float]:
-        """One update; return the CTC loss and the log-mel loss."""
-        torch.manual_seed(self.step)  # dropout of step n is the same after a restart
+    def train_step(self, batch: Batch, rate: float) -> tuple[Tensor, float]:
+        """One update; return the CTC loss of each utterance [B] and the log-mel loss."""
+        torch.manual_seed(self.step)  # the layers dropped in step n are the same after a restart
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16):
             final, halfway, mels = self.model(
@@ -66,7 +72,7 @@ class Trainer:
         mel_loss = (mels.float() - batch.mels).abs()[valid].mean()
         mel_weight = max(3.0 - 2.7 * self.step / MEL_STEPS, 0.3)
         ctc_loss = ctc(final, batch)
-        loss = ctc_loss + 0.3 * ctc(halfway, batch) + mel_weight * mel_loss
+        loss = (ctc_loss + 0.3 * ctc(halfway, batch)).mean() + mel_weight * mel_loss
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -75,7 +81,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return float(ctc_loss.detach()), float(mel_loss.detach())
+        return ctc_loss.detach(), float(mel_loss.detach())
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -85,7 +91,7 @@ class Trainer:
         )
 
     def save(self, path: Path) -> None:
-        """Write the state; a reader sees the old file or the new one."""
+        """Write the state; a reader sees the old file or the new one. The old one is kept too."""
         state = {
             "step": self.step,
             "warm_from": self.warm_from,
@@ -98,6 +104,10 @@ class Trainer:
         }
         scratch = path.with_suffix(".tmp")
         torch.save(state, scratch)
+        if path.exists():
+            previous = path.with_suffix(".previous.pt")
+            previous.unlink(missing_ok=True)
+            previous.hardlink_to(path)
         scratch.replace(path)
         logger.info("step %d: saved %s", self.step, path.name)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from examples.demo.prepare import Clip
-from examples.demo.text import ALPHABETS, LANGUAGES
+from examples.demo.text import ALPHABETS
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BLANK = 0
@@ -13,14 +13,15 @@ NestedVocab = dict[str, dict[str, int]]
 
 
 def build_vocab(clips: Iterable[Clip]) -> NestedVocab:
-    """Return {language: {token: id}} from the training sentences of the real recordings."""
-    counts = {lang: Counter[str]() for lang in LANGUAGES}
+    """Return {language: {token: id}} from the training sentences of people's recordings."""
+    counts: dict[str, Counter[str]] = {}
     for clip in clips:
-        if clip.split == "train" and clip.kind == "real":
-            counts[clip.lang].update(clip.text.replace(" ", ""))
+        if clip.split == "train" and clip.kind in ("real", "multispeaker"):
+            counts.setdefault(clip.lang, Counter()).update(clip.text.replace(" ", ""))
     vocab = {}
-    for lang, count in counts.items():
-        letters = sorted(ALPHABETS[lang], key=lambda letter: (-count[letter], letter))
+    for lang, count in sorted(counts.items()):
+        alphabet = ALPHABETS.get(lang, count)
+        letters = sorted(alphabet, key=lambda letter: (-count[letter], letter))
         tokens = (*SPECIAL, WORD_BOUNDARY, *letters)
         vocab[lang] = {token: index for index, token in enumerate(tokens)}
     return vocab

@@ -1,18 +1,18 @@
-"""Writes random checkpoints with the names, shapes and sizes of facebook/mms-1b-all.
+"""Random checkpoints with the names, shapes and sizes of facebook/mms-1b-all.
 
     python -m mms_export.synthetic --out DIR --languages 1162
 
-For checks of memory, time and parity at full size where no weights can be had. The text such a
-model gives means nothing.
+For checks of memory, time and parity at full size without real weights. Such a model's text is
+meaningless.
 
-How the weights are chosen, so that the network works in the range of a trained one: every matrix
-keeps the variance of its input (standard deviation 1/sqrt(inputs)); what attention and feed-forward
-add is scaled down by sqrt(2 x layers), so that the residual stream grows to a few times its first
-size; layer norms scatter around one. A head of like random rows would leave the most likely token
-to rounding noise, for among V like scores the two best lie close together. So token k has rows of
-size 1/k^0.7, as frequent letters dominate a trained head, and the blank a bias that lets it win
-most frames, as in CTC. At the full size, over eight heads: the blank wins 69 % of frames, five
-tokens share the rest, and the median distance between the two best scores is 3.
+Weights are chosen to keep activations in the range of a trained network: every matrix preserves
+the variance of its input (standard deviation 1/sqrt(inputs)); the outputs of attention and
+feed-forward are divided by sqrt(2 x layers), so that the residual stream grows only a few times;
+layer norm scales scatter around one. With identically distributed head rows, the most likely token
+would be rounding noise: the two best of V similar scores lie close together. So the rows of token k
+have size 1/k^0.7, as frequent letters dominate a trained head, and the blank has a bias that wins
+most frames, as in CTC. At full size, over eight heads, the blank wins 69 % of frames, five tokens
+share the rest, and the median margin between the two best scores is 3.
 """
 
 import json
@@ -29,12 +29,12 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
-from mms_engine.cores import usable_cores
+from mms_engine.system import usable_cores
+from mms_export.bundle.isolation import Workers
 from mms_export.checkpoints.config import Config, parse_config
 from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
 from mms_export.checkpoints.weights import FloatArray
-from mms_export.isolation import Workers
-from mms_export.progress import Reporter
+from mms_export.cli.progress import Reporter
 
 TEMPLATE = Path(__file__).parent / "data" / "mms-1b-all"
 FIRST_LANGUAGES = ("eng", "swh", "uzb-script_latin")
@@ -42,22 +42,22 @@ ENGLISH_VOCAB = 154
 SMALLEST_VOCAB, LARGEST_VOCAB = 36, 3000
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 LOGIT_SCALE = 12.0
-"""Standard deviation of the scores of the most frequent token."""
+"""Standard deviation of the most frequent token's scores."""
 TOKEN_DECAY = 0.7
 BLANK_RANK = 30
-"""The blank's own scores vary as those of the token of this rank: its bias is what makes it win."""
+"""Rank of the token whose score variance the blank has; its bias is what makes it win."""
 BLANK_BIAS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes files of random tensors."""
+    """Writer of random tensor files."""
 
     config: Config
     folder: Path
 
     def base(self) -> None:
-        """Write model.safetensors, English adapter and head included."""
+        """Write model.safetensors, with the English adapter and head."""
         shapes = base_shapes(self.config) | adapter_shapes(self.config, ENGLISH_VOCAB)
         shapes["masked_spec_embed"] = (self.config.hidden_size,)
         self._write("model.safetensors", shapes, seed="model")
@@ -78,7 +78,7 @@ class Writer:
 
 
 def header(shapes: Shapes) -> tuple[bytes, int]:
-    """Return the head of a safetensors file of float32 tensors, and the bytes that follow it."""
+    """Return the header of a safetensors file of float32 tensors, and the size of its content."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for key in sorted(shapes, key=_hub_name):
@@ -101,7 +101,7 @@ def _hub_name(name: str) -> str:
 def random_tensor(
     name: str, shape: tuple[int, ...], layers: int, generator: np.random.Generator
 ) -> FloatArray:
-    """Return a tensor in the range a trained model has; see the head of this file."""
+    """Return a tensor in the range of a trained model; see the module's docstring."""
     values = generator.standard_normal(shape, dtype=np.float32)
     scale, mean = 1 / sqrt(prod(shape[1:])), 0.0
     if "norm.weight" in name or name.endswith("weight_g"):
@@ -120,14 +120,14 @@ def random_tensor(
 
 
 def head_scales(vocab: int) -> FloatArray:
-    """Return how much the scores of each token vary."""
+    """Return the standard deviation of each token's scores, float32 `[V]`."""
     ranks = np.maximum(np.arange(vocab, dtype=np.float32), 1)
     ranks[0] = BLANK_RANK
     return np.float32(LOGIT_SCALE) * ranks ** np.float32(-TOKEN_DECAY)
 
 
 def languages(count: int) -> dict[str, int]:
-    """Return `count` codes and the size of each one's vocabulary, special tokens included."""
+    """Return `count` language codes, with vocabulary sizes that include the special tokens."""
     codes = ("".join(letters) for letters in product(ascii_lowercase, repeat=3))
     rest = (code for code in codes if code not in FIRST_LANGUAGES)
     names = [*FIRST_LANGUAGES, *islice(rest, max(0, count - len(FIRST_LANGUAGES)))][:count]
@@ -135,7 +135,7 @@ def languages(count: int) -> dict[str, int]:
 
 
 def vocab_size(index: int) -> int:
-    """Return a size from 36 to 3,000; most are small, as most alphabets are."""
+    """Return a size from 36 to 3,000, mostly small."""
     if index < 3:
         return (ENGLISH_VOCAB, SMALLEST_VOCAB, LARGEST_VOCAB)[index]
     spread = (index * 0.6180339887498949) % 1
@@ -143,14 +143,14 @@ def vocab_size(index: int) -> int:
 
 
 def vocabulary(size: int) -> dict[str, int]:
-    """Return tokens and their ids."""
+    """Return `size` tokens and their ids."""
     letters = [*ascii_lowercase, *map(chr, range(0x4E00, 0x4E00 + size))]
     tokens = [*SPECIAL_TOKENS, *letters][:size]
     return {token: index for index, token in enumerate(tokens)}
 
 
 def write_checkpoint(out: Path, config: Config, count: int, jobs: int) -> Iterator[str]:
-    """Write everything but config.json, and yield the name of each part as it is done."""
+    """Write all files but config.json, and yield the name of each when it is finished."""
     sizes = languages(count)
     nested = {code: vocabulary(size) for code, size in sizes.items()}
     (out / "vocab.json").write_text(json.dumps(nested, ensure_ascii=False), encoding="utf-8")
@@ -166,12 +166,27 @@ def write_checkpoint(out: Path, config: Config, count: int, jobs: int) -> Iterat
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--languages", "count", type=click.IntRange(1, 17000), default=3)
-@click.option("--layers", type=click.IntRange(min=1), default=48, help="Of the transformer.")
-@click.option("--jobs", type=click.IntRange(min=1), default=usable_cores)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the checkpoint.",
+)
+@click.option(
+    "--languages",
+    "count",
+    type=click.IntRange(1, 17000),
+    default=3,
+    help="Number of languages.",
+)
+@click.option(
+    "--layers", type=click.IntRange(min=1), default=48, help="Number of transformer layers."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
+)
 def main(out: Path, count: int, layers: int, jobs: int) -> None:
-    """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB a language)."""
+    """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
     out.mkdir(parents=True, exist_ok=True)
     document = json.loads((TEMPLATE / "config.json").read_text())
     document["num_hidden_layers"] = layers

@@ -1,4 +1,4 @@
-"""Limits hold while decoding, in bounded memory."""
+"""Limits are enforced during decoding, in bounded memory."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ def test_limit_of_bytes(tmp_path):
     read_audio(path, limits=AudioLimits(max_bytes=size))
 
 
-def test_limit_of_bytes_stops_an_endless_stream():
+def test_limit_of_bytes_ends_an_endless_stream():
     class Endless(io.RawIOBase):
         given = 0
 
@@ -58,7 +58,7 @@ def test_limit_of_channels(tmp_path):
     soundfile.write(path, np.zeros((100, 8)), 16_000)
     assert read_audio(path, limits=AudioLimits(max_channels=8)).samples.size == 100
     message = refusal(path, limits=AudioLimits(max_channels=7))
-    assert message.startswith("FILE has 8 channels, the limit is 7: take out the channels")
+    assert message.startswith("FILE has 8 channels, the limit is 7: extract the channels")
 
 
 @pytest.mark.parametrize("name", ["max_seconds", "max_bytes", "max_channels"])
@@ -69,7 +69,7 @@ def test_limits_are_positive(name, value):
 
 
 def peak_memory(path, limits):
-    """Read `path` in a process of its own; return its message and the bytes it took at most."""
+    """Read `path` in a subprocess; return its message and the growth of its peak memory."""
     code = f"""
 import pathlib, resource
 from mms_engine.audio import AudioLimits, read_audio
@@ -77,7 +77,7 @@ from mms_engine.errors import AudioError
 import soundfile, av
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-# What a process inherits counts as its own peak; so the pages are touched again first.
+# Inherited pages count towards the peak, so it is read once before.
 before = peak()
 try:
     read_audio(pathlib.Path({str(path)!r}), limits={limits!r})
@@ -85,7 +85,7 @@ except AudioError as error:
     print(error)
 print(peak() - before)
 """
-    # A shell between: the peak of a process begins with that of the one it was forked from.
+    # A shell in between: the peak of a process starts at that of its parent.
     output = subprocess.run(
         ["/bin/sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code],
         check=True,
@@ -95,7 +95,7 @@ print(peak() - before)
     return output[0], int(output[1])
 
 
-def test_25_mb_that_decode_to_hours_stop_at_the_limit_in_bounded_memory(tmp_path):
+def test_small_file_of_hours_stops_at_the_limit_in_bounded_memory(tmp_path):
     options = {"write_xing": "0", "id3v2_version": "0", "b": "8000"}
     short = encode(tmp_path / "short.mp3", "libmp3lame", noise(20.0) * 0, 16_000, **options)
     path = tmp_path / "hours.mp3"
@@ -106,11 +106,11 @@ def test_25_mb_that_decode_to_hours_stop_at_the_limit_in_bounded_memory(tmp_path
     assert memory < 80e6  # half an hour takes 115 MB
 
 
-def test_header_of_hours_takes_no_memory(tmp_path):
+def test_declared_length_allocates_no_memory(tmp_path):
     path = tmp_path / "liar.wav"
     path.write_bytes(wav(b"\0" * 1000, claims=0x7FFF0000 - 100))
     message, memory = peak_memory(path, AudioLimits())
-    assert "is cut off after 0.03 s" in message
+    assert "is truncated after 0.03 s" in message
     assert memory < 30e6
 
 
@@ -138,8 +138,7 @@ except AudioError as error:
     )
 
 
-def test_chunk_sizes_of_header_are_not_believed(tmp_path):
-    """A `fmt ` chunk that claims 2 GB must not be allocated."""
+def test_declared_chunk_size_allocates_no_memory(tmp_path):
     path = tmp_path / "fmt.wav"
     path.write_bytes(
         struct.pack("<4sI4s4sI", b"RIFF", 100, b"WAVE", b"fmt ", 0x7FFFFFF0) + b"\0" * 50

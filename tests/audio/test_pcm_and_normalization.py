@@ -20,11 +20,11 @@ def test_integers_are_scaled_by_their_full_range(dtype, scale):
     assert audio.samples[0] == -1.0
 
 
-def test_floats_come_through_bit_for_bit():
+def test_floats_are_kept_bit_for_bit():
     assert from_pcm(noise(), 16_000).samples.tobytes() == noise().tobytes()
 
 
-def test_channels_and_rate():
+def test_channels_are_mixed_and_resampled():
     frames = np.stack([noise(1.0, 48_000), -noise(1.0, 48_000), tone(1.0, 48_000)], axis=1)
     expected = soxr.resample(
         frames.mean(axis=1, dtype=np.float64).astype(np.float32), 48_000, 16_000
@@ -32,7 +32,7 @@ def test_channels_and_rate():
     np.testing.assert_allclose(from_pcm(frames, 48_000).samples, expected, atol=2e-7)
 
 
-def test_caller_keeps_an_array_of_their_own():
+def test_result_does_not_share_the_callers_array():
     samples = noise()
     audio = from_pcm(samples, 16_000)
     samples[:] = 0
@@ -50,18 +50,18 @@ def test_caller_keeps_an_array_of_their_own():
         (np.float32(1.0), r"float32\[\]"),
     ],
 )
-def test_bad_pcm(samples, got):
+def test_invalid_pcm_is_refused(samples, got):
     with pytest.raises(AudioError, match=rf"^PCM must be .* not empty, got {got}$"):
         from_pcm(samples, 16_000)
 
 
 @pytest.mark.parametrize("rate", [0, -1, 999, 1_000_000])
-def test_bad_rate(rate):
+def test_invalid_rate_is_refused(rate):
     with pytest.raises(AudioError, match=f"^the PCM declares a sample rate of {rate} Hz"):
         from_pcm(noise(0.1), rate)
 
 
-def test_limits_and_nan_of_pcm():
+def test_pcm_limits_and_nan():
     with pytest.raises(AudioError, match="longer than 2 s"):
         from_pcm(noise(), 16_000, limits=AudioLimits(max_seconds=2))
     with pytest.raises(AudioError, match="has 3 channels, the limit is 2"):
@@ -86,7 +86,7 @@ SOUNDS = {
 
 
 @pytest.mark.parametrize("case", SOUNDS)
-def test_equals_the_definition_in_float64(case):
+def test_normalization_equals_its_definition_in_float64(case):
     x = SOUNDS[case].astype(np.float64)
     expected = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
     result = normalize(SOUNDS[case])
@@ -95,7 +95,7 @@ def test_equals_the_definition_in_float64(case):
 
 
 @pytest.mark.parametrize("case", ["noise", "quiet", "loud", "silence"])
-def test_equals_the_feature_extractor_of_transformers(case):
+def test_normalization_equals_transformers_feature_extractor(case):
     transformers = pytest.importorskip("transformers")
     extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
     expected = extractor(SOUNDS[case], sampling_rate=16_000, return_tensors="np").input_values[0]
@@ -104,7 +104,7 @@ def test_equals_the_feature_extractor_of_transformers(case):
 
 
 @pytest.mark.parametrize("block", [1, 7, 1000, 65_536])
-def test_statistics_do_not_depend_on_the_blocks(monkeypatch, block):
+def test_statistics_do_not_depend_on_block_size(monkeypatch, block):
     sound = SOUNDS["with a mean"][: 20 * block]
     whole = statistics(sound)
     monkeypatch.setattr(module, "_BLOCK", block)
@@ -115,7 +115,7 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch, block):
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 5000), max_size=8))
-def test_applying_to_parts_equals_applying_to_the_whole(cuts):
+def test_normalizing_parts_equals_normalizing_the_whole(cuts):
     sound = SOUNDS["with a mean"][:5000]
     normalization = statistics(sound)
     bounds = [0, *sorted(cuts), len(sound)]
@@ -123,7 +123,7 @@ def test_applying_to_parts_equals_applying_to_the_whole(cuts):
     assert np.concatenate(parts).tobytes() == normalize(sound).tobytes()
 
 
-def test_precision_beyond_float32():
+def test_statistics_are_exact_beyond_float32():
     """Ten minutes with a large offset: float32 sums would be off by far more."""
     sound = np.tile(noise(1.0) * np.float32(1e-3) + np.float32(1.0), 600)
     exact = sound[:16_000].astype(np.float64)
@@ -132,7 +132,7 @@ def test_precision_beyond_float32():
     assert result.scale == pytest.approx(1 / np.sqrt(exact.var() + 1e-7), rel=1e-9)
 
 
-def test_of_a_memory_map(tmp_path):
+def test_memory_map_is_normalized_to_an_array(tmp_path):
     sound = np.memmap(tmp_path / "x", np.float32, "w+", shape=(16_000,))
     sound[:] = noise(1.0)
     result = normalize(sound)
@@ -140,6 +140,6 @@ def test_of_a_memory_map(tmp_path):
     np.testing.assert_array_equal(result, normalize(noise(1.0)))
 
 
-def test_of_nothing():
+def test_normalization_of_no_samples():
     assert statistics(np.zeros(0, np.float32)) == Normalization(0.0, pytest.approx(1e7**0.5))
     assert normalize(np.zeros(0, np.float32)).shape == (0,)

@@ -1,4 +1,4 @@
-"""What is read, and how exactly."""
+"""Reading of audio files and streams: formats and exactness."""
 
 import io
 import os
@@ -26,17 +26,17 @@ ENCODED = [
 ]
 
 
-def similarity(heard, meant):
-    """Return the greatest correlation of two tones over the delays of a few periods."""
-    count = min(len(heard), len(meant)) - 2000
-    middle = meant[1000:count]
+def similarity(actual, expected):
+    """Return the highest correlation of two tones over delays of a few periods."""
+    count = min(len(actual), len(expected)) - 2000
+    middle = expected[1000:count]
     return max(
-        np.corrcoef(heard[1000 + delay : count + delay], middle)[0, 1] for delay in range(120)
+        np.corrcoef(actual[1000 + delay : count + delay], middle)[0, 1] for delay in range(120)
     )
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
-def test_mono_wav_at_16_khz_comes_through_bit_for_bit(tmp_path, subtype):
+def test_mono_wav_at_16_khz_is_kept_bit_for_bit(tmp_path, subtype):
     path = tmp_path / "clip.wav"
     soundfile.write(path, noise(5.0), 16_000, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
@@ -54,21 +54,21 @@ def test_lossless_formats_hold_the_same_samples(tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "codec", "rate"), ENCODED)
-def test_encoded_formats_sound_the_same(tmp_path, name, codec, rate):
+def test_encoded_formats_have_the_same_audio(tmp_path, name, codec, rate):
     path = encode(tmp_path / name, codec, tone(3.0, rate), rate)
     audio = read_audio(path)
     assert abs(audio.seconds - 3.0) < 0.1
     assert similarity(audio.samples, tone(3.0)) > 0.97
 
 
-def test_format_is_told_from_the_content_not_the_name(tmp_path):
+def test_format_is_detected_from_content_not_name(tmp_path):
     for wrong in ("clip.raw", "clip.mp4", "clip.txt", "clip"):
         path = tmp_path / wrong
         path.write_bytes(wav(b"\1\2" * 800))
         assert read_audio(path).samples.size == 800
 
 
-def test_sound_of_a_video_is_read(tmp_path):
+def test_audio_of_a_video_is_read(tmp_path):
     path = film(tmp_path / "film.mp4", tone(1.0))
     assert similarity(read_audio(path).samples, tone(1.0)) > 0.97
 
@@ -94,7 +94,7 @@ def test_resampling_in_blocks_equals_one_shot(tmp_path, rate):
     np.testing.assert_allclose(audio.samples, expected, atol=2e-7)
 
 
-def test_sample_rates_give_the_same_sound(tmp_path):
+def test_sample_rates_give_the_same_audio(tmp_path):
     for rate in (8_000, 48_000):
         path = tmp_path / f"{rate}.flac"
         soundfile.write(path, tone(1.0, rate), rate)
@@ -103,7 +103,7 @@ def test_sample_rates_give_the_same_sound(tmp_path):
         )
 
 
-def test_streams_are_read_from_where_they_stand():
+def test_streams_are_read_from_their_position():
     content = wav(noise(0.5).astype("<f4").tobytes(), bits=32, tag=3)
     stream = io.BytesIO(b"left behind" + content)
     stream.seek(len(b"left behind"))
@@ -112,7 +112,7 @@ def test_streams_are_read_from_where_they_stand():
 
 
 @pytest.mark.parametrize("name", ["clip.m4a", "clip.flac", "clip.mp3"])
-def test_pipe_gives_what_the_file_gives(tmp_path, name):
+def test_pipe_equals_file(tmp_path, name):
     path = tmp_path / name
     if name.endswith("m4a"):
         encode(path, "aac", tone(), 44_100)
@@ -137,7 +137,7 @@ def test_named_pipe(tmp_path):
     feeder.join()
 
 
-def test_large_stream_goes_through_a_file(tmp_path):
+def test_large_stream_is_spooled_to_a_file(tmp_path):
     sound = noise(700.0)
     stream = io.BytesIO(wav(sound.tobytes(), bits=32, tag=3))
     assert len(stream.getbuffer()) > 32 * 2**20
@@ -151,7 +151,7 @@ def test_wav_of_unknown_length_is_read_to_its_end(claims, tmp_path):
     assert read_audio(path).samples.size == 1000
 
 
-def test_long_sounds_are_read_only_maps_of_a_nameless_file(tmp_path):
+def test_long_audio_is_a_read_only_map_of_an_unnamed_file(tmp_path):
     sound = (np.round(noise(660.0) * 32768) / 32768).astype(np.float32)
     path = tmp_path / "long.wav"
     soundfile.write(path, sound, 16_000)
@@ -164,11 +164,11 @@ audio = read_audio(pathlib.Path({str(path)!r}))
 assert isinstance(audio.samples, np.memmap), type(audio.samples)
 assert not audio.samples.flags.writeable
 assert os.listdir({str(tmp_path)!r}) == before
-np.save({str(tmp_path / "heard.npy")!r}, audio.samples)
+np.save({str(tmp_path / "samples.npy")!r}, audio.samples)
 """
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-    np.testing.assert_array_equal(np.load(tmp_path / "heard.npy"), sound)
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), sound)
 
 
 def test_reading_a_wav_imports_neither_ffmpeg_nor_the_resampler(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mms_engine.bundle.files import atomic_open, atomic_path, check, describe, resolve
-from mms_engine.bundle.schema import File
+from mms_engine.bundle.manifest import File
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mms_engine import Recognizer, RecognizerOptions
+from mms_engine import BeamSearch, Recognizer
 from mms_export.cli import main as mms_export
 from tiny_models import make_tiny
 
@@ -51,19 +51,19 @@ def exact_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def tiny(tiny_bundle: Path) -> Recognizer:
-    return Recognizer.open(tiny_bundle, RecognizerOptions(threads=2))
+    return Recognizer.open(tiny_bundle, threads=2)
 
 
-@pytest.fixture(scope="session", params=["greedy", "beam"])
-def decoder(request: pytest.FixtureRequest) -> str:
-    """Each decoder there is."""
+@pytest.fixture(scope="session", params=[None, BeamSearch()], ids=["greedy", "beam"])
+def beam(request: pytest.FixtureRequest) -> BeamSearch | None:
+    """Each decoder."""
     return request.param
 
 
 @pytest.fixture(scope="session")
-def either(tiny_bundle: Path, decoder: str) -> Recognizer:
+def either(tiny_bundle: Path, beam: BeamSearch | None) -> Recognizer:
     """The tiny model with each decoder."""
-    return Recognizer.open(tiny_bundle, RecognizerOptions(threads=2, decoder=decoder))
+    return Recognizer.open(tiny_bundle, threads=2, beam=beam)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(demo_bundle: Path) -> Recognizer:
-    return Recognizer.open(demo_bundle, RecognizerOptions(threads=2))
+    return Recognizer.open(demo_bundle, threads=2)
 
 
 @pytest.fixture(autouse=True)

@@ -1,35 +1,32 @@
-"""Choosing a backend is pure, and says why."""
+"""Backends: choice with reasons, lazy imports, and loading that fails."""
 
+import re
 import statistics
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mms_engine.backends import (
-    Availability,
-    Choice,
-    SessionOptions,
-    available,
-    choose,
-    open_session,
-    probes,
-    rank,
-)
-from mms_engine.backends.base import GraphFile
-from mms_engine.backends.cuda import CudaDriver
+import mms_engine
+from mms_engine import Recognizer, RecognizerOptions
+from mms_engine.backends import probes
+from mms_engine.backends.probes import Availability
+from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
+from mms_engine.backends.session import GraphFile, SessionOptions
 from mms_engine.bundle import open_bundle
+from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
+from mms_engine.types import BACKEND_NAMES, DEVICES
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
+ONE_SLOT = RecognizerOptions(device="cpu", adapter_cache_bytes=1)
 NO = Availability(usable=False, reason="no NVIDIA driver is installed")
 
 
-def test_auto_takes_the_first_usable_and_says_why_not_the_others() -> None:
+def test_auto_chooses_the_first_usable_backend_and_explains_the_others() -> None:
     choice = choose("auto", {"ort-cuda": NO, "ort-cpu": YES})
     assert (choice.backend, choice.device) == ("ort-cpu", "cpu")
     assert "not ort-cuda: no NVIDIA driver is installed" in choice.reason
@@ -39,28 +36,28 @@ def test_auto_prefers_the_gpu() -> None:
     assert choose("auto", {"ort-cuda": YES, "ort-cpu": YES}).device == "cuda"
 
 
-def test_the_device_that_was_asked_for_is_taken() -> None:
+def test_requested_device_is_chosen() -> None:
     assert choose("cpu", {"ort-cuda": YES, "ort-cpu": YES}).backend == "ort-cpu"
 
 
-def test_a_device_that_does_not_work_is_an_error_with_its_reason() -> None:
+def test_unusable_device_is_an_error_with_the_reason() -> None:
     with pytest.raises(BackendError, match="nothing here can run on 'cuda': not ort-cuda: no NV"):
         choose("cuda", {"ort-cuda": NO, "ort-cpu": YES})
 
 
-def test_backends_that_lack_the_same_are_named_together() -> None:
+def test_backends_with_the_same_reason_are_named_together() -> None:
     with pytest.raises(BackendError, match="not tensorrt, ort-cuda: no NVIDIA driver is") as raised:
         choose("cuda", {"tensorrt": NO, "ort-cuda": NO, "ort-cpu": YES})
     assert "\n" not in str(raised.value)
 
 
-def test_auto_has_all_that_work_to_fall_back_on() -> None:
+def test_auto_ranks_every_usable_backend() -> None:
     choices = rank("auto", {"tensorrt": YES, "ort-cuda": NO, "ort-cpu": YES})
     assert [choice.backend for choice in choices] == ["tensorrt", "ort-cpu"]
     assert "not ort-cuda" in choices[1].reason
 
 
-def test_a_backend_by_name_has_nothing_to_fall_back_on() -> None:
+def test_backend_by_name_has_no_fallback() -> None:
     found = {"tensorrt": YES, "ort-cuda": YES, "ort-cpu": YES}
     assert [choice.backend for choice in rank("auto", found, "ort-cuda")] == ["ort-cuda"]
     with pytest.raises(BackendError, match="nothing here can run on 'tensorrt': not tensorrt: no"):
@@ -92,7 +89,7 @@ GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
         ),
     ],
 )
-def test_what_tensorrt_lacks(
+def test_missing_parts_of_tensorrt_are_named(
     monkeypatch: pytest.MonkeyPatch, modules: set[str], versions: dict[str, str], reason: str
 ) -> None:
     monkeypatch.setattr(probes, "cuda_driver", lambda: GPU)
@@ -103,37 +100,93 @@ def test_what_tensorrt_lacks(
     assert found.usable == (" on NVIDIA L4" in reason)
 
 
-def test_the_plugin_of_tensorrt_for_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "cuda_driver", lambda: GPU)
-    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: None)
-    assert "pip install onnxruntime-ep-nv-tensorrt-rtx" in probes.ort_rtx().reason
-    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: name)
-    assert probes.ort_rtx().usable
-
-
-def test_the_plugin_runs_graphs(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime's own CPU provider in the place of the plugin's: the same calls."""
-    plugin = types.ModuleType(probes.RTX_PLUGIN)
-    plugin.get_ep_name = lambda: "CPUExecutionProvider"
-    monkeypatch.setitem(sys.modules, probes.RTX_PLUGIN, plugin)
-    bundle = open_bundle(tiny_bundle)
-    audio = {"audio": np.zeros((1, 4_000), np.float32)}
-    graph = GraphFile(*bundle.graph("frontend", "fp32"))
-    choice = Choice("ort-rtx", "cuda", "")
-    session = open_session(choice, graph, SessionOptions(threads=1))
-    expected = open_session(Choice("ort-cpu", "cpu", ""), graph, SessionOptions(threads=1))
-    np.testing.assert_array_equal(session.run(audio)["features"], expected.run(audio)["features"])
-    plugin.get_ep_name = lambda: "none"
-    plugin.get_library_path = lambda: "nowhere.so"
-    with pytest.raises(
-        BackendError, match=r"cannot load onnxruntime_ep_nv_tensorrt_rtx: .*nowhere"
-    ):
-        open_session(choice, graph, SessionOptions())
+def test_plan_backend_rejects_a_graph(tiny_bundle: Path) -> None:
+    graph = GraphFile(*open_bundle(tiny_bundle).graph("frontend", "fp32"))
     with pytest.raises(BackendError, match="tensorrt runs plans, not graphs such as"):
         open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
 
 
-def test_looking_for_a_gpu_is_quick() -> None:
+def test_backend_names_are_those_of_the_options() -> None:
+    assert sorted(BACKENDS) == sorted(BACKEND_NAMES)
+    assert {backend.device for backend in BACKENDS.values()} == {*DEVICES} - {"auto"}
+
+
+def test_optional_packages_are_imported_in_their_rooms_only() -> None:
+    """pycuda and TensorRT are imported by importlib, which the import contracts cannot see."""
+    engine = Path(mms_engine.__file__).parent
+    named = re.compile(
+        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])(pycuda|tensorrt|onnxruntime)""",
+        re.MULTILINE,
+    )
+    importing, by_variable = set(), set()
+    for path in engine.rglob("*.py"):
+        source, place = path.read_text(encoding="utf-8"), path.relative_to(engine)
+        if named.search(source):
+            importing.add(place.parts[0])
+        if re.search(r"""import_module\((?!["'])""", source):
+            by_variable.add(place.as_posix())
+    assert importing == {"cuda", "backends"}
+    # The package's public names, writers of formats, and TensorRT's modules.
+    assert by_variable == {"__init__.py", "formats/registry.py", "tensorrt/toolkit.py"}
+
+
+class Opened:
+    """Sessions that fake opening makes; one graph cannot be opened."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+        self.open: list[str] = []
+
+    def __call__(self, choice: Choice, file: GraphFile, options: SessionOptions) -> object:
+        if file.graph.name == self.broken:
+            raise BackendError("no memory")
+        real = open_session(choice, file, options)
+        self.open.append(file.graph.name)
+        close = real.close
+        real.close = lambda: (close(), self.open.remove(file.graph.name))
+        return real
+
+
+@pytest.mark.parametrize("broken", ["frontend", "encoder"])
+def test_a_failed_open_closes_the_sessions(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    opened = Opened(broken)
+    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    with pytest.raises(BackendError, match="no memory"):
+        Recognizer.open(tiny_bundle, device="cpu")
+    assert not opened.open
+
+
+def test_a_failed_open_of_the_decoders_closes_the_model(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        assert sorted(opened.open) == ["encoder", "frontend"]
+        raise BackendError("no kernels")
+
+    opened = Opened()
+    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    monkeypatch.setattr("mms_engine.asr.recognizer.open_decoders", fail)
+    with pytest.raises(BackendError, match="no kernels"):
+        Recognizer.open(tiny_bundle, device="cpu")
+    assert not opened.open
+
+
+def test_a_vocabulary_takes_no_slot(tiny_bundle: Path) -> None:
+    languages = ["eng", "swh", "uzb-script_latin"]
+    with Recognizer.open(tiny_bundle, options=ONE_SLOT) as recognizer:
+        model = recognizer._model
+        assert model.bank.slots == 1
+        assert all(len(model.vocabulary(language)) > 1 for language in languages)
+        assert model.bank.keys == ()
+        load, loaded = model.bank._load, []
+        model.bank._load = lambda language: (loaded.append(language), load(language))[1]
+        recognizer.transcribe([np.zeros(8_000, np.float32)] * 3, languages)
+        assert sorted(loaded) == languages, "each is read once, by its batch"
+
+
+def test_probing_for_a_gpu_is_quick() -> None:
     """Done-when: `--device auto` without a GPU costs at most 50 ms more than `--device cpu`."""
     if probes.cuda_driver().devices:
         pytest.skip("this machine has a CUDA device")
@@ -150,7 +203,7 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())\n"
         "print([n for n in sys.modules if n.split('.')[0] in "
         "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
@@ -159,9 +212,9 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     assert result.stdout.strip() == "[]", result.stderr
 
 
-def test_available_gives_each_backend_a_sentence() -> None:
+def test_every_backend_has_a_reason() -> None:
     found = available()
-    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-rtx", "ort-cpu"]
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu"]
     assert found["ort-cpu"].usable
     assert all(availability.reason for availability in found.values())
 
@@ -169,7 +222,7 @@ def test_available_gives_each_backend_a_sentence() -> None:
 def test_without_onnxruntime_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from mms_engine.backends import available, choose\n"
+        "from mms_engine.backends.registry import available, choose\n"
         "choose('auto', available())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,16 +1,19 @@
-"""The adapter bank: what is resident, what leaves, and what a run sees meanwhile."""
+"""Bank: residency, eviction, concurrency, and the contents that a run sees."""
 
+import contextlib
+import statistics
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from mms_engine.bank import AdapterBank, BankOptions, slots_within
+from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, slots_within
+from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights
-from mms_engine.errors import BackendError, LanguageError
-from mms_engine.rows import HostRows
+from mms_engine.errors import BackendError, BundleError, LanguageError
 
 P, H = 6, 4
 VOCABS = {"aaa": 5, "bbb": 9, "ccc": 70, "ddd": 5, "eee": 130}
@@ -30,31 +33,52 @@ def weights(language: str, dtype: str = "float16") -> AdapterWeights:
 
 
 class Disk:
-    """Loads adapters and counts how often."""
+    """Loader of adapters that counts its calls; the first `failures` of them fail."""
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self, delay: float = 0.0, failures: int = 0) -> None:
         self.loads: Counter[str] = Counter()
         self.delay = delay
+        self.failures = failures
 
     def __call__(self, language: str) -> AdapterWeights:
         if language not in VOCABS:
             raise LanguageError(f"no {language}")
         self.loads[language] += 1
         time.sleep(self.delay)
+        if self.loads.total() <= self.failures:
+            raise BundleError("damaged")
         return weights(language)
 
 
-def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostRows]:
+def in_threads(count: int, work: Callable[[int], None]) -> list[BaseException]:
+    """Run `work` in threads and return the errors it raised."""
+    errors: list[BaseException] = []
+
+    def guarded(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return errors
+
+
+def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostBank]:
     sizes = BankOptions(
         adapter_parameters=P, hidden_size=H, slots=slots, **{"dtype": "float32", **options}
     )
-    return AdapterBank(disk or Disk(), sizes, HostRows(sizes))
+    return adapter_bank(disk or Disk(), sizes, HostBank(sizes))
 
 
 def check_row(bank: AdapterBank, language: str, slot: int) -> None:
     expected = weights(language)
     vocab = VOCABS[language]
-    arrays = {name: constant.array[slot] for name, constant in bank.rows.constants().items()}
+    arrays = {name: constant.array[slot] for name, constant in bank.storage.constants().items()}
     np.testing.assert_array_equal(arrays["adapters"], expected.adapter)
     np.testing.assert_array_equal(arrays["head_weight"][:vocab], expected.head_weight)
     np.testing.assert_array_equal(arrays["head_bias"][:vocab], expected.head_bias)
@@ -67,17 +91,17 @@ def test_a_language_is_loaded_once_and_its_row_is_its_weights() -> None:
     for _ in range(3):
         with bank.acquire(["aaa", "bbb"]) as residents:
             for language, resident in residents.items():
-                assert resident.vocabulary.tokens == weights(language).vocab
+                assert resident.info.tokens == weights(language).vocab
                 check_row(bank, language, resident.slot)
     assert disk.loads == {"aaa": 1, "bbb": 1}
 
 
-def test_the_longest_unused_language_leaves() -> None:
+def test_least_recently_used_language_is_evicted() -> None:
     bank = make(2)
     for languages in (["aaa"], ["bbb"], ["aaa"], ["ddd"]):
         with bank.acquire(languages):
             pass
-    assert bank.languages == ("aaa", "ddd")
+    assert bank.keys == ("aaa", "ddd")
 
 
 def test_a_held_language_keeps_its_slot() -> None:
@@ -85,7 +109,7 @@ def test_a_held_language_keeps_its_slot() -> None:
     with bank.acquire(["aaa"]) as held:
         for language in ("bbb", "ddd", "bbb"):
             with bank.acquire([language]):
-                assert "aaa" in bank.languages
+                assert "aaa" in bank.keys
         check_row(bank, "aaa", held["aaa"].slot)
 
 
@@ -97,15 +121,15 @@ def test_a_language_may_be_held_several_times() -> None:
         with pytest.raises(BackendError, match="slots were in use"), bank.acquire(["bbb"]):
             pass
     with bank.acquire(["bbb"]):
-        assert bank.languages == ("bbb",)
+        assert bank.keys == ("bbb",)
 
 
 def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]) as held:
-        before = bank.rows.constants()
+        before = bank.storage.constants()
         with bank.acquire(["ccc", "eee"]) as more:
-            after = bank.rows.constants()
+            after = bank.storage.constants()
             assert before["head_bias"].array.shape[1] == 64
             assert after["head_bias"].array.shape[1] == 256
             assert np.shares_memory(before["adapters"].array, after["adapters"].array)
@@ -116,16 +140,22 @@ def test_a_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
         np.testing.assert_array_equal(before["head_bias"].array[slot, :5], weights("aaa").head_bias)
 
 
-def test_the_constants_are_the_banks_own_memory() -> None:
+def test_constants_are_the_banks_memory_and_only_written_rows_get_new_versions() -> None:
     bank = make(3)
     with bank.acquire(["aaa"]):
-        first, second = bank.rows.constants(), bank.rows.constants()
+        first, second = bank.storage.constants(), bank.storage.constants()
     for name, constant in first.items():
         assert constant.array.flags.c_contiguous
         assert np.shares_memory(constant.array, second[name].array)
-        assert constant.version == second[name].version
-    with bank.acquire(["bbb"]):
-        assert bank.rows.constants()["adapters"].version != first["adapters"].version
+        np.testing.assert_array_equal(constant.versions, second[name].versions)
+    with bank.acquire(["bbb"]), bank.acquire(["ddd"]) as residents:
+        before = bank.storage.constants()["adapters"]
+        assert len(before.versions) == len(before.array) == 3, "a power of two, or all slots"
+    with bank.acquire(["bbb", "ddd"]), bank.acquire(["eee"]):
+        after = bank.storage.constants()["adapters"]
+    changed = np.flatnonzero(after.versions > before.versions)
+    assert changed.tolist() == [3 - sum(r.slot for r in residents.values()) - 1]
+    assert np.flatnonzero(after.versions < before.versions).size == 0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -133,7 +163,7 @@ def test_rows_are_converted_when_they_are_loaded(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     bank = make(1, dtype=dtype)
     with bank.acquire(["aaa"]) as residents:
-        constants = bank.rows.constants()
+        constants = bank.storage.constants()
         slot = residents["aaa"].slot
     expected = torch.from_numpy(weights("aaa").adapter).to(getattr(torch, dtype))
     got = torch.from_numpy(constants["adapters"].array[slot].copy())
@@ -151,7 +181,7 @@ def test_more_languages_than_slots_is_refused_at_once() -> None:
         pass
 
 
-def test_a_language_that_cannot_be_loaded_leaves_nothing_behind() -> None:
+def test_failed_load_leaves_no_slot_taken() -> None:
     bank = make(2)
     with pytest.raises(LanguageError), bank.acquire(["aaa", "zzz"]):
         pass
@@ -180,27 +210,118 @@ def test_a_waiting_caller_gets_the_slot_that_comes_free() -> None:
 
 def test_many_threads_always_read_their_own_rows() -> None:
     bank = make(3, Disk(delay=0.001))
-    failures: list[BaseException] = []
 
     def work(seed: int) -> None:
         order = np.random.default_rng(seed)
-        try:
-            for _ in range(60):
-                chosen = order.choice(sorted(VOCABS), size=order.integers(1, 3), replace=False)
-                with bank.acquire([str(language) for language in chosen]) as residents:
-                    for language, resident in residents.items():
-                        check_row(bank, language, resident.slot)
-        except BaseException as error:  # noqa: BLE001
-            failures.append(error)
+        for _ in range(60):
+            chosen = order.choice(sorted(VOCABS), size=order.integers(1, 3), replace=False)
+            with bank.acquire([str(language) for language in chosen]) as residents:
+                for language, resident in residents.items():
+                    check_row(bank, language, resident.slot)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not failures
+    assert not in_threads(6, work)
     with bank.acquire(["aaa", "bbb", "ccc"]) as residents:
         assert sorted(resident.slot for resident in residents.values()) == [0, 1, 2]
+
+
+class Yielding(threading.Condition):
+    """Condition that lets other threads run whenever its lock is released."""
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        time.sleep(0.0002)
+
+
+def test_prefetch_races_with_eviction() -> None:
+    """Whatever other threads evict between two looks at the bank, prefetch does not fail."""
+    bank = make(2)
+    bank._changed = Yielding()
+
+    def work(seed: int) -> None:
+        order = np.random.default_rng(seed)
+        for _ in range(100):
+            chosen = [str(one) for one in order.choice(sorted(VOCABS), size=2, replace=False)]
+            bank.prefetch(chosen)
+            with bank.acquire(chosen[:1]) as residents:
+                check_row(bank, chosen[0], residents[chosen[0]].slot)
+
+    assert not in_threads(4, work)
+    with bank.acquire(["aaa", "bbb"]) as residents:
+        assert sorted(resident.slot for resident in residents.values()) == [0, 1]
+
+
+def test_prefetch_takes_no_slot_that_is_in_use() -> None:
+    bank = make(2)
+    with bank.acquire(["aaa", "bbb"]):
+        bank.prefetch(["ccc", "ddd"])
+        assert set(bank.keys) == {"aaa", "bbb"}
+    bank.prefetch(["ccc", "ddd"])
+    assert set(bank.keys) == {"ccc", "ddd"}
+    with bank.acquire(["aaa", "bbb"]):
+        pass
+    with pytest.raises(LanguageError):
+        bank.prefetch(["zzz"])
+
+
+def test_threads_that_want_one_language_load_it_once() -> None:
+    disk = Disk(delay=0.05)
+    bank = make(2, disk)
+
+    def work(_: int) -> None:
+        with bank.acquire(["aaa"]) as residents:
+            check_row(bank, "aaa", residents["aaa"].slot)
+
+    assert not in_threads(6, work)
+    assert disk.loads == {"aaa": 1}
+
+
+def test_a_failed_load_is_one_threads_error_and_the_others_retry() -> None:
+    disk = Disk(delay=0.05, failures=1)
+    bank = make(2, disk)
+
+    def work(_: int) -> None:
+        with bank.acquire(["aaa"]) as residents:
+            check_row(bank, "aaa", residents["aaa"].slot)
+
+    errors = in_threads(6, work)
+    assert [type(error) for error in errors] == [BundleError]
+    assert disk.loads == {"aaa": 2}
+
+
+def test_a_request_for_many_languages_is_served_in_its_turn() -> None:
+    bank, served = make(2), []
+
+    def work(languages: list[str]) -> None:
+        with bank.acquire(languages):
+            served.append(languages)
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(bank.acquire(["aaa"]))
+        with bank.acquire(["bbb"]):
+            threads = []
+            for languages in (["ccc", "ddd"], ["eee"]):
+                threads.append(threading.Thread(target=work, args=(languages,)))
+                threads[-1].start()
+                while len(bank._queue) < len(threads):
+                    time.sleep(0.001)
+        time.sleep(0.05)
+        assert not served, "the free slot waits for the first request"
+    for thread in threads:
+        thread.join(60)
+    assert served == [["ccc", "ddd"], ["eee"]]
+
+
+def test_a_resident_language_is_switched_to_at_once() -> None:
+    """Done-when: at most 0.2 ms of host time."""
+    bank = make(len(VOCABS))
+    bank.prefetch(VOCABS)
+    times = []
+    for number in range(200):
+        start = time.perf_counter()
+        with bank.acquire([sorted(VOCABS)[number % len(VOCABS)]]):
+            pass
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.0002
 
 
 def test_slots_within_a_budget() -> None:

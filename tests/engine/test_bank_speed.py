@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mms_engine.bank import AdapterBank, BankOptions
+from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank
+from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights, load_adapter, save_adapter
 from mms_engine.bundle.files import digest
-from mms_engine.rows import HostRows
 
 P, H, V = 2_151_168, 1280, 154
 CODES = ("aaa", "bbb", "ccc", "ddd")
@@ -35,7 +35,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> AdapterBank:
         return load_adapter(path)
 
     sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float32", slots=3)
-    return AdapterBank(load, sizes, HostRows(sizes))
+    return adapter_bank(load, sizes, HostBank(sizes))
 
 
 def switches(bank: AdapterBank, codes: Iterator[str]) -> list[float]:
@@ -43,7 +43,7 @@ def switches(bank: AdapterBank, codes: Iterator[str]) -> list[float]:
     for code in codes:
         began = time.perf_counter()
         with bank.acquire([code]):
-            bank.rows.constants()
+            bank.storage.constants()
         times.append(1000 * (time.perf_counter() - began))
     return times
 

@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_engine.batching import BatchLimits, Row, plan_batches
-from mms_engine.windows import Window
+from mms_engine.encoder.batches import BatchLimits, WindowRow, plan_batches
+from mms_engine.encoder.windows import Window
 
 CODES = ("eng", "fra", "rus", "spa")
 
 
-def rows(utterances: list[tuple[int, int, str]]) -> list[Row]:
+def rows(utterances: list[tuple[int, int, str]]) -> list[WindowRow]:
     return [
-        Row(index, language, Window(0, frames, 0, frames))
+        WindowRow(index, language, Window(0, frames, 0, frames))
         for index, (windows, frames, language) in enumerate(utterances)
         for _ in range(windows)
     ]

@@ -1,7 +1,8 @@
 """The beam search in the engine: with the demo's clips, language models and hotwords."""
 
 import csv
-import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pytest
 from engine_demo import DEMO, Clip, demo_clips, missing_words
 from engine_sounds import sound
 from lm_models import arpa, estimate
-from mms_engine import BeamSearch, Job, Recognizer, RecognizerOptions, Transcript
+from mms_engine import BeamSearch, Job, Recognizer, RecognizerOptions
 from mms_engine.audio import normalize, read_audio
-from mms_engine.decoders import HostDecoders
-from mms_engine.emission import Segment
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.decoding.search import BeamConfig
+from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageModelError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
+from mms_kernels import BeamDecoder
 from mms_kernels.reference.beam import labelling_log_prob
 from mms_kernels.reference.greedy import log_softmax
 
@@ -30,8 +33,8 @@ def search(demo_bundle: Path):
 
     def open_demo(**options: object) -> Recognizer:
         beam = BeamSearch(**options)
-        chosen = RecognizerOptions(threads=2, verify=False, decoder="beam", beam=beam)
-        return Recognizer.open(demo_bundle, chosen)
+        options = RecognizerOptions(verify=False)
+        return Recognizer.open(demo_bundle, threads=2, beam=beam, options=options)
 
     return open_demo
 
@@ -56,10 +59,8 @@ def test_the_beam_finds_nothing_less_likely_than_greedy(demo: Recognizer, clip: 
     logits = logits_of(demo, clip)
     log_probs = log_softmax(logits)
     found = {}
-    for decoder in ("greedy", "beam"):
-        decoding = HostDecoders(RecognizerOptions(decoder=decoder)).start(
-            clip.language, demo._model.vocabulary(clip.language)
-        )
+    for decoder, beam in (("greedy", None), ("beam", BeamSearch())):
+        decoding = HostDecoders(beam).start(clip.language, demo._model.vocabulary(clip.language))
         decoding.step(logits)
         found[decoder] = decoding.finish()[0]
     exact = {
@@ -120,8 +121,9 @@ def test_a_job_has_its_own_hotwords(search) -> None:
     plain = search()
     word = missing_words(clip, plain.transcribe(clip.path, clip.language).text)[0]
     own, other = {word: 14.0}, {"zzz": 3.0}
-    jobs = [Job(clip.path, clip.language, hotwords) for hotwords in (own, None, other, {})]
-    found = list(search(hotwords=own).transcribe_each(jobs))
+    jobs = [Job(clip.path, clip.language, hotwords=hotwords) for hotwords in (own, None, other, {})]
+    results = {id(r.job): r.unwrap() for r in search(hotwords=own).transcribe_each(jobs)}
+    found = [results[id(job)] for job in jobs]
     alone = search(hotwords=other).transcribe(clip.path, clip.language)
     assert found[0] == found[1] == search(hotwords=own).transcribe(clip.path, clip.language)
     assert found[2] == alone
@@ -131,14 +133,13 @@ def test_a_job_has_its_own_hotwords(search) -> None:
 
 def test_hotwords_of_a_job_that_cannot_be_used_are_its_error(search, demo) -> None:
     clip = CLIPS[0]
-    jobs = [Job(clip.path, clip.language, {"漢": 1.0}), Job(clip.path, clip.language)]
+    jobs = [Job(clip.path, clip.language, hotwords={"漢": 1.0}), Job(clip.path, clip.language)]
     refused, heard = search().transcribe_each(jobs)
-    assert isinstance(refused, LanguageModelError)
-    assert "漢" in str(refused)
-    assert isinstance(heard, Transcript)
-    (refused,) = demo.transcribe_each([Job(clip.path, clip.language, {"a": 1.0})])
-    assert isinstance(refused, LanguageModelError)
-    assert "decoder='beam'" in str(refused)
+    assert isinstance(refused.error, LanguageModelError)
+    assert "漢" in str(refused.error)
+    assert heard.transcript is not None
+    with pytest.raises(LanguageModelError, match="hotwords need beam search"):
+        demo.transcribe(clip.path, clip.language, hotwords=["a"])
 
 
 @pytest.fixture(scope="session")
@@ -202,8 +203,7 @@ SIGNS = Vocabulary(("<pad>", "<unk>", "a", "b"))
 
 
 def start(vocabulary: Vocabulary, **options: object):
-    chosen = RecognizerOptions(decoder="beam", beam=BeamSearch(**options))
-    return HostDecoders(chosen).start("eng", vocabulary)
+    return HostDecoders(BeamSearch(**options)).start("eng", vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,10 @@ def test_units_are_words_where_there_are_boundaries(vocabulary, unit, units) -> 
 
 
 def test_a_phrase_that_the_language_cannot_spell(demo_bundle: Path) -> None:
-    beam = BeamSearch(hotwords={"größe": 1.0})
-    chosen = RecognizerOptions(verify=False, decoder="beam", beam=beam)
+    beam = BeamSearch(hotwords=["größe"])
     message = "^beam search in eng: phrase 'größe': 'ö' is not in the vocabulary$"
     with (
-        Recognizer.open(demo_bundle, chosen) as recognizer,
+        Recognizer.open(demo_bundle, beam=beam) as recognizer,
         pytest.raises(LanguageModelError, match=message),
     ):
         recognizer.transcribe(sound(1.0), "eng")
@@ -232,27 +231,28 @@ def test_a_phrase_that_the_language_cannot_spell(demo_bundle: Path) -> None:
 def test_a_model_that_cannot_be_read_is_refused_before_the_graphs_are_loaded(
     demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mms_engine.asr.load_acoustic_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "mms_engine.asr.recognizer.load_acoustic_model", lambda *_: pytest.fail("loaded")
+    )
     path = tmp_path / "lm.arpa"
     for write in (lambda: None, lambda: path.write_text("not a model")):
         write()
-        chosen = RecognizerOptions(verify=False, decoder="beam", beam=BeamSearch(lm=path))
         with pytest.raises(
             LanguageModelError, match=r"^the language model cannot be used: .*lm\.arpa"
         ):
-            Recognizer.open(demo_bundle, chosen)
+            Recognizer.open(demo_bundle, beam=BeamSearch(lm=path))
 
 
 def test_a_decoder_is_made_once_for_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = HostDecoders._make
+    original = BeamConfig.of
 
-    def counted(self: HostDecoders, vocabulary: Vocabulary) -> object:
+    def counted(self: BeamConfig, vocabulary: Vocabulary) -> object:
         made.append(vocabulary)
         return original(self, vocabulary)
 
-    monkeypatch.setattr(HostDecoders, "_make", counted)
-    decoders = HostDecoders(RecognizerOptions(decoder="beam"))
+    monkeypatch.setattr(BeamConfig, "of", counted)
+    decoders = HostDecoders(BeamSearch())
     for _ in range(3):
         decoders.start("eng", WORDS)
         decoders.start("jpn", SIGNS)
@@ -262,8 +262,8 @@ def test_a_decoder_is_made_once_for_each_language(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"nbest": 0}, "nbest is 0, it must be from 1 to the beam's 50"),
-        ({"nbest": 3, "beam_size": 2}, "nbest is 3, it must be from 1 to the beam's 2"),
+        ({"nbest": 0}, "nbest is 0, must be from 1 to beam_size 50"),
+        ({"nbest": 3, "beam_size": 2}, "nbest is 3, must be from 1 to beam_size 2"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, int], message: str) -> None:
@@ -271,7 +271,26 @@ def test_options_that_cannot_be(options: dict[str, int], message: str) -> None:
         BeamSearch(**options)
 
 
-def test_greedy_takes_no_search() -> None:
-    with pytest.raises(ValueError, match=r"^a beam search needs decoder='beam', not 'greedy'$"):
-        RecognizerOptions(beam=BeamSearch())
-    assert dataclasses.replace(RecognizerOptions(), decoder="beam").beam is None
+def test_hotwords_are_a_list_or_a_mapping(search) -> None:
+    """A list stands for the default score; a single string is refused."""
+    clip = CLIPS[0]
+    listed = search(hotwords=["letters"]).transcribe(clip.path, clip.language)
+    assert listed == search(hotwords={"letters": 5.0}).transcribe(clip.path, clip.language)
+    with pytest.raises(TypeError, match="must be a list or a mapping, got the string 'letters'"):
+        BeamSearch(hotwords="letters")
+
+
+def test_threads_share_one_decoder_per_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[BeamDecoder] = []
+
+    def slow(*arguments: object, **options: object) -> BeamDecoder:
+        time.sleep(0.02)
+        made.append(BeamDecoder(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr("mms_engine.decoding.host.BeamDecoder", slow)
+    decoders = HostDecoders(BeamSearch(beam_size=2))
+    vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decoders.start("eng", vocabulary), range(8)))
+    assert len(made) == 1

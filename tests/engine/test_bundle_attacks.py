@@ -33,7 +33,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 def use(bundle: Path, **options: object) -> None:
     """Load the bundle and use every language of it."""
-    with Recognizer.open(bundle, RecognizerOptions(**options)) as recognizer:
+    with Recognizer.open(bundle, options=RecognizerOptions(**options)) as recognizer:
         recognizer.transcribe([sound(0.5)] * 3, list(recognizer.languages))
 
 
@@ -49,9 +49,7 @@ def replace_adapter(bundle: Path, change: Callable[[AdapterWeights], AdapterWeig
     path = bundle / "adapters" / "eng.safetensors"
     save_adapter(path, change(load_adapter(path)))
     file = describe(bundle, path)
-    rewrite(
-        bundle, lambda m: m["adapters"]["eng"]["file"].update(sha256=file.sha256, size=file.size)
-    )
+    rewrite(bundle, lambda m: m["data"]["eng"]["file"].update(sha256=file.sha256, size=file.size))
 
 
 def test_the_untouched_copy_works(bundle: Path) -> None:
@@ -109,7 +107,7 @@ def test_a_path_that_leaves_the_bundle_is_not_opened(
     bundle: Path, hostile: str, *, verify: bool
 ) -> None:
     (bundle.parent / "secret").write_bytes((bundle / "adapters/eng.safetensors").read_bytes())
-    rewrite(bundle, lambda m: m["adapters"]["eng"]["file"].update(path=hostile))
+    rewrite(bundle, lambda m: m["data"]["eng"]["file"].update(path=hostile))
     with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
         use(bundle, verify=verify)
     rewrite(bundle, lambda m: m["graphs"][0]["files"][0].update(path=hostile))
@@ -134,10 +132,33 @@ def test_a_truncated_manifest(bundle: Path, keep: float) -> None:
         use(bundle)
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
-def test_another_schema_version(bundle: Path, version: int) -> None:
-    rewrite(bundle, lambda m: m.update(schema_version=version))
-    with pytest.raises(BundleError, match=rf"has schema version {version}, this release reads 1"):
+def as_schema_1(manifest: dict) -> None:
+    del manifest["schema"]
+    manifest["schema_version"] = 1
+
+
+@pytest.mark.parametrize(
+    ("change", "schema"), [(as_schema_1, 1), (lambda m: m.update(schema=3), 3)]
+)
+def test_bundle_of_another_schema_is_refused(
+    bundle: Path, change: Callable[[dict], None], schema: int
+) -> None:
+    rewrite(bundle, change)
+    with pytest.raises(BundleError, match=rf"has schema {schema}, .* export the bundle again with"):
+        use(bundle)
+
+
+def test_bundle_of_another_task_is_refused(bundle: Path) -> None:
+    def classify(manifest: dict) -> None:
+        del manifest["model"]["adapter_parameters"]
+        manifest["model"] |= {
+            "type": "Wav2Vec2Classifier",
+            "classifier_proj_size": 8,
+            "labels": ["eng", "swh"],
+        }
+
+    rewrite(bundle, classify)
+    with pytest.raises(BundleError, match="holds a Wav2Vec2Classifier model, this task needs"):
         use(bundle)
 
 
@@ -145,14 +166,16 @@ def test_another_schema_version(bundle: Path, version: int) -> None:
     "change",
     [
         lambda m: m.update(graphs="none"),
-        lambda m: m.pop("architecture"),
-        lambda m: m["architecture"].update(conv_kernel=[-1]),
-        lambda m: m["architecture"].update(conv_stride=[0] * 7),
-        lambda m: m["architecture"].update(hidden_size=-5),
-        lambda m: m["architecture"].update(hidden_size=33),
-        lambda m: m["architecture"].update(adapter_parameters=10**15),
-        lambda m: m["adapters"]["eng"].update(vocab_size=10**12),
-        lambda m: m["adapters"]["eng"].update(vocab_size="many"),
+        lambda m: m.pop("model"),
+        lambda m: m.pop("schema"),
+        lambda m: m["model"].update(type="Whisper"),
+        lambda m: m["model"].update(conv_kernel=[-1]),
+        lambda m: m["model"].update(conv_stride=[0] * 7),
+        lambda m: m["model"].update(hidden_size=-5),
+        lambda m: m["model"].update(hidden_size=33),
+        lambda m: m["model"].update(adapter_parameters=10**15),
+        lambda m: m["data"]["eng"].update(vocab_size=10**12),
+        lambda m: m["data"]["eng"].update(vocab_size="many"),
     ],
 )
 def test_a_manifest_of_wrong_types_is_an_error_of_ours(
@@ -202,9 +225,7 @@ def test_an_adapter_file_that_is_none(bundle: Path) -> None:
     path = bundle / "adapters" / "eng.safetensors"
     path.write_bytes(b"\x08\0\0\0\0\0\0\0{      }")
     file = describe(bundle, path)
-    rewrite(
-        bundle, lambda m: m["adapters"]["eng"]["file"].update(sha256=file.sha256, size=file.size)
-    )
+    rewrite(bundle, lambda m: m["data"]["eng"]["file"].update(sha256=file.sha256, size=file.size))
     with pytest.raises(BundleCorrupt, match=r"eng\.safetensors is not an adapter of format"):
         use(bundle)
 
@@ -225,4 +246,4 @@ def test_the_command_reports_a_damaged_bundle_in_one_line(bundle: Path, tmp_path
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert CliRunner().invoke(main, ["doctor", "--bundle", str(bundle)]).exit_code == 1
+    assert CliRunner().invoke(main, ["doctor", "--verify", "--bundle", str(bundle)]).exit_code == 1

@@ -9,10 +9,10 @@ from click.testing import CliRunner, Result
 
 from engine_demo import demo_clips, missing_words
 from lm_models import arpa, estimate
-from mms_engine import Recognizer, RecognizerOptions
+from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.cli import main
 
-# An English one that the search does not read right, and one of another language.
+# An English clip with errors in its text, and one in another language.
 CLIP, OTHER = demo_clips()[1], demo_clips()[5]
 
 
@@ -37,20 +37,20 @@ def spoken(result: Result) -> str:
     return " ".join(result.stdout.split())
 
 
-def test_a_beam_without_options(mms, demo_bundle: Path) -> None:
-    options = RecognizerOptions(verify=False, decoder="beam")
-    with Recognizer.open(demo_bundle, options) as recognizer:
+def test_beam_defaults_equal_beam_search_defaults(mms, demo_bundle: Path) -> None:
+    options = RecognizerOptions(verify=False, beam=BeamSearch())
+    with Recognizer.open(demo_bundle, options=options) as recognizer:
         wanted = recognizer.transcribe(CLIP.path, "eng").text
     assert spoken(mms(CLIP.path, "--lang", "eng", "--decoder", "beam")) == " ".join(wanted.split())
 
 
-def test_a_wider_beam_is_another_search(mms) -> None:
+def test_beam_size_changes_the_text(mms) -> None:
     spanish = [clip.path for clip in demo_clips() if clip.language == "spa"]
     beam = (*spanish, "--lang", "spa", "--decoder", "beam", "--beam-size")
     assert spoken(mms(*beam, 1)) != spoken(mms(*beam, 50))
 
 
-def test_alternatives_in_json(mms) -> None:
+def test_nbest_lists_alternatives_in_json(mms) -> None:
     result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", "--nbest", 4, "--json")
     document = json.loads(result.stdout)
     texts = [one["text"] for one in document["alternatives"]]
@@ -64,8 +64,8 @@ def wrong(text: str) -> int:
     return found.substitutions + found.deletions + found.insertions
 
 
-def test_a_language_model_and_its_weights(mms, lm: Path) -> None:
-    """A model of what was said, and of nothing else, brings the text closer to it."""
+def test_language_model_and_its_weights(mms, lm: Path) -> None:
+    """A model of the reference alone brings the text closer to it."""
     beam = (CLIP.path, "--lang", "eng", "--decoder", "beam", "--lm", lm)
     heavy, none = ("--lm-weight", 4, "--word-score", 6), ("--lm-weight", 0, "--word-score", 0)
     with_it, without = spoken(mms(*beam, *heavy)), spoken(mms(*beam, *none))
@@ -93,30 +93,29 @@ USAGE = {
     "--lm-weight needs --lm": ["--decoder", "beam", "--lm-weight", "2"],
     "--lm-unit needs --lm": ["--decoder", "beam", "--lm-unit", "word"],
     "--hotword-weight needs --hotwords": ["--decoder", "beam", "--hotword-weight", "2"],
-    "--nbest needs --json and no --reference: they have no room": [
-        *("--decoder", "beam", "--nbest", "2")
-    ],
-    "nbest is 9, it must be from 1 to the beam's 3": [
+    "--nbest needs --json, without --reference": [*("--decoder", "beam", "--nbest", "2")],
+    "nbest is 9, must be from 1 to beam_size 3": [
         *("--decoder", "beam", "--nbest", "9", "--beam-size", "3", "--json")
     ],
 }
 
 
 @pytest.mark.parametrize("message", USAGE)
-def test_options_that_make_no_sense_together(mms, lm: Path, message: str) -> None:
+def test_contradicting_options_are_refused(mms, lm: Path, message: str) -> None:
     options = [str(lm) if option == "FILE" else option for option in USAGE[message]]
     result = mms(CLIP.path, "--lang", "eng", *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1] == f"Error: {message}"
 
 
-def test_a_model_is_of_one_language(mms, lm: Path, tmp_path: Path) -> None:
+def test_language_model_needs_recordings_in_one_language(mms, lm: Path, tmp_path: Path) -> None:
     table = tmp_path / "list.tsv"
     table.write_text(f"file\tlang\n{CLIP.path}\teng\n{OTHER.path}\t{OTHER.language}\n")
     result = mms("--list", table, "--decoder", "beam", "--lm", lm)
     assert result.exit_code == 2
     assert (
-        f"--lm is of one language, the recordings are in eng, {OTHER.language}: " in result.stderr
+        f"--lm is a model of one language, the recordings are in eng, {OTHER.language}: "
+        in result.stderr
     )
 
 
@@ -131,7 +130,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("message", BROKEN)
-def test_files_that_cannot_be_used(mms, tmp_path: Path, message: str) -> None:
+def test_invalid_file_is_one_line(mms, tmp_path: Path, message: str) -> None:
     option, text = BROKEN[message]
     path = tmp_path / "file"
     path.write_text(text, encoding="utf-8")
@@ -142,7 +141,7 @@ def test_files_that_cannot_be_used(mms, tmp_path: Path, message: str) -> None:
     assert errors[0].startswith(f"Error: {message.replace('FILE', str(path))}")
 
 
-def test_a_file_that_is_not_there(mms, tmp_path: Path) -> None:
+def test_missing_file_is_a_usage_error(mms, tmp_path: Path) -> None:
     for option in ("--lm", "--hotwords"):
         result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", option, tmp_path / "none")
         assert result.exit_code == 2

@@ -39,7 +39,7 @@ def test_damaged_source_is_one_line_and_leaves_no_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.arpa"]
 
 
-def test_missing_source_and_missing_folder(tmp_path):
+def test_missing_source_or_folder_is_one_line(tmp_path):
     missing = run(tmp_path / "a.arpa", tmp_path / "a.lm")
     assert missing.stderr == f"Error: {tmp_path / 'a.arpa'}: No such file or directory\n"
     (tmp_path / "a.arpa").write_bytes(ARPA)

@@ -1,4 +1,4 @@
-"""`mms` in processes of its own: exit codes, signals, what is imported, how long it takes."""
+"""`mms` in subprocesses: exit codes, signals, imports and start-up time."""
 
 import json
 import shutil
@@ -40,20 +40,20 @@ def noticed(tiny_bundle: Path, tmp_path: Path) -> Path:
     return bundle
 
 
-def test_success_is_0_and_the_notice_goes_to_stderr(clip: Path, noticed: Path) -> None:
+def test_success_exits_0_with_the_notice_on_stderr(clip: Path, noticed: Path) -> None:
     result = run("transcribe", clip, "--bundle", noticed, "--lang", "eng")
     assert result.returncode == 0
     assert result.stderr == NOTICE + "\n"
     assert len(result.stdout) > 2
 
 
-def test_an_error_is_1_and_one_line(clip: Path, tmp_path: Path) -> None:
+def test_error_exits_1_with_one_line(clip: Path, tmp_path: Path) -> None:
     result = run("transcribe", clip, "--bundle", tmp_path, "--lang", "eng")
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
 
 
-def test_a_usage_error_is_2(clip: Path) -> None:
+def test_usage_error_exits_2(clip: Path) -> None:
     for arguments in (["transcribe", clip, "--format", "pdf"], ["no-such-command"]):
         result = run(*arguments)
         assert result.returncode == 2
@@ -61,12 +61,12 @@ def test_a_usage_error_is_2(clip: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
-def test_ctrl_c_is_130_without_a_traceback(noticed: Path) -> None:
+def test_ctrl_c_exits_130_without_a_traceback(noticed: Path) -> None:
     words = [*MMS, "transcribe", "-", "--bundle", str(noticed), "--lang", "eng"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == NOTICE + "\n"  # it now waits for its input
+        assert process.stderr.readline() == NOTICE + "\n"  # from here on it waits for its input
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
@@ -74,7 +74,7 @@ def test_ctrl_c_is_130_without_a_traceback(noticed: Path) -> None:
         assert process.stderr.read() == ""
 
 
-def test_a_closed_pipe_is_no_traceback(clip: Path, tiny_bundle: Path) -> None:
+def test_closed_pipe_has_no_traceback(clip: Path, tiny_bundle: Path) -> None:
     words = [*MMS, "transcribe", *[str(clip)] * 3, "--bundle", str(tiny_bundle), "--lang", "eng"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as process:
@@ -85,13 +85,14 @@ def test_a_closed_pipe_is_no_traceback(clip: Path, tiny_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["transcribe", "--help"], ["doctor", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in ("transcribe", "stream", "doctor"))],
 )
 def test_help_imports_nothing_heavy_and_is_instant(arguments: list[str]) -> None:
     code = (
         "import sys, atexit\n"
-        "heavy = {'numpy', 'onnxruntime', 'torch', 'av', 'soundfile', 'soxr', 'jiwer', 'praatio',"
-        " 'pysubs2', 'tqdm', 'safetensors', 'msgspec', 'mms_kernels'}\n"
+        "heavy = {'numpy', 'onnxruntime', 'torch', 'av', 'soundfile', 'soxr', 'jiwer', 'tqdm',"
+        " 'safetensors', 'msgspec', 'mms_kernels'}\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & set(sys.modules)))))\n"
         f"from mms_engine.cli import main; main({arguments!r})"
     )
@@ -106,7 +107,7 @@ def test_help_imports_nothing_heavy_and_is_instant(arguments: list[str]) -> None
     assert min(times) < 0.3
 
 
-def test_a_cold_transcription_takes_little(clip: Path, tiny_bundle: Path) -> None:
+def test_cold_transcription_is_fast(clip: Path, tiny_bundle: Path) -> None:
     times = []
     for _ in range(3):
         began = time.monotonic()
@@ -115,13 +116,13 @@ def test_a_cold_transcription_takes_little(clip: Path, tiny_bundle: Path) -> Non
     assert min(times) < 1.2
 
 
-def test_a_wav_needs_no_library_but_its_own(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_wav_imports_only_the_libraries_it_needs(tmp_path: Path, tiny_bundle: Path) -> None:
     clip = tmp_path / "clip.wav"
     soundfile.write(clip, sound(1.0), RATE)
     arguments = ["transcribe", str(clip), "--bundle", str(tiny_bundle), "--lang", "eng"]
     code = (
         "import sys, atexit\n"
-        "unneeded = {'torch', 'av', 'soxr', 'jiwer', 'praatio', 'pysubs2', 'tqdm'}\n"
+        "unneeded = {'torch', 'av', 'soxr', 'jiwer', 'tqdm'}\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sorted(unneeded & set(sys.modules)))))\n"
         f"from mms_engine.cli import main; main({arguments!r})"
     )
@@ -129,13 +130,70 @@ def test_a_wav_needs_no_library_but_its_own(tmp_path: Path, tiny_bundle: Path) -
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_importing_the_package_is_free() -> None:
+def test_importing_the_package_loads_no_library() -> None:
     code = "import sys, mms_engine; assert not {'numpy', 'onnxruntime'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def run_without(module: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code as if a module were not installed."""
+    code = f"import sys; sys.modules[{module!r}] = None\n{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mms_engine",
+        "from mms_engine import Recognizer, StreamOptions, StreamPool, read_audio",
+        "from mms_engine.cli import main; main(['--help'])",
+        "from mms_engine.cli import main; main(['transcribe', '--help'])",
+        "from mms_engine.cli import main; main(['stream', '--help'])",
+    ],
+)
+def test_package_and_help_work_without_onnxruntime(code: str) -> None:
+    result = run_without("onnxruntime", code)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_opening_a_bundle_without_onnxruntime_says_what_to_install(tiny_bundle: Path) -> None:
+    code = (
+        "from mms_engine import BackendError, Recognizer\n"
+        f"try: Recognizer.open({str(tiny_bundle)!r})\n"
+        "except BackendError as error: print(error)"
+    )
+    result = run_without("onnxruntime", code)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "onnxruntime is not installed: pip install 'mms-engine[cpu]'" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "message"),
+    [
+        ("onnxruntime", None, "onnxruntime is not installed: pip install 'mms-engine[cpu]'"),
+        (
+            "jiwer",
+            "--reference",
+            "scoring needs the package jiwer: pip install 'mms-engine[score]'",
+        ),
+    ],
+)
+def test_missing_library_is_one_line_that_says_what_to_install(
+    clip: Path, tiny_bundle: Path, tmp_path: Path, module: str, option: str | None, message: str
+) -> None:
+    table = tmp_path / "list.tsv"
+    table.write_text(f"file\tlang\ttext\n{clip}\teng\ttext\n")
+    source = [str(clip), "--lang", "eng"] if option is None else [option, str(table)]
+    arguments = ["transcribe", *source, "--bundle", str(tiny_bundle)]
+    result = run_without(module, f"from mms_engine.cli import main; main({arguments!r})")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_terminal_sees_a_bar_that_makes_way_for_output(clip: Path, tiny_bundle: Path) -> None:
+def test_terminal_shows_a_bar_that_gives_way_to_output(clip: Path, tiny_bundle: Path) -> None:
     import fcntl
     import os
     import pty

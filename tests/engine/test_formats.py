@@ -1,13 +1,12 @@
-"""Transcripts in every format, read back by the libraries that define them."""
+"""Transcripts in every format, compared with the libraries that define the formats."""
 
 import itertools
 import json
+from pathlib import Path
 
-import pysubs2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from praatio import textgrid
 
 from mms_engine.formats import FORMATS, render
 from mms_engine.formats.cues import CueOptions, cues
@@ -21,7 +20,10 @@ def spoken(*words: tuple[str, float, float], joiner: str = " ") -> Transcript:
 
 
 HELLO = spoken(("hello", 0.1, 0.5), ("{big}", 0.52, 0.9), ("<world>", 2.0, 2.5), ("a&b", 2.6, 2.7))
+LATE = spoken(("late", 3599.9996, 3600.4), ('"later"', 36_000.0, 36_061.0))
+LONG = spoken(("x" * 41 + "&" * 9, 0.0, 1.0), ("two words", 1.0, 2.0))
 EMPTY = Transcript("", "eng", (), 0.0, 0.0)
+TRANSCRIPTS = {"hello": HELLO, "late": LATE, "long": LONG, "empty": EMPTY}
 
 
 @st.composite
@@ -30,12 +32,12 @@ def transcripts(draw: st.DrawFn) -> Transcript:
     for _ in range(draw(st.integers(0, 60))):
         start = time + draw(st.integers(0, 100))
         time = start + draw(st.integers(1, 400))
-        words.append((draw(st.text("abcé'", min_size=1, max_size=20)), start / 50, time / 50))
+        words.append((draw(st.text("abcé'\"", min_size=1, max_size=20)), start / 50, time / 50))
     return spoken(*words)
 
 
 @given(transcripts())
-def test_cues_hold_every_word_in_order_within_the_limits(transcript: Transcript) -> None:
+def test_cues_contain_every_word_in_order_within_the_limits(transcript: Transcript) -> None:
     options = CueOptions()
     made = cues(transcript, options)
     assert " ".join(cue.text for cue in made) == transcript.text
@@ -47,56 +49,99 @@ def test_cues_hold_every_word_in_order_within_the_limits(transcript: Transcript)
         assert not several or cue.end - cue.start <= options.seconds
 
 
-def test_a_pause_begins_a_cue() -> None:
+def test_pause_begins_a_cue() -> None:
     assert [cue.text for cue in cues(HELLO)] == ["hello {big}", "<world> a&b"]
 
 
-def test_a_script_without_spaces_is_joined_without() -> None:
+def test_script_without_spaces_is_joined_without_spaces() -> None:
     chinese = spoken(("你", 0.0, 0.2), ("好", 0.2, 0.4), ("吗", 5.0, 5.2), joiner="")
     assert [cue.text for cue in cues(chinese)] == ["你好", "吗"]
 
 
-def test_text_is_the_text() -> None:
+def test_text_format_is_the_text() -> None:
     assert render(HELLO, "clip", format_name="text") == "hello {big} <world> a&b\n"
 
 
 def test_json_has_the_fields_of_the_dataclasses() -> None:
     document = json.loads(render(HELLO, "clip.wav", format_name="json"))
-    assert list(document) == [
-        "file",
-        "text",
-        "language",
-        "words",
-        "duration",
-        "confidence",
-        "alternatives",
-    ]
+    fields = ["file", "text", "language", "words", "duration", "confidence", "alternatives"]
+    assert list(document) == fields
     assert document["words"][0] == {"text": "hello", "start": 0.1, "end": 0.5, "confidence": 0.9}
 
 
-@pytest.mark.parametrize(("name", "shown"), [("srt", "<world> a&b"), ("vtt", "&lt;world> a&amp;b")])
-def test_subtitles_keep_times_and_signs(name: str, shown: str) -> None:
-    text = render(HELLO, "clip", format_name=name)
-    assert "hello {big}" in text
-    assert shown in text.replace("&gt;", ">")
-    times = [(e.start, e.end) for e in pysubs2.SSAFile.from_string(text, format_=name)]
-    assert times == [(100, 900), (2000, 2700)]
+SUBTITLES = {
+    "srt": "1\n00:00:00,100 --> 00:00:00,900\nhello {big}\n\n"
+    "2\n00:00:02,000 --> 00:00:02,700\n<world> a&b\n",
+    "vtt": "WEBVTT\n\n1\n00:00:00.100 --> 00:00:00.900\nhello {big}\n\n"
+    "2\n00:00:02.000 --> 00:00:02.700\n&lt;world&gt; a&amp;b\n",
+}
 
 
-def test_ctm_lines() -> None:
+@pytest.mark.parametrize("name", SUBTITLES)
+def test_subtitles_keep_times_and_escape_markup(name: str) -> None:
+    assert render(HELLO, "clip", format_name=name) == SUBTITLES[name]
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS.values(), ids=TRANSCRIPTS)
+@pytest.mark.parametrize("name", SUBTITLES)
+def test_subtitles_are_read_back_by_pysubs2(name: str, transcript: Transcript) -> None:
+    pysubs2 = pytest.importorskip("pysubs2")
+    text = render(transcript, "clip", format_name=name)
+    events = pysubs2.SSAFile.from_string(text, format_=name, keep_html_tags=True).events
+    expected = cues(transcript)
+    times = [(round(cue.start * 1000), round(cue.end * 1000)) for cue in expected]
+    assert [(event.start, event.end) for event in events] == times
+    # pysubs2's own writer, without its SubStation tags
+    written = pysubs2.SSAFile()
+    written.events = [
+        pysubs2.SSAEvent(*time, text=e.text) for time, e in zip(times, events, strict=True)
+    ]
+    again = written.to_string(name, keep_ssa_tags=True)
+    assert again.rstrip("\n") == text.rstrip("\n")
+
+
+def test_long_words_are_wrapped_without_cutting_entities() -> None:
+    lines = render(LONG, "clip", format_name="vtt").splitlines()
+    assert lines[4:6] == ["x" * 41 + "&amp;", "&amp;" * 8 + " two words"]
+
+
+def test_subtitle_times_carry_into_hours() -> None:
+    times = [line for line in render(LATE, "clip", format_name="srt").splitlines() if ">" in line]
+    assert times == ["01:00:00,000 --> 01:00:00,400", "10:00:00,000 --> 10:01:01,000"]
+
+
+def test_ctm_has_one_line_per_word() -> None:
     first = render(HELLO, "my clip", format_name="ctm").splitlines()[0]
     assert first == "my_clip 1 0.100 0.400 hello 0.900"
 
 
-def test_textgrid_is_read_back_by_praatio(tmp_path) -> None:
-    path = tmp_path / "clip.TextGrid"
-    path.write_text(render(HELLO, "clip", format_name="textgrid"))
-    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+def test_textgrid_covers_the_whole_duration() -> None:
+    lines = render(HELLO, "clip", format_name="textgrid").splitlines()
+    assert lines[:2] == ['File type = "ooTextFile"', 'Object class = "TextGrid"']
+    assert lines[3:5] == ["xmin = 0.0", "xmax = 3.2"]
+    texts = [line.split("=", 1)[1].strip() for line in lines if "text =" in line]
+    assert texts == ['""', '"hello"', '""', '"{big}"', '""', '"<world>"', '""', '"a&b"', '""']
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS.values(), ids=TRANSCRIPTS)
+def test_textgrid_is_read_back_by_praatio(transcript: Transcript, tmp_path: Path) -> None:
+    textgrid = pytest.importorskip("praatio.textgrid")
+    path, again = tmp_path / "clip.TextGrid", tmp_path / "again.TextGrid"
+    path.write_text(render(transcript, "clip", format_name="textgrid"))
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
     entries = [(e.start, e.end, e.label) for e in grid.getTier("words").entries]
-    assert entries == [(w.start, w.end, w.text) for w in HELLO.words]
-    assert grid.maxTimestamp == HELLO.duration
+    words = [(w.start, w.end, w.text) for w in transcript.words]
+    assert [entry for entry in entries if entry[2]] == words
+    assert entries[0][0] == 0.0
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(entries))
+    assert entries[-1][1] == grid.maxTimestamp == max(transcript.duration, 0.001)
+    # praatio's own writer, apart from its spaces at the ends of lines
+    grid.save(str(again), format="long_textgrid", includeBlankSpaces=True)
+    theirs = textgrid.openTextgrid(str(again), includeEmptyIntervals=True)
+    assert theirs.getTier("words").entries == grid.getTier("words").entries
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_transcript_can_be_written(name: str) -> None:
-    assert isinstance(render(EMPTY, "silence", format_name=name), str)
+def test_empty_transcript_can_be_written(name: str) -> None:
+    text = render(EMPTY, "silence", format_name=name)
+    assert text.endswith("\n") or (name, text) == ("ctm", "")

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mms_engine.decode import Utterance, transcript
-from mms_engine.decoders import HostDecoders
-from mms_engine.options import RecognizerOptions
-from mms_engine.vocab import Vocabulary
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.decoding.transcript import UtteranceInfo, transcript
+from mms_engine.text.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden" / "mms-1b-all_eng_generation.json"
 # The ids of the English vocabulary that occur, as the fixture itself determines them.
@@ -37,9 +36,9 @@ def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
     logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
     logits[np.arange(len(frames)), frames] = 8.0
     vocabulary = Vocabulary(tuple(tokens))
-    decoding = HostDecoders(RecognizerOptions()).start("eng", vocabulary)
+    decoding = HostDecoders(None).start("eng", vocabulary)
     decoding.step(logits)
-    utterance = Utterance("eng", vocabulary, 145_840 / 16_000, 0.02)
+    utterance = UtteranceInfo("eng", vocabulary, 145_840 / 16_000, 0.02)
     result = transcript(decoding.finish(), utterance, 1)
     assert result.text == TEXT
     assert [word.text for word in result.words] == TEXT.split()

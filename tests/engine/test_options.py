@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from mms_engine import RecognizerOptions
-from mms_engine.bundle.schema import PRECISIONS
-from mms_engine.cli.transcribe import transcribe
-from mms_engine.cores import parse_quota, usable_cores
+from mms_engine.cli.transcribe.command import transcribe
+from mms_engine.encoder.windows import WindowOptions
 from mms_engine.formats import FORMATS
-from mms_engine.locations import default_bundle, demo_bundle
-from mms_engine.windows import WindowOptions
+from mms_engine.system import default_bundle, demo_bundle, parse_quota, usable_cores
+from mms_engine.types import PRECISIONS
 
 
 @pytest.mark.parametrize(
@@ -25,9 +24,11 @@ def test_at_least_one_core_is_usable() -> None:
     assert usable_cores() >= 1
 
 
-@pytest.mark.parametrize("wrong", [{"threads": -1}, {"pool_seconds": 0.0}, {"bank_bytes": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"threads": -1}, {"read_ahead_seconds": 0.0}, {"adapter_cache_bytes": -1}]
+)
 def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="sizes must be positive"):
+    with pytest.raises(ValueError, match=r"must (not be negative|be positive)"):
         RecognizerOptions(**wrong)
 
 

@@ -1,4 +1,4 @@
-"""Which plan runs on a machine, which profile takes a shape: both are pure."""
+"""Choice of plans and of optimisation profiles."""
 
 from dataclasses import replace
 
@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_engine.backends.plans import Machine, NoPlan, choose_plan, choose_precision, refusal
-from mms_engine.backends.profiles import Buckets, round_up
-from mms_engine.bundle.schema import (
-    Architecture,
+from mms_engine.bundle.manifest import (
+    SCHEMA,
     File,
     Graph,
     Manifest,
@@ -18,11 +16,14 @@ from mms_engine.bundle.schema import (
     ShapeRange,
     Source,
     Tensor,
+    Wav2Vec2Ctc,
 )
-from mms_engine.cli.diagnosis import _plans
+from mms_engine.cli.doctor.checks import _plans
 from mms_engine.errors import BackendError
+from mms_engine.tensorrt.buckets import Buckets, round_up
+from mms_engine.tensorrt.choose import NoPlan, Target, choose_plan, planned_precision, refusal
 
-HERE = Machine("tensorrt-rtx", "1.7.1", "8.6")
+HERE = Target("tensorrt-rtx", "1.7.1", "8.6")
 FEATURES = Tensor(name="features", dtype="float16", shape=("batch", "frames", 4), meaning="")
 BIAS = Tensor(name="head_bias", dtype="float16", shape=("slots", "vocab"), meaning="")
 
@@ -52,26 +53,26 @@ def file(path: str) -> File:
     return File(path=path, sha256=path, size=1)
 
 
-def graph(stage: str, precision: str = "fp16") -> Graph:
+def graph(name: str, precision: str = "fp16") -> Graph:
     return Graph(
-        stage=stage,
+        name=name,
         precision=precision,
-        files=(file(f"{stage}.{precision}.onnx"),),
+        files=(file(f"{name}.{precision}.onnx"),),
         opset=20,
         inputs=(FEATURES,),
         outputs=(),
     )
 
 
-def plan(stage: str, precision: str = "fp16", **changes: object) -> Plan:
+def plan(name: str, precision: str = "fp16", **changes: object) -> Plan:
     made = Plan(
-        stage=stage,
+        graph=name,
         precision=precision,
-        file=file(f"{stage}.{precision}.plan"),
+        file=file(f"{name}.{precision}.plan"),
         runtime="tensorrt-rtx",
         runtime_version="1.7.1",
         compute_capabilities=("8.6", "8.9"),
-        graph_sha256=f"{stage}.{precision}.onnx",
+        graph_sha256=f"{name}.{precision}.onnx",
         inputs=(FEATURES,),
         outputs=(),
         profiles=PROFILES,
@@ -81,15 +82,16 @@ def plan(stage: str, precision: str = "fp16", **changes: object) -> Plan:
 
 def manifest(*plans: Plan) -> Manifest:
     return Manifest(
-        schema_version=1,
-        task="asr",
-        source=Source(name="", format="", fingerprint="", licence=""),
+        schema=SCHEMA,
+        source=Source(name="", format="", fingerprint="", sha256={}, licence=""),
         sample_rate=16_000,
-        normalize=True,
-        architecture=Architecture(
+        model=Wav2Vec2Ctc(
+            conv_dim=(4,),
             conv_kernel=(10,),
             conv_stride=(5,),
-            feature_size=4,
+            num_conv_pos_embeddings=128,
+            num_conv_pos_embedding_groups=16,
+            normalize=True,
             hidden_size=8,
             num_hidden_layers=1,
             num_attention_heads=1,
@@ -97,9 +99,9 @@ def manifest(*plans: Plan) -> Manifest:
             adapter_attn_dim=2,
             adapter_parameters=10,
         ),
-        adapter_dtype="float16",
+        data_dtype="float16",
         graphs=tuple(graph(s, p) for p in ("fp16", "bf16") for s in ("frontend", "encoder")),
-        adapters={},
+        data={},
         plans=plans,
     )
 
@@ -108,19 +110,19 @@ BOTH = (plan("frontend"), plan("encoder"))
 BF16 = (plan("frontend", "bf16"), plan("encoder", "bf16"))
 
 
-def test_the_first_precision_with_all_plans_is_taken() -> None:
-    assert choose_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
-    assert choose_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
+def test_first_precision_with_all_plans_is_chosen() -> None:
+    assert planned_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
+    assert planned_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
     assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
     with pytest.raises(BackendError, match=r"no bf16 plan of the encoder"):
         choose_plan(manifest(*BOTH), "encoder", "bf16", HERE)
     with pytest.raises(BackendError, match=r"--engine tensorrt-rtx --sm 86 .*fp16 --streams"):
-        choose_plan(manifest(*BOTH), "cached", "fp16", HERE)
+        choose_plan(manifest(*BOTH), "step", "fp16", HERE)
 
 
-def test_a_bundle_without_plans_is_no_fault() -> None:
+def test_bundle_without_plans_raises_no_plan() -> None:
     with pytest.raises(NoPlan, match=r"build them with mms-export --engine tensorrt-rtx --sm 86"):
-        choose_precision(manifest(), ("fp16",), HERE)
+        planned_precision(manifest(), ("fp16",), HERE)
 
 
 @pytest.mark.parametrize(
@@ -128,29 +130,22 @@ def test_a_bundle_without_plans_is_no_fault() -> None:
     [
         ({}, ""),
         ({"runtime_version": "1.6"}, r"was built by tensorrt-rtx 1\.6, not 1\.7\.1"),
-        ({"runtime_version": "1.6", "version_compatible": True}, ""),
-        ({"runtime_version": "1.10", "version_compatible": True}, "was built by"),
+        ({"runtime_version": "1.10"}, "was built by"),
         ({"compute_capabilities": ("9.0",)}, r"is for compute capability 9\.0, this GPU has 8\.6"),
-        ({"compute_capabilities": ("8.0",), "hardware_compatibility": "ampere+"}, ""),
-        ({"compute_capabilities": ("8.0",), "hardware_compatibility": "same-capability"}, "8.0"),
+        ({"compute_capabilities": ("8.0",)}, r"is for compute capability 8\.0"),
         ({"graph_sha256": "former"}, "from another graph"),
-        # A graph of this stage in another precision is another graph.
+        # Another precision is another graph.
         ({"graph_sha256": "encoder.bf16.onnx"}, "from another graph"),
         ({"graph_sha256": "frontend.fp16.onnx"}, "from another graph"),
     ],
 )
-def test_what_a_plan_has_to_fit(changes: dict[str, object], reason: str) -> None:
+def test_plan_must_fit_runtime_gpu_and_graph(changes: dict[str, object], reason: str) -> None:
     encoder = plan("encoder", **changes)
     refused = refusal(manifest(), encoder, HERE)
     assert bool(refused) == bool(reason)
     if reason:
         with pytest.raises(BackendError, match=reason):
-            choose_precision(manifest(BOTH[0], encoder), ("fp16",), HERE)
-
-
-def test_turing_is_not_ampere() -> None:
-    turing = Machine("tensorrt-rtx", "1.7.1", "7.5")
-    assert refusal(manifest(), plan("encoder", hardware_compatibility="ampere+"), turing)
+            planned_precision(manifest(BOTH[0], encoder), ("fp16",), HERE)
 
 
 @given(st.integers(1, 100_000))
@@ -161,12 +156,12 @@ def test_rounding_adds_an_eighth_at_most_and_leaves_few_sizes(size: int) -> None
     assert size > 16 or rounded == size
 
 
-def test_there_are_few_sizes() -> None:
+def test_rounding_leaves_few_sizes() -> None:
     assert len({round_up(size) for size in range(1, 3_001)}) < 80
 
 
 @given(st.integers(1, 64), st.integers(1, 3_000))
-def test_a_bucket_holds_what_it_is_for(batch: int, frames: int) -> None:
+def test_bucket_covers_the_requested_sizes(batch: int, frames: int) -> None:
     fits = any(
         batch <= each.shapes["features"].max[0] and frames <= each.shapes["features"].max[1]
         for each in PROFILES
@@ -182,7 +177,7 @@ def test_a_bucket_holds_what_it_is_for(batch: int, frames: int) -> None:
         assert bucket.sizes[name] >= size
 
 
-def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
+def test_profile_of_the_shortest_audio_is_chosen() -> None:
     def taken(batch: int, frames: int) -> str:
         bucket = BUCKETS.fit({"batch": batch, "frames": frames}, rounded=("batch", "frames"))
         return PROFILES[bucket.profile].name
@@ -193,16 +188,16 @@ def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
     assert taken(4, 2_000) == "long"
 
 
-def test_sizes_that_are_not_rounded_must_be_inside() -> None:
+def test_unrounded_sizes_must_be_within_the_profile() -> None:
     assert BUCKETS.fit({"batch": 2, "frames": 900}).profile == 0
     assert BUCKETS.fit({"batch": 2, "frames": 900}).sizes["frames"] == 900
-    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 10 frames"):
+    with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 10 frames"):
         BUCKETS.fit({"batch": 2, "frames": 10})
     with pytest.raises(BackendError, match="21 slots"):
         BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
 
 
-def test_how_many_fit_beside_others() -> None:
+def test_maximum_of_a_dimension_depends_on_the_others() -> None:
     assert BUCKETS.most("batch", frames=400) == 64
     assert BUCKETS.most("batch", frames=1_800) == 32
     assert BUCKETS.most("batch", frames=2_500) == 4
@@ -210,10 +205,10 @@ def test_how_many_fit_beside_others() -> None:
     assert BUCKETS.most("slots", vocab=100) == 20
 
 
-def test_doctor_says_that_streams_have_no_plan() -> None:
+def test_doctor_reports_missing_plans_of_streams() -> None:
     lines = [finding.detail for finding in _plans(manifest(*BOTH))]
     assert len(lines) == len(BOTH) + 1
     assert lines[-1].endswith("for streams: mms-export --engine tensorrt-rtx --streams")
-    lines = [finding.detail for finding in _plans(manifest(*BOTH, plan("cached")))]
+    lines = [finding.detail for finding in _plans(manifest(*BOTH, plan("step")))]
     assert len(lines) == len(BOTH) + 1
     assert not any("--streams" in line for line in lines)

@@ -1,6 +1,5 @@
 """What a text must not depend on: company, padding, order, buckets, threads, windows."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine_sounds import sound
-from mms_engine import Recognizer, RecognizerOptions, Transcript
-from mms_engine.acoustic import AcousticModel
+from mms_engine import BeamSearch, Recognizer, RecognizerOptions, Transcript
 from mms_engine.audio import normalize
-from mms_engine.emission import Segment
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.windows import WindowOptions
 
 LANGUAGES = ("eng", "swh", "uzb-script_latin")
 TOLERANCE = 1e-4
@@ -88,36 +87,36 @@ def same_words(one: Transcript, other: Transcript) -> bool:
         RecognizerOptions(batch_frames=1),
         RecognizerOptions(batch_frames=500),
         RecognizerOptions(batch_frames=100_000),
-        RecognizerOptions(pool_seconds=3.0),
-        RecognizerOptions(bank_bytes=1),
+        RecognizerOptions(read_ahead_seconds=3.0),
+        RecognizerOptions(adapter_cache_bytes=1),
         RecognizerOptions(windows=WindowOptions(seconds=100.0)),
     ],
     ids=["1 thread", "3 threads", "no batches", "small buckets", "one batch", "small pools",
          "one slot", "larger windows"],
 )  # fmt: skip
 def test_text_does_not_depend_on_threads_buckets_and_slots(
-    either: Recognizer, tiny_bundle: Path, decoder: str, options: RecognizerOptions
+    either: Recognizer, tiny_bundle: Path, beam: BeamSearch | None, options: RecognizerOptions
 ) -> None:
     audios = [sound(0.3 + 0.7 * i % 5, seed=i) for i in range(9)]
     languages = [LANGUAGES[i % 3] for i in range(9)]
     expected = either.transcribe(audios, languages)
-    with Recognizer.open(tiny_bundle, dataclasses.replace(options, decoder=decoder)) as other:
+    with Recognizer.open(tiny_bundle, options=options, beam=beam) as other:
         got = other.transcribe(audios, languages)
     assert all(map(same_words, got, expected))
     assert len({transcript.text for transcript in expected}) > 5
 
 
 def test_windows_are_stitched_on_frame_boundaries(
-    tiny: Recognizer, tiny_bundle: Path, decoder: str
+    tiny: Recognizer, tiny_bundle: Path, beam: BeamSearch | None
 ) -> None:
     """A windowed text is that of the logits put together by hand."""
-    from mms_engine.decoders import HostDecoders
-    from mms_engine.windows import plan_windows
+    from mms_engine.decoding.host import HostDecoders
+    from mms_engine.encoder.windows import plan_windows
 
     windows = WindowOptions(seconds=2.0, context_seconds=0.5)
     audio = sound(11.3)
-    options = RecognizerOptions(windows=windows, decoder=decoder)
-    with Recognizer.open(tiny_bundle, options) as short:
+    options = RecognizerOptions(windows=windows, beam=beam)
+    with Recognizer.open(tiny_bundle, options=options) as short:
         got = short.transcribe(audio, "swh")
     model, normal = acoustic(tiny), normalize(audio)
     frames = model.geometry.frames(len(audio))
@@ -129,7 +128,7 @@ def test_windows_are_stitched_on_frame_boundaries(
         rows = model.logits([Segment(samples, "swh")])[0]
         assert len(rows) == window.frames
         logits.append(rows[window.kept])
-    decoding = HostDecoders(options).start("swh", model.vocabulary("swh"))
+    decoding = HostDecoders(beam).start("swh", model.vocabulary("swh"))
     decoding.step(np.concatenate(logits))
     tokens = decoding.finish()[0].tokens.tolist()
     assert sum(map(len, logits)) == frames

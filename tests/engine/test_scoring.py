@@ -1,8 +1,8 @@
-"""Error rates against hand-counted ones."""
+"""Error rates, compared with hand-counted ones."""
 
 import pytest
 
-from mms_engine.scoring import Scored, plain, score
+from mms_engine.asr.scoring import Scored, normalize_for_scoring, score
 
 
 def test_rates_per_language_and_in_total() -> None:
@@ -25,7 +25,7 @@ def test_rates_per_language_and_in_total() -> None:
     assert result.held_out.wer == pytest.approx(2 / 4)
 
 
-def test_no_file_held_out() -> None:
+def test_held_out_is_none_without_marked_files() -> None:
     assert score([Scored("a", "eng", "one", "one")]).held_out is None
 
 
@@ -38,9 +38,9 @@ def test_no_file_held_out() -> None:
         ("¿qué?", "qué"),
     ],
 )
-def test_spelling_is_made_comparable(text: str, expected: str) -> None:
-    assert plain(text) == expected
+def test_normalization_ignores_case_and_punctuation(text: str, expected: str) -> None:
+    assert normalize_for_scoring(text) == expected
 
 
-def test_an_empty_transcript_counts_as_deleted() -> None:
+def test_empty_transcript_counts_as_deletions() -> None:
     assert score([Scored("a", "eng", "one two", "")]).total.wer == 1.0

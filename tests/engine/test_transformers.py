@@ -11,7 +11,7 @@ from engine_demo import DEMO, Clip, demo_clips
 from engine_sounds import sound
 from mms_engine import Recognizer
 from mms_engine.audio import normalize, read_audio
-from mms_engine.emission import Segment
+from mms_engine.encoder.emission import Segment
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 

@@ -1,4 +1,4 @@
-"""Tokens read as transformers' tokenizer reads them."""
+"""Vocabulary, compared with the tokenizer of transformers."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "ch", "'", "é", "क", "ि")
 VOCABULARY = Vocabulary(TOKENS)
@@ -32,7 +32,7 @@ def collapse(frames: list[int]) -> list[int]:
         st.sampled_from([i for i in range(len(TOKENS)) if i not in SPECIALS]), max_size=60
     )
 )
-def test_text_is_that_of_the_tokenizer(tokenizer: Wav2Vec2CTCTokenizer, frames: list[int]) -> None:
+def test_text_equals_the_tokenizers(tokenizer: Wav2Vec2CTCTokenizer, frames: list[int]) -> None:
     assert VOCABULARY.text(collapse(frames)) == tokenizer.decode(frames)
 
 
@@ -41,13 +41,13 @@ def test_special_tokens_are_dropped() -> None:
 
 
 @given(st.lists(st.integers(1, len(TOKENS) - 1), max_size=60))
-def test_words_are_the_text_cut_at_spaces(tokens: list[int]) -> None:
+def test_words_are_the_text_split_at_spaces(tokens: list[int]) -> None:
     groups = VOCABULARY.group(tokens)
     words = ["".join(TOKENS[tokens[i]] for i in group) for group in groups]
     assert words == VOCABULARY.text(tokens).split()
 
 
-def test_without_a_boundary_each_token_is_a_word() -> None:
+def test_each_token_is_a_word_without_a_boundary() -> None:
     vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "你", "好"))
     assert vocabulary.group([4, 5, 3, 5]) == [[0], [1], [3]]
     assert vocabulary.text([4, 5, 5]) == "你好好"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_engine.windows import Window, WindowOptions, plan_windows
+from mms_engine.encoder.windows import Window, WindowOptions, plan_windows
 
 OPTIONS = WindowOptions(seconds=30.0, context_seconds=3.0)
 

@@ -9,7 +9,7 @@ import pytest
 from engine_demo import demo_clips
 from mms_engine import Recognizer, RecognizerOptions, Word
 from mms_engine.audio import read_audio
-from mms_engine.windows import WindowOptions
+from mms_engine.encoder.windows import WindowOptions
 
 CUT = WindowOptions()
 UNCUT = WindowOptions(seconds=10_000.0)
@@ -37,9 +37,9 @@ def test_a_cut_recording_gives_the_same_words_away_from_the_seams(
 ) -> None:
     """Attention hears all of a window, so a doubtful letter may change; nothing else does."""
     audio, said = speech(language)
-    with Recognizer.open(demo_bundle, RecognizerOptions(windows=CUT)) as recognizer:
+    with Recognizer.open(demo_bundle, options=RecognizerOptions(windows=CUT)) as recognizer:
         cut = recognizer.transcribe(audio, language)
-    with Recognizer.open(demo_bundle, RecognizerOptions(windows=UNCUT)) as recognizer:
+    with Recognizer.open(demo_bundle, options=RecognizerOptions(windows=UNCUT)) as recognizer:
         whole = recognizer.transcribe(audio, language)
     seams = list(np.arange(33.0, len(audio) / 16_000, 30.0))
     ours, theirs = far_from(seams, cut.words), far_from(seams, whole.words)

@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mms_export.options import ExportOptions
-from mms_export.pipeline import export
-from mms_export.progress import Reporter
+from export_runs import run_export
 from tiny_models import make_tiny
-
-ALL_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +16,5 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "bundle"
-    options = ExportOptions(
-        model=str(checkpoint), languages="all", out=out, precisions=ALL_PRECISIONS
-    )
-    export(options, Reporter(quiet=True))
+    run_export(checkpoint, out, precisions=("fp32", "fp16", "bf16", "int8"))
     return out

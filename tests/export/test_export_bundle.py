@@ -1,4 +1,4 @@
-"""What an export leaves on disk: the same bytes however it came about, never a wrong bundle."""
+"""Bundles on disk: equal bytes however an export went, and never an invalid bundle."""
 
 import dataclasses
 import json
@@ -9,41 +9,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
-from export_runs import digests, run_export
+from export_runs import digests, edit_tensors, run_export
 from mms_engine.bundle import MANIFEST, open_bundle
-from mms_engine.bundle.files import describe, digest
-from mms_engine.bundle.schema import Plan, encode
+from mms_engine.bundle.files import digest
 from mms_engine.errors import BundleError, BundleFileMissing, MmsError
-from mms_export import pipeline
-from mms_export.checkpoints.open import read_adapter
-from mms_export.graphs import contract
-from mms_export.sources import open_source
+from mms_export.bundle import contents, pipeline
+from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.tasks.asr import ASR
 from tiny_models import LANGUAGES, TinyOptions, make_tiny, make_tiny_fairseq
 
 
-def test_a_bundle_is_whole_and_nothing_else_is_left(checkpoint, bundle):
+def test_bundle_is_whole_and_has_no_other_files(checkpoint, bundle):
     opened = open_bundle(bundle)
     assert opened.problems() == []
     assert opened.languages == tuple(sorted(LANGUAGES))
     assert opened.precisions == ("fp32", "fp16", "bf16", "int8")
     named = {file.path for file in opened.manifest.files()}
     assert set(digests(bundle)) == named | {MANIFEST}
-    assert opened.manifest.source.fingerprint == digest(checkpoint / "model.safetensors")
+    fingerprint = digest(checkpoint / "model.safetensors")
+    assert opened.manifest.source.fingerprint == fingerprint
+    assert opened.manifest.source.sha256 == {"model.safetensors": fingerprint}
 
 
-def test_parity_is_in_the_manifest(bundle):
+def test_manifest_has_parity(bundle):
     for graph in open_bundle(bundle).manifest.graphs:
-        assert (graph.parity is not None) == (graph.stage in ("encoder", "cached"))
+        assert (graph.parity is not None) == (graph.name in ("encoder", "step"))
         if graph.parity:
             assert graph.parity.argmax_agreement >= graph.parity.min_argmax_agreement
             assert graph.parity.seconds == 16.0
             assert graph.parity.max_abs_error < (1e-4 if graph.precision == "fp32" else 1)
 
 
-def test_an_adapter_is_stored_folded_in_float16(checkpoint, bundle):
-    source = open_source(str(checkpoint))
+def test_adapter_is_folded_and_stored_in_float16(checkpoint, bundle):
+    source = open_checkpoint(str(checkpoint))
     tensors = read_adapter(source.adapters["swh"], source.config)
     found = open_bundle(bundle).adapter("swh")
     assert found.vocab == source.adapters["swh"].vocab
@@ -63,7 +62,7 @@ def test_an_adapter_is_stored_folded_in_float16(checkpoint, bundle):
     np.testing.assert_allclose(packed, wanted, atol=0.02)
 
 
-def test_two_exports_give_the_same_bytes(checkpoint, bundle, tmp_path):
+def test_two_exports_give_equal_bytes(checkpoint, bundle, tmp_path):
     run_export(checkpoint, tmp_path / "b", precisions=("fp32", "fp16", "bf16", "int8"), jobs=2)
     assert digests(tmp_path / "b") == digests(bundle)
 
@@ -82,7 +81,7 @@ def test_languages_and_precisions_can_be_added(checkpoint, bundle, tmp_path):
     assert shared.items() <= digests(bundle).items()
 
 
-def test_nothing_is_written_again(checkpoint, tmp_path):
+def test_second_export_writes_nothing(checkpoint, tmp_path):
     run_export(checkpoint, tmp_path / "b")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "b").rglob("*.*")}
     run_export(checkpoint, tmp_path / "b")
@@ -91,7 +90,7 @@ def test_nothing_is_written_again(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["graphs/encoder.fp32.onnx", "adapters/swh.safetensors"])
-def test_a_damaged_file_is_written_again(checkpoint, tmp_path, name):
+def test_damaged_file_is_replaced(checkpoint, tmp_path, name):
     out = tmp_path / "b"
     run_export(checkpoint, out)
     whole = digests(out)
@@ -103,32 +102,20 @@ def test_a_damaged_file_is_written_again(checkpoint, tmp_path, name):
     assert digests(out) == whole
 
 
-def test_a_newer_adapter_replaces_the_old(checkpoint, tmp_path):
+def test_newer_adapter_replaces_its_copy(checkpoint, tmp_path):
     source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
     out = tmp_path / "b"
     run_export(source, out)
     old = open_bundle(out).adapter("swh")
     path = source / "adapter.swh.safetensors"
-    tensors = load_file(path)
-    tensors["lm_head.bias"] += 1
-    save_file(tensors, path)
+    edit_tensors(path, lambda tensors: tensors["lm_head.bias"].add_(1))
     os.utime(path, (time.time() + 5, time.time() + 5))
     run_export(source, out)
     new = open_bundle(out).adapter("swh")
     np.testing.assert_allclose(new.head_bias, old.head_bias + 1, atol=0.01)
 
 
-def test_graphs_of_an_older_recipe_are_written_again(checkpoint, tmp_path, monkeypatch):
-    out = tmp_path / "b"
-    monkeypatch.setattr("mms_export.stages.RECIPE", contract.RECIPE - 1)
-    run_export(checkpoint, out)
-    monkeypatch.undo()
-    manifest = run_export(checkpoint, out)
-    assert {graph.recipe for graph in manifest.graphs} == {contract.RECIPE}
-    assert open_bundle(out).problems() == []
-
-
-def test_while_a_file_is_replaced_the_manifest_does_not_name_it(checkpoint, tmp_path, monkeypatch):
+def test_manifest_omits_files_being_replaced(checkpoint, tmp_path, monkeypatch):
     out = tmp_path / "b"
     run_export(checkpoint, out)
     (out / "adapters" / "swh.safetensors").write_bytes(b"damaged")
@@ -136,7 +123,7 @@ def test_while_a_file_is_replaced_the_manifest_does_not_name_it(checkpoint, tmp_
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "export_adapters", stop)
+    monkeypatch.setattr(pipeline, "export_data", stop)
     with pytest.raises(KeyboardInterrupt):
         run_export(checkpoint, out)
     opened = open_bundle(out)
@@ -147,7 +134,7 @@ def test_while_a_file_is_replaced_the_manifest_does_not_name_it(checkpoint, tmp_
     assert open_bundle(out).languages == tuple(sorted(LANGUAGES))
 
 
-def test_a_fairseq_checkpoint_gives_the_same_graphs(checkpoint, bundle, tmp_path):
+def test_fairseq_checkpoint_gives_equal_graphs(checkpoint, bundle, tmp_path):
     path = make_tiny_fairseq(tmp_path / "mms1b_tiny.pt", checkpoint)
     run_export(path, tmp_path / "b", jobs=2)
     ours, theirs = digests(tmp_path / "b"), digests(bundle)
@@ -159,7 +146,7 @@ def test_a_fairseq_checkpoint_gives_the_same_graphs(checkpoint, bundle, tmp_path
         assert opened.adapter(code).vocab == open_bundle(bundle).adapter(code).vocab
 
 
-def test_another_model_is_refused(checkpoint, tmp_path):
+def test_bundle_of_another_model_is_refused(checkpoint, tmp_path):
     run_export(checkpoint, tmp_path / "b")
     other = make_tiny(tmp_path / "other", TinyOptions(seed=7))
     with pytest.raises(
@@ -172,31 +159,29 @@ def test_another_model_is_refused(checkpoint, tmp_path):
     assert not (tmp_path / "b" / "adapters" / "eng.safetensors").exists()
 
 
-def test_another_adapter_dtype_is_refused(checkpoint, tmp_path):
+def test_bundle_of_another_adapter_dtype_is_refused(checkpoint, tmp_path):
     run_export(checkpoint, tmp_path / "b")
     with pytest.raises(
         BundleError, match="holds adapters in float16: give --adapter-dtype float16"
     ):
-        run_export(checkpoint, tmp_path / "b", adapter_dtype="float32")
+        run_export(checkpoint, tmp_path / "b", data_dtype="float32")
 
 
-def test_an_adapter_that_float16_cannot_hold(checkpoint, tmp_path):
+def test_adapter_beyond_float16_is_refused(checkpoint, tmp_path):
     source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
-    path = source / "adapter.swh.safetensors"
-    tensors = load_file(path)
-    tensors["lm_head.weight"][0, 0] = 1e6
-    save_file(tensors, path)
+    edit_tensors(
+        source / "adapter.swh.safetensors", lambda tensors: tensors["lm_head.weight"].fill_(1e6)
+    )
     with pytest.raises(MmsError, match=r"not finite in float16: .* --adapter-dtype float32"):
         run_export(source, tmp_path / "b")
-    run_export(source, tmp_path / "c", adapter_dtype="float32")
+    run_export(source, tmp_path / "c", data_dtype="float32")
     assert open_bundle(tmp_path / "c").adapter("swh").head_weight.dtype == np.float32
 
 
-def test_weights_that_are_not_finite(checkpoint, tmp_path):
+def test_weights_not_finite_are_refused(checkpoint, tmp_path):
     source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
-    tensors = load_file(source / "model.safetensors")
-    tensors["wav2vec2.encoder.layers.0.attention.q_proj.weight"][0, 0] = float("nan")
-    save_file(tensors, source / "model.safetensors")
+    name = "wav2vec2.encoder.layers.0.attention.q_proj.weight"
+    edit_tensors(source / "model.safetensors", lambda tensors: tensors[name][0].fill_(np.nan))
     with pytest.raises(
         MmsError, match=r"qkv_proj\.weight has values that are not finite in float32"
     ):
@@ -209,7 +194,7 @@ def test_failed_parity_fails_the_export(checkpoint, tmp_path, monkeypatch):
     def wrong(*_: object) -> list[np.ndarray]:
         return [np.eye(499, 9, dtype=np.float32), np.eye(299, 7, dtype=np.float32)]
 
-    monkeypatch.setattr(pipeline, "graph_logits", wrong)
+    monkeypatch.setattr(contents, "ASR", dataclasses.replace(ASR, outputs=wrong))
     with pytest.raises(
         MmsError, match="the fp32 graphs give the model's most likely token in only"
     ):
@@ -218,42 +203,18 @@ def test_failed_parity_fails_the_export(checkpoint, tmp_path, monkeypatch):
         open_bundle(tmp_path / "b")
 
 
-def test_json_manifest_has_no_paths_of_this_machine(bundle):
+def test_manifest_has_no_absolute_paths(bundle):
     text = (bundle / MANIFEST).read_text()
     assert str(Path.home()) not in text
     assert str(bundle) not in text
     assert json.loads(text)["source"]["name"] == "tiny-mms"
 
 
-def test_a_manifest_that_cannot_be_read(checkpoint, tmp_path):
+def test_damaged_manifest_is_refused_and_replaced(checkpoint, tmp_path):
     out = tmp_path / "b"
     run_export(checkpoint, out)
-    (out / MANIFEST).write_text('{"schema_version": 1}')
+    (out / MANIFEST).write_text('{"schema": 2}')
     with pytest.raises(BundleError, match="is not a bundle manifest"):
         run_export(checkpoint, out)
     run_export(checkpoint, out, replace=True)
     assert open_bundle(out).problems() == []
-
-
-def test_plans_stay_with_their_graphs(checkpoint, tmp_path, monkeypatch):
-    out = tmp_path / "b"
-    manifest = run_export(checkpoint, out, languages="swh")
-    (out / "plans").mkdir()
-    (out / "plans" / "encoder.plan").write_bytes(b"a plan")
-    plan = Plan(
-        stage="encoder",
-        precision="fp32",
-        file=describe(out, out / "plans" / "encoder.plan"),
-        runtime="tensorrt-rtx",
-        runtime_version="1",
-        compute_capabilities=("8.6",),
-        graph_sha256=digest(out / "graphs" / "encoder.fp32.onnx"),
-        inputs=(),
-        outputs=(),
-        profiles=(),
-    )
-    (out / MANIFEST).write_bytes(encode(dataclasses.replace(manifest, plans=(plan,))))
-    assert run_export(checkpoint, out, languages="eng").plans == (plan,)
-    monkeypatch.setattr("mms_export.inventory.RECIPE", contract.RECIPE + 1)
-    monkeypatch.setattr("mms_export.stages.RECIPE", contract.RECIPE + 1)
-    assert run_export(checkpoint, out).plans == ()

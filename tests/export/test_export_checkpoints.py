@@ -1,4 +1,4 @@
-"""Every layout of a checkpoint gives the same weights; every wrong one gives a clear error."""
+"""Checkpoint layouts: equal weights from each, and a clear error for every invalid one."""
 
 import json
 import os
@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from export_runs import edit_tensors
 from mms_engine.errors import LanguageError, MmsError
-from mms_export.adapters import pack_adapter
 from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import base_shapes
-from mms_export.checkpoints.open import read_adapter
-from mms_export.selection import select_languages
-from mms_export.sources import open_source
+from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.checkpoints.selection import select_languages
+from mms_export.graphs.wav2vec2.adapters import pack_adapter
 from tiny_models import LANGUAGES, make_tiny_fairseq, tiny_vocab
 
 
 @pytest.fixture
 def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint that a test may spoil."""
+    """Modifiable copy of the tiny checkpoint."""
     return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
 
 
@@ -30,15 +30,9 @@ def edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def edit_tensors(path: Path, edit) -> None:
-    tensors = load_file(path)
-    edit(tensors)
-    save_file(tensors, path)
-
-
 def assert_same_weights(one: Path, other: Path) -> None:
-    first, second = open_source(str(one)), open_source(str(other))
-    assert first.config == second.config or second.format == "fairseq"
+    first, second = open_checkpoint(str(one)), open_checkpoint(str(other))
+    assert first.config == second.config
     for name in base_shapes(first.config):
         np.testing.assert_array_equal(first.weights.read(name), second.weights.read(name), name)
     assert list(first.adapters) == list(second.adapters) == sorted(LANGUAGES)
@@ -51,8 +45,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(*packed)
 
 
-def test_vocab_is_in_order_of_ids(checkpoint):
-    source = open_source(str(checkpoint))
+def test_vocabulary_is_in_order_of_ids(checkpoint):
+    source = open_checkpoint(str(checkpoint))
     assert source.adapters["swh"].vocab == tuple(tiny_vocab("swh", LANGUAGES["swh"]))
 
 
@@ -103,8 +97,8 @@ def test_half_precision_weights_are_read_as_float32(checkpoint, folder, dtype):
 
     edit_tensors(folder / "model.safetensors", halve)
     name = "feature_projection.projection.weight"
-    found = open_source(str(folder)).weights.read(name)
-    wanted = open_source(str(checkpoint)).weights.read(name)
+    found = open_checkpoint(str(folder)).weights.read(name)
+    wanted = open_checkpoint(str(checkpoint)).weights.read(name)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, torch.from_numpy(wanted).to(dtype).float().numpy())
 
@@ -112,9 +106,9 @@ def test_half_precision_weights_are_read_as_float32(checkpoint, folder, dtype):
 def test_fairseq_gives_the_same_weights_languages_and_sizes(checkpoint, tmp_path):
     path = make_tiny_fairseq(tmp_path / "mms1b_tiny.pt", checkpoint)
     assert_same_weights(checkpoint, path)
-    ours, theirs = open_source(str(path)), open_source(str(checkpoint))
+    ours, theirs = open_checkpoint(str(path)), open_checkpoint(str(checkpoint))
     assert ours.format == "fairseq"
-    assert ours.config.architecture() == theirs.config.architecture()
+    assert ours.config == theirs.config
     assert ours.normalize
 
 
@@ -128,11 +122,11 @@ def test_fairseq_vocabulary_from_a_text_file(checkpoint, tmp_path):
         lines = [f"{token} 1" for token in list(vocabs[code])[4:]]
         (tmp_path / "dict" / "asr" / f"{code}.txt").write_text("\n".join(lines) + "\n")
     torch.save(document, path)
-    assert open_source(str(path)).adapters["eng"].vocab == tuple(vocabs["eng"])
+    assert open_checkpoint(str(path)).adapters["eng"].vocab == tuple(vocabs["eng"])
 
 
 class Evil:
-    """What runs a program when it is unpickled carelessly."""
+    """Runs a program when unpickled without restrictions."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -142,118 +136,92 @@ class Evil:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "asr.pt"])
-def test_a_pickle_that_would_run_code_is_refused(folder, tmp_path, name):
+def test_pickle_with_code_is_refused(folder, tmp_path, name):
     (folder / "model.safetensors").unlink()
     torch.save({"model": Evil(f"touch {tmp_path}/ran")}, folder / name)
     model = folder if name.endswith("bin") else folder / name
     with pytest.raises(MmsError, match=r"asks for posix\.system to be run: it is not loaded"):
-        open_source(str(model))
+        open_checkpoint(str(model))
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_truncated_pickle(folder):
-    torch.save({"model": torch.ones(9)}, folder / "asr.pt")
-    (folder / "asr.pt").write_bytes((folder / "asr.pt").read_bytes()[:200])
-    with pytest.raises(MmsError, match=r"asr\.pt cannot be read as a torch checkpoint"):
-        open_source(str(folder / "asr.pt"))
+def truncate(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
 
 
-def test_a_pickle_of_something_else(folder):
-    torch.save({"epoch": 3}, folder / "asr.pt")
-    with pytest.raises(MmsError, match=r"has no 'model': it is not a checkpoint of fairseq"):
-        open_source(str(folder / "asr.pt"))
+def edit_vocabs(folder: Path, edit) -> None:
+    vocabs = json.loads((folder / "vocab.json").read_text())
+    edit(vocabs)
+    (folder / "vocab.json").write_text(json.dumps(vocabs))
 
 
-def test_truncated_safetensors(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(MmsError, match=r"model\.safetensors cannot be read as safetensors"):
-        open_source(str(folder))
-
-
-@pytest.mark.parametrize("name", ["config.json", "vocab.json", "preprocessor_config.json"])
-def test_a_missing_file(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(MmsError, match=rf"{name} is missing: .* is not an MMS checkpoint"):
-        open_source(str(folder))
-
-
-def test_malformed_json(folder):
-    (folder / "vocab.json").write_text("{")
-    with pytest.raises(MmsError, match=r"vocab\.json cannot be read as JSON"):
-        open_source(str(folder))
-
-
-def test_no_weights(folder):
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(MmsError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
-        open_source(str(folder))
-
-
-def test_no_adapters(folder):
-    for path in folder.glob("adapter.*"):
-        path.unlink()
-    with pytest.raises(MmsError, match="there is no language to export"):
-        open_source(str(folder))
-
-
-def test_a_shard_outside_the_folder(folder):
+def name_a_shard_outside(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder.parent / "stray.safetensors")
     index = {"weight_map": {"x": "../stray.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(MmsError, match="which is not beside it"):
-        open_source(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("spoil", "message"),
     [
-        (lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "encoder.layer_norm.bias is missing"),
-        (lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
+        *(
+            (lambda f, name=name: (f / name).unlink(), rf"{name} is missing: .* is not an MMS")
+            for name in ("config.json", "vocab.json", "preprocessor_config.json")
+        ),
+        (lambda f: (f / "vocab.json").write_text("{"), r"vocab\.json cannot be read as JSON"),
+        (lambda f: truncate(f / "model.safetensors", -100), "cannot be read as safetensors"),
+        (lambda f: (f / "model.safetensors").unlink(), r"neither model\.safetensors nor pytorch"),
+        (lambda f: [p.unlink() for p in f.glob("adapter.*")], "there is no language to export"),
+        (name_a_shard_outside, "which is not beside it"),
+        (lambda f: edit_vocabs(f, lambda v: v.pop("swh")), "has no vocabulary for 'swh'"),
+        (lambda f: edit_vocabs(f, lambda v: v["swh"].update(new=99)), "the ids of 'swh' are not 0"),
+    ],
+)
+def test_incomplete_or_damaged_folder(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(MmsError, match=message):
+        open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("document", "size", "message"),
+    [
+        ({"model": torch.ones(9)}, 200, r"asr\.pt cannot be read as a torch checkpoint"),
+        ({"epoch": 3}, None, "has no 'model': it is not a checkpoint of fairseq"),
+    ],
+)
+def test_pickle_that_is_damaged_or_no_checkpoint(tmp_path, document, size, message):
+    path = tmp_path / "asr.pt"
+    torch.save(document, path)
+    truncate(path, size)
+    with pytest.raises(MmsError, match=message):
+        open_checkpoint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "message"),
+    [
+        ("model", lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "norm.bias is missing"),
+        ("model", lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
         (
+            "model",
             lambda t: t.update({"wav2vec2.encoder.layer_norm.bias": torch.ones(31)}),
             r"encoder.layer_norm.bias has shape \[31\], expected \[32\]",
         ),
-        (lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
-    ],
-)
-def test_wrong_base_tensors(folder, edit, message):
-    edit_tensors(folder / "model.safetensors", edit)
-    with pytest.raises(MmsError, match=message):
-        open_source(str(folder))
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
+        ("model", lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
+        ("adapter.swh", lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
         (
+            "adapter.swh",
             lambda t: t.update({"lm_head.weight": torch.ones(5, 32)}),
             r"lm_head.weight has shape \[5, 32\], expected \[7, 32\]",
         ),
     ],
 )
-def test_a_wrong_shaped_adapter(folder, edit, message):
-    edit_tensors(folder / "adapter.swh.safetensors", edit)
-    source = open_source(str(folder))
-    with pytest.raises(MmsError, match=rf"adapter\.swh\.safetensors does not hold .*{message}"):
+def test_wrong_tensors(folder, file, edit, message):
+    edit_tensors(folder / f"{file}.safetensors", edit)
+    with pytest.raises(MmsError, match=rf"{file}\.safetensors does not hold .*{message}"):
+        source = open_checkpoint(str(folder))
         read_adapter(source.adapters["swh"], source.config)
-
-
-def test_a_language_without_vocabulary(folder):
-    vocabs = json.loads((folder / "vocab.json").read_text())
-    del vocabs["swh"]
-    (folder / "vocab.json").write_text(json.dumps(vocabs))
-    with pytest.raises(MmsError, match=r"vocab\.json has no vocabulary for 'swh'"):
-        open_source(str(folder))
-
-
-def test_a_vocabulary_with_a_gap(folder):
-    vocabs = json.loads((folder / "vocab.json").read_text())
-    vocabs["swh"]["a-new-token"] = 99
-    (folder / "vocab.json").write_text(json.dumps(vocabs))
-    with pytest.raises(MmsError, match="the ids of 'swh' are not 0 to 7"):
-        open_source(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -273,13 +241,13 @@ def test_a_vocabulary_with_a_gap(folder):
         ({"conv_kernel": [1] * 7}, "skips samples"),
     ],
 )
-def test_a_config_that_is_not_mms(folder, changes, message):
+def test_config_that_is_not_mms(folder, changes, message):
     edit_json(folder / "config.json", **changes)
     with pytest.raises(MmsError, match=message):
-        open_source(str(folder))
+        open_checkpoint(str(folder))
 
 
-def test_the_real_config_is_accepted():
+def test_published_config_is_accepted():
     import mms_export.synthetic
 
     path = mms_export.synthetic.TEMPLATE / "config.json"
@@ -288,10 +256,10 @@ def test_the_real_config_is_accepted():
     assert sum(np.prod(shape) for shape in base_shapes(config).values()) == 962_496_128
 
 
-def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
+def test_model_that_does_not_exist(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(MmsError, match="neither a folder, nor a file, nor a hub id"):
-        open_source("no-such-thing")
+        open_checkpoint("no-such-thing")
 
 
 def test_languages_by_code_and_glob():
@@ -300,5 +268,5 @@ def test_languages_by_code_and_glob():
     assert select_languages("swh, uzb-*", known, source="m") == tuple(known[1:])
     with pytest.raises(LanguageError, match=r"m has no language 'emg'; did you mean eng\?"):
         select_languages("emg", known, source="m")
-    with pytest.raises(LanguageError, match="no language was asked for"):
+    with pytest.raises(LanguageError, match="no language selected"):
         select_languages(" , ", known, source="m")

@@ -1,4 +1,4 @@
-"""The command mms-export: what it prints, and how it ends."""
+"""The command mms-export: output and exit codes."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mms_engine.bundle import open_bundle
-from mms_engine.locations import demo_bundle
+from mms_engine.system import demo_bundle
 from mms_export.cli import main
 from tiny_models import LANGUAGES
 
@@ -20,7 +20,7 @@ def invoke(*given: object):
     return CliRunner().invoke(main, [str(part) for part in given])
 
 
-def test_export_names_the_bundle_in_one_line(checkpoint, tmp_path):
+def test_export_prints_one_line(checkpoint, tmp_path):
     out = tmp_path / "b"
     result = invoke(
         "--model", checkpoint, "--out", out, "--precision", "fp32,int8", "--lang", "swh"
@@ -43,7 +43,7 @@ def test_json(checkpoint, tmp_path):
     assert document["bytes"] == sum(file.size for file in open_bundle(out).manifest.files())
 
 
-def test_dry_run_says_the_size_and_writes_nothing(checkpoint, tmp_path, bundle):
+def test_dry_run_prints_sizes_and_writes_nothing(checkpoint, tmp_path, bundle):
     out = tmp_path / "b"
     given = ("--model", checkpoint, "--out", out, "--precision", "fp32,fp16,bf16,int8")
     result = invoke(*given, "--dry-run", "--json")
@@ -58,29 +58,27 @@ def test_dry_run_says_the_size_and_writes_nothing(checkpoint, tmp_path, bundle):
     assert lines[-1].split()[0] == "total"
 
 
-def test_an_unknown_language(checkpoint, tmp_path):
-    result = invoke("--model", checkpoint, "--out", tmp_path / "b", "--lang", "uzb-script_ltin")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "Error: tiny-mms has no language 'uzb-script_ltin'; did you mean uzb-script_latin?\n"
-    )
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (
+            "--lang uzb-script_ltin",
+            1,
+            "'uzb-script_ltin'; did you mean uzb-script_latin?",
+        ),
+        ("--precision fp8", 2, "'fp8' is not one of fp32, fp16, bf16, int8"),
+        ("--model none", 1, "neither a folder, nor a file, nor a hub id"),
+    ],
+)
+def test_invalid_values(checkpoint, tmp_path, given, code, message):
+    result = invoke("--model", checkpoint, "--out", tmp_path / "b", *given.split())
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert code == 2 or len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "b").exists()
 
 
-def test_an_unknown_precision(checkpoint):
-    result = invoke("--model", checkpoint, "--precision", "fp8")
-    assert result.exit_code == 2
-    assert "'fp8' is not one of fp32, fp16, bf16, int8" in result.stderr
-
-
-def test_a_model_that_is_not_there(tmp_path):
-    result = invoke("--model", tmp_path / "none", "--out", tmp_path / "b")
-    assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
-    assert "neither a folder, nor a file, nor a hub id" in result.stderr
-
-
-def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
+def test_unreachable_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = invoke("--model", "nobody/no-such-model", "--out", tmp_path / "b")
@@ -95,7 +93,7 @@ def test_debug_gives_the_traceback(tmp_path):
     assert type(result.exception).__name__ == "MmsError"
 
 
-def test_a_cached_hub_snapshot_is_found_by_its_id(checkpoint, tmp_path, monkeypatch):
+def test_cached_hub_snapshot_is_found_by_its_id(checkpoint, tmp_path, monkeypatch):
     repository = tmp_path / "models--facebook--mms-tiny"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.parent.mkdir(parents=True)
@@ -118,14 +116,14 @@ def test_a_cached_hub_snapshot_is_found_by_its_id(checkpoint, tmp_path, monkeypa
     assert "adapter.swh.safetensors of facebook/mms-tiny is not in the local hub" in result.stderr
 
 
-def test_the_demo_goes_to_the_cache_of_the_user(monkeypatch, tmp_path):
+def test_demo_is_written_to_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = invoke("--model", "demo", "--dry-run", "--json")
     assert json.loads(result.stdout)["bundle"] == str(demo_bundle())
     assert demo_bundle().is_relative_to(tmp_path)
 
 
-def test_a_bundle_is_readable_by_others(bundle: Path):
+def test_bundle_is_readable_by_other_users(bundle: Path):
     for path in bundle.rglob("*.*"):
         if path.is_file():
             assert path.stat().st_mode & 0o044 == 0o044, path

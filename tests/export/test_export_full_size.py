@@ -1,17 +1,12 @@
-"""The bars of a full-size export, on a random checkpoint of the size of facebook/mms-1b-all.
+"""Targets of a full-size export, on a random checkpoint of the size of facebook/mms-1b-all.
 
-Gigabytes and minutes, so only with MMS_FULL_SIZE=1. MMS_FULL_SIZE_DIR names the folder to work in
-(40 GB); what is in it already is used again.
+Takes gigabytes and minutes, so runs only with MMS_FULL_SIZE=1. MMS_FULL_SIZE_DIR names the working
+folder (40 GB), whose checkpoint and bundles are reused.
 """
 
 import os
-import random
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +16,10 @@ import pytest
 import torch
 from transformers import Wav2Vec2ForCTC
 
-from mms_engine.bundle import MANIFEST, open_bundle
-from mms_engine.bundle.files import digest
-from mms_export.graphs.numerics import NUMERICS
-from mms_export.parity import Case
-from mms_export.rehearsal import bank, run_graph
-from mms_export.sources import open_source
+from mms_engine.bundle import open_bundle
+from mms_export.checkpoints.open import open_checkpoint
+from mms_export.parity.comparison import Case
+from mms_export.parity.execution import graph_logits
 
 pytestmark = [
     pytest.mark.full_size,
@@ -38,7 +31,7 @@ ALL_LANGUAGES = 1162
 
 @dataclass
 class Run:
-    """A process, how long it took and what it and its children held at most."""
+    """Duration of a process, and peak memory of it and its children in bytes."""
 
     seconds: float
     peak: int
@@ -84,7 +77,7 @@ def exporter(checkpoint: Path, out: Path, precision: str, languages: str) -> lis
 
 
 def codes(checkpoint: Path) -> list[str]:
-    return list(open_source(str(checkpoint)).adapters)[:LANGUAGES]
+    return list(open_checkpoint(str(checkpoint)).adapters)[:LANGUAGES]
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +100,10 @@ def test_adapters_take_ten_minutes_and_four_gigabytes(checkpoint, bundle):
 
 def test_the_bundle_is_as_large_as_its_weights(checkpoint, bundle):
     manifest = open_bundle(bundle).manifest
-    source = open_source(str(checkpoint))
+    source = open_checkpoint(str(checkpoint))
     shared = 962_496_128
     adapter = source.config.adapter_parameters
-    vocabs = [entry.vocab_size for entry in manifest.adapters.values()]
+    vocabs = [entry.vocab_size for entry in manifest.data.values()]
     weights = 2 * sum(adapter + size * (source.config.hidden_size + 1) for size in vocabs)
     frontend = 4_200_000 * 4
     sizes = {"fp32": 4 * shared, "fp16": 2 * shared, "int8": shared + frontend * 3 // 4}
@@ -128,21 +121,16 @@ def test_plans_take_ninety_seconds_and_ten_gigabytes(checkpoint, bundle):
     assert run.seconds - nothing.seconds < 90
     assert run.peak < 10e9
     manifest = open_bundle(bundle).manifest
-    assert {plan.stage for plan in manifest.plans} == {"frontend", "encoder"}
+    assert {plan.graph for plan in manifest.plans} == {"frontend", "encoder"}
     # The frontend's weights are 0.4 % of all: its kernels are as large as they.
-    (plan,) = (plan for plan in manifest.plans if plan.stage == "encoder")
-    (graph,) = (g for g in manifest.graphs if (g.stage, g.precision) == ("encoder", "fp16"))
+    (plan,) = (plan for plan in manifest.plans if plan.graph == "encoder")
+    (graph,) = (g for g in manifest.graphs if (g.name, g.precision) == ("encoder", "fp16"))
     assert plan.file.size < 1.03 * sum(file.size for file in graph.files)
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp32", 0.999), ("fp16", 0.995), ("int8", 0.97)])
 def test_parity_with_transformers(checkpoint, bundle, precision, share, expected):
-    source = open_source(str(checkpoint))
-    clip, _ = Case(checkpoint, ("eng", "eng")).clips()
-    features = run_graph(bundle, "frontend", precision, {"audio": clip[None]})
-    feeds = bank(source, ("eng",), NUMERICS[precision])
-    feeds |= {"features": features, "lengths": np.array([499]), "slot": np.array([0])}
-    found = run_graph(bundle, "encoder", precision, feeds)[0]
+    found = graph_logits(Case(checkpoint, ("eng", "eng")), bundle, precision, "encoder")[0]
     assert (found.argmax(-1) == expected.argmax(-1)).mean() >= share
     if precision == "fp32":
         assert np.abs(found - expected).max() < 2e-3
@@ -157,27 +145,3 @@ def expected(checkpoint: Path) -> np.ndarray:
     with torch.inference_mode():
         logits: np.ndarray = model(torch.from_numpy(clip)[None]).logits[0].numpy()
     return logits
-
-
-def test_killed_three_times_and_resumed(folder, checkpoint, bundle):
-    chance = random.Random(1)  # noqa: S311 - nothing secret
-    out = folder / "killed-bundle"
-    command = [str(part) for part in exporter(checkpoint, out, "fp16", ",".join(codes(checkpoint)))]
-    for _ in range(3):
-        process = subprocess.Popen(command)
-        killed = _kill_after(process, 5 + 30 * chance.random())
-        assert process.wait() in (0, -signal.SIGKILL)
-        killed.join()
-        if (out / MANIFEST).exists():
-            assert open_bundle(out).problems() == []
-    subprocess.run(command, check=True)
-    undisturbed = {file.path: file.sha256 for file in open_bundle(bundle).manifest.files()}
-    for file in open_bundle(out).manifest.files():
-        assert digest(out / file.path) == undisturbed[file.path]
-
-
-def _kill_after(process: subprocess.Popen[bytes], seconds: float) -> threading.Timer:
-    kill: Callable[[], None] = process.kill
-    timer = threading.Timer(seconds, kill)
-    timer.start()
-    return timer

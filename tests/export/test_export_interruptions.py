@@ -1,4 +1,4 @@
-"""Exports that are killed, run out of disk, or meet each other."""
+"""Exports that are killed, run out of disk, or run at the same time."""
 
 import os
 import random
@@ -15,32 +15,32 @@ import pytest
 from export_runs import command, digests, run_export
 from mms_engine.bundle import MANIFEST, open_bundle
 from mms_engine.errors import BundleError
-from mms_export import pipeline, sizes
-from mms_export.workspace import JOURNAL, locked
+from mms_export.bundle import contents, pipeline
+from mms_export.bundle.workspace import JOURNAL, locked
 from tiny_models import LANGUAGES
 
 
-def test_too_little_room_is_said_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
+def test_insufficient_disk_is_reported_before_writing(checkpoint, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
+    monkeypatch.setattr(contents.shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
     with pytest.raises(BundleError, match=r"has 1\.05 MB free, the export needs 67"):
         run_export(checkpoint, tmp_path / "b")
     assert not (tmp_path / "b" / "adapters").exists()
 
 
-def test_two_exports_at_once(checkpoint, tmp_path):
+def test_concurrent_export_is_refused(checkpoint, tmp_path):
     with locked(tmp_path), pytest.raises(BundleError, match="another export is writing to"):
         run_export(checkpoint, tmp_path)
 
 
-def test_a_folder_that_cannot_be_made(checkpoint, tmp_path):
+def test_folder_that_cannot_be_created(checkpoint, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match=r"cannot write to .*file/b: Not a directory"):
         run_export(checkpoint, tmp_path / "file" / "b")
 
 
-def test_a_folder_without_permission(checkpoint):
-    """As another user where the tests run as root, to whom no folder is closed."""
+def test_folder_without_permission(checkpoint):
+    """Run as another user when the tests run as root, for whom every folder is writable."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         readable = Path(shutil.copytree(checkpoint, folder / "model"))
@@ -49,9 +49,9 @@ def test_a_folder_without_permission(checkpoint):
         for path in (folder, readable, closed, *readable.iterdir()):
             path.chmod(0o555)
         given = ["--model", str(readable), "--out", str(closed), "--precision", "fp32"]
-        # Everything is imported first: that other user may not be able to read the libraries.
+        # Imports come first: the other user may not have access to the libraries.
         program = (
-            "import os, mms_export.pipeline; from mms_export.cli import main;"
+            "import os, mms_export.bundle.pipeline; from mms_export.cli import main;"
             "os.geteuid() or os.setuid(65534); main()"
         )
         result = subprocess.run(
@@ -63,7 +63,7 @@ def test_a_folder_without_permission(checkpoint):
     assert result.stderr.splitlines()[-1] == f"Error: cannot write to {closed}: permission denied"
 
 
-def test_a_torn_journal_line_is_ignored(checkpoint, tmp_path, monkeypatch):
+def test_incomplete_journal_line_is_ignored(checkpoint, tmp_path, monkeypatch):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -80,7 +80,7 @@ def test_a_torn_journal_line_is_ignored(checkpoint, tmp_path, monkeypatch):
 
 
 def test_killed_at_random_and_resumed(checkpoint, bundle, tmp_path):
-    """SIGKILL at random moments: what can be opened is whole, and the end is the same."""
+    """SIGKILL at random times: a bundle that opens is whole, and the result has equal bytes."""
     chance = random.Random(2)  # noqa: S311 - nothing secret
     fresh, out = tmp_path / "fresh", tmp_path / "b"
     start = time.perf_counter()
@@ -106,7 +106,7 @@ def test_killed_at_random_and_resumed(checkpoint, bundle, tmp_path):
     assert all(found[name] == whole[name] for name in found if name != MANIFEST)
 
 
-def test_ctrl_c_ends_with_130_and_no_traceback(checkpoint, tmp_path):
+def test_ctrl_c_exits_with_130_without_traceback(checkpoint, tmp_path):
     process = subprocess.Popen(
         command(checkpoint, tmp_path / "b"), stderr=subprocess.PIPE, start_new_session=True
     )
@@ -121,8 +121,8 @@ def test_ctrl_c_ends_with_130_and_no_traceback(checkpoint, tmp_path):
     assert b"interrupted" in errors
 
 
-def test_a_full_disk(checkpoint, tmp_path):
-    """A limit on the size of files stands for a full disk: the same error of the same call."""
+def test_full_disk(checkpoint, tmp_path):
+    """A limit on file sizes simulates a full disk: the same error from the same call."""
     program = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
@@ -133,7 +133,7 @@ def test_a_full_disk(checkpoint, tmp_path):
     assert result.returncode == 1
     (line,) = [text for text in result.stderr.splitlines() if text.startswith("Error")]
     assert "cannot write" in line
-    assert "it goes on where it stopped" in line
+    assert "run the same command again to continue" in line
     assert not list(tmp_path.rglob("*.partial"))
     assert not (tmp_path / "b" / MANIFEST).exists()
     run_export(checkpoint, tmp_path / "b")

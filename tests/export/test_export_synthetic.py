@@ -1,4 +1,4 @@
-"""Synthetic checkpoints have the names, shapes and sizes of the published ones."""
+"""Synthetic checkpoints: names, shapes and sizes of the published ones."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from mms_export import synthetic
 from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import adapter_shapes, base_shapes
-from mms_export.sources import open_source
+from mms_export.checkpoints.open import open_checkpoint
 
 REAL = json.loads((synthetic.TEMPLATE / "config.json").read_text())
 CONFIG = parse_config(REAL, where="config.json")
@@ -27,7 +27,7 @@ def test_adapters_have_the_published_size(tmp_path, vocab_size, published):
     assert len(load_file(path)) == 290
 
 
-def test_the_base_model_has_the_published_size():
+def test_base_model_has_the_published_size():
     """model.safetensors of facebook/mms-1b-all has 1096 tensors in 3,859,521,128 bytes."""
     shapes = base_shapes(CONFIG) | adapter_shapes(CONFIG, synthetic.ENGLISH_VOCAB)
     shapes["masked_spec_embed"] = (CONFIG.hidden_size,)
@@ -45,19 +45,19 @@ def test_vocabularies_go_from_36_to_3000():
     assert all(len(synthetic.vocabulary(size)) == size for size in set(sizes.values()))
 
 
-def test_a_small_one_opens_and_is_the_same_twice(tmp_path):
+def test_small_checkpoint_opens_and_is_reproducible(tmp_path):
     given = ["--languages", "2", "--layers", "1", "--jobs", "2"]
     for name in ("one", "two"):
         result = CliRunner().invoke(synthetic.main, ["--out", str(tmp_path / name), *given])
         assert result.exit_code == 0, result.output
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
-    source = open_source(str(tmp_path / "one"))
+    source = open_checkpoint(str(tmp_path / "one"))
     assert list(source.adapters) == ["eng", "swh"]
     assert source.config.num_hidden_layers == 1
 
 
-def test_few_tokens_stand_out_and_the_blank_varies_little(tmp_path):
+def test_few_tokens_dominate_and_the_blank_varies_little(tmp_path):
     synthetic.Writer(CONFIG, tmp_path).adapter("asm", 154)
     tensors = load_file(tmp_path / "adapter.asm.safetensors")
     sizes = tensors["lm_head.weight"].norm(dim=1)

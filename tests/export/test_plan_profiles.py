@@ -1,13 +1,14 @@
-"""The shapes that plans are built for."""
+"""Optimisation profiles: the shapes of each use."""
 
 import pytest
 
+from mms_engine.asr.streaming.options import LATENCIES
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.schema import Graph, Profile
-from mms_engine.frames import FrameGeometry
-from mms_engine.streaming.options import LATENCIES
-from mms_engine.windows import WindowOptions, plan_windows
-from mms_export.tensorrt.options import USES, WIDEST, Use
+from mms_engine.bundle.manifest import Graph, Profile
+from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.encoder.windows import WindowOptions, plan_windows
+from mms_export.checkpoints.open import open_checkpoint
+from mms_export.tensorrt.options import MAX_LENGTH_RATIO, USES, Use
 from mms_export.tensorrt.profiles import Extents, make_profiles
 
 MMS = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
@@ -17,21 +18,21 @@ EXTENTS = Extents(MMS, 16000, history=64, slots=(1, 1024, 2048), vocab=(1, 64, 5
 @pytest.fixture(scope="module")
 def graphs(bundle) -> dict[str, Graph]:
     manifest = open_bundle(bundle).manifest
-    return {graph.stage: graph for graph in manifest.graphs if graph.precision == "fp16"}
+    return {graph.name: graph for graph in manifest.graphs if graph.precision == "fp16"}
 
 
 def profiles(graph: Graph) -> dict[str, Profile]:
-    made = make_profiles(graph.stage, graph.inputs, tuple(USES.values()), EXTENTS)
+    made = make_profiles(graph.inputs, tuple(USES.values()), EXTENTS)
     return {profile.name: profile for profile in made}
 
 
 def test_no_profile_spans_a_hundredfold(graphs):
     for profile in profiles(graphs["frontend"]).values():
         audio = profile.shapes["audio"]
-        assert audio.max[1] < WIDEST * audio.min[1]
+        assert audio.max[1] < MAX_LENGTH_RATIO * audio.min[1]
     for profile in profiles(graphs["encoder"]).values():
         features = profile.shapes["features"]
-        assert features.max[1] < WIDEST * features.min[1]
+        assert features.max[1] < MAX_LENGTH_RATIO * features.min[1]
         assert features.min[1] <= features.opt[1] <= features.max[1]
 
 
@@ -48,7 +49,7 @@ def test_every_input_has_a_shape_in_every_profile(graphs):
                     assert isinstance(size, str) or set(chosen) == {size}
 
 
-def test_frames_and_samples_of_a_profile_are_of_the_same_sounds(graphs):
+def test_frames_and_samples_of_a_profile_match(graphs):
     for name in USES:
         audio = profiles(graphs["frontend"])[name].shapes["audio"]
         features = profiles(graphs["encoder"])[name].shapes["features"]
@@ -59,14 +60,14 @@ def test_frames_and_samples_of_a_profile_are_of_the_same_sounds(graphs):
         assert MMS.frames(audio.max[1] + 1) == features.max[1] + 1
 
 
-def test_the_recognizers_windows_fit_the_offline_profile(graphs):
+def test_recognizer_windows_fit_the_offline_profile(graphs):
     most = profiles(graphs["encoder"])["offline"].shapes["features"].max[1]
     windows = plan_windows(100_000, WindowOptions(), frame_seconds=MMS.stride / 16000)
     assert max(window.frames for window in windows) == most == 1800
 
 
-def test_steps_of_every_latency_fit_the_profile_of_streams(graphs):
-    made = profiles(graphs["cached"])
+def test_steps_of_every_latency_fit_the_profile(graphs):
+    made = profiles(graphs["step"])
     assert list(made) == ["streaming"]
     shapes = made["streaming"].shapes
     for options in LATENCIES.values():
@@ -76,33 +77,28 @@ def test_steps_of_every_latency_fit_the_profile_of_streams(graphs):
         assert kept[0] <= round(options.left_seconds * 50) <= kept[1]
 
 
-def test_streams_come_in_the_batches_of_the_streaming_use(graphs):
+def test_step_batches_are_those_of_the_streaming_use(graphs):
     few = (USES["streaming"].limited(4, 10), USES["long"])
     for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 16, 64))):
-        (profile,) = make_profiles("cached", graphs["cached"].inputs, uses, EXTENTS)
+        (profile,) = make_profiles(graphs["step"].inputs, uses, EXTENTS)
         extent = profile.shapes["slot"]
         assert (*extent.min, *extent.opt, *extent.max) == batch
 
 
-def test_uses_cover_what_they_are_named_for():
+def test_default_and_limited_uses():
     sizes = {name: (use.batch[2], use.seconds[2]) for name, use in USES.items()}
     assert sizes == {"streaming": (64, 10), "offline": (32, 36), "long": (4, 60)}
+    limited = Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
+    assert USES["offline"].limited(2, 10) == limited
 
 
-def test_a_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
-    from mms_export.sources import open_source
-
-    extents = Extents.of(open_source(str(checkpoint)))
+def test_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
+    extents = Extents.of(open_checkpoint(str(checkpoint)))
     assert extents.slots == (1, 1024, 2048)
     assert extents.vocab == (1, 64, 512)
 
 
-def test_a_smaller_use_keeps_its_order():
-    use = USES["offline"].limited(2, 10)
-    assert use == Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
-
-
 @pytest.mark.parametrize(("batch", "seconds"), [(0, 5), (1, 0.4), (1, 50), (1, float("nan"))])
-def test_sizes_a_use_cannot_have(batch, seconds):
+def test_limits_out_of_range(batch, seconds):
     with pytest.raises(ValueError, match=r"streaming takes a batch of at least 1 and from 0\.5 s"):
         USES["streaming"].limited(batch, seconds)

@@ -1,4 +1,4 @@
-"""Plans as a part of an export: built, kept, resumed, replaced, refused. Really built, but tiny."""
+"""Plans in an export: built, kept, resumed, replaced, refused. Builds are real, but tiny."""
 
 import contextlib
 import dataclasses
@@ -21,15 +21,16 @@ from export_runs import digests, run_export
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
 from mms_engine.bundle.files import atomic_path
 from mms_engine.errors import BundleError, PlanError
-from mms_export import pipeline
+from mms_export.bundle import pipeline
+from mms_export.bundle.isolation import run_reporting
+from mms_export.checkpoints.open import open_checkpoint
 from mms_export.cli import main
-from mms_export.isolation import run_reporting
-from mms_export.sources import open_source
 from mms_export.tensorrt import build
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.options import USES, PlanOptions
 from mms_export.tensorrt.output import write_plan
-from mms_export.tensorrt.plans import Planner
+from mms_export.tensorrt.plans import PlanJob, Planner
+from mms_export.tensorrt.profiles import Extents, make_profiles
 from mms_export.tensorrt.progress import STEPS
 from mms_export.tensorrt.toolkit import Toolkit
 
@@ -55,7 +56,7 @@ def copy(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note which plans would be built, and build none."""
+    """Names of the plans that would be built; none is."""
     asked: list[str] = []
 
     def stop(_: object, __: object, job) -> None:
@@ -70,18 +71,18 @@ def again(checkpoint: Path, out: Path, options: PlanOptions | None = SMALL) -> M
     return run_export(checkpoint, out, precisions=("fp16",), plans=options)
 
 
-def test_the_manifest_names_the_plans_and_nothing_else_is_left(built):
+def test_manifest_names_the_plans_and_no_other_file_is_left(built):
     opened = open_bundle(built)
     assert opened.problems() == []
     named = {file.path for file in opened.manifest.files()}
     assert set(digests(built)) == named | {MANIFEST}
     release = trt.__version__
     assert [plan.file.path for plan in opened.manifest.plans] == [
-        f"plans/{stage}.fp16.tensorrt-rtx-{release}.sm86.plan" for stage in ("encoder", "frontend")
+        f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("encoder", "frontend")
     ]
 
 
-def test_running_again_builds_nothing(checkpoint, copy, no_builds):
+def test_second_export_builds_nothing(checkpoint, copy, no_builds):
     before = digests(copy)
     again(checkpoint, copy)
     again(checkpoint, copy, options=None)
@@ -89,71 +90,62 @@ def test_running_again_builds_nothing(checkpoint, copy, no_builds):
     assert digests(copy) == before
 
 
-def test_a_damaged_plan_is_built_anew(checkpoint, copy, no_builds):
+def test_damaged_plan_is_rebuilt(checkpoint, copy, no_builds):
     (damaged,) = (copy / "plans").glob("frontend*")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(KeyboardInterrupt):
         again(checkpoint, copy)
     assert no_builds == [damaged.name]
-    assert [plan.stage for plan in open_bundle(copy).manifest.plans] == ["encoder"]
+    assert [plan.graph for plan in open_bundle(copy).manifest.plans] == ["encoder"]
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "left"),
     [
-        {"uses": (USES["streaming"].limited(3, 2),)},
-        {"weight_streaming": True},
-        {"workspace": 10**9},
+        ({"uses": (USES["streaming"].limited(3, 2),)}, 0),  # of the same name: before files change
+        ({"capabilities": ("12.0",)}, 2),  # for other GPUs: beside the others
     ],
 )
-def test_other_options_replace_a_plan_whose_name_they_share(checkpoint, copy, no_builds, change):
+def test_plans_with_other_options(checkpoint, copy, no_builds, change, left):
     with pytest.raises(KeyboardInterrupt):
         again(checkpoint, copy, dataclasses.replace(SMALL, **change))
     assert len(no_builds) == 1
-    assert open_bundle(copy).manifest.plans == ()  # before the files change
+    assert len(open_bundle(copy).manifest.plans) == left
 
 
-def test_a_plan_for_more_gpus_takes_the_place_of_one_for_fewer(checkpoint, copy):
+def test_plan_for_more_gpus_replaces_one_for_fewer(checkpoint, copy):
     more = dataclasses.replace(SMALL, capabilities=("8.9", "8.6"))
     manifest = again(checkpoint, copy, more)
     assert {plan.compute_capabilities for plan in manifest.plans} == {("8.6", "8.9")}
     assert len(list((copy / "plans").iterdir())) == 2
-    assert again(checkpoint, copy) == manifest  # what was asked for first is covered
+    assert again(checkpoint, copy) == manifest  # it covers the first request
 
 
-def test_a_plan_for_other_gpus_stands_beside_it(checkpoint, copy, no_builds):
-    with pytest.raises(KeyboardInterrupt):
-        again(checkpoint, copy, dataclasses.replace(SMALL, capabilities=("12.0",)))
-    assert len(no_builds) == 1
-    assert len(open_bundle(copy).manifest.plans) == 2
-
-
-def test_a_plan_of_another_release_is_built_anew(checkpoint, copy, no_builds, monkeypatch):
+def test_plan_of_another_release_is_rebuilt(checkpoint, copy, no_builds, monkeypatch):
     monkeypatch.setattr(trt, "__version__", "99.0")
     with pytest.raises(KeyboardInterrupt):
         again(checkpoint, copy)
     assert no_builds[0].startswith("frontend.fp16.tensorrt-rtx-99.0.")
 
 
-def test_a_plan_goes_when_its_graph_changes(checkpoint, copy, monkeypatch):
+def test_plans_stay_only_with_the_graph_they_were_built_from(checkpoint, copy):
     path = copy / MANIFEST
+    plans = open_bundle(copy).manifest.plans
+    assert again(checkpoint, copy, options=None).plans == plans
     document = json.loads(path.read_bytes())
-    for plan in document["plans"]:
-        if plan["stage"] == "encoder":
-            plan["graph_sha256"] = "0" * 64
+    document["plans"][0]["graph_sha256"] = "0" * 64
     path.write_text(json.dumps(document))
-    manifest = again(checkpoint, copy, options=None)
-    assert [plan.stage for plan in manifest.plans] == ["frontend"]
+    assert again(checkpoint, copy, options=None).plans == plans[1:]
     assert len(list((copy / "plans").iterdir())) == 1
 
 
-def test_finished_plans_outlive_an_interruption(checkpoint, bundle, tmp_path, monkeypatch):
+def test_finished_plans_survive_an_interruption(checkpoint, bundle, tmp_path, monkeypatch):
     out = Path(shutil.copytree(bundle, tmp_path / "b"))
     asked: list[str] = []
 
     def one_then_stop(function, advance, job):
         asked.append(job.path.name)
-        if job.graph.stage == "encoder":
+        if job.graph.name == "encoder":
             raise KeyboardInterrupt
         return run_reporting(function, advance, job)
 
@@ -165,18 +157,16 @@ def test_finished_plans_outlive_an_interruption(checkpoint, bundle, tmp_path, mo
     assert open_bundle(out).problems() == []
 
 
-def test_progress_reaches_the_end_and_never_goes_back(checkpoint, copy):
-    planner = Planner(SMALL, open_source(str(checkpoint)), ("fp16",))
+def test_progress_reaches_the_end_and_never_decreases(frontend_job):
     steps: list[int] = []
-    graph = next(g for g in open_bundle(copy).manifest.graphs if g.precision == "fp16")
-    run_reporting(build_plan, steps.append, planner.job(copy, graph))
+    run_reporting(build_plan, steps.append, frontend_job)
     assert sum(steps) == STEPS
     assert min(steps) > 0
     assert len(steps) > 10
 
 
 def is_building(process: psutil.Process) -> bool:
-    """Whether a child has loaded the library, which takes most of a start."""
+    """Whether a child has loaded the library, which takes most of its start."""
     return any(
         "libtensorrt_rtx" in mapped.path
         for child in process.children(recursive=True)
@@ -226,30 +216,30 @@ def invoke(*given: object):
     return CliRunner().invoke(main, [str(part) for part in given])
 
 
-def test_the_command_says_what_it_built(checkpoint, copy):
+def test_command_reports_the_plans(checkpoint, copy):
     given = ["--model", checkpoint, "--out", copy, "--precision", "fp16", "--quiet"]
     given += ["--engine", "tensorrt-rtx", "--sm", "8.6", "--profile", "streaming=2x2"]
     result = invoke(*given)
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith(f"; plans for tensorrt-rtx {trt.__version__} (fp16 on 8.6)\n")
     plans = json.loads(invoke(*given, "--json").stdout)["plans"]
-    assert [plan["stage"] for plan in plans] == ["encoder", "frontend"]
+    assert [plan["graph"] for plan in plans] == ["encoder", "frontend"]
     for plan in plans:
         assert plan["profiles"] == ["streaming"]
         assert plan["bytes"] == (copy / plan["path"]).stat().st_size
 
 
-def test_dry_run_counts_the_plans(checkpoint, tmp_path):
+def test_dry_run_includes_the_plans(checkpoint, tmp_path):
     given = ["--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16", "--dry-run"]
     given += ["--engine", "tensorrt-rtx", "--sm", "86,89"]
     lines = [line.rsplit(maxsplit=2)[0].strip() for line in invoke(*given).stdout.splitlines()]
     assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
     sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
     assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
-    assert "cached.fp16 tensorrt-rtx sm86-89" not in sizes
+    assert "step.fp16 tensorrt-rtx sm86-89" not in sizes
     sizes = json.loads(invoke(*given, "--streams", "--json").stdout)["bytes"]
-    # It holds weights that its graph may share with another.
-    assert sizes["cached.fp16 tensorrt-rtx sm86-89"] >= sizes["encoder.fp16"]
+    # The plan holds weights that the graph may share.
+    assert sizes["step.fp16 tensorrt-rtx sm86-89"] >= sizes["encoder.fp16"]
 
 
 @pytest.mark.parametrize(
@@ -258,19 +248,19 @@ def test_dry_run_counts_the_plans(checkpoint, tmp_path):
         ("--sm 86", 2, "--sm needs --engine"),
         ("--profile long", 2, "--profile needs --engine"),
         ("--streams", 2, "--streams needs --engine"),
-        ("--engine tensorrt-rtx --sm ada", 2, "'ada' is not one such as 86 or 8.6"),
+        (
+            "--engine tensorrt-rtx --sm ada",
+            2,
+            "'ada' is not a compute capability",
+        ),
         ("--engine tensorrt-rtx --profile live=2x2", 2, "'live=2x2' is neither streaming"),
         ("--engine tensorrt-rtx --profile long=2x5", 2, "long takes a batch of at least 1 and"),
         ("--engine tensorrt-rtx --sm 90", 1, "not for 9.0"),
         ("--engine tensorrt-rtx --sm 75 --precision bf16", 1, "7.5 has no bfloat16: leave it out"),
         ("--engine tensorrt-rtx --precision fp32", 1, "add one to --precision"),
-        ("--engine tensorrt-rtx --timing-cache x", 1, "tensorrt-rtx has no --timing-cache"),
-        ("--engine tensorrt-rtx --version-compatible", 1, "has no --version-compatible"),
     ],
 )
-def test_what_cannot_be_built_is_said_before_anything_is_written(
-    checkpoint, tmp_path, given, code, message
-):
+def test_impossible_plans_are_refused_before_writing(checkpoint, tmp_path, given, code, message):
     base = ("--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16")
     result = invoke(*base, *given.split())
     assert result.exit_code == code
@@ -278,42 +268,53 @@ def test_what_cannot_be_built_is_said_before_anything_is_written(
     assert not (tmp_path / "b").exists()
 
 
-def test_a_library_that_is_not_there(checkpoint, tmp_path, monkeypatch):
+def test_missing_library(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(PlanError, match=r"pip install 'mms-engine\[rtx\]'"):
         again(checkpoint, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
-def test_too_little_workspace_is_told_in_the_librarys_words(checkpoint, copy):
-    tight = dataclasses.replace(SMALL, workspace=1, uses=(USES["offline"],))
-    with pytest.raises(PlanError, match=r"cannot build frontend\.fp16.*workspace"):
-        again(checkpoint, copy, tight)
-    assert open_bundle(copy).problems() == []
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(checkpoint, copy, monkeypatch):
-    """The library hands the plan over piece by piece; the pieces find no room."""
-    planner = Planner(SMALL, open_source(str(checkpoint)), ("fp16",))
+@pytest.fixture
+def frontend_job(checkpoint: Path, copy: Path) -> PlanJob:
+    planner = Planner(SMALL, open_checkpoint(str(checkpoint)), ("fp16",), ("frontend",))
     graph = next(g for g in open_bundle(copy).manifest.graphs if g.precision == "fp16")
-    job = planner.job(copy, graph)
-    job.path.unlink()
+    return planner.job(copy, graph)
+
+
+def test_failed_build_gives_the_reason_of_the_library(checkpoint, frontend_job, monkeypatch):
+    def without_memory(*given: object) -> object:
+        config = configure(*given)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1)
+        return config
+
+    configure = build.configure
+    monkeypatch.setattr(build, "configure", without_memory)
+    extents = Extents.of(open_checkpoint(str(checkpoint)))
+    wide = make_profiles(frontend_job.graph.inputs, (USES["offline"],), extents)
+    with pytest.raises(PlanError, match=r"cannot build frontend\.fp16.*workspace"):
+        build_plan(lambda _: None, dataclasses.replace(frontend_job, profiles=wide))
+
+
+def test_full_disk_is_reported_and_leaves_no_file(frontend_job, monkeypatch):
+    """The library writes the plan piece by piece, and the disk rejects the pieces."""
+    frontend_job.path.unlink()
     monkeypatch.setattr(build, "atomic_open", full_disk)
     with pytest.raises(BundleError, match="No space left"):
-        build_plan(lambda _: None, job)
-    assert not list(job.path.parent.glob(f"{job.path.name}*"))
+        build_plan(lambda _: None, frontend_job)
+    assert not list(frontend_job.path.parent.glob(f"{frontend_job.path.name}*"))
 
 
 @contextlib.contextmanager
 def full_disk(path: Path) -> Iterator[BinaryIO]:
-    """`atomic_open` onto a device that has no room."""
+    """`atomic_open` onto a full device."""
     with atomic_path(path) as partial:
         partial.touch()
         with Path("/dev/full").open("wb") as stream:
             yield stream
 
 
-def test_a_release_that_knows_no_streams_writes_the_same_plan(tmp_path):
+def test_release_without_stream_writers_writes_the_plan(tmp_path):
     class Builder:
         def build_serialized_network(self, network: str, config: str) -> bytes | None:
             return f"{network} {config}".encode() if network else None

@@ -1,4 +1,4 @@
-"""Plans of the demo, really built by tensorrt-rtx on a machine that needs no GPU."""
+"""Plans of the demo, built by tensorrt-rtx, which needs no GPU."""
 
 from pathlib import Path
 
@@ -11,59 +11,50 @@ from mms_export.tensorrt.options import USES, PlanOptions
 pytest.importorskip("tensorrt_rtx")
 
 TURING_AND_LATER = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+AMPERE_AND_LATER = TURING_AND_LATER[1:]
 RTX = "tensorrt-rtx"
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo-plans") / "demo"
-
-
-@pytest.fixture(scope="module")
-def fp16(out: Path) -> Manifest:
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Manifest]:
+    """Manifests after an export of fp16 with streams, and one that adds bf16 without."""
+    out = tmp_path_factory.mktemp("demo-plans") / "demo"
     options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER, streams=True)
-    return run_export(Path("demo"), out, precisions=("fp16",), plans=options)
+    fp16 = run_export(Path("demo"), out, precisions=("fp16",), plans=options)
+    options = PlanOptions(runtime=RTX, capabilities=AMPERE_AND_LATER)
+    both = run_export(Path("demo"), out, precisions=("fp16", "bf16"), plans=options)
+    assert open_bundle(out).problems() == []
+    return fp16, both
 
 
-@pytest.fixture(scope="module")
-def both(out: Path, fp16: Manifest) -> Manifest:
-    options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER[1:])
-    return run_export(Path("demo"), out, precisions=("fp16", "bf16"), plans=options)
-
-
-def test_every_profile_for_every_capability(out, fp16):
-    assert {plan.stage for plan in fp16.plans} == {"frontend", "encoder", "cached"}
+def test_fp16_plans_have_every_profile_and_capability(manifests):
+    fp16, both = manifests
+    assert {plan.graph for plan in fp16.plans} == {"frontend", "encoder", "step"}
     for plan in fp16.plans:
         assert plan.precision == "fp16"
         assert plan.compute_capabilities == TURING_AND_LATER
-        uses = ["streaming"] if plan.stage == "cached" else list(USES)
+        uses = ["streaming"] if plan.graph == "step" else list(USES)
         assert [profile.name for profile in plan.profiles] == uses
         assert plan.file.path.endswith(f"{plan.runtime_version}.sm75-80-86-89-120-121.plan")
-    assert open_bundle(out).problems() == []
+    assert all(plan in both.plans for plan in fp16.plans)  # they cover the second request
 
 
-def test_bfloat16_from_ampere_on(out, fp16, both):
-    assert all(plan in both.plans for plan in fp16.plans)  # which cover what is asked for
-    built = [plan for plan in both.plans if plan.precision == "bf16"]
-    assert [plan.stage for plan in built] == ["encoder", "frontend"]
+def test_bf16_plans_from_ampere_on(manifests):
+    built = [plan for plan in manifests[1].plans if plan.precision == "bf16"]
+    assert [plan.graph for plan in built] == ["encoder", "frontend"]
     for plan in built:
-        assert plan.compute_capabilities == TURING_AND_LATER[1:]
+        assert plan.compute_capabilities == AMPERE_AND_LATER
         assert [profile.name for profile in plan.profiles] == list(USES)
-    assert open_bundle(out).problems() == []
 
 
-def test_a_plan_says_what_its_graph_says(out, both):
-    graphs = {(graph.stage, graph.precision): graph for graph in both.graphs}
-    for plan in both.plans:
-        graph = graphs[plan.stage, plan.precision]
+def test_plan_entries_match_their_graphs_with_the_bank_as_input(manifests):
+    graphs = {(graph.name, graph.precision): graph for graph in manifests[1].graphs}
+    for plan in manifests[1].plans:
+        graph = graphs[plan.graph, plan.precision]
         assert (plan.inputs, plan.outputs) == (graph.inputs, graph.outputs)
         assert plan.graph_sha256 == graph.files[0].sha256
         assert all(set(p.shapes) == {t.name for t in graph.inputs} for p in plan.profiles)
-
-
-def test_the_bank_is_an_input_of_the_plan(both):
-    for plan in both.plans:
-        if plan.stage != "frontend":
+        if plan.graph != "frontend":
             dtypes = {tensor.name: tensor.dtype for tensor in plan.inputs}
             bank = "float16" if plan.precision == "fp16" else "bfloat16"
             assert {dtypes[name] for name in ("adapters", "head_weight", "head_bias")} == {bank}

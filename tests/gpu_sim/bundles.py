@@ -7,8 +7,17 @@ from pathlib import Path
 from cudasim import plan as plans
 from cudasim import trt
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.schema import MANIFEST, File, Graph, Manifest, Plan, Profile, encode
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import (
+    MANIFEST,
+    File,
+    Graph,
+    Manifest,
+    Plan,
+    Profile,
+    Wav2Vec2,
+    encode,
+)
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as mms_export
 from mms_export.tensorrt.options import USES
 from mms_export.tensorrt.profiles import Extents, make_profiles
@@ -26,13 +35,13 @@ def export(model: str, out: Path, *options: str) -> Path:
 def add_plans(folder: Path, *, slots: int = 64, streams: bool = False, **changes: object) -> Path:
     """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder.
 
-    Of `cached` only for `streams`.
+    The step graph gets one only with `streams`.
     """
     manifest = open_bundle(folder).manifest
     made = [
         dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
         for graph in manifest.graphs
-        if graph.precision == "fp16" and (streams or graph.stage != "cached")
+        if graph.precision == "fp16" and (streams or graph.name != "step")
     ]
     manifest = dataclasses.replace(manifest, plans=tuple(made))
     (folder / MANIFEST).write_bytes(encode(manifest))
@@ -41,21 +50,23 @@ def add_plans(folder: Path, *, slots: int = 64, streams: bool = False, **changes
 
 def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Plan:
     """Write one plan with the profiles of an export, and return its entry."""
-    vocab = max((adapter.vocab_size for adapter in manifest.adapters.values()), default=1)
+    vocab = max((entry.vocab_size for entry in manifest.data.values()), default=1)
+    model = manifest.model
+    assert isinstance(model, Wav2Vec2)
     extents = Extents(
-        geometry=FrameGeometry.of(manifest.architecture),
+        geometry=FrameGeometry.of(model),
         sample_rate=manifest.sample_rate,
-        history=manifest.architecture.num_conv_pos_embeddings // 2,
+        history=model.num_conv_pos_embeddings // 2,
         slots=(1, 1, slots),
         vocab=(1, vocab, vocab),
     )
-    profiles = make_profiles(graph.stage, graph.inputs, tuple(USES.values()), extents)
+    profiles = make_profiles(graph.inputs, tuple(USES.values()), extents)
     content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
-    path = f"plans/{graph.stage}.fp16.tensorrt-{trt.__version__}.sm86.plan"
+    path = f"plans/{graph.name}.fp16.tensorrt-{trt.__version__}.sm86.plan"
     (folder / "plans").mkdir(exist_ok=True)
     (folder / path).write_bytes(content)
     return Plan(
-        stage=graph.stage,
+        graph=graph.name,
         precision="fp16",
         file=File(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content)),
         runtime="tensorrt",

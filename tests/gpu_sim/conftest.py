@@ -86,12 +86,12 @@ def installed(tmp_path_factory):
     """The stand-in in place of TensorRT, and kernels to load."""
     from cudasim import trt
     from cudasim.fatbin import empty_fatbin
-    from mms_engine.cuda import modules
+    from mms_engine.cuda import kernels as kernel_loading
 
     trt.install("tensorrt")
     fatbin = empty_fatbin(tmp_path_factory.mktemp("kernels"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modules, "fatbin_path", lambda: fatbin)
+        patch.setattr(kernel_loading, "fatbin_path", lambda: fatbin)
         yield
 
 
@@ -103,7 +103,8 @@ def on_gpu(sim, installed):
     made = []
 
     def build(bundle, **options):
-        made.append(Recognizer.open(bundle, RecognizerOptions(backend="tensorrt", **options)))
+        chosen = RecognizerOptions(backend="tensorrt", **options)
+        made.append(Recognizer.open(bundle, options=chosen))
         return made[-1]
 
     yield build

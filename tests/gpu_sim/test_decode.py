@@ -1,4 +1,4 @@
-"""Decoding on the device, on the double of the driver: the results are the CPU's."""
+"""Decoding on the double of the driver: the results equal the CPU's."""
 
 import threading
 
@@ -8,17 +8,20 @@ import pytest
 from cuda_emulation import to_bfloat16
 from cudasim.fatbin import empty_fatbin
 from lm_models import arpa, estimate, random_text
-from mms_engine import BeamSearch, RecognizerOptions
-from mms_engine.cuda import modules
+from mms_engine import BeamSearch
+from mms_engine.cuda import kernels as kernel_loading
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.decode import DeviceDecoders
-from mms_engine.cuda.decode_batch import DeviceEmission
-from mms_engine.cuda.memory import DeviceArray, PinnedArray
-from mms_engine.cuda.modules import Kernels
-from mms_engine.cuda.streams import Event, Stream
-from mms_engine.decoders import HostDecoders
+from mms_engine.cuda.kernels import Kernels
+from mms_engine.cuda.memory import Buffer, DeviceArray
+from mms_engine.cuda.streams import CudaEvent, CudaStream
+from mms_engine.decoding.device.decoders import DeviceDecoders
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.decoding.interface import DecodeRow
+from mms_engine.decoding.search import BeamConfig
+from mms_engine.encoder.device.emission import DeviceEmission
+from mms_engine.encoder.emission import HostEmission
 from mms_engine.errors import BackendError, LanguageModelError
-from mms_engine.vocab import Vocabulary
+from mms_engine.text.vocabulary import Vocabulary
 
 VOCABULARIES = {
     "eng": Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "c", "é", "'")),
@@ -28,30 +31,57 @@ VOCABULARIES = {
 WIDTH = max(map(len, VOCABULARIES.values()))
 
 
+class Encoder:
+    """Source of emissions: each overwrites the previous one in device memory."""
+
+    def __init__(self):
+        self.device = open_device()
+        with self.device.active("encoding"):
+            self.stream, self.ready = CudaStream(self.device), CudaEvent(self.device)
+            self._memory = Buffer(self.device)
+
+    def run(self, batch):
+        with self.device.active("encoding"):
+            logits = self._memory.take(batch.shape, batch.dtype)
+            self.stream.upload(logits, batch)
+            self.stream.record(self.ready)
+        rows, frames, vocab = batch.shape
+        return DeviceEmission(logits, (frames,) * rows, (vocab,) * rows, self.ready, self.stream)
+
+    def free(self):
+        with self.device.active("encoding"):
+            self._memory.free()
+            self.stream.free()
+
+
 @pytest.fixture(scope="module")
 def fatbin(tmp_path_factory):
     return empty_fatbin(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture
-def opened(sim, fatbin, monkeypatch):
+def encoder(sim):
+    made = Encoder()
+    yield made
+    made.free()
+
+
+@pytest.fixture
+def opened(sim, encoder, fatbin, monkeypatch):
     """Make decoders, which are closed at the end and must have left no memory behind."""
-    monkeypatch.setattr(modules, "fatbin_path", lambda: fatbin)
-    device = open_device()
+    monkeypatch.setattr(kernel_loading, "fatbin_path", lambda: fatbin)
     before = sim.usage()
     made = []
-    with device.active("loading"):
-        kernels = Kernels(device)
 
     def make(**options):
-        decoder = "beam" if options else "greedy"
-        beam = BeamSearch(**options) if options else None
-        made.append(DeviceDecoders(device, kernels, RecognizerOptions(decoder=decoder, beam=beam)))
+        config = BeamConfig(BeamSearch(**options)) if options else None
+        made.append(DeviceDecoders(open_device(), config))
         return made[-1]
 
     yield make
     for decoders in made:
         decoders.close()
+    encoder.free()
     assert sim.usage().allocations == before.allocations
 
 
@@ -74,7 +104,7 @@ def speech(frames, language, seed):
 
 
 def padded(rows, frames):
-    """A batch as the encoder leaves it: -inf beyond a language's tokens, anything beyond frames."""
+    """A batch as the encoder leaves it: -inf beyond a vocabulary, NaN outside the row's frames."""
     batch = np.full((len(rows), frames, WIDTH), np.nan, np.float32)
     for row, (logits, begin) in enumerate(rows):
         part = batch[row, begin : begin + len(logits)]
@@ -83,44 +113,24 @@ def padded(rows, frames):
     return batch
 
 
-class Encoder:
-    """Leaves logits on the device, in a stream of its own."""
-
-    def __init__(self, shape, dtype=np.float32):
-        self.device = open_device()
-        with self.device.active("encoding"):
-            self.stream = Stream(self.device)
-            self.ready = Event(self.device)
-            self.logits = DeviceArray.empty(self.device, shape, dtype)
-            self.pinned = PinnedArray.empty(self.device, shape, dtype)
-
-    def run(self, batch, after=None):
-        with self.device.active("encoding"):
-            self.stream.synchronize()
-            if after is not None:
-                self.stream.wait(after)
-            self.pinned.array[...] = batch
-            self.stream.upload(self.logits, self.pinned.array)
-            self.stream.record(self.ready)
-        return DeviceEmission(self.logits, self.ready)
-
-    def free(self):
-        with self.device.active("encoding"):
-            self.device.driver.Context.synchronize()
-            self.logits.free()
-            self.pinned.free()
+def start(decoders, language, hotwords=None):
+    return decoders.start(language, VOCABULARIES[language], hotwords)
 
 
-def on_the_cpu(logits, language, **options):
-    beam = BeamSearch(**options) if options else None
-    decoders = HostDecoders(RecognizerOptions(decoder="beam" if options else "greedy", beam=beam))
-    decoding = decoders.start(language, VOCABULARIES[language])
+def step(decoders, encoder, decoding, logits):
+    emission = encoder.run(padded([(logits, 0)], len(logits)))
+    decoders.step([DecodeRow(decoding, slice(0, len(logits)))], emission)
+
+
+def on_the_cpu(logits, language, own=None, **options):
+    decoders = HostDecoders(BeamSearch(**options) if options else None)
+    decoding = start(decoders, language, own)
     decoding.step(logits)
     return decoding.finish()
 
 
-def assert_as_on_the_cpu(found, logits, language, **options):
-    expected = on_the_cpu(logits, language, **options)
+def assert_as_on_the_cpu(found, logits, language, own=None, **options):
+    expected = on_the_cpu(logits, language, own, **options)
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert one.tokens.tolist() == other.tokens.tolist()
@@ -131,16 +141,15 @@ def assert_as_on_the_cpu(found, logits, language, **options):
         assert one.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)
 
 
-def decode(decoders, utterances, *, windows, seed=0):
-    """Decode utterances window by window, as batches of the encoder bring them."""
+def decode(decoders, encoder, utterances, *, windows, seed=0, hotwords=()):
+    """Decode utterances window by window, in batches of the encoder."""
     generator = np.random.default_rng(seed)
-    decodings = [decoders.start(lang, VOCABULARIES[lang]) for _, lang in utterances]
+    own = [*hotwords, *[None] * (len(utterances) - len(hotwords))]
+    decodings = [start(decoders, u[1], each) for u, each in zip(utterances, own, strict=True)]
     at = [0] * len(utterances)
-    encoder = Encoder((3, windows + 4, WIDTH))
-    after = None
     while any(a < len(u[0]) for a, u in zip(at, utterances, strict=True)):
-        rows, chunks = [], []
-        for row in range(3):
+        parts, rows = [], []
+        for _ in range(3):
             waiting = [i for i, u in enumerate(utterances) if at[i] < len(u[0])]
             if not waiting:
                 break
@@ -148,12 +157,10 @@ def decode(decoders, utterances, *, windows, seed=0):
             size, begin = int(generator.integers(1, windows)), int(generator.integers(0, 4))
             piece = utterances[i][0][at[i] : at[i] + size]
             at[i] += len(piece)
-            rows.append((piece, begin))
-            chunks.append(decodings[i].chunk(row, slice(begin, begin + len(piece))))
-        rows += [(np.zeros((0, 1)), 0)] * (3 - len(rows))
-        emission = encoder.run(padded(rows, windows + 4), after)
-        after = decoders.step(emission, chunks)
-    encoder.free()
+            parts.append((piece, begin))
+            rows.append(DecodeRow(decodings[i], slice(begin, begin + len(piece))))
+        parts += [(np.zeros((0, 1)), 0)] * (3 - len(parts))
+        decoders.step(rows, encoder.run(padded(parts, windows + 4)))
     return decoders.finish(decodings)
 
 
@@ -166,16 +173,16 @@ UTTERANCES = [
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_greedy_equals_the_cpu(opened, sim, seed):
-    """Whatever the batches, and whatever the order of what runs at once."""
+def test_greedy_equals_the_cpu(opened, encoder, sim, seed):
+    """Whatever the batches, and whatever the order of concurrent work."""
     sim.order(seed=seed, slow_copies=seed > 1)
-    found = decode(opened(), UTTERANCES, windows=25, seed=seed)
+    found = decode(opened(), encoder, UTTERANCES, windows=25, seed=seed)
     for (logits, language), hypotheses in zip(UTTERANCES, found, strict=True):
         assert_as_on_the_cpu(hypotheses, logits, language)
 
 
 @pytest.mark.parametrize("kind", ["plain", "hotwords", "lm"])
-def test_beam_equals_the_cpu(opened, sim, lm, kind):
+def test_beam_equals_the_cpu(opened, encoder, sim, lm, kind):
     sim.order(seed=5, slow_copies=True)
     options = {
         "plain": {"beam_size": 6},
@@ -183,24 +190,60 @@ def test_beam_equals_the_cpu(opened, sim, lm, kind):
         "lm": {"beam_size": 5, "lm": lm, "hotwords": {"a": 1.0}, "nbest": 2},
     }[kind]
     utterances = UTTERANCES if kind == "plain" else [u for u in UTTERANCES if u[1] != "jpn"]
-    found = decode(opened(**options), utterances, windows=40)
+    found = decode(opened(**options), encoder, utterances, windows=40)
     for (logits, language), hypotheses in zip(utterances, found, strict=True):
         assert_as_on_the_cpu(hypotheses, logits, language, **options)
 
 
-def test_tokens_that_are_settled_come_back_before_the_end(opened):
+@pytest.mark.parametrize("shared", ["nothing", "hotwords", "lm"])
+def test_own_hotwords_equal_the_cpu(opened, encoder, sim, lm, shared):
+    """An utterance's own hotwords replace those of the options, for it alone."""
+    options = {"nothing": {}, "hotwords": {"hotwords": {"ab": 3.0}}, "lm": {"lm": lm}}[shared]
+    options |= {"beam_size": 5, "nbest": 2}
+    utterances = [UTTERANCES[0], UTTERANCES[2], UTTERANCES[0], UTTERANCES[2], UTTERANCES[0]]
+    own = [{"cab": 4.0}, ["kuk", "chu"], {}, {"b": 1.0, "ch": -2.0}]
+    decoders = opened(**options)
+    usage = []
+    for _ in range(4):
+        found = decode(decoders, encoder, utterances, windows=40, hotwords=own)
+        for hypotheses, one, each in zip(found, utterances, [*own, None], strict=True):
+            assert_as_on_the_cpu(hypotheses, *one, each, **options)
+        usage.append(sim.usage().bytes)
+    assert len(set(usage[1:])) == 1, "hotwords of finished utterances are freed"
+
+
+def test_hotwords_of_one_utterance_do_not_slow_later_batches(opened, encoder, monkeypatch):
+    """Hotwords make every token of a frame a candidate, in their own batches only."""
+    counts = []
+    launch = Kernels.launch
+
+    def spy(kernels, name, threads, stream, *args):
+        if name == "mms_beam_tokens":
+            counts.append(args[0].choice_count)
+        launch(kernels, name, threads, stream, *args)
+
+    monkeypatch.setattr(Kernels, "launch", spy)
+    decoders, logits = opened(beam_size=2), speech(5, "eng", 1)
+    for hotwords in (None, {"ab": 2.0}, None):
+        decoding = start(decoders, "eng", hotwords)
+        step(decoders, encoder, decoding, logits)
+        decoders.finish([decoding])
+    plain, boosted, later = counts
+    assert plain == later < boosted == WIDTH - 1
+
+
+def test_settled_tokens_arrive_before_the_end(opened, encoder):
     logits = speech(600, "jpn", 8)
     decoders = opened(beam_size=3)
-    decoding = decoders.start("jpn", VOCABULARIES["jpn"])
-    for start in range(0, 600, 300):
-        decoding.step(logits[start : start + 300])
-    decoding.step(logits[:0])
-    assert sum(len(piece["ids"]) for piece in decoding.stream.pieces) > 60
-    assert_as_on_the_cpu(decoding.finish(), logits, "jpn", beam_size=3)
+    decoding = start(decoders, "jpn")
+    for begin in (0, 300, 600):
+        step(decoders, encoder, decoding, logits[begin : begin + 300])
+    assert sum(len(piece["ids"]) for piece in decoding.pieces) > 60
+    assert_as_on_the_cpu(decoders.finish([decoding])[0], logits, "jpn", beam_size=3)
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_small_types_are_read_as_they_are(opened, kind):
+def test_half_precision_logits_are_read_exactly(opened, encoder, kind):
     logits = speech(40, "eng", 5)
     batch = padded([(logits, 0)], 40)
     narrow = batch.astype(np.float16) if kind == "float16" else to_bfloat16(batch)
@@ -208,68 +251,65 @@ def test_small_types_are_read_as_they_are(opened, kind):
     if kind == "bfloat16":
         wide = (narrow.astype(np.uint32) << 16).view(np.float32)
     decoders = opened()
-    decoding = decoders.start("eng", VOCABULARIES["eng"])
-    encoder = Encoder(narrow.shape, narrow.dtype)
-    decoders.step(encoder.run(narrow), [decoding.chunk(0, slice(0, 40))])
-    found = decoding.finish()
-    encoder.free()
+    decoding = start(decoders, "eng")
+    decoders.step([DecodeRow(decoding, slice(0, 40))], encoder.run(narrow))
+    (found,) = decoders.finish([decoding])
     assert_as_on_the_cpu(found, wide[0, :, : logits.shape[1]].copy(), "eng")
 
 
 @pytest.mark.parametrize("options", [{}, {"beam_size": 4}], ids=["greedy", "beam"])
 @pytest.mark.parametrize(
-    ("value", "what"), [(np.nan, "holds NaN"), (np.inf, r"holds \+inf"), (-np.inf, "is -inf")]
+    ("value", "what"), [(np.nan, "holds NaN"), (np.inf, r"holds +inf"), (-np.inf, "is -inf")]
 )
-def test_bad_logits_are_an_error_of_their_utterance(opened, options, value, what):
+def test_undecodable_logits_are_an_error_of_their_utterance(opened, encoder, options, value, what):
     decoders = opened(**options)
-    good, bad = (decoders.start("eng", VOCABULARIES["eng"]) for _ in range(2))
+    good, bad = (start(decoders, "eng") for _ in range(2))
     logits = speech(30, "eng", 1)
     wrong = logits.copy()
     wrong[12] = value
-    encoder, read = Encoder((2, 15, WIDTH)), None
-    for start in range(0, 30, 10):
-        rows = [(logits[start : start + 10], 0), (wrong[start : start + 10], 5)]
-        chunks = [good.chunk(0, slice(0, 10)), bad.chunk(1, slice(5, 15))]
-        read = decoders.step(encoder.run(padded(rows, 15), read), chunks)
-    with pytest.raises(ValueError, match=f"frame 12 of the logits {what}"):
-        bad.finish()
-    assert_as_on_the_cpu(good.finish(), logits, "eng", **options)
-    encoder.free()
+    for begin in range(0, 30, 10):
+        parts = [(logits[begin : begin + 10], 0), (wrong[begin : begin + 10], 5)]
+        rows = [DecodeRow(good, slice(0, 10)), DecodeRow(bad, slice(5, 15))]
+        decoders.step(rows, encoder.run(padded(parts, 15)))
+    error, found = decoders.finish([bad, good])
+    assert isinstance(error, ValueError)
+    assert f"frame 12 of the logits {what}" in str(error)
+    assert_as_on_the_cpu(found, logits, "eng", **options)
 
 
-def test_any_number_of_utterances_share_the_device(opened, sim):
-    """The table grows under utterances that are on their way, and slots are used again."""
+def test_any_number_of_utterances_share_the_device(opened, encoder, sim):
+    """The table grows under utterances in progress, and slots are reused."""
     decoders = opened(beam_size=3)
     logits = [speech(12, "jpn", seed) for seed in range(20)]
     for _ in range(2):
-        decodings = [decoders.start("jpn", VOCABULARIES["jpn"]) for _ in logits]
-        for start in (0, 6):
+        decodings = [start(decoders, "jpn") for _ in logits]
+        for begin in (0, 6):
             for one, values in zip(decodings, logits, strict=True):
-                one.step(values[start : start + 6])
-        found = decoders.finish(decodings)
-        for values, hypotheses in zip(logits, found, strict=True):
-            assert_as_on_the_cpu(hypotheses, values, "jpn", beam_size=3)
-    decoders.start("jpn", VOCABULARIES["jpn"]).step(logits[0])  # given up
+                step(decoders, encoder, one, values[begin : begin + 6])
+        for values, found in zip(logits, decoders.finish(decodings), strict=True):
+            assert_as_on_the_cpu(found, values, "jpn", beam_size=3)
+    step(decoders, encoder, start(decoders, "jpn"), logits[0])  # abandoned
     before = sim.usage()
     for _ in range(40):
-        one = decoders.start("jpn", VOCABULARIES["jpn"])
-        one.step(logits[0][:4])
-        one.finish()
+        one = start(decoders, "jpn")
+        step(decoders, encoder, one, logits[0][:4])
+        decoders.finish([one])
     assert sim.usage().bytes == before.bytes
     with pytest.raises(ValueError, match="is finished"):
-        _ = one.stream.index
+        _ = one.index
 
 
-def test_threads_may_share_the_decoders(opened):
+def test_threads_may_share_the_decoders(opened, encoder):
     decoders = opened()
     logits = [speech(40, "swh", seed) for seed in range(6)]
-    found = {}
+    found, encoding = {}, threading.Lock()
 
     def work(i):
-        decoding = decoders.start("swh", VOCABULARIES["swh"])
-        for start in range(0, 40, 8):
-            decoding.step(logits[i][start : start + 8])
-        found[i] = decoding.finish()
+        decoding = start(decoders, "swh")
+        for begin in range(0, 40, 8):
+            with encoding:
+                step(decoders, encoder, decoding, logits[i][begin : begin + 8])
+        (found[i],) = decoders.finish([decoding])
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(6)]
     for worker in workers:
@@ -280,47 +320,53 @@ def test_threads_may_share_the_decoders(opened):
         assert_as_on_the_cpu(found[i], values, "swh")
 
 
-def test_chunks_that_are_not_there_are_refused(opened):
+def test_rows_outside_the_emission_are_rejected(opened, encoder):
     decoders = opened()
-    decoding = decoders.start("eng", VOCABULARIES["eng"])
-    encoder = Encoder((2, 5, WIDTH))
+    decoding = start(decoders, "eng")
     emission = encoder.run(padded([(np.zeros((5, 3)), 0)] * 2, 5))
-    for row, frames in ((2, slice(0, 1)), (0, slice(3, 6)), (0, slice(4, 2))):
-        with pytest.raises(ValueError, match=f"of row {row} are not in an emission of 2 rows"):
-            decoders.step(emission, [decoding.chunk(row, frames)])
-    with pytest.raises(ValueError, match="goes to one utterance, and once"):
-        decoders.step(emission, [decoding.chunk(1, slice(0, 2)), decoding.chunk(1, slice(2, 5))])
+    whole = DecodeRow(decoding, slice(0, 5))
+    for rows, wrong in (
+        ([whole, whole, DecodeRow(decoding, slice(0, 1))], 2),
+        ([DecodeRow(decoding, slice(3, 6))], 0),
+        ([whole, DecodeRow(decoding, slice(4, 2))], 1),
+    ):
+        with pytest.raises(ValueError, match=f"of row {wrong} are not in an emission of 2 rows"):
+            decoders.step(rows, emission)
+    with pytest.raises(TypeError, match="host memory"):
+        decoders.step([whole], HostEmission(np.zeros((1, 5, 3), np.float32), (5,), (3,)))
+    logits = DeviceArray(0, (2, 5, 12), np.dtype("f8"), None)
     with pytest.raises(ValueError, match=r"got float64\[2, 5, 12\]"):
-        DeviceEmission(
-            encoder.logits.view((2, 5, 12)).__class__(0, (2, 5, 12), np.dtype("f8"), None)
-        )
-    encoder.free()
+        DeviceEmission(logits, (5, 5), (12, 12), encoder.ready, encoder.stream)
 
 
-def test_searches_that_the_device_does_not_do_are_refused(opened, monkeypatch, lm):
+def test_unsupported_searches_are_rejected(opened, monkeypatch, lm):
     with pytest.raises(BackendError, match="a beam of 129 is not decoded on the GPU"):
         opened(beam_size=129)
-    monkeypatch.setattr("mms_engine.searches.open_lm", lambda _: object())
+    monkeypatch.setattr("mms_engine.decoding.search.open_lm", lambda _: object())
     with pytest.raises(BackendError, match="KenLM binary"):
         opened(beam_size=4, lm=lm)
 
 
-def test_hotwords_that_cannot_be_written_are_an_error(opened):
-    decoders = opened(beam_size=4, hotwords={"xyz": 1.0})
+def test_hotwords_outside_the_vocabulary_are_an_error(opened):
     with pytest.raises(LanguageModelError, match="beam search in eng"):
-        decoders.start("eng", VOCABULARIES["eng"])
+        start(opened(beam_size=4, hotwords={"xyz": 1.0}), "eng")
+    with pytest.raises(LanguageModelError, match="beam search in eng"):
+        start(opened(beam_size=4), "eng", {"xyz": 1.0})
+    with pytest.raises(LanguageModelError, match="hotwords need beam search"):
+        start(opened(), "eng", {"ab": 1.0})
 
 
-def test_nothing_to_finish(opened):
+def test_finishing_nothing_returns_nothing(opened):
     assert opened().finish([]) == []
     assert opened(nbest=3, beam_size=4).nbest == 3
 
 
-def test_closed_decoders_say_so(opened):
+def test_closed_decoders_raise(opened, encoder):
     decoders = opened()
-    decoding = decoders.start("eng", VOCABULARIES["eng"])
+    decoding = start(decoders, "eng")
+    decoders.close()
     decoders.close()
     with pytest.raises(BackendError, match="the decoders are closed"):
-        decoding.step(speech(5, "eng", 1))
+        step(decoders, encoder, decoding, speech(5, "eng", 1))
     with pytest.raises(BackendError, match="the decoders are closed"):
-        decoding.finish()
+        decoders.finish([decoding])

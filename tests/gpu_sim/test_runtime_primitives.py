@@ -1,18 +1,20 @@
 """Memory, streams, graphs and kernels on the double: what they refuse, and what they say."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from cudasim.fatbin import empty_fatbin
-from mms_engine.cuda import context, modules
+from mms_engine.cuda import context, kernels
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.graphs import Graph
+from mms_engine.cuda.driver import upload
+from mms_engine.cuda.graphs import CudaGraph
+from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import Buffer, DeviceArray, PinnedArray
-from mms_engine.cuda.modules import Kernels
-from mms_engine.cuda.streams import Event, Stream
+from mms_engine.cuda.streams import CudaEvent, CudaStream
 from mms_engine.errors import BackendError, DeviceLostError
 
 
@@ -28,7 +30,7 @@ def device(sim):
         assert getattr(left, name) == getattr(before, name), name
 
 
-def test_an_array_says_what_and_where_it_is(device) -> None:
+def test_array_interface_describes_the_memory(device) -> None:
     array = DeviceArray.empty(device, (3, 4), np.float16)
     interface = array.__cuda_array_interface__
     assert interface["shape"] == (3, 4)
@@ -40,7 +42,7 @@ def test_an_array_says_what_and_where_it_is(device) -> None:
     array.free()
 
 
-def test_parts_of_an_array_lie_within_it(device) -> None:
+def test_views_stay_within_the_array(device) -> None:
     array = DeviceArray.empty(device, (3, 4), np.float32)
     assert array.rows(1, 3).address == array.address + 16
     assert array.rows(1, 3).shape == (2, 4)
@@ -54,9 +56,9 @@ def test_parts_of_an_array_lie_within_it(device) -> None:
     array.free()
 
 
-def test_copies_are_of_one_size(device) -> None:
+def test_copies_of_different_sizes_are_rejected(device) -> None:
     array, other = (DeviceArray.empty(device, (size,), np.float32) for size in (4, 5))
-    stream = Stream(device)
+    stream = CudaStream(device)
     host = np.arange(5, dtype=np.float32)
     for copy in (
         lambda: stream.upload(array, host),
@@ -76,12 +78,12 @@ def test_copies_are_of_one_size(device) -> None:
         each.free()
 
 
-def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
+def test_event_orders_streams_and_reports_completion(device, sim) -> None:
     sim.order(seed=2, slow_copies=True)
     array, copy = (DeviceArray.empty(device, (64,), np.float32) for _ in range(2))
     pinned = PinnedArray.empty(device, (64,), np.float32)
     pinned.array[:] = np.arange(64)
-    first, second, event = Stream(device), Stream(device), Event(device)
+    first, second, event = CudaStream(device), CudaStream(device), CudaEvent(device)
     first.upload(array, pinned.array)
     first.record(event)
     second.wait(event)
@@ -95,6 +97,26 @@ def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
     event.free()
     for each in (first, second, array, copy, pinned):
         each.free()
+
+
+def test_an_upload_is_visible_to_every_stream_and_thread(device, sim) -> None:
+    """The copy beside pycuda, of pageable memory, for ONNX Runtime's streams."""
+    array, stream = DeviceArray.empty(device, (3, 4), np.float32), CudaStream(device)
+    stream.clear(array)
+    stream.synchronize()
+    values, found = np.arange(8, dtype=np.float32), np.empty((3, 4), np.float32)
+    upload(array.row(1).address, values[:4])
+    other = threading.Thread(target=upload, args=(array.row(2).address, values[4:]))
+    other.start()
+    other.join()
+    stream.download(found, array)
+    stream.synchronize()
+    np.testing.assert_array_equal(found.ravel(), [0, 0, 0, 0, *values])
+    sim.fail("cuMemcpyHtoD", code=719)
+    with pytest.raises(BackendError, match="cuMemcpyHtoD_v2 returned 719"):
+        upload(array.address, values[:4])
+    stream.free()
+    array.free()
 
 
 def test_a_buffer_moves_only_when_it_grows(device) -> None:
@@ -120,18 +142,18 @@ def test_arrays_in_one_buffer_are_aligned() -> None:
 
 def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
     array = DeviceArray.empty(device, (4,), np.float32)
-    stream = Stream(device)
+    stream = CudaStream(device)
 
     def fails() -> None:
         stream.clear(array)
         raise KeyError("in the middle")
 
     with pytest.raises(KeyError):
-        Graph.capture(stream, fails)
+        CudaGraph.capture(stream, fails)
     sim.fail("cuGraphInstantiate", code=2)
     with pytest.raises(device.driver.LogicError, match=r"cuGraphInstantiateWithFlags failed: .*2"):
-        Graph.capture(stream, lambda: stream.clear(array))
-    graph = Graph.capture(stream, lambda: stream.clear(array))
+        CudaGraph.capture(stream, lambda: stream.clear(array))
+    graph = CudaGraph.capture(stream, lambda: stream.clear(array))
     graph.launch(stream)
     found = np.ones(4, np.float32)
     stream.download(found, array)
@@ -143,9 +165,9 @@ def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
     array.free()
 
 
-def test_errors_name_what_was_being_done(device, sim) -> None:
+def test_errors_name_the_operation(device, sim) -> None:
     sim.fail("cuMemsetD8Async", code=1)
-    array, stream = DeviceArray.empty(device, (4,), np.float32), Stream(device)
+    array, stream = DeviceArray.empty(device, (4,), np.float32), CudaStream(device)
     with (
         pytest.raises(BackendError, match="Simulated GPU failed while clearing: cuMemsetD8Async"),
         device.active("clearing"),
@@ -155,7 +177,7 @@ def test_errors_name_what_was_being_done(device, sim) -> None:
     array.free()
 
 
-def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
+def test_failure_to_enter_the_context_is_a_lost_device(sim) -> None:
     gpu = open_device()
     sim.fail("cuCtxPushCurrent", code=719)
     with pytest.raises(DeviceLostError, match="lost while clearing"), gpu.active("clearing"):
@@ -164,19 +186,19 @@ def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
         assert gpu.free_bytes() > 0
 
 
-def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(modules, "fatbin_path", lambda: None)
-    with pytest.raises(BackendError, match="this install has no CUDA kernels"):
+def test_missing_kernels_are_an_error_with_the_remedy(device, sim, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(kernels, "fatbin_path", lambda: None)
+    with pytest.raises(BackendError, match="this installation has no CUDA kernels"):
         Kernels(device)
     fatbin = empty_fatbin(tmp_path)
-    monkeypatch.setattr(modules, "fatbin_path", lambda: fatbin)
+    monkeypatch.setattr(kernels, "fatbin_path", lambda: fatbin)
     sim.fail("cuModuleLoadDataEx", code=209)
     sim.fail("cuModuleLoadData", code=209)
-    with pytest.raises(BackendError, match=r"has kernels for sm 75, 80, .* of sm 8\.6 takes none"):
+    with pytest.raises(BackendError, match=r"for sm 75, 80, .* none of which runs on .* sm 8\.6"):
         Kernels(device)
 
 
-def test_a_driver_that_cannot_be_opened(sim, monkeypatch) -> None:
+def test_unusable_driver_is_an_error_with_the_remedy(sim, monkeypatch) -> None:
     undecorated = context.open_device.__wrapped__
     with pytest.raises(BackendError, match=r"GPU 7 cannot be used: .*run mms doctor"):
         undecorated(7)

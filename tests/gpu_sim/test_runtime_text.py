@@ -1,7 +1,9 @@
-"""A bundle with plans on the simulated GPU: the text is that of the CPU backend, fp16 graphs."""
+"""Recognition on the simulated GPU: text and logits equal those of the fp16 graphs on the CPU."""
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,17 @@ import pytest
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
-from mms_engine.emission import Segment
-from mms_engine.windows import WindowOptions
+from mms_engine.bundle import Bundle
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.interface import ContextSizes
+from mms_engine.encoder.windows import WindowOptions
+from mms_engine.errors import BackendError
 from tiny_models import make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
 LANGUAGES = [clip.name[:3] for clip in CLIPS]
 SOAK_BATCHES = int(os.environ.get("MMS_SOAK_BATCHES", "200"))
-RATE = 16_000
 pytestmark = pytest.mark.usefixtures("installed")
 
 
@@ -29,11 +34,12 @@ def demo(tmp_path_factory) -> Path:
 def tiny(tmp_path_factory) -> Path:
     checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return bundles.add_plans(bundles.export(str(checkpoint), out))
+    return bundles.add_plans(bundles.export(str(checkpoint), out), streams=True)
 
 
 def on_cpu(bundle: Path, **options: object) -> Recognizer:
-    return Recognizer.open(bundle, RecognizerOptions(device="cpu", precision="fp16", **options))
+    chosen = RecognizerOptions(device="cpu", precision="fp16", **options)
+    return Recognizer.open(bundle, options=chosen)
 
 
 def texts(recognizer: Recognizer, sounds: list, languages: list[str]) -> list[str]:
@@ -41,7 +47,7 @@ def texts(recognizer: Recognizer, sounds: list, languages: list[str]) -> list[st
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
-def test_mixed_languages_read_as_on_the_cpu(on_gpu, sim, demo: Path, seed: int | None) -> None:
+def test_text_of_mixed_languages_equals_the_cpu(on_gpu, sim, demo: Path, seed: int | None) -> None:
     if seed is not None:
         sim.order(seed=seed, slow_copies=True)
     clips = [str(clip) for clip in CLIPS]
@@ -55,15 +61,15 @@ def test_mixed_languages_read_as_on_the_cpu(on_gpu, sim, demo: Path, seed: int |
     assert seed is not None or sim.usage().graphs > 0
 
 
-def test_the_beam_reads_as_on_the_cpu(on_gpu, demo: Path) -> None:
+def test_beam_text_equals_the_cpu(on_gpu, demo: Path) -> None:
     clips = [str(clip) for clip in CLIPS[:3]]
-    options = {"decoder": "beam", "beam": BeamSearch(beam_size=8, nbest=2)}
+    options = {"beam": BeamSearch(beam_size=8, nbest=2)}
     expected = texts(on_cpu(demo, **options), clips, LANGUAGES[:3])
     assert texts(on_gpu(demo, **options), clips, LANGUAGES[:3]) == expected
 
 
-def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path, caplog) -> None:
-    options = {"decoder": "beam", "beam": BeamSearch(beam_size=129)}
+def test_beam_too_wide_for_the_device_falls_back_to_the_cpu(on_gpu, demo: Path, caplog) -> None:
+    options = {"beam": BeamSearch(beam_size=129)}
     expected = texts(on_cpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1])
     assert texts(on_gpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1]) == expected
     assert "decoding on the CPU: a beam of 129 is not decoded on the GPU" in caplog.text
@@ -72,12 +78,12 @@ def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path
 def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:
     sim.order(seed=5, slow_copies=True)
     clips = [str(clip) for clip in CLIPS]
-    recognizer = on_gpu(demo, bank_bytes=1)
+    recognizer = on_gpu(demo, adapter_cache_bytes=1)
     assert recognizer._model.bank.slots == 1
     assert texts(recognizer, clips, LANGUAGES) == texts(on_cpu(demo), clips, LANGUAGES)
 
 
-def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> None:
+def test_windows_of_long_audio_are_decoded_in_order(on_gpu, demo: Path) -> None:
     clips = [str(clip) for clip in CLIPS[:3]]
     windows = WindowOptions(seconds=1.0, context_seconds=0.4)
     expected = texts(on_cpu(demo, windows=windows), clips, LANGUAGES[:3])
@@ -85,10 +91,10 @@ def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> No
 
 
 @pytest.mark.parametrize("frontend_frames", [4_096, 60])
-def test_logits_are_those_of_the_cpu_whatever_the_batch(
+def test_logits_equal_the_cpu_in_any_batch(
     on_gpu, tiny: Path, monkeypatch, frontend_frames: int
 ) -> None:
-    monkeypatch.setattr("mms_engine.cuda.encoder._FRONTEND_FRAMES", frontend_frames)
+    monkeypatch.setattr("mms_engine.encoder.device.encoder._FRONTEND_FRAMES", frontend_frames)
     random = np.random.default_rng(0)
     segments = [
         Segment(random.normal(size=size).astype(np.float32), language)
@@ -102,9 +108,9 @@ def test_logits_are_those_of_the_cpu_whatever_the_batch(
             np.testing.assert_allclose(got, expected, atol=3e-2)
 
 
-def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> None:
+def test_memory_is_constant_over_many_batches(on_gpu, sim, tiny: Path) -> None:
     """MMS_SOAK_BATCHES=10000 for the long run."""
-    model = on_gpu(tiny, bank_bytes=1)._model
+    model = on_gpu(tiny, adapter_cache_bytes=1)._model
     random = np.random.default_rng(0)
     codes = ["eng", "swh", "uzb-script_latin"]
     lengths = [800, 2_400, 4_000]
@@ -119,9 +125,82 @@ def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> No
     assert len(set(usage)) == 1
 
 
-def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
-    from mms_engine.errors import BackendError
+def run_beside(model, segment: Segment) -> None:
+    """Run a batch in another thread; fail if it has to wait for this one."""
+    other = threading.Thread(target=model.logits, args=([segment],), daemon=True)
+    other.start()
+    other.join(20)
+    assert not other.is_alive(), "the device is locked while a file is read"
 
+
+def test_other_batches_run_while_an_adapter_is_read(on_gpu, tiny: Path, monkeypatch) -> None:
+    recognizer = on_gpu(tiny, batch_frames=1)
+    model, loaded = recognizer._model, []
+    load = model.bank._load
+
+    def read(language: str):
+        if language == "swh":
+            run_beside(model, Segment(np.zeros(800, np.float32), "eng"))
+        loaded.append(language)
+        return load(language)
+
+    monkeypatch.setattr(model.bank, "_load", read)
+    sounds = [np.zeros(size, np.float32) for size in (8_000, 9_000)]
+    assert len(recognizer.transcribe(sounds, ["eng", "swh"])) == 2
+    assert loaded == ["eng", "swh"]
+
+
+def test_other_batches_run_while_the_step_plan_is_read(on_gpu, tiny: Path, monkeypatch) -> None:
+    model = on_gpu(tiny)._model
+    check = Bundle.plan_path
+
+    def plan_path(bundle: Bundle, plan):
+        run_beside(model, Segment(np.zeros(800, np.float32), "eng"))
+        return check(bundle, plan)
+
+    monkeypatch.setattr(Bundle, "plan_path", plan_path)
+    steps = model.encoder.steps(model.bundle.model(Wav2Vec2), None)
+    steps.cache(ContextSizes(left=10, chunk=5, right=2)).release()
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "times"),
+    [
+        ("cuMemAlloc", 2, 2),  # pycuda tries a second time, after collecting garbage
+        ("cuStreamCreate", 1, 1),
+        ("cuEventCreate", 1, 1),
+        ("cuModuleLoadData", 209, 1),
+    ],
+)
+def test_a_failed_open_leaves_nothing_behind(
+    sim, tiny: Path, function: str, code: int, times: int
+) -> None:
+    """Whichever call fails, in any thread: sessions, streams, events and memory are freed."""
+
+    def open_and_close() -> bool:
+        try:
+            recognizer = Recognizer.open(tiny, backend="tensorrt", beam=BeamSearch(beam_size=4))
+        except BackendError:
+            return False
+        recognizer.close()
+        return recognizer._decoders is not recognizer._host
+
+    before, failures = sim.usage(), 0
+    while True:
+        sim.fail(function, nth=failures + 1, times=times, code=code)
+        with ThreadPoolExecutor(1) as thread:
+            opened = thread.submit(open_and_close).result()
+        sim.reset()
+        now = sim.usage()
+        for name in ("allocations", "bytes", "streams", "events", "operations"):
+            assert getattr(now, name) == getattr(before, name), (failures, name)
+        if opened:
+            break
+        failures += 1
+    assert failures
+
+
+def test_closed_model_raises(on_gpu, tiny: Path) -> None:
     recognizer = on_gpu(tiny)
     recognizer._model.vocabulary("eng")
     recognizer.close()
@@ -131,12 +210,10 @@ def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
             recognizer._model.logits([Segment(np.zeros(800, np.float32), language)])
 
 
-def test_auto_passes_over_a_plan_that_does_not_load(
-    sim, tiny: Path, tmp_path: Path, caplog
-) -> None:
+def test_auto_skips_a_plan_that_does_not_load(sim, tiny: Path, tmp_path: Path, caplog) -> None:
     folder = shutil.copytree(tiny, tmp_path / "tiny")
     bundles.add_plans(folder, compute_capabilities=("9.0",))
-    with Recognizer.open(folder, RecognizerOptions(precision="fp16")) as recognizer:
+    with Recognizer.open(folder, precision="fp16") as recognizer:
         assert "cpu" in repr(recognizer)
-    assert "not tensorrt, which is tried first" in caplog.text
+    assert "tensorrt was tried first and cannot run" in caplog.text
     assert "is for compute capability 9.0, this GPU has 8.6" in caplog.text

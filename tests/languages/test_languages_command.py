@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mms_engine.bundle import AdapterWeights, save_adapter, schema
+from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
+from mms_engine.bundle.manifest import (
+    MANIFEST,
+    SCHEMA,
+    DataFile,
+    Manifest,
+    Source,
+    Wav2Vec2Ctc,
+    encode,
+)
 from mms_engine.cli import main
 
 
@@ -25,32 +34,29 @@ def run(tmp_path, monkeypatch):
 def bundle(tmp_path):
     """A bundle of three languages, one of which is not of MMS. It has no graphs."""
     root = tmp_path / "bundle"
-    adapters = {}
+    data = {}
     for code in ("eng", "uzb-script_latin", "mine"):
         path = root / "adapters" / f"{code}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         empty = np.zeros((1, 1), np.float16)
         save_adapter(path, AdapterWeights(code, empty[0], empty, empty[0], ("<pad>",), "f"))
-        adapters[code] = schema.Adapter(file=describe(root, path), vocab_size=1)
-    sizes = dict.fromkeys(schema.Architecture.__dataclass_fields__, 1)
-    manifest = schema.Manifest(
-        schema_version=schema.SCHEMA_VERSION,
-        task="asr",
-        source=schema.Source(name="tiny", format="transformers", fingerprint="f", licence="none"),
+        data[code] = DataFile(file=describe(root, path), vocab_size=1)
+    sizes = dict.fromkeys(Wav2Vec2Ctc.__struct_fields__, 1)
+    sizes |= dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))
+    contents = Manifest(
+        schema=SCHEMA,
+        model=Wav2Vec2Ctc(**sizes | {"normalize": True}),
+        source=Source(name="tiny", format="", fingerprint="f", sha256={}, licence="none"),
         sample_rate=16_000,
-        normalize=True,
-        architecture=schema.Architecture(
-            **{**sizes, **dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))}
-        ),
-        adapter_dtype="float16",
         graphs=(),
-        adapters=adapters,
+        data=data,
+        data_dtype="float16",
     )
-    (root / schema.MANIFEST).write_bytes(schema.encode(manifest))
+    (root / MANIFEST).write_bytes(encode(contents))
     return root
 
 
-def test_all(run):
+def test_all_languages(run):
     result = run()
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -59,13 +65,13 @@ def test_all(run):
     assert result.stderr == "1198 languages\n"
 
 
-def test_query(run):
+def test_query_by_name(run):
     result = run("uzbek")
     assert result.stdout == "  uzb-script_cyrillic  Uzbek\n  uzb-script_latin     Uzbek\n"
     assert result.stderr == "2 languages\n"
 
 
-def test_bundle_marks_what_it_holds(run, bundle):
+def test_languages_in_the_bundle_are_marked(run, bundle):
     result = run("uzbek", "--bundle", bundle)
     assert result.stdout == "  uzb-script_cyrillic  Uzbek\n* uzb-script_latin     Uzbek\n"
 
@@ -75,8 +81,8 @@ def test_bundle_by_environment(run, bundle, monkeypatch):
     assert "* uzb-script_latin" in run("uzbek").stdout
 
 
-def test_held_are_those_of_the_bundle_even_unknown_ones(run, bundle):
-    result = run("--held", "--bundle", bundle)
+def test_in_bundle_lists_unknown_languages_too(run, bundle):
+    result = run("--in-bundle", "--bundle", bundle)
     assert result.stdout.splitlines() == [
         "* eng               English",
         "* mine",
@@ -84,7 +90,7 @@ def test_held_are_those_of_the_bundle_even_unknown_ones(run, bundle):
     ]
 
 
-def test_json(run, bundle):
+def test_json_output(run, bundle):
     result = run("uzbek", "--json", "--bundle", bundle)
     rows = json.loads(result.stdout)
     assert rows[1] == {
@@ -109,8 +115,8 @@ def test_no_match(run):
     assert result.stderr.startswith("Error: no language matches 'enlish': nearest are eng, ")
 
 
-def test_no_match_among_the_held(run, bundle):
-    result = run("enq", "--held", "--bundle", bundle)
+def test_no_match_in_the_bundle(run, bundle):
+    result = run("enq", "--in-bundle", "--bundle", bundle)
     assert result.exit_code == 1
     assert result.stderr == "Error: no language matches 'enq': nearest are eng\n"
 
@@ -122,7 +128,7 @@ def test_missing_bundle(run, tmp_path):
     assert "holds no" not in run("eng").stderr
 
 
-def test_held_without_a_bundle(run):
-    result = run("--held")
+def test_in_bundle_without_a_bundle(run):
+    result = run("--in-bundle")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: no bundle: name one with --bundle")
+    assert result.stderr.startswith("Error: no bundle: choose one with --bundle")

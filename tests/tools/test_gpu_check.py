@@ -1,4 +1,4 @@
-"""`make gpu-check`: what it says without a GPU, and what it would run with one."""
+"""`make gpu-check`: its message without a GPU, and its commands with one."""
 
 import importlib.util
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mms_bench.cli import main as mms_bench
-from mms_engine.backends.cuda import cuda_driver
+from mms_engine.cuda.driver import cuda_driver
 from mms_export.cli import main as mms_export
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "gpu_check.py"

@@ -1,4 +1,4 @@
-"""Sound in: files, streams and PCM arrays to mono float32 at 16 kHz, and its normalisation."""
+"""Audio input: files, byte streams and PCM arrays as mono float32 at 16 kHz, normalised."""
 
 from mms_engine.audio.limits import AudioLimits
 from mms_engine.audio.normalization import Normalization, normalize, statistics

@@ -1,4 +1,4 @@
-"""What decoders give, and the errors they share."""
+"""Decoded blocks of audio, and the errors that decoders share."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
 NO_SAMPLES = "no samples"
-"""A reason not to decode: the format may be right, but there is nothing."""
+"""Reason of `Undecodable` for a known format without audio."""
 
 
 class Undecodable(Exception):
-    """One decoder does not know a file's format; another may. The message is the reason."""
+    """One decoder cannot read a file; another may. The message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Consecutive frames of a sound as they are in the file."""
+    """Consecutive frames at the rate and channel count of the file."""
 
     frames: Float32Array
     """Shape `[N, channels]`; full scale is ±1."""
@@ -25,34 +25,35 @@ class Block:
 
 
 def check_channels(name: str, channels: int, limits: AudioLimits) -> None:
-    """Refuse sounds of too many channels before a block of them is allocated.
+    """Check the number of channels, before a block of them is allocated.
 
     Raises:
-        AudioError: more than the limit.
+        AudioError: it is above the limit.
     """
     if channels > limits.max_channels:
         raise AudioError(
-            f"{name} has {channels} channels, the limit is {limits.max_channels}: take out the "
+            f"{name} has {channels} channels, the limit is {limits.max_channels}: extract the "
             "channels with speech, or raise AudioLimits.max_channels"
         )
 
 
-def nothing(name: str) -> AudioError:
-    """Return the error for a sound without samples."""
-    return AudioError(f"{name} holds no samples: give a file that holds sound")
+def no_samples(name: str) -> AudioError:
+    """Return the error for audio without samples."""
+    return AudioError(f"{name} contains no samples: choose a file with audio")
 
 
-def cut_off(name: str, seconds: float, why: str) -> AudioError:
-    """Return the error for a file that ends before it should."""
+def truncated(name: str, seconds: float, why: str) -> AudioError:
+    """Return the error for a truncated file."""
     return AudioError(
-        f"{name} is cut off after {seconds:.2f} s: {why}. Get the whole file, or take what is "
-        "there with salvage=True (on the command line: --salvage)"
+        f"{name} is truncated after {seconds:.2f} s: {why}. Get the complete file, or use the "
+        "decodable part with allow_truncated=True (on the command line: --allow-truncated)"
     )
 
 
 def damaged(name: str, seconds: float, reason: str) -> AudioError:
-    """Return the error for a file that cannot be decoded beyond some time."""
+    """Return the error for a file that cannot be decoded past some point."""
     return AudioError(
-        f"{name} is damaged or cut off after about {seconds:.1f} s ({reason}). Get a whole copy, "
-        "or take what is there with salvage=True (on the command line: --salvage)"
+        f"{name} is damaged or truncated after about {seconds:.1f} s ({reason}). Get a complete "
+        "copy, or use the decodable part with allow_truncated=True (on the command line: "
+        "--allow-truncated)"
     )

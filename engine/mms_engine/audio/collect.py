@@ -1,4 +1,4 @@
-"""From blocks of any rate and channel count to one mono sound, in bounded memory."""
+"""Conversion of blocks of any rate and channel count to mono audio, in bounded memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
-from mms_engine.audio.block import Block, check_channels, nothing
+from mms_engine.audio.block import Block, check_channels, no_samples
+from mms_engine.audio.input import no_space
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import no_space
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
     import soxr
 
 SPOOL_SECONDS = 600
-"""Sounds that are longer are kept in a temporary file instead of memory."""
+"""Duration above which samples are kept in a temporary file instead of memory."""
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000
 
 
 def collect(
     name: str, blocks: Iterator[Block], limits: AudioLimits, *, sample_rate: int
 ) -> Float32Array:
-    """Mix down, resample and gather blocks.
+    """Mix down, resample and concatenate blocks.
 
     Args:
-        name: Of the sound, for messages.
-        blocks: Pieces in order; all have the same rate.
-        limits: Checked after each piece.
-        sample_rate: Of the result, Hz.
+        name: Name of the audio, for messages.
+        blocks: Consecutive blocks, all of one sample rate.
+        limits: Bounds, checked after each block.
+        sample_rate: Sample rate of the result, Hz.
 
     Returns:
-        Shape `[N]`, at least one sample; a read-only memory map where it is long.
+        Shape `[N]`, at least one sample; a read-only memory map above `SPOOL_SECONDS`.
 
     Raises:
-        AudioError: beyond the limits, no samples, NaN or infinity, or an impossible rate.
+        AudioError: it is outside the limits, has no samples, contains NaN or infinity, or has an
+            invalid sample rate.
     """
     converter: _Converter | None = None
     with _Spool(name, SPOOL_SECONDS * sample_rate) as spool:
@@ -46,18 +47,18 @@ def collect(
         if converter is not None:
             spool.write(converter.flush())
         if spool.size == 0:
-            raise nothing(name)
+            raise no_samples(name)
         return spool.read()
 
 
 class _Converter:
-    """Mixes down, checks and resamples block by block, with the resampler's state."""
+    """Mix-down, checks and resampling, block by block."""
 
     def __init__(self, name: str, rate: int, target: int, limits: AudioLimits) -> None:
         if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
             raise AudioError(
-                f"{name} declares a sample rate of {rate} Hz, possible are {_LOWEST_RATE} to "
-                f"{_HIGHEST_RATE}: its header is wrong, mend or convert the file"
+                f"{name} declares a sample rate of {rate} Hz, valid are {_LOWEST_RATE} to "
+                f"{_HIGHEST_RATE}: its header is wrong, repair or convert the file"
             )
         self._name = name
         self._rate = rate
@@ -77,8 +78,8 @@ class _Converter:
         if not finite.all():
             self._frames += int(finite.argmin())
             raise AudioError(
-                f"{self._name} holds NaN or infinity at {self._seconds():.4f} s: it was written "
-                "by a faulty program, make it anew"
+                f"{self._name} contains NaN or infinity at {self._seconds():.4f} s: the program "
+                "that wrote it is faulty, create the file again"
             )
         self._frames += len(mono)
         if self._seconds() > self._limits.max_seconds:
@@ -102,14 +103,14 @@ class _Converter:
 
 
 def open_resampler(rate: int, target: int) -> "soxr.ResampleStream":
-    """Return what takes float32 pieces of one channel from one rate to another, both in Hz."""
-    import soxr  # only for sounds of another rate
+    """Return a resampler of float32 blocks of one channel between two rates, in Hz."""
+    import soxr  # slow to import, and not needed at the target rate
 
     return soxr.ResampleStream(rate, target, 1, dtype="float32", quality="HQ")
 
 
 def _mix_down(frames: Float32Array) -> Float32Array:
-    """Return the mean of the channels; one channel is passed bit for bit."""
+    """Return the mean of the channels; a single channel is kept bit for bit."""
     channels = frames.shape[1]
     if channels == 1:
         return np.ascontiguousarray(frames[:, 0])
@@ -122,7 +123,7 @@ def _mix_down(frames: Float32Array) -> Float32Array:
 
 
 class _Spool:
-    """Gathers samples in memory, and beyond a size in a file that has no name."""
+    """Samples in memory, or in an unnamed file above a size."""
 
     def __init__(self, name: str, in_memory: int) -> None:
         self.size = 0
@@ -158,5 +159,5 @@ class _Spool:
     def read(self) -> Float32Array:
         if self._file is None:
             return np.concatenate(self._pieces)
-        # The map outlives the file object, and the disk space is freed with the map.
+        # The map outlives the file object; the disk space is freed with the map.
         return np.memmap(self._file, np.float32, mode="r", shape=(self.size,))

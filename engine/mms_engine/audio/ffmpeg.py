@@ -1,4 +1,4 @@
-"""Decode with FFmpeg (PyAV): MP3, MP4, WebM, AAC, G.722, AMR and whatever else holds sound."""
+"""Decoder with FFmpeg (PyAV): MP3, MP4, WebM, AAC, G.722, AMR and other containers."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.block import (
+    NO_SAMPLES,
+    Block,
+    Undecodable,
+    check_channels,
+    damaged,
+    truncated,
+)
+from mms_engine.audio.input import AudioInput
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
@@ -23,26 +30,26 @@ _FORMATS = (
     "live_flv loas matroska mlp mov mp3 mp4 mpc mpc8 mpeg mpegts mulaw mxf nistsphere nut ogg oma "
     "paf pvf qcp qoa rm sbc sds shn sln sox tak truehd tta voc w64 wav webm wtv wv wve xwma"
 )
-# Playlists and the like name other files and hosts; a stranger's file shall not make us open them.
+# Playlists and the like name other files and hosts, which untrusted input must not open.
 _OPTIONS = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whitelist": "none"}
 
 _TOLERANCE_SECONDS = 0.25
-"""A declared duration may count the encoder's padding."""
+"""Tolerance of a declared duration, which may include the encoder's padding."""
 _DECLARING_FORMATS = ("mov", "matroska", "asf")
-"""Formats that store a duration; for others FFmpeg estimates it from the file's size."""
+"""Formats that store their duration; FFmpeg estimates others from the file size."""
 _MP3_COUNTS = (b"Xing", b"Info", b"VBRI")
-"""How the header begins in which an MP3 may say how many frames it has."""
+"""Tags of the header in which an MP3 may declare its number of frames."""
 
 
-def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
-    """Yield the first audio stream of a file in pieces.
+def decode(source: AudioInput, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
+    """Yield the first audio stream of a file in blocks.
 
     Raises:
         Undecodable: FFmpeg does not know the format.
-        AudioError: no audio stream, an unknown codec, too many channels; a file that is cut off
-            or damaged, unless `salvage`.
+        AudioError: it has no audio stream, an unknown codec or too many channels; or it is
+            truncated or damaged, unless `allow_truncated`.
     """
-    import av  # takes time, and libsndfile reads most files
+    import av  # slow to import, and libsndfile reads most files
 
     source.stream.seek(0)
     try:
@@ -52,13 +59,15 @@ def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Bl
     with container:
         stream = _audio_stream(source.name, container)
         check_channels(source.name, stream.codec_context.channels, limits)
-        yield from _read(source, container, stream, salvage=salvage)
+        yield from _read(source, container, stream, allow_truncated=allow_truncated)
 
 
 def _audio_stream(name: str, container: "InputContainer") -> "AudioStream":
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream"
-        raise AudioError(f"{name} holds no sound, only {kinds}: give a file with an audio stream")
+        raise AudioError(
+            f"{name} contains no audio, only {kinds}: choose a file with an audio stream"
+        )
     stream = container.streams.audio[0]
     if stream.codec_context is None:
         raise AudioError(
@@ -68,7 +77,7 @@ def _audio_stream(name: str, container: "InputContainer") -> "AudioStream":
 
 
 def _read(
-    source: Source, container: "InputContainer", stream: "AudioStream", *, salvage: bool
+    source: AudioInput, container: "InputContainer", stream: "AudioStream", *, allow_truncated: bool
 ) -> Iterator[Block]:
     import av
 
@@ -78,7 +87,7 @@ def _read(
             yield Block(_to_float(source.name, frame), frame.sample_rate)
             seconds += frame.samples / frame.sample_rate
     except (av.FFmpegError, OSError) as error:
-        if salvage:
+        if allow_truncated:
             return
         if seconds == 0.0:
             raise Undecodable(_reason(error)) from error
@@ -86,28 +95,30 @@ def _read(
     if seconds == 0.0:
         raise Undecodable(NO_SAMPLES)
     declared = _declared_seconds(source, container, stream)
-    if not salvage and seconds + _TOLERANCE_SECONDS < declared:
-        raise cut_off(source.name, seconds, f"its header declares {declared:.2f} s")
+    if not allow_truncated and seconds + _TOLERANCE_SECONDS < declared:
+        raise truncated(source.name, seconds, f"its header declares {declared:.2f} s")
 
 
-def _declared_seconds(source: Source, container: "InputContainer", stream: "AudioStream") -> float:
-    """Return how long the file says that the stream is, 0 if it does not."""
+def _declared_seconds(
+    source: AudioInput, container: "InputContainer", stream: "AudioStream"
+) -> float:
+    """Return the duration in seconds that the file declares, 0 if none."""
     kind = container.format.name
     if not kind.startswith(_DECLARING_FORMATS) and not (kind == "mp3" and _mp3_declares(source)):
         return 0.0
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    # Matroska says how long the whole file is; the sound may be shorter than the picture.
+    # Matroska declares the duration of the whole file; the audio may be shorter than the video.
     if len(container.streams) == 1 and container.duration is not None:
         return float(container.duration) / 1e6
     return 0.0
 
 
-def _mp3_declares(source: Source) -> bool:
+def _mp3_declares(source: AudioInput) -> bool:
     tag = source.beginning(10)
     size = 0
     if tag[:3] == b"ID3" and len(tag) == 10:
-        # Seven bits of each byte.
+        # ID3 sizes have seven bits per byte.
         size = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
     first_frame = source.beginning(64, skip=size)
     return any(count in first_frame for count in _MP3_COUNTS)

@@ -1,44 +1,54 @@
-"""Decode with libsndfile: WAV, FLAC, Ogg, AIFF and their kin, the exact and fast way."""
+"""Decoder with libsndfile: WAV, FLAC, Ogg, AIFF and related formats, exact and fast."""
 
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, check_channels, cut_off, damaged
+from mms_engine.audio.block import (
+    NO_SAMPLES,
+    Block,
+    Undecodable,
+    check_channels,
+    damaged,
+    truncated,
+)
+from mms_engine.audio.input import AudioInput
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source
 
 if TYPE_CHECKING:
     import soundfile
 
-# How its formats begin. Anything else is not shown to libsndfile: it would take it for MP3, and
-# the library that decodes those prints what it thinks of a file.
+# First bytes of its formats. libsndfile would take anything else for MP3, and its MP3 decoder
+# prints to stderr.
 _BEGINNINGS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"dns.", b"caff",
 )  # fmt: skip
 _FRAMES = 1 << 13
-_SALVAGE_FRAMES = 1 << 10
-"""When reading fails the frames of that read are lost, so few are read at a time."""
+_TRUNCATED_FRAMES = 1 << 10
+"""A failed read loses its frames, so reads are small where a truncated file is accepted."""
 _INCOMPLETE_INFO = 24
 _UNKNOWN_LENGTH = 0x7FFFF000
-"""Sizes from here on are what programs write that do not know how long their output will be."""
-_CUT = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-"""How libsndfile's log puts a chunk that goes on beyond the end of the file."""
+"""Smallest size that programs write when the length is not known in advance."""
+_TRUNCATED_CHUNK = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
+)
+"""Line of libsndfile's log for a chunk that extends past the end of the file."""
 
 
-def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
-    """Yield a sound in pieces.
+def decode(source: AudioInput, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
+    """Yield audio in blocks.
 
     Raises:
-        Undecodable: libsndfile does not know the format, or finds nothing in it.
-        AudioError: the file is cut off or damaged, unless `salvage`; too many channels.
+        Undecodable: libsndfile does not know the format, or finds no samples.
+        AudioError: it has too many channels; or it is truncated or damaged, unless
+            `allow_truncated`.
     """
     if source.beginning(4) not in _BEGINNINGS:
         raise Undecodable("not one of its formats")
-    import soundfile  # takes time that other files need not spend
+    import soundfile  # slow to import, and not needed for other formats
 
     try:
-        # Given a name, libsndfile would take a headerless format from it.
+        # Given a path, libsndfile would infer a headerless format from the suffix.
         descriptor = source.stream.descriptor
         file = soundfile.SoundFile(
             source.stream if descriptor is None else descriptor, closefd=False
@@ -49,7 +59,7 @@ def decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Bl
         if file.frames == 0:
             raise Undecodable(NO_SAMPLES)
         check_channels(source.name, file.channels, limits)
-        yield from _read(source, file, salvage=salvage)
+        yield from _read(source, file, allow_truncated=allow_truncated)
 
 
 def _reason(error: "soundfile.LibsndfileError") -> str:
@@ -58,43 +68,45 @@ def _reason(error: "soundfile.LibsndfileError") -> str:
     return str(error.error_string).removeprefix("Error : ").strip(". ")
 
 
-def _read(source: Source, file: "soundfile.SoundFile", *, salvage: bool) -> Iterator[Block]:
+def _read(
+    source: AudioInput, file: "soundfile.SoundFile", *, allow_truncated: bool
+) -> Iterator[Block]:
     import soundfile
 
-    size = _SALVAGE_FRAMES if salvage else _FRAMES
+    size = _TRUNCATED_FRAMES if allow_truncated else _FRAMES
     done = 0
     while True:
         try:
             frames = file.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if salvage:
+            if allow_truncated:
                 return
             raise damaged(source.name, done / file.samplerate, _reason(error)) from error
         if len(frames) == 0:
             break
         done += len(frames)
         yield Block(frames, file.samplerate)
-    if not salvage:
+    if not allow_truncated:
         _check_complete(source, file, done)
 
 
-def _check_complete(source: Source, file: "soundfile.SoundFile", done: int) -> None:
+def _check_complete(source: AudioInput, file: "soundfile.SoundFile", done: int) -> None:
     seconds = done / file.samplerate
     if done < file.frames < _UNKNOWN_LENGTH:
         declared = file.frames / file.samplerate
-        raise cut_off(source.name, seconds, f"its header declares {declared:.2f} s")
-    for declared, present in _CUT.findall(file.extra_info):
-        # One byte is only the padding of an odd chunk.
+        raise truncated(source.name, seconds, f"its header declares {declared:.2f} s")
+    for declared, present in _TRUNCATED_CHUNK.findall(file.extra_info):
+        # A single missing byte is the padding of an odd chunk.
         if int(present) + 1 < int(declared) < _UNKNOWN_LENGTH:
-            why = f"its header declares {declared} bytes, {present} are there"
-            raise cut_off(source.name, seconds, why)
-    if file.format == "OGG" and _ogg_is_cut(source):
-        raise cut_off(source.name, seconds, "its last page is incomplete")
+            why = f"its header declares {declared} bytes, {present} are present"
+            raise truncated(source.name, seconds, why)
+    if file.format == "OGG" and _ogg_is_truncated(source):
+        raise truncated(source.name, seconds, "its last page is incomplete")
 
 
-def _ogg_is_cut(source: Source) -> bool:
-    """Return whether the last page goes on beyond the end of the file."""
-    # A page has at most 27 + 255 + 255 * 255 bytes.
+def _ogg_is_truncated(source: AudioInput) -> bool:
+    """Return whether the last page extends past the end of the file."""
+    # A page is at most 27 + 255 + 255 * 255 bytes.
     source.stream.seek(max(0, source.size - 2 * 65_536))
     tail = source.stream.read()
     page = tail.rfind(b"OggS")

@@ -1,21 +1,21 @@
-"""How much of a stranger's file is read."""
+"""Limits on untrusted audio."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """Bounds that are enforced while a sound is decoded, on what was decoded.
+    """Bounds enforced on decoded audio, during decoding.
 
-    What a header claims is never believed, so memory and disk stay bounded for any input.
+    Sizes declared by headers are not trusted, so memory and disk stay bounded for any input.
     """
 
     max_seconds: float = 4 * 3600.0
-    """Longest sound. As float32 at 16 kHz the default of 4 hours takes 0.9 GB, on disk."""
+    """Maximum duration. The default, 4 hours, takes 0.9 GB on disk as float32 at 16 kHz."""
     max_bytes: int = 4 * 2**30
-    """Largest file or stream. The default, 4 GiB, is also the most that a WAV file can hold."""
+    """Maximum size of a file or stream. The default, 4 GiB, is also the limit of WAV."""
     max_channels: int = 64
-    """Most channels; all are mixed down to one."""
+    """Maximum number of channels, which are mixed down to one."""
 
     def __post_init__(self) -> None:
         for name in ("max_seconds", "max_bytes", "max_channels"):

@@ -1,4 +1,4 @@
-"""Zero mean and unit variance over an utterance, as the models were trained."""
+"""Normalisation of an utterance to zero mean and unit variance, as in training."""
 
 import math
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ import numpy as np
 from mms_engine.types import Float32Array
 
 EPSILON = 1e-7
-"""Added to the variance, as transformers' Wav2Vec2FeatureExtractor does."""
+"""Addend of the variance, as in transformers' Wav2Vec2FeatureExtractor."""
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """The map x -> (x - mean) * scale."""
+    """Affine map x -> (x - mean) * scale."""
 
     mean: float
     scale: float
     """1 / sqrt(population variance + 1e-7)."""
 
     def apply(self, block: Float32Array) -> Float32Array:
-        """Map samples of any part of the sound.
+        """Normalise consecutive samples, however the audio is divided.
 
         Args:
             block: Shape `[N]`.
 
         Returns:
-            A new array of shape `[N]`; a sample's value does not depend on where the cuts are.
+            New array of shape `[N]`.
         """
         result = np.empty(len(block), np.float32)
         for start in range(0, len(block), _BLOCK):
@@ -38,15 +38,15 @@ class Normalization:
 
 
 def statistics(samples: Float32Array) -> Normalization:
-    """Return the normalisation of a sound, reading it once in blocks, in float64.
+    """Return the normalisation of audio, computed in one pass over blocks, in float64.
 
     Args:
-        samples: Shape `[N]`; may be a memory map of hours. Of no samples the mean is 0.
+        samples: Shape `[N]`; may be a memory map of hours. The mean of no samples is 0.
     """
     count, mean, squares = 0, 0.0, 0.0
     for start in range(0, len(samples), _BLOCK):
         block = samples[start : start + _BLOCK].astype(np.float64)
-        # Joining the blocks' moments (Chan et al.) keeps what E[x²] - E[x]² would cancel.
+        # Merging the moments of blocks (Chan et al.) avoids the cancellation of E[x²] - E[x]².
         block_mean = float(block.mean())
         block -= block_mean
         total = count + len(block)
@@ -59,5 +59,5 @@ def statistics(samples: Float32Array) -> Normalization:
 
 
 def normalize(samples: Float32Array) -> Float32Array:
-    """Return the sound at zero mean and unit variance, shape `[N]`, as a new array."""
+    """Return audio of zero mean and unit variance, as a new array of shape `[N]`."""
     return statistics(samples).apply(samples)

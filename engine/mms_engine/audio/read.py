@@ -1,4 +1,4 @@
-"""Read a sound, wherever it comes from."""
+"""Reading of files, byte streams and PCM arrays as mono audio at 16 kHz."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,59 +8,63 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.audio import ffmpeg, libsndfile
-from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, nothing
+from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, no_samples
 from mms_engine.audio.collect import collect
+from mms_engine.audio.input import AudioInput, open_input
 from mms_engine.audio.limits import AudioLimits
-from mms_engine.audio.source import Source, open_source
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
 
 SAMPLE_RATE = 16_000
-"""What every MMS model hears, Hz."""
+"""Sample rate of every MMS model, Hz."""
 
 _DEFAULT_LIMITS = AudioLimits()
 _BLOCK = 1 << 16
 
 
 def read_audio(
-    source: Path | BinaryIO, *, limits: AudioLimits = _DEFAULT_LIMITS, salvage: bool = False
+    source: str | Path | BinaryIO,
+    *,
+    limits: AudioLimits = _DEFAULT_LIMITS,
+    allow_truncated: bool = False,
 ) -> Audio:
     """Read a file or a stream as mono at 16 kHz.
 
-    The format is told from the content. Channels are mixed down to their mean; mono files at
-    16 kHz come through bit for bit. A sound beyond ten minutes is kept in a temporary file that
-    vanishes with the result.
+    The format is detected from the content. Channels are mixed down to their mean; mono files at
+    16 kHz are kept bit for bit. Audio longer than ten minutes is kept in a temporary file that is
+    deleted with the result.
 
     Args:
-        source: A path, or a binary stream that is read from where it stands to its end.
-        limits: What to refuse; enforced while decoding.
-        salvage: Whether to take what can be decoded of a file that is cut off or damaged, instead
-            of raising.
+        source: Path, or binary stream that is read from its current position to its end.
+        limits: Bounds, enforced during decoding.
+        allow_truncated: Whether a truncated or damaged file yields its decodable part instead of
+            an error.
 
     Raises:
-        AudioError: the sound cannot be read whole or is beyond the limits.
+        AudioError: it cannot be read completely, or is outside the limits.
     """
-    with open_source(source, limits) as opened:
-        blocks = _decode(opened, limits, salvage=salvage)
+    file = Path(source) if isinstance(source, str) else source
+    with open_input(file, limits) as opened:
+        blocks = _decode(opened, limits, allow_truncated=allow_truncated)
         samples = collect(opened.name, blocks, limits, sample_rate=SAMPLE_RATE)
     return Audio(samples, SAMPLE_RATE)
 
 
-def _decode(source: Source, limits: AudioLimits, *, salvage: bool) -> Iterator[Block]:
+def _decode(source: AudioInput, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
     try:
-        yield from libsndfile.decode(source, limits, salvage=salvage)
+        yield from libsndfile.decode(source, limits, allow_truncated=allow_truncated)
     except Undecodable as error:
         first = error
     else:
         return
     try:
-        yield from ffmpeg.decode(source, limits, salvage=salvage)
+        yield from ffmpeg.decode(source, limits, allow_truncated=allow_truncated)
     except Undecodable as error:
         if str(first) == str(error) == NO_SAMPLES:
-            raise nothing(source.name) from error
+            raise no_samples(source.name) from error
         raise AudioError(
-            f"{source.name} is not a sound file that can be read (libsndfile: {first}; FFmpeg: "
-            f"{error}): check that it is what its name says, or convert it to WAV or FLAC"
+            f"{source.name} is not a readable audio file (libsndfile: {first}; FFmpeg: {error}): "
+            "check its type, or convert it to WAV or FLAC"
         ) from error
 
 
@@ -72,17 +76,17 @@ def from_pcm(
     Args:
         samples: Shape `[N]` or `[N, channels]`: int16, int32, float32 or float64. Integers are
             scaled by their full range, floats have a full scale of ±1.
-        sample_rate: Hz.
-        limits: What to refuse.
+        sample_rate: Sample rate, Hz.
+        limits: Bounds.
 
     Raises:
-        AudioError: another type or shape, no samples, NaN or infinity, an impossible rate, or
-            beyond the limits.
+        AudioError: it has another type or shape, no samples, NaN or infinity, or an invalid
+            sample rate, or is outside the limits.
     """
     if samples.ndim not in (1, 2) or samples.dtype not in _FULL_SCALE or 0 in samples.shape:
         raise AudioError(
-            "PCM must be int16, int32, float32 or float64, [N] or [N, channels] and not empty, "
-            f"got {samples.dtype}{list(samples.shape)}"
+            "PCM must be int16, int32, float32 or float64, of shape [N] or [N, channels], and not "
+            f"empty, got {samples.dtype}{list(samples.shape)}"
         )
     frames = samples.reshape(len(samples), -1)
     blocks = _slice(frames, sample_rate)

@@ -1,43 +1,54 @@
-"""ONNX Runtime, on a CPU or a CUDA device."""
+"""Sessions of ONNX Runtime on a CPU or a CUDA device."""
 
-import importlib
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
-from mms_engine.backends.base import Array, Constant, GraphFile, Session, SessionOptions
-from mms_engine.backends.probes import RTX_PLUGIN
-from mms_engine.bundle.schema import Tensor
-from mms_engine.cores import usable_cores
+from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
+from mms_engine.bundle.manifest import Tensor
+from mms_engine.cuda.driver import upload
 from mms_engine.errors import BackendError
+from mms_engine.system import usable_cores
 
 logger = logging.getLogger(__name__)
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-# Of ONNX Runtime's defaults for CUDA, those that would change the text: float32 products with ten
-# bits of mantissa, residual sums normalised less exactly, and a convolution algorithm that is the
-# fastest of a race, whose winner is not always the same, run anew for every shape. The rest is off.
+# Defaults of ONNX Runtime that would change the text: TF32 products, less exact layer norms of
+# residual sums, and a convolution algorithm chosen by timing, which differs between runs.
 _CUDA_OPTIONS = {
     "device_id": "0",
     "use_tf32": "0",
     "enable_skip_layer_norm_strict_mode": "1",
     "cudnn_conv_algo_search": "HEURISTIC",
 }
-# Numbers of onnx.TensorProto.DataType; only bfloat16 cannot be told from NumPy's own dtype.
-_BFLOAT16 = 16
-# ONNX Runtime has no callback for its messages in Python: it writes them to stderr itself. Errors
-# come back as exceptions too, so by default it is silent, and speaks when this logger is opened.
+_BFLOAT16 = 16  # onnx.TensorProto.DataType; other element types follow from NumPy's dtype
+# ONNX Runtime writes its messages to stderr and raises errors as well, so it is silent unless this
+# logger is enabled.
 _SEVERITY = {logging.DEBUG: 2, logging.INFO: 3}
 _FATAL = 4
 
 
+@dataclass(slots=True, eq=False)
+class _Placed:
+    """Constant on the device."""
+
+    value: Any
+    """`OrtValue`."""
+    shape: tuple[int, ...]
+    versions: npt.NDArray[np.int64]
+    """Versions of its rows."""
+
+
 class OrtSession:
-    """A graph in ONNX Runtime."""
+    """Graph loaded in ONNX Runtime; see `Session`."""
 
     def __init__(
         self,
@@ -50,10 +61,10 @@ class OrtSession:
         """Take over a session of ONNX Runtime.
 
         Args:
-            file: Its graph.
-            device: Where it runs.
-            session: The graph, loaded.
-            uploads: Whether constants are kept on the device: ONNX Runtime itself has its memory.
+            file: Graph of the session.
+            device: `cpu` or `cuda`.
+            session: Loaded graph.
+            uploads: Whether constants are copied to the device once, instead of by every run.
         """
         self.inputs: tuple[Tensor, ...] = file.graph.inputs
         self.outputs: tuple[Tensor, ...] = file.graph.outputs
@@ -61,7 +72,8 @@ class OrtSession:
         self._path = file.path
         self._uploads = uploads
         self._session: onnxruntime.InferenceSession | None = session
-        self._on_device: dict[str, tuple[int, Any]] = {}
+        self._placed: dict[str, _Placed] = {}
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"OrtSession({self._path.name}, {self.device})"
@@ -85,16 +97,19 @@ class OrtSession:
         return {output.name: value for output, value in zip(self.outputs, values, strict=True)}
 
     def _place(self, name: str, value: Array | Constant) -> Any:  # noqa: ANN401
-        """Return the value as ONNX Runtime takes it: over the same memory, or on the device."""
+        """Return an OrtValue: over the same memory, or the copy on the device."""
         if not isinstance(value, Constant):
             return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
         if not self._uploads:
             return _wrap(value)
-        version, placed = self._on_device.get(name, (-1, None))
-        if version != value.version:
-            placed = _upload(value, self.device)
-            self._on_device[name] = (value.version, placed)
-        return placed
+        with self._lock:
+            placed = self._placed.get(name)
+            if placed is None or placed.shape != value.array.shape:
+                placed = _Placed(_upload(value, self.device), value.array.shape, value.versions)
+                self._placed[name] = placed
+            else:
+                _update(placed, value)
+            return placed.value
 
     def _failure(self, feeds: Mapping[str, Array | Constant], error: Exception) -> BackendError:
         shapes = ", ".join(f"{name} {_shape(value)}" for name, value in feeds.items())
@@ -102,16 +117,17 @@ class OrtSession:
         return BackendError(f"{self._path} failed on {self.device} with {shapes}: {error}")
 
     def close(self) -> None:
-        """Free the graph and what it keeps on the device."""
+        """Free the graph and its constants on the device."""
         self._session = None
-        self._on_device.clear()
+        with self._lock:
+            self._placed.clear()
 
 
 def open_cpu(file: GraphFile, options: SessionOptions) -> Session:
     """Load a graph for the CPU.
 
     Raises:
-        BackendError: ONNX Runtime refuses it.
+        BackendError: ONNX Runtime rejects it.
     """
     session = _create(file.path, _session_options(options), [_CPU])
     return OrtSession(file, "cpu", session)
@@ -121,7 +137,7 @@ def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
     """Load a graph for the first CUDA device.
 
     Raises:
-        BackendError: ONNX Runtime refuses it, or cannot use the device.
+        BackendError: ONNX Runtime rejects it, or cannot use the device.
     """
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
@@ -134,29 +150,23 @@ def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
     return OrtSession(file, "cuda", session, uploads=True)
 
 
-def open_rtx(file: GraphFile, options: SessionOptions) -> Session:
-    """Load a graph for the first device of the TensorRT for RTX plugin.
+def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
+    """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
 
     Raises:
-        BackendError: the plugin finds no device, or ONNX Runtime refuses the graph.
+        BackendError: ONNX Runtime rejects it.
     """
-    try:
-        plugin = importlib.import_module(RTX_PLUGIN)
-        name = plugin.get_ep_name()
-        if name not in {device.ep_name for device in onnxruntime.get_ep_devices()}:
-            onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
-    except Exception as error:  # of whatever kind the library throws
-        raise BackendError(f"ONNX Runtime cannot load {RTX_PLUGIN}: {error}") from error
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
-    if not devices:
-        raise BackendError(f"{RTX_PLUGIN} finds no device it can use: run mms doctor")
-    made = _session_options(options)
-    made.add_provider_for_devices(devices[:1], {})
-    return OrtSession(file, "cuda", _create(file.path, made, None))
+    session = _create(path, _session_options(SessionOptions(threads=1)), [_CPU])
+
+    def run(feeds: Mapping[str, Array]) -> list[Array]:
+        outputs: list[Array] = session.run(None, dict(feeds))
+        return outputs
+
+    return run
 
 
 def _create(
-    path: Path, options: onnxruntime.SessionOptions, providers: list[Any] | None
+    path: Path, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -172,11 +182,11 @@ def _session_options(options: SessionOptions) -> onnxruntime.SessionOptions:
     made.intra_op_num_threads = options.threads or usable_cores()
     made.inter_op_num_threads = 1
     made.log_severity_level = _SEVERITY.get(logger.getEffectiveLevel(), _FATAL)
-    # Shapes vary from run to run, so a memory pattern per shape would be kept for nothing: 1.7 GB
-    # after twelve lengths up to 36 s (4 layers of 1B), 1.2 GB without. The arena stays: without
-    # it every run faults its memory in anew, 1.5 times the CPU time at 10 s, for 0.15 GB less.
+    # Shapes vary from run to run, so patterns per shape only take memory: 1.7 GB after twelve
+    # lengths up to 36 s (4 layers of 1B), 1.2 GB without. The arena stays: without it each run
+    # faults its pages in again, 1.5 times the CPU time at 10 s, for 0.15 GB less.
     made.enable_mem_pattern = False
-    # Idle threads would spin on the cores that the other session needs.
+    # Idle threads would otherwise spin on cores that the other session needs.
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return made
 
@@ -195,6 +205,17 @@ def _upload(constant: Constant, device: str) -> onnxruntime.OrtValue:
     )
     placed.update_inplace(_wrap(constant))
     return placed
+
+
+def _update(placed: _Placed, constant: Constant) -> None:
+    """Copy the rows that changed; no run reads them yet.
+
+    Rows that are newer on the device belong to a later run of another thread.
+    """
+    address, size = placed.value.data_ptr(), constant.array[0].nbytes
+    for row in map(int, np.flatnonzero(constant.versions > placed.versions)):
+        upload(address + row * size, constant.array[row])
+    placed.versions = np.maximum(placed.versions, constant.versions)
 
 
 def _shape(value: Array | Constant) -> str:

@@ -1,8 +1,8 @@
-"""The on-disk model: `manifest.json`, graphs, plans and one adapter a language."""
+"""Bundle: the model on disk. Manifest, graphs, plans, and a data file per language or voice."""
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, save_adapter
+from mms_engine.bundle.manifest import MANIFEST, Manifest
 from mms_engine.bundle.reader import Bundle, open_bundle
-from mms_engine.bundle.schema import MANIFEST, Manifest
 
 __all__ = [
     "MANIFEST",

@@ -1,4 +1,4 @@
-"""One language's weights: the file format of `adapters/<lang>.safetensors`."""
+"""Adapter files, `adapters/<lang>.safetensors`: one language's adapter, head and vocabulary."""
 
 import json
 from dataclasses import dataclass
@@ -23,25 +23,29 @@ class AdapterWeights:
 
     language: str
     adapter: FloatArray
-    """Shape `[P]`: one row of the encoder's adapter bank."""
+    """Shape `[P]`: one row of the adapter bank."""
     head_weight: FloatArray
     """Shape `[V, H]`."""
     head_bias: FloatArray
     """Shape `[V]`."""
     vocab: tuple[str, ...]
-    """V token strings by id."""
+    """V tokens, by id."""
     fingerprint: str
     """`Source.fingerprint` of the base model it was trained for."""
 
 
 def save_adapter(path: Path, weights: AdapterWeights) -> None:
-    """Write a language's file atomically; equal weights give equal bytes."""
+    """Write an adapter file atomically; equal weights give equal bytes.
+
+    Raises:
+        BundleError: the file system refused.
+    """
     tensors = {
         "adapter": weights.adapter,
         "head_bias": weights.head_bias,
         "head_weight": weights.head_weight,
     }
-    # One metadata key: safetensors writes several in no fixed order.
+    # A single metadata key, because safetensors writes several in no fixed order.
     metadata = {
         "format": FORMAT,
         "language": weights.language,
@@ -58,18 +62,31 @@ def save_adapter(path: Path, weights: AdapterWeights) -> None:
         stream.write(content)
 
 
-def load_adapter(path: Path) -> AdapterWeights:
-    """Read a language's file.
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Return a language's tokens from the header of its file.
 
     Raises:
-        BundleCorrupt: it is not an adapter of this format.
+        BundleCorrupt: the file is not an adapter of this format.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            return tuple(json.loads((reader.metadata() or {})["mms"])["vocab"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise _not_an_adapter(path, error) from error
+
+
+def load_adapter(path: Path) -> AdapterWeights:
+    """Read an adapter file.
+
+    Raises:
+        BundleCorrupt: the file is not an adapter of this format.
     """
     try:
         with safe_open(str(path), framework="numpy") as reader:
             metadata: dict[str, Any] = json.loads((reader.metadata() or {})["mms"])
             if metadata["format"] != FORMAT:
                 raise KeyError("format")
-            weights = AdapterWeights(
+            return AdapterWeights(
                 language=metadata["language"],
                 adapter=reader.get_tensor("adapter"),
                 head_weight=reader.get_tensor("head_weight"),
@@ -78,7 +95,10 @@ def load_adapter(path: Path) -> AdapterWeights:
                 fingerprint=metadata["fingerprint"],
             )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BundleCorrupt(
-            f"{path} is not an adapter of format {FORMAT} ({error}): export the bundle again"
-        ) from error
-    return weights
+        raise _not_an_adapter(path, error) from error
+
+
+def _not_an_adapter(path: Path, error: Exception) -> BundleCorrupt:
+    return BundleCorrupt(
+        f"{path} is not an adapter of format {FORMAT} ({error}): export the bundle again"
+    )

@@ -1,23 +1,26 @@
-"""Files that are either whole or not there, and digests of them."""
+"""Atomic files and their SHA-256 digests."""
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from mms_engine.bundle.schema import File
+from mms_engine.bundle.manifest import File
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
 
 PARTIAL_SUFFIX = ".partial"
+ByteProgress = Callable[[int], object]
+"""Called with the number of bytes read since its last call."""
+_BUFFER = 1 << 20
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success flush it to disk and rename it there.
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`.
 
-    On any error the temporary file is removed and `path` keeps its former content.
+    On an error the temporary file is removed, and `path` keeps its content.
 
     Raises:
         BundleError: the file system refused (no space, no permission).
@@ -33,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise BundleError(
             f"cannot write {path}: {reason}. Free some space or choose another folder, "
-            "then run the same command again: it goes on where it stopped"
+            "then run the same command again to continue"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -41,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that appears at `path` only when the block ends without an error."""
+    """Yield a binary file that appears at `path` only if the block ends without an error."""
     with atomic_path(path) as partial, partial.open("wb") as stream:
         yield stream
 
@@ -55,23 +58,28 @@ def _flush(path: Path) -> None:
 
 
 def describe(root: Path, path: Path) -> File:
-    """Return the manifest entry of `path`, which lies under `root`."""
+    """Return the manifest entry of the file `path` under `root`."""
     return File(
         path=path.relative_to(root).as_posix(), sha256=digest(path), size=path.stat().st_size
     )
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content as lower-case hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def digest(path: Path, progress: ByteProgress | None = None) -> str:
+    """Return the SHA-256 of a file's content, in lower-case hex."""
+    sha256, buffer = hashlib.sha256(), memoryview(bytearray(_BUFFER))
+    with path.open("rb", buffering=0) as stream:
+        while size := stream.readinto(buffer):
+            sha256.update(buffer[:size])
+            if progress is not None:
+                progress(size)
+    return sha256.hexdigest()
 
 
 def resolve(root: Path, file: File) -> Path:
-    """Return where `file` lies.
+    """Return the path of `file` under `root`.
 
     Raises:
-        BundleCorrupt: the path would leave the bundle.
+        BundleCorrupt: the path leaves the bundle.
     """
     relative = PurePosixPath(file.path)
     path = root / relative
@@ -84,22 +92,22 @@ def resolve(root: Path, file: File) -> Path:
     return path
 
 
-def check(root: Path, file: File, *, verify: bool) -> Path:
-    """Return the path of `file` after checking its size and, with `verify`, its digest.
+def check(root: Path, file: File, *, verify: bool, progress: ByteProgress | None = None) -> Path:
+    """Return the path of `file`, checked for its size and, with `verify`, its digest.
 
     Raises:
-        BundleFileMissing: it is not there.
-        BundleCorrupt: it is not what the manifest says.
+        BundleFileMissing: the file is missing.
+        BundleCorrupt: the file differs from its manifest entry.
     """
     path = resolve(root, file)
     if not path.is_file():
-        raise BundleFileMissing(f"{path} is missing: export the bundle again, it will be completed")
+        raise BundleFileMissing(f"{path} is missing: export the bundle again to complete it")
     size = path.stat().st_size
     if size != file.size:
         raise BundleCorrupt(
             f"{path} has {size} bytes, the manifest says {file.size}: export the bundle again"
         )
-    if verify and digest(path) != file.sha256:
+    if verify and digest(path, progress) != file.sha256:
         raise BundleCorrupt(
             f"{path} does not have the SHA-256 of the manifest: the file was changed or damaged, "
             "export the bundle again"

@@ -1,26 +1,30 @@
-"""Open a bundle and hand out its parts, each checked before it is trusted."""
+"""Opened bundle: graphs, plans and data files, each checked before use."""
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from mms_engine.bundle.adapters import AdapterWeights, load_adapter
-from mms_engine.bundle.files import check
-from mms_engine.bundle.schema import (
+from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
+from mms_engine.bundle.files import ByteProgress, check
+from mms_engine.bundle.manifest import (
     MANIFEST,
-    Adapter,
+    DataFile,
     Graph,
     Manifest,
     Plan,
-    Precision,
-    Stage,
+    Vits,
+    Wav2Vec2,
+    Wav2Vec2Ctc,
     decode,
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
+from mms_engine.languages import nearest
+from mms_engine.types import Precision
+
+_Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 
 
 class Bundle:
-    """A model on disk. Nothing but the manifest is read until it is asked for."""
+    """A bundle on disk. Files other than the manifest are read on demand."""
 
     def __init__(self, path: Path, manifest: Manifest, *, verify: bool) -> None:
         self.path = path
@@ -32,62 +36,82 @@ class Bundle:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages in the bundle, sorted."""
-        return tuple(sorted(self.manifest.adapters))
+        """Codes of the languages, sorted."""
+        return tuple(sorted(self.manifest.data))
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """Precisions in which both graphs are there."""
-        return tuple(g.precision for g in self.manifest.graphs if g.stage == "encoder")
+        """Precisions of the graphs."""
+        return tuple(dict.fromkeys(graph.precision for graph in self.manifest.graphs))
 
-    def graph(self, stage: Stage, precision: Precision) -> tuple[Graph, Path]:
-        """Return a graph's entry and the path of its checked `.onnx`.
+    def model(self, kind: type[_Model]) -> _Model:
+        """Return the model, which must be of a kind such as `Wav2Vec2Ctc`.
 
         Raises:
-            BundleError: the bundle does not have it, or it is damaged.
+            BundleError: the bundle is of another task.
+        """
+        model = self.manifest.model
+        if not isinstance(model, kind):
+            raise BundleError(
+                f"{self.path} holds a {type(model).__name__} model, this task needs "
+                f"{kind.__name__}: choose another bundle"
+            )
+        return model
+
+    def graph(self, name: str, precision: Precision) -> tuple[Graph, Path]:
+        """Return a graph's entry and the path of its `.onnx`, with every file checked.
+
+        Raises:
+            BundleError: the graph is not in the bundle, or is damaged.
         """
         for graph in self.manifest.graphs:
-            if graph.stage == stage and graph.precision == precision:
+            if (graph.name, graph.precision) == (name, precision):
                 paths = [check(self.path, file, verify=self._verify) for file in graph.files]
                 return graph, paths[0]
-        if precision in self.precisions:
-            raise BundleError(
-                f"{self.path} has no graph {stage} in {precision}, as bundles of older releases: "
-                "add it with the same mms-export command again"
-            )
         raise BundleError(
-            f"{self.path} has no {precision} {stage}, only {', '.join(self.precisions)}: "
+            f"{self.path} has no {precision} {name}, only {', '.join(self.precisions)}: "
             f"add it with mms-export --precision {precision}"
         )
 
     def plan_path(self, plan: Plan) -> Path:
-        """Return the path of a plan's checked file.
+        """Return the path of a plan's file, checked.
 
         Raises:
-            BundleError: it is missing or damaged.
+            BundleError: the file is missing or damaged.
         """
         return check(self.path, plan.file, verify=self._verify)
 
-    def entry(self, language: str) -> Adapter:
-        """Return what the manifest says of a language.
+    def entry(self, language: str) -> DataFile:
+        """Return the manifest entry of a language.
 
         Raises:
-            LanguageError: the bundle does not have it; the message names the nearest.
+            LanguageError: the bundle does not have it; the message names the nearest codes.
         """
-        entry = self.manifest.adapters.get(language)
+        entry = self.manifest.data.get(language)
         if entry is None:
-            raise LanguageError(
-                f"{self.path} does not have the language {language!r}"
-                f"{suggest(language, self.languages)}"
-            )
+            near = ", ".join(nearest(language, self.languages, count=3))
+            hint = f"; did you mean {near}?" if near else ""
+            raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
         return entry
+
+    def vocabulary(self, language: str) -> tuple[str, ...]:
+        """Return a language's tokens without reading its weights.
+
+        The digest is checked when the weights are read, before they are used.
+
+        Raises:
+            LanguageError: the bundle does not have the language.
+            BundleError: its file is missing or damaged.
+        """
+        entry = self.entry(language)
+        return read_vocabulary(check(self.path, entry.file, verify=False))
 
     def adapter(self, language: str) -> AdapterWeights:
         """Read a language's weights.
 
         Raises:
             LanguageError: the bundle does not have the language.
-            BundleCorrupt: the file is damaged, of another shape, or of another model.
+            BundleCorrupt: the file is damaged, of another shape, or of another base model.
         """
         entry = self.entry(language)
         path = check(self.path, entry.file, verify=self._verify)
@@ -98,7 +122,7 @@ class Bundle:
     def _check_adapter(
         self, path: Path, language: str, weights: AdapterWeights, vocab_size: int
     ) -> None:
-        architecture = self.manifest.architecture
+        model = self.model(Wav2Vec2Ctc)
         if weights.fingerprint != self.manifest.source.fingerprint:
             raise BundleCorrupt(
                 f"{path} belongs to another base model than {self.manifest.source.name}: "
@@ -107,44 +131,51 @@ class Bundle:
         if weights.language != language:
             raise BundleCorrupt(f"{path} holds {weights.language!r}, not {language!r}")
         expected = {
-            "adapter": (architecture.adapter_parameters,),
-            "head_weight": (vocab_size, architecture.hidden_size),
+            "adapter": (model.adapter_parameters,),
+            "head_weight": (vocab_size, model.hidden_size),
             "head_bias": (vocab_size,),
         }
         for name, shape in expected.items():
             array = getattr(weights, name)
-            if array.shape != shape or array.dtype.name != self.manifest.adapter_dtype:
+            if array.shape != shape or array.dtype.name != self.manifest.data_dtype:
                 raise BundleCorrupt(
                     f"{path}: {name} is {array.dtype}{list(array.shape)}, the manifest says "
-                    f"{self.manifest.adapter_dtype}{list(shape)}: export the bundle again"
+                    f"{self.manifest.data_dtype}{list(shape)}: export the bundle again"
                 )
         if len(weights.vocab) != vocab_size:
             raise BundleCorrupt(
                 f"{path} names {len(weights.vocab)} tokens, its head has {vocab_size}"
             )
 
-    def problems(self) -> list[str]:
-        """Check every file against its digest and return what is wrong, one sentence each."""
+    def problems(self, *, verify: bool = True, progress: ByteProgress | None = None) -> list[str]:
+        """Check every file and return one sentence per problem.
+
+        Args:
+            verify: Whether to check the SHA-256, not only the size.
+            progress: Called with the number of bytes hashed since its last call.
+        """
         found = []
         for file in self.manifest.files():
             try:
-                check(self.path, file, verify=True)
+                check(self.path, file, verify=verify, progress=progress)
             except BundleError as error:
                 found.append(str(error))
         return found
 
 
-def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
+def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Open the bundle in folder `path`.
 
     Args:
-        path: The folder that holds `manifest.json`.
-        verify: Whether each file is checked against its SHA-256 before it is used.
+        path: Folder that holds `manifest.json`.
+        verify: Whether each file is checked against its SHA-256 before use.
 
     Raises:
-        BundleFileMissing: there is no bundle, or its export has not finished.
+        BundleFileMissing: the folder holds no bundle, or one whose export has not finished.
+        BundleError: the bundle is of another schema.
         BundleCorrupt: the manifest is damaged.
     """
+    path = Path(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(
@@ -152,9 +183,3 @@ def open_bundle(path: Path, *, verify: bool = True) -> Bundle:
             f"run mms-export --out {path} to make or finish it"
         )
     return Bundle(path, decode(manifest.read_bytes(), where=str(manifest)), verify=verify)
-
-
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the nearest of `known`, or an empty string."""
-    near = difflib.get_close_matches(wrong, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""`mms languages`: codes and names."""
+"""Command `mms languages`: codes and names of languages."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,31 +14,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("query", required=False, default="")
 @bundle_option
-@click.option("--held", is_flag=True, help="Only the languages that the bundle holds.")
+@click.option("--in-bundle", is_flag=True, help="List only the languages in the bundle.")
 @json_option
-def languages(*, query: str, bundle: Path | None, held: bool, as_json: bool) -> None:
-    """List the languages of MMS, or those whose code or name holds QUERY.
+def languages(*, query: str, bundle: Path | None, in_bundle: bool, as_json: bool) -> None:
+    """List languages and their codes.
 
-    An asterisk marks the languages that the bundle holds.
+    Lists all languages of MMS, or those whose code or name contains QUERY. An asterisk marks the
+    languages in the bundle.
     """
     from mms_engine.errors import LanguageError
     from mms_engine.languages import nearest, search
 
-    in_bundle = _held_codes(bundle, required=held)
-    found = search(query, _known(in_bundle))
-    if held and in_bundle is not None:
-        found = [language for language in found if language.code in in_bundle]
+    codes = _bundle_codes(bundle, required=in_bundle)
+    found = search(query, _known(codes))
+    if in_bundle and codes is not None:
+        found = [language for language in found if language.code in codes]
     if not found:
-        near = ", ".join(nearest(query, in_bundle if held else None))
+        near = ", ".join(nearest(query, codes if in_bundle else None))
         hint = f": nearest are {near}" if near else ""
         raise LanguageError(f"no language matches {query!r}{hint}")
-    click.echo(_as_json(found, in_bundle) if as_json else _as_lines(found, in_bundle))
+    click.echo(_as_json(found, codes) if as_json else _as_lines(found, codes))
     if not as_json:
         click.echo(f"{len(found)} language{'s' if len(found) != 1 else ''}", err=True)
 
 
-def _held_codes(bundle: Path | None, *, required: bool) -> frozenset[str] | None:
-    """Return what the bundle holds; `None` where none was named and there is no default one."""
+def _bundle_codes(bundle: Path | None, *, required: bool) -> frozenset[str] | None:
+    """Return the languages in the bundle; `None` if none was chosen and there is no default."""
     from mms_engine.bundle import open_bundle
     from mms_engine.cli.options import find_bundle
     from mms_engine.errors import BundleFileMissing
@@ -51,31 +52,31 @@ def _held_codes(bundle: Path | None, *, required: bool) -> frozenset[str] | None
         return None
 
 
-def _known(in_bundle: frozenset[str] | None) -> "list[Language]":
-    """Return the table, and what the bundle holds beyond it."""
+def _known(codes: frozenset[str] | None) -> "list[Language]":
+    """Return the table, and the languages of the bundle that are not in it."""
     from mms_engine.languages import all_languages, language_from_code
 
     table = all_languages()
-    beyond = (in_bundle or frozenset()) - {language.code for language in table}
-    return [*table, *(language_from_code(code) for code in sorted(beyond))]
+    others = (codes or frozenset()) - {language.code for language in table}
+    return [*table, *(language_from_code(code) for code in sorted(others))]
 
 
-def _as_lines(found: "list[Language]", in_bundle: frozenset[str] | None) -> str:
+def _as_lines(found: "list[Language]", codes: frozenset[str] | None) -> str:
     width = max(len(language.code) for language in found)
-    held = in_bundle or frozenset()
+    marked = codes or frozenset()
     return "\n".join(
-        f"{'*' if language.code in held else ' '} {language.code:{width}}  {language.name}".rstrip()
-        for language in found
+        f"{'*' if one.code in marked else ' '} {one.code:{width}}  {one.name}".rstrip()
+        for one in found
     )
 
 
-def _as_json(found: "list[Language]", in_bundle: frozenset[str] | None) -> str:
+def _as_json(found: "list[Language]", codes: frozenset[str] | None) -> str:
     import msgspec
 
     rows = [
         {
             **msgspec.to_builtins(language),
-            "in_bundle": None if in_bundle is None else language.code in in_bundle,
+            "in_bundle": None if codes is None else language.code in codes,
         }
         for language in found
     ]

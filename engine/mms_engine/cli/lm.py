@@ -1,36 +1,38 @@
-"""`mms lm convert`: language models in the form the decoder maps."""
+"""Command `mms lm`: language models in the decoder's compact format."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
+_PATH = click.Path(path_type=Path)
+
 
 @click.group()
 def lm() -> None:
-    """Prepare language models for the decoder."""
+    """Prepare language models for beam search."""
 
 
 @lm.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=_PATH)
+@click.argument("target", type=_PATH)
 def convert(*, source: Path, target: Path) -> None:
-    """Convert the ARPA file SOURCE, plain or gzip, into TARGET, which loads at once.
+    """Convert an ARPA language model to the compact format, which needs no parsing.
 
-    TARGET appears whole or not at all. Memory is about 45 bytes an n-gram.
+    SOURCE is an ARPA file, plain or gzip. TARGET is written completely or not at all. Peak memory
+    is about 45 bytes per n-gram.
     """
+    from mms_engine.cli.progress import byte_bar
     from mms_engine.errors import LanguageModelError
     from mms_kernels.arpa import convert_arpa
     from mms_kernels.lm import NgramModel
 
     try:
-        with _bar(source) as progress:
-            convert_arpa(source, target, progress=progress)
+        with byte_bar(source.name, source.stat().st_size) as advance:
+            convert_arpa(source, target, progress=advance)
         model = NgramModel.open(target)
     except OSError as error:
-        raise LanguageModelError(_reason(error, target)) from error
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        raise LanguageModelError(reason) from error
     except ValueError as error:
         raise LanguageModelError(str(error)) from error
     click.echo(
@@ -38,24 +40,3 @@ def convert(*, source: Path, target: Path) -> None:
         f"{model.nbytes} bytes",
         err=True,
     )
-
-
-def _reason(error: OSError, target: Path) -> str:
-    return f"{error.filename or target}: {error.strerror or error}"
-
-
-@contextlib.contextmanager
-def _bar(source: Path) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr over the bytes of `source`, on a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=source.stat().st_size,
-        unit="B",
-        unit_scale=True,
-        desc=source.name,
-        leave=False,
-        file=sys.stderr,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        yield bar.update

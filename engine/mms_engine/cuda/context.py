@@ -1,11 +1,11 @@
-"""The GPU of this process, and what its errors mean."""
+"""GPU of this process, and the meaning of its errors."""
 
 import contextlib
 import functools
 import importlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
 
@@ -14,14 +14,34 @@ logger = logging.getLogger(__name__)
 _INSTALL = "pip install 'mms-engine[gpu]'"
 
 
+class Resource(Protocol):
+    """Object that owns memory or handles of the driver."""
+
+    def free(self) -> None:
+        """Free them."""
+        ...
+
+
+ResourceT = TypeVar("ResourceT", bound=Resource)
+
+
+class Owned(contextlib.ExitStack):
+    """Resources that are freed, last first, unless the block that makes them succeeds."""
+
+    def __call__(self, resource: ResourceT) -> ResourceT:
+        """Add a resource and return it."""
+        self.callback(resource.free)
+        return resource
+
+
 class CudaDevice:
-    """A GPU and its primary context, which TensorRT and ONNX Runtime use as well.
+    """GPU with its primary context, which TensorRT and ONNX Runtime use as well.
 
     May be used from several threads; each works inside `active`.
     """
 
     def __init__(self, driver: Any, ordinal: int) -> None:  # noqa: ANN401
-        """Retain the context. Callers take `open_device`."""
+        """Retain the context; see `open_device`."""
         self.driver = driver
         self._device = driver.Device(ordinal)
         self._context = self._device.retain_primary_context()
@@ -35,15 +55,15 @@ class CudaDevice:
 
     @contextlib.contextmanager
     def active(self, doing: str) -> Iterator[None]:
-        """Make the device this thread's own, for calls of `mms_engine.cuda` and of TensorRT.
+        """Make the context current in this thread, for calls of `mms_engine.cuda` and TensorRT.
 
-        Everything of the device is made, used and freed inside. It may be nested.
+        Resources of the device are made, used and freed inside. Blocks may be nested.
 
         Args:
-            doing: What an error says was being done, as in `copying the adapter of eng`.
+            doing: Operation for error messages, as in `copying the adapter of eng`.
 
         Raises:
-            DeviceMemoryError, DeviceLostError, BackendError: in place of any error of the driver.
+            DeviceMemoryError, DeviceLostError, BackendError: in place of errors of the driver.
         """
         try:
             self._context.push()
@@ -58,8 +78,15 @@ class CudaDevice:
         finally:
             self._context.pop()
 
+    @contextlib.contextmanager
+    def creating(self, doing: str) -> Iterator[Owned]:
+        """Enter `active`; if the block fails, free the resources it added to the result."""
+        with self.active(doing), Owned() as owned:
+            yield owned
+            owned.pop_all()
+
     def free_bytes(self) -> int:
-        """Return the memory that is free on the device now; call it inside `active`."""
+        """Return the free memory of the device; call it inside `active`."""
         free, _ = self.driver.mem_get_info()
         return int(free)
 
@@ -67,14 +94,13 @@ class CudaDevice:
         free, total = self.driver.mem_get_info()
         return DeviceMemoryError(
             f"{self.name} is out of memory while {doing}: {free >> 20} of {total >> 20} MiB are "
-            "free; give the bank less (bank_bytes), run smaller batches (batch_frames), or close "
-            "what else uses the GPU"
+            "free; reduce adapter_cache_bytes or batch_frames, or close other programs"
         )
 
     def _failure(self, doing: str, error: Exception) -> BackendError:
         try:
             self._context.synchronize()
-        except self.driver.Error:  # an error that stays is one the context does not survive
+        except self.driver.Error:  # a sticky error: the context does not survive it
             return self._lost(doing, error)
         return BackendError(f"{self.name} failed while {doing}: {error}")
 
@@ -87,10 +113,10 @@ class CudaDevice:
 
 @functools.cache
 def open_device(ordinal: int = 0) -> CudaDevice:
-    """Return a GPU; it is opened once in a process and stays open.
+    """Return a GPU, opened once per process.
 
     Raises:
-        BackendError: pycuda is not installed, or the driver has no such device.
+        BackendError: pycuda is not installed, or there is no such device.
     """
     try:
         driver = importlib.import_module("pycuda.driver")

@@ -1,13 +1,13 @@
-"""Work that is given to the device as a whole: CUDA graphs, which pycuda does not have."""
+"""CUDA graphs through the driver library: pycuda does not wrap them."""
 
 import ctypes
 import functools
 from collections.abc import Callable
 from typing import Self
 
-from mms_engine.backends.cuda import LIBRARY
 from mms_engine.cuda.context import CudaDevice
-from mms_engine.cuda.streams import Stream
+from mms_engine.cuda.driver import LIBRARY
+from mms_engine.cuda.streams import CudaStream
 
 # Other threads may allocate while this one captures; this one must not.
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -24,19 +24,19 @@ _ARGUMENTS = {
 }
 
 
-class Graph:
-    """Work that was captured from a stream: the same kernels on the same addresses."""
+class CudaGraph:
+    """Work captured from a CUDA stream: the same kernels on the same addresses."""
 
     def __init__(self, device: CudaDevice, executable: ctypes.c_void_p) -> None:
         self._device = device
         self._executable: ctypes.c_void_p | None = executable
 
     @classmethod
-    def capture(cls, stream: Stream, enqueue: Callable[[], None]) -> Self:
-        """Record what `enqueue` gives to `stream`, without running it.
+    def capture(cls, stream: CudaStream, enqueue: Callable[[], None]) -> Self:
+        """Capture the work that `enqueue` puts on `stream`, without running it.
 
         Raises:
-            pycuda.driver.Error: the driver refuses; `CudaDevice.active` says what that means.
+            pycuda.driver.Error: the driver reports an error; `CudaDevice.active` translates it.
         """
         device = stream.device
         graph = _captured(stream, enqueue)
@@ -47,23 +47,23 @@ class Graph:
             _call(device, "cuGraphDestroy", graph)
         return cls(device, executable)
 
-    def launch(self, stream: Stream) -> None:
-        """Give the whole work to `stream`."""
+    def launch(self, stream: CudaStream) -> None:
+        """Enqueue the captured work on a CUDA stream."""
         _call(self._device, "cuGraphLaunch", self._executable, stream.handle)
 
     def free(self) -> None:
-        """Give its memory back; it must not be running."""
+        """Free the graph; it must not be running."""
         if self._executable is not None:
             _call(self._device, "cuGraphExecDestroy", self._executable)
             self._executable = None
 
 
-def _captured(stream: Stream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
+def _captured(stream: CudaStream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
     graph = _POINTER()
     _call(stream.device, "cuStreamBeginCapture_v2", stream.handle, _THREAD_LOCAL)
     try:
         enqueue()
-    except BaseException:  # the stream leaves capture mode whatever happened
+    except BaseException:  # the stream must leave capture mode
         if _library().cuStreamEndCapture(stream.handle, ctypes.byref(graph)) == 0:
             _call(stream.device, "cuGraphDestroy", graph)
         raise

@@ -1,4 +1,4 @@
-"""Ways to write a transcript down. Each one's library is imported when it is first used."""
+"""Transcript formats: text, JSON, subtitles, CTM and TextGrid."""
 
 from mms_engine.formats.registry import FORMATS, Format, render
 

@@ -1,4 +1,4 @@
-"""Cutting a transcript into cues a viewer can read."""
+"""Subtitle cues of a transcript, sized for reading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from mms_engine.types import Transcript, Word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CueOptions:
-    """When a cue ends. The numbers are those of common subtitle guides."""
+    """Limits of a cue; the defaults follow common subtitle guides."""
 
     pause_seconds: float = 0.7
-    """A silence this long begins a new cue."""
+    """Silence after which a new cue begins."""
     characters: int = 84
-    """Two lines of 42."""
+    """Maximum length: two lines of 42."""
     seconds: float = 7.0
-    """Longest time a cue stands."""
+    """Maximum duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """A piece of text and when it is shown."""
+    """A text and the span of time it is shown."""
 
     text: str
     start: float
@@ -30,8 +30,8 @@ class Cue:
 
 
 def cues(transcript: Transcript, options: CueOptions | None = None) -> list[Cue]:
-    """Return the transcript in cues, in order of time, not overlapping."""
-    # A script without spaces has each token as a word: its cues are joined without any either.
+    """Divide a transcript into cues, in order of time and without overlap."""
+    # In a script without spaces each token is a word, and words are joined without spaces.
     joiner = " " if len(transcript.words) < 2 or " " in transcript.text else ""
     groups = _group(transcript.words, joiner, options or CueOptions())
     return [
@@ -43,7 +43,7 @@ def cues(transcript: Transcript, options: CueOptions | None = None) -> list[Cue]
 def _group(words: tuple[Word, ...], joiner: str, options: CueOptions) -> Iterator[list[Word]]:
     group: list[Word] = []
     for word in words:
-        if group and not _goes_on(group, word, joiner, options):
+        if group and not _fits(group, word, joiner, options):
             yield group
             group = []
         group.append(word)
@@ -51,7 +51,7 @@ def _group(words: tuple[Word, ...], joiner: str, options: CueOptions) -> Iterato
         yield group
 
 
-def _goes_on(group: list[Word], word: Word, joiner: str, options: CueOptions) -> bool:
+def _fits(group: list[Word], word: Word, joiner: str, options: CueOptions) -> bool:
     characters = len(joiner.join([*(other.text for other in group), word.text]))
     return (
         word.start - group[-1].end < options.pause_seconds

@@ -1,4 +1,4 @@
-"""Formats that need no library: text, JSON, CTM."""
+"""Plain text, JSON and CTM."""
 
 import dataclasses
 
@@ -6,24 +6,23 @@ import msgspec
 
 from mms_engine.types import Transcript
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(Transcript))
+
 
 def text(transcript: Transcript, name: str) -> str:
-    """Return the text alone, on one line."""
+    """Return the text on one line."""
     del name
     return transcript.text + "\n"
 
 
 def json(transcript: Transcript, name: str) -> str:
-    """Return the transcript's fields, after the recording's name as `file`, on one line."""
-    fields = {field.name: getattr(transcript, field.name) for field in _FIELDS}
+    """Return the recording's name as `file`, then the transcript's fields, on one line."""
+    fields = {field: getattr(transcript, field) for field in _FIELDS}
     return msgspec.json.encode({"file": name, **fields}).decode() + "\n"
 
 
-_FIELDS = dataclasses.fields(Transcript)
-
-
 def ctm(transcript: Transcript, name: str) -> str:
-    """Return NIST CTM: recording, channel, start, length, word, confidence; a line a word."""
+    """Return NIST CTM: recording, channel, start, duration, word, confidence; one line per word."""
     recording = "_".join(name.split()) or "-"
     return "".join(
         f"{recording} 1 {word.start:.3f} {word.end - word.start:.3f} "

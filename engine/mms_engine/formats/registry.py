@@ -1,4 +1,4 @@
-"""The formats by name."""
+"""Transcript formats by name. A writer's module is loaded with its first use."""
 
 import importlib
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from mms_engine.types import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to write a transcript."""
+    """A transcript format."""
 
     suffix: str
-    """Of the files."""
-    home: str
-    """Module with the writer."""
+    """Suffix of its files."""
+    module: str
+    """Module of the writer."""
     writer: str
-    """Function of the transcript and the name of the recording that returns the file's text."""
+    """Function from a transcript and the recording's name to the text of the file."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -30,14 +30,14 @@ FORMATS: Mapping[str, Format] = {
 
 
 def render(transcript: Transcript, name: str, *, format_name: str) -> str:
-    """Return the text of a file in a format of `FORMATS`, ending in a newline.
+    """Return a transcript in one of `FORMATS`, ending in a newline unless it is empty.
 
     Args:
-        transcript: What to write.
-        name: Of the recording, for formats that carry it.
+        transcript: The transcript.
+        name: Name of the recording, for formats that contain it.
         format_name: A key of `FORMATS`.
     """
     chosen = FORMATS[format_name]
-    writer = getattr(importlib.import_module(chosen.home), chosen.writer)
+    writer = getattr(importlib.import_module(chosen.module), chosen.writer)
     written: str = writer(transcript, name)
     return written

@@ -1,38 +1,42 @@
-"""SubRip and WebVTT."""
+"""SubRip and WebVTT subtitles."""
 
 import html
 import textwrap
-
-import pysubs2
 
 from mms_engine.formats.cues import Cue, cues
 from mms_engine.types import Transcript
 
 _LINE = 42
+"""Characters per line, as subtitle guides recommend."""
 
 
 def srt(transcript: Transcript, name: str) -> str:
     """Return SubRip."""
     del name
-    return _write([_event(cue, cue.text) for cue in cues(transcript)], "srt")
+    blocks = [_block(number, cue, ",") for number, cue in enumerate(cues(transcript), 1)]
+    return "\n".join(blocks) or "\n"
 
 
 def vtt(transcript: Transcript, name: str) -> str:
-    """Return WebVTT, in which `&` and `<` are escaped."""
+    """Return WebVTT, with `&`, `<` and `>` escaped."""
     del name
-    escaped = [_event(cue, html.escape(cue.text, quote=False)) for cue in cues(transcript)]
-    return _write(escaped, "vtt")
+    blocks = [
+        _block(number, cue, ".", escape=True) for number, cue in enumerate(cues(transcript), 1)
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
 
 
-def _event(cue: Cue, text: str) -> pysubs2.SSAEvent:
-    event = pysubs2.SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000))
-    event.plaintext = "\n".join(textwrap.wrap(text, _LINE)) or text
-    return event
+def _block(number: int, cue: Cue, point: str, *, escape: bool = False) -> str:
+    """Return a cue: its number, its times with a decimal `point`, and its lines."""
+    lines = textwrap.wrap(cue.text, _LINE) or [cue.text]
+    if escape:
+        lines = [html.escape(line, quote=False) for line in lines]
+    times = f"{_time(cue.start, point)} --> {_time(cue.end, point)}"
+    return "\n".join([str(number), times, *lines]) + "\n"
 
 
-def _write(events: list[pysubs2.SSAEvent], format_name: str) -> str:
-    subtitles = pysubs2.SSAFile()
-    subtitles.events = events
-    # Braces would be taken for SubStation tags and dropped.
-    written: str = subtitles.to_string(format_name, keep_ssa_tags=True)
-    return written.rstrip("\n") + "\n"
+def _time(seconds: float, point: str) -> str:
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    minutes, whole = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{whole:02}{point}{milliseconds:03}"

@@ -1,4 +1,4 @@
-"""The languages of MMS: their codes and names, found by either."""
+"""Languages of MMS: codes, names and search."""
 
 from mms_engine.languages.search import find, nearest, search
 from mms_engine.languages.table import Language, all_languages, language_from_code

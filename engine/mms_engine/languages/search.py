@@ -1,4 +1,4 @@
-"""Find a language by what people type."""
+"""Search of languages by code or name."""
 
 import difflib
 import functools
@@ -15,24 +15,24 @@ def find(code: str) -> Language:
     """Return the language with exactly this code.
 
     Raises:
-        LanguageError: there is none; the message has the nearest codes.
+        LanguageError: no language has it; the message names the nearest codes.
     """
     for language in all_languages():
         if language.code == code:
             return language
     near = nearest(code)
-    hint = f"did you mean {', '.join(near)}?" if near else "mms languages lists them all"
+    hint = f"did you mean {', '.join(near)}?" if near else "mms languages lists all"
     raise LanguageError(f"MMS has no language {code!r}: {hint}")
 
 
 def search(query: str, languages: Sequence[Language] | None = None) -> list[Language]:
-    """Return the languages whose code or name holds every word of a query, the likeliest first.
+    """Return the languages whose code or name contains every word of a query, best match first.
 
-    Case, accents and the shape of apostrophes do not matter. An empty query gives all.
+    Case, accents and the kind of apostrophe are ignored. An empty query matches all.
 
     Args:
-        query: `swahili`, `uzb`, `kurdish latin`, …
-        languages: Where to look; by default the whole table.
+        query: For example `swahili`, `uzb` or `kurdish latin`.
+        languages: Languages to search; by default the whole table.
     """
     where = all_languages() if languages is None else languages
     words = _fold(query).split()
@@ -65,15 +65,15 @@ def _rank(words: list[str], language: Language) -> int:
 
 
 def nearest(code: str, known: Iterable[str] | None = None, *, count: int = 5) -> list[str]:
-    """Return codes that someone who typed `code` may have meant, the likeliest first.
+    """Return the codes that a mistyped code may stand for, best match first.
 
-    The scripts and dialects of the same language come first, then what the words are the name of,
-    then codes that are spelled alike.
+    Scripts and dialects of the same language come first, then matching names, then codes of
+    similar spelling.
 
     Args:
-        code: What was typed: a wrong code, or a name.
-        known: The codes to choose from; by default the whole table.
-        count: How many at most.
+        code: Unknown code, or a name.
+        known: Candidates; by default the whole table.
+        count: Maximum number of codes.
     """
     table = all_languages()
     allowed = {language.code for language in table} if known is None else set(known)
@@ -82,12 +82,12 @@ def nearest(code: str, known: Iterable[str] | None = None, *, count: int = 5) ->
     found = [other for other in sorted(allowed) if other.partition("-")[0] == iso]
     if len(folded) > 1:
         found += [language.code for language in search(folded, table)]
-        found += _named_alike(folded, table)
+        found += _similar_names(folded, table)
     found += difflib.get_close_matches(folded, sorted(allowed), n=count, cutoff=0.5)
     return [other for other in dict.fromkeys(found) if other in allowed][:count]
 
 
-def _named_alike(name: str, table: Sequence[Language]) -> list[str]:
+def _similar_names(name: str, table: Sequence[Language]) -> list[str]:
     codes: dict[str, list[str]] = {}
     for language in table:
         codes.setdefault(_fold(language.name), []).append(language.code)
@@ -97,6 +97,6 @@ def _named_alike(name: str, table: Sequence[Language]) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _fold(text: str) -> str:
-    """Return a text without case, accents and typographic apostrophes."""
+    """Return text without case, accents and typographic apostrophes."""
     plain = unicodedata.normalize("NFKD", text.replace("’", "'"))  # noqa: RUF001
     return "".join(c for c in plain if not unicodedata.combining(c)).casefold()

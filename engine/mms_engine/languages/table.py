@@ -1,4 +1,4 @@
-"""The table of the 1,198 codes that facebook/mms-1b-all has an adapter for."""
+"""Table of the 1,198 codes with an adapter in facebook/mms-1b-all."""
 
 import functools
 from dataclasses import dataclass
@@ -10,29 +10,28 @@ _KINDS = ("script", "dialect")
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language, or one of its scripts or dialects, with an adapter of its own."""
+    """A language, or one of its scripts or dialects, that has its own adapter."""
 
     code: str
-    """As MMS writes it: `eng`, `uzb-script_latin`, `roh-dialect_sursilv`."""
+    """Code as MMS writes it: `eng`, `uzb-script_latin`, `roh-dialect_sursilv`."""
     name: str
-    """In English, as Ethnologue has it; the same for all scripts and dialects of a language."""
+    """English name as in Ethnologue; the same for all scripts and dialects of a language."""
     iso: str
-    """The ISO 639-3 code alone."""
+    """ISO 639-3 part of the code."""
     script: str
-    """`latin`, `cyrillic` …; empty where the code names none."""
+    """Such as `latin` or `cyrillic`; empty if the code names none."""
     dialect: str
-    """Empty where the code names none."""
+    """Empty if the code names none."""
     in_fl102: bool
-    """Whether facebook/mms-1b-fl102 (the FLEURS languages) has it too."""
+    """Whether facebook/mms-1b-fl102 (the FLEURS languages) has it."""
     by_character: bool
-    """Whether it is written without spaces between words, so that recognition is scored by
-    characters."""
+    """Whether it is written without spaces between words, and scored by characters."""
 
 
 def language_from_code(
     code: str, *, name: str = "", in_fl102: bool = False, by_character: bool = False
 ) -> Language:
-    """Take a code apart. It need not be one of the table."""
+    """Return the language of a code, which need not be in the table."""
     iso, _, variant = code.partition("-")
     kind, _, value = variant.partition("_")
     parts = {kind: value} if kind in _KINDS else {}

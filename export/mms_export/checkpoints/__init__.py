@@ -1,1 +1,1 @@
-"""Reads MMS checkpoints of transformers and fairseq into one form."""
+"""MMS checkpoints of transformers and fairseq, read into one form."""

@@ -1,4 +1,4 @@
-"""A checkpoint in the one form the exporter works on, whoever wrote it."""
+"""Checkpoint: base weights, adapters and metadata in one form, whatever format they came in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,27 +8,30 @@ from typing import Literal
 from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.weights import Tensors
 
+MMS_LICENCE = "CC-BY-NC-4.0"
+Format = Literal["transformers", "fairseq"]
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
-    """Where a language's tensors lie. Small and picklable: worker processes get it."""
+    """Location and vocabulary of a language's tensors. Picklable, for worker processes."""
 
     language: str
     path: Path
-    format: Literal["transformers", "fairseq"]
+    format: Format
     vocab: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A source of weights."""
+    """An opened checkpoint; tensors are read on demand."""
 
     name: str
-    format: Literal["transformers", "fairseq"]
+    format: Format
     path: Path
     config: Config
     weights: Tensors
-    """The base model, under the names of `names.base_shapes`."""
+    """Base model, under the names of `names.base_shapes`."""
     weight_files: tuple[Path, ...]
     adapters: Mapping[str, AdapterFile]
     """By language code, sorted."""

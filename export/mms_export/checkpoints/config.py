@@ -1,10 +1,11 @@
-"""The sizes of a checkpoint's network, and what makes a network not MMS."""
+"""Network sizes of a checkpoint, read from its config.json and checked against MMS ASR."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from mms_engine.bundle.schema import Architecture
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import MmsError
 
 LAYER_NORM_EPS = 1e-5
@@ -12,7 +13,7 @@ LAYER_NORM_EPS = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the graphs need of config.json, under the same names."""
+    """Network sizes, under the names of config.json."""
 
     conv_dim: tuple[int, ...]
     conv_kernel: tuple[int, ...]
@@ -24,44 +25,36 @@ class Config:
     num_conv_pos_embeddings: int
     num_conv_pos_embedding_groups: int
     adapter_attn_dim: int
-    vocab_size: int
 
     @property
     def feature_size(self) -> int:
-        """Channels of the frontend's output."""
+        """Channels of the frontend's features."""
         return self.conv_dim[-1]
 
     @property
     def adapter_sizes(self) -> tuple[int, int, int, int]:
-        """Elements of one layer's adapter: down, its bias, up, its bias."""
+        """Elements of one layer's adapter: down, down bias, up, up bias."""
         hidden, inner = self.hidden_size, self.adapter_attn_dim
         return hidden * inner, inner, inner * hidden, hidden
 
     @property
     def adapter_parameters(self) -> int:
-        """Elements of one language's adapters, the head not counted."""
+        """Elements of one language's adapters, without its head."""
         return self.num_hidden_layers * sum(self.adapter_sizes)
 
-    def architecture(self) -> Architecture:
-        """Return the manifest's entry."""
-        return Architecture(
-            conv_kernel=self.conv_kernel,
-            conv_stride=self.conv_stride,
-            feature_size=self.feature_size,
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            adapter_attn_dim=self.adapter_attn_dim,
-            adapter_parameters=self.adapter_parameters,
-            conv_dim=self.conv_dim,
-            num_conv_pos_embeddings=self.num_conv_pos_embeddings,
-            num_conv_pos_embedding_groups=self.num_conv_pos_embedding_groups,
-        )
+    def ctc(self, *, normalize: bool) -> Wav2Vec2Ctc:
+        """Return the manifest's description of a CTC model of these sizes."""
+        sizes = asdict(self) | {"adapter_parameters": self.adapter_parameters}
+        return Wav2Vec2Ctc(**sizes, normalize=normalize)
+
+    @property
+    def geometry(self) -> FrameGeometry:
+        """Frame geometry of the frontend."""
+        return FrameGeometry(self.conv_kernel, self.conv_stride)
 
 
-# What every MMS ASR model has, and the graphs take for granted. A key that is absent has the
-# default that transformers gives it.
+# Properties of every MMS ASR model, on which the graphs rely: required value, and the default of
+# transformers for an absent key.
 _REQUIRED: dict[str, tuple[Any, Any]] = {
     "model_type": ("wav2vec2", "wav2vec2"),
     "feat_extract_norm": ("layer", "group"),
@@ -78,7 +71,7 @@ def parse_config(document: Mapping[str, Any], *, where: str) -> Config:
     """Read a transformers config.json.
 
     Raises:
-        MmsError: the network is not one of MMS ASR; the message names the key.
+        MmsError: the network is not that of MMS ASR; the message names the key.
     """
     for key, (required, default) in _REQUIRED.items():
         value = document.get(key, default)
@@ -111,7 +104,6 @@ _NUMBERS = (
     "num_conv_pos_embeddings",
     "num_conv_pos_embedding_groups",
     "adapter_attn_dim",
-    "vocab_size",
 )
 
 

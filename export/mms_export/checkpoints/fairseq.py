@@ -1,4 +1,4 @@
-"""Checkpoints of fairseq's MMS ASR: one `.pt` with the base model and every language in it."""
+"""Checkpoints of fairseq: one `.pt` file with the base model and every language."""
 
 import functools
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
+from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
 from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.fairseq_config import fairseq_config, find_option
 from mms_export.checkpoints.files import load_pickle, renamed, tensors_of
@@ -18,14 +18,13 @@ from mms_export.checkpoints.names import (
     is_language_tensor,
     neutral,
 )
-from mms_export.checkpoints.transformers import MMS_LICENCE
 from mms_export.checkpoints.weights import Tensors
 
 _INERT = ("argparse", "fairseq", "omegaconf", "typing", "enum", "collections")
 _MODEL = "w2v_encoder.w2v_model."
 _IGNORED = ("mask_emb", "quantizer.", "project_q.", "final_proj.")  # used in training only
 
-# fairseq's name on the left. Facts of the two projects' layouts.
+# Patterns of fairseq's names, and their replacements.
 _RENAMES = (
     (r"layer_norm\.(\w+)", r"feature_projection.layer_norm.\1"),
     (r"post_extract_proj\.(\w+)", r"feature_projection.projection.\1"),
@@ -54,10 +53,10 @@ _ADAPTER_PARTS = {
 
 
 def open_fairseq(path: Path) -> Checkpoint:
-    """Open a `.pt` such as mms1b_all.pt.
+    """Open a `.pt` file such as mms1b_all.pt.
 
     Raises:
-        MmsError: it is not a checkpoint of MMS ASR.
+        MmsError: the file is not a checkpoint of MMS ASR.
     """
     document = _load(path)
     for key in ("model", "adapter"):
@@ -89,7 +88,7 @@ def open_fairseq(path: Path) -> Checkpoint:
 
 @functools.cache
 def _load(path: Path) -> Mapping[str, Any]:
-    # Kept: the file holds every language, and naming its 340,000 tensors takes seconds.
+    # Cached: the file holds every language, and indexing its 340,000 tensors takes seconds.
     return load_pickle(path, _INERT)
 
 
@@ -108,11 +107,11 @@ def neutral_name(name: str) -> str:
     return name
 
 
-def read_adapter(file: AdapterFile, config: Config) -> Tensors:
+def read_fairseq_adapter(file: AdapterFile, config: Config) -> Tensors:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:
-        MmsError: they are not those of an adapter of this model.
+        MmsError: the tensors are not those of an adapter of this model.
     """
     where = f"{file.path}, language {file.language}"
     opened = tensors_of(_load(file.path)["adapter"][file.language]["model"], where=where)
@@ -124,7 +123,7 @@ def read_adapter(file: AdapterFile, config: Config) -> Tensors:
 
 
 def _without_leading_one(tensors: Tensors) -> Tensors:
-    """Drop the axis that fairseq keeps for several adapters of one layer."""
+    """Drop the leading axis, which fairseq reserves for several adapters of one layer."""
     shapes = {
         name: shape[1:] if ".adapter_layer." in name and shape[:1] == (1,) else shape
         for name, shape in tensors.shapes.items()
@@ -140,7 +139,7 @@ def _adapters(document: Mapping[str, Any], path: Path) -> dict[str, AdapterFile]
 
 
 def _vocab(content: Mapping[str, Any], language: str, path: Path) -> tuple[str, ...]:
-    """Return a language's tokens from its pickled dictionary, or from a text file beside it."""
+    """Return a language's tokens, from its pickled dictionary or a text file beside the `.pt`."""
     text = path.parent / "dict" / path.stem / f"{language}.txt"
     dictionary = content.get("task_state", {}).get("target_dictionary")
     symbols = getattr(dictionary, "symbols", None)
@@ -148,8 +147,8 @@ def _vocab(content: Mapping[str, Any], language: str, path: Path) -> tuple[str, 
         lines = text.read_text(encoding="utf-8").splitlines()
         symbols = ["<s>", "<pad>", "</s>", "<unk>", *(line.rsplit(" ", 1)[0] for line in lines)]
     if symbols is None:
-        raise MmsError(f"{path} has no dictionary of {language!r}, nor is there {text}")
+        raise MmsError(f"{path} has no dictionary of {language!r}, and {text} does not exist")
     if symbols[:2] != ["<s>", "<pad>"]:
         raise MmsError(f"{path}: the dictionary of {language!r} does not begin with <s> and <pad>")
-    # fairseq's blank is <s>; transformers, whose names we keep, calls it <pad>.
+    # fairseq's blank is <s>; in transformers, whose names the bundle uses, it is <pad>.
     return ("<pad>", "<s>", *symbols[2:])

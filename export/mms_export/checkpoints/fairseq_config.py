@@ -1,4 +1,4 @@
-"""The sizes of a network that fairseq trained."""
+"""Network sizes of a fairseq checkpoint."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from mms_export.checkpoints.weights import Tensors
 
 _DEFAULT_HEADS = 16
 _MMS_CONVOLUTIONS = {10: 5, 3: 2, 2: 2}
-"""Stride of each kernel, where the file does not say."""
+"""Stride by kernel size, for files without `conv_feature_layers`."""
 
 
 def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) -> Config:
-    """Read the sizes off the tensors, and what tensors do not show off the training options.
+    """Derive the sizes from tensor shapes, and from training options what shapes do not show.
 
     Args:
-        document: The `.pt`.
-        tensors: Its base model, under the names of `names.base_shapes`.
-        path: Where it is, for messages.
+        document: Content of the `.pt`.
+        tensors: Base model, under the names of `names.base_shapes`.
+        path: Path of the `.pt`, for messages.
 
     Raises:
-        MmsError: it is not a checkpoint of MMS ASR.
+        MmsError: the file is not a checkpoint of MMS ASR.
     """
     shapes = tensors.shapes
     options = document.get("cfg") or document.get("args")
@@ -52,7 +52,6 @@ def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) ->
         "num_conv_pos_embeddings": positions[2],
         "num_conv_pos_embedding_groups": hidden // positions[1],
         "adapter_attn_dim": rank,
-        "vocab_size": 1,
     }
     return parse_config(document_like, where=str(path))
 
@@ -62,7 +61,7 @@ def _convolutions(
 ) -> list[tuple[int, int, int]]:
     """Return channels, kernel and stride of each convolution.
 
-    `written` is such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`; it is read, not evaluated.
+    `written` has the form `[(512, 10, 5)] + [(512, 3, 2)] * 4`; it is parsed, not evaluated.
     """
     terms = re.findall(r"\((\d+),\s*(\d+),\s*(\d+)\)[\s\]]*(?:\*\s*(\d+))?", str(written or ""))
     strides = [int(stride) for _, _, stride, times in terms for _ in range(int(times or 1))]
@@ -76,7 +75,7 @@ def _convolutions(
 
 
 def find_option(options: object, key: str, *, default: object = None) -> object:
-    """Return the first value under `key` in nested options, the outermost first."""
+    """Return the first value of `key` in nested options, outermost first."""
     return next(
         (value for name, value in _walk(options) if name == key and value is not None), default
     )

@@ -1,4 +1,4 @@
-"""Tensor files: safetensors, and pickles of torch read without running any code from them."""
+"""Tensor files: safetensors, and torch pickles read without running code from them."""
 
 import pickle
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ def open_tensors(paths: list[Path]) -> Tensors:
     """Open the files of a checkpoint, all safetensors or all pickles.
 
     Raises:
-        MmsError: a file is damaged, or holds something else.
+        MmsError: a file is damaged, or is no tensor file.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], FloatArray]] = {}
@@ -29,7 +29,7 @@ def open_tensors(paths: list[Path]) -> Tensors:
 
 
 def renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
-    """Return the tensors under new names, `names` being new name -> old name."""
+    """Return the tensors under new names; `names` maps new to old."""
     shapes = {new: tensors.shapes[old] for new, old in names.items()}
     return Tensors(shapes, lambda name: tensors.reader(names[name]))
 
@@ -44,7 +44,7 @@ def _open_safetensors(path: Path) -> Tensors:
 
 
 def _read_safetensor(path: Path, name: str) -> FloatArray:
-    # Opened for each tensor: a mapping kept open counts all that was read through it as memory.
+    # Opened for each tensor: pages read through an open mapping count as resident memory.
     with safe_open(str(path), framework="numpy") as reader:
         if reader.get_slice(name).get_dtype() != "BF16":
             return np.asarray(reader.get_tensor(name), dtype=np.float32)
@@ -59,15 +59,15 @@ def open_pickle(path: Path) -> Tensors:
 
 
 def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """Load a pickle of torch that holds a mapping, its tensors mapped from the file.
+    """Load a torch pickle that holds a mapping; its tensors stay mapped from the file.
 
     Args:
         path: The file.
-        inert: Modules whose classes the file may name. They are not imported: in their place stand
-            classes that only keep their attributes.
+        inert: Modules whose classes the file may name. They are not imported: placeholder classes
+            that only hold attributes stand in for them.
 
     Raises:
-        MmsError: it is damaged, or names code that a checkpoint has no use for.
+        MmsError: the file is damaged, or names code to run.
     """
     import torch
 
@@ -79,7 +79,7 @@ def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
         with torch.serialization.safe_globals([(_inert_class(name), name) for name in names]):
             document = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        # The rest of torch's message is advice to load the file unsafely.
+        # The rest of the message advises loading the file unsafely.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise MmsError(f"{path} cannot be read as a torch checkpoint: {reason}") from error
     if not isinstance(document, dict):
@@ -88,7 +88,7 @@ def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
 
 
 class _Inert:
-    """Stands for a class of another project: keeps what it is given, does nothing."""
+    """Placeholder for a class of another project: holds its arguments, does nothing."""
 
     def __init__(self, *given: object) -> None:
         self.given = given
@@ -102,7 +102,7 @@ def tensors_of(document: Mapping[str, Any], *, where: str) -> Tensors:
     """Return the tensors of a state dict.
 
     Raises:
-        MmsError: something in it is not a tensor.
+        MmsError: an entry is not a tensor.
     """
     for name, tensor in document.items():
         if not hasattr(tensor, "shape"):

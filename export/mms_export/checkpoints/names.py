@@ -1,4 +1,4 @@
-"""The tensors an MMS checkpoint must have, under the names of transformers without `wav2vec2.`."""
+"""Tensor names and shapes of an MMS checkpoint: transformers names without `wav2vec2.`."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def base_shapes(config: Config) -> Shapes:
-    """Return the shape of every tensor that all languages share."""
+    """Return the shape of every tensor of the base model."""
     hidden, inner = config.hidden_size, config.intermediate_size
     shapes: Shapes = {}
     channels = 1
@@ -64,11 +64,10 @@ def _norm(name: str, size: int) -> Shapes:
 def check_shapes(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], *, where: str
 ) -> None:
-    """Compare the tensors of a file with those its config asks for.
+    """Compare the tensors of a file with those its config requires.
 
     Raises:
-        MmsError: a tensor is missing, unexpected or of another shape; the message names up to
-            three.
+        MmsError: a tensor is missing, unexpected or of another shape; up to three are named.
     """
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unexpected" for name in found if name not in expected]
@@ -80,11 +79,11 @@ def check_shapes(
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         listed = "; ".join(problems[:3])
-        raise MmsError(f"{where} does not hold the tensors its config asks for: {listed}{more}")
+        raise MmsError(f"{where} does not hold the tensors its config requires: {listed}{more}")
 
 
 def neutral(name: str) -> str:
-    """Return a transformers name without its prefix and in the older weight-norm spelling."""
+    """Return a transformers name without its prefix and with the original weight-norm names."""
     name = name.removeprefix("wav2vec2.")
     positions = "encoder.pos_conv_embed.conv."
     return {

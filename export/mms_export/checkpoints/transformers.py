@@ -1,4 +1,4 @@
-"""Checkpoints in the layout of facebook/mms-1b-all on the hub."""
+"""Checkpoints of transformers, in the layout of facebook/mms-1b-all."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
+from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
 from mms_export.checkpoints.config import Config, parse_config
 from mms_export.checkpoints.files import open_tensors, renamed
 from mms_export.checkpoints.names import (
@@ -18,7 +18,6 @@ from mms_export.checkpoints.names import (
 )
 from mms_export.checkpoints.weights import Tensors
 
-MMS_LICENCE = "CC-BY-NC-4.0"
 _ADAPTER = re.compile(r"adapter\.(?P<language>[A-Za-z0-9_-]+)\.(?:safetensors|bin)")
 _IGNORED = {"masked_spec_embed"}  # used in training only
 
@@ -27,7 +26,7 @@ def open_transformers(path: Path, *, name: str) -> Checkpoint:
     """Open a folder with config.json, weights, `adapter.{lang}.*` files and a nested vocab.json.
 
     Raises:
-        MmsError: a file is missing or does not fit the rest; the message says which.
+        MmsError: a file is missing or contradicts another; the message names it.
     """
     config = parse_config(read_json(path / "config.json"), where=str(path / "config.json"))
     files = _weight_files(path)
@@ -52,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        MmsError: it is missing or malformed.
+        MmsError: the file is missing or malformed.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +96,7 @@ def _base_tensors(config: Config, files: list[Path]) -> Tensors:
 def _adapters(path: Path) -> dict[str, AdapterFile]:
     vocabs = read_json(path / "vocab.json")
     found: dict[str, AdapterFile] = {}
-    # Sorted in reverse, so that of one language's two formats safetensors comes last and wins.
+    # In reverse order, so that safetensors precedes .bin of the same language.
     for file in sorted(path.glob("adapter.*"), reverse=True):
         match = _ADAPTER.fullmatch(file.name)
         if match and match["language"] not in found:
@@ -114,17 +113,17 @@ def _adapters(path: Path) -> dict[str, AdapterFile]:
 def _vocab(vocabs: dict[str, Any], language: str, where: Path) -> tuple[str, ...]:
     tokens = vocabs.get(language)
     if not isinstance(tokens, dict):
-        raise MmsError(f"{where} has no vocabulary for {language!r}, whose adapter is there")
+        raise MmsError(f"{where} has no vocabulary for {language!r}, whose adapter is present")
     if sorted(tokens.values()) != list(range(len(tokens))):
         raise MmsError(f"{where}: the ids of {language!r} are not 0 to {len(tokens) - 1}")
     return tuple(sorted(tokens, key=tokens.__getitem__))
 
 
-def read_adapter(file: AdapterFile, config: Config) -> Tensors:
+def read_transformers_adapter(file: AdapterFile, config: Config) -> Tensors:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:
-        MmsError: they are not those of an adapter of this model.
+        MmsError: the tensors are not those of an adapter of this model.
     """
     opened = open_tensors([file.path])
     tensors = renamed(opened, {neutral(old): old for old in opened.shapes})
@@ -133,7 +132,7 @@ def read_adapter(file: AdapterFile, config: Config) -> Tensors:
 
 
 def _model_card(path: Path) -> dict[str, str]:
-    """Return the plain `key: value` lines of the model card's front matter."""
+    """Return the `key: value` lines of the model card's front matter."""
     card = path / "README.md"
     if not card.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint, read one at a time."""
+"""Checkpoint tensors, read one at a time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

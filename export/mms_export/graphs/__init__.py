@@ -1,1 +1,1 @@
-"""The ONNX graphs of a bundle, written node by node and precision by precision."""
+"""ONNX graphs, written node by node for each precision."""

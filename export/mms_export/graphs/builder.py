@@ -1,4 +1,4 @@
-"""Builds an ONNX graph node by node; weights stay where they are until the graph is written."""
+"""ONNX graph builder; weights are read from the checkpoint only when the graph is written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ DTYPES: dict[str, int] = {
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy type of a dtype of `DTYPES`."""
+    """Return the NumPy dtype of a name in `DTYPES`."""
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A tensor of the graph that is read only when the graph is written."""
+    """Initializer whose content is read when the graph is written."""
 
     name: str
     dtype: str
@@ -42,11 +42,11 @@ class Weight:
 
     @property
     def nbytes(self) -> int:
-        """Size of the content."""
+        """Size of the content in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * numpy_dtype(self.dtype).itemsize
 
     def content(self) -> Array:
-        """Read the tensor; shape and dtype are those declared."""
+        """Return the tensor in its declared dtype and shape."""
         array = np.ascontiguousarray(self.read()).astype(numpy_dtype(self.dtype), copy=False)
         if array.shape != self.shape:
             raise ValueError(f"weight {self.name} is {array.shape}, declared {self.shape}")
@@ -55,7 +55,7 @@ class Weight:
 
 @dataclass(slots=True)
 class GraphBuilder:
-    """An ONNX graph in the making."""
+    """ONNX graph under construction."""
 
     name: str
     opset: int
@@ -77,7 +77,7 @@ class GraphBuilder:
         self.outputs.append(helper.make_tensor_value_info(name, DTYPES[dtype], list(shape)))
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:  # noqa: ANN401
-        """Add a node and return the name of its one output."""
+        """Add a node with one output and return the output's name."""
         return self.ops(kind, *inputs, count=1, domain=domain, **attributes)[0]
 
     def ops(
@@ -96,7 +96,7 @@ class GraphBuilder:
         return outputs
 
     def constant(self, value: npt.ArrayLike, dtype: str) -> str:
-        """Add a small tensor, once however often it is asked for, and return its name."""
+        """Add a small tensor and return its name; equal tensors are stored once."""
         array = np.asarray(value, dtype=numpy_dtype(dtype))
         key = (dtype, array.shape, array.tobytes())
         if key not in self._constant_names:
@@ -106,14 +106,14 @@ class GraphBuilder:
         return self._constant_names[key]
 
     def ints(self, *values: int) -> str:
-        """Add an int64 vector."""
+        """Add an int64 vector and return its name."""
         return self.constant(values, "int64")
 
     def weight(self, name: str, dtype: str, shape: Sequence[int], read: Callable[[], Array]) -> str:
-        """Add a weight and return its name."""
+        """Add a weight, read later by `read`, and return its name."""
         self.weights.append(Weight(name, dtype, tuple(shape), read))
         return name
 
     def cast(self, value: str, dtype: str) -> str:
-        """Convert the values of a tensor."""
+        """Convert a tensor to another dtype."""
         return self.op("Cast", value, to=DTYPES[dtype])

@@ -1,28 +1,36 @@
-"""What the inputs and outputs of the graphs mean, for the manifest."""
+"""Graph files of a bundle: names, and manifest entries of inputs and outputs."""
+
+from pathlib import Path
 
 from onnx import TensorProto, ValueInfoProto
 
-from mms_engine.bundle.schema import Tensor
+from mms_engine.bundle.manifest import Tensor
+from mms_engine.types import Precision
 from mms_export.graphs.builder import DTYPES, GraphBuilder
 
-RECIPE = 2
-"""Raised whenever the code of the graphs changes what it writes; older graphs are written anew."""
+GraphKey = tuple[str, Precision]
+"""Name and precision of a graph."""
 
 MEANINGS = {
-    "audio": "normalised samples, zero behind the end of a row",
-    "features": "output of the frontend; what lies behind a row's length has no effect",
-    "lengths": "frames of each row that are not padding",
-    "slot": "row of the adapter bank that each row of the batch takes",
-    "adapters": "adapter weights, one language a row, as in the adapter files",
-    "head_weight": "weights of each language's head; zero behind its own tokens",
-    "head_bias": "biases of each language's head; -inf behind its own tokens",
-    "history": "frames before the new ones that are heard for their positions, at the end of those",
-    "cache": "keys and values of kept frames in each layer, in any order",
-    "filled": "places of the cache that hold something, from its beginning",
-    "update": "keys and values of the new frames, as in the cache",
-    "logits": "score of each token before log-softmax; meaningless behind a row's length",
+    "audio": "normalised samples, padded with zeros",
+    "features": "frontend output; frames beyond a row's length have no effect",
+    "lengths": "valid frames of each row",
+    "slot": "adapter bank slot of each row",
+    "adapters": "adapter weights, one language per slot, as in the adapter files",
+    "head_weight": "head weights of each language; zero beyond its vocabulary",
+    "head_bias": "head biases of each language; -inf beyond its vocabulary",
+    "history": "valid frames before the new ones, used by the positional convolution only",
+    "cache": "keys and values of earlier frames in each layer, in any order",
+    "filled": "valid frames of the cache, from its first",
+    "update": "keys and values of the new frames, laid out as the cache",
+    "logits": "token scores before log-softmax; undefined beyond a row's length",
 }
 _NAMES = {value: name for name, value in DTYPES.items()}
+
+
+def graph_path(folder: Path, name: str, precision: Precision) -> Path:
+    """Return the path of a graph in a bundle."""
+    return folder / "graphs" / f"{name}.{precision}.onnx"
 
 
 def tensors(graph: GraphBuilder) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -1,4 +1,4 @@
-"""The operations that frontend and encoder share, in the number types of a precision."""
+"""Layers shared by the graphs, in the number types of a precision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A weight matrix `[inputs, outputs]` and its bias, read when the graph is written."""
+    """Weight matrix `[inputs, outputs]` and bias `[outputs]`, read when the graph is written."""
 
     name: str
     inputs: int
@@ -28,7 +28,7 @@ class Matrix:
 
 
 def linear_matrix(weights: Weights, name: str, inputs: int, outputs: int) -> Matrix:
-    """Return the linear layer `name` of a checkpoint, whose weight is `[outputs, inputs]`."""
+    """Return a linear layer of a checkpoint, transposed from `[outputs, inputs]`."""
     return Matrix(
         name=name,
         inputs=inputs,
@@ -40,35 +40,35 @@ def linear_matrix(weights: Weights, name: str, inputs: int, outputs: int) -> Mat
 
 @dataclass(slots=True)
 class Layers:
-    """Adds layers to a graph. Values are float32 unless their name says `operand`."""
+    """Layers added to a graph. Values are float32; operands have the precision's operand dtype."""
 
     graph: GraphBuilder
     numerics: Numerics
 
     def operand(self, value: str) -> str:
-        """Round a float32 value to what matrix products take."""
+        """Convert a float32 value to the operand dtype."""
         if self.numerics.operands == "float32":
             return value
         return self.graph.cast(value, self.numerics.operands)
 
     def widen(self, operand: str) -> str:
-        """Bring an operand back to float32."""
+        """Convert an operand to float32."""
         if self.numerics.operands == "float32":
             return operand
         return self.graph.cast(operand, "float32")
 
     def operand_weight(self, name: str, shape: tuple[int, ...], read: Callable[[], Array]) -> str:
-        """Add a weight stored as an operand."""
+        """Add a weight stored in the operand dtype."""
         return self.graph.weight(name, self.numerics.operands, shape, read)
 
     def linear(self, value: str, matrix: Matrix) -> str:
-        """Multiply a float32 value `[B, T, inputs]` by a matrix; gives an operand."""
+        """Multiply a float32 value `[B, T, inputs]` by a matrix; return an operand."""
         return self.operand_linear(self.operand(value), matrix)
 
     def operand_linear(self, operand: str, matrix: Matrix, spread: Range = BOTH_SIDES) -> str:
-        """Multiply an operand `[B, T, inputs]` by a matrix; gives an operand.
+        """Multiply an operand `[B, T, inputs]` by a matrix; return an operand.
 
-        `spread` says where the values lie, which matters where they are quantised.
+        `spread` is the value range that 8-bit quantisation has to cover.
         """
         if self.numerics.quantized:
             return self.graph.op("Add", *self._quantized_linear(operand, matrix, spread))
@@ -78,15 +78,15 @@ class Layers:
         return self.graph.op("Add", self.graph.op("MatMul", operand, weight), bias)
 
     def linear_gelu(self, value: str, matrix: Matrix) -> str:
-        """Multiply a float32 value by a matrix and apply GELU; gives an operand."""
+        """Multiply a float32 value by a matrix and apply GELU; return an operand."""
         if self.numerics.quantized:
-            # One operation, which ONNX Runtime makes of the two only where it can infer shapes.
+            # Written fused: ONNX Runtime fuses the pair only where it can infer shapes.
             parts = self._quantized_linear(value, matrix, BOTH_SIDES)
             return self.graph.op("BiasGelu", *parts, domain=CONTRIB)
         return self.graph.op("Gelu", self.linear(value, matrix))
 
     def _quantized_linear(self, value: str, matrix: Matrix, spread: Range) -> tuple[str, str]:
-        """Return the product and the bias that is still to be added."""
+        """Return the 8-bit product, and the bias still to be added."""
         graph = self.graph
         shape = (matrix.inputs, matrix.outputs)
         weight = graph.weight(
@@ -102,7 +102,7 @@ class Layers:
         return quantized_product(graph, value, (weight, scale), spread, shape), bias
 
     def lowered(self, matrix: Matrix) -> Matrix:
-        """Return a matrix whose products are smaller by the headroom; `added` undoes it."""
+        """Return a matrix divided by the headroom; `added` multiplies by it again."""
         if self.numerics.headroom == 1:
             return matrix
         share = np.float32(1 / self.numerics.headroom)
@@ -113,7 +113,7 @@ class Layers:
         )
 
     def lowered_operand(self, operand: str) -> str:
-        """Make an operand smaller by the headroom; `added` undoes it."""
+        """Divide an operand by the headroom; `added` multiplies by it again."""
         numerics = self.numerics
         if numerics.headroom == 1:
             return operand
@@ -121,7 +121,7 @@ class Layers:
         return self.graph.op("Mul", operand, share)
 
     def added(self, value: str, change: str) -> str:
-        """Add to the residual stream an operand that is smaller by the headroom."""
+        """Add an operand to the residual stream, multiplied by the headroom."""
         wide = self.widen(change)
         if self.numerics.headroom != 1:
             factor = self.graph.constant(self.numerics.headroom, "float32")
@@ -136,7 +136,7 @@ class Layers:
     def named_layer_norm(
         self, value: str, name: str, size: int, read: Callable[[str], FloatArray]
     ) -> str:
-        """Normalise with the weights `<name>.weight` and `<name>.bias` of a checkpoint."""
+        """Normalise with `<name>.weight` and `<name>.bias` of a checkpoint."""
         parts = [
             self.graph.weight(full, "float32", (size,), partial(read, full))
             for full in (f"{name}.weight", f"{name}.bias")

@@ -1,37 +1,36 @@
-"""Which number types a graph computes in."""
+"""Number types of each precision."""
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.schema import Precision
+from mms_engine.types import Precision
 
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """The number types of one precision.
+    """Number types of one precision.
 
-    The residual stream, layer norms and softmax are float32 in every precision; what differs is
-    the operands of the matrix products.
+    Residual stream, layer norm and softmax are float32 in every precision; precisions differ in
+    the operands of matrix products.
     """
 
     precision: Precision
     operands: str
-    """Dtype of weights and of what they multiply, and of the adapter bank."""
+    """Dtype of weights, activations entering a product, and the adapter bank."""
     quantized: bool = False
-    """Whether the products with weights take 8-bit integers."""
+    """Whether products with weights take 8-bit integers."""
     headroom: int = 1
-    """Factor by which what a layer adds to the residual stream is made smaller while it is an
-    operand; a power of two, so that only exponents change. One layer may add to a place nearly all
-    that ever is there: a float32 sum is no help where what is added is beyond 65,504 by itself
-    (docs/precision.md)."""
+    """Divisor of each layer's contribution to the residual stream while it is an operand; a power
+    of two, so that only exponents change. A single contribution may exceed 65,504, which a float32
+    sum alone does not prevent (docs/precision.md)."""
 
     @property
     def opset(self) -> int:
-        """The oldest opset that has every operation used in these types."""
+        """Oldest opset that supports every operation in these types."""
         return 22 if self.operands == "bfloat16" else 20
 
     @property
-    def memory(self) -> str:
-        """Dtype of the keys and values that a stream keeps."""
+    def kv_cache(self) -> str:
+        """Dtype of a stream's KV cache."""
         return "bfloat16" if self.operands == "bfloat16" else "float16"
 
 

@@ -1,4 +1,4 @@
-"""8-bit products: weights quantised per column at export, activations per row as they come."""
+"""8-bit products: weights quantised per column at export, activations per row at run time."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ import numpy.typing as npt
 from mms_export.graphs.builder import CONTRIB, GraphBuilder
 
 WEIGHT_LIMIT = 63
-"""Weights keep 7 bits: on a CPU without VNNI pairs of 8-bit products are summed in 16 bits, and
-2 x 255 x 127 would saturate there."""
+"""Largest quantised weight, 7 bits: CPUs without VNNI sum pairs of 8-bit products in 16 bits, where
+2 x 255 x 127 would saturate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """How floats map to the integers 0 to 255: `x / scale + zero`, a scale for each row."""
+    """Mapping of floats to the integers 0 to 255: `x / scale + zero`, with a scale per row."""
 
     zero: int
     lowest: float | None
-    """A bound that holds for every value; None where values spread to both sides alike."""
+    """Lower bound of all values; None for a symmetric range."""
 
 
 BOTH_SIDES = Range(zero=128, lowest=None)
 GELU_OUTPUT = Range(zero=32, lowest=-0.17)
-"""GELU never falls below -0.17, so that most of the integers can serve the other side."""
+"""GELU never falls below -0.17, so most of the integers serve positive values."""
 
 
 def quantize_weight(
     weight: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Quantise a matrix `[inputs, outputs]` symmetrically, each column with its own scale.
+    """Quantise a matrix `[inputs, outputs]` symmetrically, with a scale per column.
 
     Returns:
-        The integers, and the scale of each column, float32 `[outputs]`.
+        Integers int8 `[inputs, outputs]` and scales float32 `[outputs]`.
     """
     peak = np.abs(weight).max(axis=0)
     scale = np.where(peak > 0, peak / WEIGHT_LIMIT, 1).astype(np.float32)
@@ -42,15 +42,15 @@ def quantize_weight(
 def quantized_product(
     graph: GraphBuilder, value: str, weight: tuple[str, str], spread: Range, shape: tuple[int, int]
 ) -> str:
-    """Multiply a float32 value `[B, T, inputs]` by quantised weights; gives float32.
+    """Multiply a float32 value `[B, T, inputs]` by quantised weights; return float32.
 
-    Each frame has its own scale, so that a frame's result does not depend on the rest of the batch.
+    Each frame has its own scale, so its result does not depend on the rest of the batch.
 
     Args:
-        graph: The graph to add to.
-        value: The value to multiply.
+        graph: Graph to add to.
+        value: Value to multiply.
         weight: Names of the integers and of the column scales.
-        spread: Where the values lie.
+        spread: Range of the values.
         shape: Inputs and outputs of the matrix.
     """
     inputs, outputs = shape
@@ -69,7 +69,7 @@ def quantized_product(
 
 
 def _row_scales(graph: GraphBuilder, rows: str, spread: Range) -> str:
-    """Return float32 `[rows]`: the smallest scale with which nothing of a row is cut off."""
+    """Return float32 `[rows]`: the smallest scale that clips no value of a row."""
     axis = graph.ints(1)
     high = graph.op("ReduceMax", rows, axis, keepdims=0)
     if spread.lowest is None:

@@ -1,5 +1,6 @@
-"""Writes a graph to disk, its weights streamed one by one; equal graphs give equal bytes."""
+"""Graph files, with weights streamed one by one; equal graphs give equal bytes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,20 @@ from onnx import TensorProto, helper, numpy_helper
 from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import MmsError
 from mms_export.graphs.builder import CONTRIB, DTYPES, IR_VERSION, Array, GraphBuilder, Weight
-from mms_export.progress import Advance
 
+Advance = Callable[[int], object]
+"""Progress callback: called with the number of bytes written."""
 INLINE_TOTAL = 32 << 20
 """Bytes of weights up to which a graph is one file."""
 INLINE_TENSOR = 1 << 10
-"""Bytes up to which a tensor is kept in the `.onnx` in any case."""
+"""Bytes up to which a tensor always lies in the `.onnx`."""
 ALIGNMENT = 4096
-"""Of large tensors in the data file, so that a runtime can map them."""
+"""Alignment of large tensors in the data file, for memory mapping."""
 SMALL_ALIGNMENT = 64
 
 
 def data_path(path: Path) -> Path:
-    """Return where the weights of the graph at `path` lie when it is more than one file."""
+    """Return the path of the external data of the graph at `path`."""
     return path.with_name(f"{path.name}.data")
 
 
@@ -29,16 +31,16 @@ def write_graph(graph: GraphBuilder, path: Path, advance: Advance) -> list[Path]
     """Write a graph.
 
     Args:
-        graph: The graph.
-        path: Where the `.onnx` goes; the data file lies beside it.
-        advance: Told the bytes of each weight that was written.
+        graph: Graph to write.
+        path: Path of the `.onnx`; external data goes beside it.
+        advance: Called with the bytes of each weight written.
 
     Returns:
-        The files written, the `.onnx` first.
+        Files written, the `.onnx` first.
 
     Raises:
         BundleError: the file system refused.
-        MmsError: a weight does not fit its number type.
+        MmsError: a weight is not finite in its dtype.
     """
     inline = sum(weight.nbytes for weight in graph.weights) <= INLINE_TOTAL
     tensors, outside = [], []
@@ -57,13 +59,13 @@ def write_graph(graph: GraphBuilder, path: Path, advance: Advance) -> list[Path]
 
 
 def write_sharing(graph: GraphBuilder, path: Path, original: Path) -> list[Path]:
-    """Write a graph whose weights are those of the graph at `original`, in whose data they stay.
+    """Write a graph that shares the weights, and the data file, of the graph at `original`.
 
     Returns:
-        The files it is made of, its own `.onnx` first.
+        Files of the graph, its own `.onnx` first.
 
     Raises:
-        ValueError: the other graph lacks a weight.
+        ValueError: a weight differs between the two.
     """
     model = onnx.load(original, load_external_data=False)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -77,7 +79,7 @@ def write_sharing(graph: GraphBuilder, path: Path, original: Path) -> list[Path]
 
 
 def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> None:
-    """Write the `.onnx` itself."""
+    """Write the `.onnx` file."""
     proto = helper.make_graph(
         graph.nodes, graph.name, graph.inputs, graph.outputs, [*graph.constants, *tensors]
     )
@@ -92,7 +94,7 @@ def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> 
 
 
 def write_weights(weights: list[Weight], path: Path, advance: Advance) -> list[TensorProto]:
-    """Write weights to a data file, one in memory at a time, and return what refers to them."""
+    """Write weights to a data file one at a time, and return the tensors that refer to them."""
     tensors = []
     with atomic_open(path) as stream:
         offset = 0
@@ -109,7 +111,7 @@ def write_weights(weights: list[Weight], path: Path, advance: Advance) -> list[T
 
 
 def external(weight: Weight, location: str, offset: int) -> TensorProto:
-    """Describe a weight that lies in a data file."""
+    """Return a tensor that refers to a weight in a data file."""
     tensor = onnx.TensorProto(
         name=weight.name,
         data_type=DTYPES[weight.dtype],
@@ -122,7 +124,11 @@ def external(weight: Weight, location: str, offset: int) -> TensorProto:
 
 
 def checked(weight: Weight) -> Array:
-    """Read a weight and refuse one with values that are not finite."""
+    """Return a weight's content, all of it finite.
+
+    Raises:
+        MmsError: a value is not finite in the weight's dtype.
+    """
     content = weight.content()
     if weight.dtype not in ("int8", "int64") and not np.isfinite(content).all():
         raise MmsError(

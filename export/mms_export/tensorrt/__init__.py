@@ -1,1 +1,1 @@
-"""TensorRT plans of a bundle's graphs: built ahead of time for RTX, or on the target itself."""
+"""TensorRT plans, built ahead of time for RTX, or on the target itself."""

@@ -1,9 +1,9 @@
-"""Compares a network, and the plan built from it, with what the manifest says of them."""
+"""Checks of a network against the manifest entry of its graph."""
 
 from typing import Any
 
 from mms_engine.backends.probes import PLAN_DTYPES
-from mms_engine.bundle.schema import Graph, Plan, Profile, Tensor
+from mms_engine.bundle.manifest import Graph, Tensor
 from mms_engine.errors import PlanError
 from mms_export.graphs.numerics import NUMERICS
 
@@ -13,10 +13,10 @@ _EXACT = {"NORMALIZATION", "SOFTMAX"}
 
 
 def check_network(network: Any, graph: Graph) -> None:  # noqa: ANN401
-    """Compare inputs, outputs and number types of a network with its graph's entry.
+    """Compare a network's inputs, outputs and number types with its graph's entry.
 
     Raises:
-        PlanError: naming what differs.
+        PlanError: naming the difference.
     """
     found_inputs = [network.get_input(index) for index in range(network.num_inputs)]
     found_outputs = [network.get_output(index) for index in range(network.num_outputs)]
@@ -40,7 +40,7 @@ def _check_tensors(graph: Graph, kind: str, found: list[Any], named: tuple[Tenso
 
 
 def _compare(
-    graph: Graph | Plan, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
+    graph: Graph, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
 ) -> None:
     if found != said:
         raise PlanError(
@@ -50,9 +50,9 @@ def _compare(
 
 
 def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
-    """Products must take the precision's operands; norms and softmax must be float32.
+    """Check that products take the precision's operands, and that norms and softmax are float32.
 
-    A network keeps the types of its graph through the build, so that these are those that run.
+    The network is strongly typed, so these are the types that run.
     """
     operands, kind = NUMERICS[graph.precision].operands, layer.type.name
     tensors = [layer.get_input(i) for i in range(layer.num_inputs)]
@@ -66,51 +66,13 @@ def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401
     if not dtypes <= allowed:
         raise PlanError(
             f"layer {layer.name} ({kind.lower()}) of {_title(graph)} computes in "
-            f"{', '.join(sorted(dtypes))}, meant is {' or '.join(sorted(allowed))}"
+            f"{', '.join(sorted(dtypes))} instead of {' or '.join(sorted(allowed))}"
         )
-
-
-def check_engine(engine: Any, plan: Plan) -> None:  # noqa: ANN401
-    """Compare what a loaded plan has with its entry: inputs, outputs, types and every profile.
-
-    Raises:
-        PlanError: naming what differs.
-    """
-    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-    tensors = (*plan.inputs, *plan.outputs)
-    if names != {tensor.name for tensor in tensors}:
-        raise PlanError(f"{_title(plan)} has the tensors {', '.join(sorted(names))}")
-    for tensor in tensors:
-        shape = tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
-        there = (
-            _dtype(engine.get_tensor_dtype(tensor.name)),
-            tuple(engine.get_tensor_shape(tensor.name)),
-        )
-        _compare(plan, tensor, there, (tensor.dtype, shape))
-    if engine.num_optimization_profiles != len(plan.profiles):
-        raise PlanError(
-            f"{_title(plan)} has {engine.num_optimization_profiles} profiles, "
-            f"the manifest {len(plan.profiles)}"
-        )
-    for index, profile in enumerate(plan.profiles):
-        _check_profile(engine, plan, index, profile)
-
-
-def _check_profile(engine: Any, plan: Plan, index: int, profile: Profile) -> None:  # noqa: ANN401
-    for name, shapes in profile.shapes.items():
-        found = [tuple(shape) for shape in engine.get_tensor_profile_shape(name, index)]
-        if found != [shapes.min, shapes.opt, shapes.max]:
-            raise PlanError(
-                f"profile {profile.name} of {_title(plan)} takes {name} as {found}, "
-                f"the manifest says {[shapes.min, shapes.opt, shapes.max]}"
-            )
 
 
 def _dtype(dtype: Any) -> str:  # noqa: ANN401
     return PLAN_DTYPES.get(dtype.name, str(dtype.name).lower())
 
 
-def _title(part: Graph | Plan) -> str:
-    return (
-        f"{'the plan' if isinstance(part, Plan) else 'the network'} {part.stage}.{part.precision}"
-    )
+def _title(graph: Graph) -> str:
+    return f"the network {graph.name}.{graph.precision}"

@@ -1,4 +1,4 @@
-"""Reads a graph into TensorRT's network, and keeps what the library says on the way."""
+"""TensorRT networks, parsed from graphs, and the library's log."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_log(library: Any) -> Any:  # noqa: ANN401
-    """Return a logger for a library that passes all on to `logging`; `errors` keeps the errors."""
+    """Return a library logger that forwards to `logging` and collects errors in `errors`."""
 
     class Log(library.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -23,20 +23,20 @@ def make_log(library: Any) -> Any:  # noqa: ANN401
             serious = severity in (levels.ERROR, levels.INTERNAL_ERROR)
             if serious:
                 self.errors.append(message)
-            # Its warnings are about types and shapes that are checked here.
+            # Types and shapes, the subject of its warnings, are checked by `checks`.
             logger.log(logging.INFO if serious else logging.DEBUG, message)
 
     return Log()
 
 
 def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
-    """Read the `.onnx` at `path`, its weights beside it.
+    """Parse the `.onnx` at `path`.
 
     Returns:
-        The network, and the parser that holds its weights and must live as long.
+        The network, and the parser, which holds its weights and must live as long.
 
     Raises:
-        PlanError: the library does not understand the graph.
+        PlanError: the library does not support the graph.
     """
     network = toolkit.create_network(builder)
     parser = toolkit.library.OnnxParser(network, log)
@@ -45,6 +45,6 @@ def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[
         reasons = [f"{error.node_operator()}: {error.desc()}" for error in errors]
         raise PlanError(
             f"{toolkit.runtime} {toolkit.version} cannot read {path}: "
-            f"{'; '.join(reasons) or 'it does not say why'}"
+            f"{'; '.join(reasons) or 'no reason given'}"
         )
     return network, parser

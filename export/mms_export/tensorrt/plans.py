@@ -1,23 +1,25 @@
-"""Which plans an export makes, under which names, and which of those that are there will do."""
+"""Plans of an export: which to build, their file names, and which existing ones suffice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.schema import PLANNED, File, Graph, Plan, Precision, Profile, Stage
+from mms_engine.bundle.manifest import File, Graph, Plan, Profile
 from mms_engine.errors import PlanError
+from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
-from mms_export.stages import GraphKey
+from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import PLAN_PRECISIONS, PlanOptions
 from mms_export.tensorrt.profiles import Extents, make_profiles
-from mms_export.tensorrt.toolkit import choose_capabilities, open_toolkit, refuse_impossible
+from mms_export.tensorrt.toolkit import choose_capabilities, open_toolkit
 
 
 @dataclass(frozen=True, slots=True)
 class PlanJob:
-    """One plan to build. Picklable: the process that builds it gets it."""
+    """One plan to build. Picklable, for the process that builds it."""
 
     folder: Path
-    """The bundle."""
+    """Folder of the bundle."""
     graph: Graph
     options: PlanOptions
     version: str
@@ -26,102 +28,94 @@ class PlanJob:
 
     @property
     def path(self) -> Path:
-        """Where the plan goes."""
-        return plan_path(self.folder, (self.graph.stage, self.graph.precision), self)
+        """Path of the plan."""
+        name = f"{self.graph.name}.{self.graph.precision}"
+        runtime = f"{self.options.runtime}-{self.version}"
+        return self.folder / "plans" / f"{name}.{runtime}.{_target(self.options)}.plan"
 
     def entry(self, file: File) -> Plan:
-        """Return the manifest's entry of the plan, which is `file`."""
-        graph, options = self.graph, self.options
+        """Return the manifest entry of the plan in `file`."""
+        graph = self.graph
         return Plan(
-            stage=graph.stage,
+            graph=graph.name,
             precision=graph.precision,
             file=file,
-            runtime=options.runtime,
+            runtime=self.options.runtime,
             runtime_version=self.version,
-            compute_capabilities=options.capabilities,
+            compute_capabilities=self.options.capabilities,
             graph_sha256=graph.files[0].sha256,
             inputs=graph.inputs,
             outputs=graph.outputs,
             profiles=self.profiles,
-            version_compatible=options.version_compatible,
-            hardware_compatibility=options.hardware_compatibility,
-            weight_streaming=options.weight_streaming,
-            workspace=options.workspace,
         )
 
 
 class Planner:
-    """Knows the plans that one export is asked for."""
+    """Plans that one export has to provide."""
 
     def __init__(
-        self, options: PlanOptions, checkpoint: Checkpoint, precisions: tuple[Precision, ...]
+        self,
+        options: PlanOptions,
+        checkpoint: Checkpoint,
+        precisions: tuple[Precision, ...],
+        names: Sequence[str],
     ) -> None:
-        """Load the library.
+        """Load the runtime and resolve the compute capabilities.
+
+        Args:
+            options: Runtime, GPUs and profiles.
+            checkpoint: Checkpoint of the graphs.
+            precisions: Precisions of the export; plans are built for 16-bit ones.
+            names: Names of the graphs to build plans of.
 
         Raises:
-            PlanError: it is not there, or cannot build what is asked for.
+            PlanError: the runtime is not installed, or cannot build these plans.
         """
         self.precisions = tuple(p for p in precisions if p in PLAN_PRECISIONS)
         if not self.precisions:
-            raise PlanError("plans are made of the fp16 and bf16 graphs: add one to --precision")
+            raise PlanError("plans are built from the fp16 and bf16 graphs: add one to --precision")
         toolkit = open_toolkit(options.runtime)
-        refuse_impossible(toolkit, options)
         capabilities = choose_capabilities(toolkit, options.capabilities, self.precisions)
         self.options = replace(options, capabilities=capabilities)
         self.version = toolkit.version
+        self._names = names
         self._extents = Extents.of(checkpoint)
 
     @property
     def graphs(self) -> list[GraphKey]:
-        """The graphs that plans are built from."""
-        stages: tuple[Stage, ...] = (*PLANNED, "cached") if self.options.streams else PLANNED
-        return [(stage, precision) for precision in self.precisions for stage in stages]
+        """Graphs to build plans of."""
+        return [(name, precision) for precision in self.precisions for name in self._names]
 
     @property
     def target(self) -> str:
-        """The runtime and GPUs in a few words."""
-        return f"{self.options.runtime} {_targets(self.options)}"
+        """Runtime and GPUs, for display."""
+        return f"{self.options.runtime} {_target(self.options)}"
 
     def job(self, folder: Path, graph: Graph) -> PlanJob:
-        """Return what has to be done for the plan of a graph."""
+        """Return the job that builds the plan of a graph."""
         return PlanJob(folder, graph, self.options, self.version, self._profiles(graph))
 
     def keeps(self, plan: Plan) -> bool:
-        """Whether an earlier plan may stay beside or instead of those asked for."""
-        return self.satisfies(plan) or not self._replaces(plan)
-
-    def satisfies(self, plan: Plan) -> bool:
-        """Whether an earlier plan is as good as one built now."""
-        wanted = self.options
-        return (
-            (plan.runtime, plan.runtime_version) == (wanted.runtime, self.version)
-            and set(wanted.capabilities) <= set(plan.compute_capabilities)
-            and plan.profiles == self._profiles(plan)
-            and plan.version_compatible == wanted.version_compatible
-            and plan.hardware_compatibility == wanted.hardware_compatibility
-            and plan.weight_streaming == wanted.weight_streaming
-            and plan.workspace == wanted.workspace
-        )
-
-    def _replaces(self, plan: Plan) -> bool:
-        """Whether a plan built now makes an earlier one useless: all its GPUs are covered."""
-        return (
+        """Whether an existing plan stays in the bundle."""
+        replaced = (
             plan.runtime == self.options.runtime
             and plan.precision in self.precisions
             and set(plan.compute_capabilities) <= set(self.options.capabilities)
         )
+        return self.satisfies(plan) or not replaced
+
+    def satisfies(self, plan: Plan) -> bool:
+        """Whether an existing plan is equivalent to one built now."""
+        return (
+            (plan.runtime, plan.runtime_version) == (self.options.runtime, self.version)
+            and set(self.options.capabilities) <= set(plan.compute_capabilities)
+            and plan.profiles == self._profiles(plan)
+        )
 
     def _profiles(self, part: Graph | Plan) -> tuple[Profile, ...]:
-        return make_profiles(part.stage, part.inputs, self.options.uses, self._extents)
+        return make_profiles(part.inputs, self.options.uses, self._extents)
 
 
-def plan_path(folder: Path, part: GraphKey, made: Planner | PlanJob) -> Path:
-    """Return where the plan of a graph lies in a bundle."""
-    stage, precision = part
-    runtime = f"{made.options.runtime}-{made.version}"
-    return folder / "plans" / f"{stage}.{precision}.{runtime}.{_targets(made.options)}.plan"
-
-
-def _targets(options: PlanOptions) -> str:
+def _target(options: PlanOptions) -> str:
     numbers = (capability.replace(".", "") for capability in options.capabilities)
     return f"sm{'-'.join(numbers)}"

@@ -3,58 +3,57 @@
 from dataclasses import dataclass
 from typing import Self
 
-from mms_engine.bundle.schema import Profile, ShapeRange, Stage, Tensor
-from mms_engine.frames import FrameGeometry
+from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.tensorrt.options import USES, Use, UseName
 
 USUAL_SLOTS, MIN_SLOTS = 1024, 2048
-"""Slots the kernels are chosen for, and that any plan has room for: more than MMS has languages."""
+"""Optimum of the bank's slots, and least maximum: MMS has fewer languages."""
 USUAL_VOCAB, MIN_VOCAB = 64, 512
-"""Tokens, likewise. Nothing but a vocabulary beyond the most makes a plan too small."""
+"""Optimum of the vocabulary, and least maximum."""
 
 NEW_FRAMES = (1, 48, 150)
-"""Frames that a step of a stream computes, its chunk and right context: at most 3 s."""
-KEPT_FRAMES = (1, 250, 500)
-"""Frames whose keys and values it hears: at most 10 s."""
+"""New frames of a streaming step, chunk and right context: at most 3 s."""
+CACHED_FRAMES = (1, 250, 500)
+"""Frames in the KV cache of a streaming step: at most 10 s."""
 
 Range = tuple[int, int, int]
-"""Least, usual, most."""
+"""Minimum, optimum, maximum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extents:
-    """What a model brings to the sizes of its inputs, whatever it is used for."""
+    """Sizes of a model's inputs that do not depend on the use."""
 
     geometry: FrameGeometry
     sample_rate: int
     history: int
-    """Frames that a step of a stream hears for its positions."""
+    """Frames before the new ones that the positional convolution of a step takes."""
     slots: Range
-    """Languages in the bank (R)."""
+    """R, slots of the adapter bank."""
     vocab: Range
-    """Tokens of the largest language in the bank (V)."""
+    """V, tokens of the largest vocabulary in the bank."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
-        """Return those of a checkpoint, with room for every language it has."""
+        """Return the extents of a checkpoint, with room for every language it has."""
         languages = len(checkpoint.adapters)
         largest = max(len(adapter.vocab) for adapter in checkpoint.adapters.values())
-        architecture = checkpoint.config.architecture()
         return cls(
-            geometry=FrameGeometry.of(architecture),
+            geometry=checkpoint.config.geometry,
             sample_rate=checkpoint.sample_rate,
-            history=architecture.num_conv_pos_embeddings // 2,
+            history=checkpoint.config.num_conv_pos_embeddings // 2,
             slots=(1, USUAL_SLOTS, max(MIN_SLOTS, _power_of_two(languages))),
             vocab=(1, USUAL_VOCAB, max(MIN_VOCAB, _power_of_two(largest))),
         )
 
 
 def make_profiles(
-    stage: Stage, inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents
+    inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents
 ) -> tuple[Profile, ...]:
-    """Return the profiles of a graph: one for each use, or of `cached` the one for steps."""
-    if stage != "cached":
+    """Return one profile per use; for a graph with a KV cache, a single one for steps."""
+    if all(tensor.name != "cache" for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
     return (_profile(inputs, streaming.name, _step_sizes(streaming, extents)),)
@@ -69,17 +68,17 @@ def _profile(inputs: tuple[Tensor, ...], name: UseName, sizes: dict[str, Range])
 
 
 def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
-    """Return the sizes of a use; frames and samples are of the same sounds."""
+    """Return the sizes of a use; frames and samples are those of the same audio."""
     geometry = extents.geometry
-    # As windows are cut: a frame a stride, the last one's field reaching beyond.
-    least, usual, most = (
+    # One frame per stride, as windows are cut; the last frame's receptive field extends beyond.
+    low, usual, high = (
         max(1, round(seconds * extents.sample_rate / geometry.stride)) for seconds in use.seconds
     )
-    # The most samples that still give the most frames: what is left over gives no frame.
-    samples = (geometry.samples(least), geometry.samples(usual), geometry.samples(most + 1) - 1)
+    # The most samples that give the most frames; the remainder gives no further frame.
+    samples = (geometry.samples(low), geometry.samples(usual), geometry.samples(high + 1) - 1)
     return {
         "batch": use.batch,
-        "frames": (least, usual, most),
+        "frames": (low, usual, high),
         "samples": samples,
         "slots": extents.slots,
         "vocab": extents.vocab,
@@ -87,11 +86,11 @@ def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
 
 
 def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
-    least, usual, most = (extents.history + frames for frames in NEW_FRAMES)
+    low, usual, high = (extents.history + frames for frames in NEW_FRAMES)
     return {
         "batch": use.batch,
-        "heard": (least, usual, most),
-        "kept": KEPT_FRAMES,
+        "heard": (low, usual, high),
+        "kept": CACHED_FRAMES,
         "slots": extents.slots,
         "vocab": extents.vocab,
     }

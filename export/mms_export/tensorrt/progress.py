@@ -1,4 +1,4 @@
-"""How far a build is, as one number made of the library's nested phases."""
+"""Build progress: the library's nested phases as steps of one bar."""
 
 import threading
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 STEPS = 1000
-"""What a finished build amounts to."""
+"""Steps of a finished build."""
 
 
 @dataclass(slots=True)
 class _Phase:
     start: float
-    """Where it begins, in [0, 1] of the whole build."""
+    """Position in the whole build, in [0, 1]."""
     width: float
     steps: int
     done: int = 0
@@ -23,9 +23,9 @@ class _Phase:
 
 
 class Phases:
-    """Turns phases that begin and end inside each other into steps of one bar, never backwards.
+    """Nested phases as monotonic steps of one bar.
 
-    Each phase fills the step of its parent in which it began. Safe to call from several threads.
+    Each phase fills the step of its parent in which it began. Thread-safe.
     """
 
     def __init__(self, advance: Callable[[int], object]) -> None:
@@ -42,7 +42,7 @@ class Phases:
             self._open[name] = _Phase(start, width, max(1, steps))
 
     def step(self, name: str, index: int) -> None:
-        """Note that a phase's step, counted from 0, is done."""
+        """Record that a phase's step, counted from 0, is finished."""
         with self._lock:
             phase = self._open.get(name)
             if phase:
@@ -64,7 +64,7 @@ class Phases:
 
 
 def make_monitor(library: Any, advance: Callable[[int], object]) -> Any:  # noqa: ANN401
-    """Return a progress monitor of a library that advances a bar of `STEPS` steps."""
+    """Return a progress monitor for the library that advances a bar of `STEPS` steps."""
     phases = Phases(advance)
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc]

@@ -1,28 +1,26 @@
-"""The two libraries that build plans, whose interfaces are the same but for what stands here."""
+"""Builder libraries `tensorrt` and `tensorrt_rtx`, and the differences between them."""
 
 import importlib
-import logging
 from dataclasses import dataclass
 from typing import Any
 
-from mms_engine.backends.cuda import cuda_driver
 from mms_engine.backends.probes import MODULES
-from mms_engine.bundle.schema import Precision, Runtime
+from mms_engine.bundle.manifest import Runtime
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import PlanError
-from mms_export.tensorrt.options import PlanOptions
+from mms_engine.types import Precision
 
-logger = logging.getLogger(__name__)
 RTX: Runtime = "tensorrt-rtx"
 RTX_CAPABILITIES = ("8.6", "8.9", "12.0")
-"""What an RTX plan is built for where nothing else is asked for: the RTX 30, 40 and 50 series."""
+"""Default compute capabilities of RTX plans: the RTX 30, 40 and 50 series."""
 BFLOAT16_FROM = (8, 0)
-"""The first compute capability that has bfloat16."""
+"""First compute capability with bfloat16."""
 _EXTRAS: dict[Runtime, str] = {"tensorrt": "gpu", RTX: "rtx"}
 
 
 @dataclass(frozen=True, slots=True)
 class Toolkit:
-    """A library that builds plans."""
+    """A builder library."""
 
     runtime: Runtime
     library: Any
@@ -30,18 +28,18 @@ class Toolkit:
 
     @property
     def version(self) -> str:
-        """Its release."""
+        """Release of the library."""
         return str(self.library.__version__)
 
     def create_network(self, builder: Any) -> Any:  # noqa: ANN401
-        """Return an empty network in which every tensor has the type the graph gives it."""
+        """Return an empty strongly typed network."""
         flags = self.library.NetworkDefinitionCreationFlag
-        # Newer releases know no other networks, and may have no flag for it.
+        # Releases whose networks are always strongly typed may lack the flag.
         strong = getattr(flags, "STRONGLY_TYPED", None)
         return builder.create_network(0 if strong is None else 1 << int(strong))
 
     def aim(self, config: Any, capabilities: tuple[str, ...]) -> None:  # noqa: ANN401
-        """Say which GPUs are built for; without RTX that is the one in this machine."""
+        """Set the GPUs to build for; `tensorrt` builds for the one in this machine."""
         if self.runtime != RTX:
             return
         config.num_compute_capabilities = len(capabilities)
@@ -52,7 +50,7 @@ class Toolkit:
 
 
 def open_toolkit(runtime: Runtime) -> Toolkit:
-    """Load a library.
+    """Load a builder library.
 
     Raises:
         PlanError: it is not installed, or does not load.
@@ -71,8 +69,13 @@ def choose_capabilities(
 ) -> tuple[str, ...]:
     """Return the compute capabilities to build for, in ascending order.
 
+    Args:
+        toolkit: Builder library.
+        asked: Capabilities requested; empty for the default.
+        precisions: Precisions of the plans.
+
     Raises:
-        PlanError: the library, this machine or a precision does not have one of them.
+        PlanError: the library, this machine or a precision does not support one of them.
     """
     possible = _rtx_capabilities(toolkit) if toolkit.runtime == RTX else _present_capability()
     chosen = asked or (RTX_CAPABILITIES if toolkit.runtime == RTX else possible)
@@ -88,27 +91,6 @@ def choose_capabilities(
                 "or bf16 out of --precision"
             )
     return tuple(sorted(set(chosen), key=_numbers))
-
-
-def refuse_impossible(toolkit: Toolkit, options: PlanOptions) -> None:
-    """Refuse what a library does not have, rather than leave it out without a word.
-
-    Raises:
-        PlanError: naming the option.
-    """
-    if toolkit.runtime != RTX:
-        return
-    given = {
-        "--timing-cache": options.timing_cache,
-        "--version-compatible": options.version_compatible,
-        "--hardware-compatibility": options.hardware_compatibility != "none",
-    }
-    for option, value in given.items():
-        if value:
-            raise PlanError(
-                f"{RTX} has no {option}: it chooses kernels on the target, for its release alone. "
-                "Leave the option out, or build with --engine tensorrt"
-            )
 
 
 def _rtx_capabilities(toolkit: Toolkit) -> tuple[str, ...]:

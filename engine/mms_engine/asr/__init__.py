@@ -1,0 +1,1 @@
+"""Speech recognition: audio and language to transcripts, offline and in streams."""

@@ -1,0 +1,124 @@
+"""Offline recognition: jobs are read ahead, encoded in common batches, and decoded."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mms_engine.asr.jobs import Job, JobResult
+from mms_engine.asr.options import RecognizerOptions
+from mms_engine.audio import AudioLimits
+from mms_engine.audio.sources import load
+from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
+from mms_engine.decoding.transcript import UtteranceInfo, transcript
+from mms_engine.encoder.batches import WindowRow
+from mms_engine.encoder.emission import Emission
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
+from mms_engine.errors import BackendError, MmsError
+
+_READ_AHEAD_JOBS = 1000
+
+
+class OfflineRecognizer:
+    """Transcription of whole recordings, many at a time."""
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        decoders: DecoderBackend,
+        options: RecognizerOptions,
+        limits: AudioLimits,
+    ) -> None:
+        """Use a model and decoders that read its emissions."""
+        self._model = model
+        self._decoders = decoders
+        self._options = options
+        self._limits = limits
+        self._encoder = OfflineEncoder(model, options.windows, options.batch_frames)
+
+    def run(self, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[JobResult]:
+        """Transcribe jobs; results come as they are ready, in any order.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        group: list[_Prepared] = []
+        seconds = 0.0
+        for job in jobs:
+            try:
+                prepared = self._prepare(job)
+            except MmsError as error:
+                yield JobResult(job, None, error)
+                continue
+            group.append(prepared)
+            seconds += prepared.utterance.audio.seconds
+            if seconds >= self._options.read_ahead_seconds or len(group) >= _READ_AHEAD_JOBS:
+                yield from self._transcribe(group, progress)
+                group, seconds = [], 0.0
+        yield from self._transcribe(group, progress)
+
+    def _prepare(self, job: Job) -> "_Prepared":
+        vocabulary = self._model.vocabulary(job.language)
+        decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
+        audio = load(
+            job.audio,
+            self._model.bundle.manifest.sample_rate,
+            self._limits,
+            array_rate=job.sample_rate,
+            allow_truncated=self._options.allow_truncated,
+        )
+        info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
+        return _Prepared(job, self._encoder.utterance(audio, job.language), info, decoding)
+
+    def _transcribe(
+        self, group: Sequence["_Prepared"], progress: Progress | None
+    ) -> Iterator[JobResult]:
+        sink = _DecodeSink(self._decoders, [one.decoding for one in group])
+        ready: list[_Prepared] = []
+        for complete in self._encoder.run([one.utterance for one in group], sink, progress):
+            for index, error in complete:
+                if error is None:
+                    ready.append(group[index])
+                else:
+                    yield JobResult(group[index].job, None, error)
+            # On a GPU this would wait for the batch: there, results follow at the end.
+            if self._model.encoder.gpu is None:
+                yield from self._finish(ready)
+                ready = []
+        yield from self._finish(ready)
+
+    def _finish(self, ready: Sequence["_Prepared"]) -> Iterator[JobResult]:
+        decoded = self._decoders.finish([one.decoding for one in ready])
+        for one, found in zip(ready, decoded, strict=True):
+            yield self._result(one, found)
+
+    def _result(self, one: "_Prepared", decoded: Decoded) -> JobResult:
+        if isinstance(decoded, ValueError):
+            error = BackendError(
+                f"{self._model.bundle.path}: the encoder's logits cannot be decoded: {decoded}"
+            )
+            error.__cause__ = decoded
+            return JobResult(one.job, None, error)
+        return JobResult(one.job, transcript(decoded, one.info, self._decoders.nbest))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A job whose audio is read."""
+
+    job: Job
+    utterance: OfflineUtterance
+    info: UtteranceInfo
+    decoding: Decoding
+
+
+class _DecodeSink:
+    """Sink that decodes the logits of each utterance."""
+
+    def __init__(self, decoders: DecoderBackend, decodings: Sequence[Decoding]) -> None:
+        self._decoders = decoders
+        self._decodings = decodings
+
+    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
+        """Decode a batch; see `Sink.take`."""
+        steps = [DecodeRow(self._decodings[row.utterance], row.window.kept) for row in rows]
+        self._decoders.step(steps, emission)

@@ -1,0 +1,31 @@
+"""Options of speech recognition."""
+
+from dataclasses import dataclass, field
+
+from mms_engine.backends.options import RunOptions
+from mms_engine.decoding.options import BeamSearch
+from mms_engine.encoder.windows import WindowOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognizerOptions(RunOptions):
+    """Options of a `Recognizer`."""
+
+    beam: BeamSearch | None = None
+    """`None` for greedy decoding, which takes the most likely token of each frame."""
+    batch_frames: int = 0
+    """Frames of one encoder run, padding included (20 ms each): the bound on memory. 0 for the
+    device's default: one full window on a CPU, sixteen on a GPU."""
+    read_ahead_seconds: float = 300.0
+    """Audio read ahead, so that rows of similar length can share a batch."""
+    allow_truncated: bool = False
+    """Whether a truncated or damaged file yields its decodable part rather than an error."""
+    windows: WindowOptions = field(default_factory=WindowOptions)
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is a new class, which the zero-argument form misses.
+        RunOptions.__post_init__(self)
+        if self.batch_frames < 0:
+            raise ValueError(f"batch_frames is {self.batch_frames}, must not be negative")
+        if not self.read_ahead_seconds > 0:
+            raise ValueError(f"read_ahead_seconds is {self.read_ahead_seconds}, must be positive")

@@ -1,0 +1,345 @@
+"""Pool of streams over one model: due steps of all streams run in common batches."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from mms_engine.asr.pool.capacity import Capacity
+from mms_engine.asr.pool.lanes import plan_lanes
+from mms_engine.asr.pool.pooled_stream import Listener, PooledStream, StreamBounds
+from mms_engine.asr.pool.schedule import Schedule
+from mms_engine.asr.streaming.core import StreamStep
+from mms_engine.asr.streaming.model import StreamingModel, open_core
+from mms_engine.asr.streaming.options import StreamOptions
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.encoder.interface import StepInput, StepOutput
+from mms_engine.errors import BackendError, MmsError, StreamError
+from mms_engine.system import usable_cores
+from mms_engine.types import Float32Array
+
+_ROUNDING = 1e-9
+_In = TypeVar("_In", bound="_Ready")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """Bounds of a pool."""
+
+    max_streams: int = 1024
+    """Streams that may be open at once."""
+    batch_rows: int = 0
+    """Most steps in one run; 0 for the device's default: 8 on a CPU, 64 on a GPU."""
+    lanes: int = 0
+    """Concurrent runs on a CPU, which share its cores; 0 to derive it from the encoder's size."""
+    pending_seconds: float = 30.0
+    """Seconds of pending audio per stream beyond which `feed` refuses more."""
+    unread_events: int = 1000
+    """Unread events per stream beyond which `feed` refuses audio; not with a listener."""
+    admission: bool = True
+    """Whether to refuse streams beyond what this machine sustains in real time."""
+    decode_threads: int = 0
+    """Threads that decode logits; 0 for every core this process may use."""
+
+    def __post_init__(self) -> None:
+        if min(self.max_streams, self.unread_events) < 1 or not self.pending_seconds > 0:
+            raise ValueError(
+                f"max_streams, unread_events and pending_seconds must be positive: {self}"
+            )
+        if min(self.batch_rows, self.lanes, self.decode_threads) < 0:
+            raise ValueError(
+                f"batch_rows, lanes and decode_threads must be 0 (default) or positive: {self}"
+            )
+
+
+class StreamPool:
+    """Streams of any languages that share a model. `Recognizer.pool` makes one.
+
+    May be used from several threads at once; each stream by one at a time.
+
+    Lanes (threads) take due streams from the schedule, run their steps as one batch, and have the
+    logits decoded by a pool of threads. A stream's error fails that stream alone.
+    """
+
+    def __init__(
+        self, model: StreamingModel, decoders: HostDecoders, cores: int, options: PoolOptions
+    ) -> None:
+        """Start the lanes of an empty pool.
+
+        Args:
+            model: Streaming model.
+            decoders: Decoders on the host.
+            cores: Cores to divide among lanes on a CPU.
+            options: Bounds.
+        """
+        architecture = model.acoustic.bundle.model(Wav2Vec2)
+        lanes = plan_lanes(architecture, model.acoustic.device, cores, options.lanes)
+        self._model = model.with_threads(lanes.threads)
+        self._rows = options.batch_rows or self._model.rows
+        self._decoders = decoders
+        self._options = options
+        self._capacity = Capacity(self._model, lanes.count, self._rows)
+        self._schedule: Schedule[PooledStream] = Schedule(lanes.count)
+        self._admission = threading.Lock()
+        """Held while a stream is admitted or capacity is measured: an idle pool stays idle."""
+        self._lock = threading.Lock()
+        """Guards the attributes below; held briefly, inside `_admission`."""
+        self._loads: dict[object, float] = {}
+        """Share of the machine per open stream, and per stream being opened."""
+        self._streams: set[PooledStream] = set()
+        self._is_closed = False
+        threads = options.decode_threads or usable_cores()
+        self._decode_threads = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
+        self._lanes = [
+            threading.Thread(target=self._run_lane, name=f"mms-streams-{lane}", daemon=True)
+            for lane in range(lanes.count)
+        ]
+        for lane in self._lanes:
+            lane.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Return the number of open streams."""
+        return len(self._streams)
+
+    def open(
+        self,
+        language: str,
+        options: StreamOptions | None = None,
+        *,
+        listener: Listener | None = None,
+        priority: int = 0,
+    ) -> PooledStream:
+        """Open a stream. A refused stream allocates nothing and evicts no adapter.
+
+        The first stream of each kind on an idle pool measures the capacity for that kind, which
+        takes seconds unless it is on disk; see `describe_capacity`.
+
+        Args:
+            language: Code.
+            options: Options of the stream.
+            listener: Called with each event from a thread of the pool, one call at a time; must
+                return at once. Without a listener, events wait in the stream.
+            priority: Steps of higher priority run first; each level counts as much as ten seconds
+                of waiting.
+
+        Raises:
+            StreamError: the pool is full or closed, or the machine could not keep up.
+            LanguageError, BundleError, LanguageModelError: as for `Recognizer.stream`.
+        """
+        options = options or StreamOptions()
+        self._model.acoustic.bundle.entry(language)
+        seat = object()
+        self._reserve(seat, language, options)
+        try:
+            core = open_core(self._model, self._decoders, language, options)
+        except BaseException:
+            with self._lock:
+                del self._loads[seat]
+            raise
+        stream = PooledStream(
+            core,
+            self._schedule,
+            StreamBounds(
+                pending_seconds=self._options.pending_seconds,
+                unread_events=self._options.unread_events,
+            ),
+            priority=priority,
+            listener=listener,
+            leave=self._leave,
+            defer=self._defer,
+        )
+        with self._lock:
+            load = self._loads.pop(seat)
+            if not self._is_closed:
+                self._loads[stream] = load
+                self._streams.add(stream)
+                return stream
+        stream.cancel()
+        raise StreamError("the pool was closed: open another")
+
+    def _reserve(self, seat: object, language: str, options: StreamOptions) -> None:
+        """Admit a stream, whose load counts from now on under `seat`.
+
+        Raises:
+            StreamError: it is refused.
+        """
+        with self._admission:
+            if self._is_closed:
+                raise StreamError("the pool is closed: open another")
+            if len(self._loads) >= self._options.max_streams:
+                raise StreamError(
+                    f"{len(self._loads)} streams are open, the limit (max_streams): wait until "
+                    "one ends"
+                )
+            load = self._load(language, options)
+            with self._lock:
+                count, total = len(self._loads), sum(self._loads.values()) + load
+                if total <= 1.0 + _ROUNDING:
+                    self._loads[seat] = load
+                    return
+            capacity = self._capacity.describe(options.contexts)
+            if load > 1.0:
+                raise StreamError(f"{capacity}: choose longer chunks, or another precision")
+            raise StreamError(
+                f"no room for another stream: {capacity}, and {count} are open; wait until one "
+                "ends, or choose a longer latency"
+            )
+
+    def _load(self, language: str, options: StreamOptions) -> float:
+        if not self._options.admission:
+            return 0.0
+        return self._capacity.load(options.contexts, language, is_idle=not self._loads)
+
+    def describe_capacity(self, language: str, options: StreamOptions | None = None) -> str:
+        """Return as a clause how many streams of a kind this machine sustains in real time.
+
+        An unknown kind is measured if the pool is idle, and else estimated from known ones.
+
+        Args:
+            language: Code of a language to measure with.
+            options: Options that define the kind.
+
+        Raises:
+            StreamError: streams are open, and no kind is known to estimate from.
+        """
+        contexts = (options or StreamOptions()).contexts
+        with self._admission:
+            self._capacity.load(contexts, language, is_idle=not self._loads)
+            return self._capacity.describe(contexts)
+
+    def measure_capacity(self, language: str, options: StreamOptions | None = None) -> str:
+        """Measure the capacity again, replacing the figure on disk; see `describe_capacity`.
+
+        Raises:
+            StreamError: streams are open, which measuring would disturb.
+        """
+        contexts = (options or StreamOptions()).contexts
+        with self._admission:
+            if self._loads:
+                raise StreamError(f"{len(self._loads)} streams are open: measure on an idle pool")
+            self._capacity.measure(contexts, language)
+            return self._capacity.describe(contexts)
+
+    def _leave(self, stream: PooledStream) -> None:
+        with self._lock:
+            self._streams.discard(stream)
+            self._loads.pop(stream, None)
+
+    def _defer(self, function: Callable[[], None]) -> None:
+        """Run a function in a thread of the pool, or here once those have ended."""
+        try:
+            self._decode_threads.submit(function)
+        except RuntimeError:
+            function()
+
+    def close(self) -> None:
+        """Cancel all streams, and wait for the running steps. Not from a listener."""
+        with self._lock:
+            self._is_closed = True
+            streams = list(self._streams)
+        for stream in streams:
+            stream.cancel()
+        self._schedule.close()
+        for lane in self._lanes:
+            lane.join()
+        self._decode_threads.shutdown()
+
+    def _run_lane(self) -> None:
+        while (streams := self._schedule.take(self._rows)) is not None:
+            self._run([step for stream in streams if (step := _begin(stream)) is not None])
+            self._schedule.done(streams)
+
+    def _run(self, steps: Sequence["_Ready"]) -> None:
+        with_features = self._batched(steps, self._features)
+        rows = [row for one in with_features if (row := _row(*one)) is not None]
+        outputs = self._batched(rows, self._encode)
+        list(self._decode_threads.map(_complete, outputs))
+
+    def _features(self, steps: Sequence["_Ready"]) -> list[Float32Array]:
+        return self._model.features([one.step.samples for one in steps])
+
+    def _encode(self, rows: Sequence["_WithRow"]) -> list[StepOutput]:
+        languages = [one.step.language for one in rows]
+        return self._model.encode([one.row for one in rows], languages)
+
+    def _batched(
+        self, steps: Sequence[_In], function: Callable[[Sequence[_In]], list[_Out]]
+    ) -> list[tuple[_In, _Out]]:
+        """Pair steps with the results of a function that changes no stream.
+
+        If a batch fails, its steps run alone, and the streams whose step fails are failed.
+        """
+        if not steps:
+            return []
+        try:
+            return list(zip(steps, function(steps), strict=True))
+        except Exception as error:  # noqa: BLE001 (delivered to the stream)
+            if len(steps) > 1:
+                return [pair for one in steps for pair in self._batched([one], function)]
+            steps[0].stream.fail(_as_error(error))
+            return []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """Stream with a step to run."""
+
+    stream: PooledStream
+    step: StreamStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WithRow(_Ready):
+    """Step with its encoder input."""
+
+    row: StepInput
+
+
+def _begin(stream: PooledStream) -> _Ready | None:
+    try:
+        step = stream.begin_step()
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        stream.fail(_as_error(error))
+        return None
+    return None if step is None else _Ready(stream, step)
+
+
+def _row(ready: _Ready, features: Float32Array) -> _WithRow | None:
+    try:
+        row = ready.stream.row(ready.step, features)
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        ready.stream.fail(_as_error(error))
+        return None
+    return _WithRow(ready.stream, ready.step, row)
+
+
+def _complete(encoded: tuple[_WithRow, StepOutput]) -> None:
+    row, output = encoded
+    try:
+        row.stream.complete(row.step, output)
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        row.stream.fail(_as_error(error))
+
+
+def _as_error(error: Exception) -> MmsError:
+    """Return an error as an `MmsError`."""
+    if isinstance(error, MmsError):
+        return error
+    made = BackendError(f"a step of the stream failed: {error}")
+    made.__cause__ = error
+    return made

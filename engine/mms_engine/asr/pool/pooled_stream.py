@@ -1,0 +1,300 @@
+"""Stream of a pool: fed by its client, computed by the pool's threads."""
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mms_engine.asr.pool.schedule import Schedule
+from mms_engine.asr.streaming.core import StreamCore, StreamStep
+from mms_engine.asr.streaming.events import EndReason, Event
+from mms_engine.asr.streaming.pcm import Pcm
+from mms_engine.encoder.interface import StepInput, StepOutput
+from mms_engine.errors import MmsError, StreamError
+from mms_engine.types import Float32Array
+
+Listener = Callable[[Event | MmsError], None]
+"""Called with each event, and with the error if the stream fails. It must return at once: other
+streams wait for it. An exception it raises fails its stream."""
+_END = object()
+_EARLY = 0.001
+"""Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
+_thread = threading.local()
+"""`in_listener` is true while the current thread runs a listener."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamBounds:
+    """Bounds of one stream of a pool."""
+
+    pending_seconds: float
+    """Audio that may wait beyond what a step takes."""
+    unread_events: int
+    """Events that may wait to be read."""
+
+
+class PooledStream:
+    """Stream of one client. `feed`, `flush` and `finish` queue a request and return at once.
+
+    Events go to the listener, or else to `events`. Every call but `cancel` is for one thread at a
+    time; `feed` and `events` may be called by different threads.
+    """
+
+    def __init__(
+        self,
+        core: StreamCore,
+        schedule: Schedule["PooledStream"],
+        bounds: StreamBounds,
+        *,
+        priority: int,
+        listener: Listener | None,
+        leave: Callable[["PooledStream"], None],
+        defer: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """Take over the core of a stream.
+
+        Args:
+            core: State of the stream; only the pool's threads change it.
+            schedule: Queue of streams that have work.
+            bounds: Bounds.
+            priority: Steps of higher priority run first.
+            listener: Receiver of events; `None` to keep them for `events`.
+            leave: Called once when the stream has ended.
+            defer: Runs a function in another thread: freeing device memory may wait for a batch.
+        """
+        self.priority = priority
+        self._error: MmsError | None = None
+        self._core = core
+        self._schedule = schedule
+        self._bounds = bounds
+        self._listener = listener
+        self._leave = leave
+        self._defer = defer
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._emitting = threading.RLock()
+        """Held while the listener runs, so that no call follows `cancel`."""
+        self._lock = threading.Lock()
+        """Guards the attributes below; never held during computation or a call of the listener."""
+        self._inbox: deque[tuple[Float32Array, int] | EndReason] = deque()
+        self._state: Literal["open", "ending", "done"] = "open"
+        self._is_in_step = False
+        """Whether a thread of the pool uses the core."""
+        self._fed_seconds = 0.0
+        self._used_seconds = 0.0
+        self._due_seconds = core.due_seconds
+        """Audio after which a step is due."""
+
+    def __repr__(self) -> str:
+        return f"PooledStream({self._core.language}, {self._state})"
+
+    @property
+    def error(self) -> MmsError | None:
+        """Why the stream failed; `None` if it did not."""
+        return self._error
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Time within which a step should be done once its audio has arrived."""
+        return self._core.options.contexts.chunk_seconds
+
+    def feed(self, pcm: Pcm, sample_rate: int | None = None) -> None:
+        """Queue audio; return without waiting for a step, whatever the pool computes.
+
+        Args:
+            pcm: As for `Stream.feed`.
+            sample_rate: New sample rate in Hz, where it changes.
+
+        Raises:
+            AudioError: it is not valid audio; the stream is unchanged.
+            StreamError: the stream has ended or failed, or audio or events are pending beyond the
+                pool's bounds; audio queued before is kept.
+        """
+        with self._lock:
+            self._check_open()
+            self._check_room()
+        samples, rate = self._core.parse(pcm, sample_rate)
+        with self._lock:
+            self._inbox.append((samples, rate))
+            self._fed_seconds += len(samples) / rate
+            is_due = self._fed_seconds >= self._due_seconds - _EARLY
+        if is_due:
+            self._schedule.wake(self)
+
+    def _check_room(self) -> None:
+        contexts = self._core.options.contexts
+        taken = contexts.chunk_seconds + contexts.right_seconds
+        pending = self._fed_seconds - self._used_seconds
+        if pending > self._bounds.pending_seconds + taken:
+            raise StreamError(
+                f"{pending:.1f} s of audio are pending, the limit is "
+                f"{self._bounds.pending_seconds:g}: feed no faster than events come"
+            )
+        if self._events.qsize() > self._bounds.unread_events:
+            raise StreamError(
+                f"{self._events.qsize()} events are unread, the limit is "
+                f"{self._bounds.unread_events}: read them with events(), or set a listener"
+            )
+
+    def flush(self) -> None:
+        """Request the end of the utterance after the audio fed so far; more audio may follow."""
+        self._request("flush", "open")
+
+    def finish(self) -> None:
+        """Request the end of the stream; its last events follow."""
+        self._request("end", "ending")
+
+    def _request(self, reason: EndReason, state: Literal["open", "ending"]) -> None:
+        with self._lock:
+            self._check_open()
+            self._inbox.append(reason)
+            self._state = state
+        self._schedule.wake(self)
+
+    def cancel(self) -> None:
+        """End the stream and drop its pending audio. May be called from any thread.
+
+        Returns without waiting for a step; memory is freed once no step uses it. No event follows.
+        If the listener is running, `cancel` waits for it to return; called from a listener, of
+        this or another stream, it does not wait, and the event being delivered may be the last.
+        """
+        if getattr(_thread, "in_listener", False):  # waiting could deadlock two listeners
+            self._close()
+            return
+        with self._emitting:
+            self._close()
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Yield events as they come, until the stream ends.
+
+        Args:
+            timeout: Seconds to wait for an event; `None` for no limit.
+
+        Raises:
+            MmsError: why the stream failed.
+            TimeoutError: no event came in time.
+        """
+        while True:
+            try:
+                event = self._events.get(timeout=timeout)
+            except queue.Empty:
+                raise TimeoutError(f"no event within {timeout} s") from None
+            if event is _END:
+                self._events.put(_END)  # for the next call
+                return
+            if isinstance(event, MmsError):
+                raise event
+            yield event  # type: ignore[misc]
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise StreamError(f"the stream has failed: {self._error}") from self._error
+        if self._state != "open":
+            raise StreamError(f"the stream is {self._state}: open another, or wait for its events")
+
+    # Called by the pool's threads, one at a time:
+
+    def begin_step(self) -> StreamStep | None:
+        """Return the next step, or `None` if none is due; then close a requested utterance.
+
+        Every returned step ends with `complete` or `fail`.
+        """
+        with self._lock:
+            if self._state == "done":
+                return None
+            self._is_in_step = True
+            inbox, self._inbox = self._inbox, deque()
+            state = self._state
+        for item in inbox:
+            if isinstance(item, tuple):
+                self._core.add(*item)
+            else:
+                self._core.end(item)
+        step = self._core.next_step()
+        if step is not None:
+            return step
+        if self._core.is_ending:
+            self._core.close()
+        is_finished = state == "ending" and not self._core.is_ending
+        self._emit(self._core.take_events())
+        if is_finished:
+            self._close()
+        self._end_step()
+        return None
+
+    def row(self, step: StreamStep, features: Float32Array) -> StepInput:
+        """Return the encoder input of a step."""
+        return self._core.row(step, features)
+
+    def complete(self, step: StreamStep, output: StepOutput) -> None:
+        """Decode the output of a step and emit its events."""
+        if self._state != "done":
+            try:
+                self._core.read(step, output)
+            finally:
+                self._emit(self._core.take_events())
+        self._end_step()
+
+    def fail(self, error: MmsError) -> None:
+        """End the stream with an error, unless it was cancelled; for errors during a step."""
+        with self._emitting:
+            if self._state != "done":
+                self._error = error
+                try:
+                    self._deliver(error)
+                except Exception:
+                    logger.exception("listener failed on the error of its stream: %s", error)
+        self._close()
+        self._end_step()
+
+    def _end_step(self) -> None:
+        """Release the core from the step: free it if the stream ended, reschedule it if due."""
+        core = self._core
+        with self._lock:
+            self._is_in_step = False
+            is_done = self._state == "done"
+            if not is_done:
+                self._used_seconds = core.used_seconds
+                self._due_seconds = core.due_seconds
+            has_request = any(not isinstance(item, tuple) for item in self._inbox)
+            has_audio = bool(self._inbox) and self._fed_seconds >= self._due_seconds - _EARLY
+            is_due = core.is_due or has_request or has_audio
+        if is_done:
+            self._defer(core.release)
+        elif is_due:
+            self._schedule.wake(self)
+
+    def _emit(self, events: list[Event]) -> None:
+        with self._emitting:
+            for event in events:
+                if self._state == "done":
+                    return
+                self._deliver(event)
+
+    def _deliver(self, event: Event | MmsError) -> None:
+        if self._listener is None:
+            self._events.put(event)
+            return
+        outer = getattr(_thread, "in_listener", False)
+        _thread.in_listener = True
+        try:
+            self._listener(event)
+        finally:
+            _thread.in_listener = outer
+
+    def _close(self) -> None:
+        """Leave the pool once; the core is freed here, or at the end of the current step."""
+        with self._lock:
+            if self._state == "done":
+                return
+            self._state = "done"
+            self._inbox.clear()
+            is_idle = not self._is_in_step
+        self._schedule.forget(self)
+        self._leave(self)
+        self._events.put(_END)
+        if is_idle:
+            self._defer(self._core.release)

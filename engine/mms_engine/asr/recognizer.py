@@ -1,0 +1,239 @@
+"""Speech recogniser: transcription of recordings and streams in the languages of one bundle."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, cast, overload
+
+from mms_engine.asr.jobs import Job, JobResult
+from mms_engine.asr.offline import OfflineRecognizer
+from mms_engine.asr.options import RecognizerOptions
+from mms_engine.asr.pool import PoolOptions, StreamPool
+from mms_engine.asr.streaming.model import StreamingModel, open_core
+from mms_engine.asr.streaming.options import StreamOptions
+from mms_engine.asr.streaming.state import load as load_state
+from mms_engine.asr.streaming.state import restore
+from mms_engine.asr.streaming.stream import Stream
+from mms_engine.audio import AudioLimits
+from mms_engine.audio.sources import AudioSource, is_source
+from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.decoding.host import HostDecoders
+from mms_engine.decoding.interface import DecoderBackend
+from mms_engine.decoding.loading import open_decoders
+from mms_engine.decoding.options import BeamSearch, HotwordPhrases
+from mms_engine.encoder.loading import load_acoustic_model
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.offline import Progress
+from mms_engine.system import usable_cores
+from mms_engine.types import BackendName, Device, Precision, Transcript
+
+
+class Recognizer:
+    """Speech recogniser of one bundle. May be used from several threads at once.
+
+    The text does not depend on what else is transcribed, nor on the order.
+    """
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        host: HostDecoders,
+        decoders: DecoderBackend,
+        options: RecognizerOptions,
+        limits: AudioLimits,
+    ) -> None:
+        """Take over a model and its decoders. Callers use `open`."""
+        self._model = model
+        self._host = host
+        self._decoders = decoders
+        self._options = options
+        self._offline = OfflineRecognizer(model, decoders, options, limits)
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path,
+        *,
+        device: Device | None = None,
+        backend: BackendName | None = None,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        beam: BeamSearch | None = None,
+        options: RecognizerOptions | None = None,
+        limits: AudioLimits | None = None,
+    ) -> Self:
+        """Open a bundle.
+
+        Args:
+            bundle: Folder that mms-export wrote.
+            device: `auto`, `cpu` or `cuda`.
+            backend: Library that runs the graphs; by default the first usable one.
+            precision: Precision of the graphs; by default the best for the device.
+            threads: Threads of one run on a CPU; by default every usable core.
+            beam: Beam search; by default greedy decoding.
+            options: All options; those given above take precedence.
+            limits: Bounds on the audio that is accepted.
+
+        Raises:
+            BundleError: it is missing, damaged, or lacks the precision.
+            BackendError: no backend here can run it.
+            LanguageModelError: the language model cannot be read.
+        """
+        given = {
+            "device": device,
+            "backend": backend,
+            "precision": precision,
+            "threads": threads,
+            "beam": beam,
+        }
+        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
+        chosen = dataclasses.replace(options or RecognizerOptions(), **changes)
+        opened = open_bundle(Path(bundle), verify=chosen.verify)
+        host = HostDecoders(chosen.beam)  # first: it may refuse the language model
+        model = load_acoustic_model(opened, chosen)
+        try:
+            decoders = open_decoders(host, model.encoder.gpu)
+        except BaseException:
+            model.close()
+            raise
+        return cls(model, host, decoders, chosen, limits or AudioLimits())
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.bundle!r}, {self._model.device})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def bundle(self) -> Bundle:
+        """The open bundle."""
+        return self._model.bundle
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages it can transcribe, sorted."""
+        return self.bundle.languages
+
+    def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
+        """Begin a stream of audio in a language.
+
+        Raises:
+            LanguageError: the bundle does not have it.
+            BundleError: an adapter is damaged, or the bundle has no graph for streams.
+            BackendError: the bundle has no plan for streams that runs here.
+            DeviceMemoryError: the device has no room for its KV cache.
+            LanguageModelError: hotwords or the language model do not fit the language.
+        """
+        model = StreamingModel(self._model)
+        return Stream(open_core(model, self._host, language, options or StreamOptions()), model)
+
+    def restore_stream(self, state: bytes) -> Stream:
+        """Continue a stream from the state that `Stream.save` returned, in this or another process.
+
+        Raises:
+            StreamError: it is damaged, or of another model or release.
+            LanguageError, BundleError, LanguageModelError: as for `stream`.
+        """
+        manifest = self.bundle.manifest
+        saved = load_state(state, manifest.source.fingerprint)
+        model = StreamingModel(self._model)
+        core = open_core(model, self._host, saved.language, saved.options)
+        try:
+            restore(core, saved, manifest.sample_rate)
+        except BaseException:
+            core.release()
+            raise
+        return Stream(core, model)
+
+    def pool(self, options: PoolOptions | None = None) -> StreamPool:
+        """Return a pool of streams that share this recogniser. Close it before the recogniser."""
+        cores = self._options.threads or usable_cores()
+        return StreamPool(StreamingModel(self._model), self._host, cores, options or PoolOptions())
+
+    def close(self) -> None:
+        """Free the graphs, and device memory."""
+        self._decoders.close()
+        self._model.close()
+
+    @overload
+    def transcribe(  # type: ignore[overload-overlap]  # a str is one source, not an iterable
+        self,
+        audio: AudioSource,
+        language: str,
+        *,
+        sample_rate: int | None = None,
+        hotwords: HotwordPhrases | None = None,
+    ) -> Transcript: ...
+
+    @overload
+    def transcribe(
+        self,
+        audio: Iterable[AudioSource],
+        language: str | Sequence[str],
+        *,
+        sample_rate: int | None = None,
+        hotwords: HotwordPhrases | None = None,
+    ) -> list[Transcript]: ...
+
+    def transcribe(
+        self,
+        audio: AudioSource | Iterable[AudioSource],
+        language: str | Sequence[str],
+        *,
+        sample_rate: int | None = None,
+        hotwords: HotwordPhrases | None = None,
+    ) -> Transcript | list[Transcript]:
+        """Transcribe one audio, or an iterable of them in one language or one language each.
+
+        Audio shorter than one frame (400 samples) has an empty transcript.
+
+        Args:
+            audio: Path, binary stream, `Audio`, PCM samples `[N]` or `[N, C]`; or an iterable of
+                these.
+            language: Code, or one for each audio.
+            sample_rate: Sample rate of arrays in Hz; by default the bundle's.
+            hotwords: Phrases for this call, in place of those of `BeamSearch`.
+
+        Raises:
+            AudioError: an audio cannot be read or is outside the limits.
+            LanguageError: the bundle does not have a language.
+            BundleError: an adapter is damaged.
+            LanguageModelError: hotwords or the language model do not fit a language.
+            BackendError: the device failed.
+        """
+        if is_source(audio):
+            if not isinstance(language, str):
+                raise TypeError("one audio takes one language, not a list of them")
+            one = cast("AudioSource", audio)
+            job = Job(one, language, sample_rate=sample_rate, hotwords=hotwords)
+            return next(iter(self.transcribe_each([job]))).unwrap()
+        sources = list(cast("Iterable[AudioSource]", audio))
+        languages = [language] * len(sources) if isinstance(language, str) else language
+        if len(languages) != len(sources):
+            raise ValueError(f"{len(sources)} audios need as many languages, got {len(languages)}")
+        pairs = zip(sources, languages, strict=True)
+        jobs = [
+            Job(source, code, sample_rate=sample_rate, hotwords=hotwords) for source, code in pairs
+        ]
+        found = {id(r.job): r.unwrap() for r in self.transcribe_each(jobs)}
+        return [found[id(job)] for job in jobs]
+
+    def transcribe_each(
+        self, jobs: Iterable[Job], progress: Progress | None = None
+    ) -> Iterator[JobResult]:
+        """Transcribe any number of jobs; one that fails has an error and the others continue.
+
+        Jobs are read as they are needed, `read_ahead_seconds` of audio at a time. Results come as
+        they are ready, in any order; `JobResult.job` says whose they are.
+
+        Args:
+            jobs: The jobs.
+            progress: Called with the seconds of audio finished since its last call.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        return self._offline.run(jobs, progress)

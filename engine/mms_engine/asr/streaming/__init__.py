@@ -1,0 +1,24 @@
+"""Streaming recognition: live audio to partial and final text."""
+
+from mms_engine.asr.streaming.events import Endpoint, Event, Final, Partial
+from mms_engine.asr.streaming.options import (
+    LATENCIES,
+    ContextOptions,
+    EndpointOptions,
+    NormalizationOptions,
+    StreamOptions,
+)
+from mms_engine.asr.streaming.stream import Stream
+
+__all__ = [
+    "LATENCIES",
+    "ContextOptions",
+    "Endpoint",
+    "EndpointOptions",
+    "Event",
+    "Final",
+    "NormalizationOptions",
+    "Partial",
+    "Stream",
+    "StreamOptions",
+]

@@ -1,0 +1,63 @@
+"""Events of a stream: immutable values with a `type`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mms_engine.types import Transcript, Word
+
+EndReason = Literal["silence", "pause", "length", "flush", "end", "error"]
+"""Reason for the end of an utterance: silence before any speech, a pause after speech, the maximum
+length, `flush`, the end of the stream, or frames that could not be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Text of the current utterance so far."""
+
+    type: Literal["partial"] = field(default="partial", init=False)
+    text: str
+    words: tuple[Word, ...]
+    """Times in seconds from the start of the stream; the last word may be incomplete."""
+    stable_chars: int
+    """Leading characters of `text` that every later event of this utterance begins with."""
+    audio_seconds: float
+    """Seconds of audio fed up to this event."""
+    wall_seconds: float
+    """Time of the event on the clock of `time.monotonic`."""
+
+    @property
+    def stable(self) -> str:
+        """Final part of the text."""
+        return self.text[: self.stable_chars]
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """Transcript of a finished utterance."""
+
+    type: Literal["final"] = field(default="final", init=False)
+    transcript: Transcript
+    """Times of its words are in seconds from the start of the stream."""
+    start: float
+    """Start of the utterance, in seconds from the start of the stream."""
+    audio_seconds: float
+    """Seconds of audio fed up to this event."""
+    wall_seconds: float
+    """Time of the event on the clock of `time.monotonic`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """End of an utterance, right after its `Final` if there is text."""
+
+    type: Literal["endpoint"] = field(default="endpoint", init=False)
+    reason: EndReason
+    at: float
+    """End of the utterance, in seconds from the start of the stream."""
+    audio_seconds: float
+    """Seconds of audio fed up to this event."""
+    wall_seconds: float
+    """Time of the event on the clock of `time.monotonic`."""
+
+
+Event = Partial | Final | Endpoint

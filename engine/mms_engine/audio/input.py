@@ -1,0 +1,180 @@
+"""Input of the decoders: a regular file, or a seekable copy of a byte stream."""
+
+import contextlib
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from mms_engine.audio.limits import AudioLimits
+from mms_engine.errors import AudioError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_IN_MEMORY = 32 * 2**20
+_CHUNK = 1 << 20
+
+
+class SeekableBytes(io.RawIOBase):
+    """Seekable file of the decoders.
+
+    An impossible `seek`, to which a damaged file may lead, returns -1: an exception cannot pass
+    through the decoders' C code, which would print it.
+    """
+
+    def __init__(self, name: str, content: BinaryIO, descriptor: int | None = None) -> None:
+        self.name = name
+        """Name of the file; FFmpeg infers the format of headerless files from its suffix."""
+        self.descriptor = descriptor
+        """File descriptor of a regular file; `None` for a copied stream."""
+        self._content = content
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        """Read into a buffer; return the number of bytes read."""
+        return cast("io.RawIOBase", self._content).readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Seek; return the new position, or -1 if it is impossible."""
+        try:
+            return self._content.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._content.tell()
+
+    def close(self) -> None:
+        """Close the file, or discard the copy."""
+        self._content.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInput:
+    """Audio file to decode."""
+
+    name: str
+    """Name for messages."""
+    stream: SeekableBytes
+    """Content, at its beginning."""
+    size: int
+    """Size in bytes."""
+
+    def beginning(self, count: int, *, skip: int = 0) -> bytes:
+        """Return up to `count` bytes from offset `skip`, and seek back to 0."""
+        self.stream.seek(skip)
+        content = self.stream.read(count) or b""
+        self.stream.seek(0)
+        return content
+
+
+@contextlib.contextmanager
+def open_input(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[AudioInput]:
+    """Open a file, or a stream from its current position to its end.
+
+    Raises:
+        AudioError: it cannot be read, is empty, or is larger than the limit.
+    """
+    if isinstance(source, os.PathLike):
+        opened = _open_path(Path(source), limits)
+    else:
+        name = getattr(source, "name", None)
+        opened = _spool(source, name if isinstance(name, str) else "the stream", limits)
+    with opened.stream:
+        if opened.size == 0:
+            raise AudioError(f"{opened.name} is empty: choose a file with audio")
+        yield opened
+
+
+def _open_path(path: Path, limits: AudioLimits) -> AudioInput:
+    try:
+        stream = path.open("rb", buffering=0)  # decoders read its descriptor
+    except IsADirectoryError as error:
+        raise AudioError(f"{path} is a folder: name the audio files in it") from error
+    except FileNotFoundError as error:
+        raise AudioError(f"{path} does not exist: check the path") from error
+    except PermissionError as error:
+        raise AudioError(f"{path} is not readable by this user: check its permissions") from error
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened: {error.strerror}") from error
+    status = os.fstat(stream.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        with stream:
+            return _open_special(path, stream, status.st_mode, limits)
+    if status.st_size > limits.max_bytes:
+        stream.close()
+        raise _too_large(str(path), limits)
+    return AudioInput(str(path), SeekableBytes(str(path), stream, stream.fileno()), status.st_size)
+
+
+def _open_special(path: Path, stream: BinaryIO, mode: int, limits: AudioLimits) -> AudioInput:
+    if not stat.S_ISFIFO(mode):
+        raise AudioError(f"{path} is a device, not a file: choose a file, or pipe the audio in")
+    return _spool(stream, str(path), limits)
+
+
+def _spool(stream: BinaryIO, name: str, limits: AudioLimits) -> AudioInput:
+    # Containers need seeking, and the caller's stream may be slow or fail midway: decoders share
+    # one copy.
+    copy = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+    try:
+        size = _copy(stream, copy, name, limits)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    return AudioInput(name, SeekableBytes(name, cast("BinaryIO", copy)), size)
+
+
+def _copy(
+    stream: BinaryIO, copy: "tempfile.SpooledTemporaryFile[bytes]", name: str, limits: AudioLimits
+) -> int:
+    size = 0
+    while True:
+        try:
+            chunk = stream.read(_CHUNK)
+        except (OSError, io.UnsupportedOperation) as error:
+            raise AudioError(f"{name} cannot be read: {error}") from error
+        if not isinstance(chunk, bytes):
+            raise AudioError(
+                f"{name} yields {type(chunk).__name__}, not bytes: open it in binary mode"
+            )
+        if not chunk:
+            return size
+        size += len(chunk)
+        if size > limits.max_bytes:
+            raise _too_large(name, limits)
+        try:
+            copy.write(chunk)
+        except OSError as error:
+            raise no_space(name, error) from error
+
+
+def no_space(name: str, error: OSError) -> AudioError:
+    """Return the error for a temporary file that cannot be written."""
+    folder = tempfile.gettempdir()
+    return AudioError(
+        f"{name}: cannot write a temporary file in {folder}: {error.strerror}. Free some space, "
+        "or set TMPDIR to a folder that has more"
+    )
+
+
+def _too_large(name: str, limits: AudioLimits) -> AudioError:
+    return AudioError(
+        f"{name} has more than {limits.max_bytes} bytes, the limit: split it, or raise "
+        "AudioLimits.max_bytes"
+    )

@@ -1,0 +1,68 @@
+"""Audio sources of the public API: files, byte streams and sample arrays."""
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from mms_engine.audio.limits import AudioLimits
+from mms_engine.audio.read import from_pcm, read_audio
+from mms_engine.errors import AudioError
+from mms_engine.types import Audio
+
+AudioSource = str | Path | BinaryIO | Audio | npt.NDArray[Any]
+"""A file, a binary stream of a file's content, an `Audio`, or PCM samples `[N]` or `[N, C]`."""
+
+
+def is_source(value: object) -> bool:
+    """Return whether a value is one audio source rather than an iterable of them."""
+    return isinstance(value, str | os.PathLike | Audio | np.ndarray) or hasattr(value, "read")
+
+
+def load(
+    source: AudioSource,
+    sample_rate: int,
+    limits: AudioLimits,
+    *,
+    array_rate: int | None = None,
+    allow_truncated: bool = False,
+) -> Audio:
+    """Return the audio of a source, mono at `sample_rate`.
+
+    Args:
+        source: The source.
+        sample_rate: Sample rate of the bundle, Hz.
+        limits: Bounds on length, bytes and channels.
+        array_rate: Sample rate of an array, Hz; `None` for `sample_rate`.
+        allow_truncated: Whether a damaged file yields its decodable part rather than an error.
+
+    Raises:
+        AudioError: it cannot be read, or is outside the limits.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_samples(source, array_rate or sample_rate, sample_rate, limits)
+    if isinstance(source, Audio):
+        return _from_samples(source.samples, source.sample_rate, sample_rate, limits)
+    if not is_source(source):
+        raise AudioError(
+            f"audio must be a path, a binary stream, an Audio or an array, got "
+            f"{type(source).__name__}"
+        )
+    return read_audio(source, limits=limits, allow_truncated=allow_truncated)
+
+
+def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, limits: AudioLimits) -> Audio:
+    is_ready = samples.ndim == 1 and samples.dtype == np.float32 and rate == wanted
+    if not is_ready:
+        return from_pcm(samples, rate, limits=limits)
+    seconds = samples.size / rate
+    if seconds > limits.max_seconds:
+        raise AudioError(
+            f"the array has {seconds:.1f} s of audio, the limit is {limits.max_seconds:g} s: split "
+            "it, or raise AudioLimits.max_seconds"
+        )
+    if not np.isfinite(samples).all():
+        raise AudioError("the samples contain NaN or infinity")
+    return Audio(samples, rate)

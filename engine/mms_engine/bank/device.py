@@ -1,0 +1,165 @@
+"""Storage of the adapter bank in device memory, written concurrently with runs."""
+
+import contextlib
+import math
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
+from mms_engine.bank.adapters import BankOptions
+from mms_engine.bundle.adapters import AdapterWeights
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.memory import DeviceArray
+from mms_engine.cuda.pinned import PinnedRing
+from mms_engine.cuda.streams import CudaEvent, CudaStream
+from mms_engine.errors import BackendError
+
+_STAGES = 2
+_RESERVE_SHARE = 4
+_RESERVE_LEAST = 1 << 30
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    written: CudaEvent
+    """Recorded after the last copy into the slot."""
+    read: dict[int, CudaEvent] = field(default_factory=dict)
+    """Recorded after the last run that reads the slot, by the handle of the run's stream."""
+
+    def free(self) -> None:
+        for event in (self.written, *self.read.values()):
+            event.free()
+
+
+class DeviceBank:
+    """Slots in device memory at fixed addresses; see `BankStorage`.
+
+    A language is three contiguous copies on a CUDA stream of their own. Events order them: a run
+    waits for the copies into its slots, a copy waits for the runs that read the slot before.
+    """
+
+    def __init__(self, device: CudaDevice, options: BankOptions, vocab: int) -> None:
+        """Allocate the slots.
+
+        Args:
+            device: GPU of the encoder.
+            options: Sizes of the bank.
+            vocab: V: tokens of the largest vocabulary.
+        """
+        self._device = device
+        self._dtype = options.dtype
+        self._lock = threading.Lock()
+        slots, hidden, dtype = options.slots, options.hidden_size, NUMPY_DTYPE[options.dtype]
+        shapes = {
+            "adapters": (slots, options.adapter_parameters),
+            "head_weight": (slots, vocab, hidden),
+            "head_bias": (slots, vocab),
+        }
+        with device.creating(f"allocating {slots} adapter slots") as owned:
+            self.arrays = {
+                name: owned(DeviceArray.empty(device, shape, dtype))
+                for name, shape in shapes.items()
+            }
+            """Inputs of the encoder, by name."""
+            self._copies = owned(CudaStream(device))
+            # Head rows beyond a language's vocabulary are multiplied too, so they must be finite.
+            self._copies.clear(self.arrays["head_weight"])
+            self._copies.synchronize()
+            self._ring = owned(PinnedRing(device, _STAGES))
+            self._slots = [_Slot(owned(CudaEvent(device))) for _ in range(slots)]
+
+    def write(self, slot: int, weights: AdapterWeights) -> None:
+        """Enqueue the copy of a language into a slot; see `BankStorage.write`.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        if not self.arrays:
+            raise BackendError("the model is closed")
+        with (
+            self._device.active(f"copying the adapter of {weights.language}"),
+            self._ring.take() as buffer,
+        ):
+            parts = self._parts(slot, weights)
+            room = buffer.bytes(sum(target.nbytes for target, _ in parts))
+            staged, start = [], 0
+            for target, values in parts:
+                view = room[start : start + target.nbytes].view(target.dtype)
+                view.reshape(target.shape)[...] = values
+                staged.append((target, view))
+                start += target.nbytes
+            with self._lock:
+                try:
+                    self._send(slot, staged)
+                finally:  # copies enqueued before one that failed still run
+                    buffer.sent(self._copies)
+
+    @contextlib.contextmanager
+    def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:
+        """Order work that the block enqueues on `stream` with the copies into `slots`.
+
+        The languages of the slots must be held in the bank.
+        """
+        with self._lock:
+            for slot in set(slots):
+                stream.wait(self._slots[slot].written)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for slot in set(slots):
+                    read = self._slots[slot].read
+                    if stream.handle not in read:
+                        read[stream.handle] = CudaEvent(self._device)
+                    stream.record(read[stream.handle])
+
+    def free(self) -> None:
+        """Free the memory once all copies are done. May be called twice."""
+        if not self.arrays:
+            return
+        with self._device.active("freeing the adapter bank"):
+            self._copies.free()
+            self._ring.free()
+            for array in self.arrays.values():
+                array.free()
+            self.arrays.clear()
+            for slot in self._slots:
+                slot.free()
+            self._slots.clear()
+
+    def _parts(self, slot: int, weights: AdapterWeights) -> list[tuple[DeviceArray, np.ndarray]]:
+        """Return the parts of a language: target and values."""
+        adapters, heads, biases = (
+            self.arrays[name].row(slot) for name in ("adapters", "head_weight", "head_bias")
+        )
+        vocab = len(weights.vocab)
+        bias = np.full(biases.shape, minus_infinity(self._dtype), biases.dtype)
+        bias[:vocab] = convert(weights.head_bias, self._dtype)
+        return [
+            (adapters, convert(weights.adapter, self._dtype)),
+            (heads.rows(0, vocab), convert(weights.head_weight, self._dtype)),
+            (biases, bias),
+        ]
+
+    def _send(self, slot: int, staged: list[tuple[DeviceArray, np.ndarray]]) -> None:
+        state = self._slots[slot]
+        for event in state.read.values():
+            self._copies.wait(event)
+        for target, view in staged:
+            self._copies.upload(target, view)
+        self._copies.record(state.written)
+
+
+def bank_bytes(free: int, wanted: int) -> int:
+    """Return the memory budget of the bank.
+
+    Args:
+        free: Free bytes on the device with the plans loaded.
+        wanted: Budget of the caller; 0 for the free bytes less a reserve of a quarter, at least
+            1 GiB, for activations, logits and other programs.
+    """
+    reserve = max(math.ceil(free / _RESERVE_SHARE), _RESERVE_LEAST)
+    return wanted or max(0, free - reserve)

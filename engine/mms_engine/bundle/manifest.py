@@ -1,0 +1,258 @@
+"""Bundle manifest, schema 2: written by the exporter, read by the engine."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from mms_engine.errors import BundleCorrupt, BundleError
+from mms_engine.types import Precision
+
+SCHEMA = 2
+MANIFEST = "manifest.json"
+
+Runtime = Literal["tensorrt", "tensorrt-rtx"]
+DataDtype = Literal["float16", "float32"]
+Count = Annotated[int, msgspec.Meta(gt=0)]
+
+
+class Wav2Vec2(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Network sizes of a wav2vec 2.0 model, under the names of config.json."""
+
+    conv_dim: tuple[Count, ...]
+    conv_kernel: tuple[Count, ...]
+    conv_stride: tuple[Count, ...]
+    hidden_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    intermediate_size: Count
+    num_conv_pos_embeddings: Count
+    """Kernel of the positional convolution, in frames."""
+    num_conv_pos_embedding_groups: Count
+    adapter_attn_dim: Count
+    normalize: bool
+    """Whether each waveform is scaled to zero mean and unit variance."""
+
+    @property
+    def feature_size(self) -> int:
+        """Channels of the frontend's features."""
+        return self.conv_dim[-1]
+
+
+class Wav2Vec2Ctc(Wav2Vec2, frozen=True, kw_only=True, tag=True):
+    """Speech recognition: one adapter and head per language, as data files."""
+
+    adapter_parameters: Count
+    """P: adapter weights of one language, one row of the adapter bank."""
+
+
+class Wav2Vec2Classifier(Wav2Vec2, frozen=True, kw_only=True, tag=True):
+    """Language identification: adapters, projector and classifier inside the graph."""
+
+    classifier_proj_size: Count
+    labels: tuple[str, ...]
+    """Language code of each score, in the order of the classifier's outputs."""
+
+
+class Vits(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """Speech synthesis: one voice per data file; sizes under the names of config.json."""
+
+    hidden_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    ffn_dim: Count
+    flow_size: Count
+    """Channels of the latents."""
+    upsample_initial_channel: Count
+    upsample_rates: tuple[Count, ...]
+    """Their product is the number of samples per frame."""
+    upsample_kernel_sizes: tuple[Count, ...]
+    resblock_kernel_sizes: tuple[Count, ...]
+    resblock_dilation_sizes: tuple[tuple[Count, ...], ...]
+    noise_scale: float
+    """Default scale of the latents' noise."""
+    noise_scale_duration: float
+    """Default scale of the durations' noise."""
+    speaking_rate: float
+    """Default rate; durations are divided by it."""
+
+
+Model = Wav2Vec2Ctc | Wav2Vec2Classifier | Vits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of the bundle."""
+
+    path: str
+    """Relative to the bundle, with forward slashes; may not leave the bundle."""
+    sha256: str
+    """Lower-case hex digest of the content."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """An input or output of a graph."""
+
+    name: str
+    dtype: str
+    """NumPy name (`float32`, `float16`, `int64`), or `bfloat16`."""
+    shape: tuple[int | str, ...]
+    """A name is a dimension chosen at run time; equal names are equal sizes."""
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Checkpoint from which the bundle was exported."""
+
+    name: str
+    """Hub id, or name of the folder or file."""
+    format: str
+    """`transformers` or `fairseq`."""
+    fingerprint: str
+    """Identity of the base weights, which every data file carries: the SHA-256 of the weights file,
+    or of the digests of its shards."""
+    sha256: dict[str, str]
+    """Digest of each weights file, by file name."""
+    licence: str
+    notice: str = ""
+    """Text printed with results; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Difference between a graph's logits and the reference network's, measured at export."""
+
+    max_abs_error: float
+    argmax_agreement: float
+    """Share of frames with the same most likely token, in [0, 1]."""
+    min_argmax_agreement: float
+    """Tolerance: an export below it fails."""
+    frames: int
+    seconds: float
+    """Duration of the audio."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """One ONNX graph in one precision."""
+
+    name: str
+    """`frontend`, `encoder` and `step` for speech recognition."""
+    precision: Precision
+    files: tuple[File, ...]
+    """The `.onnx` first, then its external data, which two graphs may share."""
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parity: Parity | None = None
+    """`None` for graphs without logits, such as the frontend."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRange:
+    """Shapes of one input that an optimisation profile covers, inclusive."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    """Shape for which the kernels are chosen."""
+    max: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One optimisation profile of a plan; its index is its position in `Plan.profiles`."""
+
+    name: str
+    """`streaming`, `offline` or `long`."""
+    shapes: dict[str, ShapeRange]
+    """Shapes of every input, by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One TensorRT plan."""
+
+    graph: str
+    """Name of the graph it was built from."""
+    precision: Precision
+    file: File
+    runtime: Runtime
+    runtime_version: str
+    """Release that built it, the only one that loads it."""
+    compute_capabilities: tuple[str, ...]
+    """GPUs it was built for, in the form `8.6`."""
+    graph_sha256: str
+    """Digest of the `.onnx` it was built from."""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    profiles: tuple[Profile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """Weights and vocabulary of one language or voice."""
+
+    file: File
+    vocab_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Contents of a bundle."""
+
+    schema: int
+    model: Model
+    source: Source
+    sample_rate: Count
+    """Samples per second."""
+    graphs: tuple[Graph, ...]
+    plans: tuple[Plan, ...] = ()
+    data: dict[str, DataFile]
+    """By language or voice."""
+    data_dtype: DataDtype
+    """Dtype of every tensor in the data files."""
+
+    def files(self) -> tuple[File, ...]:
+        """Return every file of the bundle once, graphs first."""
+        files = (
+            *(file for graph in self.graphs for file in graph.files),
+            *(plan.file for plan in self.plans),
+            *(entry.file for entry in self.data.values()),
+        )
+        return tuple({file.path: file for file in files}.values())
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the manifest as indented JSON; equal manifests give equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
+
+
+def decode(content: bytes, *, where: str) -> Manifest:
+    """Read and validate a manifest.
+
+    Raises:
+        BundleError: it has another schema.
+        BundleCorrupt: it is not JSON, or not of the schema; the message names the field.
+    """
+    try:
+        version = msgspec.json.decode(content, type=_Version)
+        schema = version.schema_version if version.schema is None else version.schema
+        if schema is not None and schema != SCHEMA:
+            raise BundleError(
+                f"{where} has schema {schema}, this release reads schema {SCHEMA}: export the "
+                "bundle again with this release (mms-export --replace)"
+            )
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise BundleCorrupt(f"{where} is not a bundle manifest: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    schema: int | None = None
+    schema_version: int | None = None
+    """Name of the field in schema 1."""

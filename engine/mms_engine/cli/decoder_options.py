@@ -1,0 +1,162 @@
+"""Decoding options: greedy or beam search, language model and hotwords."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import click
+
+from mms_engine.cli.options import grouped
+from mms_engine.cli.program import section
+from mms_engine.errors import LanguageModelError
+from mms_engine.types import LmUnit
+
+if TYPE_CHECKING:
+    from mms_engine.decoding.options import BeamSearch
+
+DecoderName = Literal["greedy", "beam"]
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_beam = section("Beam search (with --decoder beam)")
+_OPTIONS = (
+    section("Decoding")(
+        "--decoder",
+        type=click.Choice(get_args(DecoderName)),
+        default="greedy",
+        show_default=True,
+        help="Decoding algorithm: the most likely token of each frame, or prefix beam search.",
+    ),
+    _beam(
+        "--beam-size",
+        type=click.IntRange(1, 65_536),
+        metavar="N",
+        help="Hypotheses kept after each frame.  [default: 50]",
+    ),
+    _beam(
+        "--nbest",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Distinct texts listed as alternatives in the JSON output.  [default: 1]",
+    ),
+    _beam(
+        "--lm",
+        type=_FILE,
+        metavar="FILE",
+        help="N-gram language model: ARPA (plain or gzip), the output of mms lm convert, or a "
+        "KenLM binary. All recordings must be in its language.",
+    ),
+    _beam(
+        "--lm-unit",
+        type=click.Choice(get_args(LmUnit)),
+        help="Unit of the model's n-grams; auto is words if the language separates words, else "
+        "tokens.  [default: auto]",
+    ),
+    _beam(
+        "--lm-weight",
+        type=float,
+        metavar="NATS",
+        help="Multiplier of the model's log10 probability.  [default: 1]",
+    ),
+    _beam(
+        "--word-score",
+        type=float,
+        metavar="NATS",
+        help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
+        "else 0]",
+    ),
+    _beam(
+        "--hotwords",
+        type=_FILE,
+        metavar="FILE",
+        help="Phrases to favour, one per line, each optionally followed by a tab and its weight in "
+        "nats.",
+    ),
+    _beam(
+        "--hotword-weight",
+        type=float,
+        metavar="NATS",
+        help="Weight of hotwords that have none of their own.  [default: 5]",
+    ),
+)
+_NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderChoice:
+    """Decoding options as given on the command line; `None` for the default."""
+
+    decoder: DecoderName
+    beam_size: int | None
+    nbest: int | None
+    lm: Path | None
+    lm_unit: LmUnit | None
+    lm_weight: float | None
+    word_score: float | None
+    hotwords: Path | None
+    hotword_weight: float | None
+
+    def _given(self) -> dict[str, Any]:
+        names = [name for name in self.__dataclass_fields__ if name != "decoder"]
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def check(self, *, has_alternatives: bool, languages: Collection[str]) -> None:
+        """Check the options for contradictions.
+
+        Args:
+            has_alternatives: Whether the output can contain more than one text.
+            languages: Codes of the recordings.
+
+        Raises:
+            click.UsageError: an option lacks the one it depends on, or does not fit the rest.
+        """
+        given = self._given()
+        for name in given:
+            if self.decoder != "beam":
+                raise click.UsageError(f"{_flag(name)} needs --decoder beam")
+            if _NEEDS.get(name, name) not in given:
+                raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
+        if self.lm is not None and len(languages) > 1:
+            raise click.UsageError(
+                f"--lm is a model of one language, the recordings are in "
+                f"{', '.join(sorted(languages))}: run one command per language"
+            )
+        if self.nbest is not None and self.nbest > 1 and not has_alternatives:
+            raise click.UsageError("--nbest needs --json, without --reference")
+
+    def search(self) -> "BeamSearch | None":
+        """Return the beam search; `None` for greedy decoding.
+
+        Raises:
+            click.UsageError: a number is out of range.
+            LanguageModelError: the hotwords cannot be read.
+        """
+        from mms_engine.decoding.options import BeamSearch
+
+        if self.decoder != "beam":
+            return None
+        values = self._given()
+        weight = values.pop("hotword_weight", None)
+        if self.hotwords is not None:
+            values["hotwords"] = _phrases(self.hotwords, weight)
+        try:
+            return BeamSearch(**values)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _phrases(path: Path, weight: float | None) -> dict[str, float]:
+    from mms_kernels.hotwords import DEFAULT_WEIGHT, read_hotwords
+
+    try:
+        return read_hotwords(path, weight=DEFAULT_WEIGHT if weight is None else weight)
+    except (OSError, ValueError) as error:
+        raise LanguageModelError(f"the hotwords cannot be used: {error}") from error
+
+
+decoder_options = grouped("decoding", DecoderChoice, _OPTIONS)
+"""Adds the options of `DecoderChoice` as the argument `decoding`."""

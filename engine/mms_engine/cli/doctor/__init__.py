@@ -1,0 +1,1 @@
+"""Command `mms doctor`: checks of the installation, the devices and the bundle."""

@@ -1,0 +1,32 @@
+"""Command `mms doctor`."""
+
+from pathlib import Path
+
+import click
+
+from mms_engine.cli.options import bundle_option, json_option
+from mms_engine.cli.program import interruptible
+
+
+@click.command()
+@bundle_option
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Check the SHA-256 of the bundle's files, not only their sizes. Reads the whole bundle: "
+    "about 1 s per GB.",
+)
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, *, bundle: Path | None, verify: bool, as_json: bool) -> None:
+    """Check the installation, the devices and the bundle.
+
+    Each line begins with ok, absent (an optional part, with the reason) or broken. The exit status
+    is 1 if anything is broken.
+    """
+    from mms_engine.cli.doctor.checks import diagnose, report
+
+    findings = interruptible(lambda: diagnose(bundle, verify=verify))
+    click.echo(report(findings, as_json=as_json), nl=False)
+    if any(finding.state == "broken" for finding in findings):
+        ctx.exit(1)

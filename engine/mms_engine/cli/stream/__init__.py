@@ -1,0 +1,1 @@
+"""`mms stream`: live audio to text."""

@@ -1,0 +1,71 @@
+"""Command `mms stream`: transcription of live audio."""
+
+from typing import Any, get_args
+
+import click
+
+from mms_engine.cli.decoder_options import decoder_options
+from mms_engine.cli.options import bundle_option, engine_options
+from mms_engine.cli.program import SectionedCommand, interruptible, section
+from mms_engine.cli.stream.context_options import context_options
+from mms_engine.types import SampleFormat
+
+_input = section("Input")
+_EXAMPLES = """\b
+Examples:
+  mms stream clip.flac --lang eng --realtime
+  mms stream mic --lang swh --latency low
+  arecord -q -f S16_LE -r 16000 | mms stream - --lang eng
+"""
+
+
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
+@click.argument("source")
+@_input(
+    "--lang",
+    metavar="CODE",
+    help="Language of the audio, such as eng; listed by mms languages. Optional if the bundle has "
+    "only one.",
+)
+@_input("--realtime", is_flag=True, help="Read a file at the pace of its recording.")
+@_input(
+    "--sample-rate",
+    type=click.IntRange(1_000, 768_000),
+    metavar="HZ",
+    default=16_000,
+    show_default=True,
+    help="Sample rate of standard input.",
+)
+@_input(
+    "--sample-format",
+    type=click.Choice(get_args(SampleFormat)),
+    default="s16le",
+    show_default=True,
+    help="Sample format of standard input, one channel: float32 or 16-bit integers, little-endian, "
+    "or 8-bit mu-law.",
+)
+@section("Output")(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print each event as one line of JSON.  [default: unless standard output is a terminal]",
+)
+@context_options
+@decoder_options
+@bundle_option
+@engine_options
+def stream(**values: Any) -> None:  # noqa: ANN401
+    """Transcribe live audio.
+
+    SOURCE is an audio file, mic for the microphone, or - for raw samples on standard input. (A
+    file of such a name is given as ./mic or ./-.)
+
+    Partial text is printed as the audio arrives, and the final text of each utterance at its end.
+    Ctrl-C ends the stream after the final text of the current utterance; pressed twice, it ends
+    the command at once.
+    """
+    from mms_engine.cli.stream.run import Request, run
+    from mms_engine.cli.stream.sound import AudioQueue
+
+    request, queue = Request(**values), AudioQueue()
+    interruptible(lambda: run(request, queue), stop=queue.end)

@@ -1,0 +1,103 @@
+"""Execution of `mms stream`."""
+
+import contextlib
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import Stream, StreamOptions
+from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cli.decoder_options import DecoderChoice
+from mms_engine.cli.options import EngineChoice, find_bundle
+from mms_engine.cli.stream.context_options import ContextChoice
+from mms_engine.cli.stream.screen import Lines, Screen
+from mms_engine.cli.stream.sound import AudioQueue, microphone, pump, recording, samples_on_stdin
+from mms_engine.errors import BackendError
+from mms_engine.types import SampleFormat
+
+STDIN, MICROPHONE = "-", "mic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Arguments of the command line."""
+
+    source: str
+    bundle: Path | None
+    lang: str | None
+    as_json: bool
+    realtime: bool
+    sample_rate: int
+    sample_format: SampleFormat
+    context: ContextChoice
+    decoding: DecoderChoice
+    engine: EngineChoice
+
+
+def run(request: Request, queue: AudioQueue) -> None:
+    """Transcribe the source until it, or the queue, ends.
+
+    Raises:
+        click.UsageError: options contradict each other.
+        MmsError: the audio or the bundle cannot be used.
+    """
+    bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
+    language = _language(request, bundle)
+    request.decoding.check(has_alternatives=True, languages={language})
+    options = dataclasses.replace(request.engine.options(), beam=request.decoding.search())
+    if bundle.manifest.source.notice:
+        click.echo(bundle.manifest.source.notice, err=True)
+    with Recognizer.open(bundle.path, options=options) as recognizer:
+        stream = recognizer.stream(language, _options(request))
+        with _source(request, bundle.manifest.sample_rate, queue):
+            _transcribe(stream, queue, as_json=request.as_json)
+
+
+def _transcribe(stream: Stream, queue: AudioQueue, *, as_json: bool) -> None:
+    show = Lines() if as_json or not sys.stdout.isatty() else Screen()
+    try:
+        for piece in queue:
+            show(stream.feed(piece))
+    except BackendError:
+        with contextlib.suppress(BackendError):
+            show(stream.finish())  # the text before the error
+        raise
+    show(stream.finish())
+
+
+def _options(request: Request) -> StreamOptions:
+    raw = request.source == STDIN
+    return StreamOptions(
+        latency=request.context.latency,
+        context=request.context.context(),
+        endpoints=request.context.endpoints(),
+        tentative=request.context.tentative,
+        sample_rate=request.sample_rate if raw else 16_000,
+        sample_format=request.sample_format if raw else "f32le",
+    )
+
+
+def _source(
+    request: Request, sample_rate: int, queue: AudioQueue
+) -> contextlib.AbstractContextManager[None]:
+    """Start to put audio into the queue."""
+    if request.source == MICROPHONE:
+        return microphone(sample_rate, queue)
+    if request.source == STDIN:
+        pump(samples_on_stdin(), queue)
+    else:
+        pump(recording(request.source, realtime=request.realtime), queue)
+    return contextlib.nullcontext()
+
+
+def _language(request: Request, bundle: Bundle) -> str:
+    if request.lang is not None:
+        bundle.entry(request.lang)
+        return request.lang
+    if len(bundle.languages) == 1:
+        return bundle.languages[0]
+    raise click.UsageError(f"missing --lang; the bundle has {', '.join(bundle.languages[:12])}")

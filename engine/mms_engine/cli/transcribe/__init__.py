@@ -1,0 +1,1 @@
+"""Command `mms transcribe`: transcription of recordings."""

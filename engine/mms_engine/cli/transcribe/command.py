@@ -1,0 +1,91 @@
+"""Command `mms transcribe`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mms_engine.cli.decoder_options import decoder_options
+from mms_engine.cli.options import bundle_option, engine_options
+from mms_engine.cli.program import SectionedCommand, interruptible, section
+from mms_engine.formats import FORMATS
+
+_TABLE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_EXAMPLES = """\b
+Examples:
+  mms transcribe clip.flac --lang eng
+  mms transcribe recordings/ --lang swh --format srt --output subtitles/
+  mms transcribe --reference clips.tsv
+  mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
+"""
+_input, _output = section("Input"), section("Output")
+
+
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
+@click.argument("files", nargs=-1)
+@_input(
+    "--lang",
+    metavar="CODE",
+    help="Language of FILES, such as eng; listed by mms languages. Optional if the bundle has only "
+    "one.",
+)
+@_input(
+    "--list",
+    "table",
+    type=_TABLE,
+    metavar="TSV",
+    help="Table of recordings instead of FILES, with the columns file and lang: one language per "
+    "recording.",
+)
+@_input(
+    "--reference",
+    type=_TABLE,
+    metavar="TSV",
+    help="Table of recordings instead of FILES, with the columns file, lang and text: prints word "
+    "and character error rates against the text. Needs the extra [score].",
+)
+@_input(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Maximum duration of a recording; longer ones are refused.  [default: 14400]",
+)
+@_input(
+    "--allow-truncated",
+    is_flag=True,
+    help="Transcribe the decodable part of truncated or damaged recordings instead of refusing "
+    "them.",
+)
+@_output(
+    "--format",
+    "format_name",
+    type=click.Choice(tuple(FORMATS)),
+    default="text",
+    show_default=True,
+    help="Format of the transcripts.",
+)
+@_output(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Same as --format json; with --reference, print the error rates as JSON.",
+)
+@_output(
+    "--output",
+    "-o",
+    metavar="FILE|FOLDER/",
+    help="Output file, or folder (with a trailing slash) for one file per recording.  [default: "
+    "standard output]",
+)
+@decoder_options
+@bundle_option
+@engine_options
+def transcribe(**values: Any) -> None:  # noqa: ANN401
+    """Transcribe recordings.
+
+    FILES are audio or video files, folders (searched recursively), or - for standard input.
+    """
+    from mms_engine.cli.transcribe.run import TranscribeRequest, run
+
+    request = TranscribeRequest(**values)
+    interruptible(lambda: run(request))

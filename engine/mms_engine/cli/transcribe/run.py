@@ -1,0 +1,185 @@
+"""Execution of `mms transcribe`."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mms_engine.asr.jobs import Job, JobResult
+from mms_engine.asr.options import RecognizerOptions
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.scoring import Scored, load_jiwer, score
+from mms_engine.audio import AudioLimits
+from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cli.decoder_options import DecoderChoice
+from mms_engine.cli.options import EngineChoice, find_bundle
+from mms_engine.cli.program import one_line
+from mms_engine.cli.progress import Bar
+from mms_engine.cli.transcribe.output import Output
+from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
+from mms_engine.cli.transcribe.scores import score_json, score_table
+from mms_engine.errors import MmsError
+from mms_engine.types import Transcript
+
+Outcome = tuple[Recording, Transcript]
+_SHOWN_LANGUAGES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscribeRequest:
+    """Arguments of the command line."""
+
+    files: tuple[str, ...]
+    bundle: Path | None
+    lang: str | None
+    table: Path | None
+    reference: Path | None
+    format_name: str
+    as_json: bool
+    output: str | None
+    max_seconds: float | None
+    allow_truncated: bool
+    decoding: DecoderChoice
+    engine: EngineChoice
+
+
+def run(request: TranscribeRequest) -> None:
+    """Transcribe, and write or score the transcripts.
+
+    Raises:
+        click.UsageError: the arguments contradict each other.
+        MmsError: the engine cannot be opened, or the only recording failed.
+        click.ClickException: some of several recordings failed; each was reported.
+    """
+    if request.reference is not None:
+        load_jiwer()  # fail before transcribing
+    recordings = _recordings(request)
+    output = _output(request, recordings)
+    bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
+    spoken = [_with_language(recording, request, bundle) for recording in recordings]
+    recognizer = Recognizer.open(
+        bundle.path, options=_options(request, spoken), limits=_limits(request)
+    )
+    if bundle.manifest.source.notice:
+        click.echo(bundle.manifest.source.notice, err=True)
+    with Bar() as bar:
+        outcomes = _Outcomes(recognizer, spoken, bar)
+        if request.reference is not None:
+            report = _scored(outcomes, as_json=request.as_json)
+        else:
+            report = ""
+            output.start()
+            for recording, transcript in outcomes:
+                with bar.paused():
+                    output.write(recording, transcript)
+    click.echo(report, nl=False)
+    outcomes.finish()
+
+
+def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
+    format_name = "json" if request.as_json else request.format_name
+    output = Output(format_name, request.output, several=len(recordings) > 1)
+    if request.reference is None:
+        output.check(recordings)
+    elif request.output is not None:
+        raise click.UsageError("--reference prints error rates: omit --output")
+    return output
+
+
+def _options(request: TranscribeRequest, recordings: list[Recording]) -> RecognizerOptions:
+    request.decoding.check(
+        has_alternatives=request.reference is None
+        and "json" in (request.format_name, "json" if request.as_json else None),
+        languages={str(recording.language) for recording in recordings},
+    )
+    return dataclasses.replace(
+        request.engine.options(),
+        beam=request.decoding.search(),
+        allow_truncated=request.allow_truncated,
+    )
+
+
+def _limits(request: TranscribeRequest) -> AudioLimits:
+    if request.max_seconds is None:
+        return AudioLimits()
+    return AudioLimits(max_seconds=request.max_seconds)
+
+
+class _Outcomes:
+    """Transcripts in the order of the recordings; failures are reported and skipped."""
+
+    def __init__(self, recognizer: Recognizer, recordings: list[Recording], bar: Bar) -> None:
+        self._recognizer = recognizer
+        self._recordings = recordings
+        self._bar = bar
+        self._failed = 0
+
+    def __iter__(self) -> Iterator[Outcome]:
+        jobs = [Job(r.source, str(r.language)) for r in self._recordings]
+        numbers = {id(job): number for number, job in enumerate(jobs)}
+        waiting: dict[int, JobResult] = {}
+        following = 0
+        for result in self._recognizer.transcribe_each(jobs, self._bar.advance):
+            waiting[numbers[id(result.job)]] = result
+            while following in waiting:
+                yield from self._outcome(self._recordings[following], waiting.pop(following))
+                following += 1
+
+    def _outcome(self, recording: Recording, result: JobResult) -> Iterator[Outcome]:
+        if result.error is None or len(self._recordings) == 1:
+            yield recording, result.unwrap()
+            return
+        self._failed += 1
+        with self._bar.paused():
+            _report(recording, result.error)
+
+    def finish(self) -> None:
+        """Raise `click.ClickException` if a recording failed."""
+        if self._failed:
+            raise click.ClickException(
+                f"{self._failed} of {len(self._recordings)} recordings failed"
+            )
+
+
+def _report(recording: Recording, error: MmsError) -> None:
+    message = one_line(error)
+    named = message if recording.name in message else f"{recording.name}: {message}"
+    click.echo(f"Error: {named}", err=True)
+
+
+def _recordings(request: TranscribeRequest) -> list[Recording]:
+    given = [request.files, request.table, request.reference]
+    if sum(bool(source) for source in given) != 1:
+        raise click.UsageError(
+            "name the recordings by exactly one of FILES, --list and --reference"
+        )
+    table = request.table or request.reference
+    if table is not None:
+        return from_table(table, with_text=request.reference is not None)
+    return from_arguments(request.files)
+
+
+def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bundle) -> Recording:
+    language = recording.language or request.lang
+    if language is None and len(bundle.languages) == 1:
+        language = bundle.languages[0]
+    if language is None:
+        known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
+        more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
+        raise click.UsageError(f"--lang is required: the bundle has {known}{more}")
+    if request.lang is not None:
+        bundle.entry(language)  # refuse an unknown code before any recording is read
+    return dataclasses.replace(recording, language=language)
+
+
+def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
+    """Return the error rates of all transcripts."""
+    files = [
+        Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
+        for r, transcript in outcomes
+    ]
+    if not files:
+        return ""
+    return score_json(score(files)) if as_json else score_table(score(files))

@@ -1,0 +1,1 @@
+"""CTC decoding: logits to hypotheses, and hypotheses to transcripts."""

@@ -1,0 +1,1 @@
+"""CTC decoding on the device, where the encoder left its logits."""

@@ -1,0 +1,139 @@
+"""Greedy and beam decoding on the host, with the kernels for the CPU."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from mms_engine.decoding.hypothesis import Hypothesis
+from mms_engine.decoding.interface import Decoded, DecodeRow, StreamDecoding
+from mms_engine.decoding.options import BeamSearch, HotwordPhrases
+from mms_engine.decoding.search import BeamConfig, make_hotwords
+from mms_engine.encoder.emission import Emission
+from mms_engine.errors import LanguageModelError
+from mms_engine.text.vocabulary import BLANK, Vocabulary
+from mms_engine.types import Float32Array
+from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
+from mms_kernels import Hypothesis as BeamHypothesis
+
+
+class HostDecoders:
+    """Decoders on the CPU; see `DecoderBackend`."""
+
+    def __init__(self, beam: BeamSearch | None) -> None:
+        """Load the language model.
+
+        Args:
+            beam: `None` for greedy decoding.
+
+        Raises:
+            LanguageModelError: the language model cannot be read.
+        """
+        self.config = None if beam is None else BeamConfig(beam)
+        """Models and options of the search; `None` for greedy decoding."""
+        self._lock = threading.Lock()
+        self._by_language: dict[str, BeamDecoder] = {}
+
+    @property
+    def nbest(self) -> int:
+        """Distinct texts that are wanted of an utterance."""
+        return 1 if self.config is None else self.config.nbest
+
+    def start(
+        self,
+        language: str,
+        vocabulary: Vocabulary,
+        hotwords: HotwordPhrases | None = None,
+    ) -> StreamDecoding:
+        """Begin an utterance; see `DecoderBackend.start`."""
+        if self.config is None:
+            if hotwords:
+                raise LanguageModelError(GREEDY_HOTWORDS)
+            return _Greedy()
+        try:
+            own = None if hotwords is None else make_hotwords(hotwords, vocabulary)
+            stream = self._decoder(self.config, language, vocabulary).stream(hotwords=own)
+        except ValueError as error:
+            raise LanguageModelError(f"beam search in {language}: {error}") from error
+        return _Beam(stream, self.config.wanted)
+
+    def _decoder(self, config: BeamConfig, language: str, vocabulary: Vocabulary) -> BeamDecoder:
+        with self._lock:
+            if language not in self._by_language:
+                beam = config.of(vocabulary)
+                self._by_language[language] = BeamDecoder(
+                    beam.options, lm=beam.lm, hotwords=beam.hotwords, tokens=beam.tokens
+                )
+            return self._by_language[language]
+
+    def step(self, rows: Sequence[DecodeRow], emission: Emission) -> None:
+        """Decode a batch; see `DecoderBackend.step`."""
+        for row, logits in zip(rows, emission.rows(), strict=True):
+            decoding: _HostDecoding = row.decoding
+            if decoding.error is None:
+                try:
+                    decoding.step(logits[row.kept])
+                except ValueError as error:
+                    decoding.error = error
+
+    def finish(self, decodings: Sequence[Any]) -> list[Decoded]:
+        """End utterances; see `DecoderBackend.finish`."""
+        return [decoding.error or decoding.finish() for decoding in decodings]
+
+    def close(self) -> None:
+        """Do nothing: memory goes with the object."""
+
+
+GREEDY_HOTWORDS = "hotwords need beam search: greedy decoding does not use them"
+
+
+class _HostDecoding:
+    """Decoder state, and why the utterance is undecodable if it is."""
+
+    error: ValueError | None = None
+
+    def step(self, logits: Float32Array) -> None:
+        raise NotImplementedError
+
+
+class _Greedy(_HostDecoding):
+    def __init__(self) -> None:
+        self._decoder = GreedyDecoder(BLANK)
+
+    def step(self, logits: Float32Array) -> None:
+        self._decoder.step(logits)
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._decoder
+        if len(tail):
+            ahead = ahead.copy()
+            ahead.step(tail)
+        return _from_greedy(ahead.partial()), len(self._decoder.partial())
+
+    def finish(self) -> list[Hypothesis]:
+        return [_from_greedy(self._decoder.finish())]
+
+
+def _from_greedy(result: GreedyResult) -> Hypothesis:
+    return Hypothesis(result.tokens, result.starts, result.ends, result.scores)
+
+
+class _Beam(_HostDecoding):
+    def __init__(self, stream: BeamStream, wanted: int) -> None:
+        self._stream = stream
+        self._wanted = wanted
+
+    def step(self, logits: Float32Array) -> None:
+        self._stream.step(logits)
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._stream.copy()
+        if len(tail):
+            ahead.step(tail)
+        return _from_beam(ahead.partial().hypotheses[0]), self._stream.partial().stable
+
+    def finish(self) -> list[Hypothesis]:
+        return [_from_beam(one) for one in self._stream.finish(nbest=self._wanted)]
+
+
+def _from_beam(one: BeamHypothesis) -> Hypothesis:
+    return Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)

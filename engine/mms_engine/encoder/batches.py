@@ -1,0 +1,83 @@
+"""Which windows run together: rows of like length, within a bound on memory."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from mms_engine.encoder.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One window of one utterance."""
+
+    utterance: int
+    """Position of the utterance in its pool."""
+    language: str
+    window: Window
+
+    @property
+    def frames(self) -> int:
+        """Frames the encoder runs on."""
+        return self.window.frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """Bounds of one encoder run."""
+
+    frames: int
+    """Rows times the length of the longest; a single longer row still runs, alone."""
+    languages: int
+    """Different languages: the bank's slots."""
+    rows_within: Callable[[int], int | None] | None = None
+    """How many rows of so many frames a run takes; `None`, or a function that returns it, for any
+    number."""
+    padded_share: float = 1.15
+    """Frames of a run, padding included, to frames of its rows: what is padded is computed too."""
+
+
+def plan_batches(rows: Sequence[WindowRow], limits: BatchLimits) -> list[list[WindowRow]]:
+    """Put every row into one batch.
+
+    Utterances of one window are sorted by length, so that little is padded. Windows of a longer
+    utterance stay in order and side by side: its decoder reads them one after the other, and
+    nothing waits in memory.
+    """
+    by_utterance = [list(group) for _, group in groupby(rows, key=lambda row: row.utterance)]
+    short = [group[0] for group in by_utterance if len(group) == 1]
+    crowded = len({row.language for row in short}) > limits.languages
+    # More languages than slots: a language's rows stay together, or each batch would reload it.
+    short.sort(key=lambda row: (row.language if crowded else "", row.frames))
+    batches = _fill(short, limits)
+    for group in by_utterance:
+        if len(group) > 1:
+            batches.extend(_fill(group, limits))
+    return batches
+
+
+def _fill(rows: Iterable[WindowRow], limits: BatchLimits) -> list[list[WindowRow]]:
+    batches: list[list[WindowRow]] = []
+    for row in rows:
+        if batches and _fits(batches[-1], row, limits):
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _fits(batch: Sequence[WindowRow], row: WindowRow, limits: BatchLimits) -> bool:
+    rows = [*batch, row]
+    frames = [each.frames for each in rows]
+    padded = max(frames) * len(frames)
+    return (
+        padded <= limits.frames
+        and padded <= limits.padded_share * sum(frames)
+        and len({each.language for each in rows}) <= limits.languages
+        and _few_enough(rows, max(frames), limits)
+    )
+
+
+def _few_enough(rows: Sequence[WindowRow], frames: int, limits: BatchLimits) -> bool:
+    most = limits.rows_within(frames) if limits.rows_within else None
+    return most is None or len(rows) <= most

@@ -1,0 +1,211 @@
+"""Encoder on TensorRT plans: samples are uploaded, logits stay on the device."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from math import gcd
+
+import numpy as np
+
+from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.bank.adapters import AdapterBank
+from mms_engine.bank.device import DeviceBank
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.cuda.layout import ALIGNMENT, pack
+from mms_engine.cuda.memory import Buffer, DeviceArray
+from mms_engine.cuda.pinned import PinnedRing
+from mms_engine.cuda.streams import CudaEvent
+from mms_engine.encoder.device.emission import DeviceEmission
+from mms_engine.encoder.device.steps import DeviceSteps, OpenPlan, StreamPlans
+from mms_engine.encoder.emission import Segment
+from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.encoder.interface import StepEncoder
+from mms_engine.errors import BackendError
+from mms_engine.tensorrt.buckets import Bucket
+from mms_engine.tensorrt.session import TensorRtSession
+
+# Frames of one frontend run, whose activations are the largest: 0.3 GB at 1B in fp16.
+_FRONTEND_FRAMES = 4096
+_STAGES = 2
+
+
+class DeviceEncoder:
+    """Frontend and encoder plans on one CUDA stream; see `Encoder`."""
+
+    def __init__(
+        self,
+        frontend: TensorRtSession,
+        encoder: TensorRtSession,
+        bank: AdapterBank[DeviceBank],
+        geometry: FrameGeometry,
+        open_plan: OpenPlan,
+        variant: str,
+    ) -> None:
+        """Take over both sessions, which share a CUDA stream, and the bank.
+
+        Args:
+            frontend: Plan of the graph `frontend`.
+            encoder: Plan of the graph `encoder`.
+            bank: Resident languages.
+            geometry: Frames of samples.
+            open_plan: Loads another plan on the same CUDA stream.
+            variant: See `Encoder.variant`.
+        """
+        self.device = "cuda"
+        self.variant = variant
+        self.bank = bank
+        self._frontend = frontend
+        self._encoder = encoder
+        self._geometry = geometry
+        self._stream = encoder.stream
+        self.gpu = self._stream.device
+        self._open_plan = open_plan
+        self._steps: DeviceSteps | None = None
+        self._lock = threading.RLock()
+        self._closed = False
+        with self.gpu.creating("preparing to run") as owned:
+            self._ready = owned(CudaEvent(self.gpu))
+            self._ring = owned(PinnedRing(self.gpu, _STAGES))
+            self._buffers = {name: Buffer(self.gpu) for name in ("inputs", "features", "logits")}
+
+    def rows_within(self, frames: int) -> int:
+        """Return the most rows of `frames` frames in one run; 0 if no profile covers them."""
+        return self._encoder.buckets.most("batch", frames=frames)
+
+    @contextlib.contextmanager
+    def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
+        """Run segments as one batch; the emission is overwritten by the next.
+
+        Raises:
+            BackendError: the device failed, or no profile takes the batch.
+        """
+        languages = [segment.language for segment in segments]
+        # The bank first: waiting for slots must not block runs that would free some.
+        doing = f"running a batch of {len(segments)}"
+        with self.bank.acquire(languages) as residents, self._on_stream(doing):
+            held = [residents[language] for language in languages]
+            frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
+            slots = [resident.slot for resident in held]
+            with self.bank.storage.reading(slots, self._stream):
+                logits = self._run(segments, frames, slots)
+            self._stream.record(self._ready)
+            vocabs = tuple(len(resident.info) for resident in held)
+            yield DeviceEmission(logits, frames, vocabs, self._ready, self._stream)
+
+    @contextlib.contextmanager
+    def _on_stream(self, doing: str) -> Iterator[None]:
+        """Lock the CUDA stream, on which work of another thread could enter a capture."""
+        with self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
+            with self.gpu.active(doing):
+                yield
+
+    def steps(self, architecture: Wav2Vec2, threads: int | None) -> StepEncoder:
+        """Return the encoder of streaming steps; `threads` has no effect on a GPU."""
+        del threads
+        with self._lock:
+            if self._steps is None:
+                plans = StreamPlans(self._frontend, self._encoder, self._open_plan)
+                self._steps = DeviceSteps(
+                    plans, self.bank, self._geometry, architecture, self._on_stream
+                )
+            return self._steps
+
+    def close(self) -> None:
+        """Free the plans, the bank and all buffers."""
+        with self._lock, self.gpu.active("closing"):
+            if self._closed:
+                return
+            self._closed = True
+            self._stream.synchronize()
+            if self._steps is not None:
+                self._steps.close()
+            self._ring.free()
+            for buffer in self._buffers.values():
+                buffer.free()
+            self._frontend.close()
+            self._encoder.close()
+            self.bank.storage.free()
+            self._ready.free()
+            self._stream.free()
+
+    def _run(
+        self, segments: Sequence[Segment], frames: tuple[int, ...], slots: list[int]
+    ) -> DeviceArray:
+        bank = self.bank.storage.arrays
+        rows, vocab = bank["head_bias"].shape
+        wanted = {"batch": len(segments), "frames": max(frames), "slots": rows, "vocab": vocab}
+        bucket = self._encoder.buckets.fit(wanted, rounded=("batch", "frames"))
+        inputs = self._upload(segments, frames, slots, bucket)
+        features = self._features(inputs["audio"], bucket)
+        shape = (bucket.sizes["batch"], bucket.sizes["frames"], vocab)
+        logits = self._buffers["logits"].take(shape, np.float32)
+        feeds = {"features": features, "lengths": inputs["lengths"], "slot": inputs["slot"], **bank}
+        self._encoder.enqueue(bucket.profile, feeds, {"logits": logits})
+        return logits
+
+    def _upload(
+        self,
+        segments: Sequence[Segment],
+        frames: tuple[int, ...],
+        slots: list[int],
+        bucket: Bucket,
+    ) -> dict[str, DeviceArray]:
+        """Upload samples, lengths and slots in one copy; padding rows are one frame long."""
+        batch = bucket.sizes["batch"]
+        samples = self._samples(bucket.sizes["frames"])
+        layout = pack(
+            lengths=((batch,), "int64"),
+            slot=((batch,), "int64"),
+            audio=((len(segments), samples), "float32"),
+        )
+        with self._ring.take() as buffer:
+            host = buffer.bytes(layout.size)
+            views = layout.of(host)
+            views["lengths"][...] = 1
+            views["lengths"][: len(frames)] = frames
+            views["slot"][...] = slots[0]
+            views["slot"][: len(slots)] = slots
+            for row, segment in zip(views["audio"], segments, strict=True):
+                row[: segment.samples.size] = segment.samples
+                row[segment.samples.size :] = 0
+            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
+            self._stream.upload(memory, host)
+            buffer.sent(self._stream)
+        return layout.on_device(memory)
+
+    def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
+        """Run the frontend on the rows, in groups that its profile and memory allow."""
+        batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
+        tensor = self._frontend.outputs[0]
+        shape = (batch, frames, int(tensor.shape[2]))
+        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
+        features = self._buffers["features"].take(shape, dtype)
+        rows, samples = audio.shape
+        most = self._frontend.buckets.most("batch", samples=samples)
+        group = min(most, max(1, _FRONTEND_FRAMES // frames))
+        step = max(_rows_aligned(audio), _rows_aligned(features))
+        group = max(step, group // step * step)
+        for start in range(0, rows, group):
+            stop = min(rows, start + group)
+            fitted = self._frontend.buckets.fit({"batch": stop - start, "samples": samples})
+            self._frontend.enqueue(
+                fitted.profile,
+                {"audio": audio.rows(start, stop)},
+                {"features": features.rows(start, stop)},
+            )
+        return features
+
+    def _samples(self, frames: int) -> int:
+        """Return the samples of `frames` frames, aligned where that adds no frame."""
+        least = self._geometry.samples(frames)
+        values = ALIGNMENT // 4
+        aligned = -(-least // values) * values
+        return aligned if self._geometry.frames(aligned) == frames else least
+
+
+def _rows_aligned(array: DeviceArray) -> int:
+    """Return the smallest number of rows whose size is a multiple of the alignment."""
+    row = array.nbytes // array.shape[0]
+    return ALIGNMENT // gcd(ALIGNMENT, row)

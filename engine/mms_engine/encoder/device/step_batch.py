@@ -1,0 +1,191 @@
+"""Batches of streaming steps: their uploads, plan runs and staged cache updates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.bank.device import DeviceBank
+from mms_engine.cuda.layout import pack
+from mms_engine.cuda.memory import Buffer, DeviceArray
+from mms_engine.cuda.pinned import PinnedRing
+from mms_engine.cuda.streams import CudaStream
+from mms_engine.encoder.device.kv_cache import DeviceKvCache
+from mms_engine.encoder.interface import CacheView, StepInput
+from mms_engine.tensorrt.session import TensorRtSession
+from mms_engine.types import Float32Array
+
+_STAGES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """Batch of steps with the sizes of its bucket."""
+
+    session: TensorRtSession
+    rows: Sequence[StepInput]
+    slots: list[int]
+    profile: int
+    batch: int
+    before: int
+    """Frames ahead of the new ones, for the positional convolution."""
+    frames: int
+    """New frames of the longest row, padded."""
+    kept: int
+    """Slots of the largest KV cache; 0 for the plan of the encoder."""
+
+    def cache_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of the tensor `cache` or `update` for a number of frames."""
+        tensors = (*self.session.inputs, *self.session.outputs)
+        tensor = next(tensor for tensor in tensors if tensor.name == name)
+        _, *outer, _, inner = cast("tuple[int, ...]", tensor.shape)
+        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
+        return (self.batch, *outer, frames, inner), dtype
+
+
+class StepBatches:
+    """Batches on one CUDA stream, each of which overwrites the previous one.
+
+    Made, used and freed while the CUDA stream is locked.
+    """
+
+    def __init__(self, stream: CudaStream, bank: DeviceBank, before: int) -> None:
+        """Allocate nothing yet.
+
+        Args:
+            stream: CUDA stream of the plans.
+            bank: Resident languages.
+            before: Frames ahead of the new ones in a run with KV caches.
+        """
+        self._stream = stream
+        self._bank = bank
+        self._before = before
+        self._pinned = PinnedRing(stream.device, _STAGES)
+        names = ("inputs", "cache", "update", "logits")
+        self._buffers = {name: Buffer(stream.device) for name in names}
+
+    def run(
+        self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
+    ) -> tuple[Float32Array, Sequence[DeviceArray | None]]:
+        """Run a plan on rows, all with a KV cache or all without.
+
+        Args:
+            session: The plan.
+            rows: Inputs.
+            slots: Bank slot of each row.
+
+        Returns:
+            Logits `[B, T, V]`, T and V rounded up, and the staged cache update of each row.
+
+        Raises:
+            BackendError: no profile takes the batch, or the device failed.
+        """
+        run = self._prepare(session, rows, slots)
+        feeds, outputs = self._feeds(run), self._outputs(run)
+        with self._bank.reading(slots, self._stream):
+            session.enqueue(run.profile, feeds, outputs)
+        updates = self._stage_updates(run, outputs)
+        logits = np.empty((len(rows), *outputs["logits"].shape[1:]), np.float32)
+        self._stream.download(logits, outputs["logits"].rows(0, len(rows)))
+        self._stream.synchronize()
+        return logits, updates
+
+    def free(self) -> None:
+        """Free all memory."""
+        self._pinned.free()
+        for buffer in self._buffers.values():
+            buffer.free()
+
+    def _prepare(
+        self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
+    ) -> _Run:
+        slot_count, vocab = self._bank.arrays["head_bias"].shape
+        frames = max(row.frames for row in rows)
+        kept = max((row.view.cache.shape[-2] for row in rows if row.view), default=0)
+        before = self._before if kept else 0
+        length = "heard" if kept else "frames"
+        sizes = {"batch": len(rows), length: before + frames, "slots": slot_count, "vocab": vocab}
+        sizes |= {"kept": kept} if kept else {}
+        bucket = session.buckets.fit(sizes, rounded=("batch", length))
+        return _Run(
+            session=session,
+            rows=rows,
+            slots=slots,
+            profile=bucket.profile,
+            batch=bucket.sizes["batch"],
+            before=before,
+            frames=bucket.sizes[length] - before,
+            kept=kept,
+        )
+
+    def _feeds(self, run: _Run) -> dict[str, DeviceArray]:
+        """Return the plan's inputs; host arrays are uploaded in one copy."""
+        arrays = {**self._upload(run), **self._bank.arrays}
+        if run.kept:
+            shape, dtype = run.cache_shape("cache", run.kept)
+            arrays["cache"] = cache = self._buffers["cache"].take(shape, dtype)
+            for index, row in enumerate(run.rows):
+                _cache(row).copy_to(cache.row(index), view_of(row).filled)
+            self._stream.clear(cache.rows(len(run.rows), run.batch))
+        return {tensor.name: arrays[tensor.name] for tensor in run.session.inputs}
+
+    def _upload(self, run: _Run) -> dict[str, DeviceArray]:
+        """Upload features and sizes in one copy; padding rows are one frame long."""
+        count, size = len(run.rows), run.rows[0].features.shape[1]
+        numbers = ((run.batch,), "int64")
+        layout = pack(
+            lengths=numbers,
+            slot=numbers,
+            history=numbers,
+            filled=numbers,
+            features=((run.batch, run.before + run.frames, size), "float32"),
+        )
+        with self._pinned.take() as buffer:
+            host = buffer.bytes(layout.size)
+            views = layout.of(host)
+            for view in views.values():
+                view[count:] = 0
+            views["lengths"][count:] = 1
+            views["slot"][count:] = run.slots[0]
+            views["slot"][:count] = run.slots
+            for index, row in enumerate(run.rows):
+                views["lengths"][index] = row.frames
+                views["history"][index] = row.history
+                views["filled"][index] = row.view.filled if row.view else 0
+                row.write(views["features"][index], run.before)
+            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
+            self._stream.upload(memory, host)
+            buffer.sent(self._stream)
+        return layout.on_device(memory)
+
+    def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
+        vocab = self._bank.arrays["head_bias"].shape[1]
+        shape = (run.batch, run.frames, vocab)
+        outputs = {"logits": self._buffers["logits"].take(shape, np.float32)}
+        if run.kept:
+            outputs["update"] = self._buffers["update"].take(*run.cache_shape("update", run.frames))
+        return outputs
+
+    def _stage_updates(
+        self, run: _Run, outputs: Mapping[str, DeviceArray]
+    ) -> Sequence[DeviceArray | None]:
+        """Stage the cache update of each row."""
+        if not run.kept:
+            return [None] * len(run.rows)
+        return [
+            _cache(row).stage(outputs["update"].row(index), view_of(row).kept)
+            for index, row in enumerate(run.rows)
+        ]
+
+
+def view_of(row: StepInput) -> CacheView:
+    """Return the cache view of a row that has one."""
+    if row.view is None:
+        raise ValueError("a row without a KV cache does not run on the step graph")
+    return row.view
+
+
+def _cache(row: StepInput) -> DeviceKvCache:
+    return cast("DeviceKvCache", view_of(row).cache)  # a StepEncoder makes its own caches

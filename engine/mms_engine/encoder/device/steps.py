@@ -1,0 +1,183 @@
+"""Streaming steps on the device: features come from the host, KV caches stay on the device."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+
+from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.bank.adapters import AdapterBank
+from mms_engine.bank.device import DeviceBank
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, DeviceKvCaches, OnStream
+from mms_engine.encoder.device.step_batch import StepBatches, view_of
+from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
+from mms_engine.errors import BackendError
+from mms_engine.tensorrt.session import TensorRtSession
+from mms_engine.types import Float32Array
+
+OpenPlan = Callable[[str], TensorRtSession]
+"""Loads the plan of a graph."""
+_ROWS = 64
+_FRONTEND_FRAMES = 4096
+_CACHE_BYTES = 1 << 30
+"""Limit of a run's copies of KV caches: 16 streams of 5 s at 1B."""
+
+
+class StreamPlans:
+    """Plans of streaming steps; that of the step graph is loaded with the first cached stream."""
+
+    def __init__(
+        self, frontend: TensorRtSession, encoder: TensorRtSession, open_plan: OpenPlan
+    ) -> None:
+        self.frontend = frontend
+        self.encoder = encoder
+        self._open_plan = open_plan
+        self._step: TensorRtSession | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def step(self) -> TensorRtSession:
+        """Plan of the step graph, loaded on first use without locking the CUDA stream.
+
+        Raises:
+            BackendError: the bundle has none that runs here, or the model is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise BackendError("the model is closed")
+            if self._step is None:
+                self._step = self._open_plan("step")
+            return self._step
+
+    def close(self) -> None:
+        """Free the plan of the step graph."""
+        with self._lock:
+            self._closed = True
+            if self._step is not None:
+                self._step.close()
+
+
+class DeviceSteps:
+    """Streaming steps on a bundle's plans; see `StepEncoder`."""
+
+    def __init__(
+        self,
+        plans: StreamPlans,
+        bank: AdapterBank[DeviceBank],
+        geometry: FrameGeometry,
+        architecture: Wav2Vec2,
+        on_stream: OnStream,
+    ) -> None:
+        """Use plans that share a CUDA stream, which `on_stream` locks."""
+        self.rows = _ROWS
+        self._plans = plans
+        self._bank = bank
+        self._geometry = geometry
+        self._architecture = architecture
+        self._on_stream = on_stream
+        self._stream = plans.encoder.stream
+        self._caches = DeviceKvCaches(self._stream, on_stream)
+        with on_stream("preparing streaming steps"):
+            self._batches = StepBatches(self._stream, bank.storage, self._before)
+
+    @property
+    def _before(self) -> int:
+        """Frames before a step that its positional convolution reads."""
+        return self._architecture.num_conv_pos_embeddings // 2
+
+    def cache(self, sizes: ContextSizes) -> DeviceKvCache:
+        """Return the KV cache of a new stream; see `StepEncoder.cache`."""
+        session = self._plans.step
+        tensor = next(tensor for tensor in session.inputs if tensor.name == "cache")
+        _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", tensor.shape)
+        slots = max(1, sizes.left)
+        # Reject sizes that the plan does not cover now, rather than in the middle of the stream.
+        session.buckets.fit(
+            {"batch": 1, "heard": self._before + sizes.chunk + sizes.right, "kept": slots},
+            rounded=("heard",),
+        )
+        outer = (layers, kinds, heads)
+        shape = CacheShape(outer, slots, inner, staged=min(slots, sizes.chunk))
+        return self._caches.open(shape, NUMPY_DTYPE.get(tensor.dtype, tensor.dtype))
+
+    def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
+        """Return the features of samples; rows of a run are padded to the longest with zeros."""
+        empty = np.zeros((0, self._architecture.feature_size), np.float32)
+        found = [empty] * len(samples)
+        order = sorted(
+            (i for i, own in enumerate(samples) if len(own)), key=lambda i: len(samples[i])
+        )
+        while order:
+            longest = len(samples[order[-1]])
+            most = self._plans.frontend.buckets.most("batch", samples=longest)
+            count = max(1, min(most, _FRONTEND_FRAMES // self._geometry.frames(longest)))
+            part, order = order[-count:], order[:-count]
+            rows = self._convolve([samples[i] for i in part])
+            for index, row in zip(part, rows, strict=True):
+                found[index] = row[: self._geometry.frames(len(samples[index]))].copy()
+        return found
+
+    def _convolve(self, samples: Sequence[Float32Array]) -> Float32Array:
+        frontend = self._plans.frontend
+        sizes = {"batch": len(samples), "samples": max(map(len, samples))}
+        fitted = frontend.buckets.fit(sizes, rounded=("batch", "samples")).sizes
+        audio = np.zeros((fitted["batch"], fitted["samples"]), np.float32)
+        for row, own in zip(audio, samples, strict=False):
+            row[: len(own)] = own
+        with self._on_stream(f"running the frontend of {len(samples)} streams"):
+            return frontend.run({"audio": audio})["features"]
+
+    def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
+        """Run rows without a cache on the plan of the encoder."""
+        frames = max(row.frames for row in rows)
+        most = self._plans.encoder.buckets.most("batch", frames=frames)
+        return self._grouped(self._plans.encoder, rows, languages, most)
+
+    def encode_cached(
+        self, rows: Sequence[StepInput], languages: Sequence[str]
+    ) -> list[StepOutput]:
+        """Run rows with a cache on the plan of the step graph."""
+        session = self._plans.step
+        slots = max(view_of(row).cache.shape[-2] for row in rows)
+        frames = self._before + max(row.frames for row in rows)
+        cache = view_of(rows[0]).cache
+        size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
+        most = min(session.buckets.most("batch", heard=frames, kept=slots), _CACHE_BYTES // size)
+        return self._grouped(session, rows, languages, most)
+
+    def _grouped(
+        self,
+        session: TensorRtSession,
+        rows: Sequence[StepInput],
+        languages: Sequence[str],
+        most: int,
+    ) -> list[StepOutput]:
+        encoded: list[StepOutput] = []
+        for start in range(0, len(rows), max(1, most)):
+            part = slice(start, start + max(1, most))
+            encoded += self._run(session, rows[part], languages[part])
+        return encoded
+
+    def _run(
+        self, session: TensorRtSession, rows: Sequence[StepInput], languages: Sequence[str]
+    ) -> list[StepOutput]:
+        """Run rows as one batch; the next one overwrites all but the staged updates."""
+        doing = f"running {len(rows)} steps of streams"
+        with self._bank.acquire(languages) as residents, self._on_stream(doing):
+            self._caches.sweep()
+            held = [residents[language] for language in languages]
+            logits, left = self._batches.run(session, rows, [own.slot for own in held])
+        return [
+            StepOutput(np.ascontiguousarray(scores[: row.frames, : len(own.info)]), update)
+            for scores, row, own, update in zip(logits, rows, held, left, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Free all memory; the CUDA stream is idle and locked."""
+        self._caches.free()
+        self._batches.free()
+        self._plans.close()

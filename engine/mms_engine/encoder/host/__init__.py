@@ -1,0 +1,1 @@
+"""Encoder on graphs whose inputs and outputs are host arrays."""

@@ -1,0 +1,123 @@
+"""Loading of an acoustic model: choice of backend and precision, size of the adapter bank."""
+
+import importlib
+import logging
+
+from mms_engine.backends.options import RunOptions
+from mms_engine.backends.registry import BACKENDS, Choice, available
+from mms_engine.backends.registry import rank as rank_backends
+from mms_engine.backends.session import SessionOptions
+from mms_engine.bank.adapters import BankOptions, adapter_bank, slots_within
+from mms_engine.bank.host import HostBank
+from mms_engine.bundle.manifest import Tensor, Wav2Vec2Ctc
+from mms_engine.bundle.reader import Bundle
+from mms_engine.encoder.host.encoder import HostEncoder
+from mms_engine.encoder.host.graphs import HostGraphs
+from mms_engine.encoder.interface import Encoder
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.errors import BackendError, BundleCorrupt, BundleError
+from mms_engine.tensorrt.choose import NoPlan
+from mms_engine.types import Precision
+
+logger = logging.getLogger(__name__)
+
+# ONNX Runtime has no bf16 kernels for CPUs; fp16 runs there, but no faster than fp32.
+PREFERENCE: dict[str, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "int8", "fp16"),
+    "cuda": ("fp16", "bf16", "fp32", "int8"),
+}
+_ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
+_HOST_BANK_BYTES = 1 << 30
+
+
+def load_acoustic_model(bundle: Bundle, options: RunOptions) -> AcousticModel:
+    """Choose a backend and a precision, and load frontend and encoder.
+
+    With `device="auto"`, a backend that cannot run this bundle is skipped with a warning.
+
+    Raises:
+        BundleError: the bundle lacks the precision, or it is damaged.
+        BackendError: no backend can run it.
+    """
+    choices = rank_backends(options.device, available(), options.backend)
+    for number, choice in enumerate(choices):
+        try:
+            return AcousticModel(bundle, _load(bundle, choice, options))
+        except BackendError as error:
+            if number + 1 == len(choices):
+                raise BackendError(f"{error} (chosen: {choice.reason})") from error
+            # A bundle without plans is not worth a warning.
+            level = logging.INFO if isinstance(error, NoPlan) else logging.WARNING
+            logger.log(level, "%s was tried first and cannot run: %s", choice.backend, error)
+    raise AssertionError("rank returns at least one choice")
+
+
+def _load(bundle: Bundle, choice: Choice, options: RunOptions) -> Encoder:
+    runtime = BACKENDS[choice.backend].runtime
+    if runtime is None:
+        return _load_host_encoder(bundle, choice, options)
+    module = importlib.import_module("mms_engine.encoder.device.loading")
+    encoder: Encoder = module.load_device_encoder(bundle, options, runtime)
+    return encoder
+
+
+def _load_host_encoder(bundle: Bundle, choice: Choice, options: RunOptions) -> HostEncoder:
+    precision = choose_precision(bundle, options.precision, choice.device)
+    graphs = HostGraphs(bundle, precision, choice, SessionOptions(threads=options.threads))
+    try:
+        graphs.session("frontend")
+        inputs = graphs.session("encoder").inputs
+        sizes = _bank_options(bundle, inputs, options.adapter_cache_bytes or _HOST_BANK_BYTES)
+        return HostEncoder(graphs, adapter_bank(bundle.adapter, sizes, HostBank(sizes)))
+    except (ValueError, MemoryError) as error:
+        graphs.close()
+        raise BundleCorrupt(
+            f"{bundle.path}: the sizes in its manifest are impossible ({error}): "
+            "export the bundle again"
+        ) from error
+    except BaseException:
+        graphs.close()
+        raise
+
+
+def choose_precision(bundle: Bundle, wanted: Precision | None, device: str) -> Precision:
+    """Return `wanted`, or the bundle's best precision for `device`.
+
+    Raises:
+        BundleError: the bundle has no graphs, or not the wanted ones.
+    """
+    if wanted is not None:
+        if wanted not in bundle.precisions:
+            raise BundleError(
+                f"{bundle.path} has no {wanted} graphs, only {', '.join(bundle.precisions)}: "
+                f"add them with mms-export --precision {wanted}"
+            )
+        return wanted
+    for precision in PREFERENCE[device]:
+        if precision in bundle.precisions:
+            return precision
+    raise BundleError(
+        f"{bundle.path} has graphs in {', '.join(bundle.precisions) or 'no precision'}, which do "
+        f"not run on this {device}: add others with mms-export --precision {PREFERENCE[device][0]}"
+    )
+
+
+def _bank_options(bundle: Bundle, inputs: tuple[Tensor, ...], budget: int) -> BankOptions:
+    model = bundle.model(Wav2Vec2Ctc)
+    entries = bundle.manifest.data.values()
+    dtype = next((tensor.dtype for tensor in inputs if tensor.name == "adapters"), None)
+    if dtype not in _ITEMSIZE:
+        raise BundleCorrupt(f"{bundle.path}: the encoder's input `adapters` is {dtype}")
+    slots = slots_within(
+        budget,
+        adapter_parameters=model.adapter_parameters,
+        hidden_size=model.hidden_size,
+        vocab=max((entry.vocab_size for entry in entries), default=1),
+        itemsize=_ITEMSIZE[dtype],
+    )
+    return BankOptions(
+        adapter_parameters=model.adapter_parameters,
+        hidden_size=model.hidden_size,
+        dtype=dtype,
+        slots=max(1, min(slots, len(entries))),
+    )

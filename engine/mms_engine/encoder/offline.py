@@ -1,0 +1,223 @@
+"""Offline encoding: utterances to windows, windows to batches, and each batch to a sink."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mms_engine.audio import Normalization, statistics
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.encoder.batches import BatchLimits, WindowRow, plan_batches
+from mms_engine.encoder.emission import Emission, Segment
+from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.windows import WindowOptions, plan_windows
+from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.types import Audio, Float32Array
+
+Progress = Callable[[float], None]
+"""Called with the seconds of audio finished since the last call."""
+
+_FULL_WINDOWS = {"cpu": 1, "cuda": 16}
+_NO_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfflineUtterance:
+    """Audio to encode as a whole."""
+
+    audio: Audio
+    normalization: Normalization
+    """Statistics of the whole audio: those of a window would differ."""
+    language: str
+
+
+class Sink(Protocol):
+    """Consumer of logits. Rows of one utterance arrive in order of time."""
+
+    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
+        """Take a batch: row i of the emission is the window `rows[i]`.
+
+        Frames of a window outside `window.kept` are context.
+        """
+        ...
+
+
+class LogitsSink:
+    """Sink that collects the logits of each utterance in host memory."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[Float32Array]] = {}
+
+    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
+        """Keep the logits of a batch; see `Sink.take`."""
+        for row, logits in zip(rows, emission.rows(), strict=True):
+            self._parts.setdefault(row.utterance, []).append(logits[row.window.kept])
+
+    def pop(self, utterance: int) -> Float32Array:
+        """Return the logits of an utterance, `[T, V]`, and forget them; `[0, 0]` for no frames."""
+        parts = self._parts.pop(utterance, [])
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+class PooledSink:
+    """Sink that collects one score vector per window, of a model that pools over time."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[tuple[int, Float32Array]]] = {}
+
+    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
+        """Keep the scores of a batch, of emissions of one frame per row; see `Sink.take`."""
+        for row, scores in zip(rows, emission.rows(), strict=True):
+            kept = row.window.keep_end - row.window.keep_start
+            self._parts.setdefault(row.utterance, []).append((kept, scores[0]))
+
+    def pop(self, utterance: int) -> list[tuple[int, Float32Array]]:
+        """Return the kept frames and the scores `[C]` of each window, and forget them."""
+        return self._parts.pop(utterance, [])
+
+
+class OfflineEncoder:
+    """Windows, batches and runs of whole utterances, for any task."""
+
+    def __init__(self, model: AcousticModel, windows: WindowOptions, batch_frames: int = 0) -> None:
+        """Use a model.
+
+        Args:
+            model: Loaded.
+            windows: Sizes of the windows of long audio.
+            batch_frames: Frames of one run, padding included; 0 for the device's default.
+        """
+        self._model = model
+        self._windows = windows
+        full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
+        self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full)
+
+    def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
+        """Return an utterance, normalised if the model expects that."""
+        wanted = self._model.bundle.model(Wav2Vec2).normalize
+        normalization = statistics(audio.samples) if wanted else Normalization(0.0, 1.0)
+        return OfflineUtterance(audio, normalization, language)
+
+    def run(
+        self,
+        utterances: Sequence[OfflineUtterance],
+        sink: Sink,
+        progress: Progress | None = None,
+    ) -> Iterator[list[tuple[int, MmsError | None]]]:
+        """Encode utterances and pass their logits to `sink`.
+
+        Yields:
+            After each batch, the indices of the utterances that are complete, each with `None`, or
+            with the error of its language's adapter.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        state = _Progress(utterances, [self._rows(i, u) for i, u in enumerate(utterances)])
+        yield state.take_complete()
+        batches = plan_batches(state.rows, self._limits())
+        with ThreadPoolExecutor(1, thread_name_prefix="mms-prefetch") as loader:
+            for number, batch in enumerate(batches):
+                following = batches[number + 1] if number + 1 < len(batches) else []
+                ahead = _Prefetch(self._model, loader, {row.language for row in following})
+                self._run(batch, state, sink, ahead)
+                ahead.wait()
+                if progress is not None:
+                    kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
+                    progress(kept * self._model.frame_seconds)
+                yield state.take_complete()
+
+    def _rows(self, index: int, utterance: OfflineUtterance) -> list[WindowRow]:
+        frames = self._model.geometry.frames(utterance.audio.samples.size)
+        windows = plan_windows(frames, self._windows, frame_seconds=self._model.frame_seconds)
+        return [WindowRow(index, utterance.language, window) for window in windows]
+
+    def _limits(self) -> BatchLimits:
+        bank = self._model.bank
+        return BatchLimits(
+            frames=self._batch_frames,
+            languages=_NO_LIMIT if bank is None else bank.slots,
+            rows_within=self._model.encoder.rows_within,
+        )
+
+    def _run(
+        self, batch: Sequence[WindowRow], state: "_Progress", sink: Sink, ahead: "_Prefetch"
+    ) -> None:
+        """Run a batch; where an adapter cannot be loaded, its utterances fail and others run."""
+        batch = [row for row in batch if row.utterance not in state.errors]
+        if not batch:
+            return
+        segments = [self._segment(state.utterances[row.utterance], row) for row in batch]
+        try:
+            with self._model.encoder.emission(segments) as emission:
+                ahead.start()
+                sink.take(batch, emission)
+        except (BundleError, LanguageError) as error:
+            languages = sorted({row.language for row in batch})
+            if len(languages) == 1:
+                state.errors.update(dict.fromkeys((row.utterance for row in batch), error))
+                return
+            for language in languages:
+                part = [row for row in batch if row.language == language]
+                self._run(part, state, sink, ahead)
+        else:
+            state.count(batch)
+
+    def _segment(self, utterance: OfflineUtterance, row: WindowRow) -> Segment:
+        span = self._model.geometry.span(row.window.start, row.window.end)
+        samples = utterance.normalization.apply(utterance.audio.samples[span])
+        return Segment(samples, utterance.language)
+
+
+class _Progress:
+    """Windows that remain of each utterance, and the errors of those that failed."""
+
+    def __init__(
+        self, utterances: Sequence[OfflineUtterance], rows: Sequence[list[WindowRow]]
+    ) -> None:
+        self.utterances = utterances
+        self.rows = [row for windows in rows for row in windows]
+        self.errors: dict[int, MmsError] = {}
+        self._remaining = {index: len(windows) for index, windows in enumerate(rows)}
+
+    def count(self, batch: Sequence[WindowRow]) -> None:
+        """Count windows that were run."""
+        for row in batch:
+            self._remaining[row.utterance] -= 1
+
+    def take_complete(self) -> list[tuple[int, MmsError | None]]:
+        """Return the utterances that completed since the last call."""
+        done = [i for i, left in self._remaining.items() if left == 0 or i in self.errors]
+        for index in done:
+            del self._remaining[index]
+        return [(index, self.errors.get(index)) for index in done]
+
+
+class _Prefetch:
+    """Loading of the next batch's languages beside the current one.
+
+    It runs in a thread of its own: files are read and hashed while no lock of the device is held.
+    It starts once the current batch holds its languages, so that it cannot evict them.
+    """
+
+    def __init__(
+        self, model: AcousticModel, loader: ThreadPoolExecutor, languages: set[str]
+    ) -> None:
+        self._bank = model.bank
+        self._loader = loader
+        self._languages = languages
+        self._future: Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin, once."""
+        if self._future is None and self._languages and self._bank is not None:
+            self._future = self._loader.submit(self._bank.prefetch, sorted(self._languages))
+
+    def wait(self) -> None:
+        """Wait until it is done; a language that cannot be loaded is an error of its own batch."""
+        if self._future is not None:
+            with contextlib.suppress(BundleError, LanguageError):
+                self._future.result()

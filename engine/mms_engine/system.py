@@ -1,0 +1,65 @@
+"""CPU cores this process may use, and the cache folders of its user."""
+
+import os
+import platform
+import re
+from math import ceil
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "mms-engine"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def usable_cores() -> int:
+    """Return the cores of the process's affinity, or fewer where its control group allows less."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota = parse_quota(_QUOTA.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        quota = None
+    return cores if quota is None else min(cores, quota)
+
+
+def parse_quota(text: str) -> int | None:
+    """Return the cores that a control group's `cpu.max` allows; `None` for no bound.
+
+    Raises:
+        ValueError: the text is not the content of that file.
+    """
+    quota, period = text.split()
+    return None if quota == "max" else max(1, ceil(int(quota) / int(period)))
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder of this application; `XDG_CACHE_HOME` moves it on Linux."""
+    return Path(platformdirs.user_cache_dir(APPLICATION))
+
+
+def bundles_folder() -> Path:
+    """Return the folder of the bundles that were exported without `--out`."""
+    return cache_folder() / "bundles"
+
+
+def demo_bundle() -> Path:
+    """Return the folder that `mms-export --model demo` writes."""
+    return bundles_folder() / "demo"
+
+
+def default_bundle() -> Path:
+    """Return the bundle that a command uses where none is named: the demo bundle."""
+    return demo_bundle()
+
+
+def processor_name() -> str:
+    """Return the model name of the processor, or its architecture where it has none."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return model[1] if model else platform.machine()

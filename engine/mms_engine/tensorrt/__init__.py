@@ -1,0 +1,1 @@
+"""TensorRT plans: choice, loading, shape buckets and execution."""

@@ -1,0 +1,99 @@
+"""Choice of a bundle's TensorRT plans for this machine, with a reason for each refusal."""
+
+from dataclasses import dataclass
+
+from mms_engine.bundle.manifest import Manifest, Plan, Runtime
+from mms_engine.errors import BackendError
+from mms_engine.types import Precision
+
+OFFLINE_GRAPHS = ("frontend", "encoder")
+"""Graphs that a precision needs plans of; streams also need one of `step`."""
+
+
+class NoPlan(BackendError):
+    """The bundle has no plan of a runtime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Runtime and GPU that a plan has to fit."""
+
+    runtime: Runtime
+    version: str
+    """Release of the installed runtime."""
+    capability: str
+    """Compute capability of the GPU, in the form `8.6`."""
+
+
+def planned_precision(
+    manifest: Manifest, preference: tuple[Precision, ...], machine: Target
+) -> Precision:
+    """Return the first of `preference` in which frontend and encoder have plans that run here.
+
+    Raises:
+        NoPlan: the bundle has no plan of this runtime.
+        BackendError: none fits; the message gives the reason for each.
+    """
+    for precision in preference:
+        if all(_fitting(manifest, name, precision, machine) for name in OFFLINE_GRAPHS):
+            return precision
+    plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
+    build = _command(machine)
+    if not plans:
+        raise NoPlan(f"the bundle has no plan of {machine.runtime}: build them with {build}")
+    reasons = dict.fromkeys(refusal(manifest, plan, machine) for plan in plans)
+    unfit = "; ".join(reason for reason in reasons if reason)
+    wanted = " or ".join(preference)
+    raise BackendError(
+        f"no plan of {machine.runtime} in {wanted} runs here: "
+        f"{unfit or 'the bundle has them in other precisions'}; build one with {build}"
+    )
+
+
+def choose_plan(manifest: Manifest, name: str, precision: Precision, machine: Target) -> Plan:
+    """Return the plan of a graph that runs here.
+
+    Raises:
+        BackendError: there is none.
+    """
+    fitting = _fitting(manifest, name, precision, machine)
+    if fitting:
+        return fitting[0]
+    if name in OFFLINE_GRAPHS:
+        raise BackendError(f"the bundle has no {precision} plan of the {name} that runs here")
+    raise BackendError(
+        f"the bundle has no {precision} plan of the graph {name} that runs here: build it with "
+        f"{_command(machine)} --precision {precision} --streams, or stream in windows, which "
+        "costs more (--context window)"
+    )
+
+
+def _command(machine: Target) -> str:
+    return f"mms-export --engine {machine.runtime} --sm {machine.capability.replace('.', '')}"
+
+
+def refusal(manifest: Manifest, plan: Plan, machine: Target) -> str:
+    """Return why a plan of the machine's runtime does not run there; empty if it does."""
+    path = plan.file.path
+    if machine.version != plan.runtime_version:
+        return f"{path} was built by {plan.runtime} {plan.runtime_version}, not {machine.version}"
+    if machine.capability not in plan.compute_capabilities:
+        built = ", ".join(plan.compute_capabilities)
+        return f"{path} is for compute capability {built}, this GPU has {machine.capability}"
+    graphs = {
+        graph.files[0].sha256
+        for graph in manifest.graphs
+        if (graph.name, graph.precision) == (plan.graph, plan.precision)
+    }
+    if plan.graph_sha256 not in graphs:
+        return f"{path} was built from another graph than the bundle has now"
+    return ""
+
+
+def _fitting(manifest: Manifest, name: str, precision: Precision, machine: Target) -> list[Plan]:
+    return [
+        plan
+        for plan in manifest.plans
+        if (plan.graph, plan.precision, plan.runtime) == (name, precision, machine.runtime)
+        and not refusal(manifest, plan, machine)
+    ]

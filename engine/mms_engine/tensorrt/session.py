@@ -1,0 +1,190 @@
+"""Sessions of TensorRT and TensorRT for RTX: plans on device arrays, or on host arrays."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mms_engine.backends.session import NUMPY_DTYPE, Array
+from mms_engine.bundle.manifest import Plan, Tensor
+from mms_engine.cuda.context import open_device
+from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
+from mms_engine.cuda.streams import CudaStream
+from mms_engine.errors import BackendError
+from mms_engine.tensorrt.buckets import Buckets
+from mms_engine.tensorrt.execution import Execution
+from mms_engine.tensorrt.toolkit import LoadedPlan, open_toolkit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanFile:
+    """Manifest entry of a plan and the path of its file."""
+
+    plan: Plan
+    path: Path
+
+
+class TensorRtSession:
+    """Loaded plan on one CUDA stream. Methods may be called from several threads."""
+
+    def __init__(self, file: PlanFile, loaded: LoadedPlan, stream: CudaStream | None) -> None:
+        """Take over a loaded plan; see `open_plan`."""
+        self.inputs: tuple[Tensor, ...] = file.plan.inputs
+        self.outputs: tuple[Tensor, ...] = file.plan.outputs
+        self.device = "cuda"
+        length = str(file.plan.inputs[0].shape[1])
+        self.buckets = Buckets(file.plan.inputs, file.plan.profiles, length=length)
+        """Shapes that its profiles cover."""
+        self._path = file.path
+        self._loaded: LoadedPlan | None = loaded
+        self._gpu = loaded.device
+        self._owns_stream = stream is None
+        self._stream = stream or CudaStream(loaded.device)
+        self._lock = threading.RLock()
+        self._executions: dict[int, Execution] = {}
+        self._buffers: dict[str, Buffer] = {}
+
+    def __repr__(self) -> str:
+        return f"TensorRtSession({self._path.name})"
+
+    @property
+    def stream(self) -> CudaStream:
+        """CUDA stream of the runs."""
+        return self._stream
+
+    def enqueue(
+        self, profile: int, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
+    ) -> None:
+        """Enqueue a run on device arrays; call it inside `CudaDevice.active`.
+
+        Args:
+            profile: Index of a profile that covers the shapes; see `buckets`.
+            inputs: Array of the stated dtype for every input.
+            outputs: Array to write for every output.
+
+        Raises:
+            BackendError: TensorRT rejects the shapes, or the session is closed.
+        """
+        arrays = {**inputs, **outputs}
+        for tensor in (*self.inputs, *self.outputs):
+            given = arrays.get(tensor.name)
+            if given is None or given.dtype != NUMPY_DTYPE.get(tensor.dtype, tensor.dtype):
+                found = "nothing" if given is None else str(given.dtype)
+                raise BackendError(f"{self._path}: {tensor.name} is {tensor.dtype}, got {found}")
+        with self._lock:
+            self._execution(profile).enqueue(inputs, outputs)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the plan once on host arrays.
+
+        Args:
+            feeds: Array of the stated dtype for every input.
+
+        Returns:
+            Every output in host memory.
+
+        Raises:
+            BackendError: no profile covers the shapes, or the device failed.
+        """
+        doing = f"running {self._path.name}"
+        with self._lock, self._failures(feeds), self._gpu.active(doing):
+            self._require_open()
+            inputs = {name: self._upload(name, value) for name, value in feeds.items()}
+            shapes = {name: array.shape for name, array in inputs.items()}
+            profile = self.buckets.fit(_sizes(self.inputs, shapes)).profile
+            names = tuple(tensor.name for tensor in self.outputs)
+            made = self._execution(profile).shapes(shapes, names)
+            outputs = {
+                tensor.name: self._buffer(tensor.name).take(
+                    made[tensor.name], NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
+                )
+                for tensor in self.outputs
+            }
+            self.enqueue(profile, inputs, outputs)
+            results = {name: np.empty(array.shape, array.dtype) for name, array in outputs.items()}
+            for name, array in outputs.items():
+                self._stream.download(results[name], array)
+            self._stream.synchronize()
+        return results
+
+    def close(self) -> None:
+        """Free the plan and its memory."""
+        if self._loaded is None:
+            return
+        with self._gpu.active(f"closing {self._path.name}"), self._lock:
+            self._stream.synchronize()
+            for execution in self._executions.values():
+                execution.free()
+            for buffer in self._buffers.values():
+                buffer.free()
+            self._executions.clear()
+            self._buffers.clear()
+            self._loaded = None
+            if self._owns_stream:
+                self._stream.free()
+
+    def _require_open(self) -> LoadedPlan:
+        if self._loaded is None:
+            raise BackendError(f"{self._path}: the session is closed")
+        return self._loaded
+
+    def _execution(self, profile: int) -> Execution:
+        loaded = self._require_open()
+        if profile not in self._executions:
+            self._executions[profile] = Execution(loaded, profile, self._stream)
+        return self._executions[profile]
+
+    def _buffer(self, name: str) -> Buffer:
+        return self._buffers.setdefault(name, Buffer(self._gpu))
+
+    def _upload(self, name: str, value: Array) -> DeviceArray:
+        host = np.ascontiguousarray(value)
+        placed = self._buffer(name).take(host.shape, host.dtype)
+        self._stream.upload(placed, host)
+        self._stream.synchronize()  # `host` may be a temporary
+        return placed
+
+    @contextmanager
+    def _failures(self, feeds: Mapping[str, Array]) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in feeds.items())
+            raise BackendError(f"{self._path} failed with {shapes}: {error}") from error
+
+
+def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSession:
+    """Load a plan on the first CUDA device.
+
+    Args:
+        file: The plan.
+        stream: CUDA stream of its runs; `None` for one of its own.
+
+    Raises:
+        BackendError: pycuda or the runtime is missing, or the plan is for another runtime.
+        DeviceMemoryError: it does not fit into device memory.
+    """
+    device = open_device()
+    with device.active(f"loading {file.path.name}"):
+        toolkit = open_toolkit(file.plan.runtime)
+        return TensorRtSession(file, toolkit.load(file.path, file.plan, device), stream)
+
+
+def _sizes(inputs: tuple[Tensor, ...], shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """Return the free dimensions by name.
+
+    Raises:
+        ValueError: an input is missing, or of another rank.
+    """
+    for tensor in inputs:
+        if len(shapes.get(tensor.name, ())) != len(tensor.shape):
+            raise ValueError(f"{tensor.name} must be {list(tensor.shape)}")
+    return {
+        name: size
+        for tensor in inputs
+        for name, size in zip(tensor.shape, shapes[tensor.name], strict=True)
+        if isinstance(name, str)
+    }

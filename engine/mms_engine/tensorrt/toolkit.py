@@ -1,0 +1,156 @@
+"""Installed TensorRT runtime, and the plans it loads."""
+
+import functools
+import importlib
+import logging
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mms_engine.backends.probes import MODULES, PLAN_DTYPES
+from mms_engine.bundle.manifest import Plan, Runtime, Tensor
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.errors import BackendError
+
+logger = logging.getLogger(__name__)
+
+
+class Toolkit:
+    """Imported TensorRT runtime; one instance of each per process."""
+
+    def __init__(self, module: Any) -> None:  # noqa: ANN401
+        self.module = module
+        self._messages = _make_messages(module)
+        self._runtime = module.Runtime(self._messages)
+
+    @property
+    def version(self) -> str:
+        """Release of the runtime."""
+        return str(self.module.__version__)
+
+    def take_message(self) -> str:
+        """Return and clear the last error that the runtime logged."""
+        text, self._messages.last_error = self._messages.last_error, ""
+        return str(text) or "no reason was logged"
+
+    def load(self, path: Path, plan: Plan, device: CudaDevice) -> "LoadedPlan":
+        """Load a plan onto the device; call it inside `CudaDevice.active`.
+
+        Raises:
+            BackendError: it is not a plan for this runtime and device, or differs from its entry in
+                the manifest.
+            DeviceMemoryError: its weights do not fit; raised by `CudaDevice.active`.
+        """
+        device.driver.mem_get_info()  # a lost device fails here, not as a bad plan
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            engine = self._runtime.deserialize_cuda_engine(memoryview(data))
+        loaded = LoadedPlan(self, engine, path, device)
+        if engine is None:
+            raise loaded.failure("read the plan")
+        loaded.check(plan)
+        return loaded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedPlan:
+    """Deserialised engine with its file and device."""
+
+    toolkit: Toolkit
+    engine: Any
+    """`ICudaEngine`."""
+    path: Path
+    device: CudaDevice
+
+    def failure(self, what: str) -> BackendError:
+        """Return the error for a failed call of TensorRT.
+
+        Args:
+            what: Failed operation, as in `read the plan`.
+
+        Raises:
+            pycuda.driver.Error: out of memory, or the device is lost.
+        """
+        message = self.toolkit.take_message()
+        self.device.driver.Context.synchronize()
+        if "memory" in message.lower() and "illegal" not in message.lower():
+            raise self.device.driver.MemoryError(message)
+        name = self.toolkit.module.__name__
+        return BackendError(
+            f"{self.path}: {name} {self.toolkit.version} could not {what}: {message}"
+        )
+
+    def check(self, plan: Plan) -> None:
+        """Check the engine against its entry in the manifest.
+
+        Raises:
+            BackendError: a tensor or a profile differs.
+        """
+        engine, wrong = self.engine, []
+        found = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        tensors = (*plan.inputs, *plan.outputs)
+        if found != {tensor.name for tensor in tensors}:
+            wrong.append(f"has the tensors {', '.join(sorted(found))}")
+        elif engine.num_optimization_profiles != len(plan.profiles):
+            wrong.append(f"has {engine.num_optimization_profiles} profiles")
+        else:
+            wrong += [text for tensor in tensors if (text := self._dtype_problem(tensor))]
+            wrong += [text for tensor in plan.inputs for text in self._profiles(plan, tensor)]
+        if wrong:
+            raise BackendError(
+                f"{self.path} differs from its entry in the manifest: it {wrong[0]}; "
+                f"build it again with mms-export --engine {plan.runtime}"
+            )
+
+    def _dtype_problem(self, tensor: Tensor) -> str:
+        kind = self.engine.get_tensor_dtype(tensor.name).name
+        found = PLAN_DTYPES.get(kind, kind)
+        return "" if found == tensor.dtype else f"takes {tensor.name} as {found}"
+
+    def _profiles(self, plan: Plan, tensor: Tensor) -> list[str]:
+        problems = []
+        for index, profile in enumerate(plan.profiles):
+            ranges = profile.shapes[tensor.name]
+            found = [*map(tuple, self.engine.get_tensor_profile_shape(tensor.name, index))]
+            if found != [ranges.min, ranges.opt, ranges.max]:
+                problems.append(f"has for {tensor.name} in profile {index} the shapes {found}")
+        return problems
+
+
+@functools.cache
+def open_toolkit(runtime: Runtime) -> Toolkit:
+    """Import a runtime; call it inside `CudaDevice.active`.
+
+    Raises:
+        BackendError: it is not installed, or does not work with this driver.
+    """
+    name = MODULES[runtime]
+    try:
+        return Toolkit(importlib.import_module(name))
+    except (ImportError, OSError, RuntimeError, TypeError) as error:
+        # TypeError: raised by pybind11 if the runtime could not be created.
+        raise BackendError(f"{name} cannot be used: {error}; run mms doctor") from error
+
+
+def _make_messages(module: Any) -> Any:  # noqa: ANN401
+    severity = module.ILogger.Severity
+    levels = {
+        severity.INTERNAL_ERROR: logging.ERROR,
+        severity.ERROR: logging.INFO,  # becomes an exception here
+        severity.WARNING: logging.INFO,
+        severity.INFO: logging.DEBUG,
+    }
+
+    class Messages(module.ILogger):  # type: ignore[misc]
+        """Logger of the runtime that forwards to `logging` and keeps the last error."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.last_error = ""
+
+        def log(self, level: Any, message: str) -> None:  # noqa: ANN401
+            if level in (severity.INTERNAL_ERROR, severity.ERROR):
+                self.last_error = message
+            logger.log(levels.get(level, logging.DEBUG), "%s", message)
+
+    return Messages()

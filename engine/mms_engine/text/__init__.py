@@ -1,0 +1,1 @@
+"""Text: vocabularies of tokens, and the words they spell."""

@@ -1,0 +1,77 @@
+"""Token vocabularies: text tokens, the word boundary and special tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+BLANK = 0
+WORD_BOUNDARY = "|"
+SPECIAL = frozenset({"<pad>", "<s>", "</s>", "<unk>"})
+"""Special tokens of `Wav2Vec2CTCTokenizer`, which are not part of any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens of one language. A token may be longer than a character."""
+
+    tokens: tuple[str, ...]
+    """Tokens by id."""
+    _written: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Text of each token: a space for the word boundary, nothing for special tokens."""
+    _texts: frozenset[int] = field(init=False, repr=False, compare=False)
+    """Ids of the text tokens."""
+    _boundary: int | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tokens = self.tokens
+        boundary = tokens.index(WORD_BOUNDARY) if WORD_BOUNDARY in tokens else None
+        texts = frozenset(
+            i
+            for i, token in enumerate(tokens)
+            if i not in (BLANK, boundary) and token not in SPECIAL
+        )
+        written = (token if i in texts else "" for i, token in enumerate(tokens))
+        object.__setattr__(self, "_boundary", boundary)
+        object.__setattr__(self, "_texts", texts)
+        object.__setattr__(
+            self,
+            "_written",
+            tuple(" " if i == boundary else text for i, text in enumerate(written)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def is_boundary(self, token: int) -> bool:
+        """Return whether `token` is the word boundary."""
+        return token == self._boundary
+
+    def is_text(self, token: int) -> bool:
+        """Return whether `token` is part of a word."""
+        return token in self._texts
+
+    @property
+    def has_boundary(self) -> bool:
+        """Whether the vocabulary has a word boundary; without one, each token is a word."""
+        return self._boundary is not None
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """Return the text of decoded tokens, from which repeats and blanks are already removed.
+
+        It equals the result of `Wav2Vec2CTCTokenizer.decode`, without special tokens.
+        """
+        return "".join(map(self._written.__getitem__, tokens)).strip()
+
+    def group(self, tokens: Iterable[int]) -> list[list[int]]:
+        """Return the words, each as the positions in `tokens` of its text tokens."""
+        words: list[list[int]] = []
+        boundary, texts = self._boundary, self._texts
+        begins = True
+        for position, token in enumerate(tokens):
+            if token == boundary:
+                begins = True
+            elif token in texts:
+                if begins or boundary is None:
+                    words.append([])
+                words[-1].append(position)
+                begins = False
+        return words

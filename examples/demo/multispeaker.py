@@ -1,0 +1,125 @@
+"""Decode the multi-speaker set: thousands of speakers, mostly of Common Voice, in many languages.
+
+    python -m examples.demo.multispeaker [--speech FOLDER]
+
+The folder holds one sub-folder per language (ISO 639-3) and `metadata.tsv` with the columns file,
+lang, speaker, text, split and seconds; speakers of split `test` become the split `leftout`.
+Languages with too little speech, or written in too many characters to learn from it, are skipped.
+"""
+
+import csv
+import dataclasses
+import logging
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import soundfile
+import soxr
+from examples.demo.prepare import (
+    CACHE,
+    PLAUSIBLE_RATE,
+    SAMPLE_RATE,
+    Clip,
+    report,
+    write_manifest,
+)
+from examples.demo.text import ALPHABETS, normalise
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+SPEECH = Path(__file__).parents[3] / "shared/speech"  # beside the checkout
+NAME = "multispeaker"
+LEAST_MINUTES, MOST_CHARACTERS = 4.0, 90
+RAREST = 3  # occurrences in training below which a character does not enter the vocabulary
+SPLITS = {"train": "train", "test": "leftout"}
+
+
+def normalise_any(text: str, language: str) -> str | None:
+    """Return letters, marks, apostrophes and single spaces, or None where `text` is not usable."""
+    if language in ALPHABETS:
+        return normalise(text, language)
+    letters = (
+        c if c == "'" or unicodedata.category(c)[0] in "LM" else " "
+        for c in unicodedata.normalize("NFC", text.lower())
+    )
+    return " ".join("".join(letters).split()) or None
+
+
+def select_clips(rows: Iterable[dict[str, str]]) -> list[Clip]:
+    """Return the usable clips of the metadata, without offsets or exact lengths."""
+    clips: dict[str, list[Clip]] = {}
+    for row in rows:
+        lang, seconds = row["lang"], float(row["seconds"])
+        text = normalise_any(row["text"], lang)
+        if text and len(text) <= PLAUSIBLE_RATE[1] * seconds:
+            samples = round(seconds * SAMPLE_RATE)
+            split = SPLITS[row["split"]]
+            clip = Clip(row["file"], lang, row["speaker"], NAME, split, 0, samples, text)
+            clips.setdefault(lang, []).append(clip)
+    return [clip for lang in clips for clip in _spelled(clips[lang])]
+
+
+def _spelled(clips: list[Clip]) -> list[Clip]:
+    """Drop training clips with rare characters; drop the language where too little is left."""
+    counts = Counter("".join(clip.text for clip in clips if clip.split == "train"))
+    rare = {character for character, count in counts.items() if count < RAREST}
+    kept = [clip for clip in clips if clip.split != "train" or not rare & set(clip.text)]
+    minutes = sum(clip.samples for clip in kept if clip.split == "train") / SAMPLE_RATE / 60
+    enough = minutes >= LEAST_MINUTES and len(counts) - len(rare) <= MOST_CHARACTERS
+    if not enough:
+        logger.info("left out: %s, %.1f min, %d characters", clips[0].lang, minutes, len(counts))
+    return kept if enough else []
+
+
+def decode(path: Path) -> NDArray[np.int16]:
+    """Decode a file of any format and rate to int16 samples at 16 kHz, shape (samples,)."""
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = soxr.resample(audio.mean(1), rate, SAMPLE_RATE)
+    return np.round(np.clip(mono, -1, 1) * 32767).astype(np.int16)
+
+
+def decode_clips(speech: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, NDArray[np.int16]]]:
+    """Yield each clip, with its offset in the PCM file and its length, and its samples."""
+    offset = 0
+    for clip in clips:
+        pcm = decode(speech / clip.path)
+        yield dataclasses.replace(clip, offset=offset, samples=len(pcm)), pcm
+        offset += len(pcm)
+
+
+@click.command()
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, show_default=True)
+@click.option(
+    "--speech",
+    envvar="MMS_SPEECH",
+    type=click.Path(path_type=Path),
+    default=SPEECH,
+    help="Folder of the multi-speaker set.  [default: ../shared/speech beside the checkout]",
+)
+def main(cache: Path, speech: Path) -> None:
+    """Decode the multi-speaker set to the cache folder; without the set, do nothing."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not (speech / "metadata.tsv").exists():
+        click.echo(f"{speech}: no metadata.tsv; training will use the announcers only")
+        return
+    with (speech / "metadata.tsv").open(encoding="utf-8", newline="") as file:
+        selected = select_clips(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = cache / f"{NAME}.pcm.tmp"
+    clips = []
+    with scratch.open("wb") as pcm_file:
+        for clip, pcm in decode_clips(speech, selected):
+            pcm_file.write(pcm.tobytes())
+            clips.append(clip)
+    scratch.replace(cache / f"{NAME}.pcm")
+    write_manifest(cache / f"{NAME}.tsv", clips)
+    report(clips)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Contents of a bundle: the graphs, plans and data files an export has to provide."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_engine.bundle.manifest import DataDtype
+from mms_engine.errors import BundleError
+from mms_export.bundle.options import ExportOptions
+from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.selection import select_languages
+from mms_export.graphs.builder import GraphBuilder
+from mms_export.graphs.contract import GraphKey
+from mms_export.graphs.numerics import NUMERICS
+from mms_export.graphs.writer import INLINE_TOTAL
+from mms_export.tasks.asr import ASR
+from mms_export.tasks.task import Task
+from mms_export.tensorrt.plans import Planner
+
+MARGIN = 64 << 20
+"""Bytes that an export leaves free on the disk."""
+_DTYPE_SIZE: dict[DataDtype, int] = {"float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A graph, a plan, or all data files together."""
+
+    name: str
+    size: int
+    """Bytes, without headers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Source and requested contents of a bundle."""
+
+    options: ExportOptions
+    task: Task
+    checkpoint: Checkpoint
+    languages: tuple[str, ...]
+    planner: Planner | None
+    """`None` without TensorRT plans."""
+
+    @property
+    def graphs(self) -> list[GraphKey]:
+        """Every graph in each precision."""
+        return [(g.name, p) for p in self.options.precisions for g in self.task.graphs]
+
+    def build(self, key: GraphKey) -> GraphBuilder:
+        """Return a graph whose weights are still to be read."""
+        name, precision = key
+        checkpoint = self.checkpoint
+        spec = self.task.spec(name)
+        return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
+
+    def graph_part(self, key: GraphKey) -> Part:
+        """Return the size of a graph."""
+        size = self._weights_size(key)
+        is_shared = self.task.spec(key[0]).shares and size > INLINE_TOTAL
+        return Part(".".join(key), 0 if is_shared else size)
+
+    def plan_part(self, key: GraphKey, planner: Planner) -> Part:
+        """Return the size of a graph's plan: its weights; kernels are not counted."""
+        return Part(f"{'.'.join(key)} {planner.target}", self._weights_size(key))
+
+    def data_part(self, languages: Iterable[str]) -> Part:
+        """Return the size of the data files of some languages."""
+        files = [self.checkpoint.adapters[code] for code in languages]
+        elements = sum(self.task.data_size(self.checkpoint.config, file) for file in files)
+        return Part(f"adapters ({len(files)})", elements * _DTYPE_SIZE[self.options.data_dtype])
+
+    def parts(self) -> list[Part]:
+        """Return the parts of a whole export."""
+        planner = self.planner
+        plans = [self.plan_part(key, planner) for key in planner.graphs] if planner else []
+        return [*map(self.graph_part, self.graphs), *plans, self.data_part(self.languages)]
+
+    def _weights_size(self, key: GraphKey) -> int:
+        return sum(weight.nbytes for weight in self.build(key).weights)
+
+
+def open_contents(options: ExportOptions) -> Contents:
+    """Open the checkpoint, and resolve what to export from it.
+
+    Raises:
+        MmsError: there is no such checkpoint or language, or the plans cannot be built here.
+    """
+    task = ASR
+    checkpoint = open_checkpoint(options.model, options.languages)
+    languages = select_languages(options.languages, checkpoint.adapters, source=checkpoint.name)
+    planner = None
+    if options.plans:
+        streams = options.plans.streams
+        names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
+        planner = Planner(options.plans, checkpoint, options.precisions, names)
+    return Contents(
+        options=options, task=task, checkpoint=checkpoint, languages=languages, planner=planner
+    )
+
+
+def check_free(folder: Path, needed: int) -> None:
+    """Check that the disk of `folder` has room for `needed` bytes.
+
+    Raises:
+        BundleError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed and free < needed + MARGIN:
+        raise BundleError(
+            f"{folder} has {format_size(free)} free, the export needs "
+            f"{format_size(needed + MARGIN)}: free some space or choose another folder"
+        )
+
+
+def format_size(size: int) -> str:
+    """Return a size in bytes with a decimal unit."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.2f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,114 @@
+"""Inventory: the finished parts of a bundle, and which of them are still valid."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from mms_engine.bundle import Manifest
+from mms_engine.bundle.files import check
+from mms_engine.bundle.manifest import DataFile, File, Graph, Plan
+from mms_engine.errors import BundleError
+from mms_engine.types import Precision
+from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.graphs.contract import GraphKey
+from mms_export.tasks.task import Task
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Manifest entries of finished parts."""
+
+    graphs: dict[GraphKey, Graph] = field(default_factory=dict)
+    data: dict[str, DataFile] = field(default_factory=dict)
+    """By language."""
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """By path of the file."""
+
+    def add_graph(self, graph: Graph) -> None:
+        """Add a graph, or replace it."""
+        self.graphs[graph.name, graph.precision] = graph
+
+    def add_plan(self, plan: Plan) -> None:
+        """Add a plan, or replace it."""
+        self.plans[plan.file.path] = plan
+
+    def add_bundle(self, manifest: Manifest) -> None:
+        """Add every part of a manifest."""
+        for graph in manifest.graphs:
+            self.add_graph(graph)
+        for plan in manifest.plans:
+            self.add_plan(plan)
+        self.data |= manifest.data
+
+    def covers(self, manifest: Manifest) -> bool:
+        """Whether every part of a manifest is here, unchanged."""
+        other = Inventory()
+        other.add_bundle(manifest)
+        return (
+            other.graphs.items() <= self.graphs.items()
+            and other.plans.items() <= self.plans.items()
+            and other.data.items() <= self.data.items()
+        )
+
+    def is_current(self, plan: Plan) -> bool:
+        """Whether a plan was built from the graph that is here."""
+        graph = self.graphs.get((plan.graph, plan.precision))
+        return bool(graph and graph.files[0].sha256 == plan.graph_sha256)
+
+    def complete_graphs(self, task: Task, precisions: tuple[Precision, ...]) -> tuple[Graph, ...]:
+        """Return the graphs of every precision in which all are here, with parity measured."""
+        rows = [[self.graphs.get((g.name, p)) for g in task.graphs] for p in precisions]
+        needed = [graph.has_parity for graph in task.graphs]
+        return tuple(
+            graph
+            for row in rows
+            if all(g and (g.parity or not n) for g, n in zip(row, needed, strict=True))
+            for graph in row
+            if graph
+        )
+
+
+def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint) -> Inventory:
+    """Return the parts that are whole and up to date; every file is checked against its SHA-256."""
+
+    def is_whole(file: File) -> bool:
+        try:
+            check(folder, file, verify=True)
+        except BundleError:
+            return False
+        return True
+
+    def is_valid_data(language: str, entry: DataFile) -> bool:
+        path = folder / entry.file.path
+        return not _is_outdated(language, path, checkpoint) and is_whole(entry.file)
+
+    valid = Inventory(
+        graphs=_filter(inventory.graphs, lambda _, graph: all(map(is_whole, graph.files))),
+        data=_filter(inventory.data, is_valid_data),
+    )
+    valid.plans = _filter(
+        inventory.plans, lambda _, plan: valid.is_current(plan) and is_whole(plan.file)
+    )
+    return valid
+
+
+def _filter(
+    entries: Mapping[_Key, _Value], test: Callable[[_Key, _Value], bool]
+) -> dict[_Key, _Value]:
+    with ThreadPoolExecutor() as pool:
+        valid = pool.map(test, entries.keys(), entries.values())
+        return {key: entry for (key, entry), ok in zip(entries.items(), valid, strict=True) if ok}
+
+
+def _is_outdated(language: str, written: Path, checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint's adapter is newer than its copy."""
+    source = checkpoint.adapters.get(language)
+    # The fingerprint of a fairseq file covers its adapters too.
+    if source is None or source.format == "fairseq" or not written.is_file():
+        return False
+    return source.path.stat().st_mtime > written.stat().st_mtime

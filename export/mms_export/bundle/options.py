@@ -1,0 +1,29 @@
+"""Export options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_engine.bundle.manifest import DataDtype
+from mms_engine.types import Precision
+from mms_export.tensorrt.options import PlanOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """Source, contents and destination of an export."""
+
+    model: str
+    """`demo`, a folder, a fairseq `.pt` file, or a hub id."""
+    languages: str
+    """`all`, or codes and globs separated by commas."""
+    out: Path
+    """Folder of the bundle."""
+    precisions: tuple[Precision, ...]
+    data_dtype: DataDtype = "float16"
+    """Dtype of the data files."""
+    plans: PlanOptions | None = None
+    """`None` for no TensorRT plans."""
+    jobs: int = 1
+    """Worker processes."""
+    replace: bool = False
+    """Whether to overwrite a bundle of another model, or of another schema."""

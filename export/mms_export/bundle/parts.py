@@ -1,0 +1,51 @@
+"""Graphs and data files, written from a checkpoint."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mms_engine.bundle.files import describe
+from mms_engine.bundle.manifest import DataFile, Graph
+from mms_export.bundle.contents import Contents
+from mms_export.bundle.isolation import Workers
+from mms_export.checkpoints.checkpoint import AdapterFile
+from mms_export.graphs.contract import GraphKey, graph_path, tensors
+from mms_export.graphs.writer import Advance, write_graph, write_sharing
+from mms_export.tasks.task import DataJob
+
+
+def export_graph(contents: Contents, folder: Path, key: GraphKey, advance: Advance) -> Graph:
+    """Write one graph and return its manifest entry; `advance` receives the bytes written."""
+    name, precision = key
+    graph = contents.build(key)
+    path = graph_path(folder, name, precision)
+    shares = contents.task.spec(name).shares
+    if shares:
+        files = write_sharing(graph, path, graph_path(folder, shares, precision))
+    else:
+        files = write_graph(graph, path, advance)
+    inputs, outputs = tensors(graph)
+    return Graph(
+        name=name,
+        precision=precision,
+        files=tuple(describe(folder, file) for file in files),
+        opset=graph.opset,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def export_data(
+    write: Callable[[DataJob, AdapterFile], DataFile],
+    job: DataJob,
+    files: Sequence[AdapterFile],
+    jobs: int,
+) -> Iterator[tuple[str, DataFile]]:
+    """Write data files in worker processes, and yield each language when it is finished."""
+    if jobs == 1 or len(files) < 2:
+        for file in files:
+            yield file.language, write(job, file)
+        return
+    with Workers[str, DataFile](min(jobs, len(files))) as workers:
+        for file in files:
+            workers.submit(file.language, write, job, file)
+        yield from workers.results()

@@ -1,0 +1,217 @@
+"""Export pipeline: checkpoint to bundle, continuing what earlier exports have finished."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import ParamSpec, Protocol, TypeVar
+
+from mms_engine.bundle import Manifest
+from mms_engine.bundle.manifest import SCHEMA, Graph, Source
+from mms_engine.errors import BundleError
+from mms_engine.types import PRECISIONS
+from mms_export.bundle.contents import Contents, check_free, open_contents
+from mms_export.bundle.inventory import Inventory, valid_parts
+from mms_export.bundle.isolation import run_isolated, run_reporting
+from mms_export.bundle.options import ExportOptions
+from mms_export.bundle.parts import export_data, export_graph
+from mms_export.bundle.workspace import Entry, Header, Workspace, locked
+from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+from mms_export.graphs.contract import GraphKey
+from mms_export.graphs.writer import Advance
+from mms_export.parity.comparison import Case, compare
+from mms_export.tasks.task import DataJob
+from mms_export.tensorrt.build import build_plan
+from mms_export.tensorrt.plans import Planner
+from mms_export.tensorrt.progress import STEPS
+
+ISOLATED_FROM = 256 << 20
+"""Bytes of weights from which parity runs in a process of its own, whose memory ends with it."""
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+class Progress(Protocol):
+    """Display of an export's progress."""
+
+    def step(self, label: str, total: int = 0, unit: str = "B") -> AbstractContextManager[Advance]:
+        """Show one step and yield its progress callback; `total` is 0 where it is unknown."""
+        ...
+
+
+def export(options: ExportOptions, progress: Progress) -> Manifest:
+    """Write or complete the bundle at `options.out`.
+
+    Raises:
+        MmsError: the checkpoint, the folder or the parity of a graph is not acceptable.
+    """
+    contents = open_contents(options)
+    with locked(options.out):
+        work = _Export(contents, progress)
+        try:
+            return work.run()
+        finally:
+            work.space.sweep()
+
+
+class _Export:
+    def __init__(self, contents: Contents, progress: Progress) -> None:
+        self._contents = contents
+        self._options = contents.options
+        self._checkpoint = contents.checkpoint
+        self._progress = progress
+        with progress.step("reading the checkpoint"):
+            self._digests = file_digests(self._checkpoint.weight_files)
+        self._fingerprint = fingerprint(self._digests)
+        header = Header(fingerprint=self._fingerprint, data_dtype=self._options.data_dtype)
+        self.space = Workspace(self._options.out, header)
+        self._done = Inventory()
+
+    def run(self) -> Manifest:
+        self.space.sweep()
+        with self._progress.step("checking existing files"):
+            self._take_over()
+        contents, planner = self._contents, self._contents.planner
+        languages = [code for code in contents.languages if code not in self._done.data]
+        graphs = [key for key in contents.graphs if key not in self._done.graphs]
+        plans = self._missing_plans(planner) if planner else []
+        parts = [contents.data_part(languages), *map(contents.graph_part, graphs)]
+        parts += [contents.plan_part(key, planner) for key in plans if planner]
+        check_free(self._options.out, sum(part.size for part in parts))
+        self._write_data(languages)
+        for key in graphs:
+            part = contents.graph_part(key)
+            with self._progress.step(part.name, part.size) as advance:
+                self._record(export_graph(contents, self._options.out, key, advance))
+        self._measure_parity()
+        if planner:
+            self._build_plans(planner, plans)
+        manifest = self._manifest()
+        self.space.publish(manifest)
+        self.space.finish(manifest)
+        return manifest
+
+    def _manifest(self) -> Manifest:
+        """Return the manifest of the precisions that are complete."""
+        checkpoint, done = self._checkpoint, self._done
+        graphs = done.complete_graphs(self._contents.task, PRECISIONS)
+        precisions = {graph.precision for graph in graphs}
+        return Manifest(
+            schema=SCHEMA,
+            model=self._contents.task.model(checkpoint),
+            source=Source(
+                name=checkpoint.name,
+                format=checkpoint.format,
+                fingerprint=self._fingerprint,
+                sha256=self._digests,
+                licence=checkpoint.licence,
+                notice=checkpoint.notice,
+            ),
+            sample_rate=checkpoint.sample_rate,
+            graphs=graphs,
+            plans=tuple(
+                plan
+                for _, plan in sorted(done.plans.items())
+                if plan.precision in precisions and done.is_current(plan)
+            ),
+            data=dict(sorted(done.data.items())),
+            data_dtype=self._options.data_dtype,
+        )
+
+    def _take_over(self) -> None:
+        """Adopt the valid parts of earlier exports, and drop the others."""
+        earlier = self._earlier()
+        if earlier:
+            self._done.add_bundle(earlier)
+        self.space.resume(self._done)
+        self._done = valid_parts(self._done, self._options.out, self._checkpoint)
+        planner = self._contents.planner
+        if planner:
+            plans = self._done.plans.items()
+            self._done.plans = {path: plan for path, plan in plans if planner.keeps(plan)}
+        if earlier and not self._done.covers(earlier):
+            # The manifest may not name files that are about to be replaced.
+            self.space.retract(self._manifest())
+        self.space.begin(self._done)
+
+    def _earlier(self) -> Manifest | None:
+        """Return the manifest of a bundle to complete; with `replace`, remove one that is not."""
+        try:
+            earlier = self.space.read_manifest()
+            if earlier:
+                self._check_same(earlier)
+        except BundleError:
+            if not self._options.replace:
+                raise
+            self.space.clear()
+            return None
+        return earlier
+
+    def _check_same(self, earlier: Manifest) -> None:
+        out = self._options.out
+        if earlier.source.fingerprint != self._fingerprint:
+            raise BundleError(
+                f"{out} holds a bundle of {earlier.source.name}, whose weights are not those of "
+                f"{self._checkpoint.name}: choose another --out, or give --replace"
+            )
+        if earlier.data_dtype != self._options.data_dtype:
+            raise BundleError(
+                f"{out} holds adapters in {earlier.data_dtype}: give "
+                f"--adapter-dtype {earlier.data_dtype}, choose another --out, or give --replace"
+            )
+
+    def _record(self, graph: Graph) -> None:
+        self.space.record(Entry(graph=graph))
+        self._done.add_graph(graph)
+
+    def _write_data(self, languages: list[str]) -> None:
+        if not languages:
+            return
+        options, checkpoint = self._options, self._checkpoint
+        job = DataJob(options.out, checkpoint.config, options.data_dtype, self._fingerprint)
+        files = [checkpoint.adapters[code] for code in languages]
+        write = self._contents.task.write_data
+        with self._progress.step("adapters", len(files), "language") as advance:
+            for language, entry in export_data(write, job, files, options.jobs):
+                self.space.record(Entry(language=language, data=entry))
+                self._done.data[language] = entry
+                advance(1)
+
+    def _measure_parity(self) -> None:
+        task, out = self._contents.task, self._options.out
+        languages = self._contents.languages
+        case = Case(self._checkpoint.path, (languages[0], languages[min(1, len(languages) - 1)]))
+        graphs = [self._done.graphs[key] for key in self._contents.graphs]
+        unmeasured = [g for g in graphs if task.spec(g.name).has_parity and not g.parity]
+        if not unmeasured:
+            return
+        with self._progress.step("parity: reference network on ten seconds of speech"):
+            expected = self._bounded(task.reference, case)
+        for graph in unmeasured:
+            with self._progress.step(f"parity: {graph.name}.{graph.precision}"):
+                found = self._bounded(task.outputs, case, out, graph.precision, graph.name)
+            parity = compare(case, graph.precision, found, expected)
+            self._record(replace(graph, parity=parity))
+
+    def _bounded(
+        self, function: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> _Result:
+        """Call a function, in a process of its own if the model is large."""
+        size = sum(path.stat().st_size for path in self._checkpoint.weight_files)
+        if size < ISOLATED_FROM:
+            return function(*args, **kwargs)
+        return run_isolated(function, *args, **kwargs)
+
+    def _missing_plans(self, planner: Planner) -> list[GraphKey]:
+        """Return the graphs whose plans have to be built."""
+        plans = filter(planner.satisfies, self._done.plans.values())
+        built = {(plan.graph, plan.precision) for plan in plans}
+        return [key for key in planner.graphs if key not in built]
+
+    def _build_plans(self, planner: Planner, missing: list[GraphKey]) -> None:
+        for key in missing:
+            job = planner.job(self._options.out, self._done.graphs[key])
+            name = self._contents.plan_part(key, planner).name
+            with self._progress.step(name, STEPS, "step") as advance:
+                plan = run_reporting(build_plan, advance, job)
+            self.space.record(Entry(plan=plan))
+            self._done.add_plan(plan)

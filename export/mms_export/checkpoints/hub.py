@@ -1,0 +1,67 @@
+"""Hub repositories: the local cache first, then a download of the files that are missing."""
+
+import fnmatch
+import json
+from pathlib import Path
+
+from mms_engine.errors import MmsError
+from mms_export.checkpoints.selection import parse_patterns
+
+_BASE = [
+    "config.json",
+    "README.md",
+    "preprocessor_config.json",
+    "vocab.json",
+    "model*.safetensors*",
+]
+
+
+def snapshot(repository: str, languages: str) -> Path:
+    """Return the folder of a repository's snapshot that holds some languages.
+
+    Args:
+        repository: Its id, such as facebook/mms-1b-all.
+        languages: `all`, or codes and globs separated by commas; no others are downloaded.
+
+    Raises:
+        MmsError: a file is not in the cache, and the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    patterns = parse_patterns(languages)
+    try:
+        cached = Path(snapshot_download(repository, local_files_only=True))
+        if not _missing(cached, patterns):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    files = _BASE + [f"adapter.{pattern}.safetensors" for pattern in patterns]
+    try:
+        found = Path(snapshot_download(repository, allow_patterns=files))
+    except Exception as error:
+        raise _unreachable(repository, str(error)) from error
+    # Without a connection the download returns the cached snapshot, incomplete as it is.
+    missing = _missing(found, patterns)
+    if missing:
+        raise _unreachable(f"{missing} of {repository}", "the hub cannot be reached or has none")
+    return found
+
+
+def _unreachable(what: str, reason: str) -> MmsError:
+    first = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
+    return MmsError(
+        f"{what} is not in the local hub cache and cannot be downloaded ({first}): "
+        "give --model the folder of a checkpoint, or `demo`"
+    )
+
+
+def _missing(cached: Path, patterns: list[str]) -> str:
+    """Return the name of a file that a cached snapshot lacks, or an empty string."""
+    for name in ("config.json", "vocab.json", "model*.safetensors"):
+        if not list(cached.glob(name)):
+            return name
+    known = json.loads((cached / "vocab.json").read_text(encoding="utf-8"))
+    wanted = {code for pattern in patterns for code in fnmatch.filter(known, pattern)}
+    absent = sorted(c for c in wanted if not (cached / f"adapter.{c}.safetensors").is_file())
+    return f"adapter.{absent[0]}.safetensors" if absent else ""

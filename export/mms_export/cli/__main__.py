@@ -1,0 +1,5 @@
+"""Entry point of `python -m mms_export.cli`."""
+
+from mms_export.cli.command import main
+
+main()

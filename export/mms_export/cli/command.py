@@ -1,0 +1,201 @@
+"""Definition of `mms-export`. Heavy imports are deferred, so that `--help` is instant."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mms_engine.cli.program import ProgramCommand
+from mms_engine.system import usable_cores
+from mms_export.cli.plan_options import plan_options, split_list, take_plan_options
+
+if TYPE_CHECKING:
+    from mms_engine.bundle import Manifest
+    from mms_export.bundle.options import ExportOptions
+    from mms_export.tensorrt.options import PlanOptions
+
+DEFAULT_MODEL = "facebook/mms-1b-all"
+DEMO = "demo"
+DEFAULT_PRECISIONS = ("fp32", "fp16", "int8")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Export(ProgramCommand):
+    interrupted = "interrupted: run the same command again to continue"
+
+
+def _precisions(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    from mms_engine.types import PRECISIONS
+
+    names = split_list(ctx, param, value)
+    for name in names:
+        if name not in PRECISIONS:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(PRECISIONS)}", ctx, param)
+    return tuple(names)
+
+
+@click.command(cls=_Export, context_settings=_SETTINGS)
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Checkpoint: demo, a folder, a fairseq .pt file, or a hub id.",
+)
+@click.option(
+    "--lang",
+    "languages",
+    default="all",
+    show_default=True,
+    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the bundle.  [default: bundles/NAME; the user's cache folder for the demo]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    metavar="LIST",
+    callback=_precisions,
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; fp32 for "
+    "the demo, and fp16 with --engine]",
+)
+@click.option(
+    "--adapter-dtype",
+    "data_dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Dtype of the adapter files.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=usable_cores,
+    show_default="one per core",
+    help="Number of processes that convert languages.",
+)
+@plan_options
+@click.option("--replace", is_flag=True, help="Overwrite a bundle of another model in --out.")
+@click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--quiet", is_flag=True, help="Hide progress.")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
+@click.version_option(package_name="mms-engine", message="%(package)s %(version)s")
+def main(
+    *,
+    model: str,
+    out: Path | None,
+    precisions: tuple[Any, ...] | None,
+    replace: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,  # noqa: ARG001 - read by ProgramCommand
+    **values: Any,  # noqa: ANN401
+) -> None:
+    """Convert an MMS checkpoint to a bundle: ONNX graphs, and one adapter file per language.
+
+    An interrupted export continues where it stopped. Languages, precisions and plans missing from
+    an existing bundle are added to it.
+    """
+    plans = take_plan_options(values)
+    from mms_export.bundle.options import ExportOptions
+
+    options = ExportOptions(
+        model=model,
+        out=out or _default_out(model),
+        precisions=precisions or _default_precisions(model, plans),
+        plans=plans,
+        # A new release brings another demo checkpoint, which replaces the one in the cache.
+        replace=replace or (model == DEMO and out is None),
+        **values,
+    )
+    if dry_run:
+        _show_parts(options, as_json=as_json)
+        return
+    from mms_export.bundle.pipeline import export
+    from mms_export.cli.progress import Reporter
+
+    manifest = export(options, Reporter(quiet=quiet))
+    if manifest.source.notice and not quiet:
+        click.echo(manifest.source.notice, err=True)
+    if as_json:
+        click.echo(json.dumps(_summary(options.out, manifest)))
+    else:
+        click.echo(_sentence(options.out, manifest))
+
+
+def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, ...]:
+    if model != DEMO:
+        return DEFAULT_PRECISIONS
+    return ("fp32", "fp16") if plans else ("fp32",)
+
+
+def _default_out(model: str) -> Path:
+    from mms_engine.system import demo_bundle
+
+    return demo_bundle() if model == DEMO else Path("bundles") / Path(model).resolve().stem
+
+
+def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
+    from mms_export.bundle.contents import format_size, open_contents
+
+    parts = open_contents(options).parts()
+    total = sum(part.size for part in parts)
+    if as_json:
+        sizes = {part.name: part.size for part in parts}
+        click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
+        return
+    width = max(24, *(len(part.name) for part in parts))
+    for part in parts:
+        click.echo(f"{part.name:{width}} {format_size(part.size):>10}")
+    click.echo(f"{'total':{width}} {format_size(total):>10}  to {options.out}")
+
+
+def _sentence(out: Path, manifest: "Manifest") -> str:
+    precisions = ", ".join(dict.fromkeys(graph.precision for graph in manifest.graphs))
+    count = len(manifest.data)
+    languages = f"{count} language{'s' * (count != 1)}"
+    targets = {
+        f"; plans for {plan.runtime} {plan.runtime_version} ({plan.precision} on "
+        f"{', '.join(plan.compute_capabilities)})"
+        for plan in manifest.plans
+    }
+    return f"{out}: {manifest.source.name}, {languages}, {precisions}{''.join(sorted(targets))}"
+
+
+def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
+    return {
+        "bundle": str(out),
+        "source": manifest.source.name,
+        "languages": sorted(manifest.data),
+        "bytes": sum(file.size for file in manifest.files()),
+        "parity": {
+            graph.precision: {
+                "max_abs_error": graph.parity.max_abs_error,
+                "argmax_agreement": graph.parity.argmax_agreement,
+            }
+            for graph in manifest.graphs
+            if graph.parity
+        },
+        "plans": [
+            {
+                "graph": plan.graph,
+                "precision": plan.precision,
+                "runtime": plan.runtime,
+                "runtime_version": plan.runtime_version,
+                "compute_capabilities": plan.compute_capabilities,
+                "profiles": [profile.name for profile in plan.profiles],
+                "path": plan.file.path,
+                "bytes": plan.file.size,
+            }
+            for plan in manifest.plans
+        ],
+    }

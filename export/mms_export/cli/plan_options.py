@@ -1,0 +1,131 @@
+"""Options of `mms-export` for TensorRT plans."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mms_export.tensorrt.options import PlanOptions, Use
+
+_CAPABILITY = re.compile(r"(?P<major>\d{1,2})\.?(?P<minor>\d)")
+_PROFILE = re.compile(r"(?P<name>streaming|offline|long)(=(?P<batch>\d+)x(?P<seconds>[\d.]+))?")
+_Command = Callable[..., Any]
+
+
+def split_list(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
+    """Return the parts of a comma-separated value, each once.
+
+    Raises:
+        click.BadParameter: there is none.
+    """
+    names = [part.strip() for part in value.split(",") if part.strip()]
+    if not names:
+        raise click.BadParameter("the list is empty", ctx, param)
+    return list(dict.fromkeys(names))
+
+
+def _capabilities(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Parse compute capabilities: `86,12.0` to `8.6` and `12.0`."""
+    if value is None:
+        return None
+    capabilities = []
+    for name in split_list(ctx, param, value):
+        match = _CAPABILITY.fullmatch(name)
+        if not match:
+            raise click.BadParameter(
+                f"{name!r} is not a compute capability such as 86 or 8.6", ctx, param
+            )
+        capabilities.append(f"{match['major']}.{match['minor']}")
+    return tuple(capabilities)
+
+
+def _uses(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> "tuple[Use, ...] | None":
+    """Parse profiles: `offline=4x36` to the use `offline` with at most 4 rows of 36 seconds."""
+    if not value:
+        return None
+    from mms_export.tensorrt.options import USES
+
+    chosen: dict[str, Use] = {}
+    for text in value:
+        match = _PROFILE.fullmatch(text)
+        if not match:
+            raise click.BadParameter(
+                f"{text!r} is neither streaming, offline or long, nor of the form offline=4x36",
+                ctx,
+                param,
+            )
+        use = USES[match["name"]]  # type: ignore[index]
+        try:
+            if match["batch"]:
+                use = use.limited(int(match["batch"]), float(match["seconds"]))
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+        chosen[use.name] = use
+    return tuple(chosen[name] for name in USES if name in chosen)
+
+
+_OPTIONS = (
+    click.option(
+        "--engine",
+        type=click.Choice(["tensorrt-rtx", "tensorrt"]),
+        help="Build TensorRT plans of the fp16 and bf16 graphs: tensorrt-rtx for RTX GPUs, on any "
+        "machine; tensorrt for the GPU in this machine.",
+    ),
+    click.option(
+        "--sm",
+        metavar="LIST",
+        callback=_capabilities,
+        help="Compute capabilities of the GPUs to build for, such as 86,89,120.  [default: "
+        "86,89,120 for tensorrt-rtx; this machine's GPU for tensorrt]",
+    ),
+    click.option(
+        "--streams",
+        is_flag=True,
+        help="Build plans of the step graph too, on which streams run by default. They hold the "
+        "encoder's weights again.",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME[=BxS]",
+        multiple=True,
+        callback=_uses,
+        help="Optimisation profile to include, with its largest batch B and longest audio S in "
+        "seconds; may be repeated.  [default: streaming=64x10, offline=32x36, long=4x60]",
+    ),
+)
+
+
+def plan_options(command: _Command) -> _Command:
+    """Add the plan options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def take_plan_options(values: dict[str, Any]) -> "PlanOptions | None":
+    """Remove the plan options from a command's values, and return them.
+
+    Raises:
+        click.UsageError: a plan option is given without `--engine`.
+    """
+    runtime = values.pop("engine")
+    given = {name: values.pop(name) for name in ("sm", "streams", "profile")}
+    if runtime is None:
+        for name, value in given.items():
+            if value:
+                raise click.UsageError(f"--{name} needs --engine")
+        return None
+    from mms_export.tensorrt.options import USES, PlanOptions
+
+    return PlanOptions(
+        runtime=runtime,
+        capabilities=given["sm"] or (),
+        uses=given["profile"] or tuple(USES.values()),
+        streams=given["streams"],
+    )

@@ -1,0 +1,108 @@
+"""Encoder graph: features to logits, with the adapter bank as an input.
+
+Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
+"""
+
+from mms_export.checkpoints.config import Config
+from mms_export.checkpoints.weights import Weights
+from mms_export.graphs.builder import GraphBuilder
+from mms_export.graphs.layers import Layers, linear_matrix
+from mms_export.graphs.numerics import Numerics
+from mms_export.graphs.wav2vec2.transformer import AttentionInputs, add_positions, transformer_layer
+
+FLOAT32_MIN = -3.4028234663852886e38
+
+
+def build_encoder(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+    """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md)."""
+    graph = GraphBuilder("encoder", numerics.opset)
+    layers = Layers(graph, numerics)
+    features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
+    lengths = graph.input("lengths", "int64", ["batch"])
+    bank = Bank(layers, config)
+
+    valid = below(graph, positions(graph, features, axis=1), lengths)
+    value = project(layers, config, weights, features, valid)
+    value = add_positions(layers, config, weights, value)
+    attention = AttentionInputs(attention_mask(graph, valid))
+    for index in range(config.num_hidden_layers):
+        value = transformer_layer(layers, config, weights, index, value, attention)
+        value = bank.adapt(value, index)
+    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
+    graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
+    return graph
+
+
+def positions(graph: GraphBuilder, value: str, *, axis: int) -> str:
+    """Return the indices along an axis of size S, int64 `[S]`."""
+    shape = graph.op("Shape", value, start=axis, end=axis + 1)
+    zero, one = graph.constant(0, "int64"), graph.constant(1, "int64")
+    return graph.op("Range", zero, graph.op("Squeeze", shape, graph.ints(0)), one)
+
+
+def below(graph: GraphBuilder, indices: str, counts: str) -> str:
+    """Return whether each index `[S]` is less than a row's count, bool `[batch, S]`."""
+    return graph.op("Less", indices, graph.op("Unsqueeze", counts, graph.ints(1)))
+
+
+def attention_mask(graph: GraphBuilder, valid: str) -> str:
+    """Return the additive mask of keys, float32 `[batch, 1, 1, S]`."""
+    zero, lowest = graph.constant(0.0, "float32"), graph.constant(FLOAT32_MIN, "float32")
+    return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
+
+
+def project(layers: Layers, config: Config, weights: Weights, features: str, valid: str) -> str:
+    """Project features to the hidden size; invalid frames become zero."""
+    name = "feature_projection.layer_norm"
+    value = layers.named_layer_norm(features, name, config.feature_size, weights.read)
+    matrix = linear_matrix(
+        weights, "feature_projection.projection", config.feature_size, config.hidden_size
+    )
+    value = layers.widen(layers.linear(value, matrix))
+    graph = layers.graph
+    zero = graph.constant(0.0, "float32")
+    return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(2)), value, zero)
+
+
+class Bank:
+    """Adapter bank among the inputs: adapters and heads, one language per slot."""
+
+    def __init__(self, layers: Layers, config: Config) -> None:
+        graph, dtype = layers.graph, layers.numerics.operands
+        self._layers = layers
+        self._config = config
+        self._slot = graph.input("slot", "int64", ["batch"])
+        adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
+        shape: list[int | str] = ["slots", "vocab", config.hidden_size]
+        self._head_weight = graph.input("head_weight", dtype, shape)
+        self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
+        rows = graph.op("Gather", adapters, self._slot, axis=0)
+        sizes = config.adapter_sizes * config.num_hidden_layers
+        self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
+        self._ones = graph.constant([1.0] * config.hidden_size, "float32")
+
+    def adapt(self, value: str, layer: int) -> str:
+        """Add a layer's adapter, that of each row's language, to the residual stream."""
+        layers, graph = self._layers, self._layers.graph
+        hidden, inner = self._config.hidden_size, self._config.adapter_attn_dim
+        down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
+        normal = layers.operand(layers.layer_norm(value, self._ones))
+        down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))
+        squeezed = graph.op("MatMul", normal, down)
+        squeezed = graph.op("Add", squeezed, self._row(down_bias))
+        up = graph.op("Reshape", up, graph.ints(-1, inner, hidden))
+        change = graph.op("MatMul", layers.lowered_operand(graph.op("Relu", squeezed)), up)
+        change = graph.op("Add", change, layers.lowered_operand(self._row(up_bias)))
+        return layers.added(value, change)
+
+    def head(self, value: str) -> str:
+        """Return the logits of each row's language, float32 `[batch, frames, vocab]`."""
+        layers, graph = self._layers, self._layers.graph
+        weight = graph.op("Gather", self._head_weight, self._slot, axis=0)
+        weight = graph.op("Transpose", weight, perm=[0, 2, 1])
+        bias = self._row(graph.op("Gather", self._head_bias, self._slot, axis=0))
+        scores = layers.widen(graph.op("MatMul", layers.operand(value), weight))
+        return graph.op("Add", scores, layers.widen(bias))
+
+    def _row(self, vector: str) -> str:
+        return self._layers.graph.op("Unsqueeze", vector, self._layers.graph.ints(1))

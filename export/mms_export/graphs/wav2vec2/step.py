@@ -1,0 +1,102 @@
+"""Streaming step graph: the encoder over new frames, with a KV cache of earlier ones.
+
+In each layer, new frames attend to cached keys and values and to themselves. Attention knows no
+order beyond the positions added at the beginning, so the cache may be a ring buffer. Cached keys
+and values were computed with the right context of their own step, which approximates the full
+context of the encoder (measured in docs/streaming.md).
+"""
+
+from mms_export.checkpoints.config import Config
+from mms_export.checkpoints.weights import Weights
+from mms_export.graphs.builder import GraphBuilder
+from mms_export.graphs.layers import Layers
+from mms_export.graphs.numerics import Numerics
+from mms_export.graphs.wav2vec2.encoder import Bank, attention_mask, below, positions, project
+from mms_export.graphs.wav2vec2.transformer import (
+    AttentionInputs,
+    add_positions,
+    slice_from,
+    transformer_layer,
+)
+
+
+def build_step(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+    """Return the graph of one step (inputs and outputs in docs/bundle.md)."""
+    graph = GraphBuilder("step", numerics.opset)
+    layers = Layers(graph, numerics)
+    history_frames = config.num_conv_pos_embeddings // 2
+    features = graph.input("features", "float32", ["batch", "heard", config.feature_size])
+    history = graph.input("history", "int64", ["batch"])
+    lengths = graph.input("lengths", "int64", ["batch"])
+    cache = _CacheInput(layers, config)
+    bank = Bank(layers, config)
+
+    valid = _valid(graph, features, history, lengths, history_frames)
+    value = project(layers, config, weights, features, valid)
+    value = add_positions(layers, config, weights, value, history=history_frames)
+    new = slice_from(layers, valid, history_frames, axis=1)
+    attention = AttentionInputs(cache.mask(new), cache)
+    for index in range(config.num_hidden_layers):
+        value = transformer_layer(layers, config, weights, index, value, attention)
+        value = bank.adapt(value, index)
+    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
+    graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
+    cache.output()
+    return graph
+
+
+def _valid(graph: GraphBuilder, features: str, history: str, lengths: str, before: int) -> str:
+    """Return the valid frames, bool `[batch, heard]`: history, right-aligned, and new frames."""
+    indices = positions(graph, features, axis=1)
+    first = graph.op("Unsqueeze", graph.op("Sub", graph.ints(before), history), graph.ints(1))
+    begun = graph.op("GreaterOrEqual", indices, first)
+    ended = below(graph, indices, graph.op("Add", graph.ints(before), lengths))
+    return graph.op("And", begun, ended)
+
+
+class _CacheInput:
+    """KV cache among the inputs; keys and values of new frames among the outputs.
+
+    Heads precede frames, the layout of attention, so no layer transposes its cache.
+    """
+
+    def __init__(self, layers: Layers, config: Config) -> None:
+        self._layers = layers
+        graph, count, heads = layers.graph, config.num_hidden_layers, config.num_attention_heads
+        self._dtype = layers.numerics.kv_cache
+        self._outer = (count, 2, heads)
+        self._size = config.hidden_size // heads
+        shape: list[int | str] = ["batch", *self._outer, "kept", self._size]
+        self._cache = graph.input("cache", self._dtype, shape)
+        self._filled = graph.input("filled", "int64", ["batch"])
+        parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))
+        self._former = graph.ops("Split", parts, count=2 * count, axis=1, num_outputs=2 * count)
+        self._updates: list[str] = []
+
+    def mask(self, new: str) -> str:
+        """Return the additive mask of the cache's filled slots and the new frames."""
+        graph = self._layers.graph
+        kept = below(graph, positions(graph, self._cache, axis=4), self._filled)
+        return attention_mask(graph, graph.op("Concat", kept, new, axis=1))
+
+    def extend(self, layer: int, keys: str, values: str) -> tuple[str, str]:
+        """Prepend cached keys and values to the new ones, which are collected for the output."""
+        return self._extend(2 * layer, keys), self._extend(2 * layer + 1, values)
+
+    def _extend(self, index: int, new: str) -> str:
+        graph, numerics = self._layers.graph, self._layers.numerics
+        self._updates.append(graph.op("Unsqueeze", new, graph.ints(1)))
+        former = graph.op("Squeeze", self._former[index], graph.ints(1))
+        if self._dtype != numerics.operands:
+            former = graph.cast(former, numerics.operands)
+        return graph.op("Concat", former, new, axis=2)
+
+    def output(self) -> None:
+        """Declare the new keys and values as the output `update`."""
+        graph = self._layers.graph
+        update = graph.op("Concat", *self._updates, axis=1)
+        if self._dtype != self._layers.numerics.operands:
+            update = graph.cast(update, self._dtype)
+        update = graph.op("Reshape", update, graph.ints(0, *self._outer, -1, self._size))
+        shape: list[int | str] = ["batch", *self._outer, "frames", self._size]
+        graph.output("update", update, self._dtype, shape)

@@ -1,0 +1,102 @@
+"""Comparison of a bundle's graphs with the reference network, on real speech."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isinf
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from mms_engine.audio.normalization import normalize
+from mms_engine.bundle.manifest import Parity
+from mms_engine.errors import MmsError
+from mms_engine.types import Precision
+from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.checkpoints.weights import FloatArray
+
+MIN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.97, "int8": 0.97}
+"""Least share of frames whose most likely token is that of the reference."""
+SPEECH = Path(__file__).parents[1] / "data" / "speech.flac"
+SECOND_CLIP = 0.6
+"""Length of the second clip relative to the first, so that the batch has padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Two clips of real speech in two languages, which the graphs compute in one padded batch."""
+
+    checkpoint: Path
+    """Folder or file of the checkpoint."""
+    languages: tuple[str, str]
+
+    def clips(self) -> tuple[FloatArray, FloatArray]:
+        """Return the normalised samples of each clip, float32 `[N]`."""
+        samples, _ = soundfile.read(SPEECH, dtype="float32")
+        return normalize(samples), normalize(samples[: int(len(samples) * SECOND_CLIP)])
+
+
+def reference_logits(case: Case) -> list[FloatArray]:
+    """Return the reference's logits `[T, V]` of each clip, computed alone."""
+    from mms_export.parity.reference import Reference  # imports torch
+
+    checkpoint = open_checkpoint(str(case.checkpoint))
+    reference = Reference(checkpoint.config, checkpoint.weights)
+    return [
+        reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))
+        for clip, language in zip(case.clips(), case.languages, strict=True)
+    ]
+
+
+def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the share of frames with the same most likely token; frames not finite count as wrong.
+
+    Both arguments are logits `[T, V]` of each clip.
+    """
+    equal = frames = 0
+    for ours, theirs in zip(found, expected, strict=True):
+        same = (ours.argmax(-1) == theirs.argmax(-1)) & np.isfinite(ours).all(-1)
+        equal, frames = equal + int(same.sum()), frames + len(same)
+    return equal / frames
+
+
+def max_error(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the largest absolute difference of a logit; infinite if one is not finite."""
+    errors = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
+    return max(errors) if np.isfinite(errors).all() else float("inf")
+
+
+def compare(
+    case: Case, precision: Precision, found: list[FloatArray], expected: list[FloatArray]
+) -> Parity:
+    """Return the parity of a precision's logits with the reference's.
+
+    Raises:
+        MmsError: a logit is not finite, or the agreement is below the precision's tolerance.
+    """
+    parity = Parity(
+        # Three digits: the rest depends on the number of threads.
+        max_abs_error=float(f"{max_error(found, expected):.3g}"),
+        argmax_agreement=float(f"{agreement(found, expected):.6g}"),
+        min_argmax_agreement=MIN_AGREEMENT[precision],
+        frames=sum(map(len, expected)),
+        seconds=sum(len(clip) for clip in case.clips()) / 16000,
+    )
+    _check(parity, precision)
+    return parity
+
+
+def _check(parity: Parity, precision: Precision) -> None:
+    if isinf(parity.max_abs_error):
+        raise MmsError(
+            f"the {precision} graphs give logits that are not finite: the model has values outside "
+            f"the range of {precision}. Export it without --precision {precision}; bf16 has the "
+            "range of fp32"
+        )
+    if parity.argmax_agreement < parity.min_argmax_agreement:
+        raise MmsError(
+            f"the {precision} graphs give the model's most likely token in only "
+            f"{parity.argmax_agreement:.2%} of {parity.frames} frames "
+            f"(required: {parity.min_argmax_agreement:.2%}; largest difference of a logit "
+            f"{parity.max_abs_error:g}): this checkpoint needs another precision"
+        )

@@ -1,0 +1,103 @@
+"""Runs of a bundle's graphs on the CPU, for parity and tests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from mms_engine.types import Precision
+from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.checkpoints.weights import FloatArray
+from mms_export.graphs.builder import Array, numpy_dtype
+from mms_export.graphs.contract import graph_path
+from mms_export.graphs.numerics import NUMERICS, Numerics
+from mms_export.graphs.wav2vec2.adapters import pack_adapter
+from mms_export.parity.comparison import Case
+
+
+def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> list[FloatArray]:
+    """Return a graph's logits `[T, V]` of each clip of a case, computed in one batch.
+
+    Args:
+        case: Clips and languages.
+        folder: Folder of the bundle.
+        precision: Precision of the graphs.
+        name: `encoder`, or `step`, which takes each clip as one step with an empty cache.
+    """
+    checkpoint = open_checkpoint(str(case.checkpoint))
+    clips = case.clips()
+    audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
+    for row, clip in zip(audio, clips, strict=True):
+        row[: len(clip)] = clip
+    geometry = checkpoint.config.geometry
+    lengths = np.array([geometry.frames(len(clip)) for clip in clips], np.int64)
+    feeds: dict[str, Array] = {
+        "features": run_graph(folder, "frontend", precision, {"audio": audio}),
+        "lengths": lengths,
+        "slot": np.arange(len(clips)),
+    }
+    feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
+    if name == "step":
+        feeds |= empty_cache(checkpoint, feeds["features"], NUMERICS[precision])
+    logits = run_graph(folder, name, precision, feeds)
+    sizes = [len(checkpoint.adapters[language].vocab) for language in case.languages]
+    rows = zip(logits, lengths, sizes, strict=True)
+    return [row[:length, :size] for row, length, size in rows]
+
+
+def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> dict[str, Array]:
+    """Return the inputs of the step graph for features `[B, T, F]` without earlier frames."""
+    config, rows = checkpoint.config, len(features)
+    before = config.num_conv_pos_embeddings // 2
+    heads = config.num_attention_heads
+    shape = (rows, config.num_hidden_layers, 2, heads, 1, config.hidden_size // heads)
+    return {
+        "features": np.pad(features, ((0, 0), (before, 0), (0, 0))),
+        "history": np.zeros(rows, np.int64),
+        "cache": np.zeros(shape, numpy_dtype(numerics.kv_cache)),
+        "filled": np.zeros(rows, np.int64),
+    }
+
+
+def bank(
+    checkpoint: Checkpoint, languages: tuple[str, ...], numerics: Numerics
+) -> dict[str, Array]:
+    """Return the adapter bank of some languages, one per slot, in the graph's operand dtype."""
+    config = checkpoint.config
+    size = max(len(checkpoint.adapters[language].vocab) for language in languages)
+    adapters = np.empty((len(languages), config.adapter_parameters), np.float32)
+    head_weight = np.zeros((len(languages), size, config.hidden_size), np.float32)
+    head_bias = np.full((len(languages), size), -np.inf, np.float32)
+    for slot, language in enumerate(languages):
+        weights = read_adapter(checkpoint.adapters[language], config)
+        bias = weights.read("lm_head.bias")
+        adapters[slot] = pack_adapter(weights, config)
+        head_weight[slot, : len(bias)] = weights.read("lm_head.weight")
+        head_bias[slot, : len(bias)] = bias
+    arrays = {"adapters": adapters, "head_weight": head_weight, "head_bias": head_bias}
+    operands = numpy_dtype(numerics.operands)
+    return {name: array.astype(operands) for name, array in arrays.items()}
+
+
+def run_graph(
+    folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
+) -> FloatArray:
+    """Run a graph of a bundle once and return its first output.
+
+    On a CPU, ONNX Runtime has no bfloat16 and hides the rounding and overflow of float16: 16-bit
+    graphs run node by node instead.
+    """
+    path = graph_path(folder, name, precision)
+    if NUMERICS[precision].operands != "float32":
+        from mms_export.parity.evaluator import Evaluator  # imports torch
+
+        return Evaluator(path).run(feeds)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Packed copies of the weights would double the memory for a single run.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    output: FloatArray = session.run(None, dict(feeds))[0]
+    return output

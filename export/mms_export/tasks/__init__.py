@@ -1,0 +1,1 @@
+"""Tasks: the graphs, data files and parity check of each kind of model."""

@@ -1,0 +1,73 @@
+"""Speech recognition: wav2vec 2.0 with CTC, whose languages are adapters of one encoder."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mms_engine.bundle import AdapterWeights, save_adapter
+from mms_engine.bundle.files import describe
+from mms_engine.bundle.manifest import DataFile
+from mms_engine.errors import MmsError
+from mms_export.checkpoints.checkpoint import AdapterFile
+from mms_export.checkpoints.config import Config
+from mms_export.checkpoints.open import read_adapter
+from mms_export.graphs.wav2vec2.adapters import pack_adapter
+from mms_export.graphs.wav2vec2.encoder import build_encoder
+from mms_export.graphs.wav2vec2.frontend import build_frontend
+from mms_export.graphs.wav2vec2.step import build_step
+from mms_export.parity.comparison import reference_logits
+from mms_export.parity.execution import graph_logits
+from mms_export.tasks.task import DataJob, GraphSpec, Task
+
+
+def adapter_path(folder: Path, language: str) -> Path:
+    """Return the path of a language's data file in a bundle."""
+    return folder / "adapters" / f"{language}.safetensors"
+
+
+def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
+    """Write the data file of one language and return its manifest entry.
+
+    Raises:
+        MmsError: the adapter does not fit the model, or its values do not fit the dtype.
+    """
+    weights = read_adapter(file, job.config)
+    with np.errstate(over="ignore"):  # overflow is detected below
+        adapter = AdapterWeights(
+            language=file.language,
+            adapter=pack_adapter(weights, job.config).astype(job.dtype),
+            head_weight=weights.read("lm_head.weight").astype(job.dtype),
+            head_bias=weights.read("lm_head.bias").astype(job.dtype),
+            vocab=file.vocab,
+            fingerprint=job.fingerprint,
+        )
+    for array in (adapter.adapter, adapter.head_weight, adapter.head_bias):
+        if not np.isfinite(array).all():
+            raise MmsError(
+                f"{file.path} has values that are not finite in {job.dtype}: "
+                "it is damaged, or needs --adapter-dtype float32"
+            )
+    path = adapter_path(job.folder, file.language)
+    save_adapter(path, adapter)
+    return DataFile(file=describe(job.folder, path), vocab_size=len(file.vocab))
+
+
+def adapter_size(config: Config, file: AdapterFile) -> int:
+    """Return the number of elements of a language's adapter and head."""
+    return config.adapter_parameters + len(file.vocab) * (config.hidden_size + 1)
+
+
+ASR = Task(
+    graphs=(
+        GraphSpec(name="frontend", build=build_frontend),
+        GraphSpec(name="encoder", build=build_encoder, has_parity=True),
+        GraphSpec(
+            name="step", build=build_step, shares="encoder", has_parity=True, for_streams=True
+        ),
+    ),
+    model=lambda checkpoint: checkpoint.config.ctc(normalize=checkpoint.normalize),
+    write_data=write_adapter,
+    data_size=adapter_size,
+    reference=reference_logits,
+    outputs=graph_logits,
+)

@@ -1,0 +1,109 @@
+"""Training of the demo checkpoint: what is kept apart stays apart, and a stopped run goes on."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
+
+from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
+from examples.demo.model import ModelConfig  # noqa: E402
+from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
+from examples.demo.prepare import Clip, write_manifest  # noqa: E402
+from examples.demo.trainer import Trainer, rate_at  # noqa: E402
+from examples.demo.vocab import build_vocab  # noqa: E402
+
+
+def clip(lang, voice, kind, split, text):
+    return Clip(f"{voice}/{text}", lang, voice, kind, split, 0, 16_000, text)
+
+
+CLIPS = [
+    clip("eng", "announcer", "real", "train", "good morning"),
+    clip("eng", "announcer", "real", "heldout", "good night"),
+    clip("eng", "ann", "multispeaker", "train", "see you soon"),
+    clip("eng", "ann", "multispeaker", "train", "good night"),
+    clip("eng", "bob", "multispeaker", "leftout", "see you later"),
+    clip("deu", "bob", "multispeaker", "train", "guten morgen"),
+    clip("deu", "eva", "multispeaker", "train", "gute nacht"),
+    clip("deu", "eva", "multispeaker", "train", "see you later"),
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(1)
+    clips = [
+        dataclasses.replace(clip, offset=index * clip.samples) for index, clip in enumerate(CLIPS)
+    ]
+    rng.integers(-9999, 9999, len(clips) * 16_000, np.int16).tofile(tmp_path / "any.pcm")
+    write_manifest(tmp_path / "any.tsv", clips)
+    return ClipStore(tmp_path)
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_no_left_out_voice_or_text_is_trained_on(store):
+    batches = TrainingBatches(store, build_vocab(store.clips))
+    used = {int(index) for indices, _ in batches.pools.values() for index in indices}
+    assert {CLIPS[index].text for index in used} == {"good morning", "see you soon", "gute nacht"}
+    assert {CLIPS[index].voice for index in used} == {"announcer", "ann", "eva"}
+
+
+def metadata_row(lang, speaker, text, split, seconds=6.0):
+    row = {"file": f"{speaker}.opus", "lang": lang, "speaker": speaker, "text": text}
+    return {**row, "split": split, "seconds": str(seconds)}
+
+
+def test_metadata_keeps_test_speakers_apart_and_drops_what_is_not_learnable():
+    count = int(LEAST_MINUTES * 60 / 6) + 1
+    rows = [metadata_row("deu", f"d{n}", "guten tag", "train") for n in range(count)]
+    rows += [metadata_row("deu", "rare", "guten tağ", "train")]
+    rows += [metadata_row("deu", "fast", "guten tag " * 20, "train")]
+    rows += [metadata_row("deu", "stranger", "gute nacht", "test")]
+    rows += [metadata_row("swe", f"s{n}", "god dag", "train") for n in range(count // 2)]
+    clips = select_clips(rows)
+    assert {clip.voice for clip in clips if clip.split == "train"} == {
+        f"d{n}" for n in range(count)
+    }
+    assert [clip.voice for clip in clips if clip.split == "leftout"] == ["stranger"]
+
+
+def test_normalise_keeps_marks_of_languages_without_an_alphabet():
+    assert normalise_any("नमस्ते-दुनिया", "hin") == "नमस्ते दुनिया"
+    assert normalise_any("Ещё - раз", "rus") == "еще раз"
+    assert normalise_any("—", "hin") is None
+
+
+def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thread):
+    vocab = build_vocab(store.clips)
+    sizes = {"hidden": 32, "layers": 3, "heads": 2, "conv_channels": 8, "adapter_rank": 4}
+    config = ModelConfig(tuple(vocab), tuple(map(len, vocab.values())), **sizes, layer_drop=0.3)
+    batches = TrainingBatches(store, vocab, seconds=4)
+
+    def train(trainer, steps):
+        for _ in range(steps):
+            trainer.train_step(batches[trainer.step], rate_at(trainer))
+        return trainer
+
+    whole = train(Trainer(config, vocab), 4)
+    half = train(Trainer(config, vocab), 2)
+    half.save(tmp_path / "state.pt")
+    train(half, 1).save(tmp_path / "state.pt")
+    assert Trainer.load(tmp_path / "state.previous.pt").step == 2
+    resumed = train(Trainer.load(tmp_path / "state.pt"), 1)
+    assert resumed.step == whole.step
+    for name, weight in whole.average.state_dict().items():
+        assert torch.equal(weight, resumed.average.state_dict()[name]), name
