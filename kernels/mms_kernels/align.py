@@ -96,12 +96,7 @@ def forced_align(
     """
     if band is not None and band < 1:
         raise ValueError(f"band is {band}, it must be at least 1, or None")
-    one = isinstance(logits, np.ndarray) and logits.ndim == 2
-    scores = arrays.scores("logits", logits, "TV" if one else "BTV")
-    ids = arrays.integers("targets", targets, "L" if one else "BL")
-    if one:
-        scores, ids = scores[None], ids[None]
-    arrays.check_rows("logits", scores, "targets", ids)
+    scores, ids = _batch(logits, targets)
     sizes = _lengths("target_lengths", target_lengths, ids)
     rows = _ctc.align_batch(
         scores,
@@ -117,6 +112,17 @@ def forced_align(
         threads=threads,
     )
     return [Alignment(ids[i, : sizes[i]], *row) for i, row in enumerate(rows)]
+
+
+def _batch(logits: object, targets: object) -> tuple[npt.NDArray[Any], Int64Array]:
+    """Return both arrays with a batch axis."""
+    is_row = isinstance(logits, np.ndarray) and logits.ndim == 2
+    scores = arrays.scores("logits", logits, "TV" if is_row else "BTV")
+    ids = arrays.integers("targets", targets, "L" if is_row else "BL")
+    if is_row:
+        scores, ids = scores[None], ids[None]
+    arrays.check_rows("logits", scores, "targets", ids)
+    return scores, ids
 
 
 def _lengths(name: str, lengths: Integers | None, batch: npt.NDArray[Any]) -> Int64Array:
