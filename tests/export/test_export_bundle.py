@@ -17,7 +17,7 @@ from mms_engine.errors import BundleError, BundleFileMissing, MmsError
 from mms_export.bundle import contents, pipeline
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.tasks.asr import ASR
-from tiny_models import LANGUAGES, TinyOptions, make_tiny, make_tiny_fairseq
+from tiny_models import LANGUAGES, TinyOptions, make_tiny
 
 
 def test_bundle_is_whole_and_has_no_other_files(checkpoint, bundle):
@@ -132,18 +132,6 @@ def test_manifest_omits_files_being_replaced(checkpoint, tmp_path, monkeypatch):
     monkeypatch.undo()
     run_export(checkpoint, out)
     assert open_bundle(out).languages == tuple(sorted(LANGUAGES))
-
-
-def test_fairseq_checkpoint_gives_equal_graphs(checkpoint, bundle, tmp_path):
-    path = make_tiny_fairseq(tmp_path / "mms1b_tiny.pt", checkpoint)
-    run_export(path, tmp_path / "b", jobs=2)
-    ours, theirs = digests(tmp_path / "b"), digests(bundle)
-    for name in ("graphs/frontend.fp32.onnx", "graphs/encoder.fp32.onnx"):
-        assert ours[name] == theirs[name]
-    opened = open_bundle(tmp_path / "b")
-    assert opened.manifest.source.format == "fairseq"
-    for code in LANGUAGES:
-        assert opened.adapter(code).vocab == open_bundle(bundle).adapter(code).vocab
 
 
 def test_bundle_of_another_model_is_refused(checkpoint, tmp_path):
