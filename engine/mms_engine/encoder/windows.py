@@ -14,7 +14,7 @@ class WindowOptions:
 
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.context_seconds < 0:
-            raise ValueError(f"a window needs a positive length and a context of at least 0: {self}")
+            raise ValueError(f"a window needs a positive length, and context not below 0: {self}")
 
 
 @dataclass(frozen=True, slots=True)
