@@ -1,4 +1,4 @@
-"""Speech of the demo joined with pauses, and how tests hear it through a stream."""
+"""Speech of the demo clips joined with pauses, and helpers to run it through a stream."""
 
 from collections.abc import Iterable, Iterator
 
@@ -24,7 +24,7 @@ def speech(language: str, *, pause: float = 1.5, seed: int = 0) -> np.ndarray:
 
 
 def cut(sound: np.ndarray, sizes: Iterable[int]) -> Iterator[np.ndarray]:
-    """Yield pieces of the given sizes, over and over, until the sound is used up."""
+    """Yield pieces of the given sizes until the sound ends."""
     start = 0
     for size in sizes:
         if start >= len(sound):
@@ -33,30 +33,39 @@ def cut(sound: np.ndarray, sizes: Iterable[int]) -> Iterator[np.ndarray]:
         start += size
 
 
-def hear(stream: Stream, pieces: Iterable[np.ndarray | bytes]) -> list[Event]:
+def run(stream: Stream, pieces: Iterable[np.ndarray | bytes]) -> list[Event]:
     """Feed pieces and finish; return all events."""
-    events: list[Event] = []
-    for piece in pieces:
-        events += stream.feed(piece)
-    return [*events, *stream.finish()]
+    return [*(event for piece in pieces for event in stream.feed(piece)), *stream.finish()]
+
+
+def count_steps(stream: Stream) -> list[int]:
+    """Return a list that grows by one item per encoder step of the stream."""
+    steps, encode = [], stream._model.encode
+    stream._model.encode = lambda *rows: steps.append(1) or encode(*rows)
+    return steps
+
+
+def finals(events: Iterable[Event]) -> list[tuple[str, float, tuple]]:
+    """Return text, start and words of the final events."""
+    found = [event for event in events if isinstance(event, Final)]
+    return [(final.transcript.text, final.start, final.transcript.words) for final in found]
 
 
 def texts(events: Iterable[Event]) -> list[tuple[str, float, list[tuple[str, float, float]]]]:
-    """Return what the final events say and when, without confidences."""
+    """Return text, start and words of the final events, without confidences."""
     return [
         (text, start, [(word.text, word.start, word.end) for word in words])
-        for text, start, words in said(events)
+        for text, start, words in finals(events)
     ]
 
 
-def said(events: Iterable[Event]) -> list[tuple[str, float, tuple]]:
-    """Return what the final events say, with its times."""
-    finals = [event for event in events if isinstance(event, Final)]
-    return [(final.transcript.text, final.start, final.transcript.words) for final in finals]
+def ends(events: Iterable[Event]) -> list[tuple[str, float]]:
+    """Return reason and time of the endpoints."""
+    return [(event.reason, event.at) for event in events if isinstance(event, Endpoint)]
 
 
 def retractions(events: Iterable[Event]) -> list[tuple[str, str]]:
-    """Return each place where text that was called stable is not what an utterance begins with."""
+    """Return each stable text that a later text of its utterance does not begin with."""
     found, stable = [], ""
     for event in events:
         if isinstance(event, Endpoint):

@@ -1,8 +1,8 @@
-"""What to run first on a machine with a GPU: `make gpu-check`. Needs nothing but Python.
+"""First check of a machine with a GPU: `make gpu-check`. Needs only Python.
 
-It installs the project with the right extra into a virtual environment of its own, runs the tests
-that need a GPU, where nothing may be skipped for want of one, and then measures on a random
-checkpoint of the true size. The result is a file to commit: bench/results/gpu-NAME.json.
+It installs the project into a virtual environment of its own, runs the tests that need a GPU with
+skips turned into failures, and measures a random checkpoint of the true size. The result is a file
+to commit: bench/results/gpu-NAME.json.
 """
 
 import ctypes
@@ -25,12 +25,12 @@ _NAME_BYTES = 256
 
 
 class NoGpu(Exception):
-    """Why nothing can be checked here."""
+    """There is nothing to check here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command."""
+    """Command of the check."""
 
     title: str
     argv: tuple[str, ...]
@@ -56,7 +56,7 @@ def gpu_name(library: str = _LIBRARY) -> str:
 
 
 def extras(*, jetson: bool) -> str:
-    """Return what to install: a Jetson's TensorRT comes with its system, not from PyPI."""
+    """Return the requirement to install; a Jetson's TensorRT comes with its system."""
     return ".[cpu,export,bench,dev]" if jetson else ".[gpu,export,bench,dev]"
 
 
@@ -74,7 +74,11 @@ def steps(gpu: str, *, jetson: bool) -> list[Step]:
         Step("environment", (sys.executable, "-m", "venv", *site, str(VENV))),
         Step("install", (*pip, "-e", extras(jetson=jetson), *more)),
         Step("doctor", (script["mms"], "doctor")),
-        Step("tests", (run, "-m", "pytest", "-q", "tests/gpu"), {"MMS_REQUIRE_CUDA": "1"}),
+        Step(
+            "tests",
+            (run, "-m", "pytest", "-q", "-m", "needs_cuda", "tests/gpu", "tests/kernels"),
+            {"MMS_REQUIRE_CUDA": "1"},
+        ),
         Step("demo bundle", (script["mms-export"], "--model", "demo")),
         Step("checkpoint", (run, "-m", "mms_export.synthetic", "--out", model, "--languages", "8")),
         Step(
@@ -97,13 +101,13 @@ def steps(gpu: str, *, jetson: bool) -> list[Step]:
 
 
 def result_path(gpu: str) -> Path:
-    """Return where the result goes, its name made of the GPU's."""
+    """Return the path of the result, named after the GPU."""
     slug = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
     return Path("bench/results") / f"gpu-{slug.removeprefix('nvidia-')}.json"
 
 
 def run(commands: Sequence[Step]) -> int:
-    """Run commands until one fails; return its status, 0 if none does."""
+    """Run commands until one fails, and return its status, or 0."""
     for number, step in enumerate(commands, 1):
         print(
             f"gpu-check {number}/{len(commands)} {step.title}: {shlex.join(step.argv)}", flush=True
@@ -118,7 +122,7 @@ def run(commands: Sequence[Step]) -> int:
 
 
 def main() -> int:
-    """Check this machine."""
+    """Run the check and return the exit status."""
     try:
         gpu = gpu_name()
     except NoGpu as reason:

@@ -1,8 +1,8 @@
-"""Plant known bugs in the kernels, one at a time, and see that the tests catch each.
+"""Mutation audit: plant known bugs, one at a time, and check that the tests catch each.
 
-`tools/mutations.toml` lists them: what to replace by what, in which file, and which tests must
-fail. The tree is copied to a scratch folder first; nothing here is changed. Exit status 1 if a bug
-survives, cannot be planted (its old text is not there exactly once) or does not compile.
+`tools/mutations.toml` lists the bugs: file, old and new text, and the tests of which at least one
+must fail. Everything happens in a scratch copy of the tree. The exit status is 1 if a bug survives,
+cannot be planted (its old text does not occur exactly once) or does not compile.
 """
 
 import argparse
@@ -15,17 +15,16 @@ import time
 import tomllib
 import venv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutations.toml")
-PATIENCE, TIMEOUT = 3600.0, 300.0
-"""Seconds for all the tests of the tree as it is; and for those of one bug: tests that take longer
-have noticed it too, unless the machine is merely slow, so that the report tells them apart."""
-_PYCUDA = ROOT / "build" / "cudasim" / "site"
+UNCHANGED_TIMEOUT, TIMEOUT = 3600.0, 300.0
+"""Limits of one command in seconds: for the unchanged tree, and for a bug. Tests that exceed the
+latter have noticed the bug, unless the machine is merely slow, so the report says so."""
 ROOMS = ("export", "engine", "kernels", "bench")
-_NATIVE = "ctest:"
+_PYCUDA = ROOT / "build" / "cudasim" / "site"
 _OUTPUT = "mutate-output.txt"
 _TIMED_OUT = 1000
 _TOO_LONG = "took too long"
@@ -33,19 +32,19 @@ _TOO_LONG = "took too long"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One bug."""
+    """A bug."""
 
     name: str
     file: str
     old: str
     new: str
     tests: tuple[str, ...]
-    """Patterns of test files, or `ctest:NAME`; at least one of these tests must fail."""
+    """Patterns of test files, of which at least one test must fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it."""
+    """Result of one mutation."""
 
     mutation: Mutation
     verdict: str
@@ -54,15 +53,13 @@ class Outcome:
 
 
 def read_list(path: Path) -> list[Mutation]:
-    """Return the bugs of a list.
+    """Return the mutations of a list.
 
     Raises:
-        ValueError: two have the same name.
+        ValueError: Two mutations have the same name.
     """
-    found = [
-        Mutation(**(entry | {"tests": tuple(entry["tests"])}))
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutation"]
-    ]
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))["mutation"]
+    found = [Mutation(**(entry | {"tests": tuple(entry["tests"])})) for entry in entries]
     names = [mutation.name for mutation in found]
     for name in names:
         if names.count(name) > 1:
@@ -71,10 +68,10 @@ def read_list(path: Path) -> list[Mutation]:
 
 
 def plant(tree: Path, mutation: Mutation) -> str:
-    """Write the bug into the tree and return the file's text from before.
+    """Write the bug into the tree and return the file's original text.
 
     Raises:
-        ValueError: the old text is not there exactly once.
+        ValueError: The old text does not occur exactly once.
     """
     path = tree / mutation.file
     text = path.read_text(encoding="utf-8")
@@ -91,23 +88,23 @@ def try_all(
     run: Callable[[Sequence[str]], str],
     tell: Callable[[str], None],
 ) -> list[Outcome]:
-    """Plant one bug after the other, each into the tree as it was.
+    """Try each mutation on the unchanged tree.
 
     Args:
-        tree: A copy that may be changed.
-        mutations: The bugs.
-        run: Builds and runs tests and returns `passed`, `failed`, `took too long`, or why they
-            could not be run.
-        tell: Takes a line of progress.
+        tree: A scratch copy of the sources.
+        mutations: The mutations.
+        run: Builds, runs tests and returns `passed`, `failed`, `took too long`, or the reason why
+            they could not be run.
+        tell: Receives one line of progress per mutation.
     """
     outcomes = []
     for number, mutation in enumerate(mutations, 1):
         start = time.monotonic()
         outcome = _try(tree, mutation, run)
         outcomes.append(outcome)
+        detail = f"  ({outcome.detail})" if outcome.detail else ""
         tell(
-            f"{number:3d}/{len(mutations)}  {outcome.verdict:8s}  {mutation.name}"
-            f"{'  (' + outcome.detail + ')' if outcome.detail else ''}"
+            f"{number:3d}/{len(mutations)}  {outcome.verdict:8s}  {mutation.name}{detail}"
             f"  {time.monotonic() - start:.0f} s"
         )
     return outcomes
@@ -129,80 +126,58 @@ def _try(tree: Path, mutation: Mutation, run: Callable[[Sequence[str]], str]) ->
     return Outcome(mutation, "broken", found)
 
 
-@dataclass(frozen=True, slots=True)
 class Bench:
-    """A copy of the tree with a build of its own and an interpreter that sees only that."""
+    """A scratch copy of the tree, with its own build and an interpreter that sees only that."""
 
-    tree: Path
-    native: bool
-    """Whether tests in C++ are run as well."""
-    timeout: float
-    """Seconds, of one command."""
-
-    @property
-    def _build(self) -> Path:
-        return self.tree / "build" / "mutate"
-
-    @property
-    def _python(self) -> Path:
-        return self.tree / ".venv" / "bin" / "python"
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        self.timeout = UNCHANGED_TIMEOUT
+        self._build = tree / "build" / "mutate"
+        self._python = tree / ".venv" / "bin" / "python"
 
     def set_up(self) -> None:
-        """Copy the sources, make the interpreter, configure the build."""
+        """Copy the sources, create the interpreter and configure the build."""
         command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file():
                 (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.tree / name)
-        if _PYCUDA.is_dir():  # minutes to build, and nothing is planted in it
+        if _PYCUDA.is_dir():  # takes minutes to build, and no bug is planted in it
             shutil.copytree(_PYCUDA, self.tree / _PYCUDA.relative_to(ROOT))
         venv.create(self.tree / ".venv", symlinks=True)
         (packages,) = (self.tree / ".venv").glob("lib/python*/site-packages")
-        # Ours first; the installed ones after, without what their .pth files would bring along.
+        # The copy's packages first, then the installed ones without their .pth files.
         paths = [str(self.tree / room) for room in ROOMS]
         paths += [path for path in sys.path if path.endswith(("site-packages", "peers"))]
         (packages / "mutate.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
-        names = ("BUILD_EMULATION", "WERROR", *(("BUILD_TESTS",) if self.native else ()))
-        options = [f"-DMMS_{name}=ON" for name in names]
-        # The CUDA kernels are tested by their emulation: nothing is compiled for devices.
-        options += ["-DMMS_CUDA=OFF", f"-DPython_EXECUTABLE={self._python}"]
+        # The CUDA kernels are tested in emulation: nothing is compiled for devices.
+        options = ["-DMMS_BUILD_EMULATION=ON", "-DMMS_WERROR=ON", "-DMMS_CUDA=OFF"]
+        options += [f"-DPython_EXECUTABLE={self._python}"]
         generator = ("-G", "Ninja") if shutil.which("ninja") else ()
-        self._must("cmake", "-S", str(self.tree), "-B", str(self._build), *generator, *options)
+        if self._call("cmake", "-S", self.tree, "-B", self._build, *generator, *options) != 0:
+            raise SystemExit(f"{self.last_output()}mutate: cmake failed")
 
     def run(self, tests: Sequence[str]) -> str:
-        """Build and run tests; see `try_all` for what is returned."""
-        if self._call("cmake", "--build", str(self._build), "--parallel", "2") != 0:
+        """Build and run tests; see `try_all` for the result."""
+        if self._call("cmake", "--build", self._build, "--parallel", "2") != 0:
             return "does not compile"
         (module,) = self._build.glob("_ctc*.so")
         shutil.copy2(module, self.tree / "kernels" / "mms_kernels")
-        native = [test.removeprefix(_NATIVE) for test in tests if test.startswith(_NATIVE)]
-        patterns = [test for test in tests if not test.startswith(_NATIVE)]
-        python = [str(path) for pattern in patterns for path in sorted(self.tree.glob(pattern))]
-        if native:
-            names = f"^({'|'.join(native)})$"
-            command = ("ctest", "--test-dir", str(self._build), "-R", names, "--no-tests=error")
-            if (code := self._call(*command)) != 0:
-                return _TOO_LONG if code == _TIMED_OUT else "failed"
-        if python:
-            code = self._call(str(self._python), "-m", "pytest", "-x", "-q", *python)
-            if code == _TIMED_OUT:
-                return _TOO_LONG
-            if code not in (0, 1):
-                return "failed" if code < 0 else f"pytest ended with {code}"
-            return "failed" if code else "passed"
-        return "passed"
+        files = [path for pattern in tests for path in sorted(self.tree.glob(pattern))]
+        code = self._call(self._python, "-m", "pytest", "-x", "-q", *files)
+        if code == _TIMED_OUT:
+            return _TOO_LONG
+        if code > 1:
+            return f"pytest ended with {code}"
+        return "failed" if code else "passed"
 
-    def last_words(self) -> str:
-        """Return the end of what the last command said."""
+    def last_output(self) -> str:
+        """Return the end of the last command's output."""
         return (self.tree / _OUTPUT).read_text(encoding="utf-8", errors="replace")[-3000:]
 
-    def _must(self, *command: str) -> None:
-        if self._call(*command) != 0:
-            raise SystemExit(f"{self.last_words()}mutate: {command[0]} failed")
-
-    def _call(self, *command: str) -> int:
-        """Run a command and return its exit status, or that it took too long."""
+    def _call(self, *command: str | Path) -> int:
+        """Run a command and return its exit status, or `_TIMED_OUT`."""
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         if shutil.which("ccache"):
             environment["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
@@ -218,16 +193,15 @@ class Bench:
                     stderr=subprocess.STDOUT,
                 )
             except subprocess.TimeoutExpired:
-                output.write(f"\nended after {self.timeout:.0f} s\n".encode())
                 return _TIMED_OUT
         return done.returncode
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Return the exit status."""
+    """Run the audit and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--list", type=Path, default=LIST, help="file of mutations")
-    parser.add_argument("names", nargs="*", help="part of a name; all mutations without any")
+    parser.add_argument("names", nargs="*", help="parts of names; without any, all mutations")
     asked = parser.parse_args(words)
     mutations = [
         mutation
@@ -235,15 +209,15 @@ def main(words: Sequence[str] | None = None) -> int:
         if not asked.names or any(name in mutation.name for name in asked.names)
     ]
     with tempfile.TemporaryDirectory(prefix="mms-mutate-") as folder:
-        tests = tuple(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
-        native = any(test.startswith(_NATIVE) for test in tests)
-        bench = Bench(Path(folder), native, PATIENCE)
+        bench = Bench(Path(folder))
         bench.set_up()
-        found = bench.run(tests)
+        tests = dict.fromkeys(test for mutation in mutations for test in mutation.tests)
+        found = bench.run(tuple(tests))
         if found != "passed":
-            print(f"{bench.last_words()}\nthe tests must pass before a bug is planted: {found}")
+            print(f"{bench.last_output()}\nthe tests must pass before a bug is planted: {found}")
             return 1
-        outcomes = try_all(bench.tree, mutations, replace(bench, timeout=TIMEOUT).run, print)
+        bench.timeout = TIMEOUT
+        outcomes = try_all(bench.tree, mutations, bench.run, print)
     return report(outcomes)
 
 

@@ -1,9 +1,15 @@
-"""CTC decoding kernels."""
+"""CTC kernels: greedy decoding, prefix beam search and forced alignment."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
 from mms_kernels.arpa import convert_arpa
-from mms_kernels.beam import BeamDecoder, BeamStream, Lexicon
-from mms_kernels.beam_values import BeamOptions, BeamTokens, Hypothesis, Partial
+from mms_kernels.beam import (
+    BeamDecoder,
+    BeamOptions,
+    BeamStream,
+    BeamTokens,
+    Hypothesis,
+    Partial,
+)
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
 from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
@@ -21,7 +27,6 @@ __all__ = [
     "Hypothesis",
     "KenlmModel",
     "LanguageModel",
-    "Lexicon",
     "NgramModel",
     "Partial",
     "TokenSpan",

@@ -1,4 +1,4 @@
-"""CTC kernels in C++; mms_kernels is their public face."""
+"""CTC kernels in C++; use mms_kernels instead."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,29 +8,24 @@ from numpy.typing import NDArray
 
 
 def isas() -> list[str]:
-    """Instruction sets that this build has and this machine can run."""
+    """Return the usable instruction sets, slowest first."""
 
 def isa() -> str:
-    """The one in use."""
+    """Return the current instruction set."""
 
 def use_isa(name: str) -> None:
-    """Use another one from now on."""
+    """Select an instruction set."""
 
-def align_batch(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], targets: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], target_lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], *, log_probs: bool, blank: int, star: int | None, star_score: float, max_bytes: int, band: int, threads: int) -> list[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], float]]:
+def align_batch(logits: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], targets: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], target_lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], *, kind: str, blank: int, star: int | None, star_score: float, max_bytes: int, band: int, threads: int) -> list[tuple[Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], float]]:
     """
-    Align each row: starts, ends and scores of its tokens, and the score of the path.
-    """
-
-def align_levels(frames: int, tokens: int, columns: int, vocab: int, max_bytes: int) -> list[int]:
-    """
-    Frames between saved rows at each level of the search within the bound.
+    Return starts, ends and scores of tokens, and the path score, for each row.
     """
 
 def greedy_batch(scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, kind: str, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
-    """Decode each row: ids, starts, ends, scores and peaks of its tokens."""
+    """Return ids, starts, ends, scores and peaks of the tokens of each row."""
 
 class GreedyStream:
-    """Greedy decoding of frames that arrive in pieces."""
+    """Greedy decoding of one utterance in chunks."""
 
     def __init__(self, blank: int, kind: str) -> None: ...
 
@@ -38,40 +33,28 @@ class GreedyStream:
         """Read frames."""
 
     def tokens(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
-        """Return all tokens so far, the open one among them."""
+        """Return all tokens so far, including the open one."""
 
     def reset(self) -> None:
-        """Start over."""
+        """Reset the stream."""
 
     def copy(self) -> GreedyStream:
-        """Fork."""
+        """Return a copy."""
 
     @property
     def frames(self) -> int:
         """Frames read."""
 
-class Lexicon:
-    """Words over tokens, as a trie."""
-
-    def __init__(self, words: Sequence[Sequence[int]]) -> None: ...
-
-    def contains(self, word: Sequence[int]) -> bool:
-        """Whether the word is there."""
-
-    @property
-    def nodes(self) -> int:
-        """Nodes of the trie."""
-
 class BeamDecoder:
     """Options and models of a prefix beam search."""
 
-    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lookback: int, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
+    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lookback: int, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None) -> None: ...
 
     def decode(self, scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: str, nbest: int, threads: int) -> list[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]]:
-        """Decode each row: its best hypotheses."""
+        """Return the best hypotheses of each row."""
 
 class BeamStream:
-    """A prefix beam search of frames that arrive in pieces."""
+    """Prefix beam search over one utterance in chunks."""
 
     def __init__(self, decoder: object, hotwords: object | None) -> None: ...
 
@@ -79,19 +62,19 @@ class BeamStream:
         """Read frames."""
 
     def partial(self, nbest: int) -> tuple[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]], int]:
-        """The best so far, and how much is stable."""
+        """Return the best hypotheses so far and the number of stable tokens."""
 
     def results(self, nbest: int) -> list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]:
-        """The best if this is the end."""
+        """Return the best hypotheses at the end."""
 
     def take_stable(self) -> tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]:
-        """Hand over the tokens that cannot change."""
+        """Remove and return the stable tokens."""
 
     def reset(self) -> None:
-        """Start over."""
+        """Reset the stream."""
 
     def copy(self) -> BeamStream:
-        """Fork."""
+        """Return a copy."""
 
     @property
     def frames(self) -> int:
@@ -102,47 +85,47 @@ class BeamStream:
         """Prefixes and spans in memory."""
 
 class Hotwords:
-    """Phrases to listen for, over tokens."""
+    """Hotword automaton over tokens."""
 
     def __init__(self, phrases: Sequence[Sequence[int]], weights: Sequence[float], vocab: int, boundary: int) -> None: ...
 
     @property
     def start(self) -> int:
-        """The state before the first token."""
+        """State before the first token."""
 
     def step(self, state: int, token: int) -> tuple[int, float]:
         """Return the next state and the bonus."""
 
     def finish(self, state: int) -> float:
-        """Return the bonus of the end."""
+        """Return the bonus of the end of the stream."""
 
     def score(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
         """Return the sum of all bonuses."""
 
     @property
     def max_bonus(self) -> float:
-        """The greatest bonus of a step."""
+        """Greatest bonus of a step."""
 
     @property
     def vocab(self) -> int:
-        """Tokens of the vocabulary."""
+        """Vocabulary size."""
 
     @property
     def nbytes(self) -> int:
-        """Memory."""
+        """Size in memory in bytes."""
 
 class LanguageModel:
-    """What the decoders ask."""
+    """Language model."""
 
     @property
     def start(self) -> int:
-        """The state after <s>; 0 is no context."""
+        """State after <s>; 0 is the empty context."""
 
     def unit(self, text: str) -> int:
-        """Return a unit; <unk>'s where unknown."""
+        """Return the unit of a text, that of <unk> if unknown."""
 
     def knows(self, text: str) -> bool:
-        """Return whether it is a unit."""
+        """Return whether a text is a known unit."""
 
     def score(self, state: int, unit: int) -> tuple[float, int]:
         """Return log10 P and the next state."""
@@ -151,10 +134,10 @@ class LanguageModel:
         """Return log10 P(</s>)."""
 
     def total(self, words: Sequence[str], bos: bool, eos: bool) -> float:
-        """Return log10 P of words."""
+        """Return log10 P of a sentence."""
 
 class NgramModel(LanguageModel):
-    """A model in our format."""
+    """N-gram model in the compact format."""
 
     def __init__(self, file: int) -> None: ...
 
@@ -166,51 +149,51 @@ class NgramModel(LanguageModel):
 
     @property
     def order(self) -> int:
-        """Longest n-gram."""
+        """Length of the longest n-gram."""
 
     @property
     def vocab(self) -> int:
-        """Words."""
+        """Vocabulary size."""
 
     @property
     def states(self) -> int:
-        """States."""
+        """Number of states."""
 
     @property
     def ngrams(self) -> int:
-        """N-grams of all orders."""
+        """Number of n-grams of all orders."""
 
     @property
     def nbytes(self) -> int:
-        """Size of the file."""
+        """File size in bytes."""
 
 class KenlmModel(LanguageModel):
-    """A model of the package kenlm."""
+    """Model of the package kenlm."""
 
     def __init__(self, model: object, state_class: object) -> None: ...
 
 class NgramImage:
-    """What a file in our format holds."""
+    """Content of a compact file."""
 
     def pieces(self) -> list[Annotated[NDArray[numpy.uint8], dict(shape=(None,), writable=False)]]:
-        """Return its bytes, in order."""
+        """Return the content in pieces."""
 
 class ArpaReader:
-    """From ARPA text to our format."""
+    """Conversion of ARPA text to the compact format."""
 
     def __init__(self) -> None: ...
 
     def read(self, text: bytes) -> None:
-        """Read the next piece."""
+        """Read the next piece of text."""
 
     def finish(self) -> NgramImage:
-        """Return the model."""
+        """Return the model and reset the reader."""
 
 def hotwords_arrays(hotwords: Hotwords) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
-    """The bytes of HotwordsView, and of its nodes, rows and pages."""
+    """Return the bytes of HotwordsView and of its nodes, rows and pages."""
 
 def lm_arrays(model: NgramModel) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
-    """The bytes of LmView, and of its unigrams, states and arcs."""
+    """Return the bytes of LmView and of its unigrams, states and arcs."""
 
 def words_arrays(model: NgramModel) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
-    """The bytes of WordsView, and of its slots, offsets and text."""
+    """Return the bytes of WordsView and of its slots, offsets and text."""

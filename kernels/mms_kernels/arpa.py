@@ -1,4 +1,4 @@
-"""ARPA files, plain or gzip, to the compact format of `NgramModel`."""
+"""Conversion of ARPA files, plain or gzip, to the compact format of `NgramModel`."""
 
 import gzip
 import io
@@ -17,25 +17,24 @@ Progress = Callable[[int], object]
 
 
 def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None) -> None:
-    """Convert an ARPA file.
+    """Convert an ARPA file to a compact file.
 
-    The target appears whole or not at all; it may already be there, and may be in use. Memory is
-    about 45 bytes an n-gram.
+    The target is replaced atomically, even while in use. Memory is about 45 bytes per n-gram.
 
     Args:
-        source: The ARPA file, plain or gzip, told by its first bytes. Of order 32 at most.
-        target: The compact file.
+        source: ARPA file of order 32 at most, plain or gzip, detected by its first bytes.
+        target: Compact file.
         progress: Called with the number of bytes of `source` read since the last call.
 
     Raises:
-        OSError: a file cannot be read or written.
-        ValueError: the source is not a sound ARPA file; the message names the line.
+        OSError: A file cannot be read or written.
+        ValueError: The source is not a valid ARPA file; the message names the line.
     """
     try:
         with source.open("rb") as file:
             image = _read(file, progress)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{source}: the gzip file is damaged or cut short: {error}") from error
+        raise ValueError(f"{source}: the gzip file is damaged or truncated: {error}") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     _write(image, target)

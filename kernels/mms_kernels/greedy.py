@@ -1,35 +1,17 @@
 """Greedy CTC decoding: the most likely token of each frame, repeats collapsed, blanks removed."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mms_kernels import _ctc, arrays
-
-Float32Array = npt.NDArray[np.float32]
-Int32Array = npt.NDArray[np.int32]
-Int64Array = npt.NDArray[np.int64]
+from mms_kernels.arrays import Int64Array, ScoreKind, TimedTokens
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GreedyResult:
-    """The tokens of one utterance in order of time; entry i of each array is token i."""
+class GreedyResult(TimedTokens):
+    """Tokens of one utterance."""
 
-    tokens: Int32Array
-    """Shape `[L]`: token ids."""
-    starts: Int64Array
-    """Shape `[L]`: first frame of each token (inclusive)."""
-    ends: Int64Array
-    """Shape `[L]`: frame after the last (exclusive)."""
-    scores: Float32Array
-    """Shape `[L]`: mean natural-log probability of the token over its frames."""
-    peaks: Float32Array
-    """Shape `[L]`: the greatest of these log-probabilities."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
+    __slots__ = ()
 
 
 def greedy_decode(
@@ -37,50 +19,46 @@ def greedy_decode(
     lengths: Int64Array,
     *,
     blank: int = 0,
-    kind: arrays.ScoreKind = "logits",
+    kind: ScoreKind = "logits",
     threads: int = 1,
 ) -> list[GreedyResult]:
     """Decode a batch.
 
-    Equal logits are decided for the lowest id. The result does not depend on `threads`, nor on
-    what else is in the batch.
+    Among equal logits the lowest id wins. A result depends neither on `threads` nor on the rest
+    of the batch.
 
     Args:
-        logits: Shape `[B, T, V]`, float32, float16 or bfloat16 (of ml_dtypes), C-contiguous.
-            -inf rules a token out. The smaller types give the result of the same numbers as
-            float32, without a copy.
+        logits: Shape `[B, T, V]`, float32, float16 or bfloat16 (ml_dtypes), C-contiguous. -inf
+            rules a token out. Half-precision input gives the bits of the same values in float32.
         lengths: Shape `[B]`: valid frames of each row, at most T; frames beyond are not read.
         blank: Id of the blank.
-        kind: "logits" need not be normalised; "log_probs" are scored as they are.
-        threads: Threads to use at most, at least 1.
+        kind: "logits" are normalised with a log-softmax; "log_probs" are used unchanged.
+        threads: Maximum number of threads, at least 1.
 
     Returns:
-        B results.
+        One result per row.
 
     Raises:
-        TypeError: an array of another type.
-        ValueError: an array of another shape or memory order, a length or blank out of range, or
-            a valid frame that holds NaN or +inf, or -inf for every token.
+        TypeError: An array of another dtype.
+        ValueError: An array of another shape or memory order, a length or blank out of range, or
+            a valid frame with NaN or +inf, or with -inf for every token.
     """
-    scores = arrays.scores("logits", logits, "BTV")
-    arrays.check("lengths", lengths, ("int64",), "B")
-    arrays.check_rows("logits", scores, "lengths", lengths)
+    scores = arrays.batch_scores(logits, lengths)
     rows = _ctc.greedy_batch(scores, lengths, blank, kind, threads)
     return [GreedyResult(*row) for row in rows]
 
 
 class GreedyDecoder:
-    """Greedy decoding of one utterance that arrives in pieces.
+    """Greedy decoding of one utterance that arrives in chunks.
 
-    Any cut gives bit for bit the result of one piece. A step that raises leaves the decoder as
-    it was.
+    Any chunking gives the same bits. A step that raises leaves the decoder unchanged.
 
     Args:
         blank: Id of the blank.
         kind: As for `greedy_decode`.
     """
 
-    def __init__(self, blank: int = 0, *, kind: arrays.ScoreKind = "logits") -> None:
+    def __init__(self, blank: int = 0, *, kind: ScoreKind = "logits") -> None:
         self._stream = _ctc.GreedyStream(blank, kind)
 
     def __repr__(self) -> str:
@@ -95,27 +73,26 @@ class GreedyDecoder:
         """Read the next frames.
 
         Args:
-            logits: Shape `[T, V]`, C-contiguous, any of the three types; V is the same in each
-                step.
+            logits: Shape `[T, V]`, with the dtypes of `greedy_decode`; V is constant.
 
         Raises:
-            TypeError: an array of another type.
-            ValueError: as for `greedy_decode`.
+            TypeError: An array of another dtype.
+            ValueError: As for `greedy_decode`.
         """
         self._stream.step(arrays.scores("logits", logits, "TV"))
 
     def partial(self) -> GreedyResult:
-        """Return all tokens so far. The last one may go on in the next step."""
+        """Return all tokens so far. The next step may extend the last one."""
         return GreedyResult(*self._stream.tokens())
 
     def finish(self) -> GreedyResult:
-        """Return all tokens of the utterance, and start over."""
+        """Return all tokens of the utterance and reset the decoder."""
         result = self.partial()
         self._stream.reset()
         return result
 
     def copy(self) -> "GreedyDecoder":
-        """Return a decoder in the same state that goes on independently."""
+        """Return an independent decoder in the same state."""
         twin = GreedyDecoder.__new__(GreedyDecoder)
         twin._stream = self._stream.copy()  # noqa: SLF001
         return twin

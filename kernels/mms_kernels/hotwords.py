@@ -1,4 +1,4 @@
-"""Phrases to listen for: text to tokens, and the file they come in."""
+"""Hotwords: phrases that a decoder favours, and the file format for them."""
 
 import math
 import unicodedata
@@ -11,18 +11,17 @@ import numpy.typing as npt
 from mms_kernels import _ctc
 
 DEFAULT_WEIGHT = 5.0
-"""Nats for each occurrence of a phrase that names no weight."""
+"""Nats for each occurrence of a phrase without its own weight."""
 
 Phrases = Mapping[str, float] | Sequence[str | tuple[str, float]]
 
 
 class Hotwords:
-    """Phrases that a hypothesis is rewarded for, as an automaton over a vocabulary's tokens.
+    """Automaton of weighted phrases over the tokens of a vocabulary. Immutable and thread-safe.
 
-    Each occurrence of a phrase adds its weight, in nats, once, overlapping and nested ones too.
-    With a separator a phrase occurs only as whole words. While it is being said a share of its
-    weight is lent, and taken back where it is not completed; a phrase of negative weight lends
-    nothing. Immutable: one may serve any number of streams and threads.
+    Each occurrence of a phrase, also overlapping or nested, adds its weight in nats once. With a
+    separator a phrase occurs only as whole words. A share of the weight is lent while the phrase is
+    in progress, and taken back if it is not completed; a negative weight lends nothing.
     """
 
     def __init__(
@@ -37,18 +36,17 @@ class Hotwords:
         """Build the automaton.
 
         Args:
-            phrases: Weight (nats) of each phrase; or a list of phrases, with or without a weight.
-                One that is named twice has the sum of its weights. White space parts words.
-            tokens: The vocabulary, by id. It and the phrases are compared in Unicode's NFC; of
-                several tokens that a phrase could go on with, the longest is taken.
-            separator: The token between words, `None` where there is none: white space in a
-                phrase then stands for nothing.
-            excluded: Ids that are never part of a text, such as the blank's.
-            weight: For phrases without their own.
+            phrases: Weight (nats) of each phrase; or a list of phrases, with or without weights.
+                Weights of repeated phrases are added. White space separates words.
+            tokens: The vocabulary, by id. Phrases are spelled with the longest matching tokens,
+                compared in Unicode NFC.
+            separator: The token between words; `None` for none, then white space is ignored.
+            excluded: Ids that never occur in text, such as that of the blank.
+            weight: Weight (nats) of phrases without their own.
 
         Raises:
-            ValueError: an empty phrase, one that the vocabulary cannot spell, a weight that is
-                not a finite number, a separator that is no token, or more phrases than fit.
+            ValueError: An empty phrase, one that the vocabulary cannot spell, a weight that is
+                not finite, a separator that is not a token, or too many phrases.
         """
         spelling = _Spelling(tokens, separator, excluded)
         pairs = _pairs(phrases, weight)
@@ -68,23 +66,23 @@ class Hotwords:
 
     @property
     def automaton(self) -> _ctc.Hotwords:
-        """What the decoders take."""
+        """Native object, for the decoders."""
         return self._automaton
 
     def score(self, tokens: npt.NDArray[np.int32]) -> float:
-        """Return the sum of the weights (nats) of all occurrences in a finished hypothesis.
+        """Return the sum of the weights (nats) of all occurrences in a complete hypothesis.
 
         Args:
             tokens: Shape `[L]`: token ids, without blanks.
 
         Raises:
-            ValueError: a token that is not in the vocabulary.
+            ValueError: A token outside the vocabulary.
         """
         return self._automaton.score(np.ascontiguousarray(tokens, np.int32))
 
 
 class _Spelling:
-    """Text to ids, longest token first."""
+    """Text to token ids, longest match first."""
 
     def __init__(
         self, tokens: Sequence[str], separator: str | None, excluded: Collection[int]
@@ -99,7 +97,7 @@ class _Spelling:
         self._longest = max(map(len, self._ids), default=0)
 
     def ids(self, phrase: str) -> list[int]:
-        """Return the tokens of a phrase; words are parted by the separator, if there is one."""
+        """Return the tokens of a phrase, with the separator, if any, between words."""
         words = unicodedata.normalize("NFC", phrase).split()
         if not words:
             raise ValueError("a phrase is empty")
@@ -137,22 +135,21 @@ def _pairs(phrases: Phrases, weight: float) -> list[tuple[str, float]]:
 
 
 def read_hotwords(path: Path, *, weight: float = DEFAULT_WEIGHT) -> dict[str, float]:
-    """Read a file of phrases: one a line, UTF-8, with a weight after a tab if it has its own.
+    """Read a UTF-8 file with one phrase per line, optionally with a tab and a weight after it.
 
-    Empty lines, and lines that start with `#`, are skipped. A phrase that is there twice has the
-    sum of its weights.
+    Empty lines and lines that start with `#` are skipped. Weights of repeated phrases are added.
 
     Args:
         path: The file.
-        weight: Nats, for phrases without their own.
+        weight: Weight (nats) of phrases without their own.
 
     Returns:
         The weight of each phrase.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not UTF-8, or a line has no phrase or a weight that is no number;
-            the message names the file and the line.
+        OSError: The file cannot be read.
+        ValueError: The file is not UTF-8, or a line has no phrase or an invalid weight; the message
+            names the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

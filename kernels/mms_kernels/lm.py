@@ -1,4 +1,4 @@
-"""Language models for the decoders: our compact n-gram files, and KenLM's through its package."""
+"""Language models: compact n-gram files, and KenLM files through its package."""
 
 import abc
 import logging
@@ -17,25 +17,22 @@ _GZIP = b"\x1f\x8b"
 
 
 class LanguageModel(abc.ABC):
-    """What gives words (or tokens: whatever the units of the model are) their probability.
-
-    Scores are log10. One model may serve any number of streams and threads.
-    """
+    """Language model over words or tokens, its units. Thread-safe; scores are log10."""
 
     _model: _ctc.LanguageModel
 
     @property
     def model(self) -> _ctc.LanguageModel:
-        """What the decoders take."""
+        """Native object, for the decoders."""
         return self._model
 
     @property
     @abc.abstractmethod
     def order(self) -> int:
-        """The length of the longest n-gram."""
+        """Length of the longest n-gram."""
 
     def unit(self, text: str) -> int:
-        """Return the id of a unit, that of `<unk>` where the model does not know it."""
+        """Return the id of a unit; that of `<unk>` if unknown."""
         return self._model.unit(text)
 
     def knows(self, text: str) -> bool:
@@ -46,27 +43,27 @@ class LanguageModel(abc.ABC):
         """Return log10 P of a sentence.
 
         Args:
-            words: The units, as they are written in the model.
-            bos: Whether a sentence begins before them; otherwise nothing is known of it.
-            eos: Whether the sentence ends after them: `</s>` counts too.
+            words: The units, as written in the model.
+            bos: Begin with `<s>`; otherwise the context is empty.
+            eos: Include the score of `</s>`.
         """
         return self._model.total(words, bos, eos)
 
 
 class NgramModel(LanguageModel):
-    """A back-off n-gram model in the compact format, mapped into memory."""
+    """Memory-mapped back-off n-gram model in the compact format."""
 
     _model: _ctc.NgramModel
 
     @classmethod
     def open(cls, path: Path) -> "NgramModel":
-        """Map a file that `convert_arpa` wrote, and check all of it.
+        """Map and check a file written by `convert_arpa`.
 
-        Replace such a file as a whole; do not write into it while it is in use.
+        Such a file must be replaced as a whole, never written into while in use.
 
         Raises:
-            OSError: the file cannot be read.
-            ValueError: it is not such a file, or a damaged one.
+            OSError: The file cannot be read.
+            ValueError: Not a compact file, or a damaged one.
         """
         model = cls()
         with path.open("rb") as file:
@@ -81,31 +78,30 @@ class NgramModel(LanguageModel):
 
     @property
     def order(self) -> int:
-        """The length of the longest n-gram."""
+        """Length of the longest n-gram."""
         return self._model.order
 
     @property
     def ngrams(self) -> int:
-        """N-grams of all orders."""
+        """Number of n-grams of all orders."""
         return self._model.ngrams
 
     @property
     def states(self) -> int:
-        """Contexts that can be told apart."""
+        """Number of states: distinguishable contexts."""
         return self._model.states
 
     @property
     def nbytes(self) -> int:
-        """Size of the file."""
+        """File size in bytes."""
         return self._model.nbytes
 
 
 class KenlmModel(LanguageModel):
-    """A KenLM binary or ARPA file, asked through the optional package `kenlm`.
+    """KenLM binary or ARPA file, queried through the optional package `kenlm`.
 
-    Much slower than `NgramModel`, which should be taken wherever there is an ARPA file: each
-    question that was not asked before goes through Python. Memory grows with the number of
-    different contexts that are met.
+    Much slower than `NgramModel`, since queries that are not cached go through Python; convert the
+    ARPA file if there is one. Memory grows with the number of different contexts.
     """
 
     _model: _ctc.KenlmModel
@@ -114,18 +110,18 @@ class KenlmModel(LanguageModel):
         """Load a file.
 
         Raises:
-            ImportError: the package `kenlm` is not installed.
-            OSError: the file cannot be read.
+            ImportError: The package `kenlm` is not installed.
+            OSError: The file cannot be read.
             ValueError: KenLM cannot load it, or was built for a lower order.
         """
         try:
             import kenlm
         except ImportError as error:
             raise ImportError(
-                f"{path} is a KenLM file, which takes the package kenlm (pip install kenlm-ex): "
-                "or convert the model's ARPA file with `mms lm convert`, which takes nothing"
+                f"{path} is a KenLM file, which needs the package kenlm (pip install kenlm-ex); "
+                "or convert the model's ARPA file with `mms lm convert`"
             ) from error
-        with path.open("rb"):  # An ordinary error where there is none to read.
+        with path.open("rb"):  # raises the ordinary error if it is missing
             pass
         try:
             self._kenlm = kenlm.Model(str(path))
@@ -138,12 +134,12 @@ class KenlmModel(LanguageModel):
 
     @property
     def order(self) -> int:
-        """The length of the longest n-gram."""
+        """Length of the longest n-gram."""
         return int(self._kenlm.order)
 
 
 def _kenlm_error(path: Path, error: Exception) -> str:
-    """KenLM's message is long and of several lines; its last sentence is the cause."""
+    """Return the cause of a KenLM error, whose message has several lines."""
     message = " ".join(str(error.__cause__ or error).split())
     if "KENLM_MAX_ORDER" in message or "max order" in message.lower():
         return (
@@ -154,15 +150,15 @@ def _kenlm_error(path: Path, error: Exception) -> str:
 
 
 def open_lm(path: Path) -> LanguageModel:
-    """Open a language model of any kind, told by its first bytes.
+    """Open a language model, whose format is detected by its first bytes.
 
-    A compact file is mapped. A KenLM binary takes the package `kenlm`. An ARPA file, plain or
-    gzip, is converted into a temporary file: slow for a large one, so convert it once instead.
+    A compact file is mapped. A KenLM binary needs the package `kenlm`. An ARPA file, plain or gzip,
+    is converted to a temporary file, which is slow for a large one: convert it once instead.
 
     Raises:
-        ImportError: a KenLM binary, and the package `kenlm` is not installed.
-        OSError: the file cannot be read.
-        ValueError: it is none of these, or damaged.
+        ImportError: A KenLM binary without the package `kenlm`.
+        OSError: The file cannot be read.
+        ValueError: Another format, or a damaged file.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -175,5 +171,5 @@ def open_lm(path: Path) -> LanguageModel:
     with tempfile.TemporaryDirectory(prefix="mms-lm-") as folder:
         compact = Path(folder) / "model"
         convert_arpa(path, compact)
-        logger.info("%s was converted for this once: `mms lm convert` does it for good", path)
+        logger.info("%s was converted temporarily; `mms lm convert` converts it once for all", path)
         return NgramModel.open(compact)

@@ -1,6 +1,8 @@
 """The beam search in the engine: with the demo's clips, language models and hotwords."""
 
 import csv
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from mms_engine.decoding.search import BeamConfig
 from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import Vocabulary
-from mms_kernels.reference import log_softmax
-from mms_kernels.reference_beam import labelling_log_prob
+from mms_kernels import BeamDecoder
+from mms_kernels.reference.beam import labelling_log_prob
+from mms_kernels.reference.greedy import log_softmax
 
 CLIPS = demo_clips()
 
@@ -275,3 +278,19 @@ def test_hotwords_are_a_list_or_a_mapping(search) -> None:
     assert listed == search(hotwords={"letters": 5.0}).transcribe(clip.path, clip.language)
     with pytest.raises(TypeError, match="must be a list or a mapping, got the string 'letters'"):
         BeamSearch(hotwords="letters")
+
+
+def test_threads_share_one_decoder_per_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[BeamDecoder] = []
+
+    def slow(*arguments: object, **options: object) -> BeamDecoder:
+        time.sleep(0.02)
+        made.append(BeamDecoder(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr("mms_engine.decoding.host.BeamDecoder", slow)
+    decoders = HostDecoders(BeamSearch(beam_size=2))
+    vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decoders.start("eng", vocabulary), range(8)))
+    assert len(made) == 1

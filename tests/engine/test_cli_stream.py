@@ -1,7 +1,10 @@
-"""`mms stream`: what it takes, what it prints, how it ends."""
+"""`mms stream`: sources, output, usage errors, and its end by Ctrl-C."""
 
 import builtins
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,22 +16,36 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from mms_engine import Recognizer
-from mms_engine.asr.streaming import Endpoint, Final, Partial, StreamOptions
+from mms_engine.asr.streaming import Final, Partial, StreamOptions
 from mms_engine.cli import main
 from mms_engine.cli.stream.screen import Screen
-from mms_engine.cli.stream.sound import Waiting
+from mms_engine.cli.stream.sound import AudioQueue
 from mms_engine.errors import AudioError
 from mms_engine.types import Transcript
-from stream_sounds import RATE, hear, speech
+from stream_sounds import RATE, run, speech
 
-MMS = [sys.executable, "-c", "from mms_engine.cli import main; main(prog_name='mms')"]
+COMMAND = "from mms_engine.cli import main; main(prog_name='mms')"
 FIELDS = {
-    "partial": "event text words stable_chars audio_seconds wall_seconds",
-    "final": "event text language words duration confidence alternatives start audio_seconds "
+    "partial": "type text words stable_chars audio_seconds wall_seconds",
+    "final": "type text language words duration confidence alternatives start audio_seconds "
     "wall_seconds",
-    "endpoint": "event reason at audio_seconds wall_seconds",
+    "endpoint": "type reason at audio_seconds wall_seconds",
 }
-"""As docs/streaming.md has them."""
+"""Fields of events, as in docs/streaming.md."""
+MICROPHONE = """
+import threading, time, soundfile
+class PortAudioError(Exception): pass
+class RawInputStream:
+    '''Microphone that records a file and then waits.'''
+    def __init__(self, samplerate, channels, dtype, blocksize, callback):
+        samples, _ = soundfile.read({path!r}, dtype=dtype)
+        self.pieces = [samples[i : i + blocksize] for i in range(0, len(samples), blocksize)]
+        self.callback = callback
+    def __enter__(self):
+        threading.Thread(target=lambda: [self.callback(p) for p in self.pieces]).start()
+    def __exit__(self, *error): pass
+    def close(self): pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +60,13 @@ def clip(sound: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def stream(*arguments: object, content: bytes | None = None) -> Result:
-    return CliRunner().invoke(main, ["stream", *map(str, arguments)], input=content)
+@pytest.fixture
+def stream(demo_bundle: Path):
+    def invoke(*arguments: object, content: bytes | None = None) -> Result:
+        words = ["stream", *map(str, arguments), "--bundle", str(demo_bundle)]
+        return CliRunner().invoke(main, words, input=content)
+
+    return invoke
 
 
 def events(result: Result) -> list[dict]:
@@ -52,92 +74,81 @@ def events(result: Result) -> list[dict]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_file_gives_the_events_of_the_engine(
-    demo: Recognizer, demo_bundle: Path, clip: Path
-) -> None:
-    found = events(stream(clip, "--bundle", demo_bundle, "--lang", "eng", "--json"))
+def final_texts(found: list[dict]) -> list[str]:
+    return [event["text"] for event in found if event["type"] == "final"]
+
+
+def test_file_prints_the_events_of_the_engine(stream, demo: Recognizer, clip: Path) -> None:
+    found = events(stream(clip, "--lang", "eng", "--json"))
     samples, _ = soundfile.read(clip, dtype="float32")
-    expected = hear(demo.stream("eng"), np.split(samples, range(1600, len(samples), 1600)))
-    names = {Partial: "partial", Final: "final", Endpoint: "endpoint"}
-    assert [event["event"] for event in found] == [names[type(event)] for event in expected]
-    texts = [event["text"] for event in found if event["event"] == "final"]
-    assert texts == [e.transcript.text for e in expected if isinstance(e, Final)]
-    assert texts
+    expected = run(demo.stream("eng"), np.split(samples, range(1600, len(samples), 1600)))
+    assert [event["type"] for event in found] == [event.type for event in expected]
+    assert final_texts(found) == [e.transcript.text for e in expected if e.type == "final"] != []
     for event in found:
-        assert set(event) == set(FIELDS[event["event"]].split())
+        assert set(event) == set(FIELDS[event["type"]].split())
+        assert next(iter(event)) == "type"
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "scale"), [("s16le", "<i2", 2**15 - 1), ("f32le", "<f4", 1)]
 )
 def test_samples_on_stdin(
-    demo: Recognizer, demo_bundle: Path, sound: np.ndarray, name: str, dtype: str, scale: int
+    stream, demo: Recognizer, sound: np.ndarray, name: str, dtype: str, scale: int
 ) -> None:
     content = (sound[::2] * scale).astype(dtype).tobytes()
     options = ["--sample-format", name, "--sample-rate", 8000]
-    found = events(stream("-", "--bundle", demo_bundle, "--lang", "eng", *options, content=content))
+    found = events(stream("-", "--lang", "eng", *options, content=content))
     chosen = StreamOptions(sample_format=name, sample_rate=8000)
-    expected = [e for e in hear(demo.stream("eng", chosen), [content]) if isinstance(e, Final)]
-    texts = [event["text"] for event in found if event["event"] == "final"]
-    assert texts == [event.transcript.text for event in expected]
-    assert texts
+    expected = [e for e in run(demo.stream("eng", chosen), [content]) if e.type == "final"]
+    assert final_texts(found) == [event.transcript.text for event in expected] != []
 
 
-def test_the_knobs_reach_the_stream(demo: Recognizer, demo_bundle: Path, clip: Path) -> None:
-    knobs = ["--context", "window", "--left", 1, "--chunk", 0.5, "--right", 0.1, "--pause", 99]
-    found = events(stream(clip, "--bundle", demo_bundle, "--lang", "eng", *knobs))
-    partials = [event["audio_seconds"] for event in found if event["event"] == "partial"]
+def test_context_options_reach_the_stream(stream, clip: Path) -> None:
+    options = ["--context", "window", "--left", 1, "--chunk", 0.5, "--right", 0.1, "--pause", 99]
+    found = events(stream(clip, "--lang", "eng", *options))
+    partials = [event["audio_seconds"] for event in found if event["type"] == "partial"]
     assert np.diff(partials).min() == pytest.approx(0.5, abs=0.11)
-    assert [event["reason"] for event in found if event["event"] == "endpoint"] == ["end"]
+    assert [event["reason"] for event in found if event["type"] == "endpoint"] == ["end"]
 
 
-def test_realtime_takes_as_long_as_the_sound(demo_bundle: Path, tmp_path: Path) -> None:
+def test_realtime_paces_a_file(stream, tmp_path: Path) -> None:
     path = tmp_path / "second.wav"
     soundfile.write(path, np.zeros(RATE, np.float32), RATE)
     began = time.monotonic()
-    found = events(stream(path, "--bundle", demo_bundle, "--lang", "eng", "--realtime"))
+    found = events(stream(path, "--lang", "eng", "--realtime"))
     assert time.monotonic() - began >= 1.0
     assert [event["reason"] for event in found] == ["end"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["--chunk", "0"], "a chunk must be longer than 0"),
-        (["--left", "500"], "a step may hear 120 s"),
-        (["--pause", "0"], "positive numbers only"),
-        (["--latency", "none"], "'none' is not one of"),
-        (["--sample-rate", "1"], "1 is not in the range"),
-        (["--nbest", "3"], "--nbest"),
+        (["--lang", "eng", "--chunk", "0"], 2, "chunk must be longer than 0 s"),
+        (["--lang", "eng", "--left", "500"], 2, "together exceed 120 s"),
+        (["--lang", "eng", "--pause", "0"], 2, "must be positive"),
+        (["--lang", "eng", "--latency", "none"], 2, "'none' is not one of"),
+        (["--lang", "eng", "--sample-rate", "1"], 2, "1 is not in the range"),
+        (["--lang", "eng", "--nbest", "3"], 2, "--nbest"),
+        ([], 2, "missing --lang; the bundle has eng, fra, ita, rus, spa"),
+        (["--lang", "xyz"], 1, "xyz"),
     ],
 )
-def test_usage_errors_are_2(
-    demo_bundle: Path, clip: Path, arguments: list[str], message: str
+def test_wrong_options_are_refused(
+    stream, clip: Path, arguments: list[str], status: int, message: str
 ) -> None:
-    result = stream(clip, "--bundle", demo_bundle, "--lang", "eng", *arguments)
-    assert result.exit_code == 2
+    result = stream(clip, *arguments)
+    assert result.exit_code == status
     assert message in result.stderr
     assert result.stdout == ""
 
 
-def test_a_language_is_needed_and_must_be_there(demo_bundle: Path, clip: Path) -> None:
-    missing = stream(clip, "--bundle", demo_bundle)
-    assert missing.exit_code == 2
-    assert "--lang is needed; the bundle has eng, fra, ita, rus, spa" in missing.stderr
-    unknown = stream(clip, "--bundle", demo_bundle, "--lang", "xyz")
-    assert unknown.exit_code == 1
-    assert "xyz" in unknown.stderr
-
-
-def test_what_cannot_be_read_is_1_and_one_line(demo_bundle: Path, tmp_path: Path) -> None:
-    result = stream(tmp_path / "none.wav", "--bundle", demo_bundle, "--lang", "eng")
+def test_unreadable_source_is_one_line(stream, tmp_path: Path) -> None:
+    result = stream(tmp_path / "none.wav", "--lang", "eng")
     assert result.exit_code == 1
     assert "none.wav" in result.stderr.splitlines()[-1]
 
 
-def test_without_sounddevice_the_microphone_says_what_to_install(
-    demo_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_sounddevice_is_named(stream, monkeypatch: pytest.MonkeyPatch) -> None:
     load = builtins.__import__
 
     def without(name: str, *rest: object) -> object:
@@ -146,40 +157,81 @@ def test_without_sounddevice_the_microphone_says_what_to_install(
         return load(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    result = stream("mic", "--bundle", demo_bundle, "--lang", "eng")
+    result = stream("mic", "--lang", "eng")
     assert result.exit_code == 1
     assert "pip install 'mms-engine[mic]'" in result.stderr
 
 
-def test_a_machine_too_slow_for_the_microphone_says_so_and_loses_nothing_before() -> None:
-    waiting, taken = Waiting(3), []
+def test_microphone_overflow_is_an_error_after_the_audio_before_it() -> None:
+    queue, taken = AudioQueue(), []
     for number in range(5):
-        waiting.put(bytes([number]))
+        queue.put_nowait(bytes([number]), 3)
     with pytest.raises(AudioError, match=r"fell 30 s behind the microphone: choose longer chunks"):
-        for piece in waiting:
+        for piece in queue:
             taken.append(piece)
-            waiting.put(b"after a gap")  # what follows a gap would be heard as if there were none
+            queue.put_nowait(b"after a gap", 3)  # would join the words on both sides of the gap
     assert taken == [b"\0", b"\1", b"\2"]
 
 
-def test_a_terminal_shows_one_line_that_grows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_shows_a_growing_line(capsys: pytest.CaptureFixture[str]) -> None:
     transcript = Transcript("hello world", "eng", (), 1.0, 0.9)
     Screen()([Partial("hello wor", (), 5, 1.0, 0.0), Final(transcript, 0.0, 1.5, 0.0)])
     shown = capsys.readouterr().out
     assert shown == "\r\x1b[Khello\x1b[2m wor\x1b[0m\r\x1b[Khello world\n"
 
 
-def test_events_are_printed_while_samples_come(demo_bundle: Path, sound: np.ndarray) -> None:
-    words = [*MMS, "stream", "-", "--bundle", str(demo_bundle), "--lang", "eng"]
+@contextlib.contextmanager
+def live(source: str, bundle: Path, sound: np.ndarray, folder: Path, before: str = ""):
+    """Run `mms stream` on audio after which the source stays open; yield at its first event."""
+    soundfile.write(folder / "clip.wav", sound, RATE)
+    (folder / "sounddevice.py").write_text(MICROPHONE.format(path=str(folder / "clip.wav")))
+    options = [source, "--bundle", str(bundle), "--lang", "eng", "--pause", "60"]
+    words = [sys.executable, "-c", before + COMMAND, "stream", *options]
     pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write((sound[: 3 * RATE] * 2**15).astype("<i2").tobytes())
-        process.stdin.flush()
-        first = json.loads(process.stdout.readline())  # while stdin is open
-        assert first["event"] == "partial"
-        process.stdin.close()
-        last = process.stdout.read().splitlines()[-1]
-        assert json.loads(last)["reason"] == "end"
-        assert process.wait(20) == 0
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        if source == "-":
+            process.stdin.write((sound * 2**15).astype("<i2").tobytes())
+            process.stdin.flush()
+        assert json.loads(process.stdout.readline())["type"] == "partial"  # while it is open
+        assert b"demonstration model" in process.stderr.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_end_of_stdin_ends_the_stream(demo_bundle: Path, sound: np.ndarray, tmp_path: Path) -> None:
+    with live("-", demo_bundle, sound[: 3 * RATE], tmp_path) as process:
+        output, _ = process.communicate(timeout=60)
+        assert json.loads(output.splitlines()[-1])["reason"] == "end"
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("source", ["-", "mic"])
+def test_ctrl_c_prints_the_last_final_text_and_exits_with_130(
+    demo_bundle: Path, sound: np.ndarray, tmp_path: Path, source: str
+) -> None:
+    with live(source, demo_bundle, sound[: 3 * RATE], tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        found = [json.loads(line) for line in process.stdout]
+        assert process.wait(60) == 130
+        assert [event["type"] for event in found[-2:]] == ["final", "endpoint"]
+        assert len(found[-2]["text"]) > 10
+        assert found[-1]["reason"] == "end"
+        assert process.stderr.read() == b""
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_second_ctrl_c_ends_the_command_at_once(
+    demo_bundle: Path, sound: np.ndarray, tmp_path: Path
+) -> None:
+    slow = (
+        "import sys, time; from mms_engine.asr.streaming import Stream\n"
+        "Stream.finish = lambda _: (sys.stderr.write('.'), sys.stderr.flush(), time.sleep(600))\n"
+    )
+    with live("-", demo_bundle, sound[: 3 * RATE], tmp_path, before=slow) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read(1) == b"."
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130

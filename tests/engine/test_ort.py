@@ -52,7 +52,7 @@ def graph(tmp_path: Path) -> GraphFile:
     return gather_graph(tmp_path / "gather.onnx", TensorProto.FLOAT, "float32")
 
 
-def test_a_constant_is_read_where_it_lies(graph: GraphFile) -> None:
+def test_constant_is_read_in_place(graph: GraphFile) -> None:
     session = open_cpu(graph, SessionOptions(threads=1))
     bank = np.zeros((4, 3), np.float32)
     constant = Constant(bank[:2], "float32", np.array([1, 1]))
@@ -77,7 +77,7 @@ def test_half_precision_constants(
     np.testing.assert_array_equal(session.run(feeds)["rows"], [[1, -2, 0.5]])
 
 
-def test_outputs_of_earlier_runs_stay_as_they_are(graph: GraphFile) -> None:
+def test_outputs_of_earlier_runs_stay_unchanged(graph: GraphFile) -> None:
     session = open_cpu(graph, SessionOptions())
     outputs = []
     for value in range(20):
@@ -86,21 +86,21 @@ def test_outputs_of_earlier_runs_stay_as_they_are(graph: GraphFile) -> None:
     assert [output[7, 1] for output in outputs] == list(range(20))
 
 
-def test_feeds_that_do_not_fit_are_quoted(graph: GraphFile) -> None:
+def test_error_quotes_feeds_that_do_not_fit(graph: GraphFile) -> None:
     session = open_cpu(graph, SessionOptions())
     feeds = {"bank": np.zeros((1, 3), np.float32), "slot": np.array([5])}
     with pytest.raises(BackendError, match=r"gather\.onnx failed on cpu with bank float32\[1, 3\]"):
         session.run(feeds)
 
 
-def test_a_file_that_is_no_graph_is_one_clear_error(tmp_path: Path, graph: GraphFile) -> None:
+def test_file_that_is_not_a_graph_is_an_error(tmp_path: Path, graph: GraphFile) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a graph")
     with pytest.raises(BackendError, match=r"ONNX Runtime cannot load .*broken\.onnx"):
         open_cpu(GraphFile(graph.graph, broken), SessionOptions())
 
 
-def test_a_closed_session_says_so(graph: GraphFile) -> None:
+def test_closed_session_raises(graph: GraphFile) -> None:
     session = open_cpu(graph, SessionOptions())
     session.close()
     with pytest.raises(BackendError, match="closed"):
@@ -126,7 +126,7 @@ def test_several_threads_may_run_one_session(graph: GraphFile) -> None:
     assert not wrong
 
 
-def test_onnxruntime_is_silent_unless_its_logger_is_opened(
+def test_onnxruntime_is_silent_unless_its_logger_is_enabled(
     graph: GraphFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     session = open_cpu(graph, SessionOptions())
@@ -165,9 +165,7 @@ def test_cuda_computes_as_exactly_as_the_cpu(
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
 
 
-def test_cuda_that_is_not_there_is_one_clear_error(
-    graph: GraphFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fallback_from_cuda_is_an_error(graph: GraphFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "_create", lambda *_: Offered([], uses_cuda=False))
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
     with pytest.raises(BackendError, match="could not use CUDA"):

@@ -110,7 +110,7 @@ BOTH = (plan("frontend"), plan("encoder"))
 BF16 = (plan("frontend", "bf16"), plan("encoder", "bf16"))
 
 
-def test_the_first_precision_with_all_plans_is_taken() -> None:
+def test_first_precision_with_all_plans_is_chosen() -> None:
     assert planned_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
     assert planned_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
     assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
@@ -120,7 +120,7 @@ def test_the_first_precision_with_all_plans_is_taken() -> None:
         choose_plan(manifest(*BOTH), "step", "fp16", HERE)
 
 
-def test_a_bundle_without_plans_is_no_fault() -> None:
+def test_bundle_without_plans_raises_no_plan() -> None:
     with pytest.raises(NoPlan, match=r"build them with mms-export --engine tensorrt-rtx --sm 86"):
         planned_precision(manifest(), ("fp16",), HERE)
 
@@ -139,7 +139,7 @@ def test_a_bundle_without_plans_is_no_fault() -> None:
         ({"graph_sha256": "frontend.fp16.onnx"}, "from another graph"),
     ],
 )
-def test_what_a_plan_has_to_fit(changes: dict[str, object], reason: str) -> None:
+def test_plan_must_fit_runtime_gpu_and_graph(changes: dict[str, object], reason: str) -> None:
     encoder = plan("encoder", **changes)
     refused = refusal(manifest(), encoder, HERE)
     assert bool(refused) == bool(reason)
@@ -156,12 +156,12 @@ def test_rounding_adds_an_eighth_at_most_and_leaves_few_sizes(size: int) -> None
     assert size > 16 or rounded == size
 
 
-def test_there_are_few_sizes() -> None:
+def test_rounding_leaves_few_sizes() -> None:
     assert len({round_up(size) for size in range(1, 3_001)}) < 80
 
 
 @given(st.integers(1, 64), st.integers(1, 3_000))
-def test_a_bucket_holds_what_it_is_for(batch: int, frames: int) -> None:
+def test_bucket_covers_the_requested_sizes(batch: int, frames: int) -> None:
     fits = any(
         batch <= each.shapes["features"].max[0] and frames <= each.shapes["features"].max[1]
         for each in PROFILES
@@ -177,7 +177,7 @@ def test_a_bucket_holds_what_it_is_for(batch: int, frames: int) -> None:
         assert bucket.sizes[name] >= size
 
 
-def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
+def test_profile_of_the_shortest_audio_is_chosen() -> None:
     def taken(batch: int, frames: int) -> str:
         bucket = BUCKETS.fit({"batch": batch, "frames": frames}, rounded=("batch", "frames"))
         return PROFILES[bucket.profile].name
@@ -188,16 +188,16 @@ def test_the_profile_of_the_shortest_sounds_is_taken() -> None:
     assert taken(4, 2_000) == "long"
 
 
-def test_sizes_that_are_not_rounded_must_be_inside() -> None:
+def test_unrounded_sizes_must_be_within_the_profile() -> None:
     assert BUCKETS.fit({"batch": 2, "frames": 900}).profile == 0
     assert BUCKETS.fit({"batch": 2, "frames": 900}).sizes["frames"] == 900
-    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 10 frames"):
+    with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 10 frames"):
         BUCKETS.fit({"batch": 2, "frames": 10})
     with pytest.raises(BackendError, match="21 slots"):
         BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
 
 
-def test_how_many_fit_beside_others() -> None:
+def test_maximum_of_a_dimension_depends_on_the_others() -> None:
     assert BUCKETS.most("batch", frames=400) == 64
     assert BUCKETS.most("batch", frames=1_800) == 32
     assert BUCKETS.most("batch", frames=2_500) == 4
@@ -205,7 +205,7 @@ def test_how_many_fit_beside_others() -> None:
     assert BUCKETS.most("slots", vocab=100) == 20
 
 
-def test_doctor_says_that_streams_have_no_plan() -> None:
+def test_doctor_reports_missing_plans_of_streams() -> None:
     lines = [finding.detail for finding in _plans(manifest(*BOTH))]
     assert len(lines) == len(BOTH) + 1
     assert lines[-1].endswith("for streams: mms-export --engine tensorrt-rtx --streams")

@@ -1,4 +1,4 @@
-"""What a client sends: µ-law by the formula, bytes cut anywhere, a resampler that moves."""
+"""PCM input of a stream: sample formats, bytes cut anywhere, a resampler with state."""
 
 import io
 import itertools
@@ -14,8 +14,7 @@ from mms_engine.errors import AudioError
 TARGET = 16_000
 
 
-def test_mulaw_is_what_ffmpeg_decodes() -> None:
-    """Every byte there is, through the decoder of another."""
+def test_mulaw_equals_ffmpeg_for_every_byte() -> None:
     codec = av.CodecContext.create("pcm_mulaw", "r")
     codec.sample_rate, codec.layout = 8000, "mono"
     (frame,) = codec.decode(av.Packet(bytes(range(256))))
@@ -25,7 +24,7 @@ def test_mulaw_is_what_ffmpeg_decodes() -> None:
 
 @pytest.mark.parametrize(("name", "dtype"), [("f32le", "<f4"), ("s16le", "<i2"), ("mulaw", "u1")])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64])
-def test_bytes_cut_anywhere(name: str, dtype: str, size: int) -> None:
+def test_bytes_may_be_cut_inside_samples(name: str, dtype: str, size: int) -> None:
     random = np.random.default_rng(0)
     sound = random.normal(0, 0.1, 100) if dtype == "<f4" else random.integers(0, 255, 100)
     content = sound.astype(dtype).tobytes()
@@ -38,33 +37,24 @@ def test_bytes_cut_anywhere(name: str, dtype: str, size: int) -> None:
     assert reader.rest == b""
 
 
-def test_integers_are_scaled_by_two_to_the_fifteenth() -> None:
+def test_int16_is_scaled_to_full_scale_one() -> None:
     found = PcmReader("f32le").read(np.array([-32768, 0, 16384, 32767], np.int16))
     np.testing.assert_array_equal(found, np.float32([-1, 0, 0.5, 32767 / 32768]))
 
 
-def test_an_array_inside_a_sample_is_refused() -> None:
-    reader = PcmReader("s16le")
-    reader.read(b"abc")
-    with pytest.raises(AudioError, match="follows 1 bytes of an unfinished sample"):
-        reader.read(np.zeros(1, np.int16))
-    assert len(reader.read(b"d")) == 1
-
-
-def test_a_piece_that_is_refused_leaves_the_beginning_of_a_sample() -> None:
-    reader = PcmReader("f32le")
-    content = np.array([1, np.nan], "<f4").tobytes()
+def test_refused_input_keeps_the_incomplete_sample() -> None:
+    reader, content = PcmReader("f32le"), np.array([1, np.nan], "<f4").tobytes()
     reader.read(content[:2])
     with pytest.raises(AudioError, match="first at sample 1"):
         reader.read(content[2:])
+    with pytest.raises(AudioError, match="follows 2 bytes of an incomplete sample"):
+        reader.read(np.zeros(1, np.int16))
     np.testing.assert_array_equal(reader.read(content[2:4]), np.float32([1]))
 
 
 @pytest.mark.parametrize("rate", [1_000, 8_000, 11_025, 22_050, 44_100, 48_000, 16_001, 192_000])
 @pytest.mark.parametrize("milliseconds", [10, 370, 1900])
-def test_a_resampler_that_moves_gives_what_one_that_stays_gives(
-    rate: int, milliseconds: int
-) -> None:
+def test_resampler_restored_from_its_state_continues_exactly(rate: int, milliseconds: int) -> None:
     time = np.arange(3 * rate) / rate
     sound = (0.3 * np.sin(2 * np.pi * 137 * time) + 0.2 * np.sin(2 * np.pi * 411 * time)).astype(
         np.float32
@@ -83,8 +73,8 @@ def test_a_resampler_that_moves_gives_what_one_that_stays_gives(
     np.testing.assert_allclose(found[:length], expected[:length], atol=2e-4)
 
 
-def test_a_rate_that_is_the_target_is_left_alone() -> None:
+def test_resampler_passes_the_target_rate_through() -> None:
     sound = np.arange(5, dtype=np.float32)
     assert Resampler(TARGET, TARGET).convert(sound) is sound
-    moved = Resampler.restored(Resampler(TARGET, TARGET).state(), TARGET)
-    np.testing.assert_array_equal(moved.convert(sound), sound)
+    restored = Resampler.restored(Resampler(TARGET, TARGET).state(), TARGET)
+    np.testing.assert_array_equal(restored.convert(sound), sound)

@@ -1,4 +1,4 @@
-"""Whose turn it is, and how cores are shared out."""
+"""Schedule of a pool, and the division of cores among lanes."""
 
 import threading
 from dataclasses import dataclass
@@ -13,77 +13,60 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 
 
 @dataclass(frozen=True, eq=False)
-class Waiting:
-    """What a schedule has to know of a stream."""
-
+class Member:
     priority: int = 0
     chunk_seconds: float = 0.2
 
 
-def test_those_that_wait_longest_come_first() -> None:
-    """Also where a stream is fed all the time, and a long chunk may wait longer."""
-    schedule = Schedule()
-    patient, early, late, urgent = (
-        Waiting(*values) for values in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0))
-    )
-    for member in (patient, early, late, urgent):
+def woken(*members: Member, takers: int = 1) -> Schedule[Member]:
+    schedule: Schedule[Member] = Schedule(takers)
+    for member in members:
         schedule.wake(member)
-    schedule.wake(early)  # more audio of it came meanwhile
+    return schedule
+
+
+def test_most_urgent_streams_are_taken_first() -> None:
+    patient, early, late, urgent = (Member(*v) for v in ((0, 5.0), (0, 0.2), (0, 0.2), (1, 5.0)))
+    schedule = woken(patient, early, late, urgent, early)  # more audio does not postpone it
     assert schedule.take(3) == [urgent, early, late]
     assert schedule.take(3) == [patient]
 
 
-def test_one_that_is_worked_on_is_given_out_again_only_after_that() -> None:
-    schedule, one, other = Schedule(), Waiting(), Waiting()
-    schedule.wake(one)
+def test_busy_stream_is_not_handed_out_again_before_done() -> None:
+    one, other = Member(), Member()
+    schedule = woken(one)
     assert schedule.take(8) == [one]
     schedule.wake(one)
     schedule.wake(other)
     assert schedule.take(8) == [other]
     schedule.done([one, other])
     assert schedule.take(8) == [one]
-    schedule.done([one])
-    assert not schedule._awake
-
-
-def test_one_that_ended_while_it_was_worked_on_leaves_nothing() -> None:
-    schedule, one = Schedule(), Waiting()
     schedule.wake(one)
-    schedule.take(8)
-    schedule.wake(one)
-    schedule.forget(one)
+    schedule.forget(one)  # it ended
     schedule.done([one])
-    assert (schedule._awake, schedule._again, schedule._busy) == ({}, {}, set())
+    assert (schedule._waiting, schedule._again, schedule._busy) == ({}, {}, set())
 
 
-def test_all_takers_have_work() -> None:
-    schedule, members = Schedule(takers=2), [Waiting() for _ in range(7)]
-    for member in members:
-        schedule.wake(member)
-    assert schedule.take(8) == members[:4]
-    assert schedule.take(8) == members[4:6]
-    assert schedule.take(8) == members[6:]
+def test_takers_share_the_streams() -> None:
+    members = [Member() for _ in range(7)]
+    schedule = woken(*members, takers=2)
+    assert [schedule.take(8) for _ in range(3)] == [members[:4], members[4:6], members[6:]]
 
 
-def test_whoever_has_waited_long_is_not_kept_from_its_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 0.0
+def test_low_priority_stream_does_not_starve(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, turns, low = 0.0, 0, Member()
     monkeypatch.setattr("time.monotonic", lambda: now)
-    schedule, low = Schedule(), Waiting()
-    schedule.wake(low)
-    turns = 0
+    schedule = woken(low)
     while True:
-        high = Waiting(priority=1)
-        schedule.wake(high)
+        schedule.wake(Member(priority=1))
         if schedule.take(1) == [low]:
             break
         turns, now = turns + 1, now + 1.0
     assert turns == pytest.approx(HEAD_START, abs=1)
 
 
-def test_closing_lets_all_takers_go() -> None:
-    schedule, taken = Schedule(takers=2), []
+def test_close_releases_all_takers() -> None:
+    schedule, taken = woken(takers=2), []
     threads = [threading.Thread(target=lambda: taken.append(schedule.take(1))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -93,7 +76,7 @@ def test_closing_lets_all_takers_go() -> None:
     assert taken == [None, None]
 
 
-def test_small_encoders_run_on_one_thread_each_and_large_ones_on_many(demo: Recognizer) -> None:
+def test_lanes_of_small_and_large_encoders(demo: Recognizer) -> None:
     small = demo.bundle.model(Wav2Vec2Ctc)
     large = msgspec.structs.replace(
         small, hidden_size=1280, num_hidden_layers=48, intermediate_size=5120

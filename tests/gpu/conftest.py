@@ -1,11 +1,11 @@
-"""For a machine with a GPU: skipped elsewhere, failed under MMS_REQUIRE_CUDA=1."""
+"""Fixtures of tests that need a GPU: skipped without one, failed under MMS_REQUIRE_CUDA=1."""
 
 import os
 
 import pytest
 
 from engine_demo import demo_clips
-from mms_engine import Recognizer, RecognizerOptions
+from mms_engine import Recognizer
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.cuda.driver import cuda_driver
 from mms_export.cli import main as mms_export
@@ -22,7 +22,7 @@ def refuse(reason):
 
 @pytest.fixture(scope="session", autouse=True)
 def gpu():
-    """The name of the first GPU."""
+    """Name of the first GPU."""
     driver = cuda_driver()
     if not driver.devices:
         refuse(driver.reason)
@@ -37,13 +37,13 @@ def capability(gpu):
 
 @pytest.fixture(scope="session")
 def precisions(capability):
-    """What the GPU computes in; bfloat16 came with Ampere."""
+    """Precisions of the GPU; bfloat16 needs Ampere."""
     return ("fp32", "fp16", "bf16") if int(capability) >= 80 else ("fp32", "fp16")
 
 
 @pytest.fixture(scope="session")
 def bundle(capability, precisions, tmp_path_factory):
-    """The demo model in every precision the GPU takes, with plans of each TensorRT that is here."""
+    """Demo model in every precision of the GPU, with plans of each installed TensorRT."""
     out = tmp_path_factory.mktemp("gpu") / "demo"
     words = ["--model", "demo", "--precision", ",".join(precisions), "--out", str(out), "--quiet"]
     mms_export(words, standalone_mode=False)
@@ -54,7 +54,7 @@ def bundle(capability, precisions, tmp_path_factory):
 
 
 def why_not(name, capability):
-    """Return why a backend cannot run on this GPU, None if it can."""
+    """Return why a backend cannot run on this GPU; `None` if it can."""
     state = available()[name]
     if not state.usable:
         return state.reason
@@ -73,14 +73,14 @@ def clips():
 
 @pytest.fixture(scope="session")
 def on_cpu(bundle):
-    """The demo model on the CPU, in float32: what every GPU is held against."""
-    with Recognizer.open(bundle, RecognizerOptions(device="cpu", precision="fp32")) as found:
+    """Demo model on the CPU in float32: the reference."""
+    with Recognizer.open(bundle, device="cpu", precision="fp32") as found:
         yield found
 
 
 @pytest.fixture(scope="session", params=ON_CUDA)
 def backend(request, capability):
-    """Each way to run on the GPU that works here; why the others do not is the skip's reason."""
+    """Each backend of the GPU that works here; others are skipped with the reason."""
     reason = why_not(request.param, capability)
     if reason is not None:
         pytest.skip(f"{request.param}: {reason}")

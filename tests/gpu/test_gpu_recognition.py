@@ -1,11 +1,11 @@
-"""Whole recognition on the GPU, on every backend that works here, against the CPU."""
+"""Recognition on the GPU with every backend that works here, compared with the CPU."""
 
 import jiwer
 import numpy as np
 import pytest
 
 from gpu.conftest import ON_CUDA, refuse
-from mms_engine import Recognizer, RecognizerOptions
+from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.audio import normalize, read_audio
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle
@@ -74,32 +74,39 @@ def test_logits_are_the_cpus(backend, bundle, clips, cpu_logits, precisions, pre
         assert worst < 2e-2
 
 
-@pytest.mark.parametrize("decoder", ["greedy", "beam"])
-def test_text_is_the_cpus(backend, bundle, clips, decoder):
+@pytest.mark.parametrize(
+    ("beam", "hotwords"),
+    [(None, None), (BeamSearch(), None), (BeamSearch(), {"the": 1.0})],
+    ids=["greedy", "beam", "hotwords"],
+)
+def test_text_is_the_cpus(backend, bundle, clips, beam, hotwords):
+    """Hotwords of one call, where the alphabet can write them."""
+    clips = clips if hotwords is None else [clip for clip in clips if clip.language == "eng"]
     paths, languages = [clip.path for clip in clips], [clip.language for clip in clips]
     texts = []
     for chosen in (
-        RecognizerOptions(device="cpu", precision="fp32", decoder=decoder),
-        options(backend, precision="fp16", decoder=decoder),
+        RecognizerOptions(device="cpu", precision="fp32", beam=beam),
+        options(backend, precision="fp16", beam=beam),
     ):
-        with Recognizer.open(bundle, chosen) as recognizer:
-            texts.append([found.text for found in recognizer.transcribe(paths, languages)])
+        with Recognizer.open(bundle, options=chosen) as recognizer:
+            found = recognizer.transcribe(paths, languages, hotwords=hotwords)
+            texts.append([transcript.text for transcript in found])
     assert jiwer.cer(texts[0], texts[1]) <= 0.01
 
 
-def test_a_bank_of_one_slot_gives_each_language_its_own_text(backend, bundle, clips):
-    with Recognizer.open(bundle, options(backend, adapter_cache_bytes=1)) as recognizer:
+def test_a_bank_of_one_slot_switches_languages(backend, bundle, clips):
+    with Recognizer.open(bundle, options=options(backend, adapter_cache_bytes=1)) as recognizer:
         first = [recognizer.transcribe(clip.path, clip.language).text for clip in clips]
         backwards = [
             recognizer.transcribe(clip.path, clip.language).text for clip in reversed(clips)
         ]
     assert first == backwards[::-1]
-    with Recognizer.open(bundle, options(backend)) as recognizer:
+    with Recognizer.open(bundle, options=options(backend)) as recognizer:
         assert first == [recognizer.transcribe(clip.path, clip.language).text for clip in clips]
 
 
 def test_the_same_run_gives_the_same_bits_again(backend, bundle, clips):
-    """Runs of one shape may be captured in a CUDA graph and replayed, others come between."""
+    """Runs of one shape may be captured in a CUDA graph and replayed, with others between them."""
     model = load_acoustic_model(open_bundle(bundle), options(backend))
     try:
         expected = {clip.path: logits(model, [clip])[0] for clip in clips[:3]}

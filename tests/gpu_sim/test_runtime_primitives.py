@@ -30,7 +30,7 @@ def device(sim):
         assert getattr(left, name) == getattr(before, name), name
 
 
-def test_an_array_says_what_and_where_it_is(device) -> None:
+def test_array_interface_describes_the_memory(device) -> None:
     array = DeviceArray.empty(device, (3, 4), np.float16)
     interface = array.__cuda_array_interface__
     assert interface["shape"] == (3, 4)
@@ -42,7 +42,7 @@ def test_an_array_says_what_and_where_it_is(device) -> None:
     array.free()
 
 
-def test_parts_of_an_array_lie_within_it(device) -> None:
+def test_views_stay_within_the_array(device) -> None:
     array = DeviceArray.empty(device, (3, 4), np.float32)
     assert array.rows(1, 3).address == array.address + 16
     assert array.rows(1, 3).shape == (2, 4)
@@ -56,7 +56,7 @@ def test_parts_of_an_array_lie_within_it(device) -> None:
     array.free()
 
 
-def test_copies_are_of_one_size(device) -> None:
+def test_copies_of_different_sizes_are_rejected(device) -> None:
     array, other = (DeviceArray.empty(device, (size,), np.float32) for size in (4, 5))
     stream = CudaStream(device)
     host = np.arange(5, dtype=np.float32)
@@ -78,7 +78,7 @@ def test_copies_are_of_one_size(device) -> None:
         each.free()
 
 
-def test_an_event_orders_streams_and_tells_when(device, sim) -> None:
+def test_event_orders_streams_and_reports_completion(device, sim) -> None:
     sim.order(seed=2, slow_copies=True)
     array, copy = (DeviceArray.empty(device, (64,), np.float32) for _ in range(2))
     pinned = PinnedArray.empty(device, (64,), np.float32)
@@ -165,7 +165,7 @@ def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
     array.free()
 
 
-def test_errors_name_what_was_being_done(device, sim) -> None:
+def test_errors_name_the_operation(device, sim) -> None:
     sim.fail("cuMemsetD8Async", code=1)
     array, stream = DeviceArray.empty(device, (4,), np.float32), CudaStream(device)
     with (
@@ -177,7 +177,7 @@ def test_errors_name_what_was_being_done(device, sim) -> None:
     array.free()
 
 
-def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
+def test_failure_to_enter_the_context_is_a_lost_device(sim) -> None:
     gpu = open_device()
     sim.fail("cuCtxPushCurrent", code=719)
     with pytest.raises(DeviceLostError, match="lost while clearing"), gpu.active("clearing"):
@@ -186,7 +186,7 @@ def test_a_context_that_cannot_be_had_is_a_lost_device(sim) -> None:
         assert gpu.free_bytes() > 0
 
 
-def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
+def test_missing_kernels_are_an_error_with_the_remedy(device, sim, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(kernels, "fatbin_path", lambda: None)
     with pytest.raises(BackendError, match="this installation has no CUDA kernels"):
         Kernels(device)
@@ -198,7 +198,7 @@ def test_kernels_that_are_not_there(device, sim, tmp_path, monkeypatch) -> None:
         Kernels(device)
 
 
-def test_a_driver_that_cannot_be_opened(sim, monkeypatch) -> None:
+def test_unusable_driver_is_an_error_with_the_remedy(sim, monkeypatch) -> None:
     undecorated = context.open_device.__wrapped__
     with pytest.raises(BackendError, match=r"GPU 7 cannot be used: .*run mms doctor"):
         undecorated(7)

@@ -168,7 +168,7 @@ def test_no_run_of_many_threads_reads_a_wrong_row(make, sim) -> None:
     assert not failures
 
 
-def test_a_copy_that_fails_leaves_its_slot_free(make, sim) -> None:
+def test_failed_copy_frees_its_slot(make, sim) -> None:
     bank = make(2)
     bank.prefetch([LANGUAGES[0]])
     sim.fail("cuMemcpyHtoDAsync", code=1)
@@ -181,14 +181,14 @@ def test_a_copy_that_fails_leaves_its_slot_free(make, sim) -> None:
     runs.free()
 
 
-def test_a_device_without_room_says_so(sim) -> None:
+def test_bank_beyond_device_memory_is_an_error(sim) -> None:
     sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float16", slots=2)
     sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
     with pytest.raises(DeviceMemoryError, match=r"while allocating 2 adapter slots: .* MiB are"):
         DeviceBank(open_device(), sizes, V)
 
 
-def test_the_reserve_is_a_quarter_and_a_gibibyte_at_least() -> None:
+def test_reserve_is_a_quarter_and_at_least_one_gibibyte() -> None:
     gib = 1 << 30
     assert bank_bytes(80 * gib, 0) == 60 * gib
     assert bank_bytes(3 * gib, 0) == 2 * gib
@@ -196,7 +196,7 @@ def test_the_reserve_is_a_quarter_and_a_gibibyte_at_least() -> None:
     assert bank_bytes(80 * gib, gib) == gib
 
 
-def test_a_lost_device_is_said_to_be_lost(make, sim) -> None:
+def test_lost_device_is_reported_as_lost(make, sim) -> None:
     """Last: the context does not survive it."""
     bank = make(2)
     bank.prefetch(LANGUAGES[:1])

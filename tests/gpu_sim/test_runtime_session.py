@@ -15,15 +15,15 @@ from mms_engine.asr.options import RecognizerOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import DeviceArray
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.encoder.device.loading import load_device_encoder
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
-from mms_engine.tensorrt.choose import NoPlan, Target
+from mms_engine.tensorrt.choose import NoPlan
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.tensorrt.toolkit import open_toolkit
 from tiny_models import make_tiny
 
 trt.install("tensorrt")
-HERE = Target("tensorrt", trt.__version__, bundles.CAPABILITY)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarr
 
 
 PARAMETERS = 584  # of a language of the tiny model
+AUDIO = {"audio": np.zeros((2, 80_000), np.float32)}
 
 
 def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -87,7 +88,7 @@ def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return open_cpu(GraphFile(graph, path), SessionOptions(threads=1)).run(inputs)["logits"]
 
 
-def test_a_run_on_arrays_of_the_host_gives_what_the_graph_gives(opened, bundle: Bundle) -> None:
+def test_run_on_host_arrays_equals_the_graph(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     for rows, frames in [(2, 60), (1, 30), (2, 60), (2, 60)]:
         inputs = feeds(rows, frames)
@@ -95,7 +96,7 @@ def test_a_run_on_arrays_of_the_host_gives_what_the_graph_gives(opened, bundle: 
         np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
 
 
-def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
+def test_second_run_of_a_shape_is_a_cuda_graph_and_few_are_kept(
     opened, sim, bundle: Bundle, monkeypatch
 ) -> None:
     monkeypatch.setattr("mms_engine.tensorrt.execution._GRAPHS", 2)
@@ -113,7 +114,9 @@ def test_the_second_run_of_a_shape_is_a_graph_and_few_are_kept(
     assert sim.usage().graphs == 2
 
 
-def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, monkeypatch) -> None:
+def test_graphs_are_freed_when_the_scratch_memory_moves(
+    opened, sim, bundle: Bundle, monkeypatch
+) -> None:
     def size(context: trt.IExecutionContext) -> int:
         return (5 << 20) if context.get_tensor_shape("features")[1] == 70 else 1 << 20
 
@@ -129,7 +132,7 @@ def test_graphs_go_when_the_scratch_memory_moves(opened, sim, bundle: Bundle, mo
         assert sim.usage().graphs == kept
 
 
-def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog) -> None:
+def test_runs_work_without_cuda_graphs(opened, sim, bundle: Bundle, caplog) -> None:
     session = opened(bundle, "encoder")
     sim.fail("cuStreamBeginCapture", code=801)
     inputs = feeds()
@@ -137,12 +140,12 @@ def test_without_graphs_it_runs_all_the_same(opened, sim, bundle: Bundle, caplog
         got = session.run(inputs)["logits"]
     np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
     assert sim.usage().graphs == 0
-    assert "without CUDA graphs" in caplog.text
+    assert "CUDA graphs are disabled" in caplog.text
 
 
 def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
-    with pytest.raises(BackendError, match=r"no profile of the plan takes 2 batch, 4000 frames"):
+    with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 4000 frames"):
         session.run(feeds(2, 4_000))
     with pytest.raises(BackendError, match=r"features must be"):
         session.run({})
@@ -151,7 +154,9 @@ def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> Non
     assert session.run(feeds())["logits"].shape == (2, 60, 12)
 
 
-def test_a_wrong_profile_or_a_wrong_address_is_tensorrts_error(opened, bundle: Bundle) -> None:
+def test_wrong_profile_or_address_is_an_error_with_tensorrts_message(
+    opened, bundle: Bundle
+) -> None:
     session = opened(bundle, "frontend")
     device = open_device()
     with device.active("testing"):
@@ -170,7 +175,7 @@ def test_a_wrong_profile_or_a_wrong_address_is_tensorrts_error(opened, bundle: B
         features.free()
 
 
-def test_no_memory_for_a_run(opened, sim, bundle: Bundle) -> None:
+def test_run_beyond_device_memory_is_an_error(opened, sim, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     sim.out_of_memory(times=2)
     with pytest.raises(DeviceMemoryError, match=r"out of memory while running encoder"):
@@ -178,13 +183,13 @@ def test_no_memory_for_a_run(opened, sim, bundle: Bundle) -> None:
     assert session.run(feeds())["logits"].shape == (2, 60, 12)
 
 
-def test_no_memory_for_the_weights(sim, bundle: Bundle) -> None:
+def test_weights_beyond_device_memory_are_an_error(sim, bundle: Bundle) -> None:
     sim.out_of_memory()
     with pytest.raises(DeviceMemoryError, match=r"while loading encoder"):
         open_plan(plan_of(bundle, "encoder"))
 
 
-def test_a_run_that_fails_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
+def test_failed_run_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     session.run(feeds())
     sim.fail("cuMemcpyDtoHAsync", code=1)
@@ -192,7 +197,7 @@ def test_a_run_that_fails_is_an_error_of_the_session(opened, sim, bundle: Bundle
         session.run(feeds())
 
 
-def test_a_closed_session_says_so(opened, bundle: Bundle) -> None:
+def test_closed_session_raises(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     assert "TensorRtSession" in repr(session)
     session.close()
@@ -209,19 +214,25 @@ def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
     return file
 
 
-def test_a_plan_of_another_release_is_refused_by_the_runtime(sim, bundle: Bundle) -> None:
-    with pytest.raises(BackendError, match=r"could not read the plan: .* got 9\.0"):
-        open_plan(rewrite(bundle, "encoder", version="9.0"))
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"version": "9.0"}, r"got 9\.0"), ({"capabilities": [90]}, r"got compute 9\.0")],
+)
+def test_plans_of_other_releases_and_devices_are_rejected_by_the_runtime(
+    sim, bundle: Bundle, changes: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(BackendError, match=rf"could not read the plan: .*{reason}"):
+        open_plan(rewrite(bundle, "encoder", **changes))
 
 
-def test_a_file_that_is_no_plan(sim, bundle: Bundle) -> None:
+def test_file_that_is_not_a_plan_is_rejected(sim, bundle: Bundle) -> None:
     file = plan_of(bundle, "encoder")
     file.path.write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"could not read the plan: .*magic tag"):
         open_plan(file)
 
 
-def test_a_plan_that_is_not_its_entry(sim, bundle: Bundle) -> None:
+def test_plan_that_differs_from_its_manifest_entry_is_rejected(sim, bundle: Bundle) -> None:
     file, other = plan_of(bundle, "encoder"), plan_of(bundle, "frontend")
     few = dataclasses.replace(file.plan, profiles=file.plan.profiles[:2])
     inputs = tuple(
@@ -235,7 +246,7 @@ def test_a_plan_that_is_not_its_entry(sim, bundle: Bundle) -> None:
         (dataclasses.replace(file.plan, inputs=inputs), "it takes adapters as float16"),
         (dataclasses.replace(file.plan, profiles=profiles), "in profile 0 the shapes"),
     ]:
-        with pytest.raises(BackendError, match=f"not the plan of its entry.*{reason}"):
+        with pytest.raises(BackendError, match=f"differs from its entry.*{reason}"):
             open_plan(PlanFile(plan, file.path))
 
 
@@ -249,22 +260,21 @@ def entry(bundle: Bundle, **changes: object) -> Bundle:
     return Bundle(bundle.path, dataclasses.replace(bundle.manifest, plans=changed), verify=True)
 
 
-def test_plans_that_do_not_fit_are_refused_with_their_reasons(sim, bundle: Bundle) -> None:
+def test_unfit_plans_are_rejected_with_the_reason(sim, bundle: Bundle) -> None:
     load(bundle)
+    before = sim.usage()
     with pytest.raises(NoPlan, match=r"no plan of tensorrt: build them with mms-export --engine"):
         load(entry(bundle, runtime="tensorrt-rtx"))
     with pytest.raises(BackendError, match=r"was built by tensorrt 8\.6\.1, not 10\.99\.0"):
         load(entry(bundle, runtime_version="8.6.1"))
     with pytest.raises(BackendError, match=r"for compute capability 9\.0, this GPU has 8\.6; bu"):
         load(entry(bundle, compute_capabilities=("9.0",)))
-    with pytest.raises(BackendError, match=r"built from another graph"):
-        load(entry(bundle, graph_sha256="0" * 64))
     with pytest.raises(BackendError, match=r"in other precisions"):
         load(bundle, precision="bf16")
-    assert HERE.capability == "8.6"
+    assert (sim.usage().streams, sim.usage().events) == (before.streams, before.events)
 
 
-def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> None:
+def test_plan_too_small_for_the_vocabularies_is_rejected(sim, bundle: Bundle) -> None:
     data = {
         code: dataclasses.replace(entry, vocab_size=4_000)
         for code, entry in bundle.manifest.data.items()
@@ -276,7 +286,7 @@ def test_a_plan_too_small_for_the_bundles_vocabularies(sim, bundle: Bundle) -> N
     assert sim.usage().allocations == before
 
 
-def test_a_damaged_plan_is_not_loaded(sim, bundle: Bundle) -> None:
+def test_damaged_plan_is_rejected(sim, bundle: Bundle) -> None:
     from mms_engine.errors import BundleError
 
     file = plan_of(bundle, "encoder")
@@ -286,7 +296,7 @@ def test_a_damaged_plan_is_not_loaded(sim, bundle: Bundle) -> None:
         load(bundle)
 
 
-def test_a_runtime_that_is_not_installed(sim) -> None:
+def test_missing_runtime_is_an_error_with_the_remedy(sim) -> None:
     import sys
 
     sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment]
@@ -297,12 +307,74 @@ def test_a_runtime_that_is_not_installed(sim) -> None:
         del sys.modules["tensorrt_rtx"]
 
 
-def test_a_lost_device_is_said_to_be_lost(sim, bundle: Bundle) -> None:
+def test_a_second_context_needs_a_profile_shapes_and_addresses(opened, bundle: Bundle) -> None:
+    """The stand-in refuses what TensorRT refuses."""
+    session = opened(bundle, "frontend")
+    session.run(AUDIO)
+    device, stream = open_device(), session.stream.handle
+    with device.active("testing"):
+        other = session._loaded.engine.create_execution_context()
+        assert not other.set_input_shape("audio", (2, 80_000)), "it has no profile yet"
+        assert not other.set_optimization_profile_async(0, stream), "the session uses it"
+        assert "in use by another execution context" in session._loaded.toolkit.take_message()
+        assert other.set_optimization_profile_async(1, stream)
+        assert other.infer_shapes() == ["audio"]
+        assert not other.execute_async_v3(stream)
+        shape = session.buckets._bounds[1].least
+        assert other.set_input_shape("audio", (shape["batch"], shape["samples"]))
+        assert other.infer_shapes() == []
+        memory = DeviceArray.empty(device, (1 << 20,), np.float32)
+        assert other.set_tensor_address("audio", memory.address)
+        assert not other.execute_async_v3(stream)
+        assert session._loaded.toolkit.take_message().endswith("no address for features")
+        assert not other.set_tensor_address("nothing", memory.address)
+        del other
+        again = session._loaded.engine.create_execution_context()
+        assert again.set_optimization_profile_async(1, stream), "a profile is free again"
+        del again
+        memory.free()
+
+
+def test_two_unordered_runs_of_a_context_are_a_fault(opened, sim, bundle: Bundle) -> None:
+    session = opened(bundle, "frontend")
+    session.run(AUDIO)
+    (execution,) = session._executions.values()
+    with open_device().active("testing"):
+        other = CudaStream(open_device())
+        assert execution._context.execute_async_v3(session.stream.handle)
+        assert execution._context.execute_async_v3(other.handle)
+        sim.expect_fault("race: execute_async_v3 and execute_async_v3")
+        other.free()
+
+
+def test_engines_and_contexts_take_device_memory(opened, sim, bundle: Bundle) -> None:
+    before = sim.usage().bytes
+    session = open_plan(rewrite(bundle, "frontend", weight_bytes=1_000))
+    assert sim.usage().bytes == before + 1_000
+    session.close()
+    del session
+    assert sim.usage().bytes == before
+    session = opened(bundle, "frontend")
+    sim.out_of_memory(times=2)
+    with pytest.raises(DeviceMemoryError):
+        session.run(AUDIO)
+
+
+def test_a_run_beyond_its_buffer_loses_the_device(sim, bundle: Bundle) -> None:
     """Last: the context does not survive it."""
-    session = open_plan(plan_of(bundle, "encoder"))
-    session.run(feeds())
-    sim.lose_device(719)
-    with pytest.raises(DeviceLostError, match=r"was lost while running encoder.*restart it"):
-        session.run(feeds())
+    session, device = open_plan(plan_of(bundle, "frontend")), open_device()
+    session.run(AUDIO)
+    with (
+        pytest.raises(DeviceLostError, match=r"was lost while testing.*restart it"),
+        device.active("testing"),
+    ):
+        audio = DeviceArray.empty(device, (2, 80_000), np.float32)
+        small = DeviceArray.empty(device, (4,), np.float32)
+        features = dataclasses.replace(small, shape=(2, 249, 16))
+        session.enqueue(0, {"audio": audio}, {"features": features})
+        session.stream.synchronize()
+    sim.expect_fault("execute_async_v3: 31872 bytes from byte 0 of .* of 16 bytes do not fit")
+    with pytest.raises(DeviceLostError, match=r"was lost while running frontend"):
+        session.run(AUDIO)
     with pytest.raises(DeviceLostError):
         session.close()

@@ -1,6 +1,7 @@
-"""Streams on the simulated GPU: the text is that of the CPU backend, memory is given back."""
+"""Streams on the simulated GPU: equal text to the CPU backend, and no leak of device memory."""
 
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpu_sim import bundles
-from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine import BeamSearch, Recognizer
 from mms_engine.asr.pool import PoolOptions
 from mms_engine.asr.streaming import ContextOptions, StreamOptions
 from mms_engine.errors import BackendError, DeviceMemoryError, StreamError
-from stream_sounds import RATE, cut, hear, said, speech, texts
+from stream_sounds import RATE, cut, finals, run, speech, texts
 
 LANGUAGES = ("eng", "spa", "fra", "ita", "rus")
 SOUND = speech("eng", pause=0.3)[: 9 * RATE]
@@ -28,7 +29,7 @@ def demo(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cpu(demo: Path) -> Recognizer:
-    return Recognizer.open(demo, RecognizerOptions(device="cpu", precision="fp16"))
+    return Recognizer.open(demo, device="cpu", precision="fp16")
 
 
 @pytest.fixture
@@ -41,36 +42,46 @@ def sizes(kind: str, left: float = 1.0, chunk: float = 0.32, right: float = 0.16
     return StreamOptions(context=context)
 
 
-def memories(recognizer: Recognizer) -> int:
-    """Return how many streams have memory on the device."""
-    runner = recognizer._model.encoder._runner
-    return len(runner._memories._alive) if runner else 0
+def caches(recognizer: Recognizer) -> int:
+    """Return the number of KV caches on the device."""
+    steps = recognizer._model.encoder._steps
+    return len(steps._caches._alive) if steps else 0
+
+
+def caches_become(count: int, recognizer: Recognizer) -> bool:
+    """Return whether the pool's threads free all but `count` KV caches."""
+    deadline = time.monotonic() + 20
+    while caches(recognizer) != count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return caches(recognizer) == count
 
 
 @pytest.mark.parametrize("latency", ["low", "balanced", "accurate"])
-def test_a_stream_reads_as_on_the_cpu(gpu, cpu, latency: str) -> None:
+def test_text_equals_that_of_the_cpu(gpu, cpu, latency: str) -> None:
     options = StreamOptions(latency=latency)
-    expected = texts(hear(cpu.stream("eng", options), [SOUND]))
+    expected = texts(run(cpu.stream("eng", options), [SOUND]))
     assert len("".join(text for text, _, _ in expected)) > 20
-    assert texts(hear(gpu.stream("eng", options), [SOUND])) == expected
-    assert memories(gpu) == 0
+    assert texts(run(gpu.stream("eng", options), [SOUND])) == expected
+    assert caches(gpu) == 0
 
 
-def test_windows_run_on_the_plan_of_the_encoder(gpu, cpu) -> None:
+def test_windows_run_on_the_encoder_plan(gpu, cpu) -> None:
     options = sizes("window", left=3.0)
-    expected = texts(hear(cpu.stream("fra", options), [SOUND]))
-    assert texts(hear(gpu.stream("fra", options), [SOUND])) == expected
+    expected = texts(run(cpu.stream("fra", options), [SOUND]))
+    assert texts(run(gpu.stream("fra", options), [SOUND])) == expected
 
 
 @pytest.mark.parametrize(("left", "chunk"), [(0.3, 0.2), (0.1, 0.4), (0.0, 0.2), (1.0, 0.34)])
-def test_rings_that_wrap_at_any_place(gpu, cpu, left: float, chunk: float) -> None:
+def test_caches_wrap_at_any_slot(gpu, cpu, left: float, chunk: float) -> None:
     options = sizes("cached", left, chunk)
-    expected = texts(hear(cpu.stream("eng", options), [SOUND[: 5 * RATE]]))
-    assert texts(hear(gpu.stream("eng", options), [SOUND[: 5 * RATE]])) == expected
+    expected = texts(run(cpu.stream("eng", options), [SOUND[: 5 * RATE]]))
+    assert texts(run(gpu.stream("eng", options), [SOUND[: 5 * RATE]])) == expected
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-def test_among_others_of_mixed_languages_and_sizes(gpu, cpu, sim, seed: int | None) -> None:
+def test_pool_of_mixed_languages_and_sizes_equals_single_streams(
+    gpu, cpu, sim, seed: int | None
+) -> None:
     if seed is not None:
         sim.order(seed=seed, slow_copies=True)
     kinds = ["low", "balanced", "accurate"]
@@ -84,12 +95,12 @@ def test_among_others_of_mixed_languages_and_sizes(gpu, cpu, sim, seed: int | No
                 member.feed(piece)
             member.finish()
         for i, member in enumerate(members):
-            alone = hear(cpu.stream(LANGUAGES[i % 5], chosen[i]), [sounds[i]])
+            alone = run(cpu.stream(LANGUAGES[i % 5], chosen[i]), [sounds[i]])
             assert texts(member.events(timeout=120)) == texts(alone), i
-        assert memories(gpu) == 0
+        assert caches_become(0, gpu)
 
 
-def test_a_run_takes_no_more_rings_than_have_room(gpu, cpu, monkeypatch) -> None:
+def test_runs_are_bounded_by_the_copies_of_caches(gpu, cpu, monkeypatch) -> None:
     monkeypatch.setattr("mms_engine.encoder.device.steps._CACHE_BYTES", 3 << 20)
     with gpu.pool(PoolOptions(admission=False)) as pool:
         members = [pool.open(language) for language in LANGUAGES]
@@ -97,7 +108,7 @@ def test_a_run_takes_no_more_rings_than_have_room(gpu, cpu, monkeypatch) -> None
             member.feed(SOUND[: 3 * RATE])
             member.finish()
         for language, member in zip(LANGUAGES, members, strict=True):
-            expected = hear(cpu.stream(language), [SOUND[: 3 * RATE]])
+            expected = run(cpu.stream(language), [SOUND[: 3 * RATE]])
             assert texts(member.events(timeout=60)) == texts(expected)
 
 
@@ -105,32 +116,31 @@ def test_a_run_takes_no_more_rings_than_have_room(gpu, cpu, monkeypatch) -> None
     max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cuts=st.lists(st.integers(160, 40_000), min_size=1, max_size=5))
-def test_the_text_does_not_depend_on_the_cuts(gpu, cpu, cuts: list[int]) -> None:
+def test_text_does_not_depend_on_cuts(gpu, cpu, cuts: list[int]) -> None:
     sound, options = SOUND[: 4 * RATE], sizes("cached")
-    expected = said(hear(gpu.stream("eng", options), [sound]))
-    assert said(hear(gpu.stream("eng", options), cut(sound, cuts * 999))) == expected
+    expected = finals(run(gpu.stream("eng", options), [sound]))
+    assert finals(run(gpu.stream("eng", options), cut(sound, cuts * 999))) == expected
 
 
-def test_a_stream_goes_on_where_it_was_saved(gpu, cpu) -> None:
-    """On another device, too: keys and values are of the same type."""
+def test_saved_stream_continues_on_either_device(gpu, cpu) -> None:
     options = sizes("cached")
-    expected = texts(hear(cpu.stream("eng", options), [SOUND]))
+    expected = texts(run(cpu.stream("eng", options), [SOUND]))
     for first, second in ((gpu, gpu), (gpu, cpu), (cpu, gpu)):
         stream = first.stream("eng", options)
         with stream:
             events = stream.feed(SOUND[: 4 * RATE + 77])
             state = stream.save()
-        events += hear(second.restore_stream(state), [SOUND[4 * RATE + 77 :]])
+        events += run(second.restore_stream(state), [SOUND[4 * RATE + 77 :]])
         assert texts(events) == expected
-    assert memories(gpu) == 0
+    assert caches(gpu) == 0
 
 
-def test_a_step_that_fails_may_be_asked_for_again(gpu, cpu, monkeypatch) -> None:
+def test_failed_step_runs_again(gpu, cpu, monkeypatch) -> None:
     options, stream = sizes("cached", left=0.5), gpu.stream("eng", sizes("cached", left=0.5))
     encode, calls = stream._model.encode, []
 
     def sometimes(rows, languages):
-        encoded = encode(rows, languages)  # it ran, and nobody hears of it
+        encoded = encode(rows, languages)  # its output is lost
         calls.append(1)
         if len(calls) % 3 == 0:
             raise BackendError("the device is busy")
@@ -145,11 +155,11 @@ def test_a_step_that_fails_may_be_asked_for_again(gpu, cpu, monkeypatch) -> None
             events += stream.feed(b"")
     monkeypatch.undo()
     events += stream.finish()
-    assert texts(events) == texts(hear(cpu.stream("eng", options), [SOUND]))
+    assert texts(events) == texts(run(cpu.stream("eng", options), [SOUND]))
 
 
-def test_whoever_leaves_gives_memory_back(gpu, sim) -> None:
-    hear(gpu.stream("eng"), [SOUND[:RATE]])  # makes the buffers of the runs
+def test_ended_streams_free_their_memory(gpu, sim) -> None:
+    run(gpu.stream("eng"), [SOUND[:RATE]])  # makes the buffers of the runs
     before = sim.usage().allocations
     with gpu.stream("eng") as stream:
         assert sim.usage().allocations == before + 1
@@ -164,17 +174,17 @@ def test_whoever_leaves_gives_memory_back(gpu, sim) -> None:
         with pytest.raises(BackendError, match="division by zero"):
             list(failed.events(timeout=60))
         pool.open("fra").feed(SOUND[: 3 * RATE])
-    assert memories(gpu) == 0
+    assert caches(gpu) == 0
     dropped = gpu.stream("eng")
-    del dropped  # nobody finished it: the next one frees it
+    del dropped  # never finished: freed when the next stream opens
     with gpu.stream("eng"):
-        assert memories(gpu) == 1
+        assert caches(gpu) == 1
     with pytest.raises(StreamError):
         gpu.restore_stream(b"no stream")
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_a_stream_cancelled_in_a_step_keeps_its_memory_until_that_is_done(
+def test_stream_cancelled_during_a_step_keeps_its_cache_until_the_end_of_the_step(
     gpu, cpu, monkeypatch, failing: bool
 ) -> None:
     with gpu.pool(PoolOptions(admission=False)) as pool:
@@ -185,7 +195,7 @@ def test_a_stream_cancelled_in_a_step_keeps_its_memory_until_that_is_done(
             if "eng" not in languages:
                 return encode(rows, languages)
             leaving.cancel()
-            held.append(memories(gpu))
+            held.append(caches(gpu))
             if failing:
                 raise BackendError("the device is busy")
             return encode(rows, languages)
@@ -196,56 +206,68 @@ def test_a_stream_cancelled_in_a_step_keeps_its_memory_until_that_is_done(
             time.sleep(0.01)
         other.feed(SOUND[: 3 * RATE])
         other.finish()
-        expected = texts(hear(cpu.stream("spa"), [SOUND[: 3 * RATE]]))
+        expected = texts(run(cpu.stream("spa"), [SOUND[: 3 * RATE]]))
         assert texts(other.events(timeout=60)) == expected
         assert held[0] == 2
-        assert memories(gpu) == 0
+        assert caches_become(0, gpu)
 
 
-def test_no_room_for_one_is_told_and_others_go_on(gpu, cpu, sim) -> None:
+def test_cancel_does_not_wait_for_the_device(gpu) -> None:
+    with gpu.pool(PoolOptions(admission=False)) as pool:
+        member = pool.open("eng")
+        with gpu._model.encoder._steps._on_stream("running a batch"):
+            cancelling = threading.Thread(target=member.cancel, daemon=True)
+            cancelling.start()
+            cancelling.join(20)
+            assert not cancelling.is_alive()
+            assert caches(gpu) == 1
+        assert caches_become(0, gpu)
+
+
+def test_out_of_memory_refuses_one_stream_alone(gpu, cpu, sim) -> None:
     with gpu.pool(PoolOptions(admission=False)) as pool:
         member = pool.open("eng")
         sim.out_of_memory(times=2)
-        with pytest.raises(DeviceMemoryError, match="while making room for a stream"):
+        with pytest.raises(DeviceMemoryError, match="while allocating the KV cache of a stream"):
             pool.open("eng")
-        assert (len(pool), memories(gpu)) == (1, 1)
+        assert (len(pool), caches(gpu)) == (1, 1)
         member.feed(SOUND[: 3 * RATE])
         member.finish()
-        expected = texts(hear(cpu.stream("eng"), [SOUND[: 3 * RATE]]))
+        expected = texts(run(cpu.stream("eng"), [SOUND[: 3 * RATE]]))
         assert texts(member.events(timeout=60)) == expected
 
 
-def test_contexts_that_no_profile_takes_are_refused_at_once(gpu) -> None:
+def test_context_outside_the_profiles_is_refused_when_opened(gpu) -> None:
     for left, chunk in ((20.0, 0.64), (5.0, 4.0)):
-        with pytest.raises(BackendError, match="no profile of the plan takes"):
+        with pytest.raises(BackendError, match="no profile of the plan covers"):
             gpu.stream("eng", sizes("cached", left, chunk))
-    assert memories(gpu) == 0
+    assert caches(gpu) == 0
 
 
-def test_the_capacity_is_measured_and_leaves_nothing(gpu) -> None:
+def test_measuring_capacity_leaves_no_cache(gpu) -> None:
     with gpu.pool() as pool:
-        assert "such streams" in pool.sentence("eng", sizes("cached", left=0.5))
-        assert memories(gpu) == 0
+        assert "such streams" in pool.describe_capacity("eng", sizes("cached", left=0.5))
+        assert caches(gpu) == 0
 
 
-def test_streams_are_decoded_by_the_beam_too(on_gpu, demo: Path) -> None:
-    options = {"decoder": "beam", "beam": BeamSearch(beam_size=8)}
-    host = Recognizer.open(demo, RecognizerOptions(device="cpu", precision="fp16", **options))
-    expected = texts(hear(host.stream("eng"), [SOUND[: 4 * RATE]]))
-    assert texts(hear(on_gpu(demo, **options).stream("eng"), [SOUND[: 4 * RATE]])) == expected
+def test_beam_search_equals_that_of_the_cpu(on_gpu, demo: Path) -> None:
+    beam = BeamSearch(beam_size=8)
+    host = Recognizer.open(demo, device="cpu", precision="fp16", beam=beam)
+    expected = texts(run(host.stream("eng"), [SOUND[: 4 * RATE]]))
+    assert texts(run(on_gpu(demo, beam=beam).stream("eng"), [SOUND[: 4 * RATE]])) == expected
 
 
-def test_a_bundle_without_the_plan_says_how_to_build_it(on_gpu, cpu, demo: Path, tmp_path) -> None:
+def test_missing_plan_names_the_command_that_builds_it(on_gpu, cpu, demo: Path, tmp_path) -> None:
     folder = bundles.add_plans(shutil.copytree(demo, tmp_path / "demo"))
     recognizer = on_gpu(folder)
     with pytest.raises(BackendError, match=r"of the graph step .* --sm 86 .* --streams"):
         recognizer.stream("eng")
-    expected = texts(hear(cpu.stream("eng", sizes("window")), [SOUND[: 3 * RATE]]))
-    heard = hear(recognizer.stream("eng", sizes("window")), [SOUND[: 3 * RATE]])
+    expected = texts(run(cpu.stream("eng", sizes("window")), [SOUND[: 3 * RATE]]))
+    heard = run(recognizer.stream("eng", sizes("window")), [SOUND[: 3 * RATE]])
     assert texts(heard) == expected
 
 
-def test_a_stream_outlives_its_recogniser_only_as_an_error(on_gpu, demo: Path) -> None:
+def test_stream_of_a_closed_recogniser_is_an_error(on_gpu, demo: Path) -> None:
     recognizer = on_gpu(demo)
     stream = recognizer.stream("eng")
     recognizer.close()

@@ -47,7 +47,7 @@ def texts(recognizer: Recognizer, sounds: list, languages: list[str]) -> list[st
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
-def test_mixed_languages_read_as_on_the_cpu(on_gpu, sim, demo: Path, seed: int | None) -> None:
+def test_text_of_mixed_languages_equals_the_cpu(on_gpu, sim, demo: Path, seed: int | None) -> None:
     if seed is not None:
         sim.order(seed=seed, slow_copies=True)
     clips = [str(clip) for clip in CLIPS]
@@ -61,14 +61,14 @@ def test_mixed_languages_read_as_on_the_cpu(on_gpu, sim, demo: Path, seed: int |
     assert seed is not None or sim.usage().graphs > 0
 
 
-def test_the_beam_reads_as_on_the_cpu(on_gpu, demo: Path) -> None:
+def test_beam_text_equals_the_cpu(on_gpu, demo: Path) -> None:
     clips = [str(clip) for clip in CLIPS[:3]]
     options = {"beam": BeamSearch(beam_size=8, nbest=2)}
     expected = texts(on_cpu(demo, **options), clips, LANGUAGES[:3])
     assert texts(on_gpu(demo, **options), clips, LANGUAGES[:3]) == expected
 
 
-def test_a_beam_too_wide_for_the_device_is_decoded_on_the_cpu(on_gpu, demo: Path, caplog) -> None:
+def test_beam_too_wide_for_the_device_falls_back_to_the_cpu(on_gpu, demo: Path, caplog) -> None:
     options = {"beam": BeamSearch(beam_size=129)}
     expected = texts(on_cpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1])
     assert texts(on_gpu(demo, **options), [str(CLIPS[0])], LANGUAGES[:1]) == expected
@@ -83,7 +83,7 @@ def test_one_slot_is_enough_for_many_languages(on_gpu, sim, demo: Path) -> None:
     assert texts(recognizer, clips, LANGUAGES) == texts(on_cpu(demo), clips, LANGUAGES)
 
 
-def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> None:
+def test_windows_of_long_audio_are_decoded_in_order(on_gpu, demo: Path) -> None:
     clips = [str(clip) for clip in CLIPS[:3]]
     windows = WindowOptions(seconds=1.0, context_seconds=0.4)
     expected = texts(on_cpu(demo, windows=windows), clips, LANGUAGES[:3])
@@ -91,7 +91,7 @@ def test_what_is_longer_than_a_window_is_read_in_order(on_gpu, demo: Path) -> No
 
 
 @pytest.mark.parametrize("frontend_frames", [4_096, 60])
-def test_logits_are_those_of_the_cpu_whatever_the_batch(
+def test_logits_equal_the_cpu_in_any_batch(
     on_gpu, tiny: Path, monkeypatch, frontend_frames: int
 ) -> None:
     monkeypatch.setattr("mms_engine.encoder.device.encoder._FRONTEND_FRAMES", frontend_frames)
@@ -108,7 +108,7 @@ def test_logits_are_those_of_the_cpu_whatever_the_batch(
             np.testing.assert_allclose(got, expected, atol=3e-2)
 
 
-def test_batches_without_end_leave_no_more_behind(on_gpu, sim, tiny: Path) -> None:
+def test_memory_is_constant_over_many_batches(on_gpu, sim, tiny: Path) -> None:
     """MMS_SOAK_BATCHES=10000 for the long run."""
     model = on_gpu(tiny, adapter_cache_bytes=1)._model
     random = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def test_a_failed_open_leaves_nothing_behind(
     assert failures
 
 
-def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
+def test_closed_model_raises(on_gpu, tiny: Path) -> None:
     recognizer = on_gpu(tiny)
     recognizer._model.vocabulary("eng")
     recognizer.close()
@@ -210,9 +210,7 @@ def test_a_model_that_is_closed_says_so(on_gpu, tiny: Path) -> None:
             recognizer._model.logits([Segment(np.zeros(800, np.float32), language)])
 
 
-def test_auto_passes_over_a_plan_that_does_not_load(
-    sim, tiny: Path, tmp_path: Path, caplog
-) -> None:
+def test_auto_skips_a_plan_that_does_not_load(sim, tiny: Path, tmp_path: Path, caplog) -> None:
     folder = shutil.copytree(tiny, tmp_path / "tiny")
     bundles.add_plans(folder, compute_capabilities=("9.0",))
     with Recognizer.open(folder, precision="fp16") as recognizer:

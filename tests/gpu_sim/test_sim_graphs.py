@@ -27,10 +27,8 @@ class Driver:
         return code, graph
 
     def instantiate(self, graph):
-        exec_ = self.word(0)
-        assert (
-            self.library.cuGraphInstantiateWithFlags(ctypes.byref(exec_), graph, self.word(0)) == 0
-        )
+        exec_, flags = self.word(0), self.word(0)
+        assert self.library.cuGraphInstantiateWithFlags(ctypes.byref(exec_), graph, flags) == 0
         return exec_
 
     def launch(self, exec_, stream):
@@ -110,7 +108,7 @@ def test_events_carry_a_capture_to_other_streams_and_back(driver, device, sim):
     finish(driver, graph, exec_)
 
 
-def test_a_stream_that_does_not_come_back_spoils_the_capture(driver, device, sim):
+def test_unjoined_stream_invalidates_the_capture(driver, device, sim):
     stream = driver.stream
     side, fork = cuda.Stream(1), cuda.Event()
     assert driver.begin(stream) == 0
@@ -137,7 +135,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_what_a_capture_forbids_spoils_it(driver, device, sim, name):
+def test_calls_forbidden_during_capture_invalidate_it(driver, device, sim, name):
     stream = driver.stream
     assert driver.begin(stream) == 0
     call = FORBIDDEN[name]

@@ -6,7 +6,6 @@ import numpy as np
 import pycuda.driver as cuda
 import pytest
 
-import cuda_emulation
 from cudasim.fatbin import fatbin
 from mms_kernels.cuda import arguments, fatbin_path
 
@@ -36,12 +35,6 @@ class Frames:
         grid = (-(-FRAMES // (threads // 32)), ROWS, 1)
         self.function._launch_kernel(grid, (threads, 1, 1), parameters, shared_bytes, self.stream)
 
-    def result(self):
-        self.stream.synchronize()
-        got = np.zeros((ROWS, FRAMES), arguments.FRAME)
-        cuda.memcpy_dtoh(got, self.out)
-        return got
-
     def close(self):
         for allocation in [*self.inputs, self.out]:
             allocation.free()
@@ -66,21 +59,6 @@ def doomed(sim):
     context.pop()
     context.detach()
     sim.reset()
-
-
-@pytest.fixture(scope="module")
-def emulation():
-    return cuda_emulation.Device(cuda_emulation.build(cuda_emulation.ROOT / "build" / "emulation"))
-
-
-@pytest.mark.parametrize("seed", [0, 3])
-def test_a_kernel_is_the_emulated_one(frames, sim, emulation, seed):
-    sim.order(seed=seed)
-    frames.launch(frames.parameters())
-    _, wanted = emulation.scores(frames.logits, frames.lengths, "logits")
-    got = frames.result()
-    for row, length in enumerate(frames.lengths):
-        np.testing.assert_array_equal(got[row, :length], wanted[row, :length])
 
 
 @pytest.mark.skipif(fatbin_path() is None, reason="this install has no CUDA kernels: no nvcc")
@@ -143,15 +121,6 @@ def test_a_fault_of_the_kernel_is_a_launch_failure(doomed, sim):
     with pytest.raises(cuda.Error, match="unspecified launch failure"):
         doomed.stream.synchronize()
     sim.expect_fault("mms_frames: a block must be 32, 64")
-
-
-def test_a_launch_fails_when_it_is_told_to(frames, sim):
-    sim.fail("cuLaunchKernel", nth=2, code=701)
-    frames.launch(frames.parameters())
-    with pytest.raises(cuda.Error, match="too many resources"):
-        frames.launch(frames.parameters())
-    frames.launch(frames.parameters())
-    frames.stream.synchronize()
 
 
 @pytest.mark.parametrize("code", [700, 719])

@@ -23,7 +23,7 @@ def start(body, **variables):
     )
 
 
-def test_the_device_is_what_the_environment_says():
+def test_environment_configures_the_device():
     body = """
 import pycuda.driver as cuda
 cuda.init()
@@ -79,7 +79,7 @@ a.free()"""
         assert done.stdout.strip() == str(b"\xff" * 8)
 
 
-def test_what_is_not_simulated_says_so():
+def test_unsimulated_calls_are_reported():
     body = "cuda.managed_empty(4, 'f4', mem_flags=cuda.mem_attach_flags.GLOBAL)"
     done = start(RUN.format(body=body))
     assert "operation not supported" in done.stderr

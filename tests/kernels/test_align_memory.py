@@ -1,4 +1,4 @@
-"""Bounds on memory and bands change how long an alignment takes, and nothing else."""
+"""Memory limits and bands of an alignment change its run time and nothing else."""
 
 import os
 import re
@@ -8,10 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from align_cases import align, assert_same, random_target, repeats, spoken, whole_scores
+from ctc_cases import assert_same, random_target, repeats, spoken, whole_scores
 from mms_kernels import _ctc, forced_align
 
 MEGABYTE = 1 << 20
+
+
+def align(logits, target, **options):
+    (alignment,) = forced_align(logits, np.asarray(target, np.int64), **options)
+    return alignment
 
 
 def least_bytes(logits, target, **options):
@@ -20,15 +25,13 @@ def least_bytes(logits, target, **options):
     return int(re.search(r"(\d+)$", str(caught.value))[1])
 
 
-@pytest.mark.parametrize("isa", _ctc.isas())
-def test_every_bound_and_band_gives_the_same_bits(isa):
-    before = _ctc.isa()
+def test_every_bound_and_band_gives_the_same_bits(cpu):
     generator = np.random.default_rng(0)
     target = random_target(900, 8, generator)
     for scores in (whole_scores(4000, 8, generator), spoken(target, 4000, 8, generator)):
         _ctc.use_isa("scalar")
         expected = align(scores, target)
-        _ctc.use_isa(isa)
+        _ctc.use_isa(cpu.isa)
         assert_same(align(scores, target), expected)
         least = least_bytes(scores, target)
         assert least < 300_000
@@ -37,19 +40,6 @@ def test_every_bound_and_band_gives_the_same_bits(isa):
         for band in (1, 50, 500, 5000):
             assert_same(align(scores, target, band=band), expected)
         assert_same(align(scores, target, band=100, max_bytes=2 * least), expected)
-    _ctc.use_isa(before)
-
-
-def test_levels_of_saved_rows_follow_from_the_bound():
-    shape = {"frames": 540_000, "tokens": 162_000, "columns": 40, "vocab": 32}
-    ample, bounded, tight = (
-        _ctc.align_levels(**shape, max_bytes=megabytes * MEGABYTE) for megabytes in (8192, 256, 20)
-    )
-    assert len(ample) == 1
-    assert bounded[0] < 162_000 / 10  # so wide at most is what is done again
-    assert len(tight) > len(bounded)
-    shape = {"frames": 500, "tokens": 100, "columns": 40, "vocab": 32}
-    assert _ctc.align_levels(**shape, max_bytes=256 * MEGABYTE) == []
 
 
 def test_many_small_cases_at_the_tightest_bound():
@@ -65,8 +55,8 @@ def test_many_small_cases_at_the_tightest_bound():
             assert_same(found, expected)
 
 
-def test_band_finds_a_path_far_from_the_straight_one():
-    """All is said in the last tenth: only a proof keeps the narrow band from being believed."""
+def test_band_finds_a_path_far_from_the_diagonal():
+    """All speech is in the last tenth: without its proof a narrow band would be wrong."""
     generator = np.random.default_rng(2)
     target = random_target(150, 10, generator)
     logits = generator.normal(0, 1, (6000, 10)).astype(np.float32)

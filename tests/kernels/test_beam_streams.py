@@ -1,4 +1,4 @@
-"""Chunks, copies, batches, threads, instruction sets: not a bit may change."""
+"""Streams of the prefix beam: chunks, batches, lookback, stable tokens, copies, threads."""
 
 import itertools
 import threading
@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_cases import assert_same, decode, for_every_isa, frames_of, log_probs, sharp, texts
+from ctc_cases import ARRAYS, assert_same, decode, frames_of, log_probs, random_logits, sharp, texts
 from mms_kernels import BeamDecoder, BeamOptions
+from mms_kernels.reference.greedy import log_softmax
 
 SMALL = BeamOptions(beam_size=12, blank=2)
 
@@ -20,9 +21,22 @@ def whole(scores, options=SMALL):
     return stream.finish(nbest=100)
 
 
+def steps(stream, scores, size):
+    """Read an utterance in chunks; yields the frames read so far."""
+    for start in range(0, len(scores), size):
+        stream.step(scores[start : start + size])
+        yield min(start + size, len(scores))
+
+
+def chunked(stream, scores, size):
+    for _ in steps(stream, scores, size):
+        pass
+    return stream.finish(nbest=100)
+
+
 @settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 30), cuts=st.lists(st.integers(0, 60), max_size=12))
-def test_any_cut_gives_the_same_bits(seed, cuts):
+def test_any_chunking_gives_the_same_bits(seed, cuts):
     scores = log_probs(60, 6, seed, spread=2.0, blank=2)
     stream = BeamDecoder(SMALL).stream(kind="log_probs")
     for start, end in itertools.pairwise([0, *sorted(cuts), 60]):
@@ -32,46 +46,70 @@ def test_any_cut_gives_the_same_bits(seed, cuts):
 
 
 @pytest.mark.parametrize("kind", ["logits", "log_probs"])
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 250, 2000])
-def test_steps_of_one_size_over_many_frames(kind, size):
-    """Long enough that what is settled moves out of the trees on the way."""
-    scores = sharp(2000, 12, seed=3)
-    options = BeamOptions(
-        beam_size=20, blank_skip=0.999 if size % 2 else 1.0, lookback=150 if size > 2 else 0
-    )
-    stream = BeamDecoder(options).stream(kind=kind)
-    for start in range(0, 2000, size):
-        stream.step(scores[start : start + size])
-    (wanted,) = BeamDecoder(options).decode(scores[None], np.array([2000]), kind=kind, nbest=100)
-    assert_same(stream.finish(nbest=100), wanted)
+@pytest.mark.parametrize("size", [1, 3, 64, 250])
+@pytest.mark.parametrize("lookback", [0, 90])
+def test_chunks_of_long_utterances_give_the_same_bits(ctc, kind, size, lookback):
+    """Long enough for tokens to settle on the way."""
+    frames = 400 if ctc.is_cuda else 2000
+    scores = sharp(frames, 12, seed=3)
+    options = {"beam_size": 10, "lookback": lookback}
+    (wanted,) = ctc.beam(scores[None], [frames], kind=kind, **options)
+    assert_same(chunked(ctc.stream(kind=kind, **options), scores, size), wanted)
+    if not ctc.is_cuda and size % 2:
+        options["blank_skip"] = 0.999
+        (wanted,) = ctc.beam(scores[None], [frames], kind=kind, **options)
+        assert_same(chunked(ctc.stream(kind=kind, **options), scores, size), wanted)
 
 
-def test_partial_results_are_those_of_the_frames_so_far():
-    scores = log_probs(50, 4, blank=2)
-    stream = BeamDecoder(SMALL).stream(kind="log_probs")
-    for frame in range(50):
-        stream.step(scores[frame : frame + 1])
-        assert_same(stream.partial(nbest=100).hypotheses, whole(scores[: frame + 1]))
+def test_batch_equals_its_rows(ctc):
+    lengths = [50, 0, 1, 49, 33]
+    scores = np.stack([log_probs(50, 7, seed, blank=2) for seed in range(5)])
+    for row, length in enumerate(lengths):
+        scores[row, length:] = np.nan  # not read
+    rows = ctc.beam(scores, lengths, beam_size=12, blank=2)
+    for row, length, found in zip(scores, lengths, rows, strict=True):
+        (alone,) = ctc.beam(row[None, :length].copy(), [length], beam_size=12, blank=2)
+        assert_same(found, alone)
+
+
+@pytest.mark.parametrize("threads", [2, 64])
+def test_threads_change_nothing(threads):
+    lengths = np.random.default_rng(3).integers(0, 51, 40)
+    scores = np.stack([log_probs(50, 7, seed, blank=2) for seed in range(40)])
+    rows = BeamDecoder(SMALL).decode(scores, lengths, kind="log_probs", threads=threads, nbest=100)
+    for row, length, found in zip(scores, lengths, rows, strict=True):
+        assert_same(found, whole(row[:length]))
+
+
+def test_partial_results_are_those_of_the_frames_so_far(ctc):
+    scores = log_probs(30, 4, blank=2)
+    stream = ctc.stream(beam_size=12, blank=2)
+    for end in steps(stream, scores, 1):
+        expected = ctc.stream(beam_size=12, blank=2)
+        expected.step(scores[:end])
+        assert_same(stream.partial(nbest=100).hypotheses, expected.partial(nbest=100).hypotheses)
         assert len(stream.partial(nbest=3).hypotheses) <= 3
 
 
-@pytest.mark.parametrize(("lookback", "least"), [(0, 20), (300, 600)])
-def test_stable_tokens_do_not_change(lookback, least):
-    scores = sharp(3000, 12, seed=1)
-    options = BeamOptions(beam_size=8, lookback=lookback)
-    stream = BeamDecoder(options).stream(kind="log_probs")
-    said = []
-    for start in range(0, 3000, 50):
-        stream.step(scores[start : start + 50])
-        partial = stream.partial(nbest=8)
-        for one in partial.hypotheses:
-            tokens = one.tokens[: partial.stable].tolist()
-            assert tokens[: len(said)] == said
-        shared = {tuple(one.tokens[: partial.stable + 1]) for one in partial.hypotheses}
-        assert len(shared) > 1 or len(partial.hypotheses[0]) == partial.stable
-        said = tokens
+@pytest.mark.parametrize(("lookback", "least"), [(0, 10), (120, 100)])
+def test_stable_tokens_do_not_change(ctc, lookback, least):
+    scores = sharp(600, 10, seed=1)
+    options = {"beam_size": 6, "lookback": lookback}
+    stream = ctc.stream(**options)
+    cpu = BeamDecoder(BeamOptions(**options)).stream(kind="log_probs")
+    said = ()
+    for end in steps(stream, scores, 60):
+        cpu.step(scores[end - 60 : end])
+        partial = stream.partial(nbest=6)
+        assert partial.stable == cpu.partial().stable
+        found = texts(partial.hypotheses)
+        for one in found:
+            assert one[: len(said)] == said
+        shared = {one[: partial.stable + 1] for one in found}
+        assert len(shared) > 1 or len(found[0]) == partial.stable
+        said = found[0][: partial.stable]
     assert len(said) > least
-    assert stream.finish()[0].tokens[: len(said)].tolist() == said
+    assert texts(stream.finish())[0][: len(said)] == said
 
 
 @pytest.mark.parametrize("lookback", [0, 200])
@@ -80,51 +118,104 @@ def test_taken_tokens_and_the_rest_are_the_whole(lookback):
     options = BeamOptions(beam_size=8, lookback=lookback)
     stream = BeamDecoder(options).stream(kind="log_probs")
     taken = []
-    for start in range(0, 3000, 70):
-        stream.step(scores[start : start + 70])
-        before = stream.partial().hypotheses[0]
-        stable = stream.partial().stable
+    for _ in steps(stream, scores, 70):
+        before = stream.partial()
         piece = stream.take_stable()
-        assert len(piece) + stream.partial().stable == stable
-        assert before.tokens[: len(piece)].tolist() == piece.tokens.tolist()
-        assert frames_of(before)[: len(piece)] == frames_of(piece)
+        assert len(piece) + stream.partial().stable == before.stable
+        assert before.hypotheses[0].tokens[: len(piece)].tolist() == piece.tokens.tolist()
+        assert frames_of(before.hypotheses[0])[: len(piece)] == frames_of(piece)
         taken.append(piece)
     assert len(stream.take_stable()) == 0
     (rest,) = stream.finish()
     (wanted,) = decode(scores, beam_size=8, lookback=lookback, nbest=1)
-    for name in ("tokens", "starts", "ends", "scores", "peaks"):
+    for name in ARRAYS:
         parts = [getattr(piece, name) for piece in [*taken, rest]]
         assert np.concatenate(parts).tobytes() == getattr(wanted, name).tobytes()
     assert lookback == 0 or len(rest) < 100 < len(wanted)
     assert (rest.log_prob, rest.score) == (wanted.log_prob, wanted.score)
 
 
-def test_finish_and_reset_start_over():
+@pytest.mark.parametrize("spread", [1.0, 4.0])
+def test_taken_tokens_are_common_to_all_hypotheses(spread):
+    """60 frames, fewer than those after which a stream settles by itself."""
+    decoder = BeamDecoder(BeamOptions(beam_size=8))
+    taken, kept = 0, 0
+    for seed in range(20):
+        stream = decoder.stream(kind="log_probs")
+        stream.step(log_probs(60, 6, seed, spread))
+        hypotheses = stream.partial(nbest=8).hypotheses
+        piece = stream.take_stable()
+        for one, name in itertools.product(hypotheses, ("tokens", "starts", "ends")):
+            assert np.array_equal(getattr(one, name)[: len(piece)], getattr(piece, name))
+        taken += len(piece)
+        kept += len(hypotheses[0].tokens) - len(piece)
+    assert taken > 0
+    assert kept > 20
+
+
+def test_lookback_drops_old_differences(ctc):
+    """The two readings of the first frame stay equally likely for ever."""
+    scores = np.full((200, 3), -20.0, np.float32)
+    scores[:, 0] = 0
+    scores[0] = np.log([0.2, 0.4, 0.4])
+    scores[100] = scores[1, [1, 0, 2]]
+    for lookback, readings in ((0, 2), (120, 1)):
+        (found,) = ctc.beam(scores[None], [200], beam_size=6, lookback=lookback)
+        assert texts(found) == texts(decode(scores, beam_size=6, lookback=lookback))
+        assert len({one.tokens[0] for one in found}) == readings
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lookback_counts_from_the_end_of_a_long_token(ctc, seed):
+    """Tokens of 40 frames, longer than the lookback."""
+    logits = random_logits(200, 5, seed=seed, spread=0.7)
+    logits[np.arange(200), np.repeat([1, 2, 3, 4, 1], 40)] += 4
+    scores = log_softmax(logits).astype(np.float32)
+    (found,) = ctc.beam(scores[None], [200], beam_size=10, lookback=20)
+    expected = decode(scores, beam_size=10, lookback=20)
+    assert texts(found) == texts(expected)
+    assert [frames_of(one) for one in found] == [frames_of(one) for one in expected]
+
+
+def test_impossible_stream_has_no_hypotheses(ctc):
+    """No hypothesis of the full beam can go on with the only possible token, which is taken."""
+    scores = np.full((150, 4), -np.inf, np.float32)
+    scores[:, 0] = 0
+    scores[100, :] = [-np.inf, -np.inf, -np.inf, -6]
+    found = ctc.beam(scores[None], [150], beam_size=5, token_min_logp=-5.0, lookback=30)[0]
+    assert texts(found) == [(3,)]  # the most likely token of its frame is never cut
+
+
+def test_finish_and_reset_start_over(ctc):
     scores = log_probs(50, 5, blank=2)
-    stream = BeamDecoder(SMALL).stream(kind="log_probs")
+    stream = ctc.stream(beam_size=12, blank=2)
     stream.step(log_probs(20, 9, seed=5))
     stream.finish()
     assert stream.frames == 0
-    stream.step(log_probs(20, 7, seed=6))
-    stream.reset()
+    if not ctc.is_cuda:
+        stream.step(log_probs(20, 7, seed=6))
+        stream.reset()
     stream.step(scores)
-    assert_same(stream.finish(nbest=100), whole(scores))
+    (wanted,) = ctc.beam(scores[None], [50], beam_size=12, blank=2)
+    assert_same(stream.finish(nbest=100), wanted)
 
 
-def test_copies_go_on_independently():
+def test_copies_and_results_are_independent():
     scores = log_probs(60, 5)
     stream = BeamDecoder(SMALL).stream(kind="log_probs")
     stream.step(scores[:30])
+    first = stream.partial().hypotheses[0]
+    before = first.tokens.copy()
     twin = stream.copy()
     twin.step(scores[::-1][:10].copy())
     stream.step(scores[30:])
-    assert twin.frames == 40
     assert repr(twin) == "BeamStream(40 frames)"
     assert_same(twin.finish(nbest=100), whole(np.concatenate([scores[:30], scores[:-11:-1]])))
     assert_same(stream.finish(nbest=100), whole(scores))
+    np.testing.assert_array_equal(first.tokens, before)
 
 
-def test_two_streams_do_not_disturb_each_other():
+def test_streams_of_a_decoder_are_independent():
     scores = [log_probs(40, 6, seed) for seed in (1, 2)]
     decoder = BeamDecoder(SMALL)
     streams = [decoder.stream(kind="log_probs") for _ in scores]
@@ -135,52 +226,9 @@ def test_two_streams_do_not_disturb_each_other():
         assert_same(stream.finish(nbest=100), whole(rows))
 
 
-def test_failed_step_changes_nothing():
-    scores = log_probs(40, 6, blank=2)
-    bad = scores[20:].copy()
-    bad[7, 3] = np.nan
-    stream = BeamDecoder(SMALL).stream(kind="log_probs")
-    stream.step(scores[:20])
-    with pytest.raises(ValueError, match="frame 27 of the logits holds NaN"):
-        stream.step(bad)
-    with pytest.raises(ValueError, match="6"):
-        stream.step(log_probs(3, 7))
-    assert stream.frames == 20
-    stream.step(scores[20:])
-    assert_same(stream.finish(nbest=100), whole(scores))
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, 64])
-def test_batch_position_and_threads_change_nothing(threads):
-    generator = np.random.default_rng(3)
-    lengths = generator.integers(0, 51, 40)
-    lengths[:3] = [0, 1, 50]
-    scores = np.stack([log_probs(50, 7, seed, blank=2) for seed in range(40)])
-    for row, length in enumerate(lengths):
-        scores[row, length:] = np.nan
-    rows = BeamDecoder(SMALL).decode(scores, lengths, kind="log_probs", threads=threads, nbest=100)
-    for row, length, found in zip(scores, lengths, rows, strict=True):
-        assert_same(found, whole(row[:length]))
-
-
-def test_empty_batch():
-    assert BeamDecoder().decode(np.zeros((0, 5, 3), np.float32), np.zeros(0, np.int64)) == []
-
-
-@pytest.mark.parametrize("vocab", [1, 5, 16, 31, 33, 200])
-@pytest.mark.parametrize("beam_size", [1, 7, 8, 9, 65])
-def test_instruction_sets_give_the_same_bits(vocab, beam_size):
-    scores = sharp(150, vocab, seed=vocab)
-    for kind in ("logits", "log_probs"):
-        found = for_every_isa(lambda: decode(scores, kind=kind, beam_size=beam_size))  # noqa: B023
-        for other in found[1:]:
-            assert_same(found[0], other)
-
-
 def test_threads_may_share_a_decoder_and_a_stream():
-    decoder = BeamDecoder(SMALL)
     piece = log_probs(300, 8, blank=2)
-    stream = decoder.stream(kind="log_probs")
+    stream = BeamDecoder(SMALL).stream(kind="log_probs")
     workers = [threading.Thread(target=stream.step, args=(piece,)) for _ in range(8)]
     for worker in workers:
         worker.start()
@@ -188,17 +236,6 @@ def test_threads_may_share_a_decoder_and_a_stream():
         stream.partial()
         worker.join()
     assert_same(stream.finish(nbest=100), whole(np.tile(piece, (8, 1))))
-
-
-def test_results_do_not_share_memory_with_the_stream():
-    stream = BeamDecoder(SMALL).stream(kind="log_probs")
-    stream.step(log_probs(30, 5))
-    first = stream.partial().hypotheses[0]
-    before = first.tokens.copy()
-    stream.step(log_probs(300, 5, seed=1))
-    stream.finish()
-    del stream
-    np.testing.assert_array_equal(first.tokens, before)
 
 
 def test_nbest_is_a_prefix_of_all():

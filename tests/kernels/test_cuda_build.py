@@ -91,7 +91,7 @@ def test_elements_are_as_large_as_in_the_kernels(emulated, name, dtype):
 
 def test_every_kernel_is_emulated():
     declared = set()
-    for path in Path(ROOT, "kernels/csrc/cuda").glob("*.cu"):
+    for path in Path(ROOT, "kernels/csrc/cuda").rglob("*.cu"):
         declared |= set(re.findall(r'extern "C" __global__[^;{]*?\b(mms_\w+)\(', path.read_text()))
     library = Path(ROOT, "kernels/csrc/emulate/library.cpp").read_text()
     assert len(declared) == 7

@@ -1,24 +1,42 @@
+"""Greedy decoding: every implementation against the reference, bit for bit where promised."""
+
 import itertools
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from greedy_results import FIELDS, assert_close, assert_same, decode, random_logits
-from mms_kernels import GreedyDecoder, greedy_decode, reference
+from ctc_cases import ARRAYS, assert_close, assert_same, random_logits
+from mms_kernels import GreedyDecoder, GreedyResult, _ctc, greedy_decode
+from mms_kernels.reference import greedy as reference
 
-# Against the oracle
+SMALL = (np.float16, ml_dtypes.bfloat16)
+VOCABULARIES = [1, 2, 3, 15, 16, 17, 31, 32, 33, 154, 255, 256, 257, 271, 273, 530, 1000, 3001]
 
 
-@pytest.mark.parametrize("vocab", [1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 154, 1000, 3001])
-@pytest.mark.parametrize("spread", [0.1, 3.0, 100.0])
-def test_equals_the_reference(vocab, spread):
-    for blank in {0, vocab // 2, vocab - 1}:
-        logits = random_logits(200, vocab, seed=vocab, spread=spread, blank=blank)
-        assert_close(decode(logits, blank=blank), reference.greedy_decode(logits, blank=blank))
+def decode(logits, *, blank=0, kind="logits"):
+    (result,) = greedy_decode(logits[None], np.array([len(logits)]), blank=blank, kind=kind)
+    return result
+
+
+@pytest.mark.parametrize("vocab", VOCABULARIES)
+def test_matches_reference(ctc, vocab):
+    for blank, spread in itertools.product({0, vocab // 2, vocab - 1}, (0.1, 3.0, 100.0)):
+        logits = random_logits(45, vocab, seed=vocab, spread=spread, blank=blank)
+        logits[:, vocab // 2] = -np.inf if vocab > 1 else 0
+        (result,) = ctc.greedy(logits[None], [45], blank=blank)
+        expected = reference.greedy_decode(logits, blank=blank)
+        assert_close(result, expected, ctc.greedy_tolerance)
+        assert (result.scores <= 0).all()
+        assert (result.peaks <= 0).all()
+        if not ctc.is_cuda:  # equal bits on every instruction set
+            _ctc.use_isa("scalar")
+            assert_same(decode(logits, blank=blank), result)
+            _ctc.use_isa(ctc.isa)
 
 
 @settings(deadline=None, max_examples=300)
@@ -26,182 +44,157 @@ def test_equals_the_reference(vocab, spread):
     logits=arrays.arrays(
         np.float32,
         st.tuples(st.integers(0, 12), st.integers(1, 40)),
-        # Few different values: many ties and repeats.
         elements=st.sampled_from([-3.0, -1.0, 0.0, 0.5, 2.0, -np.inf]),
     ),
     data=st.data(),
 )
-def test_equals_the_reference_with_ties_and_repeats(logits, data):
+def test_ties_and_repeats_match_reference(logits, data):
     logits[np.isneginf(logits).all(axis=1), 0] = 0.0
     blank = data.draw(st.integers(0, logits.shape[1] - 1))
     assert_close(decode(logits, blank=blank), reference.greedy_decode(logits, blank=blank))
 
 
-@pytest.mark.parametrize("vocab", [5, 16, 100])
-def test_equal_logits_go_to_the_lowest_id(vocab):
+@pytest.mark.parametrize("vocab", [5, 40, 700])
+def test_lowest_of_equal_tokens_wins_at_any_position(ctc, vocab):
+    logits = np.zeros((1, vocab, vocab), np.float32)
     for low in range(vocab):
-        logits = np.zeros((1, vocab), np.float32)
-        logits[0, low:] = 1.0
-        expected = [low] if low != 0 else []
-        assert decode(logits).tokens.tolist() == expected
+        logits[0, low, [low, vocab - 1, (low + vocab) // 2]] = 1.0
+    (result,) = ctc.greedy(logits, [vocab])
+    assert result.tokens.tolist() == list(range(1, vocab))
+    (zeros,) = ctc.greedy(np.array([[[-1.0, -0.0, 0.0]]], np.float32), [1])
+    assert zeros.tokens.tolist() == [1]
 
 
-def test_zeros_of_either_sign_are_equal():
-    logits = np.array([[-1.0, -0.0, 0.0]], np.float32)
-    assert decode(logits).tokens.tolist() == [1]
-
-
-def test_repeats_collapse_and_a_blank_parts_them():
+def test_repeats_collapse_and_blank_separates_them(ctc):
     path = [0, 1, 1, 0, 1, 2, 2, 2, 0, 0, 2]
-    logits = np.full((len(path), 3), -10.0, np.float32)
-    logits[np.arange(len(path)), path] = 10.0
-    result = decode(logits)
+    logits = np.full((1, len(path), 3), -10.0, np.float32)
+    logits[0, np.arange(len(path)), path] = 10.0
+    (result,) = ctc.greedy(logits, [len(path)])
     assert result.tokens.tolist() == [1, 1, 2, 2]
     assert result.starts.tolist() == [1, 4, 5, 10]
     assert result.ends.tolist() == [3, 5, 8, 11]
     assert len(result) == 4
 
 
-def test_score_is_the_mean_and_peak_the_greatest_log_probability():
-    logits = np.log(np.array([[0.1, 0.9], [0.4, 0.6], [0.9, 0.1]], np.float32))
-    result = decode(logits)
-    assert result.scores == pytest.approx((np.log(0.9) + np.log(0.6)) / 2, abs=1e-6)
-    assert result.peaks == pytest.approx(np.log(0.9), abs=1e-6)
+def test_log_probs_are_used_unchanged(ctc):
+    scores = np.array([[[-3.0, -0.5, -2.0], [-9.0, -0.25, -1.0], [0.0, -5, -5]]], np.float32)
+    (result,) = ctc.greedy(scores, [3], kind="log_probs")
+    assert result.tokens.tolist() == [1]
+    assert (result.scores.tolist(), result.peaks.tolist()) == ([-0.375], [-0.25])
+    zeros = np.full((2, 1, 20), -4.0, np.float32)
+    zeros[:, 0, 2], zeros[:, 0, 18] = (0.0, -0.0), (-0.0, 0.0)
+    for one in ctc.greedy(zeros, [1, 1], kind="log_probs"):
+        assert one.scores.tobytes() == np.float32(0.0).tobytes()
 
 
 @pytest.mark.parametrize("offset", [-1e4, 1e4, 1e30])
-def test_a_constant_added_to_a_frame_changes_nothing(offset):
+def test_constant_offset_of_a_frame_changes_nothing(ctc, offset):
     logits = np.array([[1.0, 0.0, -1.0, 0.5]], np.float32) * np.float32(1e3 if offset < 1e5 else 1)
     moved = logits + np.float32(offset)
-    assert_close(decode(moved, blank=3), reference.greedy_decode(moved, blank=3), 1e-5)
+    (result,) = ctc.greedy(moved[None], [1], blank=3)
+    assert_close(result, reference.greedy_decode(moved, blank=3), 1e-5)
 
 
-def test_columns_of_minus_infinity_change_nothing():
-    """The head is padded with them to the largest vocabulary of a batch."""
+def test_columns_of_minus_infinity_change_nothing(ctc):
+    """Exported heads are padded with them to a common vocabulary size."""
     logits = random_logits(100, 40, blank=0)
-    padded = np.full((100, 200), -np.inf, np.float32)
-    padded[:, :40] = logits
-    assert_close(decode(padded), decode(logits), 1e-6)
+    padded = np.full((1, 100, 200), -np.inf, np.float32)
+    padded[0, :, :40] = logits
+    assert_close(ctc.greedy(padded, [100])[0], ctc.greedy(logits[None], [100])[0], 1e-6)
+    far = np.full((1, 1, 50), -1e30, np.float32)
+    far[0, 0, 7] = 0.0
+    assert ctc.greedy(far, [1])[0].scores.tolist() == [0.0]
 
 
-def test_tokens_far_below_the_peak_add_nothing():
-    logits = np.full((1, 50), -1e30, np.float32)
-    logits[0, 7] = 0.0
-    assert decode(logits).scores.tolist() == [0.0]
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("vocab", [1, 2, 16, 33, 257, 530])
+def test_half_precision_gives_bits_of_float32(ctc, dtype, vocab):
+    small = random_logits(60, vocab, seed=vocab, blank=0)
+    small[:, vocab // 3] *= 1e-6  # subnormal as float16
+    small = small.astype(dtype)
+    small[:, vocab // 2] = -np.inf if vocab > 1 else 0
+    left = ctc.greedy(small[None], [60])
+    assert_same(left, ctc.greedy(small[None].astype(np.float32), [60]))
 
 
-def test_scores_are_never_positive():
-    result = decode(random_logits(5000, 32, spread=30.0))
-    assert (result.scores <= 0).all()
-    assert (result.peaks <= 0).all()
-    assert (result.scores <= result.peaks).all()
+@pytest.mark.parametrize("dtype", SMALL)
+def test_every_half_precision_number_is_read_exactly(ctc, dtype):
+    """One frame a number, next to the number below it, which must lose."""
+    numbers = np.arange(2**16, dtype=np.uint16).view(dtype)
+    numbers = np.sort(np.unique(numbers[np.isfinite(numbers.astype(np.float32))]))
+    numbers = numbers[:: 37 if ctc.is_cuda else 1]
+    frames = np.full((1, len(numbers) - 1, 18), -np.inf, dtype)
+    frames[0, :, 3], frames[0, :, 17] = numbers[:-1], numbers[1:]
+    (result,) = ctc.greedy(frames, [frames.shape[1]], kind="log_probs")
+    assert result.tokens.tolist() == [17]
+    assert result.peaks == numbers[-1].astype(np.float32)
+    assert result.scores == pytest.approx(numbers[1:].astype(np.float64).mean(), rel=1e-6)
+    for start in range(0, frames.shape[1], 997):
+        (piece,) = ctc.greedy(frames[:, start : start + 1], [1], kind="log_probs")
+        assert piece.peaks == numbers[start + 1].astype(np.float32)
 
 
-def test_vocabulary_of_the_blank_alone():
-    assert len(decode(np.zeros((5, 1), np.float32))) == 0
-
-
-def test_no_frames():
-    result = decode(np.zeros((0, 5), np.float32))
-    assert [getattr(result, name).dtype for name in FIELDS] == [
-        np.int32,
-        np.int64,
-        np.int64,
-        np.float32,
-        np.float32,
-    ]
-    assert len(result) == 0
-
-
-def test_empty_batch():
-    assert greedy_decode(np.zeros((0, 5, 3), np.float32), np.zeros(0, np.int64)) == []
-
-
-# Chunks, batches, threads
+@pytest.mark.parametrize("dtype", [np.float32, *SMALL])
+def test_any_chunking_and_batch_give_the_same_bits(ctc, dtype):
+    lengths = [70, 0, 1, 69, 64]
+    logits = np.stack([random_logits(70, 21, seed=seed, blank=0) for seed in range(5)])
+    logits = logits.astype(dtype)
+    for row, length in enumerate(lengths):
+        logits[row, length:] = np.nan  # not read
+    whole = ctc.greedy(logits, lengths)
+    for cuts in ([35], [1, 2, 3], [0, 7, 7, 32, 64], [69], list(range(1, 70))):
+        assert_same(ctc.greedy(logits, lengths, cuts=cuts), whole)
+    for row, length in enumerate(lengths):
+        alone = ctc.greedy(logits[row : row + 1, :length].copy(), [length])
+        assert_same(alone[0], whole[row])
 
 
 @settings(deadline=None, max_examples=200)
 @given(seed=st.integers(0, 50), cuts=st.lists(st.integers(0, 60), max_size=12))
-def test_any_cut_gives_the_same_bits(seed, cuts):
+def test_partial_results_are_those_of_the_frames_so_far(seed, cuts):
     logits = random_logits(60, 5, seed=seed, blank=2)
     decoder = GreedyDecoder(blank=2)
-    bounds = [0, *sorted(cuts), 60]
-    for start, end in itertools.pairwise(bounds):
+    for start, end in itertools.pairwise([0, *sorted(cuts), 60]):
         decoder.step(logits[start:end])
+        assert_same(decoder.partial(), decode(logits[:end], blank=2))
     assert decoder.frames == 60
     assert_same(decoder.finish(), decode(logits, blank=2))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_partial_results_are_those_of_the_frames_so_far(size):
-    logits = random_logits(50, 4, blank=0)
-    decoder = GreedyDecoder()
-    for start in range(0, 50, size):
-        decoder.step(logits[start : start + size])
-        assert_same(decoder.partial(), decode(logits[: start + size]))
+def test_empty_input(ctc):
+    (none,) = ctc.greedy(np.zeros((1, 0, 5), np.float32), [0])
+    types = [np.int32, np.int64, np.int64, np.float32, np.float32]
+    assert [getattr(none, name).dtype for name in ARRAYS] == types
+    assert len(none) == 0
+    assert len(ctc.greedy(np.zeros((1, 5, 1), np.float32), [5])[0]) == 0  # the blank alone
+    if not ctc.is_cuda:
+        assert ctc.greedy(np.zeros((0, 5, 3), np.float32), np.zeros(0, np.int64)) == []
 
 
-def test_finish_starts_over():
-    logits = random_logits(50, 4, blank=0)
-    decoder = GreedyDecoder()
-    decoder.step(random_logits(20, 9, seed=5))
-    decoder.finish()
-    assert (decoder.frames, len(decoder.partial())) == (0, 0)
-    decoder.step(logits)
-    assert_same(decoder.finish(), decode(logits))
-
-
-def test_copies_go_on_independently():
-    logits = random_logits(60, 5)
-    decoder = GreedyDecoder()
-    decoder.step(logits[:30])
-    twin = decoder.copy()
-    twin.step(logits[::-1][:10].copy())
-    decoder.step(logits[30:])
-    assert_same(decoder.finish(), decode(logits))
-    assert twin.frames == 40
-    assert repr(twin) == "GreedyDecoder(40 frames)"
-
-
-def test_results_do_not_share_memory_with_the_decoder():
-    decoder = GreedyDecoder()
-    decoder.step(random_logits(30, 5))
-    first = decoder.partial()
-    before = first.tokens.copy()
-    decoder.step(random_logits(300, 5, seed=1))
-    decoder.finish()
-    del decoder
-    np.testing.assert_array_equal(first.tokens, before)
-
-
-def test_two_streams_do_not_disturb_each_other():
-    logits = [random_logits(40, 6, seed=seed) for seed in (1, 2)]
-    decoders = [GreedyDecoder(), GreedyDecoder()]
-    for start in range(0, 40, 8):
-        for decoder, rows in zip(decoders, logits, strict=True):
-            decoder.step(rows[start : start + 8])
-    for decoder, rows in zip(decoders, logits, strict=True):
-        assert_same(decoder.finish(), decode(rows))
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, 64])
-def test_batch_position_and_threads_change_nothing(threads):
-    generator = np.random.default_rng(3)
-    lengths = generator.integers(0, 51, 40)
-    lengths[:3] = [0, 1, 50]
+@pytest.mark.parametrize("threads", [1, 2, 64])
+def test_threads_change_nothing(threads):
+    lengths = np.random.default_rng(3).integers(0, 51, 40)
     logits = np.stack([random_logits(50, 7, seed=seed, blank=0) for seed in range(40)])
     results = greedy_decode(logits, lengths, threads=threads)
-    assert len(results) == 40
     for row, length, result in zip(logits, lengths, results, strict=True):
         assert_same(result, decode(row[:length]))
 
 
-def test_frames_beyond_the_length_are_not_read():
-    logits = random_logits(20, 5)[None].repeat(2, axis=0)
-    logits[:, 12:] = np.nan
-    results = greedy_decode(logits, np.array([12, 0]))
-    assert_same(results[0], decode(random_logits(20, 5)[:12]))
-    assert len(results[1]) == 0
+def test_finish_resets_and_copies_are_independent():
+    logits = random_logits(60, 5)
+    decoder = GreedyDecoder()
+    decoder.step(random_logits(20, 9, seed=5))
+    decoder.finish()
+    assert (decoder.frames, len(decoder.partial())) == (0, 0)
+    decoder.step(logits[:30])
+    first = decoder.partial()
+    before = first.tokens.copy()
+    twin = decoder.copy()
+    twin.step(logits[::-1][:10].copy())
+    decoder.step(logits[30:])
+    assert_same(decoder.finish(), decode(logits))
+    assert repr(twin) == "GreedyDecoder(40 frames)"
+    np.testing.assert_array_equal(first.tokens, before)  # shares no memory with the decoder
 
 
 def test_threads_may_share_a_decoder():
@@ -216,18 +209,14 @@ def test_threads_may_share_a_decoder():
 
 
 def test_more_than_2_to_the_31_numbers(tmp_path):
-    """A sparse file: only the pages that are read take memory or disk."""
+    """A sparse file: only pages that are read take memory or disk."""
     shape = (3, 1 << 20, 1100)
     with (tmp_path / "logits").open("wb") as file:
         file.truncate(int(np.prod(shape)) * 4)
     logits = np.memmap(tmp_path / "logits", np.float32, "r+", shape=shape)
     expected = random_logits(4, 1100, seed=9)
     logits[2, :4] = expected
+    logits.setflags(write=False)
     results = greedy_decode(np.asarray(logits), np.array([0, 1, 4]))
     assert_same(results[2], decode(expected))
-
-
-def test_read_only_and_mapped_arrays_are_fine():
-    logits = random_logits(30, 5)
-    logits.setflags(write=False)
-    assert_same(decode(logits), decode(logits.copy()))
+    assert isinstance(results[0], GreedyResult)

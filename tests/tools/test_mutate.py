@@ -115,12 +115,4 @@ def test_every_listed_bug_fits_the_code_as_it_is(mutation):
     assert text.count(mutation.old) == 1
     assert mutation.new != mutation.old
     for test in mutation.tests:
-        native = test.removeprefix("ctest:")
-        if native != test:
-            assert (ROOT / "kernels" / "csrc" / "tests" / f"{native}.cpp").is_file(), test
-        else:
-            assert list(ROOT.glob(test)), test
-
-
-def test_there_are_as_many_as_the_plan_asks_for():
-    assert len(mutate.read_list(mutate.LIST)) >= 20
+        assert list(ROOT.glob(test)), test

@@ -1,4 +1,4 @@
-"""Whether each backend can run here, found out without loading what is large."""
+"""Probes of the backends: availability, found without loading large libraries."""
 
 import importlib
 import importlib.metadata
@@ -10,7 +10,7 @@ from mms_engine.cuda.driver import CudaDriver, cuda_driver
 
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
 MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""Python module, and package, of each runtime of plans; their interfaces are the same."""
+"""Python module of each runtime of plans; their interfaces are the same."""
 PLAN_DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -18,22 +18,22 @@ PLAN_DTYPES = {
     "INT64": "int64",
     "INT32": "int32",
 }
-"""The manifest's name of each of TensorRT's number types."""
+"""Manifest name of each TensorRT data type."""
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 _CUDA_RELEASES = (11, 12, 13, 14)
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a backend can run here."""
+    """Availability of a backend on this machine."""
 
     usable: bool
     reason: str
-    """What it runs with, or why it cannot: one sentence."""
+    """Library and device it runs with, or why it cannot run, in one sentence."""
 
 
 def ort_cpu() -> Availability:
-    """Look for ONNX Runtime."""
+    """Probe ONNX Runtime on the CPU."""
     found = _providers()
     if found is None:
         return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
@@ -41,7 +41,7 @@ def ort_cpu() -> Availability:
 
 
 def ort_cuda() -> Availability:
-    """Look for a GPU, and an ONNX Runtime that has CUDA."""
+    """Probe ONNX Runtime with CUDA, and a GPU."""
     driver = cuda_driver()
     if not driver.devices:
         return Availability(usable=False, reason=driver.reason)
@@ -56,12 +56,12 @@ def ort_cuda() -> Availability:
 
 
 def tensorrt() -> Availability:
-    """Look for a GPU, TensorRT and pycuda."""
+    """Probe TensorRT, pycuda and a GPU."""
     return _plans(MODULES["tensorrt"], "gpu")
 
 
 def tensorrt_rtx() -> Availability:
-    """Look for a GPU, TensorRT for RTX and pycuda."""
+    """Probe TensorRT for RTX, pycuda and a GPU."""
     return _plans(MODULES["tensorrt-rtx"], "rtx")
 
 
@@ -80,7 +80,7 @@ def _plans(module: str, extra: str) -> Availability:
 
 
 def _too_old(module: str, driver: CudaDriver) -> str:
-    """Return what is wrong where the driver is older than the CUDA that a runtime is built for."""
+    """Return why the driver is too old for a runtime's CUDA release; empty if it is not."""
     supported = int(driver.version.partition(".")[0] or 0)
     for release in _CUDA_RELEASES:
         if release > supported and installed_version(f"{module}_cu{release}"):
@@ -97,7 +97,7 @@ def _described(module: str) -> str:
 
 
 def installed_version(package: str) -> str:
-    """Return the release of a package; empty where it is not installed."""
+    """Return the release of a package; empty if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -105,10 +105,10 @@ def installed_version(package: str) -> str:
 
 
 def _providers() -> tuple[str, list[str]] | None:
-    """Return ONNX Runtime's version and providers, or `None` where it is not installed."""
+    """Return version and providers of ONNX Runtime; `None` if it is not installed."""
     try:
         onnxruntime = importlib.import_module("onnxruntime")
         return onnxruntime.__version__, onnxruntime.get_available_providers()
     except (ImportError, AttributeError):
-        # AttributeError: an uninstalled onnxruntime leaves an empty folder of that name behind.
+        # AttributeError: uninstalling onnxruntime can leave an empty folder of that name.
         return None

@@ -1,4 +1,4 @@
-"""Which backends there are, which of them work here, and which one a run takes."""
+"""Registry of backends: availability on this machine, and the choice for a run."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from mms_engine.types import BackendName, Device
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The backend a run takes."""
+    """Backend chosen for a run, and why."""
 
     backend: str
     device: str
@@ -24,59 +24,59 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How one backend is asked and opened; probes import its library themselves, if at all."""
+    """Probe and opener of a backend; only probes and openers import its library."""
 
     device: str
     probe: Callable[[], Availability]
     opener: str = ""
     """Function of `mms_engine.backends.ort` that loads a graph."""
     runtime: Runtime | None = None
-    """What runs plans in place of graphs: `mms_engine.tensorrt.session` loads them."""
+    """Runtime of plans; `None` for a backend that runs graphs."""
 
 
 def available() -> dict[str, Availability]:
-    """Return for every backend whether it can run here, and with what or why not."""
+    """Return the availability of every backend."""
     return {name: backend.probe() for name, backend in BACKENDS.items()}
 
 
 def rank(
     device: Device, candidates: Mapping[str, Availability], backend: BackendName | None = None
 ) -> list[Choice]:
-    """Return the backends to try for `device`, the first one first. Depends on its arguments only.
+    """Return the usable backends for `device`, best first.
 
     Args:
-        device: `auto` takes any, in the registry's order, GPUs first.
-        candidates: What `available` returned.
-        backend: Only this one.
+        device: `auto` for any, in the order of the registry: GPUs first.
+        candidates: Result of `available`.
+        backend: Restriction to one backend.
 
     Raises:
-        BackendError: none is usable; the message says why for each.
+        BackendError: none is usable; the message gives the reason for each.
     """
     if backend is not None and device not in ("auto", BACKENDS[backend].device):
         raise BackendError(f"{backend} runs on {BACKENDS[backend].device}, not on {device}")
-    asked = [
+    names = [
         name
         for name in candidates
         if device in ("auto", BACKENDS[name].device) and backend in (None, name)
     ]
-    because = "first that works" if (device, backend) == ("auto", None) else "it was asked for"
+    because = "first that works" if (device, backend) == ("auto", None) else "requested"
     choices = []
     refused: dict[str, list[str]] = {}
-    for name in asked:
+    for name in names:
         if candidates[name].usable:
-            reason = "; ".join([f"{name}: {because}", *_told(refused)])
+            reason = "; ".join([f"{name}: {because}", *_reasons(refused)])
             choices.append(Choice(name, BACKENDS[name].device, reason))
         refused.setdefault(candidates[name].reason, []).append(name)
     if not choices:
         wanted = backend or device
-        raise BackendError(f"nothing here can run on {wanted!r}: {'; '.join(_told(refused))}")
+        raise BackendError(f"nothing here can run on {wanted!r}: {'; '.join(_reasons(refused))}")
     return choices
 
 
 def choose(
     device: Device, candidates: Mapping[str, Availability], backend: BackendName | None = None
 ) -> Choice:
-    """Return the first of `rank`."""
+    """Return the best of `rank`."""
     return rank(device, candidates, backend)[0]
 
 
@@ -84,7 +84,7 @@ def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Se
     """Load a graph with the chosen backend.
 
     Raises:
-        BackendError: the backend's library refuses the graph, or it runs plans.
+        BackendError: the backend rejects the graph, or it runs plans.
     """
     backend = BACKENDS[choice.backend]
     if backend.runtime is not None:
@@ -98,7 +98,7 @@ def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
     """Load a small ONNX file outside a bundle for one CPU thread; return its run function.
 
     Raises:
-        BackendError: ONNX Runtime is not installed, or refuses the file.
+        BackendError: ONNX Runtime is not installed, or rejects the file.
     """
     probed = probes.ort_cpu()
     if not probed.usable:
@@ -108,7 +108,7 @@ def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
     return run
 
 
-def _told(refused: Mapping[str, list[str]]) -> list[str]:
+def _reasons(refused: Mapping[str, list[str]]) -> list[str]:
     return [f"not {', '.join(names)}: {reason}" for reason, names in refused.items()]
 
 
@@ -118,4 +118,4 @@ BACKENDS: Mapping[str, Backend] = {
     "ort-cuda": Backend("cuda", probes.ort_cuda, opener="open_cuda"),
     "ort-cpu": Backend("cpu", probes.ort_cpu, opener="open_cpu"),
 }
-"""By name, in the order in which `auto` tries them."""
+"""Backends by name, in the order in which `auto` tries them."""

@@ -90,21 +90,20 @@ def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None =
     """
     results: list[_Result] = []
     errors: list[BaseException] = []
+    done = threading.Event()  # an interrupted `Thread.join` takes a running thread for ended
 
     def body() -> None:
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
             errors.append(error)
+        done.set()
 
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
+    threading.Thread(target=body, daemon=True).start()
     is_stopping = False
-    while True:
+    while not done.is_set():
         try:
-            if not thread.is_alive():
-                break
-            thread.join(0.1)
+            done.wait(0.1)
         except KeyboardInterrupt:
             if is_stopping or stop is None or not stop():
                 sys.stdout.flush()

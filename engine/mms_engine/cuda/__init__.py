@@ -1,1 +1,1 @@
-"""CUDA by pycuda: context, memory, streams, kernels and graphs. Nothing is imported before use."""
+"""CUDA through pycuda: context, memory, streams, kernels and graphs. Imported on first use."""

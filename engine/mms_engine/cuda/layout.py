@@ -1,4 +1,4 @@
-"""Several arrays in one buffer, so that one copy moves them."""
+"""Layouts of several arrays in one buffer, which one copy transfers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ import numpy.typing as npt
 from mms_engine.cuda.memory import DeviceArray, Shape
 
 ALIGNMENT = 256
-"""Bytes that every address divides by: TensorRT asks for it."""
+"""Alignment of every array in bytes, as TensorRT requires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where one array lies."""
+    """Position of one array in the buffer."""
 
     offset: int
-    """Bytes from the buffer's beginning."""
+    """Bytes from the start of the buffer."""
     shape: Shape
     dtype: "np.dtype[Any]"
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def of(self, memory: "npt.NDArray[np.uint8]") -> npt.NDArray[Any]:
@@ -34,18 +34,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each array lies, by name."""
+    """Positions of arrays in a buffer, by name."""
 
     parts: Mapping[str, Part]
     size: int
-    """Bytes of all."""
+    """Size of the buffer in bytes."""
 
     def of(self, memory: "npt.NDArray[np.uint8]") -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays within a buffer of the host."""
+        """Return the arrays within a host buffer."""
         return {name: part.of(memory) for name, part in self.parts.items()}
 
     def on_device(self, memory: DeviceArray) -> dict[str, DeviceArray]:
-        """Return the arrays within a buffer of the device, uint8 `[size]`."""
+        """Return the arrays within a device buffer, uint8 `[size]`."""
         return {
             name: memory.view(part.shape, part.dtype, offset=part.offset)
             for name, part in self.parts.items()
@@ -53,7 +53,7 @@ class Layout:
 
 
 def pack(**arrays: tuple[Shape, str]) -> Layout:
-    """Lay arrays of a shape and dtype one behind the other, each aligned."""
+    """Return the layout of consecutive aligned arrays, each given as shape and dtype."""
     parts, end = {}, 0
     for name, (shape, dtype) in arrays.items():
         part = parts[name] = Part(end, shape, np.dtype(dtype))

@@ -1,4 +1,4 @@
-"""Arrays on the device, and arrays of host memory that the device copies from and to."""
+"""Arrays in device memory and in pinned host memory."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -14,25 +14,25 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceArray:
-    """C-contiguous values in device memory: an allocation, or part of one.
+    """C-contiguous array in device memory: an allocation, or part of one.
 
     Made, used and freed inside `CudaDevice.active`.
     """
 
     address: int
-    """Of the first value, as kernels and TensorRT take it."""
+    """Device address of the first value."""
     shape: Shape
     dtype: "np.dtype[Any]"
-    """bfloat16 is uint16 here: its bits."""
+    """uint16 for the bits of bfloat16."""
     allocation: Any = field(repr=False)
-    """pycuda's; held so that the memory lives as long as any part of it."""
+    """Allocation of pycuda, kept alive by every view."""
 
     @classmethod
     def empty(cls, device: CudaDevice, shape: Shape, dtype: npt.DTypeLike) -> Self:
-        """Allocate an array of unknown content.
+        """Allocate an uninitialised array.
 
         Raises:
-            pycuda.driver.MemoryError: turned into DeviceMemoryError by `CudaDevice.active`.
+            pycuda.driver.MemoryError: `CudaDevice.active` turns it into DeviceMemoryError.
         """
         kind = np.dtype(dtype)
         allocation = device.driver.mem_alloc(max(1, math.prod(shape) * kind.itemsize))
@@ -40,12 +40,12 @@ class DeviceArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values."""
+        """Size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        """What numba, CuPy and torch read; see the CUDA Array Interface, version 3."""
+        """CUDA Array Interface, version 3, for numba, CuPy and torch."""
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
@@ -60,7 +60,7 @@ class DeviceArray:
         return self.shape[0]
 
     def rows(self, start: int, stop: int) -> Self:
-        """Return rows `[start, stop)` of the first axis, over the same memory."""
+        """Return a view of rows `[start, stop)` of the first axis."""
         if not 0 <= start <= stop <= self.shape[0]:
             raise ValueError(f"rows [{start}, {stop}) are not in an array of {self.shape}")
         row = self.nbytes // max(1, self.shape[0])
@@ -69,12 +69,12 @@ class DeviceArray:
         )
 
     def row(self, index: int) -> Self:
-        """Return one of the first axis, over the same memory."""
+        """Return a view of one row, without the first axis."""
         one = self.rows(index, index + 1)
         return replace(one, shape=one.shape[1:])
 
     def view(self, shape: Shape, dtype: npt.DTypeLike | None = None, *, offset: int = 0) -> Self:
-        """Return what lies `offset` bytes behind the first value as another shape and dtype."""
+        """Return a view of another shape and dtype, `offset` bytes from the first value."""
         seen = replace(self, shape=shape, dtype=np.dtype(dtype or self.dtype))
         if offset < 0 or offset + seen.nbytes > self.nbytes:
             raise ValueError(
@@ -83,12 +83,12 @@ class DeviceArray:
         return replace(seen, address=self.address + offset)
 
     def free(self) -> None:
-        """Give the whole allocation back; no work that uses it may be pending."""
+        """Free the whole allocation; no work that uses it may be pending."""
         self.allocation.free()
 
 
 class Buffer:
-    """Device memory that is used again and again and grows when it is too small."""
+    """Reusable device memory that grows on demand."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -96,13 +96,13 @@ class Buffer:
 
     @property
     def nbytes(self) -> int:
-        """Bytes it has now."""
+        """Current size in bytes."""
         return self._memory.nbytes if self._memory else 0
 
     def take(self, shape: Shape, dtype: npt.DTypeLike) -> DeviceArray:
-        """Return an array at the buffer's beginning; those taken before are overwritten.
+        """Return an uninitialised array at the start of the buffer; earlier ones share its memory.
 
-        Growing waits for all work of the device, and moves the buffer.
+        Growing waits for all work of the device and changes the address.
         """
         needed = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         if self._memory is None or self._memory.nbytes < needed:
@@ -111,7 +111,7 @@ class Buffer:
         return self._memory.view(shape, dtype)
 
     def free(self) -> None:
-        """Give the memory back, after all work of the device."""
+        """Free the memory after all work of the device."""
         if self._memory is not None:
             self._device.driver.Context.synchronize()
             self._memory.free()
@@ -120,18 +120,18 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinnedArray:
-    """Host memory that stays in place, so that copies from and to it run beside the host."""
+    """Page-locked host memory: copies from and to it are asynchronous."""
 
     array: npt.NDArray[Any]
-    """Not to be touched while a copy that uses it is pending."""
+    """Must not be accessed while a copy that uses it is pending."""
     allocation: Any = field(repr=False)
 
     @classmethod
     def empty(cls, device: CudaDevice, shape: Shape, dtype: npt.DTypeLike) -> Self:
-        """Allocate an array of unknown content."""
+        """Allocate an uninitialised array."""
         array = device.driver.pagelocked_empty(shape, np.dtype(dtype))
         return cls(array, array.base)
 
     def free(self) -> None:
-        """Give the memory back; the array must not be used again."""
+        """Free the memory; the array must not be used again."""
         self.allocation.free()

@@ -1,4 +1,4 @@
-"""Pinned buffers between the host and the device, used in turn."""
+"""Ring of pinned staging buffers for uploads."""
 
 import contextlib
 import queue
@@ -13,7 +13,7 @@ from mms_engine.cuda.streams import CudaEvent, CudaStream
 
 
 class PinnedBuffer:
-    """One of a ring's buffers."""
+    """Staging buffer of a ring."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -21,7 +21,7 @@ class PinnedBuffer:
         self._sent = CudaEvent(device)
 
     def bytes(self, size: int) -> "npt.NDArray[np.uint8]":
-        """Return its first `size` bytes, free to be written."""
+        """Return `size` writable bytes, once the previous copies from them are done."""
         self._sent.wait()
         if self._memory is None or self._memory.array.size < size:
             self._drop()
@@ -30,11 +30,11 @@ class PinnedBuffer:
         return view
 
     def sent(self, stream: CudaStream) -> None:
-        """Keep the buffer as it is until all work given to `stream` so far is done."""
+        """Protect the content until the work enqueued on `stream` so far is done."""
         stream.record(self._sent)
 
     def free(self) -> None:
-        """Give the memory back once the copies from it are done; it cannot be used again."""
+        """Free the memory once the copies from it are done."""
         self._sent.wait()
         self._drop()
         self._sent.free()
@@ -46,7 +46,7 @@ class PinnedBuffer:
 
 
 class PinnedRing:
-    """A few buffers: while the device copies from one, the host fills the next.
+    """Staging buffers: the host fills one while the device copies from another.
 
     Made, used and freed inside `CudaDevice.active`, from any thread.
     """
@@ -59,7 +59,7 @@ class PinnedRing:
 
     @contextlib.contextmanager
     def take(self) -> Iterator[PinnedBuffer]:
-        """Have a buffer to oneself, waiting for one; say `sent` after giving its copies."""
+        """Wait for a buffer and use it exclusively; call `sent` after enqueuing its copies."""
         buffer = self._free.get()
         try:
             yield buffer
@@ -67,7 +67,7 @@ class PinnedRing:
             self._free.put(buffer)
 
     def free(self) -> None:
-        """Give all memory back."""
+        """Free all buffers."""
         for buffer in self._buffers:
             buffer.free()
         self._buffers.clear()

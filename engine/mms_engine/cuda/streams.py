@@ -1,4 +1,4 @@
-"""Queues of work on the device, and events that order them."""
+"""CUDA streams, and events that order them."""
 
 from typing import Any
 
@@ -13,30 +13,30 @@ HostArray = npt.NDArray[Any]
 
 
 class CudaEvent:
-    """A point in a stream's work. It may be recorded again: who waits already is not moved."""
+    """CUDA event. Recording it again does not affect work that already waits for it."""
 
     def __init__(self, device: CudaDevice) -> None:
         self.raw: Any = device.driver.Event(device.driver.event_flags.DISABLE_TIMING)
 
     @property
     def done(self) -> bool:
-        """Whether the work before it is finished; true before it was ever recorded."""
+        """Whether the work before it is done; true if it was never recorded."""
         return bool(self.raw.query())
 
     def wait(self) -> None:
-        """Block this thread until the work before it is finished."""
+        """Block this thread until the work before it is done."""
         self.raw.synchronize()
 
     def free(self) -> None:
-        """Give it back; work that waits for it already still does."""
+        """Free the event; work that already waits for it still does."""
         self.raw = None
 
 
 class CudaStream:
-    """Work that the device does in order, beside other streams.
+    """CUDA stream, not ordered with the default stream.
 
-    Made, used and freed inside `CudaDevice.active`. Copies return at once where the host array
-    is pinned, which must then stay as it is until they are done.
+    Made, used and freed inside `CudaDevice.active`. Copies from and to pinned arrays are
+    asynchronous: the array must not change until they are done.
     """
 
     def __init__(self, device: CudaDevice) -> None:
@@ -45,7 +45,7 @@ class CudaStream:
 
     @property
     def handle(self) -> int:
-        """The `CUstream`, as TensorRT takes it."""
+        """Handle (`CUstream`) for TensorRT and the driver."""
         return int(self.raw.handle)
 
     def upload(self, target: DeviceArray, source: HostArray) -> None:
@@ -75,10 +75,10 @@ class CudaStream:
 
         Args:
             target: Shape `[R, N]`.
-            to: Column of it.
+            to: First column of the target.
             source: Shape `[R, M]`, of the same dtype.
-            start: Column of it.
-            count: Columns; perhaps none.
+            start: First column of the source.
+            count: Number of columns; may be 0.
         """
         (rows, wide), (others, broad) = target.shape, source.shape
         if (rows, target.dtype) != (others, source.dtype):
@@ -101,23 +101,23 @@ class CudaStream:
             self.device.driver.memset_d8_async(target.address, 0, target.nbytes, self.raw)
 
     def record(self, event: CudaEvent) -> None:
-        """Let `event` stand for the end of all work given so far."""
+        """Record an event after the work enqueued so far."""
         event.raw.record(self.raw)
 
     def wait(self, event: CudaEvent) -> None:
-        """Let work given from now on begin after `event`."""
+        """Make work enqueued from now on wait for an event."""
         self.raw.wait_for_event(event.raw)
 
     def synchronize(self) -> None:
-        """Block this thread until all work is finished.
+        """Block this thread until all work is done.
 
         Raises:
-            pycuda.driver.Error: some of it failed; `CudaDevice.active` says what that means.
+            pycuda.driver.Error: some of it failed; `CudaDevice.active` translates it.
         """
         self.raw.synchronize()
 
     def free(self) -> None:
-        """Give it back once its work is finished."""
+        """Free the stream once its work is done. May be called twice."""
         if self.raw is not None:
             self.raw.synchronize()
             self.raw = None

@@ -1,4 +1,4 @@
-"""Which profile of a plan takes a shape, and what that shape is rounded up to."""
+"""Buckets: the optimisation profile of a shape, and its rounding to few distinct shapes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ _SIGNIFICANT_BITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A profile, and sizes that it takes."""
+    """Optimisation profile and sizes that it covers."""
 
     profile: int
     sizes: Mapping[str, int]
-    """By the name of the dimension."""
+    """Size of each dimension, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Bounds:
 
 
 class Buckets:
-    """The shapes that runs of a plan have: few, so that each may have a CUDA graph."""
+    """Shapes of a plan's runs: few, so that each can have a CUDA graph."""
 
     def __init__(
         self, inputs: tuple[Tensor, ...], profiles: tuple[Profile, ...], *, length: str
@@ -36,27 +36,27 @@ class Buckets:
         """Read the bounds of the profiles.
 
         Args:
-            inputs: Of the plan.
-            profiles: Of the plan.
-            length: Name of the dimension that is longer for longer sounds.
+            inputs: Inputs of the plan.
+            profiles: Profiles of the plan.
+            length: Name of the dimension that grows with the audio.
         """
         self._length = length
         self._bounds = tuple(_bounds(inputs, profile) for profile in profiles)
-        # The shortest first: kernels are chosen for shapes near those that will run.
+        # Shortest first: its kernels are tuned for shapes near those of the run.
         self._order = sorted(
             range(len(profiles)), key=lambda index: self._bounds[index].most[length]
         )
 
     def fit(self, sizes: Mapping[str, int], *, rounded: tuple[str, ...] = ()) -> Bucket:
-        """Return the profile with the shortest sounds that takes `sizes`.
+        """Return the profile of the shortest audio that covers `sizes`.
 
         Args:
-            sizes: Of every free dimension, or of some.
-            rounded: Dimensions that may be larger; they are rounded up, by at most an eighth, and
-                to the profile's least.
+            sizes: Sizes of all free dimensions, or of some.
+            rounded: Dimensions that may be padded: they are rounded up by at most an eighth, and to
+                the minimum of the profile.
 
         Raises:
-            BackendError: no profile takes them.
+            BackendError: no profile covers them.
         """
         for index in self._order:
             bounds = self._bounds[index]
@@ -69,13 +69,13 @@ class Buckets:
                     },
                 )
         raise BackendError(
-            f"no profile of the plan takes {_text(sizes)}: they reach to "
-            f"{'; '.join(_text(bounds.most) for bounds in self._bounds)}; take shorter windows or "
+            f"no profile of the plan covers {_text(sizes)}: the maxima are "
+            f"{'; '.join(_text(bounds.most) for bounds in self._bounds)}; use shorter windows or "
             "smaller batches, or export a plan with larger profiles (mms-export --profile)"
         )
 
     def most(self, name: str, **sizes: int) -> int:
-        """Return how large a dimension can be beside others of `sizes`; 0 where they never fit."""
+        """Return the maximum of a dimension given other sizes; 0 if no profile covers these."""
         return max((b.most[name] for b in self._bounds if b.take(sizes)), default=0)
 
     @staticmethod
@@ -86,7 +86,7 @@ class Buckets:
 
 
 def round_up(size: int) -> int:
-    """Return the next number of at most four significant bits: exact up to 16, then by steps."""
+    """Round up to four significant bits: exact up to 16."""
     step = 1 << max(0, size.bit_length() - _SIGNIFICANT_BITS)
     return -(-size // step) * step
 

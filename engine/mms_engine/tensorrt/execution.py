@@ -1,4 +1,4 @@
-"""One profile of a TensorRT engine, run: shapes and addresses set once, then CUDA graphs."""
+"""Execution of one profile of a TensorRT engine, with CUDA graphs for repeated shapes."""
 
 import logging
 from collections import OrderedDict
@@ -20,22 +20,22 @@ _Key = tuple[tuple[int, Shape], ...]
 
 
 class Execution:
-    """An execution context of TensorRT.
+    """Execution context of TensorRT with its own scratch memory.
 
-    Its scratch memory is ours, so that graphs captured from it stay valid when it is given other
-    shapes. Used inside `CudaDevice.active`, by one thread at a time, on one stream.
+    Graphs captured from it stay valid as long as the scratch memory does not move. Used inside
+    `CudaDevice.active`, by one thread at a time, on one CUDA stream.
     """
 
     def __init__(self, plan: LoadedPlan, profile: int, stream: CudaStream) -> None:
         """Create the context.
 
         Args:
-            plan: What it runs.
-            profile: Index of one of its optimisation profiles.
-            stream: Where it runs.
+            plan: Loaded engine.
+            profile: Index of an optimisation profile.
+            stream: CUDA stream of the runs.
 
         Raises:
-            BackendError: TensorRT refuses.
+            BackendError: TensorRT reports an error.
         """
         self._plan = plan
         self._stream = stream
@@ -51,7 +51,7 @@ class Execution:
         self._use_graphs = True
 
     def shapes(self, inputs: Mapping[str, Shape], outputs: tuple[str, ...]) -> dict[str, Shape]:
-        """Return the shapes of outputs for those of all inputs."""
+        """Return the shapes of outputs, given those of all inputs."""
         for name, shape in inputs.items():
             self._set_shape(name, shape)
         return {name: tuple(self._context.get_tensor_shape(name)) for name in outputs}
@@ -59,10 +59,10 @@ class Execution:
     def enqueue(
         self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
     ) -> None:
-        """Give the stream a run.
+        """Enqueue a run.
 
-        The first run with some shapes and addresses is given kernel by kernel, the second is
-        captured as a graph, those after are one launch.
+        The first run with given shapes and addresses is enqueued kernel by kernel, the second is
+        captured as a CUDA graph, later ones launch that graph.
         """
         key: _Key = tuple(
             (array.address, array.shape) for array in (*inputs.values(), *outputs.values())
@@ -110,15 +110,15 @@ class Execution:
         before = self._scratch.nbytes
         scratch = self._scratch.take((size,), np.uint8)
         if self._scratch.nbytes != before:
-            self._forget_graphs()  # they have the former address
+            self._forget_graphs()  # they hold the former address
             self._context.set_device_memory(scratch.address, scratch.nbytes)
 
     def _capture(self) -> CudaGraph | None:
         try:
             return CudaGraph.capture(self._stream, self._execute)
         except (BackendError, self._stream.device.driver.Error) as error:
-            # A lost device fails again in the run that follows, and is an error there.
-            logger.warning("without CUDA graphs from now on: %s", str(error))
+            # If the device is lost, the run that follows fails too and raises.
+            logger.warning("CUDA graphs are disabled from now on: %s", str(error))
             self._use_graphs = False
             return None
 

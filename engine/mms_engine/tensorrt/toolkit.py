@@ -1,4 +1,4 @@
-"""TensorRT as it is installed, and plans as it reads them."""
+"""Installed TensorRT runtime, and the plans it loads."""
 
 import functools
 import importlib
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Toolkit:
-    """One of the runtimes, imported; there is one of each in a process."""
+    """Imported TensorRT runtime; one instance of each per process."""
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401
         self.module = module
@@ -26,22 +26,23 @@ class Toolkit:
 
     @property
     def version(self) -> str:
-        """Release, as plans name it."""
+        """Release of the runtime."""
         return str(self.module.__version__)
 
     def take_message(self) -> str:
-        """Return the last error that the runtime logged, once."""
+        """Return and clear the last error that the runtime logged."""
         text, self._messages.last_error = self._messages.last_error, ""
-        return str(text) or "it does not say why"
+        return str(text) or "no reason was logged"
 
     def load(self, path: Path, plan: Plan, device: CudaDevice) -> "LoadedPlan":
-        """Read a plan onto the device; call it inside `CudaDevice.active`.
+        """Load a plan onto the device; call it inside `CudaDevice.active`.
 
         Raises:
-            BackendError: it is not a plan for this runtime and device, or not what its entry says.
+            BackendError: it is not a plan for this runtime and device, or differs from its entry in
+                the manifest.
             DeviceMemoryError: its weights do not fit; raised by `CudaDevice.active`.
         """
-        device.driver.mem_get_info()  # a device that is lost says so here, not as a bad plan
+        device.driver.mem_get_info()  # a lost device fails here, not as a bad plan
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             engine = self._runtime.deserialize_cuda_engine(memoryview(data))
         loaded = LoadedPlan(self, engine, path, device)
@@ -53,7 +54,7 @@ class Toolkit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPlan:
-    """An engine, and where it came from."""
+    """Deserialised engine with its file and device."""
 
     toolkit: Toolkit
     engine: Any
@@ -62,10 +63,13 @@ class LoadedPlan:
     device: CudaDevice
 
     def failure(self, what: str) -> BackendError:
-        """Return the error of something that TensorRT refused.
+        """Return the error for a failed call of TensorRT.
+
+        Args:
+            what: Failed operation, as in `read the plan`.
 
         Raises:
-            pycuda.driver.Error: the device is lost; `CudaDevice.active` says so.
+            pycuda.driver.Error: out of memory, or the device is lost.
         """
         message = self.toolkit.take_message()
         self.device.driver.Context.synchronize()
@@ -77,7 +81,7 @@ class LoadedPlan:
         )
 
     def check(self, plan: Plan) -> None:
-        """Compare the engine with its entry in the manifest.
+        """Check the engine against its entry in the manifest.
 
         Raises:
             BackendError: a tensor or a profile differs.
@@ -94,8 +98,8 @@ class LoadedPlan:
             wrong += [text for tensor in plan.inputs for text in self._profiles(plan, tensor)]
         if wrong:
             raise BackendError(
-                f"{self.path} is not the plan of its entry in the manifest: it {wrong[0]}; "
-                f"export it again with mms-export --engine {plan.runtime}"
+                f"{self.path} differs from its entry in the manifest: it {wrong[0]}; "
+                f"build it again with mms-export --engine {plan.runtime}"
             )
 
     def _dtype_problem(self, tensor: Tensor) -> str:
@@ -124,7 +128,7 @@ def open_toolkit(runtime: Runtime) -> Toolkit:
     try:
         return Toolkit(importlib.import_module(name))
     except (ImportError, OSError, RuntimeError, TypeError) as error:
-        # TypeError: what pybind11 raises where the runtime could not be made.
+        # TypeError: raised by pybind11 if the runtime could not be created.
         raise BackendError(f"{name} cannot be used: {error}; run mms doctor") from error
 
 
@@ -138,7 +142,7 @@ def _make_messages(module: Any) -> Any:  # noqa: ANN401
     }
 
     class Messages(module.ILogger):  # type: ignore[misc]
-        """Hands the runtime's messages to Python's logging, and keeps the last error."""
+        """Logger of the runtime that forwards to `logging` and keeps the last error."""
 
         def __init__(self) -> None:
             super().__init__()

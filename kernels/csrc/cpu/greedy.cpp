@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -14,7 +13,7 @@
 namespace mms {
 namespace {
 
-void close_run(const GreedyState& state, GreedyTokens& tokens) {
+void close_run(const GreedyState& state, TimedTokens& tokens) {
   if (state.open == state.blank) return;
   const auto frames = static_cast<double>(state.frame - state.start);
   tokens.ids.push_back(state.open);
@@ -24,7 +23,7 @@ void close_run(const GreedyState& state, GreedyTokens& tokens) {
   tokens.peaks.push_back(static_cast<float>(state.peak));
 }
 
-void read_best(GreedyState& state, const Best& best, ScoreKind kind, GreedyTokens& tokens) {
+void read_best(GreedyState& state, const Best& best, ScoreKind kind, TimedTokens& tokens) {
   if (!std::isfinite(best.score)) check_peak({best.score, std::isnan(best.score)}, state.frame);
   const bool begins = best.token != state.open;
   if (begins) {
@@ -33,7 +32,7 @@ void read_best(GreedyState& state, const Best& best, ScoreKind kind, GreedyToken
     state.start = state.frame;
   }
   if (best.token != state.blank) {
-    // Adding 0 leaves one zero of the two, whichever of them the frame has.
+    // Adding 0 turns -0 into 0.
     const double score = kind == ScoreKind::kLogits ? -std::log(static_cast<double>(best.sum))
                                                     : static_cast<double>(best.score) + 0.0;
     state.sum = begins ? score : state.sum + score;
@@ -42,7 +41,7 @@ void read_best(GreedyState& state, const Best& best, ScoreKind kind, GreedyToken
   ++state.frame;
 }
 
-void read_frames(GreedyState& state, const Scores& scores, GreedyTokens& tokens) {
+void read_frames(GreedyState& state, const Scores& scores, TimedTokens& tokens) {
   std::array<Best, 64> best;
   const auto most = static_cast<std::int64_t>(best.size());
   for (std::int64_t frame = 0; frame < scores.frames; frame += most) {
@@ -52,22 +51,6 @@ void read_frames(GreedyState& state, const Scores& scores, GreedyTokens& tokens)
       read_best(state, best[static_cast<std::size_t>(i)], scores.kind, tokens);
     }
   }
-}
-
-void truncate(GreedyTokens& tokens, std::size_t size) {
-  tokens.ids.resize(size);
-  tokens.starts.resize(size);
-  tokens.ends.resize(size);
-  tokens.scores.resize(size);
-  tokens.peaks.resize(size);
-}
-
-GreedyTokens decode_row(const ScoresBatch& batch, std::int32_t blank, std::int64_t row) {
-  GreedyTokens tokens;
-  GreedyState state = greedy_begin(blank);
-  greedy_step(state, row_of(batch, row), tokens);
-  greedy_end(state, tokens);
-  return tokens;
 }
 
 }  // namespace
@@ -82,7 +65,7 @@ GreedyState greedy_begin(std::int32_t blank) {
   return state;
 }
 
-void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens) {
+void greedy_step(GreedyState& state, const Scores& scores, TimedTokens& tokens) {
   check_vocab(scores.vocab, state.vocab, state.blank);
   const GreedyState before = state;
   const std::size_t size = tokens.ids.size();
@@ -91,23 +74,22 @@ void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens)
     read_frames(state, scores, tokens);
   } catch (...) {
     state = before;
-    truncate(tokens, size);
+    tokens.resize(size);
     throw;
   }
 }
 
-void greedy_end(const GreedyState& state, GreedyTokens& tokens) { close_run(state, tokens); }
+void greedy_end(const GreedyState& state, TimedTokens& tokens) { close_run(state, tokens); }
 
-std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
-                                       std::int32_t blank,
-                                       std::int64_t threads) {
-  std::vector<GreedyTokens> results(static_cast<std::size_t>(batch.rows));
+std::vector<TimedTokens> greedy_batch(const ScoresBatch& batch,
+                                      std::int32_t blank,
+                                      std::int64_t threads) {
+  std::vector<TimedTokens> results(static_cast<std::size_t>(batch.rows));
   for_each_row(batch.rows, threads, [&](std::int64_t row) {
-    try {
-      results[static_cast<std::size_t>(row)] = decode_row(batch, blank, row);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
-    }
+    TimedTokens& tokens = results[static_cast<std::size_t>(row)];
+    GreedyState state = greedy_begin(blank);
+    greedy_step(state, row_of(batch, row), tokens);
+    greedy_end(state, tokens);
   });
   return results;
 }

@@ -1,4 +1,4 @@
-// Independent rows on a few threads.
+// Parallel loop over independent rows.
 #pragma once
 
 #include <algorithm>
@@ -13,10 +13,11 @@
 
 namespace mms {
 
-/// Call `visit(row)` for each row in [0, rows), on `threads` threads, this one among them.
+/// Call `visit(row)` for each row in [0, rows) on `threads` threads, including this one.
 ///
-/// Every row is visited, also when one throws; the exception of the lowest row is then thrown, so
-/// that the outcome does not depend on the number of threads.
+/// All rows are visited even if one throws; the exception of the lowest row is then rethrown, so
+/// that the outcome does not depend on the number of threads. Messages of std::invalid_argument
+/// get the row as a prefix.
 template <typename Visit>
 void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
   if (threads < 1) {
@@ -29,6 +30,10 @@ void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
     for (std::int64_t row = next++; row < rows; row = next++) {
       try {
         visit(row);
+      } catch (const std::invalid_argument& error) {
+        const auto message = "row " + std::to_string(row) + ": " + error.what();
+        errors[static_cast<std::size_t>(row)] =
+            std::make_exception_ptr(std::invalid_argument(message));
       } catch (...) {
         errors[static_cast<std::size_t>(row)] = std::current_exception();
       }
@@ -38,7 +43,7 @@ void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
   try {
     for (std::int64_t i = 1; i < std::min(threads, rows); ++i) workers.emplace_back(work);
   } catch (const std::system_error&) {
-    // The system has no more threads to give: those at work, and this one, do it all.
+    // No more threads are available: those that started, and this one, do the work.
   }
   work();
   for (auto& worker : workers) worker.join();

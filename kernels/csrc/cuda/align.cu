@@ -4,8 +4,8 @@
 // target j (a[L]: after the last), b[j] of those that end in target j:
 //   a'[j] = max(a[j], b[j-1]) + e(blank)
 //   b'[j] = max(b[j], a[j], b[j-1] where target j differs from target j-1) + e(target j)
-// One bit for each a and two for each b say which of them it was; the spans are read off them
-// backwards. Of equals the first in the order above is taken: the path that is ahead.
+// One bit per a and two per b record the predecessor; the spans are traced backwards. Among equals
+// the first in the order above wins, so that each token begins as early as possible.
 //
 // Emissions are rounded to multiples of 2^-26 and added in float64, so that sums are exact.
 #include "scores.cuh"
@@ -18,7 +18,7 @@ struct Utterance {
   const AlignArgs& args;
   std::int64_t row;
   std::int64_t frames;
-  std::int64_t count;  ///< Of targets.
+  std::int64_t count;  ///< Number of targets.
   const std::int32_t* targets;
   const Frame* infos;
 
@@ -40,11 +40,11 @@ struct Utterance {
     return rint(static_cast<double>(score - infos[frame].offset) * 0x1p26) * 0x1p-26;
   }
 
-  /// Whether target j may follow target j-1 without a blank.
+  /// True if target j may follow target j-1 without a blank.
   __device__ bool may_skip(std::int64_t j) const { return j > 0 && targets[j] != targets[j - 1]; }
 };
 
-/// What is wrong with an utterance; each thread looks at some targets. For whole blocks.
+/// Check an utterance. For whole blocks.
 __device__ Status check(const Utterance& utterance) {
   const AlignArgs& args = utterance.args;
   const Status status = check_frames(utterance.infos, utterance.frames, args.scores.frames);
@@ -69,7 +69,7 @@ __device__ Status check(const Utterance& utterance) {
   return {Code::kOk, 0, 0};
 }
 
-/// The cells of two frames: those of the last one and those of the next.
+/// Cells of two frames, the last and the next.
 struct Cells {
   Checked<double> all;
   std::int64_t width;
@@ -82,7 +82,7 @@ struct Cells {
   }
 };
 
-/// Back-pointers: for each frame three rows of `words` words.
+/// Back-pointers: three rows of `words` words per frame.
 struct Bits {
   Checked<std::uint32_t> all;
   std::int64_t words;
@@ -99,7 +99,7 @@ struct Bits {
 
 enum Which { kMoved, kLeftBlank, kSkipped };  // a from b[j-1]; b from a[j]; b from b[j-1]
 
-/// Cell j of the next frame in a and b. For whole warps.
+/// Compute cell j of the next frame in a and b. For whole warps.
 __device__ void step_cell(const Utterance& utterance,
                           const Cells& cells,
                           const Bits& bits,
@@ -132,14 +132,14 @@ __device__ void step_cell(const Utterance& utterance,
   bits.all[bits.place(frame, kSkipped, j / kWarpSize)] = skipped_bits;
 }
 
-/// All frames, forwards. For whole blocks.
+/// Forward pass over all frames. For whole blocks.
 __device__ void fill(const Utterance& utterance, const Cells& cells, const Bits& bits) {
   for (std::int64_t i = thread_id(); i < 4 * cells.width; i += block_threads()) {
-    cells.all[i] = i == 0 ? 0.0 : kNever;  // before frame 0 nothing is said
+    cells.all[i] = i == 0 ? 0.0 : kNever;  // before frame 0: the empty prefix
   }
   __syncthreads();
   for (std::int64_t frame = 0; frame < utterance.frames; ++frame) {
-    // Cells out of which the last frame cannot be reached are left out.
+    // Cells that cannot reach the end are left out.
     const std::int64_t unreachable = utterance.count - (utterance.frames - frame);
     const std::int64_t low = unreachable > 0 ? unreachable / kWarpSize * kWarpSize : 0;
     const std::int64_t high = frame + 1 < utterance.count ? frame + 1 : utterance.count;
@@ -150,14 +150,14 @@ __device__ void fill(const Utterance& utterance, const Cells& cells, const Bits&
   }
 }
 
-/// Where the path is: in target j, or in the blank before it.
+/// State of the path: in target j, or in the blank before it.
 struct Place {
   std::int64_t j;
   bool in_label;
 };
 
-/// Read the spans off the bits, backwards. 32 frames are fetched at once, one by each lane: in
-/// them j falls by at most 32, so that two words of each row are enough. For one whole warp.
+/// Trace the spans backwards. Each lane fetches one of 32 frames: j decreases by at most 32 in
+/// them, so that two words of each row suffice. For one whole warp.
 __device__ void trace(const Utterance& utterance,
                       const Bits& bits,
                       Place place,
@@ -198,7 +198,7 @@ __device__ void trace(const Utterance& utterance,
   }
 }
 
-/// Each target's mean log-probability, in order of time.
+/// Write each target's mean log-probability.
 __device__ void write_scores(const Utterance& utterance,
                              const Checked<std::int64_t>& starts,
                              const Checked<std::int64_t>& ends) {
@@ -213,7 +213,7 @@ __device__ void write_scores(const Utterance& utterance,
   }
 }
 
-/// For whole blocks.
+/// Align one utterance. For whole blocks.
 __device__ Status align(const Utterance& utterance, double& path_score) {
   const AlignArgs& args = utterance.args;
   const Status status = check(utterance);

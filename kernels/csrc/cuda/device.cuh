@@ -1,6 +1,5 @@
-// What the kernels are written in: CUDA, but for arrays that several threads touch. Those are
-// Checked<T>: a plain pointer here, and on the host, where the tests run the same sources
-// (../emulate/device.h), an array that watches bounds and races.
+// Device vocabulary of the kernels. Arrays shared by threads are Checked<T>: a plain pointer here;
+// in the host emulation of the tests (../emulate/device.h), an array that checks bounds and races.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +11,19 @@ namespace mms::cuda {
 template <typename T>
 using Checked = T*;
 
-/// Global memory that the threads of a block share.
+/// Global memory shared by the threads of a block.
 template <typename T>
 __device__ inline Checked<T> checked(T* data, std::int64_t) {
   return data;
 }
 
-/// `size` elements of an array from `offset` on.
+/// Subarray of `size` elements from `offset` on.
 template <typename T>
 __device__ inline T* part(T* array, std::int64_t offset, std::int64_t) {
   return array + offset;
 }
 
-/// The part of the launch's dynamic shared memory that begins at byte `offset`.
+/// Dynamic shared memory of the launch from byte `offset` on.
 template <typename T>
 __device__ inline Checked<T> dynamic_shared(std::int64_t offset, std::int64_t) {
   extern __shared__ __align__(16) unsigned char mms_dynamic_shared[];
@@ -68,7 +67,7 @@ __device__ inline double warp_max(double value) {
   return value;
 }
 
-/// The same tree of additions whatever the values, so the same bits each time.
+/// Sum over a warp in a fixed order, so that the bits are reproducible.
 template <typename T>
 __device__ inline T warp_sum(T value) {
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
@@ -77,7 +76,7 @@ __device__ inline T warp_sum(T value) {
   return value;
 }
 
-/// Of a whole block; every thread gets the result.
+/// For a whole block; every thread gets the result.
 __device__ inline double block_max(double value) {
   MMS_SHARED(double, of_warps, 32);
   value = warp_max(value);

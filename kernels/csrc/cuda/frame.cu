@@ -1,4 +1,4 @@
-// Each frame's best token, its log-probability, and what makes log-probabilities of the scores.
+// Best token of each frame, its log-probability, and the offset that normalises the frame.
 #include "scores.cuh"
 
 namespace mms::cuda {
@@ -10,7 +10,7 @@ struct Best {
   bool has_nan;
 };
 
-/// The greatest score of a frame and the lowest token that has it. For whole warps.
+/// Greatest score of a frame and its lowest token. For whole warps.
 __device__ Best find_best(const ScoresBatch& scores, std::int64_t begin) {
   Best best{-kInfinity, 0x7FFFFFFF, false};
   for (std::int64_t token = lane_id(); token < scores.vocab; token += kWarpSize) {

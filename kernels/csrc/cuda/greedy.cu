@@ -1,13 +1,13 @@
 // Greedy decoding: runs of frames with the same best token, blanks left out (mms/greedy.h).
 //
-// A warp reads 32 frames at once and then walks them in order of time, so that sums are added in
-// the same order wherever a chunk ends.
+// A warp reads 32 frames at once and processes them in order of time, so that sums do not depend on
+// the chunking.
 #include "scores.cuh"
 
 namespace mms::cuda {
 namespace {
 
-/// Where a row's tokens go. Every lane counts, one writes.
+/// Output of a row. Every lane counts, one writes.
 struct GreedyWriter {
   const GreedyArgs& args;
   std::int64_t row;

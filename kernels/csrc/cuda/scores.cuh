@@ -1,4 +1,4 @@
-// Reading the model's output in any of its types.
+// Access to the acoustic model's output in any of its types.
 #pragma once
 
 #include "device.cuh"
@@ -6,7 +6,7 @@
 
 namespace mms::cuda {
 
-/// Exact for every half, subnormal ones too: the product only moves the exponent.
+/// Exact for every float16, including subnormals: the product only shifts the exponent.
 __device__ inline float from_half(std::uint32_t bits) {
   const std::uint32_t sign = (bits & 0x8000U) << 16;
   const std::uint32_t magnitude = (bits & 0x7FFFU) << 13;
@@ -20,31 +20,31 @@ __device__ inline float score_at(const ScoresBatch& scores, std::int64_t index) 
   return scores.dtype == DType::kFloat16 ? from_half(bits) : __uint_as_float(bits << 16);
 }
 
-/// The first valid frame of a row.
+/// First valid frame of a row.
 __device__ inline std::int64_t row_begin(const ScoresBatch& scores, std::int64_t row) {
   return scores.begins == nullptr ? 0 : scores.begins[row];
 }
 
-/// Where the scores of a row's valid frame number `frame` begin.
+/// Index of the first score of a row's valid frame `frame`.
 __device__ inline std::int64_t frame_begin(const ScoresBatch& scores,
                                            std::int64_t row,
                                            std::int64_t frame) {
   return (row * scores.frames + row_begin(scores, row) + frame) * scores.vocab;
 }
 
-/// Whether the valid frames of a row are all in the batch.
+/// True if the valid frames of a row are within the batch.
 __device__ inline bool has_frames(const ScoresBatch& scores, std::int64_t row) {
   const std::int64_t begin = row_begin(scores, row);
   const std::int64_t length = scores.lengths[row];
   return begin >= 0 && length >= 0 && begin <= scores.frames && length <= scores.frames - begin;
 }
 
-/// The stream of a row; -1 for none.
+/// Stream of a row; -1 for none.
 __device__ inline std::int64_t slot_of(const std::int32_t* slots, std::int64_t row) {
   return slots == nullptr ? row : slots[row];
 }
 
-/// The first of a row's frames that cannot be decoded, or `length`. For whole warps.
+/// First faulty frame of a row, or `length`. For whole warps.
 __device__ inline std::int64_t first_bad_frame(const Frame* frames, std::int64_t length) {
   for (std::int64_t base = 0; base < length; base += kWarpSize) {
     const std::int64_t frame = base + lane_id();
@@ -55,7 +55,7 @@ __device__ inline std::int64_t first_bad_frame(const Frame* frames, std::int64_t
   return length;
 }
 
-/// What is wrong with a row's length or frames. For whole warps.
+/// Check the length and frames of a row. For whole warps.
 __device__ inline Status check_frames(const Frame* frames,
                                       std::int64_t length,
                                       std::int64_t capacity) {

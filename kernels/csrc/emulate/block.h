@@ -1,8 +1,8 @@
-// One block of device threads on the host: each is a fiber, run in an order that a seed decides.
+// One block of device threads on the host: each is a fiber, scheduled in an order set by a seed.
 //
-// What would be undefined on a device ends the launch with a Fault: threads at different barriers
-// or gone from one, a lane that its warp's operation waits for in vain, shared memory that is
-// read or written out of bounds, and accesses by two threads that no barrier keeps apart.
+// Undefined behaviour of a device ends the launch with a Fault: threads at different barriers or
+// missing from one, a lane missing from a warp operation, shared memory accessed out of bounds, and
+// accesses by two threads without a barrier between them.
 #pragma once
 
 #include <array>
@@ -28,7 +28,7 @@ struct Dim3 {
   unsigned z = 1;
 };
 
-/// What a device would do wrong in silence.
+/// Undefined behaviour that a device would not report.
 class Fault : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -37,37 +37,37 @@ constexpr unsigned kWarp = 32;
 using Site = std::source_location;
 using Lanes = std::array<std::uint64_t, kWarp>;
 
-/// Of a launch: which block, how much dynamic shared memory, which order.
+/// Parameters of a launch.
 struct Shape {
   Dim3 grid;
   Dim3 block;
   std::size_t shared_bytes = 0;
-  unsigned seed = 0;  ///< 0: in order of the threads.
+  unsigned seed = 0;  ///< 0: in thread order.
 };
 
 class Block {
  public:
   Block(const Shape& shape, GlobalShadow& global);
 
-  /// Run the kernel once for each thread. Throws Fault.
+  /// Run the kernel for each thread. Throws Fault.
   void run(Dim3 index, const std::function<void()>& kernel);
 
-  // What follows is called by the threads.
+  // Called by the threads.
   static Block& current();
   const Shape& shape() const { return shape_; }
   Dim3 index() const { return index_; }
   unsigned thread() const { return running_; }
   Moment moment() const;
 
-  /// __syncthreads; returns how many threads gave a `flag` that is not 0.
+  /// __syncthreads; returns the number of threads with a `flag` other than 0.
   int barrier(bool flag, const Site& site);
-  /// Wait for all lanes of `mask` at the same operation; returns what each of them gave.
+  /// Wait for all lanes of `mask` at the same operation; returns their values.
   Lanes exchange(const char* operation, std::uint32_t mask, std::uint64_t value, const Site& site);
-  /// __syncwarp, of whole warps only.
+  /// __syncwarp of a whole warp.
   void sync_warp(std::uint32_t mask, const Site& site);
-  /// Shared memory for `count` elements, the same for every thread that asks at `site`.
+  /// Shared memory for `count` elements, common to all threads at `site`.
   Memory static_shared(std::size_t count, std::size_t size, const Site& site);
-  /// The part of the launch's dynamic shared memory that begins at byte `offset`.
+  /// Dynamic shared memory of the launch from byte `offset` on.
   Memory dynamic_shared(std::size_t offset, std::size_t count, std::size_t size);
   Shadow& global_shadow(const void* data, std::size_t elements);
 
@@ -118,7 +118,7 @@ class Block {
   std::map<std::size_t, Memory> dynamic_;
 };
 
-/// Run every block of a launch, in an order that the seed decides. Throws Fault.
+/// Run every block of a launch, in an order set by the seed. Throws Fault.
 void launch(const Shape& shape, const std::function<void()>& kernel);
 
 }  // namespace mms::emulate

@@ -1,4 +1,4 @@
-// Arrays in shared and global memory, with bounds and races checked at each access.
+// Arrays in shared and global memory that check bounds and races at each access.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace mms::emulate {
 
-/// An array as a kernel uses it: a plain pointer on a device, this on the host.
+/// Array of a kernel: a plain pointer on a device, this class on the host.
 template <typename T>
 class Checked {
  public:
   using Value = std::remove_const_t<T>;
 
-  /// An element that is about to be read or written.
+  /// Reference to an element, for one read or write.
   class Element {
    public:
     Element(const Checked& array, std::int64_t index) : array_(array), index_(index) {}
@@ -45,7 +45,7 @@ class Checked {
         size_(size),
         shadow_(&Block::current().global_shadow(data, static_cast<std::size_t>(size))) {}
 
-  /// `size` elements of this array from `offset` on.
+  /// Subarray of `size` elements from `offset` on.
   Checked part(std::int64_t offset, std::int64_t size) const {
     if (offset < 0 || size < 0 || offset + size > size_) {
       throw Fault("elements " + std::to_string(offset) + " to " + std::to_string(offset + size) +
@@ -60,7 +60,7 @@ class Checked {
 
   Element operator[](std::int64_t index) const { return Element(*this, index); }
 
-  /// Atomic: replace an element by `change` of it, and return what it was.
+  /// Atomically replace an element by `change` of it; returns the old value.
   template <typename Change>
   Value exchange(std::int64_t index, const Change& change) const {
     note(index, Access::kAtomic);
@@ -89,7 +89,7 @@ class Checked {
     }
     const Moment now = Block::current().moment();
     if (const auto other = shadow_->touch(static_cast<std::size_t>(base_ + index), access, now)) {
-      // Of several readers only the last is known, and that may be this thread itself.
+      // Only the last reader is recorded, and it may be this thread.
       const std::string who = *other == now.thread ? "another" : std::to_string(*other);
       throw Fault(name(index) + ": threads " + who + " and " + std::to_string(now.thread) +
                   " race, no barrier lies between them");

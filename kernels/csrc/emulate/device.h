@@ -1,7 +1,6 @@
-// CUDA's words for the host compiler: the .cu files are compiled against this in tests.
+// CUDA vocabulary for the host compiler, against which tests compile the .cu files.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -17,7 +16,7 @@
 
 namespace mms::emulate {
 
-/// threadIdx and its like: a field that is looked up when it is read.
+/// threadIdx and the like: fields evaluated when read.
 template <unsigned (*kRead)()>
 struct Field {
   operator unsigned() const { return kRead(); }
@@ -126,7 +125,7 @@ T atomic_exchange(const Checked<T>& array, std::int64_t index, T value) {
   return array.exchange(index, [&](T) { return value; });
 }
 
-/// Global memory that the threads of a block share.
+/// Global memory shared by the threads of a block.
 template <typename T>
 Checked<T> checked(T* data, std::int64_t size) {
   return Checked<T>(data, size);

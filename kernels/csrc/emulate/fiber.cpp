@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} * 1024;
 
-// The address sanitizer has to be told of each change of stack.
+// The address sanitizer must be told of each stack switch.
 void announce(void** saved, const void* stack, std::size_t size) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(saved, stack, size);
@@ -29,8 +29,8 @@ void arrive(void* saved, const void** stack, std::size_t* size) {
 #endif
 }
 
-// swapcontext asks the kernel for the signal mask each time, which costs most of what emulated
-// kernels take; a jump does not. The address sanitizer does not follow jumps from stack to stack.
+// swapcontext makes a system call for the signal mask, which would dominate the run time of
+// emulated kernels; longjmp does not. The address sanitizer does not support jumps between stacks.
 #if defined(__SANITIZE_ADDRESS__)
 void leave_for(Place& from, Place& to) { swapcontext(&from.context, &to.context); }
 #else
@@ -53,7 +53,7 @@ void Fiber::prepare(const std::function<void()>& body) {
   own_.context.uc_stack.ss_sp = stack_.get();
   own_.context.uc_stack.ss_size = kStackBytes;
   own_.context.uc_link = nullptr;
-  // makecontext passes ints: a pointer takes two.
+  // makecontext passes ints, of which a pointer needs two.
   const auto self = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this));
   makecontext(&own_.context,
               reinterpret_cast<void (*)()>(&Fiber::enter),

@@ -1,4 +1,4 @@
-// Functions that can stop in the middle and go on later, each on a stack of its own.
+// Fibers: functions on their own stacks that can pause and resume.
 #pragma once
 
 #include <ucontext.h>
@@ -10,11 +10,11 @@
 
 namespace mms::emulate {
 
-/// Where an execution goes on.
+/// Saved execution context.
 struct Place {
   ucontext_t context{};
   std::jmp_buf jump{};
-  bool fresh = false;  ///< It has not begun: `context` is where, and not `jump`.
+  bool fresh = false;  ///< Not started: use `context` instead of `jump`.
 };
 
 class Fiber {
@@ -23,11 +23,11 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  /// Run `body`, which must not throw and must outlive the run, from the next `resume` on.
+  /// Start `body` at the next `resume`. It must not throw and must outlive the run.
   void prepare(const std::function<void()>& body);
-  /// Go on until `pause` or the end of the body.
+  /// Run until `pause` or the end of the body.
   void resume();
-  /// Called in the body: return from `resume`.
+  /// Called by the body: return from `resume`.
   void pause();
   bool done() const { return done_; }
 
@@ -40,7 +40,7 @@ class Fiber {
   Place caller_;
   const std::function<void()>* body_ = nullptr;
   bool done_ = true;
-  const void* caller_stack_ = nullptr;  // what the address sanitizer wants to know
+  const void* caller_stack_ = nullptr;  // for the address sanitizer
   std::size_t caller_size_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// The kernels on the host, launched by name as a driver would: for the tests.
+// Kernels on the host, launched by name, for tests.
 #include "library.h"
 
 #include <cstdio>
@@ -12,7 +12,7 @@
 namespace mms::emulate {
 namespace {
 
-/// Copy the arguments from where `pointers` say, as cuLaunchKernel does, for a later call.
+/// Copy the arguments behind `pointers`, as cuLaunchKernel does.
 template <typename... Arguments, std::size_t... kIndex>
 std::function<void()> with_arguments(void (*kernel)(Arguments...),
                                      void** pointers,
@@ -53,7 +53,7 @@ const Kernel& kernel_named(const std::string& name) {
 
 }  // namespace mms::emulate
 
-/// Launch a kernel and wait for it. Returns 0, or 1 with what was wrong in `error`.
+/// Launch a kernel and wait for it. Returns 0, or 1 with a message in `error`.
 extern "C" __attribute__((visibility("default"))) int mms_emulated_launch(const char* name,
                                                                           const unsigned* grid,
                                                                           unsigned threads,
@@ -73,7 +73,7 @@ extern "C" __attribute__((visibility("default"))) int mms_emulated_launch(const 
   }
 }
 
-/// The bytes of a kernel's argument or of an element on the device; 0 for an unknown name.
+/// Size of an argument or element type in bytes; 0 for an unknown name.
 extern "C" __attribute__((visibility("default"))) std::size_t mms_emulated_size(const char* name) {
   using namespace mms::cuda;
   const std::pair<const char*, std::size_t> sizes[] = {

@@ -1,4 +1,4 @@
-// The kernels on the host by name, as a driver knows those of a module.
+// Kernels on the host by name, like those of a driver module.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace mms::emulate {
 
-/// A kernel and what it takes.
+/// Kernel and its parameters.
 struct Kernel {
   struct Parameter {
     std::size_t bytes;
@@ -19,7 +19,7 @@ struct Kernel {
 
   std::string name;
   std::vector<Parameter> parameters;
-  /// Copies the parameters, each from where its pointer says; the result goes to `launch`.
+  /// Copies the parameters behind the pointers; the result goes to `launch`.
   std::function<std::function<void()>(void** pointers)> bind;
 };
 

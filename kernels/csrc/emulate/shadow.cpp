@@ -22,7 +22,7 @@ bool Shadow::reads_race(const Cell& cell, const Moment& now) {
   if (cell.readers == Readers::kOne) return !ordered(cell.read, now);
   if (cell.readers == Readers::kSeveralBlocks || cell.read.block != now.block) return true;
   if (cell.read.epoch < now.epoch) return false;
-  // Of several readers at least one is another thread, or in another warp.
+  // Among several readers at least one is another thread, or in another warp.
   return cell.readers == Readers::kSeveralWarps || !same_warp(cell.read, now) ||
          cell.read.warp_epoch == now.warp_epoch;
 }

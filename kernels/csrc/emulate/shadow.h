@@ -1,4 +1,4 @@
-// Who touched which element when: the race check of the emulated memory.
+// Race detection for emulated memory: the access history of each element.
 //
 // Two accesses to an element, one of them a write, race unless the same thread made them, a
 // barrier of the block lies between them, or a __syncwarp where both are of one warp. Atomic
@@ -10,12 +10,11 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace mms::emulate {
 
-/// When and by whom: the epochs count the barriers so far.
+/// Time and thread of an access; epochs count the barriers so far.
 struct Moment {
   std::uint32_t block;
   std::uint32_t epoch;
@@ -25,12 +24,12 @@ struct Moment {
 
 enum class Access : std::uint8_t { kRead, kWrite, kAtomic };
 
-/// The history of an array, as much of it as can still race.
+/// Access history of an array, as far as it can still race.
 class Shadow {
  public:
   explicit Shadow(std::size_t elements) : cells_(elements) {}
 
-  /// Note an access; returns the thread that it races with.
+  /// Record an access; returns the thread it races with.
   std::optional<std::uint32_t> touch(std::size_t element, Access access, const Moment& now);
   std::size_t size() const { return cells_.size(); }
   bool written(std::size_t element) const { return cells_[element].written; }
@@ -51,7 +50,7 @@ class Shadow {
   std::vector<Cell> cells_;
 };
 
-/// Shadows of the arrays in global memory, for one launch.
+/// Histories of the arrays in global memory during a launch.
 class GlobalShadow {
  public:
   Shadow& of(const void* data, std::size_t elements);

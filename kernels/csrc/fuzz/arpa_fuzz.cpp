@@ -1,4 +1,4 @@
-// Any text: refused, or a model that its own reader accepts. The first byte says how it is cut.
+// Any text is refused or becomes a model that can be read. The first byte sets the piece size.
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>

@@ -1,5 +1,5 @@
-// Any scores and options: refused, or decoded the same way on every instruction set, however the
-// frames are cut and however little memory there is.
+// Any scores and options are refused, or give equal bits on every instruction set, in chunks and in
+// little memory.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-/// Takes bytes from the front; zeros when there are none left.
+/// Reads bytes from the front; zeros at the end.
 class Bytes {
  public:
   Bytes(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
@@ -37,7 +37,7 @@ class Bytes {
   std::size_t size_;
 };
 
-/// One utterance in memory of exactly its size, so that any step beyond it is caught.
+/// One utterance in memory of exactly its size, so that overruns are detected.
 struct Case {
   std::int64_t vocab;
   std::int64_t cut;
@@ -59,7 +59,7 @@ float score_of(int byte) {
   if (byte == 255) return std::numeric_limits<float>::quiet_NaN();
   if (byte == 254) return std::numeric_limits<float>::infinity();
   if (byte == 253) return -1e30F;
-  return static_cast<float>(byte - 200) / 8.0F;  // many are equal, and many nearly certain
+  return static_cast<float>(byte - 200) / 8.0F;  // many ties, many nearly certain tokens
 }
 
 std::unique_ptr<mms::Hotwords> read_hotwords(Bytes& bytes, std::int32_t vocab, int boundary) {
@@ -113,7 +113,7 @@ void append(Result& result, const Tokens& tokens) {
 
 Result greedy(const Case& given, std::int64_t cut) {
   mms::GreedyState state = mms::greedy_begin(given.blank);
-  mms::GreedyTokens tokens;
+  mms::TimedTokens tokens;
   mms::greedy_step(state, given.scores(0, cut), tokens);
   mms::greedy_step(state, given.scores(cut, given.frames()), tokens);
   mms::greedy_end(state, tokens);
@@ -155,7 +155,7 @@ Result align(const Case& given, std::int64_t max_bytes, std::int64_t band) {
   return result;
 }
 
-/// What comes out, or nothing where the input is refused.
+/// The result, or nothing if the input is refused.
 template <typename Work>
 std::optional<Result> outcome(const Work& work) {
   try {
@@ -173,7 +173,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     given = read_case(bytes);
   } catch (const std::invalid_argument&) {
-    return 0;  // the hotwords
+    return 0;  // invalid hotwords
   }
   const std::int64_t frames = given.frames();
   const std::int64_t cut = std::min(given.cut, frames);

@@ -1,5 +1,5 @@
-// Any compact file: refused, or safe to ask. The first byte says whether size and checksum are made
-// to fit, so that what lies behind them is reached.
+// Any compact file is refused or safe to query. The first byte enables a valid size and checksum,
+// so that the checks behind them are reached.
 #include <cstddef>
 #include <cstdint>
 #include <span>

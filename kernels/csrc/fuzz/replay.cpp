@@ -1,4 +1,4 @@
-// Runs a fuzz target over files and folders, where there is no libFuzzer.
+// Runs a fuzz target over files and folders without libFuzzer.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>

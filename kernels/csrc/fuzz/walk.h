@@ -1,5 +1,4 @@
-// Compact files whose checksum is right, and questions to a model that was accepted: none may lead
-// out of it.
+// Helpers of the fuzz targets of compact files: valid checksums, and queries of an accepted model.
 #pragma once
 
 #include <cmath>
@@ -14,7 +13,7 @@
 
 namespace fuzz {
 
-/// Make magic, size and checksum of a compact file fit its content.
+/// Fix magic, size and checksum of a compact file.
 inline void mend(std::span<std::byte> content) {
   mms::lm::Header header;
   if (content.size() < sizeof(header)) return;

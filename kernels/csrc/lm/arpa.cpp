@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -30,16 +29,16 @@ std::string quoted(std::string_view text) {
 
 bool is_blank(char character) { return character == ' ' || character == '\t'; }
 
-/// A line without what ends it, and without blanks at its end.
+/// Line without trailing blanks and line end.
 std::string_view trimmed(std::string_view line) {
   while (!line.empty() && (is_blank(line.back()) || line.back() == '\r')) line.remove_suffix(1);
   return line;
 }
 
-/// The fields of a line: a number, words, perhaps a number.
+/// Fields of a line: a number, words, perhaps a number.
 struct Fields {
   std::array<std::string_view, kMaxOrder + 2> items;
-  std::size_t count = 0;  ///< One more than there is room for where there are too many.
+  std::size_t count = 0;  ///< One more than the capacity if there are too many.
 };
 
 Fields fields_of(std::string_view line) {
@@ -58,7 +57,7 @@ Fields fields_of(std::string_view line) {
   return fields;
 }
 
-/// A whole field as a number, in any locale; nothing where it is none.
+/// Parse a field as a number, in any locale; nothing if it is none.
 template <typename Number>
 std::optional<Number> number_of(std::string_view text) {
   Number value{};
@@ -230,7 +229,7 @@ class ArpaReader::Parser {
   }
 
   lm::Builder builder_;
-  std::string partial_;  ///< The start of a line whose end has not come yet.
+  std::string partial_;  ///< Start of an incomplete line.
   std::size_t line_ = 0;
   Part part_ = Part::kPreamble;
   std::vector<std::uint64_t> counts_;

@@ -20,7 +20,7 @@ std::span<const std::byte> bytes_of(const std::vector<Item>& items) {
 
 }  // namespace
 
-/// The sections, and what it takes to fill them.
+/// Sections of the compact file under construction.
 class Builder::Image final : public NgramImage {
  public:
   std::vector<std::span<const std::byte>> pieces() const override {
@@ -34,7 +34,7 @@ class Builder::Image final : public NgramImage {
     return result;
   }
 
-  /// Fill the header once all else is there.
+  /// Fill the header once the sections are complete.
   void seal(LmUnit unknown, LmUnit begin, LmUnit end) {
     header.vocab = static_cast<std::uint32_t>(unigrams.size());
     header.states = static_cast<std::uint32_t>(states.size() - 1);
@@ -50,8 +50,8 @@ class Builder::Image final : public NgramImage {
     header.checksum = checksum.value();
   }
 
-  /// The longest state that a word leads to from the longest proper suffix of `state`, which has
-  /// another index than 0 and whose shorter states are complete.
+  /// Next state by a word from the longest proper suffix of `state`, which is not 0; shorter states
+  /// must be complete.
   LmState after_suffix(LmState state, LmUnit word) const {
     LmView view{};
     view.unigrams = unigrams.data();
@@ -104,7 +104,7 @@ LmUnit Builder::unit_of(std::string_view word) const {
   return unit;
 }
 
-/// The n-gram of `order` that adds `word` to the n-gram `parent` of the order below, or kMissing.
+/// N-gram of `order` that adds `word` to n-gram `parent` of the order below, or kMissing.
 std::uint32_t Builder::child(std::size_t order, std::uint32_t parent, LmUnit word) const {
   const auto& grams = orders_[order - 1];
   const auto& first = first_[order - 2];
@@ -116,7 +116,7 @@ std::uint32_t Builder::child(std::size_t order, std::uint32_t parent, LmUnit wor
   return static_cast<std::uint32_t>(found - grams.begin());
 }
 
-/// Neighbours in a file often share their context: what they share is not looked up again.
+/// Index of the context. Neighbouring n-grams often share it, so the shared part is cached.
 std::uint32_t Builder::context_of(std::span<const std::string_view> words) {
   const std::size_t length = words.size() - 1;
   std::size_t shared = 0;
@@ -145,7 +145,7 @@ void Builder::add(std::span<const std::string_view> words, float score, float ba
   orders_.back().push_back({parent, unit_of(words.back()), score, backoff});
 }
 
-/// The words of an n-gram of the latest order.
+/// Text of an n-gram of the latest order.
 std::string Builder::spelled(std::uint32_t gram) const {
   std::string text;
   for (std::size_t order = orders_.size(); order > 0; --order) {
@@ -182,7 +182,7 @@ void Builder::end_order() {
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
 }
 
-/// Whether what follows can depend on this n-gram.
+/// True if the n-gram is a state: it has extensions or a back-off weight.
 bool Builder::is_state(std::size_t order, std::size_t gram) const {
   if (order == orders_.size()) return false;
   const auto& first = first_[order - 1];

@@ -1,4 +1,4 @@
-// N-grams to automaton.
+// Builder: n-grams to automaton.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,15 @@
 
 namespace mms::lm {
 
-/// Takes the n-grams order by order, as a tree: each hangs on its context.
+/// Collects n-grams order by order in a tree, in which the context is the parent.
 ///
-/// Throws std::invalid_argument for what makes no model.
+/// Throws std::invalid_argument for an invalid model.
 class Builder {
  public:
-  /// What follows are n-grams of the next order.
+  /// Begin the next order.
   void begin_order() { orders_.emplace_back(); }
   void add_unigram(std::string_view word, float score, float backoff);
-  /// `words` are as many as the order.
+  /// The number of `words` is the order.
   void add(std::span<const std::string_view> words, float score, float backoff);
   void end_order();
   std::unique_ptr<NgramImage> finish();
@@ -46,10 +46,10 @@ class Builder {
 
   Words words_;
   LmUnit unknown_ = Words::kMissing;
-  std::vector<std::vector<Gram>> orders_;          ///< Those of order n at n - 1.
-  std::vector<std::vector<std::uint32_t>> first_;  ///< Of each context's n-grams, in orders_[n].
-  std::vector<LmUnit> path_units_;                 ///< The context of the latest n-gram,
-  std::vector<std::uint32_t> path_;                ///< and the n-gram at each of its words.
+  std::vector<std::vector<Gram>> orders_;          ///< N-grams of order n at n - 1.
+  std::vector<std::vector<std::uint32_t>> first_;  ///< First n-gram of each context, in orders_[n].
+  std::vector<LmUnit> path_units_;                 ///< Context of the latest n-gram.
+  std::vector<std::uint32_t> path_;                ///< N-gram at each of its words.
 };
 
 }  // namespace mms::lm

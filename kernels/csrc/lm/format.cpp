@@ -15,7 +15,7 @@ std::uint64_t padded(std::uint64_t size) {
 
 }  // namespace
 
-// The counts of 32 bits cannot overflow; those of 64 are bounded by the size of the file before.
+// 32-bit counts cannot overflow; 64-bit counts have been bounded by the file size.
 Layout::Layout(const Header& header)
     : unigrams(sizeof(Header)),
       states(padded(unigrams + std::uint64_t{header.vocab} * sizeof(NgramUnigram))),

@@ -1,13 +1,13 @@
-// The compact format: a header, then sections at places that follow from its counts.
+// Compact format: a header, then sections whose offsets follow from its counts.
 //
-// Each section begins at a multiple of 64 bytes and is filled up with zeros. In this order:
+// Each section begins at a multiple of 64 bytes and is padded with zeros. In this order:
 //   unigrams  NgramUnigram[vocab]
 //   states    NgramState[states + 1]
 //   arcs      NgramArc[arcs]
 //   slots     uint32[slots]
 //   offsets   uint64[vocab + 1]
 //   text      char[text]
-// The checksum is taken over all of the file, with 0 in its own place.
+// The checksum covers the whole file, with 0 in its own place.
 #pragma once
 
 #include <array>
@@ -43,7 +43,7 @@ struct Header {
 };
 static_assert(sizeof(Header) == 2 * kAlignment);
 
-/// Where the sections are, in bytes from the start of the file.
+/// Offsets of the sections in bytes.
 struct Layout {
   explicit Layout(const Header& header);
   std::uint64_t unigrams;
@@ -55,11 +55,11 @@ struct Layout {
   std::uint64_t end;
 };
 
-/// Eight interleaved chains h = (h ^ word) * prime over words of 64 bits: any change of a single
-/// word is found. It guards against damage, not against malice: for that, every index is checked.
+/// Eight interleaved chains h = (h ^ word) * prime over 64-bit words: detects any change of a
+/// single word. It guards against damage; against malice, every index is checked.
 class Checksum {
  public:
-  /// Add a section as it is in the file, filled up with zeros.
+  /// Add a section, padded with zeros.
   void add(std::span<const std::byte> section);
   std::uint64_t value() const;
 
@@ -67,7 +67,7 @@ class Checksum {
   std::array<std::uint64_t, 8> chains_ = {1, 2, 3, 4, 5, 6, 7, 8};
 };
 
-/// FNV-1a of 64 bits.
+/// 64-bit FNV-1a.
 std::uint64_t hash_of(std::string_view word);
 
 }  // namespace mms::lm

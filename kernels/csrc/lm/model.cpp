@@ -20,12 +20,12 @@ namespace {
 using lm::Header;
 using lm::Layout;
 
-/// Throw unless a part of the file holds what the queries rely on.
+/// Throw unless an invariant of the file holds.
 void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(std::string("the language model is damaged: ") + what);
 }
 
-// Neither holds for NaN.
+// False for NaN.
 bool is_score(float score) { return score >= -kMaxLog10 && score <= 0.0F; }
 bool is_weight(float weight) { return std::abs(weight) <= kMaxLog10; }
 
@@ -68,7 +68,7 @@ void check_checksum(std::span<const std::byte> content, Header header) {
   lm::Checksum checksum;
   checksum.add(std::as_bytes(std::span(&header, 1)));
   checksum.add(content.subspan(sizeof(Header)));
-  require(checksum.value() == wanted, "its checksum is another one");
+  require(checksum.value() == wanted, "its checksum does not match");
 }
 
 void check_arcs(const LmView& view, LmState state) {
@@ -82,8 +82,8 @@ void check_arcs(const LmView& view, LmState state) {
   }
 }
 
-/// Each state backs off to a shorter one, and none is longer than the order allows: no query takes
-/// longer than that.
+/// Each state backs off to a shorter one and none is longer than the order allows, which bounds
+/// every query.
 void check_states(const LmView& view, std::uint32_t order) {
   std::vector<std::uint8_t> lengths(view.state_count);
   for (LmState i = 0; i < view.state_count; ++i) {
@@ -106,11 +106,11 @@ void check_automaton(const LmView& view, std::uint32_t order) {
       view.states[0].first_arc == 0 && view.states[view.state_count].first_arc == view.arc_count,
       "its states do not share all arcs");
   check_states(view, order);
-  // Only now is the end of every state's arcs known to be one.
+  // Requires that the arc ranges of all states are valid.
   for (LmState i = 0; i < view.state_count; ++i) check_arcs(view, i);
 }
 
-/// Fewer words than slots: a search for any text comes to an end.
+/// Fewer words than slots, so that every search ends.
 void check_words(const WordsView& words, std::uint32_t vocab, std::uint64_t text) {
   std::uint64_t used = 0;
   for (std::uint64_t i = 0; i < words.slot_count; ++i) {
@@ -137,7 +137,7 @@ const Item* section(std::span<const std::byte> content, std::uint64_t offset) {
 
 NgramModel::NgramModel(int file) {
   struct stat status{};
-  if (fstat(file, &status) != 0) fail("cannot look at the language model");
+  if (fstat(file, &status) != 0) fail("cannot stat the language model");
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) throw std::invalid_argument("the language model is empty");
   void* mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);

@@ -1,4 +1,4 @@
-// The words of a model while it is read: text to id.
+// Word table under construction: text to id.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@ class Words {
  public:
   static constexpr LmUnit kMissing = 0xffffffff;
 
-  /// The word's id, and whether it is new.
+  /// Return the id of a word, and true if it is new.
   std::pair<LmUnit, bool> add(std::string_view word);
-  /// The word's id, or kMissing.
+  /// Return the id of a word, or kMissing.
   LmUnit find(std::string_view word) const { return view().find(word, kMissing); }
   LmUnit size() const { return static_cast<LmUnit>(offsets.size() - 1); }
   WordsView view() const { return {slots.data(), offsets.data(), text.data(), slots.size()}; }

@@ -1,4 +1,4 @@
-// The Python module. It converts arguments and results; the work is in ../cpu.
+// Python module: conversion of arguments and results.
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -15,17 +15,20 @@ void bind_isa(nb::module_& m) {
         for (const mms::Isa isa : mms::usable_isas()) names.emplace_back(mms::name_of(isa));
         return names;
       },
-      "Instruction sets that this build has and this machine can run.");
-  m.def("isa", [] { return std::string(mms::name_of(mms::current_isa())); }, "The one in use.");
+      "Return the usable instruction sets, slowest first.");
+  m.def(
+      "isa",
+      [] { return std::string(mms::name_of(mms::current_isa())); },
+      "Return the current instruction set.");
   m.def(
       "use_isa",
       [](const std::string& name) { mms::use_isa(mms::isa_named(name)); },
       "name"_a,
-      "Use another one from now on.");
+      "Select an instruction set.");
 }
 
 NB_MODULE(_ctc, m) {
-  m.doc() = "CTC kernels in C++; mms_kernels is their public face.";
+  m.doc() = "CTC kernels in C++; use mms_kernels instead.";
   bind_isa(m);
   bind_align(m);
   bind_greedy(m);

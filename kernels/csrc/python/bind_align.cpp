@@ -1,4 +1,5 @@
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
@@ -12,11 +13,11 @@ namespace {
 using Arrays =
     nb::typed<nb::tuple, Vector<std::int64_t>, Vector<std::int64_t>, Vector<float>, double>;
 
-nb::typed<nb::list, Arrays> align_batch(Input<float, 3> logits,
+nb::typed<nb::list, Arrays> align_batch(ScoresInput<3> logits,
                                         Input<std::int64_t, 1> lengths,
                                         Input<std::int64_t, 2> targets,
                                         Input<std::int64_t, 1> target_lengths,
-                                        bool log_probs,
+                                        const std::string& kind,
                                         std::int32_t blank,
                                         std::optional<std::int64_t> star,
                                         float star_score,
@@ -24,16 +25,10 @@ nb::typed<nb::list, Arrays> align_batch(Input<float, 3> logits,
                                         std::int64_t band,
                                         int threads) {
   const std::size_t rows = logits.shape(0);
-  if (lengths.shape(0) != rows || targets.shape(0) != rows || target_lengths.shape(0) != rows) {
-    throw std::invalid_argument("logits, targets and lengths have different numbers of rows");
+  if (targets.shape(0) != rows || target_lengths.shape(0) != rows) {
+    throw std::invalid_argument("logits and targets have different numbers of rows");
   }
-  const mms::ScoresBatch batch{logits.data(),
-                               static_cast<std::int64_t>(rows),
-                               static_cast<std::int64_t>(logits.shape(1)),
-                               static_cast<std::int64_t>(logits.shape(2)),
-                               lengths.data(),
-                               mms::DType::kFloat32,
-                               log_probs ? mms::ScoreKind::kLogProbs : mms::ScoreKind::kLogits};
+  const mms::ScoresBatch batch = view_of(logits, lengths, kind_named(kind));
   const mms::AlignTargets views{
       targets.data(), static_cast<std::int64_t>(targets.shape(1)), target_lengths.data()};
   const mms::AlignOptions options{
@@ -63,20 +58,12 @@ void bind_align(nb::module_& m) {
         "targets"_a.noconvert(),
         "target_lengths"_a.noconvert(),
         nb::kw_only(),
-        "log_probs"_a,
+        "kind"_a,
         "blank"_a,
         "star"_a.none(),
         "star_score"_a,
         "max_bytes"_a,
         "band"_a,
         "threads"_a,
-        "Align each row: starts, ends and scores of its tokens, and the score of the path.");
-  m.def("align_levels",
-        &mms::align_levels,
-        "frames"_a,
-        "tokens"_a,
-        "columns"_a,
-        "vocab"_a,
-        "max_bytes"_a,
-        "Frames between saved rows at each level of the search within the bound.");
+        "Return starts, ends and scores of tokens, and the path score, for each row.");
 }

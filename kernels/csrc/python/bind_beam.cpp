@@ -9,22 +9,8 @@
 
 namespace {
 
-using Tokens = nb::typed<nb::tuple,
-                         Vector<std::int32_t>,
-                         Vector<std::int64_t>,
-                         Vector<std::int64_t>,
-                         Vector<float>,
-                         Vector<float>>;
-using Hypothesis = nb::typed<nb::tuple, Tokens, double, double, double, double>;
+using Hypothesis = nb::typed<nb::tuple, TokenArrays, double, double, double, double>;
 using Hypotheses = nb::typed<nb::list, Hypothesis>;
-
-Tokens to_arrays(mms::BeamTokens tokens) {
-  return Tokens(nb::make_tuple(to_numpy(std::move(tokens.ids)),
-                               to_numpy(std::move(tokens.starts)),
-                               to_numpy(std::move(tokens.ends)),
-                               to_numpy(std::move(tokens.scores)),
-                               to_numpy(std::move(tokens.peaks))));
-}
 
 Hypotheses to_list(std::vector<mms::BeamHypothesis> hypotheses) {
   nb::list list;
@@ -41,19 +27,17 @@ mms::BeamUnit unit_named(const std::string& name) {
   throw std::invalid_argument("unit is '" + name + "', it must be 'word' or 'token'");
 }
 
-/// The models, kept alive as long as the decoder.
+/// Decoder that keeps its models alive.
 class Decoder {
  public:
   Decoder(const mms::BeamOptions& options,
           std::vector<std::string> tokens,
           nb::object lm,
-          nb::object hotwords,
-          nb::object lexicon)
-      : models_{std::move(lm), std::move(hotwords), std::move(lexicon)},
+          nb::object hotwords)
+      : models_{std::move(lm), std::move(hotwords)},
         decoder_(options,
                  {nb::cast<const mms::LanguageModel*>(models_[0]),
                   nb::cast<const mms::Hotwords*>(models_[1]),
-                  nb::cast<const mms::Lexicon*>(models_[2]),
                   std::move(tokens)}) {}
 
   const mms::BeamDecoder& core() const { return decoder_; }
@@ -75,7 +59,7 @@ class Decoder {
   }
 
  private:
-  nb::object models_[3];
+  nb::object models_[2];
   mms::BeamDecoder decoder_;
 };
 
@@ -92,8 +76,7 @@ void make_decoder(Decoder* self,
                   std::int32_t separator,
                   std::vector<std::string> tokens,
                   nb::object lm,
-                  nb::object hotwords,
-                  nb::object lexicon) {
+                  nb::object hotwords) {
   const mms::BeamOptions options{beam_size,
                                  blank,
                                  token_min_logp,
@@ -104,12 +87,11 @@ void make_decoder(Decoder* self,
                                  word_score,
                                  unit_named(unit),
                                  separator};
-  new (self)
-      Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords), std::move(lexicon));
+  new (self) Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords));
 }
 
-/// The lock keeps two threads apart. Nobody waits for it with the GIL, which a language model in
-/// Python needs while a step holds the lock.
+/// Stream with a lock. The lock is never awaited under the GIL, which a language model in Python
+/// may need during a step.
 class Stream {
  public:
   Stream(nb::object decoder, nb::object hotwords)
@@ -137,8 +119,8 @@ class Stream {
     return to_list(std::move(hypotheses));
   }
 
-  Tokens take_stable() {
-    mms::BeamTokens tokens;
+  TokenArrays take_stable() {
+    mms::TimedTokens tokens;
     locked([&](mms::BeamStream& stream) { tokens = stream.take_stable(); });
     return to_arrays(std::move(tokens));
   }
@@ -160,7 +142,7 @@ class Stream {
   }
 
  private:
-  /// The decoder with the stream's own hotwords where it has any.
+  /// The decoder, with the stream's own hotwords if any.
   static mms::BeamDecoder core_of(const nb::object& decoder, const nb::object& hotwords) {
     const mms::BeamDecoder& core = nb::cast<const Decoder&>(decoder).core();
     if (hotwords.is_none()) return core;
@@ -181,33 +163,14 @@ class Stream {
   }
 
   mutable std::mutex mutex_;
-  nb::object decoder_;   ///< Keeps the models alive,
-  nb::object hotwords_;  ///< and this one its own.
+  nb::object decoder_;   ///< Keeps the models alive.
+  nb::object hotwords_;  ///< Keeps the stream's own hotwords alive.
   mms::BeamStream stream_;
 };
-
-void bind_lexicon(nb::module_& m) {
-  nb::class_<mms::Lexicon>(m, "Lexicon", "Words over tokens, as a trie.")
-      .def(nb::init<std::vector<std::vector<std::int32_t>>>(), "words"_a)
-      .def(
-          "contains",
-          [](const mms::Lexicon& lexicon, const std::vector<std::int32_t>& word) {
-            mms::Lexicon::Node node = mms::Lexicon::root();
-            for (const std::int32_t token : word) {
-              node = lexicon.next(node, token);
-              if (node == mms::Lexicon::kNone) return false;
-            }
-            return lexicon.is_word(node);
-          },
-          "word"_a,
-          "Whether the word is there.")
-      .def_prop_ro("nodes", &mms::Lexicon::size, "Nodes of the trie.");
-}
 
 }  // namespace
 
 void bind_beam(nb::module_& m) {
-  bind_lexicon(m);
   nb::class_<Decoder>(m, "BeamDecoder", "Options and models of a prefix beam search.")
       .def("__init__",
            &make_decoder,
@@ -223,8 +186,7 @@ void bind_beam(nb::module_& m) {
            "separator"_a,
            "tokens"_a,
            "lm"_a.none(),
-           "hotwords"_a.none(),
-           "lexicon"_a.none())
+           "hotwords"_a.none())
       .def("decode",
            &Decoder::decode,
            "scores"_a.noconvert(),
@@ -232,16 +194,19 @@ void bind_beam(nb::module_& m) {
            "kind"_a,
            "nbest"_a,
            "threads"_a,
-           "Decode each row: its best hypotheses.");
-  nb::class_<Stream>(m, "BeamStream", "A prefix beam search of frames that arrive in pieces.")
+           "Return the best hypotheses of each row.");
+  nb::class_<Stream>(m, "BeamStream", "Prefix beam search over one utterance in chunks.")
       .def(nb::init<nb::object, nb::object>(), "decoder"_a, "hotwords"_a.none())
       .def("step", &Stream::step, "scores"_a.noconvert(), "kind"_a, "Read frames.")
-      .def("partial", &Stream::partial, "nbest"_a, "The best so far, and how much is stable.")
-      .def("results", &Stream::results, "nbest"_a, "The best if this is the end.")
-      .def("take_stable", &Stream::take_stable, "Hand over the tokens that cannot change.")
-      .def("reset", &Stream::reset, "Start over.")
+      .def("partial",
+           &Stream::partial,
+           "nbest"_a,
+           "Return the best hypotheses so far and the number of stable tokens.")
+      .def("results", &Stream::results, "nbest"_a, "Return the best hypotheses at the end.")
+      .def("take_stable", &Stream::take_stable, "Remove and return the stable tokens.")
+      .def("reset", &Stream::reset, "Reset the stream.")
       .def(
-          "copy", [](const Stream& stream) { return Stream(stream); }, "Fork.")
+          "copy", [](const Stream& stream) { return Stream(stream); }, "Return a copy.")
       .def_prop_ro("frames", &Stream::frames, "Frames read.")
       .def_prop_ro("live", &Stream::live, "Prefixes and spans in memory.");
 }

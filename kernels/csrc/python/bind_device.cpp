@@ -1,4 +1,4 @@
-// Models as flat arrays, to be copied to a device; mms_kernels.cuda puts the addresses in.
+// Models as flat arrays for copies to a device; mms_kernels.cuda fills in the addresses.
 #include <cstring>
 
 #include "convert.h"
@@ -50,13 +50,13 @@ void bind_device(nb::module_& m) {
   m.def("hotwords_arrays",
         &hotwords_arrays,
         "hotwords"_a,
-        "The bytes of HotwordsView, and of its nodes, rows and pages.");
+        "Return the bytes of HotwordsView and of its nodes, rows and pages.");
   m.def("lm_arrays",
         &lm_arrays,
         "model"_a,
-        "The bytes of LmView, and of its unigrams, states and arcs.");
+        "Return the bytes of LmView and of its unigrams, states and arcs.");
   m.def("words_arrays",
         &words_arrays,
         "model"_a,
-        "The bytes of WordsView, and of its slots, offsets and text.");
+        "Return the bytes of WordsView and of its slots, offsets and text.");
 }

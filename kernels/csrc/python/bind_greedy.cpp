@@ -8,38 +8,23 @@
 
 namespace {
 
-using Arrays = nb::typed<nb::tuple,
-                         Vector<std::int32_t>,
-                         Vector<std::int64_t>,
-                         Vector<std::int64_t>,
-                         Vector<float>,
-                         Vector<float>>;
-
-Arrays to_arrays(mms::GreedyTokens tokens) {
-  return Arrays(nb::make_tuple(to_numpy(std::move(tokens.ids)),
-                               to_numpy(std::move(tokens.starts)),
-                               to_numpy(std::move(tokens.ends)),
-                               to_numpy(std::move(tokens.scores)),
-                               to_numpy(std::move(tokens.peaks))));
-}
-
-nb::typed<nb::list, Arrays> greedy_batch(const ScoresInput<3>& scores,
-                                         const Input<std::int64_t, 1>& lengths,
-                                         std::int32_t blank,
-                                         const std::string& kind,
-                                         int threads) {
+nb::typed<nb::list, TokenArrays> greedy_batch(const ScoresInput<3>& scores,
+                                              const Input<std::int64_t, 1>& lengths,
+                                              std::int32_t blank,
+                                              const std::string& kind,
+                                              int threads) {
   const mms::ScoresBatch batch = view_of(scores, lengths, kind_named(kind));
-  std::vector<mms::GreedyTokens> results;
+  std::vector<mms::TimedTokens> results;
   {
     nb::gil_scoped_release release;
     results = mms::greedy_batch(batch, blank, threads);
   }
   nb::list rows;
   for (auto& tokens : results) rows.append(to_arrays(std::move(tokens)));
-  return nb::typed<nb::list, Arrays>(std::move(rows));
+  return nb::typed<nb::list, TokenArrays>(std::move(rows));
 }
 
-/// A state with its tokens. The lock keeps two threads apart while the GIL is released.
+/// State with its tokens and a lock, since steps release the GIL.
 class GreedyStream {
  public:
   GreedyStream(std::int32_t blank, const std::string& kind)
@@ -58,9 +43,9 @@ class GreedyStream {
     mms::greedy_step(state_, view, tokens_);
   }
 
-  mms::GreedyTokens tokens() const {
+  mms::TimedTokens tokens() const {
     const std::lock_guard lock(mutex_);
-    mms::GreedyTokens tokens = tokens_;
+    mms::TimedTokens tokens = tokens_;
     mms::greedy_end(state_, tokens);
     return tokens;
   }
@@ -80,7 +65,7 @@ class GreedyStream {
   mms::ScoreKind kind_;
   mutable std::mutex mutex_;
   mms::GreedyState state_;
-  mms::GreedyTokens tokens_;
+  mms::TimedTokens tokens_;
 };
 
 }  // namespace
@@ -93,16 +78,16 @@ void bind_greedy(nb::module_& m) {
         "blank"_a,
         "kind"_a,
         "threads"_a,
-        "Decode each row: ids, starts, ends, scores and peaks of its tokens.");
-  nb::class_<GreedyStream>(m, "GreedyStream", "Greedy decoding of frames that arrive in pieces.")
+        "Return ids, starts, ends, scores and peaks of the tokens of each row.");
+  nb::class_<GreedyStream>(m, "GreedyStream", "Greedy decoding of one utterance in chunks.")
       .def(nb::init<std::int32_t, const std::string&>(), "blank"_a, "kind"_a)
       .def("step", &GreedyStream::step, "scores"_a.noconvert(), "Read frames.")
       .def(
           "tokens",
           [](const GreedyStream& stream) { return to_arrays(stream.tokens()); },
-          "Return all tokens so far, the open one among them.")
-      .def("reset", &GreedyStream::reset, "Start over.")
+          "Return all tokens so far, including the open one.")
+      .def("reset", &GreedyStream::reset, "Reset the stream.")
       .def(
-          "copy", [](const GreedyStream& stream) { return GreedyStream(stream); }, "Fork.")
+          "copy", [](const GreedyStream& stream) { return GreedyStream(stream); }, "Return a copy.")
       .def_prop_ro("frames", &GreedyStream::frames, "Frames read.");
 }

@@ -68,9 +68,9 @@ double score(const mms::Hotwords& hotwords, Input<std::int32_t, 1> tokens) {
 }  // namespace
 
 void bind_hotwords(nb::module_& m) {
-  nb::class_<mms::Hotwords>(m, "Hotwords", "Phrases to listen for, over tokens.")
+  nb::class_<mms::Hotwords>(m, "Hotwords", "Hotword automaton over tokens.")
       .def("__init__", &make, "phrases"_a, "weights"_a, "vocab"_a, "boundary"_a)
-      .def_prop_ro("start", &mms::Hotwords::start, "The state before the first token.")
+      .def_prop_ro("start", &mms::Hotwords::start, "State before the first token.")
       .def("step", &step, "state"_a, "token"_a, "Return the next state and the bonus.")
       .def(
           "finish",
@@ -79,9 +79,9 @@ void bind_hotwords(nb::module_& m) {
             return hotwords.finish(state);
           },
           "state"_a,
-          "Return the bonus of the end.")
+          "Return the bonus of the end of the stream.")
       .def("score", &score, "tokens"_a.noconvert(), "Return the sum of all bonuses.")
-      .def_prop_ro("max_bonus", &mms::Hotwords::max_bonus, "The greatest bonus of a step.")
-      .def_prop_ro("vocab", &mms::Hotwords::vocab, "Tokens of the vocabulary.")
-      .def_prop_ro("nbytes", &mms::Hotwords::bytes, "Memory.");
+      .def_prop_ro("max_bonus", &mms::Hotwords::max_bonus, "Greatest bonus of a step.")
+      .def_prop_ro("vocab", &mms::Hotwords::vocab, "Vocabulary size.")
+      .def_prop_ro("nbytes", &mms::Hotwords::bytes, "Size in memory in bytes.");
 }

@@ -5,7 +5,6 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
-#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -19,7 +18,7 @@ namespace {
 
 using Piece = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>>;
 
-/// The total of a sentence; the GIL is released around it.
+/// log10 P of a sentence, without the GIL.
 double total(const mms::LanguageModel& model,
              const std::vector<std::string>& words,
              bool bos,
@@ -43,8 +42,8 @@ std::pair<float, mms::LmState> score(const mms::LanguageModel& model,
 }
 
 void check(const mms::NgramModel& model, mms::LmState state, mms::LmUnit unit) {
-  if (state >= model.view().state_count) throw std::invalid_argument("state is not this model's");
-  if (unit >= model.view().vocab) throw std::invalid_argument("unit is not this model's");
+  if (state >= model.view().state_count) throw std::invalid_argument("state is not of this model");
+  if (unit >= model.view().vocab) throw std::invalid_argument("unit is not of this model");
 }
 
 nb::typed<nb::list, Piece> pieces(nb::handle self) {
@@ -56,14 +55,18 @@ nb::typed<nb::list, Piece> pieces(nb::handle self) {
 }
 
 void bind_models(nb::module_& m) {
-  nb::class_<mms::LanguageModel>(m, "LanguageModel", "What the decoders ask.")
-      .def_prop_ro("start", &mms::LanguageModel::start, "The state after <s>; 0 is no context.")
-      .def("unit", &mms::LanguageModel::unit, "text"_a, "Return a unit; <unk>'s where unknown.")
-      .def("knows", &mms::LanguageModel::knows, "text"_a, "Return whether it is a unit.")
+  nb::class_<mms::LanguageModel>(m, "LanguageModel", "Language model.")
+      .def_prop_ro("start", &mms::LanguageModel::start, "State after <s>; 0 is the empty context.")
+      .def("unit",
+           &mms::LanguageModel::unit,
+           "text"_a,
+           "Return the unit of a text, that of <unk> if unknown.")
+      .def("knows", &mms::LanguageModel::knows, "text"_a, "Return whether a text is a known unit.")
       .def("score", &score, "state"_a, "unit"_a, "Return log10 P and the next state.")
       .def("finish", &mms::LanguageModel::finish, "state"_a, "Return log10 P(</s>).")
-      .def("total", &total, "words"_a, "bos"_a, "eos"_a, "Return log10 P of words.");
-  nb::class_<mms::NgramModel, mms::LanguageModel>(m, "NgramModel", "A model in our format.")
+      .def("total", &total, "words"_a, "bos"_a, "eos"_a, "Return log10 P of a sentence.");
+  nb::class_<mms::NgramModel, mms::LanguageModel>(
+      m, "NgramModel", "N-gram model in the compact format.")
       .def(nb::init<int>(), "file"_a, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "score",
@@ -82,21 +85,23 @@ void bind_models(nb::module_& m) {
           },
           "state"_a,
           "Return log10 P(</s>).")
-      .def_prop_ro("order", &mms::NgramModel::order, "Longest n-gram.")
+      .def_prop_ro("order", &mms::NgramModel::order, "Length of the longest n-gram.")
       .def_prop_ro(
-          "vocab", [](const mms::NgramModel& model) { return model.view().vocab; }, "Words.")
+          "vocab",
+          [](const mms::NgramModel& model) { return model.view().vocab; },
+          "Vocabulary size.")
       .def_prop_ro(
           "states",
           [](const mms::NgramModel& model) { return model.view().state_count; },
-          "States.")
+          "Number of states.")
       .def_prop_ro(
           "ngrams",
           [](const mms::NgramModel& model) {
             return std::uint64_t{model.view().vocab} + model.view().arc_count;
           },
-          "N-grams of all orders.")
-      .def_prop_ro("nbytes", &mms::NgramModel::bytes, "Size of the file.");
-  nb::class_<KenlmModel, mms::LanguageModel>(m, "KenlmModel", "A model of the package kenlm.")
+          "Number of n-grams of all orders.")
+      .def_prop_ro("nbytes", &mms::NgramModel::bytes, "File size in bytes.");
+  nb::class_<KenlmModel, mms::LanguageModel>(m, "KenlmModel", "Model of the package kenlm.")
       .def(nb::init<nb::object, nb::object>(), "model"_a, "state_class"_a);
 }
 
@@ -104,9 +109,9 @@ void bind_models(nb::module_& m) {
 
 void bind_lm(nb::module_& m) {
   bind_models(m);
-  nb::class_<mms::NgramImage>(m, "NgramImage", "What a file in our format holds.")
-      .def("pieces", &pieces, "Return its bytes, in order.");
-  nb::class_<mms::ArpaReader>(m, "ArpaReader", "From ARPA text to our format.")
+  nb::class_<mms::NgramImage>(m, "NgramImage", "Content of a compact file.")
+      .def("pieces", &pieces, "Return the content in pieces.");
+  nb::class_<mms::ArpaReader>(m, "ArpaReader", "Conversion of ARPA text to the compact format.")
       .def(nb::init<>())
       .def(
           "read",
@@ -115,9 +120,9 @@ void bind_lm(nb::module_& m) {
             reader.read({text.c_str(), text.size()});
           },
           "text"_a,
-          "Read the next piece.")
+          "Read the next piece of text.")
       .def("finish",
            &mms::ArpaReader::finish,
            nb::call_guard<nb::gil_scoped_release>(),
-           "Return the model.");
+           "Return the model and reset the reader.");
 }

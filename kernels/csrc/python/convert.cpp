@@ -21,6 +21,14 @@ std::int64_t size_of(const Array& array, std::size_t axis) {
 
 }  // namespace
 
+TokenArrays to_arrays(mms::TimedTokens tokens) {
+  return TokenArrays(nb::make_tuple(to_numpy(std::move(tokens.ids)),
+                                    to_numpy(std::move(tokens.starts)),
+                                    to_numpy(std::move(tokens.ends)),
+                                    to_numpy(std::move(tokens.scores)),
+                                    to_numpy(std::move(tokens.peaks))));
+}
+
 mms::ScoreKind kind_named(const std::string& name) {
   if (name == "logits") return mms::ScoreKind::kLogits;
   if (name == "log_probs") return mms::ScoreKind::kLogProbs;

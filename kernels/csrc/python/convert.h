@@ -1,4 +1,4 @@
-// Arrays in and out, and the parts of the module.
+// Array conversions, and the parts of the module.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,13 +10,14 @@
 #include <vector>
 
 #include "mms/scores.h"
+#include "mms/tokens.h"
 
 namespace nb = nanobind;
 using nb::literals::operator""_a;
 
 template <typename Scalar, std::size_t Rank>
 using Input = nb::ndarray<const Scalar, nb::ndim<Rank>, nb::c_contig, nb::device::cpu>;
-/// Scores: float32, float16, or bfloat16 as uint16, since the buffer protocol has no name for it.
+/// Scores: float32, float16, or bfloat16 as uint16, which the buffer protocol cannot name.
 template <std::size_t Rank>
 using ScoresInput = nb::ndarray<nb::ro, nb::ndim<Rank>, nb::c_contig, nb::device::cpu>;
 
@@ -30,11 +31,20 @@ Vector<Scalar> to_numpy(std::vector<Scalar> values) {
   return Vector<Scalar>(owned->data(), {owned->size()}, owner);
 }
 
+/// Ids, starts, ends, scores and peaks of tokens.
+using TokenArrays = nb::typed<nb::tuple,
+                              Vector<std::int32_t>,
+                              Vector<std::int64_t>,
+                              Vector<std::int64_t>,
+                              Vector<float>,
+                              Vector<float>>;
+TokenArrays to_arrays(mms::TimedTokens tokens);
+
 /// "logits" or "log_probs"; throws std::invalid_argument for anything else.
 mms::ScoreKind kind_named(const std::string& name);
 
-/// The core's view of an array, valid as long as the array. Throw std::invalid_argument where the
-/// numbers are of another type, or `lengths` has another number of rows.
+/// View of an array, valid as long as the array. Throws std::invalid_argument for another dtype, or
+/// `lengths` with another number of rows.
 mms::Scores view_of(const ScoresInput<2>& scores, mms::ScoreKind kind);
 mms::ScoresBatch view_of(const ScoresInput<3>& scores,
                          const Input<std::int64_t, 1>& lengths,

@@ -26,7 +26,7 @@ KenlmModel::KenlmModel(nb::object model, nb::object state_class)
   units_ = {{"<unk>", kUnknown}, {"</s>", kEnd}};
 }
 
-// The last owner may be a decoder's thread.
+// The last owner may be a decoder thread without the GIL.
 KenlmModel::~KenlmModel() {
   const nb::gil_scoped_acquire acquire;
   model_.reset();
@@ -48,7 +48,7 @@ mms::LmUnit KenlmModel::unit(std::string_view text) const {
     const nb::str written(word.data(), word.size());
     is_known = nb::cast<bool>(model_.attr("__contains__")(written));
   }
-  // Unknown words are not remembered: there is no end of them.
+  // Unknown words are not cached: there are infinitely many.
   return is_known ? add_unit(word) : kUnknown;
 }
 
@@ -66,7 +66,7 @@ mms::LmStep KenlmModel::score(mms::LmState state, mms::LmUnit unit) const {
     const std::lock_guard lock(mutex_);
     const auto found = steps_.find(key);
     if (found != steps_.end()) return found->second;
-    if (unit >= spelled_.size()) throw std::invalid_argument("unit is not this model's");
+    if (unit >= spelled_.size()) throw std::invalid_argument("unit is not of this model");
     word = spelled_[unit];
   }
   const mms::LmStep step = ask(state, word);
@@ -78,14 +78,14 @@ mms::LmStep KenlmModel::score(mms::LmState state, mms::LmUnit unit) const {
 
 mms::LmStep KenlmModel::ask(mms::LmState state, const std::string& word) const {
   const nb::gil_scoped_acquire acquire;
-  if (state >= states_.size()) throw std::invalid_argument("state is not this model's");
+  if (state >= states_.size()) throw std::invalid_argument("state is not of this model");
   const nb::object next = state_class_();
   const nb::str written(word.data(), word.size());
   const nb::object score = model_.attr("BaseScore")(states_[state], written, next);
   return {nb::cast<float>(score), intern(next)};
 }
 
-/// The number of a state, a new one where no equal state was met before. Under the GIL.
+/// Id of a state; equal states share one. Requires the GIL.
 mms::LmState KenlmModel::intern(const nb::object& state) const {
   if (ids_.contains(state)) return nb::cast<mms::LmState>(ids_[state]);
   const auto id = static_cast<mms::LmState>(states_.size());

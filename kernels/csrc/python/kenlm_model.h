@@ -1,4 +1,4 @@
-// A model of the optional Python package kenlm, as a LanguageModel.
+// LanguageModel of the optional Python package kenlm.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -12,12 +12,11 @@
 
 #include "mms/lm.h"
 
-/// Asks Python where it has not asked before, and takes the GIL for that. What a state says is
-/// remembered for up to a million pairs of state and unit, and forgotten all at once; the states
-/// themselves are kept, for a decoder may come back to any of them.
+/// Queries Python, under the GIL, for scores that are not cached. The cache holds up to a million
+/// pairs of state and unit and is cleared as a whole; states are kept, since a decoder may return
+/// to any of them.
 ///
-/// State 0 is the empty context. May be asked from several threads at once. The lock is never held
-/// while the GIL is waited for.
+/// State 0 is the empty context. Thread-safe; the lock is never held while waiting for the GIL.
 class KenlmModel final : public mms::LanguageModel {
  public:
   /// A `kenlm.Model`, and the class `kenlm.State`. The caller holds the GIL.
@@ -41,7 +40,7 @@ class KenlmModel final : public mms::LanguageModel {
   mms::LmStep ask(mms::LmState state, const std::string& word) const;
   mms::LmState intern(const nanobind::object& state) const;
 
-  // Python's, used under the GIL alone.
+  // Python objects, used only under the GIL.
   nanobind::object model_;
   nanobind::object state_class_;
   mutable nanobind::dict ids_;

@@ -35,46 +35,6 @@ void check_steps(const mms::Hotwords& hotwords, mms::HotState state) {
   }
 }
 
-double walked(const mms::Hotwords& hotwords, const Tokens& tokens) {
-  mms::HotState state = hotwords.start();
-  double total = 0.0;
-  for (const std::int32_t token : tokens) {
-    const mms::HotStep step = hotwords.step(state, token);
-    CHECK(step.bonus <= hotwords.max_bonus());
-    state = step.state;
-    total += static_cast<double>(step.bonus);
-  }
-  return total + static_cast<double>(hotwords.finish(state));
-}
-
-double counted(const std::vector<mms::Phrase>& phrases, const Tokens& tokens) {
-  double total = 0.0;
-  for (const mms::Phrase& phrase : phrases) {
-    const auto size = static_cast<std::ptrdiff_t>(phrase.tokens.size());
-    for (auto at = tokens.begin(); tokens.end() - at >= size; ++at) {
-      const bool occurs = Tokens(at, at + size) == phrase.tokens;
-      total += occurs ? static_cast<double>(phrase.weight) : 0.0;
-    }
-  }
-  return total;
-}
-
-void test_random_phrases() {
-  std::mt19937 generator(1);
-  for (const std::int32_t vocab : {1, 2, 3, 64, 65, 1000}) {
-    std::vector<mms::Phrase> phrases;
-    for (std::size_t i = 0; i < 40; ++i) {
-      const auto weight = static_cast<float>(i) * 0.25F - 2.0F;
-      phrases.push_back({random_tokens(generator, 1 + i % 5, std::min(vocab, 3)), weight});
-    }
-    const mms::Hotwords hotwords(phrases, vocab);
-    for (int repeat = 0; repeat < 20; ++repeat) {
-      const Tokens tokens = random_tokens(generator, 50, vocab);
-      CHECK(walked(hotwords, tokens) == counted(phrases, tokens));
-    }
-  }
-}
-
 void test_bonuses_of_every_state() {
   std::mt19937 generator(3);
   for (const std::int32_t vocab : {1, 2, 5, 65}) {
@@ -110,44 +70,10 @@ void test_view_is_the_automaton() {
   }
 }
 
-void test_threads_share_an_automaton() {
-  const mms::Hotwords hotwords({{{1, 2}, 3.0F}, {{2, 2, 1}, 1.0F}}, 3, 0);
-  std::vector<double> totals(4);
-  std::vector<std::thread> threads;
-  for (double& total : totals) {
-    threads.emplace_back([&hotwords, &total] {
-      std::mt19937 generator(2);
-      total = walked(hotwords, random_tokens(generator, 5000, 3));
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const double total : totals) CHECK(total == totals[0] && total > 0.0);
-}
-
-void test_errors() {
-  const auto refused = [](const std::vector<mms::Phrase>& phrases, std::int32_t boundary) {
-    try {
-      const mms::Hotwords hotwords(phrases, 3, boundary);
-    } catch (const std::invalid_argument&) {
-      return true;
-    }
-    return false;
-  };
-  CHECK(refused({{{}, 1.0F}}, -1));
-  CHECK(refused({{{0}, 1.0F}}, 0));
-  CHECK(refused({{{3}, 1.0F}}, -1));
-  CHECK(refused({{{1}, std::nanf("")}}, -1));
-  CHECK(refused({{{1}, 1024.0F}}, -1));
-  CHECK(!refused({{{1}, 500.0F}}, -1));
-}
-
 }  // namespace
 
 int main() {
-  test_random_phrases();
   test_bonuses_of_every_state();
   test_view_is_the_automaton();
-  test_threads_share_an_automaton();
-  test_errors();
   return 0;
 }

@@ -1,4 +1,4 @@
-// Language models without Python: the reader at every cut, threads that share a model, damage.
+// The ARPA reader with text in pieces, and damaged compact files.
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -34,27 +34,7 @@ Bytes converted(std::string_view arpa, std::size_t piece) {
   return bytes;
 }
 
-float total(const mms::LanguageModel& model, const std::vector<std::string_view>& words) {
-  mms::LmState state = model.start();
-  float sum = 0.0F;
-  for (const std::string_view word : words) {
-    const mms::LmStep step = model.score(state, model.unit(word));
-    sum += step.score;
-    state = step.state;
-  }
-  return sum + model.finish(state);
-}
-
-void test_scores() {
-  const mms::NgramModel model(converted(kArpa, kArpa.size()));
-  CHECK(model.order() == 3);
-  CHECK(total(model, {"a", "b"}) == -0.25F - 0.125F - 0.25F);
-  CHECK(total(model, {"b"}) == -0.5F - 0.75F - 1.0F);
-  CHECK(total(model, {"a", "x"}) == -0.25F + (-0.5F - 0.25F - 2.0F) - 1.0F);
-  CHECK(!model.knows("x") && model.knows("b") && !model.knows("<unk>"));
-}
-
-void test_every_cut_of_the_text_gives_the_same_file() {
+void test_pieces_of_any_size_give_the_same_file() {
   const Bytes whole = converted(kArpa, kArpa.size());
   for (std::size_t piece = 1; piece < 40; ++piece) CHECK(converted(kArpa, piece) == whole);
 }
@@ -69,7 +49,7 @@ bool is_refused(const Call& call) {
   return false;
 }
 
-void test_text_cut_short_is_refused() {
+void test_truncated_text_is_refused() {
   const std::size_t end = kArpa.find("\\end\\") + 5;
   for (std::size_t size = 0; size < end; ++size) {
     CHECK(is_refused([&] { converted(kArpa.substr(0, size), 7); }));
@@ -77,7 +57,7 @@ void test_text_cut_short_is_refused() {
   CHECK(!is_refused([&] { converted(kArpa.substr(0, end), 7); }));
 }
 
-void test_any_changed_byte_and_any_cut_of_a_file_is_refused() {
+void test_changed_or_truncated_files_are_refused() {
   const Bytes whole = converted(kArpa, kArpa.size());
   for (std::size_t i = 0; i < whole.size(); ++i) {
     for (const int flipped : {0x01, 0x80, 0xff}) {
@@ -90,8 +70,8 @@ void test_any_changed_byte_and_any_cut_of_a_file_is_refused() {
   }
 }
 
-// Behind a right checksum each number is replaced by such as lie just outside, or wrap around.
-void test_no_number_of_a_file_leads_out_of_it() {
+// With a valid checksum, each number is replaced by values just out of range or wrapping around.
+void test_no_index_leads_out_of_a_file() {
   const Bytes whole = converted(kArpa, kArpa.size());
   int refused = 0;
   for (std::size_t at = 32; at < whole.size(); at += 4) {
@@ -116,28 +96,13 @@ void test_states_longer_than_the_order_are_refused() {
   CHECK(is_refused([&] { const mms::NgramModel model(bytes); }));
 }
 
-void test_threads_share_a_model() {
-  const mms::NgramModel model(converted(kArpa, 64));
-  std::array<float, 4> totals{};
-  std::vector<std::thread> threads;
-  for (float& sum : totals) {
-    threads.emplace_back([&model, &sum] {
-      for (int i = 0; i < 2000; ++i) sum += total(model, {"a", "b", "a", "x", "b"});
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const float sum : totals) CHECK(sum == totals[0] && sum < 0.0F);
-}
-
 }  // namespace
 
 int main() {
-  test_scores();
-  test_every_cut_of_the_text_gives_the_same_file();
-  test_text_cut_short_is_refused();
-  test_any_changed_byte_and_any_cut_of_a_file_is_refused();
-  test_no_number_of_a_file_leads_out_of_it();
+  test_pieces_of_any_size_give_the_same_file();
+  test_truncated_text_is_refused();
+  test_changed_or_truncated_files_are_refused();
+  test_no_index_leads_out_of_a_file();
   test_states_longer_than_the_order_are_refused();
-  test_threads_share_a_model();
   return 0;
 }

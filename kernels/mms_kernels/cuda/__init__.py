@@ -1,4 +1,4 @@
-"""The CUDA kernels of this install: a fatbin for the driver, and the structs they take."""
+"""CUDA kernels of this install: the fatbin, and the argument structs."""
 
 import struct
 from pathlib import Path
@@ -7,17 +7,17 @@ _NAME = "mms_kernels.fatbin"
 
 
 def fatbin_path() -> Path | None:
-    """Return the file with the compiled kernels; None where the build had no nvcc."""
-    # An editable install keeps what was built beside the installed package, not the sources.
+    """Return the file of compiled kernels; None if the build had no nvcc."""
+    # An editable install has build products beside the installed package, not the sources.
     paths = (Path(folder, _NAME) for folder in __path__)
     return next((path for path in paths if path.is_file()), None)
 
 
 def architectures(fatbin: bytes) -> list[int]:
-    """Return the compute capabilities that a fatbin has machine code for, e.g. 75 and 90.
+    """Return the compute capabilities of the machine code in a fatbin, such as 75 and 90.
 
     Raises:
-        ValueError: not a fatbin.
+        ValueError: Not a fatbin.
     """
     if len(fatbin) < 16 or fatbin[:4] != b"\x50\xed\x55\xba":
         raise ValueError("not a fatbin: the first bytes are not its magic number")

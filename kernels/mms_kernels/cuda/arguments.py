@@ -1,6 +1,6 @@
-"""The structs that the CUDA kernels take, as in kernels/csrc/include/mms/cuda.h.
+"""Argument structs and element dtypes of the CUDA kernels, as in kernels/csrc/include/mms/cuda.h.
 
-Pointers are device addresses; arrays on the device have the dtypes below.
+Pointers are device addresses.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Code(IntEnum):
-    """What a kernel found wrong with a stream, in its `STATUS`; the stream is then as it was."""
+    """Fault of a stream, reported in its `STATUS`; the stream is then unchanged."""
 
     OK = 0
     NAN = 1
@@ -22,11 +22,11 @@ class Code(IntEnum):
     LENGTH = 4
     """The length is not in [0, frames]."""
     CAPACITY = 5
-    """The output or the arena has no room."""
+    """The output or the arena is too small."""
     TARGET = 6
-    """A target is not a token, or is the blank; or their number is out of range."""
+    """A target is invalid or the blank, or the number of targets is out of range."""
     INFEASIBLE = 7
-    """The frames are too few for the targets."""
+    """Too few frames for the targets."""
     IMPOSSIBLE = 8
     """Every path has probability 0."""
 
@@ -43,7 +43,7 @@ GREEDY_STREAM = np.dtype(
         ("peak", "f8"),
     ]
 )
-"""`open` is the blank at first, the rest 0."""
+"""Initially `open` is the blank and the rest is 0."""
 
 _P = ctypes.c_void_p
 _I32 = ctypes.c_int32
@@ -52,13 +52,13 @@ _U32 = ctypes.c_uint32
 
 
 class Address(ctypes.Structure):
-    """A pointer that is an argument of its own: the second of mms_frames."""
+    """Pointer argument: the second of mms_frames."""
 
     _fields_ = [("address", _P)]
 
 
 class ScoresBatch(ctypes.Structure):
-    """Argument of mms_frames, and part of others."""
+    """Argument of mms_frames, and part of other arguments."""
 
     _fields_ = [
         ("data", _P),
@@ -142,7 +142,7 @@ MAX_BEAM = 128
 
 
 class HotwordsView(ctypes.Structure):
-    """Part of `BeamScoring`: as in mms/hotwords.h."""
+    """Part of `BeamScoring`; see mms/hotwords.h."""
 
     _fields_ = [
         ("nodes", _P),
@@ -156,7 +156,7 @@ class HotwordsView(ctypes.Structure):
 
 
 class LmView(ctypes.Structure):
-    """Part of `BeamScoring`: as in mms/ngram.h."""
+    """Part of `BeamScoring`; see mms/ngram.h."""
 
     _fields_ = [
         ("unigrams", _P),
@@ -169,13 +169,13 @@ class LmView(ctypes.Structure):
 
 
 class WordsView(ctypes.Structure):
-    """Part of `BeamScoring`: as in mms/ngram.h."""
+    """Part of `BeamScoring`; see mms/ngram.h."""
 
     _fields_ = [("slots", _P), ("offsets", _P), ("text", _P), ("slot_count", ctypes.c_uint64)]
 
 
 class BeamScoring(ctypes.Structure):
-    """Language model and hotwords of a stream of the beam; all zeros for none."""
+    """Language model and hotwords of a beam stream; all zeros for none."""
 
     _fields_ = [
         ("hotwords", HotwordsView),
@@ -197,7 +197,7 @@ class BeamScoring(ctypes.Structure):
 
 
 class TokenArrays(ctypes.Structure):
-    """Part of `BeamArgs` and `BeamOutput`: tokens with their times."""
+    """Part of `BeamArgs` and `BeamOutput`: tokens with their frames."""
 
     _fields_ = [
         *[(name, _P) for name in ("ids", "starts", "ends", "scores", "peaks")],
@@ -239,25 +239,25 @@ class BeamOutput(ctypes.Structure):
 
 
 def beam_threads(beam_size: int) -> int:
-    """Return the threads of a block of the beam's kernels, but for mms_beam_tokens."""
+    """Return the block size of mms_beam_step and mms_beam_results."""
     return -(-beam_size // 32) * 32
 
 
 def beam_exact_choices(beam_size: int, vocab: int) -> int:
-    """Return the choices a frame for which a beam without models is exact."""
+    """Return the choices per frame for which a beam without models is exact."""
     return max(1, min(2 * beam_size + 2, vocab - 1))
 
 
 def beam_least_arena(beam_size: int, longest_word: int = 0) -> int:
-    """Return the prefixes, and spans, that there must be room for."""
+    """Return the minimum capacity for prefixes and spans."""
     return 64 * beam_size + longest_word + 4
 
 
 def align_bits(frames: int, targets: int) -> int:
-    """Return the uint32 words of back-pointers that mms_align needs for an utterance."""
+    """Return the uint32 words of back-pointers of mms_align for an utterance."""
     return frames * 3 * (targets // 32 + 1)
 
 
 def align_shared_bytes(targets: int) -> int:
-    """Return the dynamic shared memory of mms_align where `cells` is null."""
+    """Return the dynamic shared memory of mms_align if `cells` is null, in bytes."""
     return 32 * (targets + 1)

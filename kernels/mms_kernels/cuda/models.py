@@ -1,4 +1,4 @@
-"""Language model and hotwords as the CUDA beam takes them: arrays to copy, and their addresses."""
+"""Language model and hotwords for the CUDA beam: arrays to copy, and a struct of addresses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -17,10 +17,10 @@ _ROUNDING = 1e-6
 
 
 class BeamModels:
-    """What scores hypotheses beside the acoustic model, flat.
+    """Flat models of the CUDA beam, shared by any number of streams.
 
-    Copy each of `arrays` to the device, and give `scoring` their addresses there; they may serve
-    any number of streams. A hypothesis's score is that of `mms_kernels.BeamDecoder`.
+    Copy `arrays` to the device and pass their addresses to `scoring`. Scores are those of
+    `mms_kernels.BeamDecoder`.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class BeamModels:
         """Flatten the models.
 
         Args:
-            tokens: How each token is written, by id.
-            hotwords: Phrases to listen for, made for these tokens.
-            lm: A model of words or tokens, as `unit` says.
-            lm_weight: Factor of the model's log10 probabilities.
+            tokens: Text of each token, by id.
+            hotwords: Hotwords over the same tokens.
+            lm: Language model over words or tokens, according to `unit`.
+            lm_weight: Weight of the model's log10 probabilities.
             word_score: Nats for each unit.
-            unit: What the model scores and `word_score` counts.
+            unit: Unit of the model and of `word_score`.
             separator: Id of the token between words; -1 for none.
 
         Raises:
-            ValueError: hotwords of another vocabulary, or a model of words without a separator.
+            ValueError: Hotwords of another vocabulary, or a model of words without a separator.
         """
         if hotwords is not None and hotwords.automaton.vocab != len(tokens):
             made_for = hotwords.automaton.vocab
@@ -54,7 +54,7 @@ class BeamModels:
         if lm is not None and unit == "word" and separator < 0:
             raise ValueError("a language model of words needs the separator: give its token")
         self.arrays: dict[str, Array] = {}
-        """By name, uint8 or uint32, to be copied to the device."""
+        """Arrays by name, uint8 or uint32, to copy to the device."""
         self._scoring = BeamScoring(
             word_score=word_score, separator=separator, scores_words=unit == "word"
         )
@@ -62,14 +62,14 @@ class BeamModels:
         if hotwords is not None:
             self._add_hotwords(hotwords)
             gain += hotwords.automaton.max_bonus
-        # A model without weight is not asked: its -inf would make the score not a number.
+        # A model of weight 0 is not queried: 0 times its -inf would be NaN.
         if lm is not None and lm_weight != 0:
             self._scoring.lm_weight = lm_weight
             self._add_lm(lm, tokens)
         self._scoring.max_gain = gain + _ROUNDING
 
     def scoring(self, addresses: Mapping[str, int]) -> BeamScoring:
-        """Return the element of `BeamArgs.scorings` that says where the arrays are."""
+        """Return the element of `BeamArgs.scorings` with the device addresses of the arrays."""
         result = BeamScoring.from_buffer_copy(self._scoring)
         for name in self.arrays:
             *path, field = name.split(".")
@@ -106,7 +106,7 @@ class BeamModels:
 
 
 def longest_word(lm: NgramModel) -> int:
-    """Return the bytes of the longest word, which the beam's least arena depends on."""
+    """Return the bytes of the longest word, which `beam_least_arena` depends on."""
     _, _, offsets, _ = _ctc.words_arrays(cast("_ctc.NgramModel", lm.model))
     return _longest(offsets)
 

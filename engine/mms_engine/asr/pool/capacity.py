@@ -131,7 +131,7 @@ class Capacity:
         try:
             with atomic_open(self._path) as stream:
                 stream.write(msgspec.json.encode(self._known))
-        except BundleError as error:
+        except (BundleError, OSError) as error:
             logger.debug("capacity is not kept on disk: %s", error)
 
     def _read(self) -> dict[str, StepTimes]:

@@ -28,7 +28,7 @@ class ContextOptions:
     """Right context: seconds of audio after the chunk, which the step waits for."""
 
     def __post_init__(self) -> None:
-        if not self.chunk_seconds > 0 or not min(self.left_seconds, self.right_seconds) >= 0:
+        if not (self.chunk_seconds > 0 and self.left_seconds >= 0 and self.right_seconds >= 0):
             raise ValueError(
                 f"the chunk must be longer than 0 s, and contexts must not be negative: {self}"
             )

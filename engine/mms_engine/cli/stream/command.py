@@ -1,4 +1,4 @@
-"""`mms stream`: sound to text while it is spoken."""
+"""Command `mms stream`: transcription of live audio."""
 
 from typing import Any, get_args
 
@@ -6,10 +6,11 @@ import click
 
 from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
-from mms_engine.cli.program import SectionedCommand, interruptible
+from mms_engine.cli.program import SectionedCommand, interruptible, section
 from mms_engine.cli.stream.context_options import context_options
 from mms_engine.types import SampleFormat
 
+_input = section("Input")
 _EXAMPLES = """\b
 Examples:
   mms stream clip.flac --lang eng --realtime
@@ -20,34 +21,49 @@ Examples:
 
 @click.command(cls=SectionedCommand, epilog=_EXAMPLES)
 @click.argument("source")
-@bundle_option
-@click.option("--lang", help="Language that is spoken; mms languages lists them.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print each event as a line of JSON.  [default: where stdout is no terminal]",
+@_input(
+    "--lang",
+    metavar="CODE",
+    help="Language of the audio, such as eng; listed by mms languages. Optional if the bundle has "
+    "only one.",
 )
-@click.option("--realtime", is_flag=True, help="Read a file no faster than it would be spoken.")
-@click.option(
+@_input("--realtime", is_flag=True, help="Read a file at the pace of its recording.")
+@_input(
     "--sample-rate",
     type=click.IntRange(1_000, 768_000),
+    metavar="HZ",
     default=16_000,
     show_default=True,
-    help="Of the samples on stdin, Hz.",
+    help="Sample rate of standard input.",
 )
-@click.option(
+@_input(
     "--sample-format",
     type=click.Choice(get_args(SampleFormat)),
     default="s16le",
     show_default=True,
-    help="Of the samples on stdin, one channel.",
+    help="Sample format of standard input, one channel: float32 or 16-bit integers, little-endian, "
+    "or 8-bit mu-law.",
+)
+@section("Output")(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print each event as one line of JSON.  [default: unless standard output is a terminal]",
 )
 @context_options
 @decoder_options
+@bundle_option
 @engine_options
 def stream(**values: Any) -> None:  # noqa: ANN401
-    """Write down what is said in SOURCE while it is spoken: a recording, mic, or - for samples."""
+    """Transcribe live audio.
+
+    SOURCE is an audio file, mic for the microphone, or - for raw samples on standard input. (A
+    file of such a name is given as ./mic or ./-.)
+
+    Partial text is printed as the audio arrives, and the final text of each utterance at its end.
+    Ctrl-C ends the stream after the final text of the current utterance; pressed twice, it ends
+    the command at once.
+    """
     from mms_engine.cli.stream.run import Request, run
     from mms_engine.cli.stream.sound import AudioQueue
 

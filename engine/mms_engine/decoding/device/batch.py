@@ -46,12 +46,12 @@ class DecodingStream:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """Next frames of an utterance in a row of the batch."""
+    """Next frames of an utterance, in a row of the emission."""
 
     stream: DecodingStream
     row: int
     frames: slice
-    """Start and stop in the row, no step."""
+    """Start and stop in the row, without a step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class Batch:
     lengths: DeviceArray
     """Int64 `[B]`."""
     waves: tuple[DeviceArray, ...]
-    """Slots of the rows in each launch, int32 `[B]`; -1 for rows that it skips."""
+    """Slots of the rows in each launch, int32 `[B]`; -1 for skipped rows."""
     chunks: tuple[Chunk, ...]
 
 
@@ -75,13 +75,13 @@ def prepare(
     stream: CudaStream,
     workspace: Workspace,
 ) -> Batch:
-    """Run mms_frames on an emission; returns at once.
+    """Enqueue mms_frames on an emission and return the batch.
 
     Args:
-        emission: At least one row and one frame.
-        chunks: Chunks of one utterance are in order of time; their streams have slots.
-        kernels: The kernels.
-        stream: Stream of the decoders.
+        emission: Logits, at least one row and one frame.
+        chunks: Frames to decode, those of one utterance in order of time; their streams have slots.
+        kernels: Loaded kernels.
+        stream: CUDA stream of the decoders.
         workspace: Memory of one batch at a time.
     """
     rows, frames, vocab = emission.logits.shape
@@ -114,7 +114,7 @@ def check(chunks: Sequence[Chunk], rows: int, frames: int) -> None:
 
 
 def _waves(chunks: Sequence[Chunk], rows: int) -> npt.NDArray[np.int32]:
-    """Spread chunks of one utterance over successive launches; all others go into the first."""
+    """Assign successive launches to the chunks of one utterance, the first one to all others."""
     turns: dict[int, int] = {}
     placed = []
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""Prefix beam search on the device."""
+"""Prefix beam search on the GPU."""
 
 import ctypes
 import math
@@ -38,8 +38,8 @@ from mms_kernels.cuda.arguments import (
 from mms_kernels.cuda.models import longest_word
 from mms_kernels.lm import NgramModel
 
-# Prefixes and spans per hypothesis that a stream has room for beyond the minimum: 9,600 in all at
-# 50, about 0.5 MB. A full arena shortens the part of the past that stays open.
+# Prefixes and spans per hypothesis beyond the minimum of the arena: 9,600 in all at beam size 50,
+# about 0.5 MB. A full arena shortens the lookback.
 _ROOM = 128
 _BLOCKS = (32, 256)
 _FINISHED_AT_ONCE = 64
@@ -50,7 +50,7 @@ class DeviceBeam:
 
     @staticmethod
     def check(config: BeamConfig) -> None:
-        """Refuse a search that the kernels do not run.
+        """Check that the kernels support a search.
 
         Raises:
             BackendError: the beam is too large, or the language model is a KenLM binary.
@@ -60,12 +60,12 @@ class DeviceBeam:
                 f"a beam of {config.beam_size} is not decoded on the GPU, at most {MAX_BEAM} is"
             )
         if config.lm is not None and not isinstance(config.lm, NgramModel):
-            raise BackendError("a KenLM binary is not used on the GPU: give the ARPA file it is of")
+            raise BackendError("a KenLM binary is not used on the GPU: use its ARPA file instead")
 
     def __init__(
         self, device: CudaDevice, kernels: Kernels, stream: CudaStream, config: BeamConfig
     ) -> None:
-        """Begin without streams; `config` must pass `check`."""
+        """Start without streams; `config` must pass `check`."""
         self._kernels = kernels
         self._stream = stream
         self._wanted = config.wanted
@@ -88,10 +88,10 @@ class DeviceBeam:
         args = self._args(self._slots(streams))
         args.status = self._workspace.device("status", (len(streams),), arguments.STATUS).address
         self._kernels.launch("mms_beam_begin", Launch((len(streams), 1), 32), self._stream, args)
-        self._stream.synchronize()  # the staging memory of the slots is reused
+        self._stream.synchronize()  # the pinned memory of the slots is reused
 
     def launch(self, batch: Batch) -> Settled:
-        """Decode a batch; returns at once."""
+        """Enqueue the decoding of a batch; see `DeviceSearch.launch`."""
         rows, frames = batch.frames.shape
         vocab = int(batch.scores.vocab)
         is_plain = all(_is_plain(_beam(chunk.stream)) for chunk in batch.chunks)
@@ -119,7 +119,7 @@ class DeviceBeam:
         return settled
 
     def finish(self, streams: Sequence[DecodingStream]) -> list[list[Hypothesis]]:
-        """Return the best hypotheses of each stream."""
+        """Return the hypotheses of each stream; see `DeviceSearch.finish`."""
         found = []
         for start in range(0, len(streams), _FINISHED_AT_ONCE):
             some = streams[start : start + _FINISHED_AT_ONCE]
@@ -161,7 +161,7 @@ class DeviceBeam:
         return self._workspace.upload(self._stream, "slots", slots)
 
     def _choices(self, vocab: int, *, is_plain: bool) -> int:
-        """Return the tokens per frame that can matter: fewer where only the model scores."""
+        """Return the candidate tokens per frame, fewer if only the acoustic model scores."""
         if is_plain:
             return arguments.beam_exact_choices(self._options.beam_size, vocab)
         return max(1, vocab - 1)
@@ -187,10 +187,10 @@ def _is_plain(beam: LanguageBeam) -> bool:
 
 
 class _BeamResults:
-    """Output arrays of mms_beam_results, and their way to the host."""
+    """Output arrays of mms_beam_results and their download."""
 
     def __init__(self, workspace: Workspace, rows: int, wanted: int, capacity: int) -> None:
-        """Allocate `wanted` hypotheses a row, of at most `capacity` tokens each."""
+        """Allocate `wanted` hypotheses per row, of at most `capacity` tokens each."""
         self._shape = (rows, wanted)
         self._tokens = TokenBuffers(workspace, "results", rows * wanted, capacity)
         self._counts = workspace.device("result_counts", self._shape, np.int64)

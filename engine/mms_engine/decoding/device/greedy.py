@@ -37,7 +37,7 @@ class DeviceGreedy:
             self._stream.upload(place, first)
 
     def launch(self, batch: Batch) -> Settled:
-        """Decode a batch; returns at once."""
+        """Enqueue the decoding of a batch; see `DeviceSearch.launch`."""
         rows, frames = batch.frames.shape
         settled = self._settled(rows, frames + 1)
         for wave in batch.waves:

@@ -1,4 +1,4 @@
-"""Protocol of the searches on the device, greedy and beam."""
+"""Protocol of the searches on the GPU, greedy and beam."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from mms_engine.decoding.hypothesis import Hypothesis
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """Tokens that a launch settled, on the device; overwritten by the next launch."""
+    """Tokens that a launch settled, in device memory; the next launch overwrites them."""
 
     status: DeviceArray
     """`STATUS` of each row, `[B]`."""
     counts: DeviceArray
-    """Int64 `[B]`: tokens that can no longer change."""
+    """Number of tokens that can no longer change, int64 `[B]`."""
     tokens: TokenBuffers
 
 
@@ -30,7 +30,7 @@ class DeviceSearch(Protocol):
         """Allocate the state of streams."""
 
     def launch(self, batch: Batch) -> Settled:
-        """Decode a batch; returns at once."""
+        """Enqueue the decoding of a batch."""
 
     def finish(self, streams: Sequence[DecodingStream]) -> list[list[Hypothesis]]:
         """Return the best hypotheses of each stream."""
@@ -40,7 +40,7 @@ class DeviceSearch(Protocol):
 
 
 def joined(pieces: Sequence[TokenPiece], score: float = 0.0, log_prob: float = 0.0) -> Hypothesis:
-    """Return a hypothesis of tokens that came in pieces."""
+    """Return the hypothesis of consecutive pieces."""
     ids, starts, ends, scores = (
         np.concatenate([piece[name] for piece in pieces])
         for name in ("ids", "starts", "ends", "scores")

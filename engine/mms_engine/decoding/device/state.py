@@ -1,4 +1,4 @@
-"""Device memory of the decoders: state of streams between chunks, scratch of a launch."""
+"""Device memory of the decoders: state of utterances, and workspace of a launch."""
 
 import math
 import weakref
@@ -14,15 +14,15 @@ from mms_engine.cuda.streams import CudaStream
 from mms_kernels.cuda.arguments import TokenArrays
 
 TableLayout = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
-"""Shape and dtype of one stream's part, for each array."""
+"""Shape and dtype of one slot of each array, by name."""
 
 _FIRST_SLOTS = 16
 
 
 class StreamTable:
-    """State of many streams: a slot each, in arrays that grow.
+    """State of many utterances, one slot each, in arrays that grow.
 
-    Used inside `CudaDevice.active`, but for `release`.
+    Used inside `CudaDevice.active`, except for `release`.
     """
 
     def __init__(self, device: CudaDevice, stream: CudaStream, layout: TableLayout) -> None:
@@ -33,16 +33,6 @@ class StreamTable:
         self._free: list[int] = []
         self._slots = 0
 
-    @property
-    def slots(self) -> int:
-        """Streams that have room."""
-        return self._slots
-
-    @property
-    def used(self) -> int:
-        """Streams that hold a slot."""
-        return self._slots - len(self._free)
-
     def __getitem__(self, name: str) -> DeviceArray:
         """Array `[slots, ...]`; its address changes when the table grows."""
         return self._arrays[name]
@@ -52,13 +42,13 @@ class StreamTable:
         return self._arrays[name].address
 
     def take(self) -> int:
-        """Return a slot of unknown content."""
+        """Return an uninitialised slot."""
         if not self._free:
             self._grow(2 * self._slots or _FIRST_SLOTS)
         return self._free.pop()
 
     def release(self, slot: int) -> None:
-        """Release a slot; from any thread."""
+        """Release a slot, from any thread."""
         self._free.append(slot)
 
     def _grow(self, slots: int) -> None:
@@ -81,7 +71,7 @@ class StreamTable:
 
 
 class Workspace:
-    """Scratch memory of one launch at a time, by name: on the device and, pinned, on the host."""
+    """Reusable memory of one launch at a time, by name: device memory and pinned host memory."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -89,13 +79,13 @@ class Workspace:
         self._pinned: dict[str, PinnedArray] = {}
 
     def device(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceArray:
-        """Return an array of unknown content."""
+        """Return an uninitialised device array."""
         if name not in self._buffers:
             self._buffers[name] = Buffer(self._device)
         return self._buffers[name].take(shape, dtype)
 
     def host(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Return a pinned array; no copy of the one of that name may be pending."""
+        """Return an uninitialised pinned array; no copy of the previous one may be pending."""
         kind = np.dtype(dtype)
         size = max(1, math.prod(shape) * kind.itemsize)
         held = self._pinned.get(name)
@@ -106,7 +96,7 @@ class Workspace:
         return held.array[: math.prod(shape) * kind.itemsize].view(kind).reshape(shape)
 
     def upload(self, stream: CudaStream, name: str, values: npt.NDArray[Any]) -> DeviceArray:
-        """Copy small values to the device; see `host` and `device`."""
+        """Enqueue a copy of small values to the device; see `host` and `device`."""
         there = self.device(name, values.shape, values.dtype)
         here = self.host(name, values.shape, values.dtype)
         here[...] = values
@@ -114,7 +104,7 @@ class Workspace:
         return there
 
     def free(self) -> None:
-        """Free the memory; all work of the device is finished."""
+        """Free the memory; all work of the device is done."""
         for buffer in self._buffers.values():
             buffer.free()
         for pinned in self._pinned.values():
@@ -123,7 +113,7 @@ class Workspace:
 
 
 class Slot:
-    """Slot of a stream in a table, released when nothing refers to it any more."""
+    """Slot of a table, released when this object is collected."""
 
     def __init__(self, table: StreamTable) -> None:
         self.index = table.take()
@@ -131,7 +121,7 @@ class Slot:
 
 
 TokenPiece = dict[str, npt.NDArray[Any]]
-"""Tokens in host memory: by the names of `TokenArrays`, `[L]` each."""
+"""Tokens in host memory: arrays `[L]`, named as in `TokenArrays`."""
 
 _TOKEN_TYPES = {"ids": "i4", "starts": "i8", "ends": "i8", "scores": "f4", "peaks": "f4"}
 
@@ -156,7 +146,7 @@ class TokenBuffers:
         return TokenArrays(*self.addresses, self.capacity)
 
     def download(self, stream: CudaStream, counts: Sequence[int]) -> list[TokenPiece]:
-        """Return the first tokens of each row; waits for the stream."""
+        """Wait for the stream and return the first tokens of each row."""
         rows = []
         for row, count in enumerate(counts):
             found = {}

@@ -34,11 +34,11 @@ class CacheShape:
     inner: int
     """Values of a head."""
     staged: int
-    """Most frames that a step adds."""
+    """Maximum frames that a step adds."""
 
     @property
     def rows(self) -> int:
-        """Lines, each of all slots."""
+        """R: rows of the ring, each with all slots."""
         return prod(self.outer)
 
 
@@ -52,7 +52,7 @@ class DeviceKvCache:
     def __init__(
         self, caches: "DeviceKvCaches", key: int, memory: DeviceArray, sizes: CacheShape
     ) -> None:
-        """Callers take `DeviceKvCaches.open`."""
+        """Use part of an allocation; see `DeviceKvCaches.open`."""
         self.shape: tuple[int, ...] = (*sizes.outer, sizes.slots, sizes.inner)
         self.dtype: np.dtype[Any] = memory.dtype
         self._caches = caches
@@ -63,20 +63,20 @@ class DeviceKvCache:
         self._staging = memory.view(staging, offset=self._ring.nbytes)
 
     def copy_to(self, target: DeviceArray, filled: int) -> None:
-        """Copy the first slots into those of `target`, zeros behind them; returns at once.
+        """Enqueue a copy of the first slots into `target`, followed by zeros.
 
         Args:
             target: A row of the input `cache`, `[..., kept, n]`.
-            filled: Slots.
+            filled: Number of slots to copy.
         """
         lines = target.view((self._ring.shape[0], target.shape[-2] * self._inner))
         stream = self._caches.stream
-        if filled < target.shape[-2]:  # masked values are multiplied too: they must be finite
+        if filled < target.shape[-2]:  # masked values are multiplied, so they must be finite
             stream.clear(target)
         stream.copy_columns(lines, 0, self._ring, 0, filled * self._inner)
 
     def stage(self, update: DeviceArray, kept: slice) -> DeviceArray:
-        """Copy a step's update into the staging memory and return it; returns at once.
+        """Enqueue a copy of a step's update into the staging memory, and return that memory.
 
         Args:
             update: A row of the output `update`, `[..., frames, n]`.
@@ -93,14 +93,14 @@ class DeviceKvCache:
         start, count = at * self._inner, update.shape[1]
         first = min(count, self._ring.shape[1] - start)
         stream = self._caches.stream
-        with self._caches.on_stream("keeping a stream's keys and values"):
+        with self._caches.on_stream("writing the KV cache of a stream"):
             stream.copy_columns(self._ring, start, update, 0, first)
             stream.copy_columns(self._ring, 0, update, first, count - first)
 
     def read(self, filled: int) -> Array:
         """Return the first slots in host memory."""
         host = np.empty(self.shape, self.dtype)
-        with self._caches.on_stream("reading a stream's keys and values"):
+        with self._caches.on_stream("reading the KV cache of a stream"):
             self._caches.stream.download(host, self._ring)
             self._caches.stream.synchronize()
         return host[..., :filled, :]
@@ -109,7 +109,7 @@ class DeviceKvCache:
         """Write content into the first slots."""
         host = np.zeros(self.shape, self.dtype)
         host[..., : content.shape[-2], :] = content
-        with self._caches.on_stream("restoring a stream's keys and values"):
+        with self._caches.on_stream("restoring the KV cache of a stream"):
             self._caches.stream.upload(self._ring, host)
             self._caches.stream.synchronize()
 
@@ -122,18 +122,18 @@ class DeviceKvCaches:
     """Allocator of the KV caches of one encoder."""
 
     def __init__(self, stream: CudaStream, on_stream: OnStream) -> None:
-        """Begin without caches.
+        """Start without caches.
 
         Args:
             stream: CUDA stream of the runs.
-            on_stream: Locks it.
+            on_stream: Context manager that locks it.
         """
         self.stream = stream
         self.on_stream = on_stream
         self._keys = itertools.count()
         self._alive: dict[int, DeviceArray] = {}
         self._dropped: collections.deque[int] = collections.deque()
-        """Caches that were garbage collected: a collection must not call the driver."""
+        """Caches that were collected; the garbage collector must not call the driver."""
 
     def open(self, sizes: CacheShape, dtype: str) -> DeviceKvCache:
         """Allocate the cache of a stream.
@@ -142,7 +142,7 @@ class DeviceKvCaches:
             DeviceMemoryError: the device has no room.
         """
         values = sizes.rows * (sizes.slots + sizes.staged) * sizes.inner
-        with self.on_stream("making room for a stream"):
+        with self.on_stream("allocating the KV cache of a stream"):
             self.sweep()
             memory = DeviceArray.empty(self.stream.device, (values,), dtype)
             key = next(self._keys)
@@ -152,12 +152,12 @@ class DeviceKvCaches:
         return cache
 
     def release(self, key: int) -> None:
-        """Free a cache once; a lost device has nothing to free."""
+        """Free a cache, once; do nothing if the device is lost."""
         try:
-            with self.on_stream("giving back a stream's memory"):
+            with self.on_stream("freeing the KV cache of a stream"):
                 self._free(key)
         except BackendError as error:
-            logger.debug("the memory of a stream is not given back: %s", error)
+            logger.debug("the KV cache of a stream was not freed: %s", error)
 
     def sweep(self) -> None:
         """Free caches that were garbage collected; the CUDA stream is locked."""

@@ -32,7 +32,7 @@ class _Run:
     before: int
     """Frames ahead of the new ones, for the positional convolution."""
     frames: int
-    """New frames of the longest row, rounded up."""
+    """New frames of the longest row, padded."""
     kept: int
     """Slots of the largest KV cache; 0 for the plan of the encoder."""
 
@@ -132,7 +132,7 @@ class StepBatches:
         return {tensor.name: arrays[tensor.name] for tensor in run.session.inputs}
 
     def _upload(self, run: _Run) -> dict[str, DeviceArray]:
-        """Upload features and sizes; padding rows are one frame long."""
+        """Upload features and sizes in one copy; padding rows are one frame long."""
         count, size = len(run.rows), run.rows[0].features.shape[1]
         numbers = ((run.batch,), "int64")
         layout = pack(
@@ -183,7 +183,7 @@ class StepBatches:
 def view_of(row: StepInput) -> CacheView:
     """Return the cache view of a row that has one."""
     if row.view is None:
-        raise ValueError("a row without a KV cache does not run on the graph cached")
+        raise ValueError("a row without a KV cache does not run on the step graph")
     return row.view
 
 

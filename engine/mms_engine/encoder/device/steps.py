@@ -143,10 +143,10 @@ class DeviceSteps:
         """Run rows with a cache on the plan of the step graph."""
         session = self._plans.step
         slots = max(view_of(row).cache.shape[-2] for row in rows)
-        heard = self._before + max(row.frames for row in rows)
+        frames = self._before + max(row.frames for row in rows)
         cache = view_of(rows[0]).cache
         size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
-        most = min(session.buckets.most("batch", heard=heard, kept=slots), _CACHE_BYTES // size)
+        most = min(session.buckets.most("batch", heard=frames, kept=slots), _CACHE_BYTES // size)
         return self._grouped(session, rows, languages, most)
 
     def _grouped(

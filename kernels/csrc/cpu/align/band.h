@@ -1,4 +1,4 @@
-// A band around the straight line of the lattice, and the proof that the best path is in it.
+// Band around the diagonal of the lattice, and the proof that it holds the best path.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ struct TileRange {
   std::int64_t last = 0;
 };
 
-/// The tiles with places that are within `width` frames of where a steady speaker would be.
+/// Tiles within `width` frames of the diagonal, which is speech at constant rate.
 class AlignBand {
  public:
   AlignBand(std::int64_t frames, std::int64_t size, std::int64_t width)
       : frames_(frames), size_(size), width_(width) {}
 
   bool holds_all() const { return width_ >= frames_; }
-  /// What of `tiles` is in the band in some frame of [begin, end).
+  /// The part of `tiles` in the band in any frame of [begin, end).
   TileRange within(const TileRange& tiles, std::int64_t begin, std::int64_t end) const;
 
  private:
@@ -30,26 +30,25 @@ class AlignBand {
   std::int64_t width_;
 };
 
-/// An upper bound of the score of every path that leaves the band.
+/// Upper bound of the score of every path that leaves the band.
 ///
-/// Up to the frame where it leaves, its score is at most that of the place, which the lattice
-/// knows; from there on each frame gives it at most the frame's greatest log-probability of any
-/// token of the target, star or blank. Where the best path within the band is better than the
-/// bound, it is the best of all.
+/// Up to the frame where it leaves, a path scores at most as much as its place in the lattice; from
+/// there on each frame adds at most the greatest log-probability of the target's tokens, the star
+/// and the blank. If the best path within the band scores higher, it is the best of all.
 class ExitBound {
  public:
-  /// Begin a block with the columns that a path may take, [columns, kAlignFrames].
+  /// Begin a block with its columns [columns, kAlignFrames].
   void enter(const float* columns, std::int64_t count, std::int64_t frames);
-  /// A path with this score leaves before the i-th frame of the block.
+  /// Record a path that leaves before the i-th frame of the block with this score.
   void leave(double score, std::int64_t i);
-  /// All paths that are in a tile leave before the block.
+  /// Record that all paths in a tile leave before the block.
   void leave_tile(const double* blanks, const double* labels);
-  /// To be asked after the last block.
+  /// Valid after the last block.
   bool is_below(double score) const { return highest_ + best_[entered_] < score; }
 
  private:
-  double highest_ = -std::numeric_limits<double>::infinity();  ///< Of score - best_.
-  double best_[kAlignFrames + 1] = {};  ///< Best sum of all frames before the i-th of the block.
+  double highest_ = -std::numeric_limits<double>::infinity();  ///< Maximum of score - best_.
+  double best_[kAlignFrames + 1] = {};  ///< Best sum up to the i-th frame of the block.
   std::int64_t entered_ = 0;            ///< Frames of the block.
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr std::int64_t kRows = 8;
 
-/// The nearest multiple of 2^-26, never -0. From 1/8 on every float32 is one.
+/// Nearest multiple of 2^-26, never -0. Every float32 of at least 1/8 is one.
 float rounded(float x) {
   const float eighth = x < 0.0F ? -0.125F : 0.125F;
   const float small = (x + eighth) - eighth;
@@ -45,7 +45,7 @@ const float* AlignEmissions::block(std::int64_t begin) {
 }
 
 void AlignEmissions::fill(std::int64_t begin, float* columns) {
-  // What lies beyond the last frame is copied with the rest, though never used.
+  // Values beyond the last frame are copied but never used.
   if (begin + kAlignFrames > scores_.frames) {
     std::fill_n(columns, labels_.column_count() * kAlignFrames, 0.0F);
   }
@@ -57,7 +57,7 @@ void AlignEmissions::fill(std::int64_t begin, float* columns) {
   }
 }
 
-/// A few frames at a time, lest each number go to another cache line.
+/// Transpose a few frames at a time, to write whole cache lines.
 void AlignEmissions::fill_rows(std::int64_t begin, std::int64_t count, float* columns) {
   const float* rows[kRows];
   for (std::int64_t i = 0; i < count; ++i) {

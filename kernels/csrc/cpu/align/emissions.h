@@ -1,4 +1,4 @@
-// The log-probabilities that an alignment needs, a block of frames at a time.
+// Log-probabilities of the target's tokens, by blocks of frames.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace mms {
 
 class AlignEmissions {
  public:
-  /// Room for so many blocks, at least one. The arguments are not copied.
+  /// Reserve `blocks` blocks, at least one. The arguments are not copied.
   AlignEmissions(const Scores& scores,
                  const AlignLabels& labels,
                  const AlignOptions& options,
@@ -30,9 +30,9 @@ class AlignEmissions {
   const AlignLabels& labels_;
   const std::int64_t blank_;
   const float star_score_;
-  std::vector<std::int64_t> held_;  ///< Number of the block in each slot, -1 for none.
+  std::vector<std::int64_t> held_;  ///< Block in each slot, -1 for none.
   std::unique_ptr<float[]> blocks_;
-  std::vector<float> rows_;  ///< Room for a few frames of all tokens.
+  std::vector<float> rows_;  ///< Scratch for a few frames of all tokens.
 };
 
 }  // namespace mms

@@ -7,8 +7,8 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-/// Tiles of which some place can be reached from the start before frame `end`, and reach the goal
-/// from frame `begin` on: a path moves on by one place a frame at most.
+/// Tiles with a place that is reachable from the start before frame `end` and reaches the goal from
+/// frame `begin`: a path advances by at most one place per frame.
 TileRange reachable_tiles(const AlignGoal& goal, std::int64_t begin, std::int64_t end) {
   const std::int64_t low = std::max<std::int64_t>(0, goal.low - (goal.frames - 1 - begin));
   const std::int64_t high = std::min(goal.high, end - 1);

@@ -1,4 +1,4 @@
-// The lattice of one alignment: its row of scores, moved on a block of frames at a time.
+// Lattice of one alignment: its current row of scores, advanced by blocks of frames.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace mms {
 
-/// Paths that are in one of the places [low, high] at frame `frames` - 1.
+/// Target of a search: the places [low, high] at frame `frames` - 1.
 struct AlignGoal {
   std::int64_t frames;
   std::int64_t low;
   std::int64_t high;
 };
 
-/// What matters of a row, before frame `frame`. The room belongs to another; none: the first row.
+/// Row of scores before frame `frame`. `scores` is not owned; null for the initial row.
 struct SavedRow {
   double* scores = nullptr;
   std::int64_t frame = 0;
@@ -28,13 +28,13 @@ struct SavedRow {
 /// Back-pointers of consecutive blocks of frames: see AlignTile.
 class AlignChoices {
  public:
-  /// Room for `bytes` of them at most.
+  /// Reserve `bytes`.
   explicit AlignChoices(std::int64_t bytes);
 
-  /// Forget all; the next block begins at frame `begin`.
+  /// Clear; the next block begins at frame `begin`.
   void restart(std::int64_t begin);
   void add_block(const TileRange& tiles);
-  /// Those of a tile in the block of `frame`, [kAlignFrames].
+  /// Back-pointers of a tile in the block of `frame`, [kAlignFrames].
   std::uint32_t (*at(std::int64_t frame, std::int64_t tile))[2];
 
  private:
@@ -53,13 +53,13 @@ class Lattice {
   /// The arguments are not copied.
   Lattice(const AlignLabels& labels, AlignEmissions& emissions);
 
-  /// Go back to a saved row, with the tiles that a path to the goal can need.
+  /// Restore a saved row, as far as paths to the goal need it.
   void load(const SavedRow& row, const AlignGoal& goal);
-  /// Copy the row to where `row.scores` points, and say what it is.
+  /// Copy the current row to `row.scores` and set its frame and tiles.
   void save(SavedRow& row) const;
 
-  /// Go on before frame `end`, with the places of the band from which the goal can be reached.
-  /// `exits` and `choices` may be null: not asked for.
+  /// Advance to before frame `end`, within the band and the places that reach the goal. `exits` and
+  /// `choices` may be null.
   void advance(std::int64_t end,
                const AlignGoal& goal,
                const AlignBand& band,
@@ -77,8 +77,8 @@ class Lattice {
 
   const AlignLabels& labels_;
   AlignEmissions& emissions_;
-  std::int64_t frame_ = 0;  ///< The next to be read.
-  TileRange tiles_;         ///< That the last block left up to date.
+  std::int64_t frame_ = 0;  ///< Next frame to read.
+  TileRange tiles_;         ///< Tiles that are up to date.
   std::vector<double> blank_scores_;
   std::vector<double> label_scores_;
   double edge_[kAlignFrames];

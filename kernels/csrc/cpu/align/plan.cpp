@@ -10,14 +10,14 @@
 namespace mms {
 namespace {
 
-constexpr std::int64_t kFewChoices = std::int64_t{4} << 20;  // bytes; about what a cache holds
-constexpr std::int64_t kShortPiece = 512;                    // frames; shorter ones gain nothing
+constexpr std::int64_t kFewChoices = std::int64_t{4} << 20;  // bytes; about the size of a cache
+constexpr std::int64_t kShortPiece = 512;                    // frames; shorter pieces gain nothing
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-/// Scores of the current row, columns, rules and sums of the places, room for some frames.
+/// Bytes of the current row, columns, tables of the places, and frames.
 std::int64_t fixed_bytes(const AlignShape& shape) {
   const std::int64_t places = shape.tiles * kAlignPlaces;
   const std::int64_t target = places * (4 + 4 + 8) + shape.tiles * 4 + shape.vocab * 4;
@@ -25,7 +25,7 @@ std::int64_t fixed_bytes(const AlignShape& shape) {
   return align_row_bytes(shape.tiles) + target + block + (std::int64_t{16} << 10);
 }
 
-/// Back-pointers of a piece: each block of frames has those of the tiles that still matter.
+/// Bytes of back-pointers of a piece: per block of frames, those of the tiles in reach.
 std::int64_t choice_bytes(std::int64_t frames, std::int64_t tiles) {
   std::int64_t bytes = 0;
   for (std::int64_t left = frames; left > 0; left -= kAlignFrames) {
@@ -34,7 +34,7 @@ std::int64_t choice_bytes(std::int64_t frames, std::int64_t tiles) {
   return bytes;
 }
 
-/// Frames between saved rows, with the number of them that half of `left` bytes hold, or 0.
+/// Frames between saved rows if half of `left` bytes hold them, or 0.
 std::int64_t interval_of(std::int64_t frames, std::int64_t row_bytes, std::int64_t left) {
   const std::int64_t most = std::max<std::int64_t>(1, frames / kShortPiece);
   const std::int64_t rows = std::min(left / 2 / row_bytes, most);

@@ -39,7 +39,7 @@ bool AlignSearch::run(const AlignBand& band) {
   return solve(0, {}, {frames_, std::max<std::int64_t>(0, labels_.size - 1), labels_.size});
 }
 
-// Recursion over the levels of the plan, of which there are few.
+// Recursion over the few levels of the plan.
 bool AlignSearch::solve(std::size_t depth, const SavedRow& start, const AlignGoal& goal) {
   ExitBound bound;
   ExitBound* exits = depth == 0 && !band_->holds_all() ? &bound : nullptr;
@@ -96,7 +96,7 @@ void AlignSearch::walk(std::int64_t begin, std::int64_t end) {
   }
 }
 
-/// Note where the path is in this frame, and go to where it was in the one before.
+/// Record the state of the path in this frame and step back by one frame.
 void AlignSearch::visit(std::int64_t frame, const float* columns) {
   const std::int64_t place = labels_.place(pair_);
   const std::int64_t tile = place / kAlignPlaces;

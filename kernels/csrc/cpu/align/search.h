@@ -1,4 +1,4 @@
-// The search for the best path through a lattice, in the way that the plan says.
+// Search for the best path through a lattice, according to a plan.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +19,19 @@ class AlignSearch {
               std::int64_t frames,
               const AlignPlan& plan);
 
-  /// Find the best path within the band. False: a path outside might be as good.
+  /// Find the best path within the band; false if a path outside might be as good.
   bool run(const AlignBand& band);
 
-  /// The path that was found, once.
+  /// Return the path found, once.
   Alignment take_result();
 
  private:
-  /// Rows that are saved at one level of the plan.
+  /// Rows saved at one level of the plan.
   struct Level {
     std::int64_t interval;
     std::int64_t row_doubles;
     std::unique_ptr<double[]> room;
-    std::vector<SavedRow> rows;  ///< The first is the row from which the level starts.
+    std::vector<SavedRow> rows;  ///< The first is the initial row of the level.
   };
 
   bool solve(std::size_t depth, const SavedRow& start, const AlignGoal& goal);
@@ -46,7 +46,7 @@ class AlignSearch {
   AlignChoices choices_;
   std::vector<Level> levels_;
   const AlignBand* band_ = nullptr;
-  /// Where the path is in the frame that comes next, going back.
+  /// State of the path in the next frame, going backwards.
   std::int64_t pair_ = 0;
   bool in_label_ = false;
   double score_ = 0.0;

@@ -22,7 +22,7 @@ void check_token(std::int64_t index,
   }
 }
 
-/// The column of each token, new ones in the order in which they come.
+/// Column of each token, in order of first occurrence.
 std::vector<std::int32_t> find_columns(const AlignTarget& target,
                                        std::int64_t vocab,
                                        const AlignOptions& options,

@@ -1,19 +1,19 @@
-// Which tokens can extend a hypothesis at all.
+// Choice of the tokens that may extend a hypothesis.
 //
-// Where every extension adds the same to a score, the 2 * beam + 2 most likely tokens are enough:
-// an extension by any other is behind those of the same prefix by all of these, of which at most
-// one repeats the last label and at most `beam` are prefixes of the beam already.
+// If all tokens have equal gains, the 2 * beam + 2 most likely ones suffice: for any prefix, at
+// most one of them repeats its last label and at most `beam` lead to prefixes already in the beam.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "../frame.h"
 #include "../isa/kernels.h"
 #include "state.h"
 
 namespace mms {
 namespace {
 
-/// The greatest float that is not above `value`, and a little less.
+/// A float slightly below `value`.
 float just_below(double value) {
   const double slack = 1e-6 + 1e-12 * std::abs(value);
   return std::nextafter(static_cast<float>(value - slack), -std::numeric_limits<float>::infinity());
@@ -27,7 +27,7 @@ void append(BeamChoices& choices, std::int32_t token, const float* log_probs) {
   ++choices.size;
 }
 
-/// The score from which the best extension of any hypothesis starts.
+/// Upper bound of the score of any extension by a token of probability 1.
 double reach(BeamState& state, const BeamScorer& scorer) {
   double best = -std::numeric_limits<double>::infinity();
   if (scorer.is_plain()) return state.now.sums[static_cast<std::size_t>(state.order[0])];
@@ -39,7 +39,7 @@ double reach(BeamState& state, const BeamScorer& scorer) {
   return best;
 }
 
-/// How many of `count` keys have to be looked at: the least ones, in order.
+/// Sort the `wanted` least of `count` keys to the front; returns their number.
 std::size_t sort_least(std::vector<std::uint64_t>& keys, std::size_t count, std::size_t wanted) {
   if (count <= static_cast<std::size_t>(kMaxSortedKeys)) {
     MMS_TABLE(kBeam).sort_keys(keys.data(), static_cast<std::int64_t>(count));
@@ -58,25 +58,28 @@ std::size_t sort_least(std::vector<std::uint64_t>& keys, std::size_t count, std:
 void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_probs, double bound) {
   const BeamOptions& options = scorer.options();
   BeamChoices& choices = state.choices;
-  state.best_reach = reach(state, scorer);
-  const double least = std::max(options.token_min_logp, bound - state.best_reach);
+  double cut = options.token_min_logp;
+  if (static_cast<double>(log_probs[options.blank]) < cut) {
+    // The most likely token of a frame is never cut.
+    cut = std::min(cut, static_cast<double>(find_peak(log_probs, state.vocab).value));
+  }
+  const double least = std::max(cut, bound - reach(state, scorer));
   const auto found = static_cast<std::size_t>(
       MMS_TABLE(kBeam).find_tokens(log_probs, state.vocab, just_below(least), choices.keys.data()));
-  // One more for the blank, which is thrown out only now.
+  // One more for the blank, which is removed below.
   const auto enough = static_cast<std::size_t>(2 * options.beam_size + 3);
   const std::size_t count = sort_least(choices.keys, found, scorer.is_uniform() ? enough : found);
   choices.size = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const auto token = static_cast<std::int32_t>(choices.keys[i] & 0xFFFFFFFFU);
     if (token == options.blank) continue;
-    // The threshold above was a little too low, lest rounding cut what must not be.
-    if (static_cast<double>(log_probs[token]) < options.token_min_logp) break;
+    if (static_cast<double>(log_probs[token]) < cut) break;  // within the slack of just_below
     append(choices, token, log_probs);
   }
-  // The separator alone may add to a score, so that it may be wanted beyond the others.
+  // Only the separator adds to a score, so it may win although less likely.
   if (count == found || scorer.is_plain() || options.separator < 0) return;
   const auto separator = static_cast<double>(log_probs[options.separator]);
-  const bool possible = separator >= options.token_min_logp && std::isfinite(separator);
+  const bool possible = separator >= cut && std::isfinite(separator);
   if (possible && !choices.has(options.separator)) append(choices, options.separator, log_probs);
 }
 

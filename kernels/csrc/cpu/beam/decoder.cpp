@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -36,10 +35,10 @@ void check_options(const BeamOptions& options) {
 
 void check_nbest(std::int64_t nbest) { require(nbest >= 1, "nbest must be at least 1"); }
 
-/// Throw for the first bad frame, before anything is changed.
+/// Throw for the first bad frame, before the stream changes.
 void check_frames(const Scores& scores, std::int64_t first_frame, float* scratch) {
   Scores raw = scores;
-  raw.kind = ScoreKind::kLogProbs;  // looked at, not normalised
+  raw.kind = ScoreKind::kLogProbs;  // skip the normalisation
   for (std::int64_t frame = 0; frame < scores.frames; ++frame) {
     log_probs_of(raw, frame, first_frame, scratch);
   }
@@ -48,23 +47,23 @@ void check_frames(const Scores& scores, std::int64_t first_frame, float* scratch
 BeamHypothesis make_hypothesis(const BeamState& state,
                                const BeamScorer& scorer,
                                std::size_t slot,
-                               const PrefixScore& said) {
+                               const PrefixScore& models) {
   BeamHypothesis hypothesis{state.settled, state.now.sums[slot], 0.0, 0.0, 0.0};
   beam_append_tokens(state, slot, hypothesis.tokens);
   hypothesis.score = hypothesis.log_prob;
   if (!scorer.is_plain()) {
-    hypothesis.lm_score = said.lm_score;
-    hypothesis.bonus = said.bonus;
-    hypothesis.score += scorer.gain(said);
+    hypothesis.lm_score = models.lm_score;
+    hypothesis.bonus = models.bonus;
+    hypothesis.score += scorer.gain(models);
   }
   return hypothesis;
 }
 
-/// A hypothesis at the end of the utterance.
+/// Hypothesis at the end of the utterance.
 struct Finished {
   double score;
   std::size_t slot;
-  PrefixScore said;
+  PrefixScore score_at_end;
 };
 
 std::vector<Finished> finish_all(const BeamState& state, const BeamScorer& scorer) {
@@ -73,8 +72,8 @@ std::vector<Finished> finish_all(const BeamState& state, const BeamScorer& score
     const auto slot = static_cast<std::size_t>(slot_id);
     Finished entry{state.now.sums[slot], slot, {}};
     if (!scorer.is_plain()) {
-      if (!state.scores.finish(scorer, state.tree, state.node[slot], &entry.said)) continue;
-      entry.score += scorer.gain(entry.said);
+      entry.score_at_end = state.scores.finish(scorer, state.tree, state.node[slot]);
+      entry.score += scorer.gain(entry.score_at_end);
     }
     if (entry.score > -std::numeric_limits<double>::infinity()) finished.push_back(entry);
   }
@@ -82,14 +81,6 @@ std::vector<Finished> finish_all(const BeamState& state, const BeamScorer& score
     return a.score > b.score;
   });
   return finished;
-}
-
-std::vector<BeamHypothesis> decode_row(const BeamDecoder& decoder,
-                                       const Scores& scores,
-                                       std::int64_t nbest) {
-  BeamStream stream(decoder);
-  stream.step(scores);
-  return stream.results(nbest);
 }
 
 }  // namespace
@@ -111,11 +102,9 @@ std::vector<std::vector<BeamHypothesis>> BeamDecoder::decode(const ScoresBatch& 
   check_nbest(nbest);
   std::vector<std::vector<BeamHypothesis>> results(static_cast<std::size_t>(batch.rows));
   for_each_row(batch.rows, threads, [&](std::int64_t row) {
-    try {
-      results[static_cast<std::size_t>(row)] = decode_row(*this, row_of(batch, row), nbest);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
-    }
+    BeamStream stream(*this);
+    stream.step(row_of(batch, row));
+    results[static_cast<std::size_t>(row)] = stream.results(nbest);
   });
   return results;
 }
@@ -125,11 +114,6 @@ BeamStream::BeamStream(BeamDecoder decoder)
 
 BeamStream::BeamStream(const BeamStream& other)
     : decoder_(other.decoder_), state_(std::make_unique<BeamState>(*other.state_)) {}
-
-BeamStream& BeamStream::operator=(const BeamStream& other) {
-  if (this == &other) return *this;
-  return *this = BeamStream(other);
-}
 
 BeamStream::BeamStream(BeamStream&&) noexcept = default;
 BeamStream& BeamStream::operator=(BeamStream&&) noexcept = default;
@@ -145,7 +129,7 @@ void BeamStream::step(const Scores& scores) {
   check_frames(scores, state.frame, log_probs.data());
   state.vocab = scores.vocab;
   state.choices.resize(static_cast<std::size_t>(scores.vocab));
-  // What has been checked and needs no arithmetic is not looked at again.
+  // Checked frames that need no conversion are used in place.
   const bool in_place = scores.kind == ScoreKind::kLogProbs && scores.dtype == DType::kFloat32;
   for (std::int64_t frame = 0; frame < scores.frames; ++frame) {
     const float* row = in_place ? static_cast<const float*>(scores.data) + frame * scores.vocab
@@ -162,9 +146,9 @@ BeamPartial BeamStream::partial(std::int64_t nbest) const {
     if (std::ssize(partial.hypotheses) == nbest) break;
     const auto slot = static_cast<std::size_t>(slot_id);
     const BeamScorer& scorer = decoder_.scorer();
-    const PrefixScore said = scorer.is_plain() ? PrefixScore{} : state.scores[state.node[slot]];
+    const PrefixScore models = scorer.is_plain() ? PrefixScore{} : state.scores[state.node[slot]];
     if (std::isinf(state.now.sums[slot])) continue;
-    partial.hypotheses.push_back(make_hypothesis(state, scorer, slot, said));
+    partial.hypotheses.push_back(make_hypothesis(state, scorer, slot, models));
   }
   return partial;
 }
@@ -174,12 +158,12 @@ std::vector<BeamHypothesis> BeamStream::results(std::int64_t nbest) const {
   std::vector<BeamHypothesis> results;
   for (const Finished& entry : finish_all(*state_, decoder_.scorer())) {
     if (std::ssize(results) == nbest) break;
-    results.push_back(make_hypothesis(*state_, decoder_.scorer(), entry.slot, entry.said));
+    results.push_back(make_hypothesis(*state_, decoder_.scorer(), entry.slot, entry.score_at_end));
   }
   return results;
 }
 
-BeamTokens BeamStream::take_stable() {
+TimedTokens BeamStream::take_stable() {
   beam_settle(*state_, decoder_.scorer());
   return std::exchange(state_->settled, {});
 }

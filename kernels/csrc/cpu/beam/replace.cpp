@@ -1,4 +1,4 @@
-// From the selected candidates to the next beam.
+// Replacement of the beam by the selected candidates.
 #include <algorithm>
 #include <limits>
 
@@ -7,7 +7,7 @@
 namespace mms {
 namespace {
 
-/// How many of the selected are within the threshold of the best.
+/// Number of selected candidates within the threshold of the best.
 std::size_t count_kept(const std::vector<Candidate>& best, double threshold) {
   const double least = best[0].score - threshold;
   const auto low = std::find_if(best.begin() + 1, best.end(), [&](const Candidate& candidate) {
@@ -16,7 +16,7 @@ std::size_t count_kept(const std::vector<Candidate>& best, double threshold) {
   return static_cast<std::size_t>(low - best.begin());
 }
 
-/// The node of a prefix that enters, with its score.
+/// Node of a prefix that enters the beam, with its score.
 PrefixTree::Id enter(BeamState& state,
                      const BeamScorer& scorer,
                      PrefixTree::Id parent,
@@ -48,7 +48,7 @@ void make_entry(BeamState& state, const BeamScorer& scorer, std::size_t slot, st
                            now.paths[from] + logp});
 }
 
-/// Write the numbers of a hypothesis that enters into the next frame's arrays.
+/// Write an entering hypothesis into the arrays of the next frame.
 void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, std::size_t slot) {
   BeamFrame& next = state.next;
   next.clear(slot);
@@ -66,8 +66,8 @@ void place(BeamState& state, const BeamScorer& scorer, const BeamEntry& entry, s
   state.tree.set_slot(entry.node, static_cast<std::int32_t>(slot));
 }
 
-/// Make what enters, while what leaves is still there; mark what stays. What is unpredictable is
-/// listed first, without branches.
+/// Create the entering hypotheses while the leaving ones still exist, and mark the kept ones. The
+/// entering ones are listed first, without branches.
 void make_entries(BeamState& state, const BeamScorer& scorer, std::size_t kept) {
   state.entries.clear();
   std::fill_n(state.stays.begin(), state.used, 0);
@@ -93,7 +93,7 @@ void make_entries(BeamState& state, const BeamScorer& scorer, std::size_t kept) 
   }
 }
 
-/// Take out of the beam what does not stay.
+/// Drop all hypotheses that are not kept.
 void drop_rest(BeamState& state, std::int32_t blank) {
   std::size_t count = 0;
   state.leaving.resize(state.order.size());
@@ -113,7 +113,7 @@ std::size_t take_slot(BeamState& state) {
   return slot;
 }
 
-/// Slots in the order of the selected; those that stay keep theirs.
+/// Assign slots in the order of selection; kept hypotheses keep theirs.
 void place_all(BeamState& state, const BeamScorer& scorer) {
   for (std::size_t entry = 0; entry < state.entries.size(); ++entry) {
     const std::size_t slot = take_slot(state);
@@ -146,7 +146,7 @@ void beam_link(BeamState& state) {
     const PrefixTree::Id node = state.parent_node[slot];
     const std::int32_t parent = node == PrefixTree::kNone ? -1 : state.tree[node].slot;
     state.parent[slot] = parent;
-    // No branches, for there is no telling beforehand.
+    // Branchless: the outcome is unpredictable.
     const std::uint32_t absent = parent < 0 ? ~0U : 0U;
     const std::uint32_t repeats = state.repeats[slot];
     const auto place = static_cast<std::uint32_t>(parent);

@@ -1,4 +1,4 @@
-// Tokens and times out of the trees.
+// Tokens and frames of hypotheses, stable tokens, lookback.
 #include <algorithm>
 
 #include "state.h"
@@ -10,22 +10,22 @@ bool ends_in_blank(const BeamFrame& frame, std::size_t slot) {
   return frame.paths[frame.size + slot] >= frame.path_label[slot];
 }
 
-/// The spans of a hypothesis that are closed.
+/// Closed spans of the better path of a hypothesis.
 SpanTree::Id closed_spans(const BeamFrame& frame, std::size_t slot) {
   return ends_in_blank(frame, slot) ? frame.blank_spans[slot] : frame.label_spans[slot];
 }
 
-/// How many tokens a node has below the root.
+/// Number of tokens of a node after the root.
 std::int64_t depth_of(const PrefixTree& tree, PrefixTree::Id id) {
   std::int64_t depth = 0;
   for (; id != tree.root(); id = tree[id].parent) ++depth;
   return depth;
 }
 
-/// Whether a node has but one way on, which is then that of all hypotheses.
+/// True if all hypotheses continue through the same child.
 bool has_one_way(const PrefixTree::Node& node) { return node.refs == 1 && node.slot < 0; }
 
-/// Whether all hypotheses descend from `id`, or are it.
+/// True if all hypotheses are `id` or descend from it.
 bool is_shared(const PrefixTree& tree, PrefixTree::Id id) {
   while (id != tree.root()) {
     id = tree[id].parent;
@@ -41,14 +41,10 @@ bool descends(const PrefixTree& tree, PrefixTree::Id id, PrefixTree::Id from) {
 
 }  // namespace
 
-void beam_append_tokens(const BeamState& state, std::size_t slot, BeamTokens& tokens) {
+void beam_append_tokens(const BeamState& state, std::size_t slot, TimedTokens& tokens) {
   const std::size_t size = tokens.ids.size();
   const auto depth = static_cast<std::size_t>(depth_of(state.tree, state.node[slot]));
-  tokens.ids.resize(size + depth);
-  tokens.starts.resize(size + depth);
-  tokens.ends.resize(size + depth);
-  tokens.scores.resize(size + depth);
-  tokens.peaks.resize(size + depth);
+  tokens.resize(size + depth);
   std::size_t at = size + depth;
   for (auto id = state.node[slot]; id != state.tree.root(); id = state.tree[id].parent) {
     tokens.ids[--at] = state.tree[id].token;
@@ -116,14 +112,14 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
   constexpr std::int64_t kInterval = 256;
   const auto best = static_cast<std::size_t>(state.order[0]);
   SpanTree::Id span = closed_spans(state.now, best);
-  state.chain.clear();
+  std::vector<SpanTree::Id> chain;
   for (; span != SpanTree::kNone && span != state.spans.root(); span = state.spans[span].previous) {
-    state.chain.push_back(span);
+    chain.push_back(span);
   }
   std::int64_t count = 0;
-  while (!state.chain.empty() && state.spans[state.spans.root()].refs == 1) {
-    const SpanTree::Id next = state.chain.back();
-    state.chain.pop_back();
+  while (!chain.empty() && state.spans[state.spans.root()].refs == 1) {
+    const SpanTree::Id next = chain.back();
+    chain.pop_back();
     state.spans.advance_root(next);
     state.settled.starts.push_back(state.spans[next].start);
     state.settled.ends.push_back(state.spans[next].end);
@@ -131,20 +127,20 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
     state.settled.peaks.push_back(state.spans[next].peak);
     ++count;
   }
-  state.path.clear();
+  std::vector<PrefixTree::Id> path;
   for (auto id = state.node[best]; id != state.tree.root(); id = state.tree[id].parent) {
-    state.path.push_back(id);
+    path.push_back(id);
   }
-  const auto depth = std::ssize(state.path);
+  const auto depth = std::ssize(path);
   for (; count > 0; --count) {
-    const PrefixTree::Id next = state.path.back();
-    state.path.pop_back();
+    const PrefixTree::Id next = path.back();
+    path.pop_back();
     const std::int32_t token = state.tree[next].token;
     state.scores.advance_root(scorer, token);
     state.tree.advance_root(next);
     state.settled.ids.push_back(token);
   }
-  // Seldom enough that walking along what is not settled costs nothing beside the frames.
+  // Rarely enough that the walk over unsettled tokens costs nothing per frame.
   state.next_settle = state.frame + std::max<std::int64_t>(kInterval, 2 * depth);
 }
 

@@ -1,24 +1,19 @@
 #include "score.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
 namespace mms {
 namespace {
 
-constexpr std::size_t kAnswerBits = 13;
+constexpr std::size_t kCacheBits = 13;
 
 void check_models(const BeamOptions& options, const BeamModels& models) {
   const bool word_lm = models.lm != nullptr && options.unit == BeamUnit::kWord;
   if (word_lm && options.separator < 0) {
     throw std::invalid_argument(
         "a language model of words needs the separator: give its token, or score tokens");
-  }
-  if (models.lexicon != nullptr && options.separator < 0) {
-    throw std::invalid_argument("a lexicon needs the separator between words: give its token");
   }
   if (models.lm != nullptr && models.tokens.empty()) {
     throw std::invalid_argument("a language model needs the tokens as they are written");
@@ -36,10 +31,10 @@ void check_size(const char* what, std::int64_t size, std::int64_t vocab) {
 BeamScorer::BeamScorer(const BeamOptions& options, BeamModels models)
     : options_(options), models_(std::move(models)) {
   check_models(options_, models_);
-  // A model without weight is not asked: its -inf would make the score not a number.
+  // A model of weight 0 is not queried: 0 times its -inf would be NaN.
   if (options_.lm_weight == 0.0) models_.lm = nullptr;
   find_shape();
-  if (!asks_lm() || scores_words()) return;
+  if (!uses_lm() || scores_words()) return;
   units_.reserve(models_.tokens.size());
   for (const std::string& token : models_.tokens) units_.push_back(models_.lm->unit(token));
 }
@@ -51,14 +46,13 @@ BeamScorer BeamScorer::with_hotwords(const Hotwords* hotwords) const {
   return other;
 }
 
-/// What the search may leave out, given what there is.
+/// Derive the shortcuts that the search may take with these models.
 void BeamScorer::find_shape() {
-  const bool token_lm = asks_lm() && !scores_words();
-  const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
-  plain_ = !asks_lm() && !rules && options_.word_score == 0.0;
-  uniform_ = !token_lm && !rules;
-  bonuses_only_ = !token_lm && models_.lexicon == nullptr;
-  // A language model adds log10 P <= 0.
+  const bool token_lm = uses_lm() && !scores_words();
+  plain_ = !uses_lm() && models_.hotwords == nullptr && options_.word_score == 0.0;
+  uniform_ = !token_lm && models_.hotwords == nullptr;
+  bonuses_only_ = !token_lm;
+  // The language model adds log10 P <= 0.
   constexpr double kRounding = 1e-6;
   max_unit_ =
       (scores_words() ? std::max(options_.word_score, 0.0) : options_.word_score) + kRounding;
@@ -71,11 +65,6 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
   if (models_.hotwords != nullptr) {
     check_size("the hotwords were made for ", models_.hotwords->vocab(), vocab);
   }
-  if (models_.lexicon != nullptr && models_.lexicon->max_token() >= vocab) {
-    throw std::invalid_argument("the lexicon has the token " +
-                                std::to_string(models_.lexicon->max_token()) +
-                                ", the logits have only " + std::to_string(vocab) + " tokens");
-  }
   if (options_.separator >= vocab) {
     throw std::invalid_argument("separator is " + std::to_string(options_.separator) +
                                 ", the logits have only " + std::to_string(vocab) + " tokens");
@@ -84,22 +73,21 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
 
 PrefixScore BeamScorer::start() const {
   PrefixScore score{};
-  if (asks_lm()) score.lm = models_.lm->start();
+  if (uses_lm()) score.lm = models_.lm->start();
   if (models_.hotwords != nullptr) score.hot = models_.hotwords->start();
-  score.entry = Lexicon::root();
   return score;
 }
 
 void PrefixScores::begin(const BeamScorer& scorer, PrefixTree::Id root) {
-  if (scorer.asks_lm() && !scorer.scores_words()) {
-    answers_.assign(std::size_t{1} << kAnswerBits, {});
+  if (scorer.uses_lm() && !scorer.scores_words()) {
+    cache_.assign(std::size_t{1} << kCacheBits, {});
   }
   *enter(root) = scorer.start();
 }
 
-LmStep PrefixScores::ask_word(const BeamScorer& scorer,
-                              const PrefixTree& tree,
-                              PrefixTree::Id id) const {
+LmStep PrefixScores::word_step(const BeamScorer& scorer,
+                               const PrefixTree& tree,
+                               PrefixTree::Id id) const {
   const std::int32_t letters = (*this)[id].letters;
   std::vector<std::int32_t> word;
   for (PrefixTree::Id at = id; at != tree.root(); at = tree[at].parent) {
@@ -118,15 +106,15 @@ LmStep PrefixScores::ask_word(const BeamScorer& scorer,
   return lm.score((*this)[id].lm, lm.unit(text));
 }
 
-LmStep PrefixScores::ask_token(const BeamScorer& scorer, PrefixTree::Id id, std::int32_t token) {
+LmStep PrefixScores::token_step(const BeamScorer& scorer, PrefixTree::Id id, std::int32_t token) {
   const Entry& entry = entries_[static_cast<std::size_t>(id)];
   const std::uint64_t mixed =
       (entry.birth * 0x9E3779B97F4A7C15U + static_cast<std::uint64_t>(token)) * 0xD1B54A32D192ED03U;
-  Answer& answer = answers_[mixed >> (64 - kAnswerBits)];
-  if (answer.birth != entry.birth || answer.token != token) {
-    answer = {entry.birth, token, scorer.models().lm->score(entry.score.lm, scorer.unit_of(token))};
+  Cached& cached = cache_[mixed >> (64 - kCacheBits)];
+  if (cached.birth != entry.birth || cached.token != token) {
+    cached = {entry.birth, token, scorer.models().lm->score(entry.score.lm, scorer.unit_of(token))};
   }
-  return answer.step;
+  return cached.step;
 }
 
 void PrefixScores::add_unit(const BeamScorer& scorer,
@@ -143,73 +131,58 @@ void PrefixScores::add_unit(const BeamScorer& scorer,
     score->letters = 0;
   }
   ++score->units;
-  if (!scorer.asks_lm()) return;
+  if (!scorer.uses_lm()) return;
   LmStep step;
   if (scorer.scores_words()) {
     Entry& entry = entries_[static_cast<std::size_t>(id)];
-    if (!entry.asked) entry.word = ask_word(scorer, tree, id);
-    entry.asked = true;
+    if (!entry.has_word) entry.word = word_step(scorer, tree, id);
+    entry.has_word = true;
     step = entry.word;
   } else {
-    step = ask_token(scorer, id, token);
+    step = token_step(scorer, id, token);
   }
   score->lm = step.state;
   score->lm_score += static_cast<double>(step.score);
 }
 
-bool PrefixScores::extend(const BeamScorer& scorer,
+void PrefixScores::extend(const BeamScorer& scorer,
                           const PrefixTree& tree,
                           PrefixTree::Id id,
                           std::int32_t token,
                           PrefixScore* score) {
   *score = (*this)[id];
   const BeamModels& models = scorer.models();
-  if (models.lexicon != nullptr) {
-    if (token == scorer.options().separator) {
-      if (!models.lexicon->is_word(score->entry)) return false;
-      score->entry = Lexicon::root();
-    } else {
-      score->entry = models.lexicon->next(score->entry, token);
-      if (score->entry == Lexicon::kNone) return false;
-    }
-  }
   if (models.hotwords != nullptr) {
     const HotStep step = models.hotwords->step(score->hot, token);
     score->hot = step.state;
     score->bonus += static_cast<double>(step.bonus);
   }
   add_unit(scorer, tree, id, token, score);
-  return true;
 }
 
-bool PrefixScores::finish(const BeamScorer& scorer,
-                          const PrefixTree& tree,
-                          PrefixTree::Id id,
-                          PrefixScore* score) const {
-  *score = (*this)[id];
+PrefixScore PrefixScores::finish(const BeamScorer& scorer,
+                                 const PrefixTree& tree,
+                                 PrefixTree::Id id) const {
+  PrefixScore score = (*this)[id];
   const BeamModels& models = scorer.models();
-  if (models.lexicon != nullptr && score->entry != Lexicon::root() &&
-      !models.lexicon->is_word(score->entry)) {
-    return false;
-  }
   if (models.hotwords != nullptr) {
-    score->bonus += static_cast<double>(models.hotwords->finish(score->hot));
+    score.bonus += static_cast<double>(models.hotwords->finish(score.hot));
   }
-  const bool open_word = scorer.scores_words() && score->letters > 0;
-  if (open_word) ++score->units;
-  if (!scorer.asks_lm()) return true;
+  const bool open_word = scorer.scores_words() && score.letters > 0;
+  if (open_word) ++score.units;
+  if (!scorer.uses_lm()) return score;
   if (open_word) {
     const Entry& entry = entries_[static_cast<std::size_t>(id)];
-    const LmStep step = entry.asked ? entry.word : ask_word(scorer, tree, id);
-    score->lm = step.state;
-    score->lm_score += static_cast<double>(step.score);
+    const LmStep step = entry.has_word ? entry.word : word_step(scorer, tree, id);
+    score.lm = step.state;
+    score.lm_score += static_cast<double>(step.score);
   }
-  score->lm_score += static_cast<double>(models.lm->finish(score->lm));
-  return true;
+  score.lm_score += static_cast<double>(models.lm->finish(score.lm));
+  return score;
 }
 
 void PrefixScores::advance_root(const BeamScorer& scorer, std::int32_t token) {
-  if (!scorer.scores_words() || !scorer.asks_lm()) return;
+  if (!scorer.scores_words() || !scorer.uses_lm()) return;
   if (token == scorer.options().separator) {
     root_word_.clear();
   } else {

@@ -6,7 +6,7 @@
 namespace mms {
 namespace {
 
-/// Sort what is nearly sorted.
+/// Insertion sort, for nearly sorted input.
 void sort_few(Candidate* first, Candidate* last) {
   for (Candidate* next = first + 1; next < last; ++next) {
     const Candidate candidate = *next;
@@ -27,7 +27,7 @@ void Selection::reset(std::size_t size) {
   best_.reserve(size + 1);
 }
 
-// Four at a time: each comparison waits for the one before it.
+// Four independent chains of comparisons.
 Selection::Scores Selection::range() const {
   Scores ranges[4];
   for (Scores& one : ranges) one = {candidates_[0].score, candidates_[0].score};
@@ -43,8 +43,8 @@ Selection::Scores Selection::range() const {
   return ranges[0];
 }
 
-// Buckets of equal width over the range of scores, the best first. Which candidate falls into
-// which only decides how much is left to sort: the outcome is the total order's.
+// Buckets of equal width over the range of scores, best first. The assignment affects only the
+// amount of sorting left, not the result.
 void Selection::open_buckets(Scores range, std::size_t count) {
   std::size_t buckets = 32;
   while (buckets < count) buckets *= 2;
@@ -76,12 +76,12 @@ double Selection::raise(double low, double high, std::size_t count) {
   for (std::size_t found = ends_[0]; found < count; found += ends_[bucket]) {
     if (++bucket == ends_.size()) return low;
   }
-  // A little less, lest rounding cut what must not be.
+  // Slightly lower, so that rounding cannot exclude a candidate.
   const double edge = high - static_cast<double>(bucket + 1) / scale_;
   return std::max(low, edge - 1e-9 * (1.0 + std::abs(edge)));
 }
 
-// A counting sort of the buckets that hold the `count` best; returns the size of the largest.
+// Counting sort of the buckets that hold the `count` best; returns the size of the largest.
 std::size_t Selection::spread(std::size_t count) {
   std::uint32_t used = 0;
   std::uint32_t largest = 0;
@@ -93,7 +93,7 @@ std::size_t Selection::spread(std::size_t count) {
     largest = std::max(largest, size);
   }
   best_.resize(used + 1);
-  // The rest falls behind them all: so there is no branch that could be mispredicted.
+  // All other buckets write behind the last one, which avoids an unpredictable branch.
   std::fill(ends_.begin() + static_cast<std::ptrdiff_t>(bucket), ends_.end(), used);
   const auto cut = static_cast<std::uint32_t>(bucket);
   for (std::size_t i = 0; i < size_; ++i) {
@@ -104,17 +104,6 @@ std::size_t Selection::spread(std::size_t count) {
   best_.pop_back();
   ends_.resize(bucket);
   return largest;
-}
-
-void Selection::sort_buckets(std::size_t count) {
-  Candidate* first = best_.data();
-  for (const std::uint32_t end : ends_) {
-    Candidate* last = best_.data() + end;
-    Candidate* needed = best_.data() + std::min<std::size_t>(end, count);
-    if (needed < last) std::nth_element(first, needed, last, better);
-    std::sort(first, needed, better);
-    first = last;
-  }
 }
 
 void Selection::select(std::size_t count) {
@@ -128,7 +117,8 @@ void Selection::select(std::size_t count) {
   if (spread(count) <= kFew) {
     sort_few(best_.data(), best_.data() + best_.size());
   } else {
-    sort_buckets(count);
+    const auto kept = static_cast<std::ptrdiff_t>(std::min(count, best_.size()));
+    std::partial_sort(best_.begin(), best_.begin() + kept, best_.end(), better);
   }
   if (best_.size() > count) best_.resize(count);
 }

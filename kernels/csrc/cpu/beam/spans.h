@@ -1,4 +1,4 @@
-// The times of tokens on best paths: chains of spans that hypotheses share.
+// Spans of tokens on best paths, as chains shared by hypotheses.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace mms {
 
-/// Spans are reference counted: one for each span after it, one for each path that ends with it.
+/// Reference-counted spans: one reference per following span and per path that ends with it.
 class SpanTree {
  public:
   using Id = std::int32_t;
@@ -22,14 +22,14 @@ class SpanTree {
     float peak;
   };
 
-  /// A tree of one span before the first token, with one reference.
+  /// Create the root, which precedes the first token, with one reference.
   SpanTree() { root_ = add(kNone, 0, 0, 0.0F, 0.0F); }
 
   const Span& operator[](Id id) const { return spans_[static_cast<std::size_t>(id)]; }
   Id root() const { return root_; }
   std::int64_t live() const { return live_; }
 
-  /// A span after `previous`, with one reference.
+  /// Add a span after `previous`, with one reference.
   Id add(Id previous, std::int64_t start, std::int64_t end, float score, float peak) {
     Id id;
     if (free_.empty()) {
@@ -55,7 +55,7 @@ class SpanTree {
     }
   }
 
-  /// Free the root and make `next`, the only thing that refers to it, the root.
+  /// Replace the root by `next`, its only referrer.
   void advance_root(Id next) {
     free_.push_back(root_);
     --live_;

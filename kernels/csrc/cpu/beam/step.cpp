@@ -1,4 +1,4 @@
-// One frame of the prefix beam: what stays, what enters.
+// One frame of the prefix beam.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-/// Collect what each hypothesis needs of its last label and of its parent.
+/// Gather each hypothesis' last label and parent contributions.
 void gather(BeamState& state, const float* log_probs) {
   const std::size_t used = state.used;
   for (std::size_t slot = 0; slot < used; ++slot) {
@@ -27,7 +27,7 @@ void gather(BeamState& state, const float* log_probs) {
   }
 }
 
-/// Every hypothesis without a new token; returns the range of their scores.
+/// Advance every hypothesis without a new token; returns the range of scores.
 Range stay(BeamState& state, double blank_logp) {
   const BeamFrame& now = state.now;
   BeamFrame& next = state.next;
@@ -62,7 +62,7 @@ Range stay(BeamState& state, double blank_logp) {
       padded);
 }
 
-/// The span of the last label on the path that ends in it.
+/// Add the span of the last label on the path that ends in it.
 SpanTree::Id close_span(BeamState& state, std::size_t slot) {
   const BeamFrame& now = state.now;
   const auto frames = static_cast<double>(state.frame - now.start[slot]);
@@ -73,7 +73,7 @@ SpanTree::Id close_span(BeamState& state, std::size_t slot) {
                          static_cast<float>(now.peak[slot]));
 }
 
-/// The slots whose paths change so; listed first, since there is no telling beforehand.
+/// Slots whose paths change in the given way, listed without branches.
 std::span<const std::uint32_t> changed(BeamState& state, std::int64_t how) {
   std::size_t count = 0;
   for (std::size_t slot = 0; slot < state.used; ++slot) {
@@ -83,7 +83,7 @@ std::span<const std::uint32_t> changed(BeamState& state, std::int64_t how) {
   return {state.changed.data(), count};
 }
 
-/// Where the best paths of the hypotheses that stay have come from.
+/// Update the spans of the best paths of kept hypotheses.
 void follow_paths(BeamState& state) {
   const BeamFrame& now = state.now;
   BeamFrame& next = state.next;
@@ -104,7 +104,7 @@ void follow_paths(BeamState& state) {
   }
 }
 
-/// A frame that only separates labels: every path goes on as one that ends in a blank.
+/// Read a frame as a separator only: every path ends in a blank.
 void skip(BeamState& state) {
   BeamFrame& now = state.now;
   for (const std::int32_t slot_id : state.order) {
@@ -133,7 +133,7 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
     const Range range = stay(state, blank_logp);
     state.highest_stay = range.high;
     follow_paths(state);
-    // Where the beam is full, what is below the worst that stays cannot get in.
+    // In a full beam, scores below the worst kept hypothesis cannot enter.
     const bool full = std::ssize(state.order) == options.beam_size;
     const double bound = std::max(full ? range.low : kNever, range.high - options.beam_threshold);
     beam_choose(state, scorer, log_probs, bound);
@@ -143,7 +143,7 @@ void beam_advance(BeamState& state, const BeamScorer& scorer, const float* log_p
     std::swap(state.now, state.next);
   }
   ++state.frame;
-  // At fixed frames, so that the cut into steps does not matter.
+  // At fixed frames, so that the chunking does not matter.
   if (options.lookback > 0 && state.frame % 64 == 0) beam_look_back(state, options);
   if (state.frame >= state.next_settle) beam_settle(state, scorer);
 }

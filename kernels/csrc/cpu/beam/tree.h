@@ -1,4 +1,4 @@
-// The prefixes of a beam as a tree whose nodes are freed as soon as nothing needs them.
+// Prefix tree of a beam; unused nodes are freed at once.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace mms {
 
-/// Nodes are reference counted: one for each child, one for being a hypothesis of the beam.
+/// Reference-counted nodes: one reference per child, and one while in the beam.
 class PrefixTree {
  public:
   using Id = std::int32_t;
@@ -15,32 +15,32 @@ class PrefixTree {
 
   struct Node {
     Id parent;
-    std::int32_t token;  ///< The last of the prefix; -1 at the start of the utterance.
+    std::int32_t token;  ///< Last token of the prefix; -1 for the empty prefix.
     std::int32_t refs;
-    std::int32_t slot;  ///< Of the hypothesis in the beam; -1 where it is none.
-    Id ghost;           ///< First of the children that are not in the beam but have descendants.
+    std::int32_t slot;  ///< Slot in the beam; -1 if not in the beam.
+    Id ghost;           ///< First child that is not in the beam but has descendants.
     Id next_ghost;
   };
 
-  /// A tree of the empty prefix, in the beam.
+  /// Create a tree of the empty prefix, in the beam.
   PrefixTree();
 
   const Node& operator[](Id id) const { return nodes_[index(id)]; }
   Id root() const { return root_; }
-  /// Nodes in use, and the largest id there ever was, plus one.
+  /// Nodes in use, and allocated nodes.
   std::int64_t live() const { return live_; }
   std::size_t capacity() const { return nodes_.size(); }
 
   void set_slot(Id id, std::int32_t slot) { nodes_[index(id)].slot = slot; }
 
-  /// The node of `parent` extended by `token`, which is not in the beam, put into the beam.
-  /// `is_new` tells whether it was made just now.
+  /// Put the extension of `parent` by `token`, which is not in the beam, into it, and return its
+  /// node; `is_new` is set if the node was created.
   Id enter(Id parent, std::int32_t token, bool* is_new);
 
-  /// Take a node out of the beam; it and its ancestors are freed where nothing needs them.
+  /// Take a node out of the beam and free it and its ancestors as far as unused.
   void leave(Id id);
 
-  /// Free the root and make its only child, `child`, the root.
+  /// Replace the root by `child`, its only child.
   void advance_root(Id child);
 
  private:

@@ -14,7 +14,7 @@ constexpr double kLimit = 1024.0;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 30U;
 constexpr std::uint32_t kMaxPageBits = 6;
 
-/// Rows of pages. Page 0 and row 0 lead to the root.
+/// Transition rows, made of pages. Page 0 and row 0 lead to the root.
 class Transitions {
  public:
   Transitions(std::int32_t vocab, std::size_t nodes)
@@ -25,7 +25,7 @@ class Transitions {
     rows.resize(pages_per_row);
   }
 
-  /// Add a row that leads where another one does.
+  /// Add a copy of a row, which shares its pages.
   std::uint32_t add_row(std::uint32_t like) {
     count(pages_per_row * sizeof(std::uint32_t));
     const auto row = static_cast<std::uint32_t>(rows.size() / pages_per_row);
@@ -39,7 +39,7 @@ class Transitions {
     return pages[place(rows[page_of(row, token)], token)];
   }
 
-  /// Set a transition of the row that was added last.
+  /// Set a transition of the last row, copying its page on first write.
   void set(std::uint32_t row, std::int32_t token, HotState to) {
     std::uint32_t& page = rows[page_of(row, token)];
     if (page < first_own_page_) {
@@ -82,10 +82,10 @@ class Transitions {
   std::uint32_t first_own_page_ = 0;
 };
 
-/// The automaton while it is built. A node's number is that of its branch: the nodes of a phrase
-/// lie one after the other.
+/// Automaton under construction. States are numbered like the branches of the tree, so the states
+/// of a phrase are consecutive.
 struct Draft {
-  /// Where a token leads: `next` for `token`, for all others where `row` says.
+  /// Transitions of a state: `token` leads to `next`, all others follow `row`.
   struct Exits {
     std::uint32_t row = 0;
     std::int32_t token = -1;
@@ -107,11 +107,11 @@ struct Draft {
   std::vector<Exits> exits;
   std::vector<double> ended;
   std::vector<double> lent;
-  std::vector<HotState> failures;  ///< The longest shorter state that is in progress as well.
-  std::vector<HotState> order;     ///< By depth: what is shorter comes first.
+  std::vector<HotState> failures;  ///< Longest proper suffix that is a state.
+  std::vector<HotState> order;     ///< States by depth.
 };
 
-/// The exits of a node: those of its failure state, and its children.
+/// Transitions of a node: those of its failure state, overridden by its children.
 Draft::Exits exits_of(const HotTree& tree,
                       std::uint32_t node,
                       const Draft::Exits& like,
@@ -130,7 +130,7 @@ Draft::Exits exits_of(const HotTree& tree,
   return {row, -1, 0};
 }
 
-/// Nodes are visited in order of depth: a node's failure state, which is shorter, is complete.
+/// Build breadth first: the failure state of a node, which is shorter, is complete.
 Draft draft_of(const HotTree& tree, std::int32_t vocab) {
   Draft draft(vocab, tree.size());
   for (std::size_t i = 0; i < draft.order.size(); ++i) {
@@ -175,7 +175,7 @@ std::vector<HotNode> nodes_of(const HotTree& tree, const Draft& draft, std::int3
   return nodes;
 }
 
-/// Upper bounds of the bonuses by state: a transition is that of a child or of the failure state.
+/// Upper bounds of the bonuses by state, over its children and its failure state.
 std::vector<float> highest_of(const HotTree& tree,
                               const Draft& draft,
                               const std::vector<HotNode>& nodes) {
@@ -210,8 +210,8 @@ Hotwords::Hotwords(const std::vector<Phrase>& phrases, std::int32_t vocab, std::
   Draft draft = draft_of(tree, vocab);
   nodes_ = nodes_of(tree, draft, boundary);
   highest_ = highest_of(tree, draft, nodes_);
-  // A state's failure state is lent at most what it is, and so is its parent, which any state
-  // before it ends in: the greatest step to a state is the one from its parent.
+  // Every predecessor of a state has its parent as a suffix, and so at least the parent's
+  // potential: the step from the parent has the greatest bonus.
   for (std::size_t i = 1; i < nodes_.size(); ++i) {
     max_bonus_ = std::max(max_bonus_, nodes_[i].arrival - nodes_[tree[i].parent].potential);
   }

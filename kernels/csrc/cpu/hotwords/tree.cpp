@@ -39,7 +39,7 @@ void check_phrase(const Phrase& phrase, std::size_t index, std::int32_t vocab) {
   }
 }
 
-/// Sorted, so that the tree can be written from left to right.
+/// Sorted, so that the trie can be built from left to right.
 std::vector<HotPattern> patterns_of(const std::vector<Phrase>& phrases,
                                     std::int32_t vocab,
                                     std::int32_t boundary) {
@@ -65,7 +65,7 @@ std::vector<HotPattern> patterns_of(const std::vector<Phrase>& phrases,
   return patterns;
 }
 
-/// Weights are added up only once they are all there: they may cancel.
+/// Sum the weights of equal phrases before anything is lent: they may cancel.
 void merge_equals(std::vector<HotPattern>& patterns) {
   std::size_t kept = 0;
   for (std::size_t i = 1; i < patterns.size(); ++i) {
@@ -90,7 +90,7 @@ HotTree::HotTree(const std::vector<Phrase>& phrases, std::int32_t vocab, std::in
   }
 }
 
-/// Patterns come in order.
+/// Add a phrase; phrases come in sorted order.
 void HotTree::add(const HotPattern& pattern, const std::vector<std::int32_t>& earlier) {
   const auto& tokens = pattern.tokens;
   const auto shared = static_cast<std::size_t>(
@@ -100,9 +100,9 @@ void HotTree::add(const HotPattern& pattern, const std::vector<std::int32_t>& ea
   for (std::size_t i = shared; i < tokens.size(); ++i) path_.push_back(grow(path_[i], tokens[i]));
   const auto length = static_cast<double>(tokens.size() - 2 * pattern.margin);
   for (std::size_t i = 1; i < tokens.size(); ++i) {
-    const double said = static_cast<double>(i - pattern.margin) / length;
+    const double share = static_cast<double>(i - pattern.margin) / length;
     double& lent = branches_[path_[i]].lent;
-    lent = std::max(lent, on_grid(pattern.weight * said));
+    lent = std::max(lent, on_grid(pattern.weight * share));
   }
   branches_[path_.back()].ended += pattern.weight;
 }

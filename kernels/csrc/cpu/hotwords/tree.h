@@ -1,4 +1,4 @@
-// The phrases as a tree, on the way to their automaton.
+// Trie of the phrases, from which the automaton is built.
 #pragma once
 
 #include <cstddef>
@@ -9,29 +9,29 @@
 
 namespace mms {
 
-constexpr std::uint32_t kNoBranch = 0;  // Node 0 is the root, which is nobody's child or sibling.
+constexpr std::uint32_t kNoBranch = 0;  // Node 0 is the root, never a child.
 
-/// A phrase as the automaton reads it: runs of boundaries made one, and one on either side.
+/// Normalised phrase: runs of boundaries collapsed, and one boundary on either side.
 struct HotPattern {
   std::vector<std::int32_t> tokens;
-  std::size_t margin;  ///< Boundaries on either side, 0 or 1.
+  std::size_t margin;  ///< Boundaries on each side, 0 or 1.
   double weight;       ///< A multiple of 2^-14.
 };
 
-/// A node of the tree of patterns.
+/// Node of the trie.
 struct HotBranch {
   std::int32_t token = 0;
   std::uint32_t parent = kNoBranch;
   std::uint32_t first_child = kNoBranch;
   std::uint32_t last_child = kNoBranch;
   std::uint32_t next_sibling = kNoBranch;
-  double ended = 0.0;  ///< Weights of the patterns that are this node.
-  double lent = 0.0;   ///< By the patterns that go on from here.
+  double ended = 0.0;  ///< Weight of the phrase that ends here.
+  double lent = 0.0;   ///< Greatest share lent by phrases that continue.
 };
 
 class HotTree {
  public:
-  /// Throws std::invalid_argument for phrases that `Hotwords` does not take.
+  /// Throws std::invalid_argument as `Hotwords` does.
   HotTree(const std::vector<Phrase>& phrases, std::int32_t vocab, std::int32_t boundary);
 
   std::size_t size() const { return branches_.size(); }
@@ -42,7 +42,7 @@ class HotTree {
   std::uint32_t grow(std::uint32_t parent, std::int32_t token);
 
   std::vector<HotBranch> branches_;
-  std::vector<std::uint32_t> path_;  ///< Nodes of the latest pattern, the root first.
+  std::vector<std::uint32_t> path_;  ///< Nodes of the latest phrase, root first.
 };
 
 }  // namespace mms

@@ -6,11 +6,11 @@
 namespace mms::MMS_ISA {
 namespace {
 
-constexpr int kVectors = 4;  // that are worked on together
+constexpr int kVectors = 4;  // processed together
 constexpr int kGroup = kVectors * kLanes;
 constexpr int kGroups = static_cast<int>(kAlignPlaces) / kGroup;
 
-/// One group of places over all frames of the tile, its scores in registers.
+/// One group of places over all frames of a tile, with its scores in registers.
 template <bool kChoices>
 inline void advance_group(const AlignTile& tile, int first) {
   Doubles blanks[kVectors];

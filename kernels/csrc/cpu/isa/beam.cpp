@@ -30,8 +30,7 @@ inline bool any(Longs mask) {
 inline Doubles larger(Doubles a, Doubles b) { return a > b ? a : b; }
 inline Doubles smaller(Doubles a, Doubles b) { return a > b ? b : a; }
 
-// The polynomials below are evaluated as trees (Estrin), which shortens the chain of operations
-// that wait for each other.
+// The polynomials below are evaluated as trees (Estrin), which shortens dependency chains.
 
 // e^x for -38 <= x <= 0, relative error below 1e-15. Additions and multiplications only.
 inline Doubles exp_nonpositive(Doubles x) {
@@ -72,8 +71,8 @@ inline Doubles log1p_fraction(Doubles y) {
   return (quotient + quotient) * (low + z4 * high);
 }
 
-/// log(e^a + e^b); -inf where both are. What is smaller by 38 nats adds less than the last bit of
-/// the sum of probabilities and is left out, so that most vectors need no arithmetic.
+/// log(e^a + e^b); -inf if both are. A term 38 nats below the other changes less than the last bit
+/// and is left out, so that most vectors need no arithmetic.
 inline Doubles log_add(Doubles a, Doubles b) {
   const Doubles high = larger(a, b);
   const Doubles difference = smaller(a, b) - high;
@@ -96,7 +95,7 @@ Range stay(const StayInputs& in, const StayOutputs& out, std::int64_t size) {
     write(out.label + i, label);
     write(out.total + i, total);
     write(out.score + i, score);
-    // Of an empty slot the score is NaN, and what is compared with it goes on.
+    // The score of an empty slot is NaN, which loses both comparisons.
     low = smaller(low, score);
     high = larger(score, high);
   }
@@ -140,7 +139,7 @@ std::int64_t find_tokens(const float* log_probs,
                          std::int64_t size,
                          float threshold,
                          std::uint64_t* keys) {
-  // What is not -inf is at least the lowest finite number.
+  // Excludes -inf.
   const float least = threshold > -3.402823466e+38F ? threshold : -3.402823466e+38F;
   std::int64_t count = 0;
   std::int64_t i = 0;
@@ -155,7 +154,7 @@ std::int64_t find_tokens(const float* log_probs,
     for (int group = 0; group < kGroups; ++group) found |= load(values + group * kWidth) >= least;
     if (!any(found)) continue;
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      // Written always and counted where wanted: no branch to mispredict.
+      // Always written, counted if wanted: no branch to mispredict.
       keys[count] = key_of(values[lane], i + lane);
       count += values[lane] >= least ? 1 : 0;
     }
@@ -163,7 +162,7 @@ std::int64_t find_tokens(const float* log_probs,
   return count;
 }
 
-// By counting what is before each: it takes no branch that could be mispredicted.
+// Rank sort: counts the keys before each one, without branches.
 void sort_keys(std::uint64_t* keys, std::int64_t count) {
   std::uint64_t unsorted[kMaxSortedKeys];
   std::int32_t upper[kMaxSortedKeys];

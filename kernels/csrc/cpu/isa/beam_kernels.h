@@ -1,22 +1,22 @@
-// What the prefix beam asks of an instruction set.
+// Inner loops of the prefix beam.
 #pragma once
 
 #include <cstdint>
 
 namespace mms {
 
-/// Arrays of doubles are read and written in groups of so many: their sizes are multiples of it.
+/// Array sizes are multiples of this number of doubles.
 constexpr std::int64_t kBeamLanes = 8;
 
-/// The probabilities of hypotheses at one frame, one number a hypothesis; natural logarithms.
+/// Log-probabilities of hypotheses in a frame, one element per hypothesis.
 struct StayInputs {
-  const double* blank;      ///< Of the prefix ending in a blank, up to the frame before.
-  const double* label;      ///< Of the prefix ending in its last label.
-  const double* total;      ///< Of both.
-  const double* parent;     ///< What the prefix without its last label brings in; -inf for none.
-  const double* last_logp;  ///< Of the last label in this frame.
-  const double* gain;       ///< What language model and hotwords add to the score.
-  double blank_logp;        ///< Of the blank in this frame.
+  const double* blank;      ///< Paths ending in a blank, up to the previous frame.
+  const double* label;      ///< Paths ending in the last label.
+  const double* total;      ///< All paths.
+  const double* parent;     ///< Contribution of the parent prefix; -inf for none.
+  const double* last_logp;  ///< Last label in this frame.
+  const double* gain;       ///< Gain by language model and hotwords.
+  double blank_logp;        ///< Blank in this frame.
 };
 
 struct StayOutputs {
@@ -31,15 +31,15 @@ struct Range {
   double high;
 };
 
-/// The best paths of hypotheses, by how they end.
+/// Best paths of hypotheses, by their ending.
 struct PathInputs {
   const double* blank;
   const double* label;
   const double* parent;
   const double* last_logp;
-  const double* sum;          ///< Of the log-probabilities of the last label's frames.
-  const double* peak;         ///< The greatest of them.
-  const std::int64_t* start;  ///< The first of its frames.
+  const double* sum;          ///< Sum of log-probabilities of the last label's frames.
+  const double* peak;         ///< Greatest of them.
+  const std::int64_t* start;  ///< First of its frames.
   double blank_logp;
   std::int64_t frame;
 };
@@ -57,22 +57,22 @@ struct PathOutputs {
   std::int64_t* change;  ///< kPathCloses and kPathBegins, or'ed.
 };
 
-/// Keys that `sort_keys` can sort.
+/// Maximum number of keys of `sort_keys`.
 constexpr std::int64_t kMaxSortedKeys = 64;
 
 struct BeamKernels {
-  /// Take `size` hypotheses over one frame; returns the range of the scores.
+  /// Advance `size` hypotheses by one frame; returns the range of scores.
   Range (*stay)(const StayInputs& in, const StayOutputs& out, std::int64_t size);
-  /// The same for their best paths.
+  /// Advance their best paths.
   void (*paths)(const PathInputs& in, const PathOutputs& out, std::int64_t size);
-  /// Write a key for each token whose log-probability is at least `threshold` and not -inf, in
-  /// order of ids; keys in ascending order are tokens in descending order of probability, the
-  /// lower id first among equals. Returns how many.
+  /// Write a key for each token with a log-probability of at least `threshold` and above -inf, by
+  /// id. Ascending keys are descending probabilities, lower ids first among equals. Returns the
+  /// number of keys.
   std::int64_t (*find_tokens)(const float* log_probs,
                               std::int64_t size,
                               float threshold,
                               std::uint64_t* keys);
-  /// Sort at most kMaxSortedKeys keys in which what is equal in the upper half is in order.
+  /// Sort at most kMaxSortedKeys keys, given that keys with equal upper halves are in order.
   void (*sort_keys)(std::uint64_t* keys, std::int64_t count);
 };
 

@@ -1,4 +1,4 @@
-// Exponentials with the same bits on every machine.
+// Exponentials with equal bits on every machine.
 #pragma once
 
 #include "numbers.h"
@@ -7,7 +7,7 @@ namespace mms::MMS_ISA {
 namespace {
 
 // e^x for x <= 0 with a relative error below 2e-7, and 0 below -87. Only additions and
-// multiplications, so that every machine gives the same bits.
+// multiplications, so that the bits are equal on every machine.
 inline Floats exp_nonpositive(Floats x) {
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
   constexpr std::int32_t kRoundBits = 0x4B400000;
@@ -29,7 +29,7 @@ inline Floats exp_nonpositive(Floats x) {
   return x < lowest ? Floats{} : series * __builtin_bit_cast(Floats, scale);
 }
 
-/// The sum of exp(x - peak) over a frame's numbers x, none greater than `peak`.
+/// Sum of exp(x - peak) over the scores x of a frame, none greater than `peak`.
 template <typename Type>
 inline float sum_exp(const typename Type::Number* numbers, std::int64_t size, float peak) {
   Floats sum[kGroups] = {};

@@ -4,12 +4,12 @@
 namespace mms::MMS_ISA {
 namespace {
 
-// A greatest number is looked for in blocks; which of them it is in is known after the one pass
-// over the frame, so that only this block, still in the cache, is looked at again.
+// One pass over the frame finds the maximum and its block of kBlock scores; only that block, still
+// in the cache, is searched for the position.
 constexpr std::int64_t kBlock = 256;
 
-/// Of each lane: the greatest number so far, the block where it was met first (an integer, exact
-/// for any vocabulary below 2^32), and any NaN.
+/// Per lane: the maximum so far, the block of its first occurrence (an integer, exact for
+/// vocabularies below 2^32), and any NaN.
 struct Scan {
   Floats best[kGroups];
   Floats block[kGroups] = {};
@@ -20,8 +20,7 @@ struct Scan {
   }
 };
 
-/// A number that is read twice makes no difference to a maximum, so that the last numbers [i, size)
-/// are read together with some before them.
+/// The last vector may overlap the one before it: reading a score twice does not change a maximum.
 template <typename Type>
 inline void scan_lanes(const typename Type::Number* numbers, Scan& scan) {
   for (int group = 0; group < kGroups; ++group) {
@@ -41,7 +40,7 @@ inline void scan_block(const typename Type::Number* numbers,
   if (i < end) scan_lanes<Type>(numbers + end - kLanes, scan);
 }
 
-/// The lowest index of `value` from `start` on; it is there, and size >= kLanes.
+/// Lowest index of `value`, which exists, from `start` on. size >= kLanes.
 template <typename Type>
 inline std::int64_t find_from(const typename Type::Number* numbers,
                               std::int64_t start,
@@ -58,7 +57,7 @@ inline std::int64_t find_from(const typename Type::Number* numbers,
   }
 }
 
-/// The first block where `value`, the greatest of all, was met.
+/// First block with `value`, the maximum.
 inline std::int64_t first_block_of(const Scan& scan, float value) {
   Floats met[kGroups];
   for (int group = 0; group < kGroups; ++group) {
@@ -67,7 +66,7 @@ inline std::int64_t first_block_of(const Scan& scan, float value) {
   return static_cast<std::int64_t>(join(met, [](Floats a, Floats b) { return a < b ? a : b; }));
 }
 
-/// A frame of at least kLanes numbers.
+/// A frame of at least kLanes scores.
 template <typename Type>
 inline Best best_of_long(const typename Type::Number* numbers, std::int64_t size) {
   Scan scan;
@@ -109,7 +108,7 @@ void find_best_of(const typename Type::Number* numbers,
   for (std::int64_t i = 0; i < count; ++i, numbers += vocab) {
     best[i] = best_of<Type>(numbers, vocab);
     const bool finite = best[i].score - best[i].score == 0.0F;
-    // The frame is still in the cache. Most are blank, and nobody asks how likely a blank is.
+    // The frame is still cached. Most frames are blank, and need no softmax.
     if (finite && best[i].token != unscored) {
       best[i].sum = sum_exp<Type>(numbers, vocab, best[i].score);
     }

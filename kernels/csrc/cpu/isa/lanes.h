@@ -1,6 +1,6 @@
-// Sixteen floats at a time in vectors as wide as the machine's (GCC, Clang vector types): four of
-// four, two of eight or one of sixteen. What is summed per lane, and how lanes are joined, is the
-// same for all, so the bits are too.
+// Sixteen floats at a time, in vectors of the machine's width (GCC and Clang vector types): four of
+// four, two of eight or one of sixteen. Sums per lane and the order of joining lanes are the same
+// for all, so the bits are too.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ inline Floats load(const float* values) { return load_bits<Floats>(values); }
 
 inline void store(float* target, Floats vector) { std::memcpy(target, &vector, sizeof vector); }
 
-// What a comparison gives: a register of masks where there is one, else lanes of zeros or ones.
+// Result of a comparison: a mask register if there is one, otherwise lanes of zeros or ones.
 
 #if MMS_VECTOR_BYTES == 64
 using Flags = std::uint32_t;
@@ -68,7 +68,7 @@ inline bool any(Ints mask) {
 #endif
 }
 
-/// The last, incomplete group of lanes, filled up with -inf.
+/// Last, incomplete group of lanes, padded with -inf.
 inline void load_rest(const float* values, std::int64_t size, float* lanes) {
   for (std::int64_t lane = 0; lane < kLanes; ++lane) {
     lanes[lane] = lane < size ? values[lane] : -__builtin_inff();

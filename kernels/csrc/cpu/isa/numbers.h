@@ -1,4 +1,4 @@
-// The three types of scores, read as float32. Every conversion is exact.
+// Score types read as float32, exactly.
 #pragma once
 
 #include "lanes.h"
@@ -27,7 +27,7 @@ struct Float16 {
   static constexpr Number kLowest = 0xFC00;
   static Floats load(const Number* numbers) {
 #if MMS_VECTOR_BYTES == 64
-    // All lanes; the function without a mask makes GCC 12 warn of its own header.
+    // Masked form with all lanes: the other one makes GCC 12 warn of its own header.
     return _mm512_maskz_cvtph_ps(0xFFFF, load_bits<__m256i>(numbers));
 #elif MMS_VECTOR_BYTES == 32
     return _mm256_cvtph_ps(load_bits<__m128i>(numbers));
@@ -36,7 +36,7 @@ struct Float16 {
     const Ints sign = (bits & 0x8000) << 16;
     const Ints size = (bits & 0x7FFF) << 13;
     constexpr std::int32_t kOne = 1 << 23;  // of the float32 exponent
-    // An exponent of 0 means that there is no leading one: it is put there, and taken off again.
+    // Subnormals have no leading one: it is added, and subtracted again.
     const Floats tiny = __builtin_bit_cast(Floats, size + 113 * kOne) - 0x1p-14F;
     const Ints finite = size + 112 * kOne;
     const Ints special = size + 224 * kOne;  // inf and NaN keep all ones in the exponent
@@ -47,7 +47,7 @@ struct Float16 {
   }
 };
 
-/// Call visit(group, vector) over all numbers, each of them once; lanes without one are -inf.
+/// Call visit(group, vector) for all scores, each once; missing lanes are -inf.
 template <typename Type, typename Visit>
 inline void for_each_vector(const typename Type::Number* numbers,
                             std::int64_t size,
@@ -74,7 +74,7 @@ inline void for_each_vector(const typename Type::Number* numbers,
   }
 }
 
-/// Call visit(Type{}) with the type that `dtype` names.
+/// Call visit(Type{}) with the type of `dtype`.
 template <typename Visit>
 inline auto with_type(DType dtype, const Visit& visit) {
   switch (dtype) {

@@ -1,4 +1,4 @@
-// Vectors of float64 as wide as the machine's, for the alignment's tiles.
+// float64 vectors of the machine's width, for the alignment's tiles.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ inline void store(double* target, Doubles vector) { std::memcpy(target, &vector,
 
 using Mask = __mmask8;
 
-// With a mask of all lanes, since GCC 12 warns of what the forms without one leave undefined.
+// Masked forms with all lanes: GCC 12 warns of undefined values in the others.
 inline Doubles splat(double value) { return _mm512_set1_pd(value); }
 inline Doubles max(Doubles x, Doubles y) { return _mm512_maskz_max_pd(0xFF, x, y); }
 inline Doubles widen(const float* values) {
@@ -64,7 +64,7 @@ inline Doubles choose(Mask mask, Doubles x, Doubles y) { return mask ? x : y; }
 
 #if defined(__AVX2__)
 
-// The compiler's own vector conversion and broadcast take several instructions.
+// The compiler's vector conversion and broadcast take several instructions.
 inline Doubles splat(double value) { return _mm256_set1_pd(value); }
 inline Doubles widen(const float* values) { return _mm256_cvtps_pd(_mm_loadu_ps(values)); }
 inline Doubles max(Doubles x, Doubles y) { return _mm256_max_pd(x, y); }

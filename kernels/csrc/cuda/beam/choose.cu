@@ -1,7 +1,7 @@
-// The tokens that may extend a hypothesis: the most likely ones of each frame, in order.
+// Choice of the tokens that may extend a hypothesis: the most likely ones of each frame, in order.
 //
-// Tokens are ordered by a key of 64 bits, so that no two are equal: how unlikely, then the token.
-// Where not all are wanted, the key of the last wanted one is found eight bits at a time.
+// Distinct 64-bit keys order the tokens by descending probability, then by id. If not all are
+// wanted, a radix selection with eight bits per pass finds the last wanted key.
 #include "state.cuh"
 
 namespace mms::cuda {
@@ -10,14 +10,14 @@ namespace {
 constexpr int kBins = 256;
 constexpr int kBinsOfLane = kBins / kWarpSize;
 
-/// The smaller the better. -0 is 0; NaN does not occur.
+/// Smaller keys are more likely tokens. -0 equals 0; NaN does not occur.
 __device__ std::uint64_t key_of(float score, std::int64_t token) {
   const std::uint32_t bits = __float_as_uint(score + 0.0F);
   const std::uint32_t descending = (bits >> 31) != 0 ? bits : bits ^ 0x7FFFFFFFU;
   return static_cast<std::uint64_t>(descending) << 32 | static_cast<std::uint64_t>(token);
 }
 
-/// A frame's tokens but for the blank.
+/// Tokens of a frame without the blank.
 struct Tokens {
   const ScoresBatch& scores;
   std::int64_t begin;
@@ -28,7 +28,7 @@ struct Tokens {
   }
 };
 
-/// Add up the bins of a lane and of the lanes before it. For whole warps.
+/// Exclusive prefix sum over the lanes. For whole warps.
 __device__ int sum_before(int mine) {
   int sum = mine;
   for (unsigned step = 1; step < kWarpSize; step *= 2) {
@@ -39,12 +39,12 @@ __device__ int sum_before(int mine) {
 }
 
 struct Digit {
-  int value;   ///< The bin in which the last wanted key is.
-  int before;  ///< Keys in the bins before.
+  int value;   ///< Bin of the last wanted key.
+  int before;  ///< Keys in earlier bins.
   int inside;
 };
 
-/// Find the bin of the key number `wanted` (from 1). For one whole warp.
+/// Find the bin of the `wanted`-th key, counted from 1. For one whole warp.
 __device__ Digit find_bin(const Checked<int>& bins, int wanted) {
   int mine = 0;
   for (int i = 0; i < kBinsOfLane; ++i) mine += bins[lane_id() * kBinsOfLane + i];
@@ -62,7 +62,7 @@ __device__ Digit find_bin(const Checked<int>& bins, int wanted) {
   return digit;
 }
 
-/// The greatest of the `wanted` smallest keys, or more where no key lies between. For whole blocks.
+/// Greatest of the `wanted` smallest keys, or any value below the next key. For whole blocks.
 __device__ std::uint64_t find_limit(const Tokens& tokens, int wanted) {
   MMS_SHARED(int, bins, kBins);
   MMS_SHARED(Digit, found, 1);
@@ -107,7 +107,7 @@ __device__ void collect(const Tokens& tokens,
 }  // namespace
 }  // namespace mms::cuda
 
-/// A block for each frame: grid (scores.frames, rows), block 32 to 1024, dynamic shared memory of
+/// One block per frame: grid (scores.frames, rows), block 32 to 1024, dynamic shared memory
 /// beam_tokens_shared_bytes.
 extern "C" __global__ void mms_beam_tokens(mms::cuda::BeamArgs args) {
   using namespace mms::cuda;

@@ -4,7 +4,7 @@
 namespace mms::cuda {
 namespace {
 
-/// What keeps a chunk from being decoded. For whole warps.
+/// Check a chunk. For whole warps.
 __device__ Status check_chunk(const BeamRow& stream) {
   const BeamArgs& args = stream.args;
   const std::int64_t length = args.scores.lengths[stream.row];
@@ -29,11 +29,11 @@ __device__ void walk_chunk(const BeamRow& stream, BeamShared& shared) {
   for (std::int64_t frame = 0; frame < length; ++frame) {
     advance(walk, BeamFrame(stream, frame));
   }
-  __syncthreads();  // every thread has read the state, and placed its hypothesis
+  __syncthreads();  // all threads have read the state and placed their hypotheses
   if (slot < walk.state.used) stream.entries[slot] = walk.entry(slot);
   if (slot == 0) {
     stream.state[0] = walk.state;
-    stream.args.settled_counts[stream.row] = walk.handed;
+    stream.args.settled_counts[stream.row] = walk.settled;
   }
 }
 
@@ -56,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(32) mms_beam_begin(mms::cuda::BeamA
   args.status[stream.row] = {Code::kOk, 0, 0};
 }
 
-/// Read a chunk of each stream: grid (rows), block beam_threads.
+/// Decode a chunk of each stream: grid (rows), block beam_threads.
 extern "C" __global__ void __launch_bounds__(128) mms_beam_step(mms::cuda::BeamArgs args) {
   using namespace mms::cuda;
   MMS_SHARED(BeamEntry, entries, kMaxBeam);

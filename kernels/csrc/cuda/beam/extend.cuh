@@ -1,17 +1,18 @@
-// Extending the hypotheses of a frame by its best tokens.
+// Extension of the hypotheses by the chosen tokens of a frame.
 #pragma once
 
 #include "state.cuh"
 
 namespace mms::cuda {
 
-/// One frame's log-probabilities.
+/// Log-probabilities of one frame.
 struct BeamFrame {
   const ScoresBatch& scores;
   std::int64_t begin;
   float offset;
   const BeamChoice* choices;
   std::int32_t choice_count;
+  double cut;  ///< Minimum log-probability of a token that extends a hypothesis.
 
   __device__ BeamFrame(const BeamRow& stream, std::int64_t frame)
       : scores(stream.args.scores),
@@ -19,14 +20,22 @@ struct BeamFrame {
         offset(stream.infos()[frame].offset),
         choices(stream.args.choices +
                 (stream.row * scores.frames + frame) * stream.args.choice_count),
-        choice_count(choices_used(stream.args)) {}
+        choice_count(choices_used(stream.args)),
+        cut(stream.args.token_min_logp) {
+    if (choice_count == 0) return;
+    // The most likely token of a frame is never cut.
+    const float blank = log_prob(stream.args.blank);
+    const float token = choices[0].log_prob;
+    const auto best = static_cast<double>(blank > token ? blank : token);
+    if (best < cut) cut = best;
+  }
 
   __device__ float log_prob(std::int32_t token) const {
     return score_at(scores, begin + token) - offset;
   }
 };
 
-/// What extending a hypothesis starts from: a repeated token needs a blank between.
+/// Log-probability that an extension starts from: a repeated token needs a blank between.
 __device__ inline double before_token(const BeamEntry& entry, std::int32_t token) {
   return token == entry.last ? entry.blank : entry.total;
 }
@@ -40,7 +49,7 @@ __device__ inline BeamPathStart path_before(const BeamWalk& walk,
   return {best_of(entry.path), walk.shared.closed[rank]};
 }
 
-/// Whether a hypothesis extended by `token` is in the beam.
+/// True if the hypothesis extended by `token` is in the beam.
 __device__ inline bool is_taken(const BeamWalk& walk, int rank, std::int32_t token) {
   const BeamShared& shared = walk.shared;
   for (int child = shared.children[rank]; child >= 0; child = shared.siblings[child]) {
@@ -49,7 +58,7 @@ __device__ inline bool is_taken(const BeamWalk& walk, int rank, std::int32_t tok
   return false;
 }
 
-/// Add the hypothesis `rank` extended by a choice, where that reaches the bound.
+/// Add the hypothesis `rank` extended by a choice if it reaches the bound.
 __device__ inline void try_choice(const BeamWalk& walk,
                                   int rank,
                                   const BeamChoice& choice,
@@ -66,8 +75,8 @@ __device__ inline void try_choice(const BeamWalk& walk,
   }
 }
 
-/// All candidates but those that stay; `best` is the greatest total with its gain. For whole
-/// blocks; leaves the best candidates in order and returns how many.
+/// Add all extensions and select the best candidates; returns their number. `best` is the greatest
+/// score of a hypothesis. For whole blocks.
 __device__ inline int extend_all(const BeamWalk& walk,
                                  const BeamFrame& frame,
                                  double best,
@@ -78,11 +87,11 @@ __device__ inline int extend_all(const BeamWalk& walk,
   const std::int64_t pairs = static_cast<std::int64_t>(used) * frame.choice_count;
   for (std::int64_t base = 0; base < pairs; base += block_threads()) {
     const double most = frame.choices[base / used].log_prob;
-    if (best + most + walk.stream.scoring.max_gain < bound || most < args.token_min_logp) break;
+    if (best + most + walk.stream.scoring.max_gain < bound || most < frame.cut) break;
     const std::int64_t pair = base + thread_id();
     if (pair < pairs) {
       const BeamChoice choice = frame.choices[pair / used];
-      const bool wanted = choice.log_prob >= args.token_min_logp;
+      const bool wanted = choice.log_prob >= frame.cut;
       if (wanted) try_choice(walk, static_cast<int>(pair % used), choice, bound);
     }
     __syncthreads();

@@ -1,4 +1,4 @@
-// The best single paths of hypotheses, which give tokens their times; as in cpu/isa/beam.cpp.
+// Best single paths of hypotheses, for the frames of tokens; as in cpu/isa/beam.cpp.
 #pragma once
 
 #include "../scores.cuh"
@@ -6,37 +6,37 @@
 
 namespace mms::cuda {
 
-/// Of two equal paths the one that ends in a blank.
+/// Among equal paths the one ending in a blank wins.
 __device__ inline bool ends_in_blank(const BeamPath& path) { return path.blank >= path.label; }
 
 __device__ inline double best_of(const BeamPath& path) {
   return ends_in_blank(path) ? path.blank : path.label;
 }
 
-/// The tokens of the better path that are over.
+/// Closed spans of the better path.
 __device__ inline std::int32_t closed_spans(const BeamPath& path) {
   return ends_in_blank(path) ? path.blank_spans : path.label_spans;
 }
 
-/// The last token of the path that ends in it, over before `frame`.
+/// Span of the last token on the path that ends in it, closed before `frame`.
 __device__ inline BeamSpan last_span(const BeamPath& path, std::int64_t frame) {
   const auto frames = static_cast<double>(frame - path.start);
   return {path.start, frame, path.label_spans, static_cast<float>(path.sum / frames), path.peak, 0};
 }
 
-/// What a new token follows: the path before it, and all tokens of that.
+/// Path that a new token extends, and its spans.
 struct BeamPathStart {
   double path;
   std::int32_t spans;
 };
 
-/// The path that ends in a token which begins in `frame`.
+/// Path ending in a token that begins in `frame`.
 __device__ inline BeamPath begin_path(const BeamPathStart& from, float logp, std::int64_t frame) {
   return {kNever, from.path + logp, logp, frame, logp, -1, from.spans, 0};
 }
 
-/// The paths of a prefix one frame later. Its last token has log-probability `last`, and may begin
-/// now where its parent's path is better than its own. `closed` are all tokens of the better path.
+/// Paths of a prefix one frame later. Its last token, of log-probability `last`, begins now if the
+/// parent's path is better. `closed` are all spans of the better path.
 __device__ inline BeamPath stay_on_path(const BeamPath& path,
                                         std::int32_t closed,
                                         double blank,

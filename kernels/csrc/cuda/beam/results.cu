@@ -1,11 +1,10 @@
-// Hypotheses out of the arena, with the times of their tokens.
+// Results: hypotheses with the frames of their tokens.
 #include "state.cuh"
 
 namespace mms::cuda {
 namespace {
 
-/// Write the last `count` tokens of a hypothesis from `begin` on; its paths have been read up to
-/// `frame`.
+/// Write the last `count` tokens of a hypothesis from `begin` on, after `frame` frames.
 __device__ void write_tokens(const BeamRow& stream,
                              const BeamEntry& entry,
                              int count,
@@ -27,7 +26,7 @@ __device__ void write_tokens(const BeamRow& stream,
   }
 }
 
-/// How many of the block's scores come before this thread's. For whole blocks.
+/// Rank of this thread's score within the block. For whole blocks.
 __device__ int rank_of(double score, int used) {
   MMS_SHARED(double, scores, kMaxBeam);
   if (thread_id() < used) scores[thread_id()] = score;
@@ -40,7 +39,7 @@ __device__ int rank_of(double score, int used) {
   return rank;
 }
 
-/// How many tokens after the root all hypotheses share. For whole blocks.
+/// Number of tokens after the root shared by all hypotheses. For whole blocks.
 __device__ int count_shared(const BeamRow& stream, const BeamStream& state) {
   clear_marks(stream, state.nodes);
   if (thread_id() < state.used) {
@@ -95,8 +94,8 @@ __device__ Code write_results(const BeamRow& stream, const BeamOutput& out) {
 }  // namespace
 }  // namespace mms::cuda
 
-/// The best hypotheses, without the tokens that have been handed over: grid (rows), block
-/// beam_threads. The streams are as they were.
+/// Write the best hypotheses without their settled tokens: grid (rows), block beam_threads. The
+/// streams are unchanged.
 extern "C" __global__ void __launch_bounds__(128)
     mms_beam_results(mms::cuda::BeamArgs args, mms::cuda::BeamOutput out) {
   using namespace mms::cuda;

@@ -1,4 +1,4 @@
-// What language model and hotwords say about a prefix that grows, as in cpu/beam/score.cpp.
+// Scores of prefixes by language model and hotwords, as in cpu/beam/score.cpp.
 #pragma once
 
 #include "../scores.cuh"
@@ -6,7 +6,7 @@
 
 namespace mms::cuda {
 
-// FNV-1a: the hash by which the language model finds its words.
+// FNV-1a, the hash of the language model's word table.
 constexpr std::uint64_t kHashBasis = 0xCBF29CE484222325U;
 constexpr std::uint64_t kHashPrime = 0x100000001B3U;
 
@@ -22,7 +22,7 @@ __device__ inline BeamGain first_gain(const BeamScoring& scoring) {
   return gain;
 }
 
-/// Whether the last `letters` tokens up to `node` are written as the word `unit` is.
+/// True if the last `letters` tokens up to `node` spell the word `unit`.
 __device__ inline bool is_written(const BeamScoring& scoring,
                                   const Checked<BeamNode>& nodes,
                                   std::int32_t node,
@@ -41,12 +41,12 @@ __device__ inline bool is_written(const BeamScoring& scoring,
   return end == begin;
 }
 
-/// The language model's word for what was written since the last separator.
+/// Unit of the text since the last separator.
 __device__ inline LmUnit find_word(const BeamScoring& scoring,
                                    const Checked<BeamNode>& nodes,
                                    std::int32_t node,
                                    const BeamGain& gain) {
-  // A token has at least a byte, so this is none; of longer ones not all tokens may be there.
+  // Tokens have at least one byte, so longer words are unknown; their start may be settled.
   if (gain.letters > scoring.longest_word) return scoring.lm.unknown;
   const std::uint64_t mask = scoring.words.slot_count - 1;
   for (std::uint64_t slot = gain.word & mask; scoring.words.slots[slot] != 0;
@@ -63,7 +63,7 @@ __device__ inline void add_unit(const BeamScoring& scoring, LmUnit unit, BeamGai
   gain.lm_score += static_cast<double>(step.score);
 }
 
-/// The word that ends at `node`, if there is one.
+/// Score the word that ends at `node`, if any.
 __device__ inline void end_word(const BeamScoring& scoring,
                                 const Checked<BeamNode>& nodes,
                                 std::int32_t node,
@@ -75,7 +75,7 @@ __device__ inline void end_word(const BeamScoring& scoring,
   gain.word = kHashBasis;
 }
 
-/// The prefix at `node` extended by `token`.
+/// Gain of the prefix at `node` extended by `token`.
 __device__ inline BeamGain extend(const BeamScoring& scoring,
                                   const Checked<BeamNode>& nodes,
                                   std::int32_t node,
@@ -101,7 +101,7 @@ __device__ inline BeamGain extend(const BeamScoring& scoring,
   return gain;
 }
 
-/// What the end of the stream adds.
+/// Gain including the end of the stream.
 __device__ inline BeamGain finish(const BeamScoring& scoring,
                                   const Checked<BeamNode>& nodes,
                                   std::int32_t node,

@@ -1,14 +1,14 @@
-// The candidates of one frame, and the choice of the best of them.
+// Candidates of one frame, and the selection of the best.
 //
-// Which thread appends first is left to chance; the order of candidates is total (score, then the
-// rank of the prefix extended, then the token), so what is chosen is not.
+// Threads append in any order; the order of candidates is total (score, then rank, then token), so
+// the selection is deterministic.
 #pragma once
 
 #include "../device.cuh"
 
 namespace mms::cuda {
 
-/// A prefix that may be in the next beam: the hypothesis `rank` extended by `token`; -1: as it is.
+/// Candidate for the next beam: hypothesis `rank` extended by `token`; -1 for a kept one.
 struct BeamCandidate {
   double score;
   std::int32_t rank;
@@ -20,21 +20,21 @@ __device__ inline bool is_before(const BeamCandidate& a, const BeamCandidate& b)
   return a.rank != b.rank ? a.rank < b.rank : a.token < b.token;
 }
 
-/// Candidates in shared memory, in one half or the other of an array.
+/// Candidates in shared memory, in alternating halves of an array.
 struct BeamCandidates {
   Checked<BeamCandidate> all;
   Checked<int> count;
-  int room;  ///< Of each half.
+  int room;  ///< Capacity of each half.
   int half = 0;
 
   __device__ Checked<BeamCandidate> current() const { return part(all, half * room, room); }
 
-  /// Only where there is room.
+  /// The caller ensures capacity.
   __device__ void add(const BeamCandidate& candidate) const {
     current()[atomic_add(count, 0, 1)] = candidate;
   }
 
-  /// Keep the `wanted` best, in order. For whole blocks, between barriers; returns how many.
+  /// Keep the `wanted` best, in order; returns their number. For whole blocks, between barriers.
   __device__ int select(int wanted) {
     const Checked<BeamCandidate> from = current();
     const int size = count[0];

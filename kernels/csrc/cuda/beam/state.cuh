@@ -1,4 +1,4 @@
-// One stream of a batch of the prefix beam.
+// State of a prefix beam stream, and of the block that decodes it.
 #pragma once
 
 #include "paths.cuh"
@@ -7,7 +7,7 @@
 
 namespace mms::cuda {
 
-/// What of the arguments is one row's, and its stream's.
+/// Arguments of one row and its stream.
 struct BeamRow {
   const BeamArgs& args;
   const BeamScoring& scoring;
@@ -33,13 +33,13 @@ struct BeamRow {
   __device__ const Frame* infos() const { return args.frames + row * args.scores.frames; }
 };
 
-/// How many choices a frame has: the blank is none.
+/// Number of choices per frame, without the blank.
 __device__ inline std::int32_t choices_used(const BeamArgs& args) {
   const std::int64_t others = args.scores.vocab - 1;
   return static_cast<std::int32_t>(args.choice_count < others ? args.choice_count : others);
 }
 
-/// For how many threads before this one `flag` holds, and for how many of all. For whole blocks.
+/// Number of threads with `flag`, before this one and in all. For whole blocks.
 struct Count {
   int before;
   int all;
@@ -65,8 +65,8 @@ __device__ inline void clear_marks(const BeamRow& stream, int size) {
   __syncthreads();
 }
 
-/// Count in `marks` what refers to the elements of a chain of parents that ends with `id`: those
-/// before have been counted where another chain has met this one.
+/// Count in `marks` the references to the elements of the chain of parents of `id`, up to where
+/// another chain has been counted.
 template <typename Element>
 __device__ void refer(const BeamRow& stream, const Checked<Element>& chain, std::int32_t id) {
   while (id >= 0 && atomic_add(stream.marks, id, 1) == 0) {
@@ -79,14 +79,14 @@ __device__ std::int32_t parent_of(const Checked<Element>& chain, std::int32_t id
   return static_cast<Element>(chain[id]).parent;
 }
 
-/// Tokens after the root, up to `node`.
+/// Number of tokens from the root to `node`.
 __device__ inline int depth_of(const BeamRow& stream, std::int32_t node) {
   int depth = 0;
   for (; node != 0; node = parent_of(stream.nodes, node)) ++depth;
   return depth;
 }
 
-/// Write when a token was said.
+/// Write the span of a token.
 __device__ inline void write_time(const TokenArrays& out,
                                   std::int64_t place,
                                   const BeamSpan& span) {
@@ -96,7 +96,7 @@ __device__ inline void write_time(const TokenArrays& out,
   out.peaks[place] = span.peak;
 }
 
-/// A hypothesis one frame later, without a new token.
+/// Hypothesis one frame later without a new token.
 struct BeamStay {
   double blank;
   double label;
@@ -104,29 +104,29 @@ struct BeamStay {
   BeamPath path;
 };
 
-/// The shared memory of a block.
+/// Shared memory of a block.
 struct BeamShared {
-  Checked<BeamEntry> entries;  ///< [kMaxBeam] the best first.
-  Checked<BeamStay> stays;     ///< [kMaxBeam] of the next frame.
-  Checked<int> closed;         ///< [kMaxBeam] all spans of the better path.
-  Checked<int> children;       ///< [kMaxBeam] a hypothesis that extends this one; -1 for none.
-  Checked<int> siblings;       ///< [kMaxBeam] another with the same parent.
-  Checked<int> nodes;          ///< [kMaxBeam] of the hypotheses.
+  Checked<BeamEntry> entries;  ///< [kMaxBeam] best first.
+  Checked<BeamStay> stays;     ///< [kMaxBeam] next frame.
+  Checked<int> closed;         ///< [kMaxBeam] closed spans of the better path.
+  Checked<int> children;       ///< [kMaxBeam] first child in the beam; -1 for none.
+  Checked<int> siblings;       ///< [kMaxBeam] next sibling.
+  Checked<int> nodes;          ///< [kMaxBeam] nodes of the hypotheses.
   BeamCandidates candidates;
 };
 
-/// A stream while its chunk is decoded; the same in every thread.
+/// Stream during the decoding of a chunk; equal in every thread.
 struct BeamWalk {
   const BeamRow& stream;
   BeamShared& shared;
   BeamStream state;
-  std::int32_t handed = 0;  ///< Tokens handed over in this chunk.
+  std::int32_t settled = 0;  ///< Tokens settled in this chunk.
 
   __device__ BeamEntry entry(int rank) const { return shared.entries[rank]; }
 };
 
-/// Make the threads' hypotheses the beam, those for which `alive` holds, in the order of threads.
-/// For whole blocks; a barrier has to follow.
+/// Make the hypotheses of the `alive` threads the beam, in the order of threads. For whole blocks;
+/// a barrier must follow.
 __device__ inline void place(BeamWalk& walk, BeamEntry entry, bool alive) {
   const BeamShared& shared = walk.shared;
   const Count count = count_threads(alive);

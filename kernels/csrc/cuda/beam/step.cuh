@@ -1,8 +1,8 @@
-// CTC prefix beam search (mms/beam.h): the frames of a chunk, one after another.
+// One frame of the CTC prefix beam search (mms/beam.h).
 //
-// A block for each stream, a thread for each hypothesis. In a frame every hypothesis stays, which
-// gives a bound where the beam is full; the best tokens then extend the hypotheses, a row of
-// threads at a time, and what reaches the bound is kept until the best of all are chosen.
+// One block per stream, one thread per hypothesis. First every hypothesis is advanced without a new
+// token, which gives a bound if the beam is full; then the chosen tokens extend the hypotheses, and
+// the best candidates that reach the bound are selected.
 #pragma once
 
 #include "extend.cuh"
@@ -10,8 +10,8 @@
 
 namespace mms::cuda {
 
-/// log(e^a + e^b), -inf where both are. The sum is float64; what is added to the greater of the
-/// two is at most ln 2, and float32 is enough for it.
+/// log(e^a + e^b), -inf if both are. The correction to the greater of the two is at most ln 2, for
+/// which float32 suffices.
 __device__ inline double log_add(double a, double b) {
   const double high = a > b ? a : b;
   if (high == kNever) return kNever;
@@ -19,8 +19,8 @@ __device__ inline double log_add(double a, double b) {
   return high + static_cast<double>(log1pf(expf(static_cast<float>(low - high))));
 }
 
-/// The tokens of this thread's better path, the last of which is over by now where that path ends
-/// in it. For whole blocks.
+/// Close the last span of this thread's better path if that ends in a label; returns its spans. For
+/// whole blocks.
 __device__ inline std::int32_t close_span(BeamWalk& walk, const BeamPath& path, bool alive) {
   const bool closes = alive && !ends_in_blank(path);
   const Count count = count_threads(closes);
@@ -31,8 +31,8 @@ __device__ inline std::int32_t close_span(BeamWalk& walk, const BeamPath& path, 
   return span;
 }
 
-/// The hypotheses without a new token; returns the score of this thread's. For whole blocks; a
-/// barrier has to follow.
+/// Advance the hypotheses without a new token; returns the score of this thread's. For whole
+/// blocks; a barrier must follow.
 __device__ inline double stay(BeamWalk& walk, const BeamFrame& frame) {
   const BeamShared& shared = walk.shared;
   const int slot = thread_id();
@@ -62,7 +62,7 @@ __device__ inline double stay(BeamWalk& walk, const BeamFrame& frame) {
   return score;
 }
 
-/// The node of a prefix that enters the beam, if one of the beam's has gone through it.
+/// Existing node of a prefix that enters the beam; -1 for none.
 __device__ inline std::int32_t find_child(const BeamRow& stream,
                                           std::int32_t node,
                                           std::int32_t token) {
@@ -75,7 +75,7 @@ __device__ inline std::int32_t find_child(const BeamRow& stream,
   return child;
 }
 
-/// Candidate `mine` as a hypothesis of the next frame; `node` is -1 where it needs a new one.
+/// Hypothesis of the next frame for a candidate; `node` is -1 if a new node is needed.
 __device__ inline BeamEntry enter(const BeamWalk& walk,
                                   const BeamCandidate& mine,
                                   const BeamFrame& frame) {
@@ -101,8 +101,7 @@ __device__ inline BeamEntry enter(const BeamWalk& walk,
   return entry;
 }
 
-/// Put the candidates that are left in the place of the hypotheses. For whole blocks; a barrier
-/// has to follow.
+/// Make the selected candidates the beam. For whole blocks; a barrier must follow.
 __device__ inline void replace(BeamWalk& walk, const BeamFrame& frame, int kept) {
   const BeamRow& stream = walk.stream;
   const int slot = thread_id();
@@ -110,7 +109,7 @@ __device__ inline void replace(BeamWalk& walk, const BeamFrame& frame, int kept)
   bool alive = slot < kept;
   if (alive) {
     const BeamCandidate mine = walk.shared.candidates.current()[slot];
-    // Where no hypothesis is possible any more, the best one stays, with probability 0.
+    // If no hypothesis is possible any more, the best one stays with probability 0.
     alive = mine.score != kNever || slot == 0;
     if (alive) entry = enter(walk, mine, frame);
   }
@@ -126,7 +125,7 @@ __device__ inline void replace(BeamWalk& walk, const BeamFrame& frame, int kept)
   place(walk, entry, alive);
 }
 
-/// One frame. For whole blocks.
+/// Decode one frame. For whole blocks.
 __device__ inline void advance(BeamWalk& walk, const BeamFrame& frame) {
   BeamCandidates& candidates = walk.shared.candidates;
   const bool alive = thread_id() < walk.state.used;
@@ -141,7 +140,7 @@ __device__ inline void advance(BeamWalk& walk, const BeamFrame& frame) {
   }
   best = block_max(best);
   const double low = -block_max(alive ? -score : kNever);
-  // Where the beam is full, what is below the worst that stays cannot get in.
+  // In a full beam, scores below the worst kept hypothesis cannot enter.
   const double bound = walk.state.used == walk.stream.args.beam_size ? low : kNever;
   replace(walk, frame, extend_all(walk, frame, best, bound));
   ++walk.state.frame;

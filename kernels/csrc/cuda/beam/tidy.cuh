@@ -1,18 +1,18 @@
-// Memory of a stream: what is settled is handed over, what no hypothesis needs is cleared away.
+// Memory of a stream: settling of tokens, and compaction of prefixes and spans.
 //
-// All of it happens at fixed frames and depends on nothing but the frames before, so that no cut
-// into chunks changes a bit.
+// Everything happens at fixed frames and depends only on the frames before, so that the chunking
+// does not change a bit.
 #pragma once
 
 #include "state.cuh"
 
 namespace mms::cuda {
 
-/// Tokens that are settled are handed over at multiples of so many frames, or where memory is full.
+/// Tokens are settled at multiples of this number of frames, or when memory is full.
 constexpr std::int64_t kSettleFrames = 256;
 
-/// The node of all that the best hypothesis had said by frame `end`; -1 where that is nothing new.
-__device__ inline std::int32_t said_before(const BeamWalk& walk, std::int64_t end) {
+/// Node of the best hypothesis as of frame `end`; -1 if that is the root.
+__device__ inline std::int32_t node_as_of(const BeamWalk& walk, std::int64_t end) {
   const BeamRow& stream = walk.stream;
   const BeamEntry best = walk.entry(0);
   std::int32_t node = best.node;
@@ -26,18 +26,18 @@ __device__ inline std::int32_t said_before(const BeamWalk& walk, std::int64_t en
   return -1;
 }
 
-/// Drop the hypotheses that differ from the best in what it said more than `lookback` frames ago.
-/// For whole blocks.
+/// Drop hypotheses that differ from the best in tokens older than `lookback` frames. For whole
+/// blocks.
 __device__ inline void look_back(BeamWalk& walk, std::int64_t lookback) {
-  const std::int32_t said = said_before(walk, walk.state.frame - lookback);
-  if (said < 0) return;
+  const std::int32_t shared = node_as_of(walk, walk.state.frame - lookback);
+  if (shared < 0) return;
   BeamEntry entry{};
   bool alive = thread_id() < walk.state.used;
   if (alive) {
     entry = walk.entry(thread_id());
     std::int32_t node = entry.node;
-    while (node > said) node = parent_of(walk.stream.nodes, node);
-    alive = node == said;
+    while (node > shared) node = parent_of(walk.stream.nodes, node);
+    alive = node == shared;
   }
   place(walk, entry, alive);
   __syncthreads();
@@ -59,8 +59,8 @@ __device__ inline void keep_best(BeamWalk& walk) {
   __syncthreads();
 }
 
-/// Move the marked elements from `root` on to the front; an element's mark becomes its new place.
-/// For whole blocks; returns how many there are.
+/// Compact the marked elements from `root` on; marks become new indices. Returns their number. For
+/// whole blocks.
 template <typename Element>
 __device__ int move_marked(const BeamRow& stream,
                            const Checked<Element>& chain,
@@ -87,13 +87,13 @@ __device__ int move_marked(const BeamRow& stream,
   return moved;
 }
 
-/// A span that ends all that paths have in common, and how many tokens that is.
+/// Last span shared by all paths, and its number of tokens.
 struct BeamSettled {
   std::int32_t span;
   int count;
 };
 
-/// Of marked spans: a path goes on from each settled one in one way only.
+/// Find the settled spans among marked ones: each has one continuation only.
 __device__ inline BeamSettled find_settled(const BeamWalk& walk) {
   BeamSettled settled{0, 0};
   std::int32_t span = closed_spans(walk.entry(0).path);
@@ -106,14 +106,14 @@ __device__ inline BeamSettled find_settled(const BeamWalk& walk) {
   return settled;
 }
 
-/// Write the settled tokens. `node` is the best hypothesis', `depth` how many tokens it has that
-/// have not been handed over.
+/// Write the settled tokens. `node` is the best hypothesis' node, `depth` its number of unsettled
+/// tokens.
 __device__ inline void write_settled(const BeamWalk& walk,
                                      const BeamSettled& settled,
                                      std::int32_t node,
                                      int depth) {
   const TokenArrays& out = walk.stream.args.settled;
-  const std::int64_t begin = walk.stream.row * out.capacity + walk.handed;
+  const std::int64_t begin = walk.stream.row * out.capacity + walk.settled;
   std::int32_t id = settled.span;
   for (int i = settled.count - 1; i >= 0; --i) {
     const BeamSpan span = walk.stream.spans[id];
@@ -127,8 +127,8 @@ __device__ inline void write_settled(const BeamWalk& walk,
   }
 }
 
-/// Hand over what is settled and clear away spans. For whole blocks; returns the root of the
-/// prefixes that are still needed.
+/// Settle tokens and compact the spans; returns the root of the prefixes still needed. For whole
+/// blocks.
 __device__ inline std::int32_t settle(BeamWalk& walk) {
   const BeamRow& stream = walk.stream;
   const bool alive = thread_id() < walk.state.used;
@@ -148,12 +148,12 @@ __device__ inline std::int32_t settle(BeamWalk& walk) {
   if (alive && path.blank_spans >= 0) path.blank_spans = stream.marks[path.blank_spans];
   if (alive && path.label_spans >= 0) path.label_spans = stream.marks[path.label_spans];
   if (alive) walk.shared.entries[thread_id()] = entry;
-  walk.handed += settled.count;
+  walk.settled += settled.count;
   walk.state.settled += settled.count;
   for (int i = settled.count; i < depth; ++i) node = parent_of(stream.nodes, node);
   walk.state.kept = 0;
   if (stream.scoring.has_lm == 0 || stream.scoring.scores_words == 0) return node;
-  // The open word is still to be read.
+  // The open word is still needed.
   for (; node != 0 && walk.state.kept < stream.scoring.longest_word; ++walk.state.kept) {
     const BeamNode prefix = stream.nodes[node];
     if (prefix.token == stream.scoring.separator) break;
@@ -162,7 +162,7 @@ __device__ inline std::int32_t settle(BeamWalk& walk) {
   return node;
 }
 
-/// Clear away prefixes. For whole blocks.
+/// Compact the prefixes. For whole blocks.
 __device__ inline void clear_nodes(BeamWalk& walk, std::int32_t root) {
   const BeamRow& stream = walk.stream;
   const bool alive = thread_id() < walk.state.used;
@@ -181,7 +181,7 @@ __device__ inline void clear_nodes(BeamWalk& walk, std::int32_t root) {
   }
   if (alive) {
     entry.node = stream.marks[entry.node];
-    // A prefix before the root can come back no more: every hypothesis is longer.
+    // A prefix before the root cannot return: every hypothesis is longer.
     const bool known = entry.parent_node >= root;
     entry.parent_node = known ? static_cast<std::int32_t>(stream.marks[entry.parent_node]) : -1;
     walk.shared.nodes[thread_id()] = entry.node;
@@ -196,15 +196,15 @@ __device__ inline void collect(BeamWalk& walk) {
   clear_nodes(walk, root);
 }
 
-/// Whether memory lasts until it is looked after again.
+/// True if memory suffices until the next compaction.
 __device__ inline bool has_room(const BeamWalk& walk) {
   const BeamArgs& args = walk.stream.args;
   const std::int64_t more = kBeamTidyFrames * args.beam_size;
   return walk.state.nodes + more <= args.arena && walk.state.spans + more <= args.arena;
 }
 
-/// Look after memory. Where clearing away is not enough, hypotheses are dropped as by an ever
-/// smaller lookback. For whole blocks, between barriers.
+/// Compact memory. If that is not enough, drop hypotheses by ever smaller lookbacks. For whole
+/// blocks, between barriers.
 __device__ inline void tidy(BeamWalk& walk) {
   std::int64_t lookback = walk.stream.args.lookback;
   if (lookback > 0) look_back(walk, lookback);

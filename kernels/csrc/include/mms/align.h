@@ -23,15 +23,15 @@ namespace mms {
 
 struct AlignOptions {
   std::int32_t blank = 0;
-  /// Whether `star` may be in the target. It is a token that no column of the scores has: in each
-  /// frame its log-probability is `star_score`.
+  /// Allow `star` in the target: a wildcard without a column in the scores, of log-probability
+  /// `star_score` in each frame.
   bool has_star = false;
   std::int64_t star = -1;
   float star_score = 0.0F;
-  /// Working memory, of all threads together; not that of the scores or of the results.
+  /// Limit of the working memory of all threads, without scores and results.
   std::int64_t max_bytes = std::int64_t{256} << 20;
-  /// Try only paths on which token j of L lies within so many frames of frame j * T / L, and prove
-  /// that no other one is as good; where that fails, double it. 0 tries all paths at once.
+  /// Try only paths on which token j of L lies within this many frames of frame j * T / L, and
+  /// double the band until no other path can be as good. 0 tries all paths at once.
   std::int64_t band = 0;
 };
 
@@ -58,29 +58,19 @@ struct Alignment {
 
 /// Align one utterance.
 ///
-/// Throws std::invalid_argument where the target is longer than the frames allow, holds the blank
-/// or what is not a token; a frame holds NaN or +inf or nothing but -inf; every path's probability
-/// is zero; or the work cannot be done in `max_bytes`.
+/// Throws std::invalid_argument if the target is longer than the frames allow, or holds the blank
+/// or an invalid token; for a frame with NaN or +inf, or with nothing but -inf; if every path has
+/// probability zero; or if `max_bytes` is too small.
 Alignment forced_align(const Scores& scores,
                        const AlignTarget& target,
                        const AlignOptions& options);
 
-/// Align every row of a batch; the result does not depend on `threads`.
+/// Align every row of a batch. The result does not depend on `threads`.
 ///
 /// Throws std::invalid_argument for the lowest row that cannot be aligned.
 std::vector<Alignment> forced_align_batch(const ScoresBatch& batch,
                                           const AlignTargets& targets,
                                           const AlignOptions& options,
                                           std::int64_t threads);
-
-/// Frames between two saved rows of scores at each level of the search (see cpu/align/plan.h);
-/// empty where the back-pointers of the whole lattice are kept. `columns`: distinct tokens and 3.
-///
-/// Throws std::invalid_argument where `max_bytes` is too small.
-std::vector<std::int64_t> align_levels(std::int64_t frames,
-                                       std::int64_t tokens,
-                                       std::int64_t columns,
-                                       std::int64_t vocab,
-                                       std::int64_t max_bytes);
 
 }  // namespace mms

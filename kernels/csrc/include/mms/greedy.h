@@ -5,54 +5,46 @@
 // the same k that is not the blank is one token; its
 //   score = mean over t in [start, end) of p_t[k]
 //   peak  = max  over t in [start, end) of p_t[k]
-// float16 and bfloat16 give the bits that the same numbers as float32 would.
-// A run may go on from one step to the next, so any cut of the frames gives the same bits.
+// float16 and bfloat16 give the bits of the same values in float32. A run may continue in the next
+// step, so any chunking gives the same bits.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "mms/scores.h"
+#include "mms/tokens.h"
 
 namespace mms {
 
-/// Tokens in order of time; entry i of each vector belongs to token i.
-struct GreedyTokens {
-  std::vector<std::int32_t> ids;
-  std::vector<std::int64_t> starts;  ///< First frame.
-  std::vector<std::int64_t> ends;    ///< Frame after the last.
-  std::vector<float> scores;
-  std::vector<float> peaks;
-};
-
-/// What has to be kept between two steps. Owned by the caller, copied freely.
+/// State between two steps. Owned by the caller, freely copied.
 struct GreedyState {
   std::int32_t blank = 0;
-  std::int32_t open = 0;   ///< Token of the run that is not closed yet; `blank` for none.
+  std::int32_t open = 0;   ///< Token of the open run; `blank` for none.
   std::int64_t vocab = 0;  ///< 0 before the first step.
-  std::int64_t frame = 0;  ///< Frames seen.
+  std::int64_t frame = 0;  ///< Frames read.
   std::int64_t start = 0;  ///< First frame of the open run.
-  double sum = 0.0;        ///< Of the open run's log-probabilities, in order of time.
+  double sum = 0.0;        ///< Sum of the open run's log-probabilities, in order of time.
   double peak = 0.0;       ///< Greatest of them.
 };
 
-/// Start an utterance. Throws std::invalid_argument where `blank` is negative.
+/// Start an utterance. Throws std::invalid_argument if `blank` is negative.
 GreedyState greedy_begin(std::int32_t blank);
 
 /// Read frames and append the tokens that end in them.
 ///
-/// Throws std::invalid_argument, with `state` and `tokens` as they were, where a frame holds NaN
-/// or +inf or nothing but -inf, the blank is not in the vocabulary, or the vocabulary has changed.
-void greedy_step(GreedyState& state, const Scores& scores, GreedyTokens& tokens);
+/// Throws std::invalid_argument, with `state` and `tokens` unchanged, for a frame with NaN or +inf
+/// or with nothing but -inf, a blank outside the vocabulary, or another vocabulary than before.
+void greedy_step(GreedyState& state, const Scores& scores, TimedTokens& tokens);
 
-/// Append the token that is still open, if any.
-void greedy_end(const GreedyState& state, GreedyTokens& tokens);
+/// Append the open token, if any.
+void greedy_end(const GreedyState& state, TimedTokens& tokens);
 
-/// Decode every row of a batch; the result does not depend on `threads`.
+/// Decode every row of a batch. The result does not depend on `threads`.
 ///
 /// Throws std::invalid_argument for the lowest row that cannot be decoded.
-std::vector<GreedyTokens> greedy_batch(const ScoresBatch& batch,
-                                       std::int32_t blank,
-                                       std::int64_t threads);
+std::vector<TimedTokens> greedy_batch(const ScoresBatch& batch,
+                                      std::int32_t blank,
+                                      std::int64_t threads);
 
 }  // namespace mms

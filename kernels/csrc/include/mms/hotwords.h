@@ -1,29 +1,27 @@
-// Phrases to listen for, as one Aho-Corasick automaton over tokens.
+// Hotwords: an Aho-Corasick automaton over tokens.
 //
-// Each occurrence of a phrase adds its weight (nats) to a hypothesis, once, overlapping and nested
-// ones too. While a phrase is being said, a share of its weight is lent; it is taken back where
-// the phrase is not completed, so that the sum of all bonuses of a finished hypothesis is
+// Each occurrence of a phrase, also overlapping or nested, adds its weight (nats) to a hypothesis
+// once. A share of the weight is lent while a phrase is in progress, and taken back if it is not
+// completed, so that the sum of all bonuses of a finished hypothesis is
 //   sum over phrases p of weight(p) * occurrences of p.
 //
-// With a boundary token (the separator of words) a phrase occurs only as whole words: with a
-// boundary, or the start or end of the stream, on either side. A run of boundaries counts as one,
-// in the stream and in a phrase, and those around a phrase are dropped. Two occurrences may share
-// the boundary between them.
+// With a boundary token (the word separator) a phrase occurs only as whole words: between
+// boundaries or the start or end of the stream. A run of boundaries counts as one, in the stream
+// and in a phrase; those around a phrase are dropped. Two occurrences may share a boundary.
 //
 // The bonus of a step from state s to s' is
 //   potential(s') - potential(s) + weights of the phrases that end here,
-// and that of the end of the stream the same with potential 0 after it. The potential is what is
-// lent: the greatest weight(p) * tokens said / tokens of p over all p in progress, at least 0. So
-// a phrase of negative weight lends nothing and is charged where it is complete.
+// and that of the end of the stream is the same with potential 0 after it. The potential is the
+// lent share: the greatest weight(p) * tokens read / tokens of p over all p in progress, at least
+// 0. So a phrase of negative weight lends nothing and is charged at its completion.
 //
-// Weights and potentials are multiples of 2^-14 (weights are rounded to it, by at most 3.1e-5) and
-// no bonus reaches 1024, so that bonuses are exact in float32 and their sum is in float64: nothing
-// drifts, however long the stream is.
+// Weights and potentials are multiples of 2^-14 (weights are rounded, by at most 3.1e-5) and no
+// bonus reaches 1024, so that bonuses are exact in float32 and their sum is exact in float64.
 //
-// A step takes at most three dependent loads, whatever the number of phrases and their length. The
-// transitions of a state are a row, but for one token that the state may hold itself: most states
-// go on with one token only, and have the row of their failure state. A row is made of pages, and
-// shares with the row it was copied from every page that is not its own.
+// A step takes at most three dependent loads, whatever the number and length of phrases. The
+// transitions of a state are a row, and one token stored in the state itself: most states have one
+// continuation only and share the row of their failure state. Rows consist of pages of up to 64
+// transitions and share unchanged pages with the row they were copied from.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +36,7 @@ using HotState = std::uint32_t;
 
 struct HotStep {
   HotState state;
-  float bonus;  ///< What the hypothesis' score changes by, in nats.
+  float bonus;  ///< Change of the hypothesis' score, in nats.
 };
 
 struct Phrase {
@@ -46,24 +44,24 @@ struct Phrase {
   float weight;
 };
 
-/// One state: what has been said of the phrases in progress.
+/// One state: the phrases in progress.
 struct HotNode {
-  std::uint32_t row;   ///< Twice its row, plus one where the last token is the boundary.
-  std::int32_t token;  ///< The one that leads to `next` whatever the row says; -1 for none.
+  std::uint32_t row;   ///< Twice the row, plus one if the last token is the boundary.
+  std::int32_t token;  ///< Token that leads to `next`, overriding the row; -1 for none.
   HotState next;
-  float potential;  ///< Lent here.
-  float arrival;    ///< `potential`, and the weights of the phrases that end here.
-  float finish;     ///< The bonus where the stream ends here.
+  float potential;  ///< Lent share.
+  float arrival;    ///< `potential` plus the weights of phrases that end here.
+  float finish;     ///< Bonus of the end of the stream.
 };
 
-/// The bonuses of the steps from one state: 0 by `silent`, `next` by `token`, else
+/// Bonuses of the steps from one state: 0 by `silent`, `next` by `token`, else
 /// `arrival(id) - potential`. Not owned.
 struct HotBonuses {
   const std::uint32_t* row = nullptr;  ///< Page numbers.
   const float* arrivals = nullptr;     ///< By page and token: `arrival` of the next state.
   std::uint32_t page_bits = 0;
-  std::int32_t silent = -1;  ///< The boundary after a boundary; -1 for none.
-  std::int32_t token = -1;   ///< The token that the row does not decide; -1 for none.
+  std::int32_t silent = -1;  ///< Boundary after a boundary; -1 for none.
+  std::int32_t token = -1;   ///< `HotNode::token`.
   float next = 0.0F;
   float potential = 0.0F;
 
@@ -76,7 +74,7 @@ struct HotBonuses {
   }
 };
 
-/// The automaton as flat arrays that can be copied to a device. Not owned.
+/// Automaton as flat arrays, for copies to a device. Not owned.
 struct HotwordsView {
   const HotNode* nodes;       ///< [node_count]
   const std::uint32_t* rows;  ///< [row_count * pages_per_row] numbers of pages.
@@ -89,7 +87,7 @@ struct HotwordsView {
   std::int32_t boundary;  ///< -1 for none.
   HotState start;
 
-  /// `token` must be in the vocabulary, `state` one of this automaton's.
+  /// `token` must be in the vocabulary, and `state` of this automaton.
   MMS_HD HotStep step(HotState state, std::int32_t token) const {
     const HotNode& from = nodes[state];
     if ((from.row & 1U) != 0U && token == boundary) return {state, 0.0F};
@@ -107,10 +105,10 @@ struct HotwordsView {
   MMS_HD float finish(HotState state) const { return nodes[state].finish; }
 };
 
-/// May be shared by any number of threads: nothing changes after construction.
+/// Immutable and thread-safe.
 class Hotwords {
  public:
-  /// Phrases that are equal add their weights; no phrase at all is allowed and changes nothing.
+  /// Weights of equal phrases are added. Without phrases the automaton adds nothing.
   ///
   /// Throws std::invalid_argument for an empty phrase, a token outside [0, vocab), a weight that
   /// is not finite, bonuses that can reach 1024, or an automaton of more than 1 GiB.
@@ -118,7 +116,7 @@ class Hotwords {
 
   HotState start() const { return view_.start; }
   HotStep step(HotState state, std::int32_t token) const { return view_.step(state, token); }
-  /// The bonus of the end of the stream: it acts as a boundary, and takes back what is lent.
+  /// Bonus of the end of the stream, which acts as a boundary and takes back the potential.
   float finish(HotState state) const { return view_.finish(state); }
   HotBonuses bonuses(HotState state) const {
     const HotNode& node = nodes_[state];
@@ -133,10 +131,10 @@ class Hotwords {
   bool has_one_page() const { return view_.pages_per_row == 1; }
   /// Upper bound of the bonuses of all steps from a state.
   float highest(HotState state) const { return highest_[state]; }
-  /// The greatest bonus of any step, at least 0.
+  /// Greatest bonus of any step, at least 0.
   float max_bonus() const { return max_bonus_; }
   std::int32_t vocab() const { return vocab_; }
-  /// Memory of the automaton.
+  /// Size in memory.
   std::size_t bytes() const;
   const HotwordsView& view() const { return view_; }
 

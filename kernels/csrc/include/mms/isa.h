@@ -1,4 +1,4 @@
-// Which instruction set the kernels use. Each gives the same bits.
+// Instruction set of the kernels. All give the same bits.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,16 @@ namespace mms {
 
 enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512, kNeon };
 
-/// Those that were compiled in and that this machine can run, the slowest first.
+/// Instruction sets of this build that this machine can run, slowest first.
 const std::vector<Isa>& usable_isas();
 
-/// The one in use: the fastest usable one, or the one that the environment variable
-/// MMS_KERNELS_ISA names (scalar, avx2, avx512, neon).
+/// Current instruction set: the fastest usable one, or the one named by the environment variable
+/// MMS_KERNELS_ISA (scalar, avx2, avx512, neon).
 ///
-/// Throws std::invalid_argument where the variable names one that cannot be used.
+/// Throws std::invalid_argument if the variable names an unusable one.
 Isa current_isa();
 
-/// Use another one from now on. Throws std::invalid_argument where it cannot be used.
+/// Select an instruction set. Throws std::invalid_argument if it is unusable.
 void use_isa(Isa isa);
 
 const char* name_of(Isa isa);

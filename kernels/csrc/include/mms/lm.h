@@ -1,7 +1,7 @@
-// Language models as the decoders see them: states, units, log10 scores.
+// Interface of language models: states, units, log10 scores.
 //
-// A hypothesis h costs  ln P_ctc(h) + lm_weight * log10 P_lm(h) + word_score * |h|, as in
-// flashlight and the recipe of MMS, so that the weights published with its models can be used.
+// A hypothesis h scores ln P_ctc(h) + lm_weight * log10 P_lm(h) + word_score * |h|, as in
+// flashlight and the MMS recipe, so that their published weights can be used.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace mms {
 
-/// Where a model stands in its history. Equal histories have equal states.
+/// State of a model after a history. Equal histories have equal states.
 using LmState = std::uint32_t;
-/// A unit (word or token) of the model's vocabulary.
+/// Unit (word or token) of the model's vocabulary.
 using LmUnit = std::uint32_t;
 
 struct LmStep {
@@ -19,13 +19,13 @@ struct LmStep {
   LmState state;
 };
 
-/// May be asked from several threads at once.
+/// Implementations are thread-safe.
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
-  /// The state after <s>.
+  /// State after <s>.
   virtual LmState start() const = 0;
-  /// The unit written so; <unk>'s where there is none.
+  /// Unit of a text; that of <unk> if unknown.
   virtual LmUnit unit(std::string_view text) const = 0;
   virtual bool knows(std::string_view text) const = 0;
   virtual LmStep score(LmState state, LmUnit unit) const = 0;

@@ -1,19 +1,17 @@
-// Back-off n-gram models as deterministic automata, in the shape of NGPU-LM (arXiv 2505.22857).
+// Back-off n-gram models as deterministic automata, as in NGPU-LM (arXiv 2505.22857).
 //
-// A state is a context h that matters to what follows: some n-gram h·w is in the model, or h has a
-// back-off weight other than 0. State 0 is the empty context. With bo(h) the longest proper suffix
-// of h that is a state,
-//   log10 P(w | h) = p(h·w)                               where h·w is in the model,
+// A state is a context h with an n-gram h·w in the model, or with a back-off weight other than 0.
+// State 0 is the empty context. With bo(h) the longest proper suffix of h that is a state,
+//   log10 P(w | h) = p(h·w)                               if h·w is in the model,
 //                  = backoff(h) + log10 P(w | bo(h))      otherwise, and p(w) in state 0;
-// the next state is the longest suffix of h·w that is one. A suffix of h that is no state has
-// neither extensions nor a weight, so leaving it out changes nothing, also in pruned models that
-// lack some suffixes. States are the shortest that can be told apart by the model's n-grams.
+// the next state is the longest suffix of h·w that is a state. Other suffixes have neither
+// extensions nor weights, so leaving them out changes nothing, even in pruned models that lack
+// suffixes. States are minimal: contexts with equal futures share one.
 //
-// The arcs of state 0 are dense, [vocab]; those of the others lie together, sorted by word, and
-// are searched in log2(arcs of the state) steps; at most order - 1 states are looked at.
+// The arcs of state 0 are dense, [vocab]; those of other states are adjacent, sorted by word, and
+// found by binary search. A query visits at most order - 1 states.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -26,7 +24,7 @@
 
 namespace mms {
 
-/// A transition of state 0, for the word of its index.
+/// Transition of state 0 by the word of its index.
 struct NgramUnigram {
   float score;  ///< log10.
   LmState next;
@@ -39,7 +37,7 @@ struct NgramArc {
 };
 
 struct NgramState {
-  std::uint32_t first_arc;  ///< Its arcs end where those of the next state begin.
+  std::uint32_t first_arc;  ///< The arcs end where those of the next state begin.
   float backoff;            ///< log10.
   LmState backoff_state;    ///< Lower than the state itself.
 };
@@ -47,7 +45,7 @@ struct NgramState {
 /// The automaton as flat arrays that can be copied to a device. Not owned.
 struct LmView {
   const NgramUnigram* unigrams;  ///< [vocab]
-  const NgramState* states;      ///< [state_count + 1]; the last one only ends the arcs.
+  const NgramState* states;      ///< [state_count + 1]; the last one is a sentinel.
   const NgramArc* arcs;          ///< [arc_count]
   std::uint32_t vocab;
   std::uint32_t state_count;
@@ -56,7 +54,7 @@ struct LmView {
   LmUnit unknown;
   LmUnit end;  ///< </s>
 
-  /// `state` and `unit` must be this model's.
+  /// `state` and `unit` must be of this model.
   MMS_HD LmStep score(LmState state, LmUnit unit) const {
     float total = 0.0F;
     while (state != 0) {
@@ -71,7 +69,7 @@ struct LmView {
 
   MMS_HD float finish(LmState state) const { return score(state, end).score; }
 
-  /// The arc of `unit` in [begin, end), or `end`.
+  /// Arc of `unit` in [begin, end), or `end`.
   MMS_HD std::uint32_t find(std::uint32_t begin, std::uint32_t end, LmUnit unit) const {
     std::uint32_t first = begin;
     std::uint32_t size = end - begin;
@@ -85,7 +83,7 @@ struct LmView {
   }
 };
 
-/// The words of a file, with a hash table: FNV-1a of the bytes, linear probing. Not owned.
+/// Words of a file, with a hash table (FNV-1a of the bytes, linear probing). Not owned.
 struct WordsView {
   const std::uint32_t* slots;    ///< [slot_count], a power of two: id + 1, or 0 for none.
   const std::uint64_t* offsets;  ///< [words + 1] in `text`.
@@ -95,28 +93,26 @@ struct WordsView {
   std::string_view word(LmUnit unit) const {
     return {text + offsets[unit], static_cast<std::size_t>(offsets[unit + 1] - offsets[unit])};
   }
-  /// The id of a word, or `missing`.
+  /// Id of a word, or `missing`.
   LmUnit find(std::string_view word, LmUnit missing) const;
 };
 
-/// A model in the compact format, mapped into memory or held in it.
-///
-/// May be asked from several threads at once.
+/// Model in the compact format, memory-mapped or in memory. Thread-safe.
 class NgramModel final : public LanguageModel {
  public:
-  /// Map an open file, which may be closed afterwards. Whoever writes models replaces files as a
-  /// whole: a file that is cut short while it is mapped takes the process with it.
+  /// Map an open file, which may be closed afterwards. Models must be replaced as whole files:
+  /// truncating a mapped file ends the process.
   ///
-  /// Every part is checked, so that no file can lead a query astray. Throws std::invalid_argument
-  /// that says what is wrong with it.
+  /// Every part is checked, so that no query can leave the file. Throws std::invalid_argument that
+  /// names the defect.
   explicit NgramModel(int file);
-  /// Copy a file's content. Throws std::invalid_argument as above.
+  /// Copy the content of a file. Throws std::invalid_argument as above.
   explicit NgramModel(std::span<const std::byte> content);
   ~NgramModel() override;
 
   LmState start() const override { return view_.start; }
   LmUnit unit(std::string_view text) const override { return words_.find(text, view_.unknown); }
-  /// <unk> itself is not known.
+  /// False for <unk> itself.
   bool knows(std::string_view text) const override { return unit(text) != view_.unknown; }
   LmStep score(LmState state, LmUnit unit) const override { return view_.score(state, unit); }
   float finish(LmState state) const override { return view_.finish(state); }
@@ -132,7 +128,7 @@ class NgramModel final : public LanguageModel {
  private:
   void read();
 
-  std::vector<std::uint64_t> owned_;  ///< Of 8 bytes, for the alignment.
+  std::vector<std::uint64_t> owned_;  ///< 8-byte elements, for the alignment.
   std::span<const std::byte> content_;
   LmView view_{};
   WordsView words_{};

@@ -1,4 +1,4 @@
-// What a decoder reads: the acoustic model's output, in the type in which the model wrote it.
+// Input of the decoders: the acoustic model's output in its own type.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,13 @@ namespace mms {
 
 enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16 };
 
-/// What the numbers are. It is said by the caller, never guessed.
+/// Kind of scores; stated by the caller, never guessed.
 enum class ScoreKind : std::uint8_t {
-  kLogits,    ///< Need normalising: log_softmax is taken over each frame.
-  kLogProbs,  ///< Natural-log probabilities, taken as they are.
+  kLogits,    ///< Normalised by a log-softmax over each frame.
+  kLogProbs,  ///< Natural-log probabilities, used unchanged.
 };
 
-/// One utterance: `frames` rows of `vocab` numbers without gaps. Not owned.
+/// One utterance, contiguous [frames, vocab]. Not owned.
 struct Scores {
   const void* data;
   std::int64_t frames;
@@ -22,7 +22,7 @@ struct Scores {
   ScoreKind kind = ScoreKind::kLogits;
 };
 
-/// A batch: `rows` blocks of `frames * vocab` numbers without gaps. Not owned.
+/// A batch, contiguous [rows, frames, vocab]. Not owned.
 struct ScoresBatch {
   const void* data;
   std::int64_t rows;
@@ -36,7 +36,7 @@ struct ScoresBatch {
 
 constexpr std::int64_t size_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
 
-/// The scores of one row; throws std::invalid_argument where its frames are not all in the batch.
+/// Scores of one row. Throws std::invalid_argument if its frames are not within the batch.
 Scores row_of(const ScoresBatch& batch, std::int64_t row);
 
 }  // namespace mms

@@ -1,0 +1,1 @@
+"""Reference implementations in float64 NumPy: slow, obvious, the oracles of the tests."""
