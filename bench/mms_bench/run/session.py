@@ -84,12 +84,11 @@ def _position(row: Row, options: RunOptions) -> tuple[int, int]:
 def _check_bundle(setup: Setup) -> None:
     if setup.bundle is None:
         return
-    from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+    from mms_export.checkpoints.checkpoint import fingerprint
     from mms_export.checkpoints.open import open_checkpoint
 
     source = open_bundle(setup.bundle, verify=False).manifest.source
-    files = open_checkpoint(str(setup.checkpoint)).weight_files
-    if source.fingerprint != fingerprint(file_digests(files)):
+    if source.fingerprint != fingerprint(open_checkpoint(str(setup.checkpoint)).digests()):
         raise BenchError(
             f"the bundle {setup.bundle} was exported from another checkpoint than "
             f"{setup.checkpoint}: remove it and export it again"
