@@ -14,8 +14,8 @@ import mms_engine
 from mms_engine import Recognizer, RecognizerOptions
 from mms_engine.backends import probes
 from mms_engine.backends.probes import Availability
-from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
-from mms_engine.backends.session import GraphFile, SessionOptions
+from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
+from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
@@ -27,27 +27,27 @@ NO = Availability(usable=False, reason="no NVIDIA driver is installed")
 
 
 def test_auto_chooses_the_first_usable_backend_and_explains_the_others() -> None:
-    choice = choose("auto", {"ort-cuda": NO, "ort-cpu": YES})
+    choice = rank("auto", {"ort-cuda": NO, "ort-cpu": YES})[0]
     assert (choice.backend, choice.device) == ("ort-cpu", "cpu")
     assert "not ort-cuda: no NVIDIA driver is installed" in choice.reason
 
 
 def test_auto_prefers_the_gpu() -> None:
-    assert choose("auto", {"ort-cuda": YES, "ort-cpu": YES}).device == "cuda"
+    assert rank("auto", {"ort-cuda": YES, "ort-cpu": YES})[0].device == "cuda"
 
 
 def test_requested_device_is_chosen() -> None:
-    assert choose("cpu", {"ort-cuda": YES, "ort-cpu": YES}).backend == "ort-cpu"
+    assert rank("cpu", {"ort-cuda": YES, "ort-cpu": YES})[0].backend == "ort-cpu"
 
 
 def test_unusable_device_is_an_error_with_the_reason() -> None:
     with pytest.raises(BackendError, match="nothing here can run on 'cuda': not ort-cuda: no NV"):
-        choose("cuda", {"ort-cuda": NO, "ort-cpu": YES})
+        rank("cuda", {"ort-cuda": NO, "ort-cpu": YES})
 
 
 def test_backends_with_the_same_reason_are_named_together() -> None:
     with pytest.raises(BackendError, match="not tensorrt, ort-cuda: no NVIDIA driver is") as raised:
-        choose("cuda", {"tensorrt": NO, "ort-cuda": NO, "ort-cpu": YES})
+        rank("cuda", {"tensorrt": NO, "ort-cuda": NO, "ort-cpu": YES})
     assert "\n" not in str(raised.value)
 
 
@@ -103,7 +103,7 @@ def test_missing_parts_of_tensorrt_are_named(
 def test_plan_backend_rejects_a_graph(tiny_bundle: Path) -> None:
     graph = GraphFile(*open_bundle(tiny_bundle).graph("frontend", "fp32"))
     with pytest.raises(BackendError, match="tensorrt runs plans, not graphs such as"):
-        open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
+        open_session(Choice("tensorrt", "cuda", ""), graph, 0)
 
 
 def test_backend_names_are_those_of_the_options() -> None:
@@ -137,10 +137,10 @@ class Opened:
         self.broken = broken
         self.open: list[str] = []
 
-    def __call__(self, choice: Choice, file: GraphFile, options: SessionOptions) -> object:
+    def __call__(self, choice: Choice, file: GraphFile, threads: int) -> object:
         if file.graph.name == self.broken:
             raise BackendError("no memory")
-        real = open_session(choice, file, options)
+        real = open_session(choice, file, threads)
         self.open.append(file.graph.name)
         close = real.close
         real.close = lambda: (close(), self.open.remove(file.graph.name))
@@ -203,8 +203,8 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
-        "from mms_engine.backends.registry import available, choose\n"
-        "choose('auto', available())\n"
+        "from mms_engine.backends.registry import available, rank\n"
+        "rank('auto', available())\n"
         "print([n for n in sys.modules if n.split('.')[0] in "
         "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
     )
@@ -222,8 +222,8 @@ def test_every_backend_has_a_reason() -> None:
 def test_without_onnxruntime_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from mms_engine.backends.registry import available, choose\n"
-        "choose('auto', available())"
+        "from mms_engine.backends.registry import available, rank\n"
+        "rank('auto', available())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "BackendError" in result.stderr

@@ -8,7 +8,7 @@ from mms_engine import RecognizerOptions
 from mms_engine.cli.transcribe.command import transcribe
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.formats import FORMATS
-from mms_engine.system import default_bundle, demo_bundle, parse_quota, usable_cores
+from mms_engine.system import demo_bundle, parse_quota, usable_cores
 from mms_engine.types import PRECISIONS
 
 
@@ -38,7 +38,7 @@ def test_a_window_has_a_length() -> None:
 
 
 def test_the_default_bundle_is_the_demo_in_the_users_cache(tmp_path: Path) -> None:
-    assert default_bundle() == demo_bundle() == tmp_path / "cache/mms-engine/bundles/demo"
+    assert demo_bundle() == tmp_path / "cache/mms-engine/bundles/demo"
 
 
 def test_the_command_line_offers_all_there_is() -> None:
