@@ -89,8 +89,8 @@ def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (extents.history + frames for frames in NEW_FRAMES)
     return {
         "batch": use.batch,
-        "heard": (low, usual, high),
-        "kept": CACHED_FRAMES,
+        "input_frames": (low, usual, high),
+        "cache_slots": CACHED_FRAMES,
         "slots": extents.slots,
         "vocab": extents.vocab,
     }

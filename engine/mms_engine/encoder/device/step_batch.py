@@ -103,9 +103,9 @@ class StepBatches:
         frames = max(row.frames for row in rows)
         kept = max((row.view.cache.shape[-2] for row in rows if row.view), default=0)
         before = self._before if kept else 0
-        length = "heard" if kept else "frames"
+        length = "input_frames" if kept else "frames"
         sizes = {"batch": len(rows), length: before + frames, "slots": slot_count, "vocab": vocab}
-        sizes |= {"kept": kept} if kept else {}
+        sizes |= {"cache_slots": kept} if kept else {}
         bucket = session.buckets.fit(sizes, rounded=("batch", length))
         return _Run(
             session=session,

@@ -51,8 +51,12 @@ class DeviceSteps:
         slots = max(1, sizes.left)
         # Reject sizes that the plan does not cover now, rather than in the middle of the stream.
         session.buckets.fit(
-            {"batch": 1, "heard": self._before + sizes.chunk + sizes.right, "kept": slots},
-            rounded=("heard",),
+            {
+                "batch": 1,
+                "input_frames": self._before + sizes.chunk + sizes.right,
+                "cache_slots": slots,
+            },
+            rounded=("input_frames",),
         )
         outer = (layers, kinds, heads)
         shape = CacheShape(outer, slots, inner, staged=min(slots, sizes.chunk))
@@ -99,7 +103,10 @@ class DeviceSteps:
         frames = self._before + max(row.frames for row in rows)
         cache = view_of(rows[0]).cache
         size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
-        most = min(session.buckets.most("batch", heard=frames, kept=slots), _CACHE_BYTES // size)
+        most = min(
+            session.buckets.most("batch", input_frames=frames, cache_slots=slots),
+            _CACHE_BYTES // size,
+        )
         return self._grouped(session, rows, languages, most)
 
     def _grouped(

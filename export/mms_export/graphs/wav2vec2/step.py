@@ -25,7 +25,7 @@ def build_step(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> Gra
     graph = GraphBuilder("step", numerics.opset)
     layers = Layers(graph, numerics)
     history_frames = config.num_conv_pos_embeddings // 2
-    features = graph.input("features", "float32", ["batch", "heard", config.feature_size])
+    features = graph.input("features", "float32", ["batch", "input_frames", config.feature_size])
     history = graph.input("history", "int64", ["batch"])
     lengths = graph.input("lengths", "int64", ["batch"])
     cache = _CacheInput(layers, config)
@@ -46,7 +46,7 @@ def build_step(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> Gra
 
 
 def _valid(graph: GraphBuilder, features: str, history: str, lengths: str, before: int) -> str:
-    """Return the valid frames, bool `[batch, heard]`: history, right-aligned, and new frames."""
+    """Return the valid frames, bool `[batch, input_frames]`: right-aligned history, new frames."""
     indices = positions(graph, features, axis=1)
     first = graph.op("Unsqueeze", graph.op("Sub", graph.ints(before), history), graph.ints(1))
     begun = graph.op("GreaterOrEqual", indices, first)
@@ -66,7 +66,7 @@ class _CacheInput:
         self._dtype = layers.numerics.kv_cache
         self._outer = (count, 2, heads)
         self._size = config.hidden_size // heads
-        shape: list[int | str] = ["batch", *self._outer, "kept", self._size]
+        shape: list[int | str] = ["batch", *self._outer, "cache_slots", self._size]
         self._cache = graph.input("cache", self._dtype, shape)
         self._filled = graph.input("filled", "int64", ["batch"])
         parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))
