@@ -31,7 +31,7 @@ def frames() -> list[int]:
     return ids
 
 
-def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
+def test_golden_frames_decode_to_their_text(frames: list[int]) -> None:
     tokens = [*SPECIAL, *(ENGLISH[i] for i in range(4, 27))]
     logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
     logits[np.arange(len(frames)), frames] = 8.0

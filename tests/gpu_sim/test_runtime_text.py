@@ -172,7 +172,7 @@ def test_other_batches_run_while_the_step_plan_is_read(on_gpu, tiny: Path, monke
         ("cuModuleLoadData", 209, 1),
     ],
 )
-def test_a_failed_open_leaves_nothing_behind(
+def test_failed_open_leaves_nothing_behind(
     sim, tiny: Path, function: str, code: int, times: int
 ) -> None:
     """Whichever call fails, in any thread: sessions, streams, events and memory are freed."""
