@@ -40,19 +40,9 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir(APPLICATION))
 
 
-def bundles_folder() -> Path:
-    """Return the folder of the bundles that were exported without `--out`."""
-    return cache_folder() / "bundles"
-
-
 def demo_bundle() -> Path:
-    """Return the folder that `mms-export --model demo` writes."""
-    return bundles_folder() / "demo"
-
-
-def default_bundle() -> Path:
-    """Return the bundle that a command uses where none is named: the demo bundle."""
-    return demo_bundle()
+    """Return the folder that `mms-export --model demo` writes, the default bundle of commands."""
+    return cache_folder() / "bundles" / "demo"
 
 
 def processor_name() -> str:

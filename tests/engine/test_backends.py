@@ -14,7 +14,7 @@ from mms_engine import Recognizer
 from mms_engine.backends import probes
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
-from mms_engine.backends.session import GraphFile, SessionOptions
+from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
@@ -100,7 +100,7 @@ def test_missing_parts_of_tensorrt_are_named(
 def test_plan_backend_rejects_a_graph(tiny_bundle: Path) -> None:
     graph = GraphFile(*open_bundle(tiny_bundle).graph("frontend", "fp32"))
     with pytest.raises(BackendError, match="tensorrt runs plans, not graphs such as"):
-        open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
+        open_session(Choice("tensorrt", "cuda", ""), graph, 0)
 
 
 def test_every_backend_is_an_option_and_has_a_reason() -> None:
@@ -138,10 +138,10 @@ class Opened:
         self.broken = broken
         self.open: list[str] = []
 
-    def __call__(self, choice: Choice, file: GraphFile, options: SessionOptions) -> object:
+    def __call__(self, choice: Choice, file: GraphFile, threads: int) -> object:
         if file.graph.name == self.broken:
             raise BackendError("no memory")
-        real = open_session(choice, file, options)
+        real = open_session(choice, file, threads)
         self.open.append(file.graph.name)
         close = real.close
         real.close = lambda: (close(), self.open.remove(file.graph.name))

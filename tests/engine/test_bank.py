@@ -5,13 +5,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, slots_within
+from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, bank_options
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights
+from mms_engine.bundle.manifest import Tensor
 from mms_engine.errors import BackendError, BundleError, LanguageError
 
 P, H = 6, 4
@@ -69,7 +71,11 @@ def in_threads(count: int, work: Callable[[int], None]) -> list[BaseException]:
 
 def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank[HostBank]:
     sizes = BankOptions(
-        adapter_parameters=P, hidden_size=H, slots=slots, **{"dtype": "float32", **options}
+        adapter_parameters=P,
+        hidden_size=H,
+        vocab=max(VOCABS.values()),
+        slots=slots,
+        **{"dtype": "float32", **options},
     )
     return adapter_bank(disk or Disk(), sizes, HostBank(sizes))
 
@@ -299,7 +305,27 @@ def test_requests_are_served_in_order() -> None:
     assert served == [["ccc", "ddd"], ["eee"]]
 
 
-def test_cache_bytes_determine_the_slots() -> None:
-    at_1b = {"adapter_parameters": 2_151_168, "hidden_size": 1280, "vocab": 154, "itemsize": 4}
-    assert slots_within(1 << 30, **at_1b) == 114
-    assert slots_within(1, **at_1b) == 1
+def test_a_resident_language_is_switched_to_at_once() -> None:
+    """Done-when: at most 0.2 ms of host time."""
+    bank = make(len(VOCABS))
+    bank.prefetch(VOCABS)
+    times = []
+    for number in range(200):
+        start = time.perf_counter()
+        with bank.acquire([sorted(VOCABS)[number % len(VOCABS)]]):
+            pass
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.0002
+
+
+@pytest.mark.parametrize(
+    ("languages", "budget", "slots"), [(1162, 1 << 30, 114), (1162, 1, 1), (3, 1 << 30, 3)]
+)
+def test_cache_bytes_determine_the_slots(languages: int, budget: int, slots: int) -> None:
+    """At the sizes of 1B in fp32."""
+    model = SimpleNamespace(adapter_parameters=2_151_168, hidden_size=1280)
+    data = dict.fromkeys(range(languages), SimpleNamespace(vocab_size=154))
+    bundle = SimpleNamespace(model=lambda _: model, manifest=SimpleNamespace(data=data))
+    inputs = [Tensor(name="adapters", dtype="float32", shape=("slots", "p"), meaning="")]
+    found = bank_options(bundle, inputs, budget)
+    assert (found.vocab, found.slots) == (154, slots)

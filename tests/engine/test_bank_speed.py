@@ -34,7 +34,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> AdapterBank:
         digest(path)
         return load_adapter(path)
 
-    sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float32", slots=3)
+    sizes = BankOptions(adapter_parameters=P, hidden_size=H, vocab=V, dtype="float32", slots=3)
     return adapter_bank(load, sizes, HostBank(sizes))
 
 

@@ -8,7 +8,7 @@ from mms_engine import RecognizerOptions
 from mms_engine.cli.transcribe.command import transcribe
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.formats import FORMATS
-from mms_engine.system import default_bundle, demo_bundle, parse_quota
+from mms_engine.system import demo_bundle, parse_quota
 from mms_engine.types import PRECISIONS
 
 
@@ -34,8 +34,8 @@ def test_invalid_options_are_refused(options: type, wrong: dict[str, float]) -> 
         options(**wrong)
 
 
-def test_default_bundle_is_the_demo_in_the_cache(tmp_path: Path) -> None:
-    assert default_bundle() == demo_bundle() == tmp_path / "cache/mms-engine/bundles/demo"
+def test_demo_bundle_is_in_the_users_cache(tmp_path: Path) -> None:
+    assert demo_bundle() == tmp_path / "cache/mms-engine/bundles/demo"
 
 
 def test_command_line_offers_every_precision_and_format() -> None:

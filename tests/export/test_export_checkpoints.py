@@ -108,7 +108,7 @@ def test_fairseq_gives_the_same_weights_languages_and_sizes(checkpoint, tmp_path
     ours, theirs = open_checkpoint(str(path)), open_checkpoint(str(checkpoint))
     assert ours.format == "fairseq"
     assert ours.config == theirs.config
-    assert ours.normalize
+    assert ours.config.normalize
 
 
 def test_fairseq_vocabulary_from_a_text_file(checkpoint, tmp_path):
@@ -234,7 +234,10 @@ def test_wrong_tensors(folder, file, edit, message):
         ({"model_type": "whisper"}, "model_type is 'whisper'"),
         ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
         ({"adapter_attn_dim": None}, "the model has no language adapters"),
-        ({"hidden_size": "32"}, "expected a positive whole number, got '32'"),
+        (
+            {"hidden_size": "32"},
+            r"Expected `int`, got `str` - at `\$\.hidden_size`",
+        ),
         ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of num_attention_heads 5"),
         ({"conv_stride": [5, 2]}, "differ in length"),
         ({"conv_kernel": [1] * 7}, "skips samples"),

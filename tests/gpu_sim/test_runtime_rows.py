@@ -107,9 +107,9 @@ def make(sim):
 
     def build(slots: int, **options: object) -> AdapterBank[DeviceBank]:
         sizes = BankOptions(
-            adapter_parameters=P, hidden_size=H, dtype="float16", slots=slots, **options
+            adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=slots, **options
         )
-        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes, V)))
+        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes)))
         return banks[-1]
 
     yield build
@@ -182,10 +182,10 @@ def test_failed_copy_frees_its_slot(make, sim) -> None:
 
 
 def test_bank_beyond_device_memory_is_an_error(sim) -> None:
-    sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float16", slots=2)
+    sizes = BankOptions(adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=2)
     sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
     with pytest.raises(DeviceMemoryError, match=r"while allocating 2 adapter slots: .* MiB are"):
-        DeviceBank(open_device(), sizes, V)
+        DeviceBank(open_device(), sizes)
 
 
 def test_reserve_is_a_quarter_and_at_least_one_gibibyte() -> None:

@@ -38,8 +38,7 @@ class Model:
             opened = open_bundle(bundle, verify=False)
             return cls(opened.manifest.source.name, opened.model(Wav2Vec2Ctc))
         document = json.loads((TEMPLATE / "config.json").read_text(encoding="utf-8"))
-        config = parse_config(document, where="config.json")
-        return cls(TEMPLATE.name, config.ctc(normalize=True))
+        return cls(TEMPLATE.name, parse_config(document, where="config.json"))
 
     def run(self, gpu: Gpu, precision: Precision, rows: int, seconds: float) -> dict[str, float]:
         """Return the least seconds of a run by what limits them."""

@@ -20,7 +20,7 @@ from mms_bench.run.machine import describe_git, describe_machine, describe_versi
 from mms_bench.run.race import SLOW, SLOW_SAMPLES
 from mms_bench.run.result import QUIET, SCHEMA_VERSION, Model, Result, Row
 from mms_bench.run.suite import Suite
-from mms_engine.backends.registry import available, choose
+from mms_engine.backends.registry import available, rank
 from mms_engine.bundle import open_bundle
 
 _FULL_SIZE_PARAMETERS = 950_000_000
@@ -30,7 +30,7 @@ _SHOWN_LANGUAGES = 12
 def run_suite(suite: Suite, options: RunOptions, setup: Setup, tell: Tell) -> Result:
     """Measure a suite; BenchError if the options do not fit the checkpoint or the suite."""
     parts = suite.choose_parts(options.cases)
-    backend = choose(setup.device, available(), setup.backend).backend
+    backend = rank(setup.device, available(), setup.backend)[0].backend
     machine = describe_machine()  # first: it holds the load from before
     if machine.load_before > QUIET:
         tell(f"warning: the load is {machine.load_before}: other programs disturb the times")
@@ -84,12 +84,11 @@ def _position(row: Row, options: RunOptions) -> tuple[int, int]:
 def _check_bundle(setup: Setup) -> None:
     if setup.bundle is None:
         return
-    from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+    from mms_export.checkpoints.checkpoint import fingerprint
     from mms_export.checkpoints.open import open_checkpoint
 
     source = open_bundle(setup.bundle, verify=False).manifest.source
-    files = open_checkpoint(str(setup.checkpoint)).weight_files
-    if source.fingerprint != fingerprint(file_digests(files)):
+    if source.fingerprint != fingerprint(open_checkpoint(str(setup.checkpoint)).digests()):
         raise BenchError(
             f"the bundle {setup.bundle} was exported from another checkpoint than "
             f"{setup.checkpoint}: remove it and export it again"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
+from mms_engine.backends.session import convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice
@@ -41,21 +41,20 @@ class DeviceBank:
     waits for the copies into its slots, a copy waits for the runs that read the slot before.
     """
 
-    def __init__(self, device: CudaDevice, options: BankOptions, vocab: int) -> None:
+    def __init__(self, device: CudaDevice, options: BankOptions) -> None:
         """Allocate the slots.
 
         Args:
             device: GPU of the encoder.
             options: Sizes of the bank.
-            vocab: V: tokens of the largest vocabulary.
         """
         self._device = device
         self._dtype = options.dtype
         self._lock = threading.Lock()
-        slots, hidden, dtype = options.slots, options.hidden_size, NUMPY_DTYPE[options.dtype]
+        slots, vocab, dtype = options.slots, options.vocab, storage_dtype(options.dtype)
         shapes = {
             "adapters": (slots, options.adapter_parameters),
-            "head_weight": (slots, vocab, hidden),
+            "head_weight": (slots, vocab, options.hidden_size),
             "head_bias": (slots, vocab),
         }
         with device.creating(f"allocating {slots} adapter slots") as owned:

@@ -41,7 +41,7 @@ class Extents:
         languages = len(checkpoint.adapters)
         largest = max(len(adapter.vocab) for adapter in checkpoint.adapters.values())
         return cls(
-            geometry=checkpoint.config.geometry,
+            geometry=FrameGeometry.of(checkpoint.config),
             sample_rate=checkpoint.sample_rate,
             history=checkpoint.config.num_conv_pos_embeddings // 2,
             slots=(1, USUAL_SLOTS, max(MIN_SLOTS, _power_of_two(languages))),

@@ -18,7 +18,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
-from mms_engine.system import default_bundle, processor_name, usable_cores
+from mms_engine.system import demo_bundle, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -140,7 +140,7 @@ def _clash() -> Finding:
 
 
 def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
-    path = chosen or default_bundle()
+    path = chosen or demo_bundle()
     if chosen is None and not path.is_dir():
         detail = "no default bundle: create the demo bundle with mms-export --model demo"
         yield Finding("bundle", "absent", detail)

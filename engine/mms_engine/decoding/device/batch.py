@@ -9,7 +9,8 @@ import numpy.typing as npt
 from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
-from mms_engine.decoding.device.state import Slot, TokenPiece, Workspace
+from mms_engine.cuda.workspace import Workspace
+from mms_engine.decoding.device.state import Slot, TokenPiece
 from mms_engine.decoding.search import LanguageBeam
 from mms_engine.encoder.device.emission import LOGITS_DTYPES, DeviceEmission
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch

@@ -10,6 +10,7 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.decoding.device.batch import Batch, DecodingStream
 from mms_engine.decoding.device.models import DeviceModels
 from mms_engine.decoding.device.search import Settled, joined
@@ -19,7 +20,6 @@ from mms_engine.decoding.device.state import (
     TableLayout,
     TokenBuffers,
     TokenPiece,
-    Workspace,
 )
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.decoding.search import BeamConfig, LanguageBeam

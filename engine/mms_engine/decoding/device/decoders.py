@@ -8,11 +8,11 @@ import numpy as np
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.streams import CudaEvent, CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.decoding.device.batch import Batch, Chunk, DecodingStream, check, prepare
 from mms_engine.decoding.device.beam import DeviceBeam
 from mms_engine.decoding.device.greedy import DeviceGreedy
 from mms_engine.decoding.device.search import DeviceSearch, Settled
-from mms_engine.decoding.device.state import Workspace
 from mms_engine.decoding.host import GREEDY_HOTWORDS
 from mms_engine.decoding.interface import Decoded, DecodeRow
 from mms_engine.decoding.options import HotwordPhrases

@@ -3,7 +3,8 @@
 Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
 """
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_export.checkpoints.config import adapter_sizes
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers, linear_matrix
@@ -13,7 +14,7 @@ from mms_export.graphs.wav2vec2.transformer import AttentionInputs, add_position
 FLOAT32_MIN = -3.4028234663852886e38
 
 
-def build_encoder(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_encoder(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md)."""
     graph = GraphBuilder("encoder", numerics.opset)
     layers = Layers(graph, numerics)
@@ -51,7 +52,9 @@ def attention_mask(graph: GraphBuilder, valid: str) -> str:
     return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
 
 
-def project(layers: Layers, config: Config, weights: Weights, features: str, valid: str) -> str:
+def project(
+    layers: Layers, config: Wav2Vec2Ctc, weights: Weights, features: str, valid: str
+) -> str:
     """Project features to the hidden size; invalid frames become zero."""
     name = "feature_projection.layer_norm"
     value = layers.named_layer_norm(features, name, config.feature_size, weights.read)
@@ -67,7 +70,7 @@ def project(layers: Layers, config: Config, weights: Weights, features: str, val
 class Bank:
     """Adapter bank among the inputs: adapters and heads, one language per slot."""
 
-    def __init__(self, layers: Layers, config: Config) -> None:
+    def __init__(self, layers: Layers, config: Wav2Vec2Ctc) -> None:
         graph, dtype = layers.graph, layers.numerics.operands
         self._layers = layers
         self._config = config
@@ -77,7 +80,7 @@ class Bank:
         self._head_weight = graph.input("head_weight", dtype, shape)
         self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
         rows = graph.op("Gather", adapters, self._slot, axis=0)
-        sizes = config.adapter_sizes * config.num_hidden_layers
+        sizes = adapter_sizes(config) * config.num_hidden_layers
         self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
         self._ones = graph.constant([1.0] * config.hidden_size, "float32")
 

@@ -6,7 +6,7 @@ and values were computed with the right context of their own step, which approxi
 context of the encoder (measured in docs/streaming.md).
 """
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers
@@ -20,7 +20,7 @@ from mms_export.graphs.wav2vec2.transformer import (
 )
 
 
-def build_step(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_step(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph of one step (inputs and outputs in docs/bundle.md)."""
     graph = GraphBuilder("step", numerics.opset)
     layers = Layers(graph, numerics)
@@ -60,7 +60,7 @@ class _CacheInput:
     Heads precede frames, the layout of attention, so no layer transposes its cache.
     """
 
-    def __init__(self, layers: Layers, config: Config) -> None:
+    def __init__(self, layers: Layers, config: Wav2Vec2Ctc) -> None:
         self._layers = layers
         graph, count, heads = layers.graph, config.num_hidden_layers, config.num_attention_heads
         self._dtype = layers.numerics.kv_cache

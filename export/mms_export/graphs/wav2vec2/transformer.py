@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.layers import FloatArray, Layers, Matrix, linear_matrix
 from mms_export.graphs.quantize import GELU_OUTPUT
@@ -15,7 +15,7 @@ _TO_THE_END = (1 << 63) - 1
 
 
 def add_positions(
-    layers: Layers, config: Config, weights: Weights, value: str, *, history: int = 0
+    layers: Layers, config: Wav2Vec2Ctc, weights: Weights, value: str, *, history: int = 0
 ) -> str:
     """Add the positional convolution to a float32 value `[B, history + T, H]`.
 
@@ -88,7 +88,7 @@ class AttentionInputs:
 
 def transformer_layer(
     layers: Layers,
-    config: Config,
+    config: Wav2Vec2Ctc,
     weights: Weights,
     index: int,
     value: str,
@@ -101,7 +101,7 @@ def transformer_layer(
 
 
 class _Layer:
-    def __init__(self, layers: Layers, config: Config, weights: Weights, index: int) -> None:
+    def __init__(self, layers: Layers, config: Wav2Vec2Ctc, weights: Weights, index: int) -> None:
         self._layers = layers
         self._config = config
         self._weights = weights
