@@ -31,7 +31,7 @@ def test_samples_is_the_least_that_gives_the_frames(
 
 
 @given(start=st.integers(0, 5000), length=st.integers(1, 500))
-def test_a_span_of_frames_is_made_of_exactly_its_samples(start: int, length: int) -> None:
+def test_span_of_frames_needs_exactly_its_samples(start: int, length: int) -> None:
     span = MMS.span(start, start + length)
     assert span.start == start * 320
     assert MMS.frames(span.stop - span.start) == length

@@ -1,4 +1,4 @@
-"""One plan in TensorRT: profiles, graphs, memory, and every way in which it can fail."""
+"""One plan in TensorRT: profiles, graphs, memory and errors."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def bundle(folder: Path, tmp_path: Path) -> Bundle:
-    """A bundle of the test's own, to be spoilt."""
+    """Modifiable copy of the bundle."""
     return open_bundle(shutil.copytree(folder, tmp_path / "tiny"))
 
 
@@ -207,7 +207,7 @@ def test_closed_session_raises(opened, bundle: Bundle) -> None:
 
 
 def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
-    """Change what a plan's file says, and keep its entry."""
+    """Change the content of a plan's file, and keep its entry."""
     file = plan_of(bundle, stage)
     content = plans.from_bytes(file.path.read_bytes())
     file.path.write_bytes(plans.to_bytes(dataclasses.replace(content, **changes)))
@@ -350,7 +350,7 @@ def test_closed_session_returns_the_memory_of_its_weights(sim, bundle: Bundle) -
     assert sim.usage().bytes == before
 
 
-def test_a_run_beyond_its_buffer_loses_the_device(sim, bundle: Bundle) -> None:
+def test_run_beyond_its_buffer_loses_the_device(sim, bundle: Bundle) -> None:
     """Last: the context does not survive it."""
     session, device = open_plan(plan_of(bundle, "frontend")), open_device()
     session.run(AUDIO)
