@@ -65,27 +65,18 @@ def read_recordings(table: Path, languages: Iterable[str]) -> list[Recording]:
     ]
 
 
-def joined(recordings: Iterable[Recording], seconds: float, *, seed: int = 0) -> list[Recording]:
+def joined(recordings: Iterable[Recording], seconds: float) -> list[Recording]:
     """Join recordings of a language, in order and with pauses, to a minimal length in seconds."""
-    random = np.random.default_rng(seed)
-    by_language: dict[str, list[Recording]] = {}
-    for recording in recordings:
-        by_language.setdefault(recording.language, []).append(recording)
-    found = []
-    for _, own in sorted(by_language.items()):
-        waiting: list[Recording] = []
-        for recording in own:
-            waiting.append(recording)
-            if recording is own[-1] or sum(one.seconds for one in waiting) >= seconds:
-                found.append(_join(waiting, random))
-                waiting = []
+    random = np.random.default_rng(0)
+    found: list[Recording] = []
+    for recording in sorted(recordings, key=lambda one: one.language):
+        language = recording.language
+        if not found or found[-1].language != language or found[-1].seconds >= seconds:
+            found.append(Recording(_pause(random), language, ""))
+        samples = np.concatenate([found[-1].samples, recording.samples, _pause(random)])
+        text = f"{found[-1].text} {recording.text}".strip()
+        found[-1] = Recording(samples, language, text)
     return found
-
-
-def _join(recordings: list[Recording], random: np.random.Generator) -> Recording:
-    pieces = [piece for one in recordings for piece in (_pause(random), one.samples)]
-    samples = np.concatenate([*pieces, _pause(random)])
-    return Recording(samples, recordings[0].language, " ".join(one.text for one in recordings))
 
 
 def _pause(random: np.random.Generator) -> Float32Array:

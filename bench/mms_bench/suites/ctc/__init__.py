@@ -7,9 +7,9 @@ import numpy as np
 
 from mms_bench.errors import NotMeasured
 from mms_bench.peers import DECODERS, KERNELS
-from mms_bench.peers.base import Labels, Task, collapse
-from mms_bench.peers.engine import load_model, logits
+from mms_bench.peers.base import Batch, Labels, Task, collapse
 from mms_bench.run.context import Context
+from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.suites.ctc import language
@@ -104,23 +104,20 @@ def emission(shape: Shape, frames: int, *, vocab: int = VOCAB, rows: int = 1) ->
 
 
 def real_emission(context: Context) -> Float32Array:
-    """Return posteriors of recorded speech `[rows, 250, V]`; Skipped without a bundle."""
-    model = load_model(replace(context.options, device="cpu", backend=None))
-    first = context.options.languages[0]
-    sounds = [normalize(read_audio(file).samples) for file in _clips(context)]
-    found = [logits(model, [(samples, first)])[0] for samples in sounds]
-    joined = log_softmax(np.concatenate(found))
+    """Return posteriors of recorded speech `[rows, 250, V]`; NotMeasured if there are none.
+
+    The speech is that of the options, by default followed by the demo's clips of all languages.
+    """
+    files, first = list(context.options.audio), context.options.languages[:1]
+    if files == [SPEECH]:
+        found = sorted(context.options.checkpoint.parent.glob("clips/*.flac"))
+        files += sorted(found, key=lambda file: not file.name.startswith(first))
+    setup = replace(context.options, device="cpu", backend=None)
+    with context.loaded("ours-fp32", setup) as worker:
+        sounds = [Batch(normalize(read_audio(file).samples)[None], first) for file in files]
+        joined = log_softmax(np.concatenate([worker.first(one).result[0] for one in sounds]))
     filled = joined[np.arange(_REAL_ROWS * _ROW_FRAMES) % len(joined)]
     return filled.reshape(_REAL_ROWS, _ROW_FRAMES, joined.shape[1])
-
-
-def _clips(context: Context) -> list[Path]:
-    """Return the audio of the options, and by default the demo's clips of all languages too."""
-    named, first = list(context.options.audio), context.options.languages[0]
-    if named != [SPEECH]:
-        return named
-    found = sorted(context.options.checkpoint.parent.glob("clips/*.flac"))
-    return named + sorted(found, key=lambda file: not file.name.startswith(first))
 
 
 def log_prob_score(rows: Float32Array) -> Score:
@@ -234,9 +231,6 @@ SUITE = Suite(
         Part("language", tuple(LANGUAGE.values()), measure_language),
         Part("align", (ALIGN,), measure_align),
     ),
-    min_samples=5,
-    min_time=1.0,
-    warmup=0.3,
+    pace=Pace(warmup=0.3, min_time=1.0),
     languages=1,
-    settings=("languages", "audio", "pace"),
 )
