@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mms_bench.errors import BenchError
 from mms_bench.peers import is_ours
 from mms_bench.report import text
-from mms_bench.run.result import Case, Figure, Row
+from mms_bench.run.result import Case, Curve, Figure, Row
 
 try:
     import matplotlib as mpl
@@ -24,6 +24,8 @@ COLOURS = ("#868e96", "#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#1
 _INK, _GRID, _OURS, _OTHERS = "#212529", "#e9ecef", "#0b7285", "#adb5bd"
 _LOG_RATIO = 50.0
 """Ratio of the largest to the smallest value above which an axis is logarithmic."""
+_APART = (0.12, 0.025)
+"""Minimal distance of two labels, as shares of a panel's width and height."""
 
 
 def new_picture(width: float, height: float) -> Picture:
@@ -96,13 +98,20 @@ def _plot_curves(case: Case, rows: Sequence[Row]) -> bytes:
             points = [(row.figures[curve.x], row.figures[curve.y]) for row in own]
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
         _set_axes(axes, known[curve.x], known[curve.y], [row.figures[curve.x] for row in drawn])
-        for row in drawn:
-            name, place = (
-                row.implementation.rpartition(" ")[2],
-                (row.figures[curve.x], row.figures[curve.y]),
-            )
-            axes.annotate(name, place, (4, 4), textcoords="offset points", fontsize=6, color=_INK)
+        _label_points(axes, curve, drawn)
     return to_svg(picture)
+
+
+def _label_points(axes: Axes, curve: Curve, rows: list[Row]) -> None:
+    """Write names beside marks, unless a name is there already."""
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: len(row.implementation)):
+        place = (row.figures[curve.x], row.figures[curve.y])
+        across, up = axes.transAxes.inverted().transform(axes.transData.transform(place))
+        if all(abs(across - x) > _APART[0] or abs(up - y) > _APART[1] for x, y in taken):
+            taken.append((across, up))
+            name = row.implementation.rpartition(" ")[2]
+            axes.annotate(name, place, (4, 4), textcoords="offset points", fontsize=7, color=_INK)
 
 
 def _set_axes(axes: Axes, x: Figure, y: Figure, values: list[float]) -> None:
