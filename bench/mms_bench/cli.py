@@ -45,9 +45,6 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
 )
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
 @click.option(
-    "--demo-bundle", type=_PATH, help="Bundle of the cold start.  [default: the demo bundle]"
-)
-@click.option(
     "--audio",
     type=_FILE,
     multiple=True,

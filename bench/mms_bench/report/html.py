@@ -43,11 +43,13 @@ def _result(result: Result) -> str:
 
 
 def _section(section: Section) -> str:
+    from mms_bench.report.plots import draw
+
     parts = [f"<h3>{escape(section.title)}</h3>\n"]
     if section.case:
         parts.append(f"<p>{_inline(section.case.timing)}</p>\n")
-    if section.measured:
-        content = base64.b64encode(draw(section)).decode()
+    if section.case and section.measured:
+        content = base64.b64encode(draw(section.case, section.measured)).decode()
         words = escape(f"Chart: {section.title}", quote=True)
         parts.append(f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n')
     return "".join([*parts, *map(_table, section.tables)])
@@ -59,23 +61,12 @@ def first_picture(results: Sequence[Result]) -> bytes:
     Raises:
         BenchError: there is none, or matplotlib is not installed.
     """
+    from mms_bench.report.plots import draw
+
     for section in (section for result in results for section in sections(result)):
-        if section.measured:
-            return draw(section)
+        if section.case and section.measured:
+            return draw(section.case, section.measured)
     raise BenchError("no case has figures to draw")
-
-
-def draw(section: Section) -> bytes:
-    """Return a measured case as an SVG picture: its curves, or else a bar chart.
-
-    Raises:
-        BenchError: matplotlib is not installed.
-    """
-    from mms_bench.report.plots import plot_bars, plot_curves
-
-    if section.case is None:
-        raise ValueError(f"{section.title} is not a case")
-    return (plot_curves if section.case.curves else plot_bars)(section.case, section.measured)
 
 
 def _table(table: Table) -> str:

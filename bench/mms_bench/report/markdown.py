@@ -5,7 +5,7 @@ A document holds, on lines of their own, `<!-- mms-bench: FILE.json -->` and
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,9 @@ def sections(result: Result) -> list[Section]:
 def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     times = [row.summary for row in rows]
     checks = [row.check for row in rows]
-    baseline, name = _baseline(case)
+    other, _, implementation = case.baseline.rpartition("/")
+    baseline = f"{other or case.name}/{implementation}"
+    names = [text.title(implementation).split(" (")[0], f"`{other}`" if other else ""]
     columns = {
         "": [text.title(row.implementation) for row in rows],
         "median": [text.seconds(it.median) if it else "" for it in times],
@@ -97,9 +99,10 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
         "calls": [str(it.count) if it else "" for it in times],
         f"per {case.each}": [text.each(row) if case.each else "" for row in rows],
         f"{case.unit} per second": [text.rate(row) for row in rows],
-        f"speed-up over {name}": [
-            text.times(result.ratio(row, (baseline[0], baseline[1] or row.implementation)))
+        f"speed-up over {', '.join(filter(None, names))}": [
+            text.times(result.ratio(row, baseline + ("" if implementation else row.implementation)))
             for row in rows
+            if case.baseline
         ],
         "load": [text.seconds(row.load_seconds) for row in rows],
         "first call": [text.seconds(row.first_seconds) for row in rows],
@@ -111,14 +114,6 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return Table(tuple(filled), list(zip(*filled.values(), strict=True)))
-
-
-def _baseline(case: Case) -> tuple[tuple[str, str], str]:
-    """Return case and implementation of a baseline, and its name; all empty without one."""
-    name, _, implementation = case.baseline.rpartition("/")
-    words = [text.title(implementation).split(" (")[0]] if implementation else []
-    words += [f"`{name}`"] if name else []
-    return (name or case.name if case.baseline else "", implementation), ", ".join(words)
 
 
 def _target(item: Judgement) -> tuple[str, str, str, str]:
@@ -173,7 +168,7 @@ def update(document: Path, blocks: Mapping[str, str]) -> None:
         BenchError: the document has no place for one of them.
     """
     before = document.read_text(encoding="utf-8")
-    missing = set(blocks) - set(places(before))
+    missing = set(blocks) - {match["name"] for match in _BLOCK.finditer(before)}
     if missing:
         name = min(missing)
         raise BenchError(
@@ -181,11 +176,6 @@ def update(document: Path, blocks: Mapping[str, str]) -> None:
             "and `<!-- mms-bench: end -->` where its tables belong"
         )
     document.write_text(updated(before, blocks), encoding="utf-8")
-
-
-def places(document: str) -> Iterable[str]:
-    """Return the names of a document's blocks."""
-    return [match["name"] for match in _BLOCK.finditer(document)]
 
 
 def updated(document: str, blocks: Mapping[str, str]) -> str:

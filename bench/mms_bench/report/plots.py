@@ -1,6 +1,7 @@
 """Plots of a case as SVG pictures that need no fonts."""
 
 import io
+import itertools
 from collections.abc import Sequence
 
 from mms_bench.errors import BenchError
@@ -39,8 +40,13 @@ def to_svg(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def plot_bars(case: Case, rows: Sequence[Row]) -> bytes:
-    """Return an SVG with a bar per row (median) and a line from p10 to p90.
+def draw(case: Case, rows: Sequence[Row]) -> bytes:
+    """Return an SVG of the measured rows of a case: its curves, or else a bar chart."""
+    return _plot_curves(case, rows) if case.curves else _plot_bars(case, rows)
+
+
+def _plot_bars(case: Case, rows: Sequence[Row]) -> bytes:
+    """Draw a bar per row (median) and a line from p10 to p90.
 
     The axis is the rate of a case with a unit, else seconds.
     """
@@ -51,16 +57,13 @@ def plot_bars(case: Case, rows: Sequence[Row]) -> bytes:
     logarithmic = max(edges) > _LOG_RATIO * min(edges)
     if logarithmic:
         axes.set_xscale("log")
-        axes.set_xlim(min(edges) / 2, max(edges) * 4)
-    else:
-        axes.set_xlim(0, max(edges) * 1.2)
+    axes.set_xlim(min(edges) / 2 if logarithmic else 0, max(edges) * (4 if logarithmic else 1.2))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     what = f"{case.unit} per second (longer" if case.unit else "time (shorter"
     axes.set_xlabel(f"{what} is faster{', log scale' * logarithmic})")
     if not case.unit:
         axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False)
     axes.grid(axis="x", color=_GRID)
     axes.set_axisbelow(True)
     return to_svg(picture)
@@ -69,7 +72,7 @@ def plot_bars(case: Case, rows: Sequence[Row]) -> bytes:
 def _draw_bar(axes: Axes, place: int, row: Row, case: Case) -> tuple[float, float, float]:
     """Draw a row and return its median, p10 and p90 on the axis."""
     if row.summary is None:
-        raise ValueError(f"{row.case}/{row.implementation} has no figures to draw")
+        raise ValueError(f"{row.key} has no figures to draw")
     seconds = (row.summary.median, row.summary.p10, row.summary.p90)
     median, low, high = (row.amount / one if case.unit else one for one in seconds)
     ours = is_ours(row.implementation) or row.implementation.startswith("mms ")
@@ -81,28 +84,22 @@ def _draw_bar(axes: Axes, place: int, row: Row, case: Case) -> tuple[float, floa
     return median, low, high
 
 
-def plot_curves(case: Case, rows: Sequence[Row]) -> bytes:
-    """Return an SVG with a panel per curve, a mark per row, and a line through each series."""
+def _plot_curves(case: Case, rows: Sequence[Row]) -> bytes:
+    """Draw a panel per curve, a mark per row, and a line through each series."""
     picture = new_picture(5.2 * max(2, len(case.curves)), 5.0)
     panels = picture.subplots(1, len(case.curves), squeeze=False)[0]
+    known, first = {figure.name: figure for figure in case.figures}, case.curves[0].x
     for axes, curve in zip(panels, case.curves, strict=True):
-        own = [row for row in rows if {curve.x, curve.y} <= row.figures.keys()]
-        _draw_curve(axes, case, curve, own)
+        drawn = [row for row in rows if {curve.x, curve.y} <= row.figures.keys()]
+        series: dict[str, list[Row]] = {}
+        for row in sorted(drawn, key=lambda row: row.figures.get(first, 0.0)):
+            series.setdefault(row.series or row.implementation, []).append(row)
+        for (name, own), colour in zip(series.items(), itertools.cycle(COLOURS), strict=False):
+            points = [(row.figures[curve.x], row.figures[curve.y]) for row in own]
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
+        _set_axes(axes, known[curve.x], known[curve.y], [row.figures[curve.x] for row in drawn])
+        _label_points(axes, curve, drawn)
     return to_svg(picture)
-
-
-def _draw_curve(axes: Axes, case: Case, curve: Curve, rows: list[Row]) -> None:
-    first = case.curves[0].x
-    series: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row.figures.get(first, 0.0)):
-        series.setdefault(row.series or row.implementation, []).append(row)
-    for number, (name, own) in enumerate(series.items()):
-        points = [(row.figures[curve.x], row.figures[curve.y]) for row in own]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=text.title(name))
-    known = {figure.name: figure for figure in case.figures}
-    _set_axes(axes, known[curve.x], known[curve.y], [row.figures[curve.x] for row in rows])
-    _label_points(axes, curve, rows)
 
 
 def _label_points(axes: Axes, curve: Curve, rows: list[Row]) -> None:

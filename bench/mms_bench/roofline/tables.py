@@ -1,15 +1,12 @@
 """Table and chart of the bounds."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from mms_bench.errors import BenchError
 from mms_bench.report import text
 from mms_bench.report.markdown import Table
-from mms_bench.roofline.model import Gpu, bound
+from mms_bench.roofline.model import Gpu, bound, gpus
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
@@ -17,9 +14,12 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.transformers import read_json
 from mms_export.synthetic import TEMPLATE
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
+_BATCHES, _SECONDS = (1, 8, 32), 10.0
+"""Rows of a run, and audio of each."""
 _LENGTHS = (0.5, 1.0, 2.0, 4.0, 10.0, 30.0)
 """Seconds of audio in runs of one row."""
 
@@ -37,8 +37,9 @@ class Model:
         if bundle is not None:
             opened = open_bundle(bundle, verify=False)
             return cls(opened.manifest.source.name, opened.model(Wav2Vec2Ctc))
-        document = json.loads((TEMPLATE / "config.json").read_text(encoding="utf-8"))
-        return cls(TEMPLATE.name, parse_config(document, where="config.json"))
+        config = TEMPLATE / "config.json"
+        sizes = parse_config(read_json(config), where=config.name)
+        return cls(TEMPLATE.name, sizes)
 
     def run(self, gpu: Gpu, precision: Precision, rows: int, seconds: float) -> dict[str, float]:
         """Return the least seconds of a run by what limits them."""
@@ -48,56 +49,39 @@ class Model:
         return bound(blocks(self.sizes, load), precision, gpu)
 
 
-def numbers(words: str) -> list[int]:
-    """Return comma-separated positive integers."""
-    found = [int(word) for word in words.split(",") if word.strip().isdecimal()]
-    if len(found) <= words.count(",") or min(found) < 1:
-        raise BenchError(f"--batches takes comma-separated positive integers, not {words!r}")
-    return found
-
-
-def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[int]) -> str:
+def bounds(model: Model) -> str:
     """Return the bounds of each GPU and precision as Markdown, with an introduction."""
     rows: list[tuple[str, ...]] = []
-    for gpu in chosen:
+    for gpu in gpus():
         alike: dict[tuple[str, ...], list[str]] = {}
         for precision in _PRECISIONS:
-            if gpu.peak(precision) is not None:
-                cells = _cells(model, gpu, precision, seconds, batches)
-                alike.setdefault(cells, []).append(precision)
+            if gpu.peak(precision) is None:
+                continue
+            times = [sum(model.run(gpu, precision, n, _SECONDS).values()) for n in _BATCHES]
+            rate = f"{_BATCHES[-1] * _SECONDS / times[-1]:,.0f}"
+            short = model.run(gpu, precision, 1, _LENGTHS[0])
+            least = text.seconds(sum(short.values()))
+            limit = max(short, key=lambda name: short[name])
+            cells = (*map(text.seconds, times), rate, least, limit)
+            alike.setdefault(cells, []).append(precision)
         rows += [(gpu.name, ", ".join(names), *cells) for cells, names in alike.items()]
-    head = (
-        *("GPU", "precision"),
-        *(f"{count} rows" if count > 1 else "1 row" for count in batches),
-        *(f"RTFx, {batches[-1]}", f"1 row of {_LENGTHS[0]:g} s", "limit"),
-    )
+    counts = [f"{count} rows" if count > 1 else "1 row" for count in _BATCHES]
+    last = (f"RTFx, {_BATCHES[-1]}", f"1 row of {_LENGTHS[0]:g} s", "limit")
     intro = (
-        f"Least time of {model.name} for {seconds:g} s of audio per row, each row in another "
+        f"Least time of {model.name} for {_SECONDS:g} s of audio per row, each row in another "
         "language; seconds of audio per second in the largest batch; least time of a short run "
         "and what limits it. Bounds from data sheets, **not measurements**; fp32 without TF32:"
     )
-    return f"{intro}\n\n{Table(head, rows).markdown()}"
+    return f"{intro}\n\n{Table(('GPU', 'precision', *counts, *last), rows).markdown()}"
 
 
-def _cells(
-    model: Model, gpu: Gpu, precision: Precision, seconds: float, batches: list[int]
-) -> tuple[str, ...]:
-    times = [sum(model.run(gpu, precision, count, seconds).values()) for count in batches]
-    short = model.run(gpu, precision, 1, _LENGTHS[0])
-    return (
-        *map(text.seconds, times),
-        f"{batches[-1] * seconds / times[-1]:,.0f}",
-        *(text.seconds(sum(short.values())), max(short, key=lambda name: short[name])),
-    )
-
-
-def chart(model: Model, chosen: Sequence[Gpu]) -> bytes:
+def chart(model: Model) -> bytes:
     """Return an SVG of the least latency of one row by its length, in fp16."""
     from mms_bench.report.plots import COLOURS, new_picture, to_svg
 
     picture = new_picture(8, 5)
     axes = picture.add_subplot(xscale="log", yscale="log")
-    for number, gpu in enumerate(chosen):
+    for number, gpu in enumerate(gpus()):
         runs = (model.run(gpu, "fp16", 1, length) for length in _LENGTHS)
         times = [1e3 * sum(run.values()) for run in runs]
         colour, line = COLOURS[number % len(COLOURS)], "o-" if number < len(COLOURS) else "o--"

@@ -1,7 +1,7 @@
 """Work of one run, from a model's sizes: operations and bytes of each block of the graphs.
 
 A product of `[N, K]` by `[K, M]` counts 2NKM floating-point operations. Weights are read once per
-run. The operations are those of the exported graphs (`mms_export.graphs`), in their order.
+run. The products are those of the exported graphs (`mms_export.graphs`), in their order.
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,6 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
 
 _FLOAT = 4
-# Float32 operations per element, at least; an addition takes one, a copy none.
-_GELU, _NORM, _SOFTMAX = 8, 6, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +37,6 @@ class Block:
     """Number of such blocks in a run, each with its own weights."""
     products: float
     """Floating-point operations of the matrix products."""
-    elements: float
-    """Float32 operations between the products."""
     weights: float
     """Bytes."""
     edges: tuple[float, ...]
@@ -52,58 +48,32 @@ def blocks(sizes: Wav2Vec2Ctc, load: Load) -> list[Block]:
     frames, hidden, width = load.rows * load.frames, sizes.hidden_size, sizes.feature_size
     wide, inner, layers = sizes.intermediate_size, sizes.adapter_attn_dim, sizes.num_hidden_layers
     kernel = sizes.num_conv_pos_embeddings * hidden // sizes.num_conv_pos_embedding_groups
-    scores = load.frames * sizes.num_attention_heads
 
     def linear(
-        shapes: list[tuple[int, int]],
-        elements: int,
-        *,
+        *shapes: tuple[int, int],
         repeats: int = 1,
         products: int = 0,
         copies: int = 1,
         norm: int = 0,
         channels: tuple[int, int] = (hidden, hidden),
     ) -> Block:
-        """Return linear layers `[K, M]` with other operations, all of them per frame."""
+        """Return linear layers `[K, M]` with other products per frame."""
+        weights = copies * load.itemsize * sum((k + 1) * m for k, m in shapes)
         return Block(
             repeats=repeats,
             products=frames * (products + sum(2 * k * m for k, m in shapes)),
-            elements=frames * elements,
-            weights=copies * load.itemsize * sum((k + 1) * m for k, m in shapes)
-            + 2 * norm * _FLOAT,
+            weights=weights + 2 * norm * _FLOAT,
             edges=tuple(frames * count * _FLOAT for count in channels),
         )
 
-    projection = linear(
-        [(width, hidden)], width * _NORM + hidden, norm=width, channels=(width, hidden)
-    )
-    positions = linear([(kernel, hidden)], hidden * (_GELU + 2))
-    attention = linear(
-        [(hidden, hidden)] * 4,
-        hidden * (_NORM + 5) + scores * (1 + _SOFTMAX),
-        repeats=layers,
-        products=4 * hidden * load.frames,
-        norm=hidden,
-    )
-    feed_forward = linear(
-        [(hidden, wide), (wide, hidden)],
-        hidden * (_NORM + 2) + wide * (1 + _GELU),
-        repeats=layers,
-        norm=hidden,
-    )
-    adapters = linear(
-        [(hidden, inner), (inner, hidden)],
-        hidden * (_NORM + 2),
-        repeats=layers,
-        copies=load.languages,
-    )
-    head = linear(
-        [(hidden, load.vocab)],
-        hidden * _NORM + load.vocab,
-        copies=load.languages,
-        norm=hidden,
-        channels=(hidden, load.vocab),
-    )
+    projection = linear((width, hidden), norm=width, channels=(width, hidden))
+    positions = linear((kernel, hidden))
+    scores = 4 * hidden * load.frames
+    attention = linear(*[(hidden, hidden)] * 4, repeats=layers, products=scores, norm=hidden)
+    feed_forward = linear((hidden, wide), (wide, hidden), repeats=layers, norm=hidden)
+    adapters = linear((hidden, inner), (inner, hidden), repeats=layers, copies=load.languages)
+    output = (hidden, load.vocab)
+    head = linear(output, copies=load.languages, norm=hidden, channels=output)
     convolutions = _convolutions(sizes, load)
     return [*convolutions, projection, positions, attention, feed_forward, adapters, head]
 
@@ -118,7 +88,6 @@ def _convolutions(sizes: Wav2Vec2Ctc, load: Load) -> Iterator[Block]:
         written = values * (_FLOAT if number == len(layers) else item)
         yield Block(
             products=2 * values * inputs * kernel,
-            elements=values * (1 + _NORM + _GELU),
             weights=(inputs * kernel + 1) * outputs * item + 2 * outputs * _FLOAT,
             edges=(read, written),
         )

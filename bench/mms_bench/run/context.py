@@ -29,10 +29,6 @@ class RunOptions(Setup):
     """Implementations, the reference first."""
     cases: tuple[str, ...] = ()
     """Names of the cases; empty for all of the suite."""
-    model: str
-    """Name of the checkpoint in reports."""
-    demo_bundle: Path
-    """Bundle of the cold start."""
     audio: tuple[Path, ...]
     recordings: Path
     """List of recordings with reference texts, for streams."""
@@ -109,7 +105,7 @@ class Context:
                         start = self.loaded if load else self.worker
                         workers[key] = stack.enter_context(start(*key))
                     worker = workers[key]
-                    self.tell(f"{trial.case}/{name}: first call")
+                    self.tell(f"{row.key}: first call")
                     found = worker.first(trial.work)
                     row = replace(row, first_seconds=found.seconds)
                     if load:

@@ -78,7 +78,7 @@ def race(
     slowest = 0.0
     for repeat, samples in racing if pace.warmup else ():
         taken = samples.take(repeat, pace.warmup, pace.max_samples)
-        slowest = max(slowest, *taken[-1:])
+        slowest = max([slowest, *taken[-1:]])
     rounds = pace.rounds(slowest)
     tell(f"timing {len(repeats)} implementations in {rounds} rounds")
     order = random.Random(pace.seed)  # noqa: S311 - an order, not a secret

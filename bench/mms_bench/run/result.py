@@ -108,6 +108,11 @@ class Row:
     """Rows of one series are joined in a plot of curves; empty for a separate point."""
 
     @property
+    def key(self) -> str:
+        """Case and implementation, with a slash between them."""
+        return f"{self.case}/{self.implementation}"
+
+    @property
     def is_measured(self) -> bool:
         """Whether the row has any figures."""
         return self.summary is not None or bool(self.figures)
@@ -171,14 +176,13 @@ class Result:
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
 
-    def find(self, case: str, implementation: str) -> Row | None:
-        """Return the row of an implementation in a case."""
-        wanted = (case, implementation)
-        return next((row for row in self.rows if (row.case, row.implementation) == wanted), None)
+    def find(self, key: str) -> Row | None:
+        """Return the row of a case and an implementation."""
+        return next((row for row in self.rows if row.key == key), None)
 
-    def ratio(self, row: Row, baseline: tuple[str, str]) -> float | None:
-        """Return how many times faster `row` is than a case and implementation."""
-        other = self.find(*baseline)
+    def ratio(self, row: Row, baseline: str) -> float | None:
+        """Return how many times faster `row` is than the row of a key."""
+        other = self.find(baseline)
         if other is None or other.summary is None or row.summary is None:
             return None
         return other.summary.median / row.summary.median

@@ -21,7 +21,7 @@ from mms_bench.run.suite import Suite
 from mms_engine.backends.registry import available, rank
 from mms_engine.bundle import open_bundle
 from mms_export.checkpoints.checkpoint import Checkpoint, fingerprint
-from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.open import DEMO, demo_checkpoint, open_checkpoint
 
 _FULL_SIZE_PARAMETERS = 950_000_000
 _SHOWN_LANGUAGES = 12
@@ -58,8 +58,8 @@ def run_suite(suite: Suite, options: RunOptions, tell: Callable[[str], None]) ->
         command=_command_line(),
         machine=machine,
         versions=dict(sorted(context.versions.items())),
-        model=_describe_model(checkpoint, options.model),
-        settings={name: settings[name] for name in suite.settings},
+        model=_describe_model(checkpoint),
+        settings=settings,
         cases=tuple(case for part in parts for case in part.cases),
         rows=tuple(replace(row, reason=_without_folders(row.reason)) for row in rows),
     )
@@ -112,10 +112,10 @@ def _settings(options: RunOptions) -> dict[str, str]:
     }
 
 
-def _describe_model(checkpoint: Checkpoint, name: str) -> Model:
+def _describe_model(checkpoint: Checkpoint) -> Model:
     parameters = sum(prod(shape) for shape in checkpoint.weights.shapes.values())
     return Model(
-        name=name,
+        name=DEMO if checkpoint.path == demo_checkpoint() else checkpoint.name,
         parameters=parameters,
         languages=len(checkpoint.adapters),
         full_size=parameters >= _FULL_SIZE_PARAMETERS,

@@ -1,7 +1,7 @@
 """Suites: cases that belong in one result file, and the options of their runs."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Cases of one result file, with the defaults of their options; times in seconds."""
+    """Cases of one result file, with the defaults of their options."""
 
     name: str
     peers: tuple[str, ...]
     """Implementations; the first is the reference, which always takes part."""
     parts: tuple[Part, ...]
-    min_samples: int
-    warmup: float
-    min_time: float = 10.0
+    pace: Pace
     languages: int | None
     """Number of languages; `None` for all."""
-    settings: tuple[str, ...]
-    """Names of the settings that matter."""
     on_request: tuple[str, ...] = ()
     """Peers that `all` leaves out on a CPU."""
     on_cuda: tuple[str, ...] = ()
@@ -72,25 +68,21 @@ class Suite:
                 "--bundle needs --checkpoint, the model it was exported from: "
                 "transformers runs it, and the bundle is checked against it"
             )
-        cold, demo = given["demo_bundle"] or demo_bundle(), demo_checkpoint()
+        cold, demo = demo_bundle(), demo_checkpoint()
         if checkpoint is None and cold.is_dir():
             bundle = cold
-        pace = {
-            name: getattr(self, name) if given[name] is None else given[name]
-            for name in ("warmup", "min_time", "min_samples")
-        }
+        paces = ("warmup", "min_time", "min_samples", "seed")
+        pace = {name: given[name] for name in paces if given[name] is not None}
         return RunOptions(
             checkpoint=(checkpoint or demo).resolve(),
-            model="demo" if checkpoint is None else checkpoint.resolve().name,
             bundle=bundle and bundle.resolve(),
-            demo_bundle=cold,
             cache=Path(platformdirs.user_cache_dir(APPLICATION)) / "bench",
             peers=self.choose_peers(given["peers"], given["device"]),
             cases=_names(given["cases"]),
             languages=_names(given["languages"]),
             audio=given["audio"] or (SPEECH,),
             recordings=given["recordings"] or demo.with_name("clips") / "clips.tsv",
-            pace=Pace(**pace, seed=given["seed"]),
+            pace=replace(self.pace, **pace),
             **{name: given[name] for name in ("seconds", "batch", "threads", "device", "backend")},
         )
 

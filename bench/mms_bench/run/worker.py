@@ -14,10 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from mms_bench.errors import Failed, NotMeasured
 from mms_bench.peers import PeerEntry
@@ -25,8 +24,7 @@ from mms_bench.peers.base import Ready, Setup
 from mms_bench.run.commands import kill_group, last_line
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FirstCall:
+class FirstCall(NamedTuple):
     """A piece of work that a worker has prepared and called once."""
 
     number: int
@@ -45,13 +43,15 @@ class Worker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._connection, theirs = multiprocessing.Pipe()
         code = f"from {__name__} import serve; serve({theirs.fileno()})"
+        # Libraries size their thread pools at import.
+        limits = {"OMP_NUM_THREADS": str(setup.threads), "TOKENIZERS_PARALLELISM": "false"}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=os.environ | _limits(setup.threads),
+                env=os.environ | limits,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is left to the parent
             )
@@ -115,11 +115,6 @@ class Worker:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         last = last_line(self._log)
         return f"its process ended with {how}{last and f': {last}'}"
-
-
-def _limits(threads: int) -> dict[str, str]:
-    """Return the variables that limit thread pools, whose size libraries set at import."""
-    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def serve(handle: int) -> None:

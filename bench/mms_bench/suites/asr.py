@@ -11,10 +11,11 @@ from mms_bench.run import commands
 from mms_bench.run.audio import clips
 from mms_bench.run.check import compare
 from mms_bench.run.context import Context, Trial
-from mms_bench.run.race import Repeat, repeat_call
+from mms_bench.run.race import Pace, Repeat, repeat_call
 from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.run.worker import Worker
+from mms_engine.system import demo_bundle
 from mms_engine.types import Float32Array
 
 Logits = list[Float32Array]
@@ -205,7 +206,7 @@ def _help(_: Context) -> tuple[str, ...]:
 def _transcribe(context: Context) -> tuple[str, ...]:
     from mms_engine.bundle import open_bundle
 
-    bundle, clip = context.options.demo_bundle, str(context.options.audio[0])
+    bundle, clip = demo_bundle(), str(context.options.audio[0])
     if not bundle.is_dir():
         raise Skipped("there is no demo bundle: make it with mms-export --model demo")
     language = open_bundle(bundle, verify=False).languages[0]
@@ -224,8 +225,6 @@ SUITE = Suite(
         Part("switch", (MEMORY, DISK), measure_switch),
         Part("cold", (COLD,), measure_cold),
     ),
-    min_samples=5,
-    warmup=2.0,
+    pace=Pace(),
     languages=8,
-    settings=("device", "clip", "batch", "threads", "languages", "audio", "pace"),
 )

@@ -1,10 +1,11 @@
 """Suite `export`: seconds and memory of each precision's graphs, and adapters per second."""
 
+import functools
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mms_bench.errors import NotMeasured, Skipped
@@ -12,7 +13,7 @@ from mms_bench.peers.base import versions
 from mms_bench.peers.onnx import EXPORTS
 from mms_bench.run import commands
 from mms_bench.run.context import Context
-from mms_bench.run.race import repeat_call
+from mms_bench.run.race import Pace, repeat_call
 from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_engine.types import PRECISIONS
@@ -36,44 +37,18 @@ ADAPTERS = Case(
 )
 
 
-@dataclass(slots=True)
-class Export:
-    """A command that writes to a fresh folder, and its peak memory over all runs."""
-
-    context: Context
-    name: str
-    command: Sequence[str]
-    """Command line without the output folder, which comes last."""
-    copy_of: Path | None = None
-    """Folder that each run starts from a copy of (hard links)."""
-    peak_memory: int = 0
-
-    def once(self) -> float:
-        """Run the command, discard its output and return its seconds."""
-        folder = self.context.folder / self.name
-        if self.copy_of is not None:
-            shutil.copytree(self.copy_of, folder, copy_function=os.link)
-        threads = self.context.options.threads
-        try:
-            outcome = commands.run((*self.command, str(folder)), threads=threads, watch=True)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        self.peak_memory = max(self.peak_memory, outcome.peak_memory)
-        return outcome.seconds
-
-
 def measure_graphs(context: Context) -> list[Row]:
     """Race one export per precision and the plain export."""
     language = context.options.languages[0]
-    exports = []
+    commands_by_name = {}
     for name in context.options.peers:
         if name == PLAIN:
             context.versions.update(versions(*EXPORTS))
-            command = _plain_command(context, language)
+            commands_by_name[name] = _plain_command(context, language)
         else:
-            command = _export_command(context, [language], name.removeprefix("ours-"))
-        exports.append(Export(context, name, command))
-    return _race(context, GRAPHS, exports)
+            precision = name.removeprefix("ours-")
+            commands_by_name[name] = _export_command(context, [language], precision)
+    return _race(context, GRAPHS, commands_by_name)
 
 
 def measure_adapters(context: Context) -> list[Row]:
@@ -88,22 +63,42 @@ def measure_adapters(context: Context) -> list[Row]:
         commands.run(command, threads=context.options.threads, watch=False)
     except NotMeasured as reason:
         return [Row(case=ADAPTERS.name, implementation="ours").refused(reason)]
-    export = Export(context, "ours", _export_command(context, others, "fp32"), copy_of=prepared)
-    rows = _race(context, ADAPTERS, [export])
+    command = _export_command(context, others, "fp32")
+    rows = _race(context, ADAPTERS, {"ours": command}, copy_of=prepared)
     return [replace(row, amount=len(others)) for row in rows]
 
 
-def _race(context: Context, case: Case, exports: list[Export]) -> list[Row]:
-    rows = context.race(
-        [
-            (Row(case=case.name, implementation=export.name), repeat_call(export.once))
-            for export in exports
-        ]
-    )
-    return [
-        replace(row, peak_memory=export.peak_memory)
-        for row, export in zip(rows, exports, strict=True)
+def _race(
+    context: Context, case: Case, named: dict[str, tuple[str, ...]], copy_of: Path | None = None
+) -> list[Row]:
+    """Time commands by name, which write to a fresh folder each time.
+
+    Args:
+        context: Surroundings.
+        case: Description.
+        named: Command lines without the output folder, which comes last.
+        copy_of: Folder that each run starts from a copy of (hard links).
+    """
+    peaks = dict.fromkeys(named, 0)
+
+    def once(name: str) -> float:
+        folder = context.folder / name
+        if copy_of is not None:
+            shutil.copytree(copy_of, folder, copy_function=os.link)
+        command = (*named[name], str(folder))
+        try:
+            outcome = commands.run(command, threads=context.options.threads, watch=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        peaks[name] = max(peaks[name], outcome.peak_memory)
+        return outcome.seconds
+
+    row = Row(case=case.name, implementation="")
+    timed = [
+        (replace(row, implementation=name), repeat_call(functools.partial(once, name)))
+        for name in named
     ]
+    return [replace(row, peak_memory=peaks[row.implementation]) for row in context.race(timed)]
 
 
 def _export_command(context: Context, languages: Sequence[str], precision: str) -> tuple[str, ...]:
@@ -123,8 +118,6 @@ SUITE = Suite(
         Part("graphs", (GRAPHS,), measure_graphs),
         Part("adapters", (ADAPTERS,), measure_adapters),
     ),
-    min_samples=1,
-    warmup=0.0,
+    pace=Pace(warmup=0.0, min_samples=1),
     languages=None,
-    settings=("threads", "languages", "pace"),
 )

@@ -7,18 +7,19 @@ import numpy as np
 
 from mms_bench.errors import NotMeasured
 from mms_bench.peers import DECODERS, KERNELS
-from mms_bench.peers.base import Labels, Task, collapse
-from mms_bench.peers.engine import load_model, logits
+from mms_bench.peers.base import Batch, Labels, Task, collapse
 from mms_bench.run.context import Context
+from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.suites.ctc import language
 from mms_bench.suites.ctc.contest import Score, contest
-from mms_bench.suites.ctc.posteriors import DENSITY, Shape, log_softmax, posteriors
-from mms_bench.suites.ctc.scoring import labelling_log_prob, path_log_prob
+from mms_bench.suites.ctc.posteriors import DENSITY, Shape, posteriors
 from mms_engine.audio import normalize, read_audio
 from mms_engine.types import Float32Array
 from mms_export.parity import SPEECH
+from mms_kernels.reference.beam import labelling_log_prob
+from mms_kernels.reference.greedy import log_softmax
 
 VOCAB, WIDE = len(language.TOKENS), 3000
 BEAM = 50
@@ -34,9 +35,10 @@ _ORDER, _SENTENCES, _PHRASES = 5, 1800, 1000
 _LM_WEIGHT, _WORD_SCORE, _HOTWORD_WEIGHT = 1.2, 0.5, 4.0
 
 
-def _case(name: str, title: str, timing: str, baseline: str, unit: str = "frames") -> Case:
-    each = unit.removesuffix("s") if unit == "frames" else ""
-    return Case(name=name, title=title, timing=timing, unit=unit, each=each, baseline=baseline)
+def _case(name: str, title: str, timing: str, baseline: str) -> Case:
+    return Case(
+        name=name, title=title, timing=timing, unit="frames", each="frame", baseline=baseline
+    )
 
 
 _BEAM_TIMING = (
@@ -81,13 +83,15 @@ LANGUAGE = {
         ("hotwords", f"{_PHRASES:,} hotwords"),
     )
 }
-ALIGN = _case(
-    "align",
-    f"Alignment of {_ALIGN_FRAMES:,} frames with dense text",
-    "Timed: from log-probabilities in memory to the label of each frame, on one thread. A cell is "
-    "one of 2 L + 1 states in one of T frames. The path must have the labels of the text.",
-    "torchaudio",
+ALIGN = Case(
+    name="align",
+    title=f"Alignment of {_ALIGN_FRAMES:,} frames with dense text",
+    timing=(
+        "Timed: from log-probabilities in memory to the label of each frame, on one thread. A cell "
+        "is one of 2 L + 1 states in one of T frames. The path must have the labels of the text."
+    ),
     unit="cells",
+    baseline="torchaudio",
 )
 
 
@@ -104,28 +108,27 @@ def emission(shape: Shape, frames: int, *, vocab: int = VOCAB, rows: int = 1) ->
 
 
 def real_emission(context: Context) -> Float32Array:
-    """Return posteriors of recorded speech `[rows, 250, V]`; Skipped without a bundle."""
-    model = load_model(replace(context.options, device="cpu", backend=None))
-    first = context.options.languages[0]
-    sounds = [normalize(read_audio(file).samples) for file in _clips(context)]
-    found = [logits(model, [(samples, first)])[0] for samples in sounds]
-    joined = log_softmax(np.concatenate(found))
-    filled = joined[np.arange(_REAL_ROWS * _ROW_FRAMES) % len(joined)]
+    """Return posteriors of recorded speech `[rows, 250, V]`; NotMeasured if there are none.
+
+    The speech is that of the options, by default followed by the demo's clips of all languages.
+    """
+    files, first = list(context.options.audio), context.options.languages[:1]
+    if files == [SPEECH]:
+        found = sorted(context.options.checkpoint.parent.glob("clips/*.flac"))
+        files += sorted(found, key=lambda file: not file.name.startswith(first))
+    setup = replace(context.options, device="cpu", backend=None)
+    with context.loaded("ours-fp32", setup) as worker:
+        sounds = [Batch(normalize(read_audio(file).samples)[None], first) for file in files]
+        joined = log_softmax(np.concatenate([worker.first(one).result[0] for one in sounds]))
+    filled = joined[np.arange(_REAL_ROWS * _ROW_FRAMES) % len(joined)].astype(np.float32)
     return filled.reshape(_REAL_ROWS, _ROW_FRAMES, joined.shape[1])
 
 
-def _clips(context: Context) -> list[Path]:
-    """Return the audio of the options, and by default the demo's clips of all languages too."""
-    named, first = list(context.options.audio), context.options.languages[0]
-    if named != [SPEECH]:
-        return named
-    found = sorted(context.options.checkpoint.parent.glob("clips/*.flac"))
-    return named + sorted(found, key=lambda file: not file.name.startswith(first))
-
-
 def log_prob_score(rows: Float32Array) -> Score:
-    """Return the score of labellings: the sum of their log-probabilities."""
-    return lambda labels: sum(labelling_log_prob(*pair) for pair in zip(rows, labels, strict=True))
+    """Return the score of labellings: the sum of their log-probabilities, in float64."""
+    return lambda labels: sum(
+        labelling_log_prob(row, tuple(own.tolist())) for row, own in zip(rows, labels, strict=True)
+    )
 
 
 def measure_greedy(context: Context) -> list[Row]:
@@ -215,7 +218,10 @@ def measure_align(context: Context) -> list[Row]:
     targets = np.array(language.spoken(_ALIGN_FRAMES, seed=0), np.int64)
 
     def score(paths: list[Labels]) -> float:
-        return path_log_prob(rows[0], paths[0], targets)
+        path = paths[0]
+        if len(path) != _ALIGN_FRAMES or not np.array_equal(collapse(path), targets):
+            raise ValueError("the labels of the path are not the targets")
+        return float(rows[0, np.arange(_ALIGN_FRAMES), path].sum(dtype=np.float64))
 
     task, peers = Task(kind="align", emission=rows, targets=targets), (*KERNELS, "torchaudio")
     cells = _ALIGN_FRAMES * (2 * len(targets) + 1)
@@ -234,9 +240,6 @@ SUITE = Suite(
         Part("language", tuple(LANGUAGE.values()), measure_language),
         Part("align", (ALIGN,), measure_align),
     ),
-    min_samples=5,
-    min_time=1.0,
-    warmup=0.3,
+    pace=Pace(warmup=0.3, min_time=1.0),
     languages=1,
-    settings=("languages", "audio", "pace"),
 )

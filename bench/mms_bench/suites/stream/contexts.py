@@ -72,9 +72,9 @@ def _measure(context: Context, peer: str) -> list[Row]:
         series = f"{peer} {options.contexts.kind}{', tentative' * options.tentative}"
         tally = Tally()
         try:
-            for recording, whole in zip(offline.recordings, offline.transcripts, strict=True):
+            for recording in offline.recordings:
                 events, cpu_seconds = simulate(recognizer, recording, options)
-                tally.add(utterances(events), cpu_seconds, whole)
+                tally.add(utterances(events), cpu_seconds)
         except NotMeasured as reason:
             rows.append(Row(case=CONTEXTS.name, implementation=name).refused(reason))
             continue

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import cast
 
 from mms_bench.errors import Failed, NotMeasured, Skipped
@@ -49,8 +48,7 @@ def measure_peers(
 def open_recognizer(setup: Setup, peer: str) -> Recognizer:
     """Open the bundle on the CPU in the precision of a peer; Skipped if it has no such graphs."""
     precision = cast("Precision", peer.removeprefix("ours-"))
-    check_precision(setup, precision)
-    bundle = cast("Path", setup.bundle)
+    bundle = check_precision(setup, precision)
     return Recognizer.open(bundle, device="cpu", precision=precision, threads=setup.threads)
 
 

@@ -19,7 +19,6 @@ FIGURES = (
     Figure("delay_p50", "emission delay p50", "seconds"),
     Figure("delay_p95", "delay p95", "seconds"),
     Figure("delay_p99", "delay p99", "seconds"),
-    Figure("laal", "LAAL", "seconds"),
     Figure("upwr", "UPWR", "ratio"),
     Figure("compute", "CPU seconds per second of audio", "number"),
     Figure("cost", "compute / offline compute", "ratio"),
@@ -92,30 +91,6 @@ def unstable_words(displays: Sequence[Display]) -> int:
     return count
 
 
-def average_lagging(
-    times: Sequence[float], begin: float, end: float, reference_words: int
-) -> float:
-    """Return the length-adaptive average lagging (LAAL) of an utterance in seconds.
-
-    Papi et al., "Over-Generation Cannot Be Rewarded" (AutoSimTrans 2022): the mean, over the words
-    up to the first displayed after the end of speech, of the time since the first word began, less
-    that of a speaker with evenly spaced words.
-
-    Args:
-        times: Seconds at which each word was displayed, at least one.
-        begin: Beginning of speech in seconds.
-        end: End of speech in seconds.
-        reference_words: Words of the reference, which count where they are more.
-    """
-    pace = (end - begin) / max(len(times), reference_words)
-    lags = []
-    for place, time in enumerate(times):
-        lags.append(time - begin - place * pace)
-        if time >= end:
-            break
-    return float(np.mean(lags))
-
-
 @dataclass(frozen=True, slots=True)
 class Offline:
     """Results for whole recordings."""
@@ -147,23 +122,17 @@ class Tally:
     cpu_seconds: float = 0.0
     delays: list[float] = field(default_factory=list)
     """Emission delay of each word: from its end to the display from which on it stays."""
-    lags: list[float] = field(default_factory=list)
     unstable: int = 0
 
-    def add(self, found: Sequence[Utterance], cpu_seconds: float, offline: Transcript) -> None:
-        """Count the utterances of a recording, beside its offline transcript."""
+    def add(self, found: Sequence[Utterance], cpu_seconds: float) -> None:
+        """Count the utterances of a recording."""
         self.texts.append(" ".join(word.text for one in found for word in one.spoken))
         self.cpu_seconds += cpu_seconds
         for utterance in found:
             self.unstable += unstable_words(utterance.displays)
-            if utterance.spoken:
-                times = emission_times(utterance.displays)
-                pairs = zip(times, utterance.spoken, strict=True)
-                self.delays += [time - word.end for time, word in pairs]
-                begin, end = utterance.spoken[0].start, utterance.spoken[-1].end
-                middles = ((word.start + word.end) / 2 for word in offline.words)
-                beside = sum(begin <= middle <= end for middle in middles)
-                self.lags.append(average_lagging(times, begin, end, beside))
+            times = emission_times(utterance.displays)
+            pairs = zip(times, utterance.spoken, strict=True)
+            self.delays += [time - word.end for time, word in pairs]
 
     def figures(self, offline: Offline) -> dict[str, float]:
         """Return all of `FIGURES`."""
@@ -180,7 +149,6 @@ class Tally:
             "delay_p50": p50,
             "delay_p95": p95,
             "delay_p99": p99,
-            "laal": float(np.mean(self.lags or [0.0])),
             "upwr": self.unstable / max(1, len(self.delays)),
             "compute": compute,
             "cost": compute / whole["compute"],
