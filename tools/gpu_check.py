@@ -55,7 +55,7 @@ def commands(gpu: str, *, jetson: bool) -> list[str]:
         f"{shlex.quote(sys.executable)} -m venv {site} {VENV}",
         f"{pip} -e .[{extra},export,bench,dev] {more}",
         f"{folder}/mms doctor",
-        f"{folder}/python -m pytest -q tests/gpu",
+        f"{folder}/python -m pytest -q -m needs_cuda tests/gpu tests/kernels",
         f"{folder}/mms-export --model demo",
         f"{folder}/python -m mms_export.synthetic --out {model} --languages 8",
         f"{export} --model {model} --out {bundle}",

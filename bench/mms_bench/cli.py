@@ -117,7 +117,7 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
     def tell(line: str) -> None:
         click.echo(f"{time.monotonic() - start:7.1f} s  {line}", err=True)
 
-    result = run_suite(chosen, *chosen.options(given), tell)
+    result = run_suite(chosen, chosen.options(given), tell)
     if out is not None:
         save(result, out)
     click.echo(render(result))

@@ -67,9 +67,8 @@ def forced_align(
 ) -> list[Alignment]:
     """Find the most likely CTC path of each row's target.
 
-    Among equally likely paths, the one on which every token begins earliest is returned. Formulas
-    and exactness: `csrc/include/mms/align.h`. No bit of the result depends on `max_bytes`,
-    `band`, `threads` or the rest of the batch.
+    Among equally likely paths, the one on which every token begins earliest is returned. No bit of
+    the result depends on `max_bytes`, `band`, `threads` or the rest of the batch.
 
     Args:
         logits: Shape `[B, T, V]`, or `[T, V]` for one row; float32, float16 or bfloat16

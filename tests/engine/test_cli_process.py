@@ -156,17 +156,6 @@ def test_package_and_help_work_without_onnxruntime(code: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_opening_a_bundle_without_onnxruntime_says_what_to_install(tiny_bundle: Path) -> None:
-    code = (
-        "from mms_engine import BackendError, Recognizer\n"
-        f"try: Recognizer.open({str(tiny_bundle)!r})\n"
-        "except BackendError as error: print(error)"
-    )
-    result = run_without("onnxruntime", code)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "onnxruntime is not installed: pip install 'mms-engine[cpu]'" in result.stdout
-
-
 @pytest.mark.parametrize(
     ("module", "option", "message"),
     [

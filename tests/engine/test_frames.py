@@ -17,10 +17,6 @@ def test_frame_counts_of_mms(samples: int, frames: int) -> None:
     assert MMS.frames(samples) == frames
 
 
-def test_receptive_field_and_stride_of_mms() -> None:
-    assert (MMS.receptive_field, MMS.stride) == (400, 320)
-
-
 @given(
     layers=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 6)), min_size=1, max_size=8),
     frames=st.integers(1, 2000),

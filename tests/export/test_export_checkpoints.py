@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from export_runs import edit_tensors
 from mms_engine.errors import LanguageError, MmsError
-from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import base_shapes
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.selection import select_languages
@@ -248,21 +247,6 @@ def test_config_that_is_not_mms(folder, changes, message):
     edit_json(folder / "config.json", **changes)
     with pytest.raises(MmsError, match=message):
         open_checkpoint(str(folder))
-
-
-def test_published_config_is_accepted():
-    import mms_export.synthetic
-
-    path = mms_export.synthetic.TEMPLATE / "config.json"
-    config = parse_config(json.loads(path.read_text()), where="config.json")
-    assert config.adapter_parameters == 2_028_288
-    assert sum(np.prod(shape) for shape in base_shapes(config).values()) == 962_496_128
-
-
-def test_model_that_does_not_exist(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(MmsError, match="neither a folder, nor a file, nor a hub id"):
-        open_checkpoint("no-such-thing")
 
 
 def test_languages_by_code_and_glob():

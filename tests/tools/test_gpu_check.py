@@ -24,7 +24,7 @@ def gpu_check():
     return module
 
 
-def test_without_a_gpu_it_is_one_line_and_nothing_is_installed():
+def test_missing_gpu_is_one_line_and_nothing_is_installed():
     if cuda_driver().devices:
         pytest.skip("there is a GPU")
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def test_without_a_gpu_it_is_one_line_and_nothing_is_installed():
     assert "run it on a machine with an NVIDIA GPU" in done.stderr
 
 
-def test_a_library_that_is_no_driver_is_named(gpu_check):
+def test_missing_driver_library_is_named(gpu_check):
     with pytest.raises(gpu_check.NoGpu, match=r"libnone.so is not there"):
         gpu_check.gpu_name("libnone.so")
 
@@ -49,16 +49,16 @@ def test_a_library_that_is_no_driver_is_named(gpu_check):
         ("Orin (nvgpu)", "gpu-orin-nvgpu.json"),
     ],
 )
-def test_the_result_is_called_after_the_gpu(gpu_check, gpu, name):
+def test_result_is_named_after_the_gpu(gpu_check, gpu, name):
     assert gpu_check.result_path(gpu).name == name
 
 
 @pytest.mark.parametrize("jetson", [False, True])
-def test_its_commands_are_ones_that_there_are(gpu_check, jetson):
+def test_commands_parse(gpu_check, jetson):
     """The options are parsed by the commands themselves, so that none is misspelled."""
     lines = gpu_check.commands("Tesla T4", jetson=jetson)
     install, tests, export, measure = (shlex.split(lines[index]) for index in (1, 3, 6, 7))
-    assert tests[-1] == "tests/gpu", "correct first, then fast"
+    assert tests[-2:] == ["tests/gpu", "tests/kernels"], "correct first, then fast"
     assert ("pycuda" in install) == jetson
     assert any(word.startswith(".[gpu") for word in install) == (not jetson)
     context = mms_export.make_context("mms-export", export[1:])
@@ -70,7 +70,7 @@ def test_its_commands_are_ones_that_there_are(gpu_check, jetson):
     assert str(context.params["out"]) == "bench/results/gpu-tesla-t4.json"
 
 
-def test_it_stops_at_the_first_failure(gpu_check, capfd):
+def test_first_failure_stops_the_run(gpu_check, capfd):
     def line(code):
         return shlex.join([sys.executable, "-c", code])
 

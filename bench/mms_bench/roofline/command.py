@@ -40,9 +40,10 @@ def roofline(
     """
     from mms_bench.report import markdown
     from mms_bench.roofline import tables
+    from mms_bench.roofline.model import gpus as data_sheets
 
     model = tables.Model.open(bundle)
-    chosen = tables.choose_gpus(gpus)
+    chosen = data_sheets(gpus)
     text = tables.bounds(model, chosen, seconds, tables.numbers(batches))
     if chart is not None:
         chart.write_bytes(tables.chart(model, chosen))

@@ -22,15 +22,11 @@ class Gpu:
 
     key: str
     name: str
-    sm: str
     fp16: float
     bf16: bool
     fp32: float
     bandwidth: float
-    memory: float
     cache: float
-    link: float
-    reserve: float
     source: str
 
     def peak(self, precision: Precision) -> float | None:
@@ -40,15 +36,12 @@ class Gpu:
         return self.fp16 * 1e12 if precision == "fp16" or self.bf16 else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    gpu: tuple[Gpu, ...]
-
-
-def gpus(names: Sequence[str] = ()) -> tuple[Gpu, ...]:
-    """Return the GPUs called `names`, or all; BenchError if a name is unknown."""
+def gpus(keys: str = "") -> tuple[Gpu, ...]:
+    """Return the GPUs of comma-separated keys, or all; BenchError if a key is unknown."""
     content = Path(__file__).with_name("gpus.toml").read_bytes()
-    known = {gpu.key: gpu for gpu in msgspec.toml.decode(content, type=_Table).gpu}
+    table = msgspec.toml.decode(content, type=dict[str, tuple[Gpu, ...]])["gpu"]
+    known = {gpu.key: gpu for gpu in table}
+    names = [key.strip() for key in keys.split(",") if key.strip()]
     for name in names:
         if name not in known:
             raise BenchError(f"there is no GPU {name!r}; choose from {', '.join(known)}")

@@ -8,8 +8,8 @@ from typing import Self
 
 from mms_bench.errors import BenchError
 from mms_bench.report import text
-from mms_bench.report.markdown import Table, table
-from mms_bench.roofline.model import Gpu, bound, gpus
+from mms_bench.report.markdown import Table
+from mms_bench.roofline.model import Gpu, bound
 from mms_bench.roofline.work import Load, blocks
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
@@ -29,7 +29,7 @@ class Model:
     """A model's name and sizes."""
 
     name: str
-    architecture: Wav2Vec2Ctc
+    sizes: Wav2Vec2Ctc
 
     @classmethod
     def open(cls, bundle: Path | None) -> Self:
@@ -42,24 +42,16 @@ class Model:
 
     def run(self, gpu: Gpu, precision: Precision, rows: int, seconds: float) -> dict[str, float]:
         """Return the least seconds of a run by what limits them."""
-        geometry = FrameGeometry.of(self.architecture)
-        frames = geometry.frames(round(seconds * SAMPLE_RATE))
-        load = Load(rows=rows, frames=frames, languages=rows, precision=precision)
-        return bound(blocks(self.architecture, load), precision, gpu)
-
-
-def choose_gpus(keys: str) -> tuple[Gpu, ...]:
-    """Return the GPUs of comma-separated keys, or all."""
-    return gpus([key.strip() for key in keys.split(",") if key.strip()])
+        frames = FrameGeometry.of(self.sizes).frames(round(seconds * SAMPLE_RATE))
+        itemsize = 4 if precision == "fp32" else 2
+        load = Load(rows=rows, frames=frames, languages=rows, itemsize=itemsize)
+        return bound(blocks(self.sizes, load), precision, gpu)
 
 
 def numbers(words: str) -> list[int]:
     """Return comma-separated positive integers."""
-    try:
-        found = [int(word) for word in words.split(",")]
-    except ValueError:
-        found = [0]
-    if min(found) < 1:
+    found = [int(word) for word in words.split(",") if word.strip().isdecimal()]
+    if len(found) <= words.count(",") or min(found) < 1:
         raise BenchError(f"--batches takes comma-separated positive integers, not {words!r}")
     return found
 
@@ -68,14 +60,12 @@ def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[in
     """Return the bounds of each GPU and precision as Markdown, with an introduction."""
     rows: list[tuple[str, ...]] = []
     for gpu in chosen:
+        alike: dict[tuple[str, ...], list[str]] = {}
         for precision in _PRECISIONS:
-            if gpu.peak(precision) is None:
-                continue
-            cells = _cells(model, gpu, precision, seconds, batches)
-            if rows and rows[-1][0] == gpu.name and rows[-1][2:] == cells:
-                rows[-1] = (gpu.name, f"{rows[-1][1]}, {precision}", *cells)
-            else:
-                rows.append((gpu.name, precision, *cells))
+            if gpu.peak(precision) is not None:
+                cells = _cells(model, gpu, precision, seconds, batches)
+                alike.setdefault(cells, []).append(precision)
+        rows += [(gpu.name, ", ".join(names), *cells) for cells, names in alike.items()]
     head = (
         *("GPU", "precision"),
         *(f"{count} rows" if count > 1 else "1 row" for count in batches),
@@ -86,7 +76,7 @@ def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[in
         "language; seconds of audio per second in the largest batch; least time of a short run "
         "and what limits it. Bounds from data sheets, **not measurements**; fp32 without TF32:"
     )
-    return f"{intro}\n\n{table(Table(head, tuple(rows)))}"
+    return f"{intro}\n\n{Table(head, rows).markdown()}"
 
 
 def _cells(
@@ -103,22 +93,16 @@ def _cells(
 
 def chart(model: Model, chosen: Sequence[Gpu]) -> bytes:
     """Return an SVG of the least latency of one row by its length, in fp16."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
+    from mms_bench.report.plots import COLOURS, new_picture, to_svg
 
-        from mms_bench.report.plots import COLOURS, STYLE, to_svg
-    except ImportError as error:
-        raise BenchError("--chart needs matplotlib: pip install 'mms-engine[bench]'") from error
-    with rc_context(STYLE):
-        picture = Figure(figsize=(8, 5), layout="constrained")
-        axes = picture.add_subplot(xscale="log", yscale="log")
-        for number, gpu in enumerate(chosen):
-            runs = (model.run(gpu, "fp16", 1, length) for length in _LENGTHS)
-            times = [1e3 * sum(run.values()) for run in runs]
-            colour, line = COLOURS[number % len(COLOURS)], "o-" if number < len(COLOURS) else "o--"
-            axes.plot(_LENGTHS, times, line, color=colour, markersize=4, label=gpu.name)
-        axes.set(xlabel="seconds of audio in a run of one row", ylabel="milliseconds, at least")
-        axes.set_title(f"{model.name}, fp16: bounds from data sheets, not measurements")
-        axes.legend(fontsize=8.5, frameon=False)
-        return to_svg(picture)
+    picture = new_picture(8, 5)
+    axes = picture.add_subplot(xscale="log", yscale="log")
+    for number, gpu in enumerate(chosen):
+        runs = (model.run(gpu, "fp16", 1, length) for length in _LENGTHS)
+        times = [1e3 * sum(run.values()) for run in runs]
+        colour, line = COLOURS[number % len(COLOURS)], "o-" if number < len(COLOURS) else "o--"
+        axes.plot(_LENGTHS, times, line, color=colour, markersize=4, label=gpu.name)
+    axes.set(xlabel="seconds of audio in a run of one row", ylabel="milliseconds, at least")
+    axes.set_title(f"{model.name}, fp16: bounds from data sheets, not measurements")
+    axes.legend(fontsize=8.5, frameon=False)
+    return to_svg(picture)

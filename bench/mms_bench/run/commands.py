@@ -1,4 +1,4 @@
-"""Timing of whole commands, and the memory of all their processes."""
+"""Processes of a measurement: whole commands, their time, and the memory of all their processes."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mms_bench.errors import Failed, Skipped
 
@@ -59,17 +60,27 @@ def run(command: Sequence[str], *, threads: int, watch: bool) -> Outcome:
                 code = process.wait()
                 outcome.seconds = time.perf_counter() - start
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # its children too
-            process.wait()
-        err.seek(0)
-        out.seek(0)
+            kill_group(process)
         if code:
-            lines = err.read().decode(errors="replace").strip().splitlines()
-            last = lines[-1].strip() if lines else "it wrote nothing to stderr"
+            last = last_line(err) or "it wrote nothing to stderr"
             raise Failed(f"exit status {code}: {last}")
+        out.seek(0)
         outcome.stdout = out.read().decode(errors="replace")
         return outcome
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session, and its children, and wait for its end."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def last_line(log: IO[bytes]) -> str:
+    """Return the last line of a process's output, empty if there is none."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
 
 
 @contextlib.contextmanager

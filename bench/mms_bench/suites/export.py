@@ -11,9 +11,9 @@ from mms_bench.errors import NotMeasured, Skipped
 from mms_bench.peers.base import versions
 from mms_bench.peers.onnx import EXPORTS
 from mms_bench.run import commands
-from mms_bench.run.context import Context, timed_row
-from mms_bench.run.race import Runner, race, repeat_call
-from mms_bench.run.result import Case, Row, refusal
+from mms_bench.run.context import Context
+from mms_bench.run.race import repeat_call
+from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_engine.types import PRECISIONS
 
@@ -53,7 +53,7 @@ class Export:
         folder = self.context.folder / self.name
         if self.copy_of is not None:
             shutil.copytree(self.copy_of, folder, copy_function=os.link)
-        threads = self.context.setup.threads
+        threads = self.context.options.threads
         try:
             outcome = commands.run((*self.command, str(folder)), threads=threads, watch=True)
         finally:
@@ -64,57 +64,56 @@ class Export:
 
 def measure_graphs(context: Context) -> list[Row]:
     """Race one export per precision and the plain export."""
-    rows: list[Row] = []
+    language = context.options.languages[0]
     exports = []
-    language = context.setup.languages[0]
     for name in context.options.peers:
-        try:
-            if name == PLAIN:
-                context.versions.update(versions(*EXPORTS))
-                command = _plain_command(context, language)
-            else:
-                command = _export_command(context, [language], name.removeprefix("ours-"))
-            exports.append(Export(context, name, command))
-        except NotMeasured as reason:
-            rows.append(refusal(GRAPHS.name, name, reason))
-    return _race(context, GRAPHS, exports) + rows
+        if name == PLAIN:
+            context.versions.update(versions(*EXPORTS))
+            command = _plain_command(context, language)
+        else:
+            command = _export_command(context, [language], name.removeprefix("ours-"))
+        exports.append(Export(context, name, command))
+    return _race(context, GRAPHS, exports)
 
 
 def measure_adapters(context: Context) -> list[Row]:
     """Export the graphs and one language, then time the other languages."""
-    first, *others = context.setup.languages
+    first, *others = context.options.languages
     prepared = context.folder / "prepared"
     try:
         if not others:
             raise Skipped("needs two languages: name more with --languages")
         context.tell("ours: exporting the graphs")
         command = (*_export_command(context, [first], "fp32"), str(prepared))
-        commands.run(command, threads=context.setup.threads, watch=False)
+        commands.run(command, threads=context.options.threads, watch=False)
     except NotMeasured as reason:
-        return [refusal(ADAPTERS.name, "ours", reason)]
+        return [Row(case=ADAPTERS.name, implementation="ours").refused(reason)]
     export = Export(context, "ours", _export_command(context, others, "fp32"), copy_of=prepared)
     rows = _race(context, ADAPTERS, [export])
     return [replace(row, amount=len(others)) for row in rows]
 
 
 def _race(context: Context, case: Case, exports: list[Export]) -> list[Row]:
-    runners = [Runner(export.name, repeat_call(export.once)) for export in exports]
-    samples = race(runners, context.options.pace, context.tell)
-    rows = []
-    for export in exports:
-        row = Row(case=case.name, implementation=export.name, peak_memory=export.peak_memory)
-        rows.append(timed_row(row, samples[export.name]))
-    return rows
+    rows = context.race(
+        [
+            (Row(case=case.name, implementation=export.name), repeat_call(export.once))
+            for export in exports
+        ]
+    )
+    return [
+        replace(row, peak_memory=export.peak_memory)
+        for row, export in zip(rows, exports, strict=True)
+    ]
 
 
 def _export_command(context: Context, languages: Sequence[str], precision: str) -> tuple[str, ...]:
-    model = ("--model", str(context.setup.checkpoint), "--lang", ",".join(languages))
+    model = ("--model", str(context.options.checkpoint), "--lang", ",".join(languages))
     return (commands.script("mms-export"), *model, "--precision", precision, "--out")
 
 
 def _plain_command(context: Context, language: str) -> tuple[str, ...]:
     module = (sys.executable, "-m", "mms_bench.peers.onnx")
-    return (*module, str(context.setup.checkpoint), language)
+    return (*module, str(context.options.checkpoint), language)
 
 
 SUITE = Suite(

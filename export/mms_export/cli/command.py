@@ -63,8 +63,8 @@ def _precisions(
     "precisions",
     metavar="LIST",
     callback=_precisions,
-    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; fp32 for "
-    "the demo, and fp16 with --engine]",
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for the "
+    "demo fp32, with --engine also fp16]",
 )
 @click.option(
     "--adapter-dtype",
@@ -82,7 +82,9 @@ def _precisions(
     help="Number of processes that convert languages.",
 )
 @plan_options
-@click.option("--replace", is_flag=True, help="Overwrite a bundle of another model in --out.")
+@click.option(
+    "--replace", is_flag=True, help="Overwrite a bundle of another model or schema in --out."
+)
 @click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="Hide progress.")
