@@ -168,8 +168,8 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
-        "from mms_engine.backends.registry import available, choose\n"
-        "choose('auto', available())\n"
+        "from mms_engine.backends.registry import available, rank\n"
+        "rank('auto', available())\n"
         "assert not {'pycuda', 'tensorrt', 'tensorrt_rtx'} & {n.split('.')[0] for n in sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
