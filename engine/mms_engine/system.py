@@ -47,9 +47,14 @@ def demo_bundle() -> Path:
 
 def processor_name() -> str:
     """Return the model name of the processor, or its architecture where it has none."""
+    return cpu_info("model name") or platform.machine()
+
+
+def cpu_info(*names: str) -> str:
+    """Return the first value under one of `names` in /proc/cpuinfo; empty where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return platform.processor() or platform.machine()
-    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    return model[1] if model else platform.machine()
+        return ""
+    found = re.search(rf"^(?:{'|'.join(names)})\s*: (.*)$", text, re.MULTILINE)
+    return found[1] if found else ""

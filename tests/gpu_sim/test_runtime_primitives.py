@@ -93,7 +93,7 @@ def test_event_orders_streams_and_reports_completion(device, sim) -> None:
     second.synchronize()
     np.testing.assert_array_equal(found, np.arange(64))
     event.wait()
-    assert event.done
+    assert event.raw.query()
     event.free()
     for each in (first, second, array, copy, pinned):
         each.free()

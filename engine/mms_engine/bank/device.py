@@ -78,12 +78,12 @@ class DeviceBank:
         """
         if not self.arrays:
             raise BackendError("the model is closed")
+        parts = self._parts(slot, weights)
+        size = sum(target.nbytes for target, _ in parts)
         with (
             self._device.active(f"copying the adapter of {weights.language}"),
-            self._ring.take() as buffer,
+            self._ring.staging(size, self._copies) as room,
         ):
-            parts = self._parts(slot, weights)
-            room = buffer.bytes(sum(target.nbytes for target, _ in parts))
             staged, start = [], 0
             for target, values in parts:
                 view = room[start : start + target.nbytes].view(target.dtype)
@@ -91,10 +91,7 @@ class DeviceBank:
                 staged.append((target, view))
                 start += target.nbytes
             with self._lock:
-                try:
-                    self._send(slot, staged)
-                finally:  # copies enqueued before one that failed still run
-                    buffer.sent(self._copies)
+                self._send(slot, staged)
 
     @contextlib.contextmanager
     def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:

@@ -74,13 +74,12 @@ class _Export:
         languages = [code for code in contents.languages if code not in self._done.data]
         graphs = [key for key in contents.graphs if key not in self._done.graphs]
         plans = self._missing_plans(planner) if planner else []
-        parts = [contents.data_part(languages), *map(contents.graph_part, graphs)]
-        parts += [contents.plan_part(key, planner) for key in plans if planner]
-        check_free(self._options.out, sum(part.size for part in parts))
+        sizes = contents.sizes(graphs, plans, languages)
+        check_free(self._options.out, sum(sizes.values()))
         self._write_data(languages)
         for key in graphs:
-            part = contents.graph_part(key)
-            with self._progress.step(part.name, part.size) as advance:
+            name = ".".join(key)
+            with self._progress.step(name, sizes[name]) as advance:
                 graph = export_graph(contents, self._options.out, key, advance)
             self._record(Parts(graphs=(graph,)))
         self._measure_parity()
@@ -210,7 +209,6 @@ class _Export:
     def _build_plans(self, planner: Planner, missing: list[GraphKey]) -> None:
         for key in missing:
             job = planner.job(self._options.out, self._done.graphs[key])
-            name = self._contents.plan_part(key, planner).name
-            with self._progress.step(name, STEPS, "step") as advance:
+            with self._progress.step(self._contents.plan_name(key), STEPS, "step") as advance:
                 plan = run_reporting(build_plan, advance, job)
             self._record(Parts(plans=(plan,)))

@@ -23,7 +23,10 @@ def open_tensors(paths: list[Path]) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], FloatArray]] = {}
     for path in paths:
-        opened = _open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
+        if path.suffix == ".safetensors":
+            opened = _open_safetensors(path)
+        else:
+            opened = tensors_of(load_pickle(path), where=str(path))
         shapes |= opened.shapes
         readers |= dict.fromkeys(opened.shapes, opened.read)
     return Weights(shapes, lambda name: readers[name](name))
@@ -63,11 +66,6 @@ def _read_safetensor(path: Path, name: str) -> FloatArray:
     with safe_open(str(path), framework="pt") as reader:
         array: FloatArray = reader.get_tensor(name).float().numpy()
     return array
-
-
-def open_pickle(path: Path) -> Weights:
-    """Open a file written by `torch.save(state_dict)`."""
-    return tensors_of(load_pickle(path), where=str(path))
 
 
 def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:

@@ -149,15 +149,14 @@ def _default_out(model: str) -> Path:
 def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
     from mms_export.bundle.contents import format_size, open_contents
 
-    parts = open_contents(options).parts()
-    total = sum(part.size for part in parts)
+    sizes = open_contents(options).all_sizes()
+    total = sum(sizes.values())
     if as_json:
-        sizes = {part.name: part.size for part in parts}
         click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
         return
-    width = max(24, *(len(part.name) for part in parts))
-    for part in parts:
-        click.echo(f"{part.name:{width}} {format_size(part.size):>10}")
+    width = max(24, *map(len, sizes))
+    for name, size in sizes.items():
+        click.echo(f"{name:{width}} {format_size(size):>10}")
     click.echo(f"{'total':{width}} {format_size(total):>10}  to {options.out}")
 
 

@@ -94,7 +94,7 @@ class DeviceBeam:
         """Enqueue the decoding of a batch; see `DeviceSearch.launch`."""
         rows, frames = batch.frames.shape
         vocab = int(batch.scores.vocab)
-        is_plain = all(_is_plain(_beam(chunk.stream)) for chunk in batch.chunks)
+        is_plain = all(_is_plain(_beam(row.decoding)) for row in batch.rows)
         choices = self._choices(vocab, is_plain=is_plain)
         settled = Settled(
             self._workspace.device("status", (rows,), arguments.STATUS),

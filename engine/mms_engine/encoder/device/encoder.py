@@ -136,8 +136,7 @@ class DeviceEncoder:
             slot=((batch,), "int64"),
             audio=((len(segments), samples), "float32"),
         )
-        with self._ring.take() as buffer:
-            host = buffer.bytes(layout.size)
+        with self._ring.staging(layout.size, self._stream) as host:
             views = layout.of(host)
             views["lengths"][...] = 1
             views["lengths"][: len(frames)] = frames
@@ -148,7 +147,6 @@ class DeviceEncoder:
                 row[segment.samples.size :] = 0
             memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
-            buffer.sent(self._stream)
         return layout.on_device(memory)
 
     def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:

@@ -140,8 +140,7 @@ class StepBatches:
             filled=numbers,
             features=((run.batch, run.before + run.frames, size), "float32"),
         )
-        with self._pinned.take() as buffer:
-            host = buffer.bytes(layout.size)
+        with self._pinned.staging(layout.size, self._stream) as host:
             views = layout.of(host)
             for view in views.values():
                 view[count:] = 0
@@ -155,7 +154,6 @@ class StepBatches:
                 row.write(views["features"][index], run.before)
             memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
-            buffer.sent(self._stream)
         return layout.on_device(memory)
 
     def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
