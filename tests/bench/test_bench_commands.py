@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from bench.bench_samples import by_key, make_context
 from mms_bench.errors import Failed, Skipped
 from mms_bench.run import commands
-from mms_bench.run.race import Pace
-from mms_bench.suites import asr, export
+from mms_bench.suites import asr
 
 
 def python(code):
@@ -76,49 +74,3 @@ def test_cold_start_needs_a_demo_bundle(tmp_path, monkeypatch):
     assert help_.status == "ok", help_.reason
     assert help_.summary.count >= 3
     assert help_.peak_memory > 1e6
-
-
-def test_graphs_are_exported_into_fresh_folders(tmp_path, monkeypatch):
-    """Commands of the same shape stand in for the exports, which take seconds each."""
-    code = "import os, sys; os.makedirs(sys.argv[-1]); open(sys.argv[-1] + '/graph', 'w').close()"
-
-    def ours(context, languages, precision):
-        if precision == "int8":
-            return python("import sys; sys.exit('no parity')")
-        return python(code)
-
-    monkeypatch.setattr(export, "_export_command", ours)
-    monkeypatch.setattr(export, "_plain_command", lambda *_: python(code))
-    peers = ("torch.onnx", "ours-fp32", "ours-int8")
-    context = make_context(tmp_path, peers, pace=Pace(warmup=0, min_time=0))
-    rows = by_key(export.measure_graphs(context))
-    plain, fp32, int8 = (rows[f"export-graphs/{peer}"] for peer in peers)
-    assert plain.status == fp32.status == "ok"
-    assert fp32.summary.count == 5, "each in a folder that did not exist"
-    assert int8.reason == "exit status 1: no parity"
-    assert "transformers" in context.versions
-    assert not (tmp_path / "ours-fp32").exists()
-
-
-def test_adapters_are_added_to_a_copy_and_need_two_languages(tmp_path, monkeypatch):
-    code = (
-        "import os, sys; out = sys.argv[-1]; names = sys.argv[1].split(',');"
-        "os.makedirs(out, exist_ok=True);"
-        "assert all(not os.path.exists(f'{out}/{name}') for name in names);"
-        "assert names == ['eng'] or os.path.exists(f'{out}/eng');"
-        "[open(f'{out}/{name}', 'w').close() for name in names]"
-    )
-
-    def command(context, languages, _):
-        return (*python(code), ",".join(languages))
-
-    monkeypatch.setattr(export, "_export_command", command)
-    context = make_context(tmp_path, ("torch.onnx",), languages=("eng", "swh", "fra"))
-    (row,) = export.measure_adapters(context)
-    assert row.status == "ok", row.reason
-    assert row.amount == 2
-    assert row.summary.count >= 3
-    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["eng"]
-    one = replace(context, options=replace(context.options, languages=("eng",)))
-    (row,) = export.measure_adapters(one)
-    assert row.reason == "needs two languages: name more with --languages"

@@ -80,22 +80,17 @@ def test_one_race_holds_several_cases(tmp_path):
     assert large > small
 
 
-@pytest.mark.parametrize("shape", ctc.SHAPES)
-@pytest.mark.parametrize("vocab", [32, 1000])
-def test_posteriors_are_log_probabilities_from_a_seed(shape, vocab):
-    found = ctc.emission(shape, 400, vocab=vocab, rows=2)
-    assert (found.shape, found.dtype) == ((2, 400, vocab), np.float32)
-    np.testing.assert_allclose(np.exp(found.astype(np.float64)).sum(axis=2), 1, atol=1e-5)
-    assert np.array_equal(found, ctc.emission(shape, 400, vocab=vocab, rows=2))
-    assert not np.array_equal(found[0], found[1])
-
-
 @pytest.mark.parametrize(("shape", "low", "high"), [("peaky", 1, 2), ("diffuse", 20, 32)])
-def test_best_path_is_what_was_said_and_diffuse_has_more_close_tokens(shape, low, high):
-    labels = language.spoken(2000, seed=0)
-    found = posteriors(labels, 2000, len(language.TOKENS), shape, seed=0)
-    assert collapse(found.argmax(axis=1)).tolist() == labels
-    assert low < (found > -5).sum(axis=1).mean() < high
+def test_posteriors_say_the_sentences_of_a_seed(shape, low, high):
+    found = ctc.emission(shape, 2000, rows=2)
+    assert (found.shape, found.dtype) == ((2, 2000, 32), np.float32)
+    np.testing.assert_allclose(np.exp(found.astype(np.float64)).sum(axis=2), 1, atol=1e-5)
+    for seed, row in enumerate(found):
+        labels = language.spoken(2000, seed=seed)
+        assert collapse(row.argmax(axis=1)).tolist() == labels
+        said = list(itertools.chain(*language.sentences(90, seed=seed)))
+        assert spelled(labels) == said[: len(spelled(labels))]
+    assert low < (found > -5).sum(axis=2).mean() < high
 
 
 def test_repeats_have_their_blank_without_room_to_spare():
@@ -104,41 +99,16 @@ def test_repeats_have_their_blank_without_room_to_spare():
     assert found.argmax(axis=1).tolist() == [5, BLANK, 5, 6, 5]
     with pytest.raises(ValueError, match="4 labels do not fit into 4 frames"):
         posteriors(labels, 4, 8, "peaky", seed=0)
-    assert not posteriors([], 10, 8, "peaky", seed=0).argmax(axis=1).any()
 
 
 def spelled(labels):
     return "".join(language.TOKENS[label] for label in labels).replace("|", " ").split()
 
 
-def test_language_is_the_same_for_every_seed():
-    first, second = (language.sentences(300, seed=seed) for seed in (1, 2))
-    assert first != second
-    assert first == language.sentences(300, seed=1)
-    pairs = [set(itertools.chain(*map(itertools.pairwise, said))) for said in (first, second)]
-    assert len(pairs[0] & pairs[1]) > 0.2 * len(pairs[0])
-    words = spelled(language.spoken(4000, seed=5))
-    assert words == list(itertools.chain(*language.sentences(90, seed=5)))[: len(words)]
-    assert set(words) <= set(language.vocabulary())
+def test_phrases_are_distinct_and_of_one_to_three_words():
     phrases = language.phrases(1000, seed=0)
     assert len(set(phrases)) == len(phrases) == 1000
     assert {len(phrase.split()) for phrase in phrases} == {1, 2, 3}
-
-
-@pytest.fixture(scope="module")
-def arpa(tmp_path_factory):
-    path = tmp_path_factory.mktemp("arpa") / "words.arpa"
-    language.write_arpa(path, language.sentences(200, seed=0), order=3)
-    return path
-
-
-def test_kenlm_reads_the_model_alike(arpa):
-    from mms_kernels import open_lm
-
-    kenlm = pytest.importorskip("kenlm").Model(str(arpa))
-    model = open_lm(arpa)
-    for words in (*language.sentences(30, seed=9), ("zzz",), ()):
-        assert kenlm.score(" ".join(words)) == pytest.approx(model.score(words), abs=1e-4)
 
 
 def test_real_posteriors_need_a_bundle(tmp_path):
@@ -206,24 +176,16 @@ def test_language_model_and_hotwords_change_the_result(create, tmp_path):
     row = posteriors(labels, 4 * len(labels), ctc.VOCAB, "peaky", seed=0)
     # One letter is just less likely than another.
     place = int(np.flatnonzero(row.argmax(axis=1) == labels[0])[0])
-    other = ids["z"] if said[0][0] != "z" else ids["q"]
-    row[place, labels[0]], row[place, other] = np.log(0.3), np.log(0.6)
-    plain = Task(
-        kind="beam",
-        emission=row[None],
-        beam_size=20,
-        token_min_logp=-5.0,
-        tokens=language.TOKENS,
-    )
-    tasks = {
-        "plain": plain,
-        "lm": replace(plain, lm=model, lm_weight=1.0),
-        "hotwords": replace(plain, hotwords=(said[0], "never said"), hotword_weight=9.0),
-    }
+    row[place, labels[0]], row[place, ids["'"]] = np.log(0.3), np.log(0.6)
+    plain = Task(kind="beam", emission=row[None], beam_size=20, tokens=language.TOKENS)
+    phrases = (said[0], "never said")
     peer = create(KERNELS)
-    found = {kind: spelled(results(peer, task)[0]) for kind, task in tasks.items()}
-    assert found["plain"][0] != said[0]
-    assert found["lm"] == found["hotwords"] == list(said)
+    for task, right in (
+        (plain, False),
+        (replace(plain, lm=model, lm_weight=1.0), True),
+        (replace(plain, hotwords=phrases, hotword_weight=9.0), True),
+    ):
+        assert (spelled(results(peer, task)[0]) == list(said)) is right
 
 
 @pytest.mark.parametrize("name", [KERNELS, "torchaudio"])

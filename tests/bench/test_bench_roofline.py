@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -16,7 +15,6 @@ from mms_bench.roofline.model import bound, gpus
 from mms_bench.roofline.work import Block, Load, blocks
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
-from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as export
 from tiny_models import make_tiny
 
@@ -57,57 +55,6 @@ def test_weights_are_those_of_the_exported_graphs(bundle):
             if item.name.partition(".")[2] and math.prod(item.dims) > 1
         )
     assert counted == pytest.approx(written, rel=0.001)
-
-
-def test_products_are_those_of_the_exported_graphs(bundle):
-    """Count the products of the nodes from the shapes that ONNX Runtime reports."""
-    architecture, vocab, frames = bundle.model(Wav2Vec2Ctc), bundle.entry("eng").vocab_size, 40
-    load = Load(rows=1, frames=frames, vocab=vocab, itemsize=4)
-    counted = sum(block.products * block.repeats for block in blocks(architecture, load))
-    sizes = {
-        "audio": (1, FrameGeometry.of(architecture).samples(frames)),
-        "features": (1, frames, architecture.feature_size),
-        "lengths": (1,),
-        "slot": (1,),
-        "adapters": (1, architecture.adapter_parameters),
-        "head_weight": (1, vocab, architecture.hidden_size),
-        "head_bias": (1, vocab),
-    }
-    found = sum(
-        count(onnx.load(bundle.graph(stage, "fp32")[1]), sizes) for stage in ("frontend", "encoder")
-    )
-    assert counted == pytest.approx(found, rel=1e-9)
-
-
-def count(model, sizes):
-    """Run a graph with every product's operands as outputs, and count from their shapes."""
-    import onnxruntime
-
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Conv")]
-    kept = {name for node in products for name in (*node.input[:2], *node.output)}
-    initial = {item.name: tuple(item.dims) for item in model.graph.initializer}
-    present = {value.name for value in model.graph.output}
-    for name in sorted(kept - set(initial) - present):
-        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    feeds = {}
-    for value in session.get_inputs():
-        kind = np.int64 if value.type == "tensor(int64)" else np.float32
-        feeds[value.name] = np.zeros(sizes[value.name], kind)
-    if "lengths" in feeds:
-        feeds["lengths"][:] = sizes["features"][1]
-    names = [value.name for value in session.get_outputs()]
-    values = zip(names, session.run(names, feeds), strict=True)
-    shapes = initial | {name: value.shape for name, value in values}
-    total = 0
-    for node in products:
-        inner = (shapes[node.input[0]][-1],)
-        if node.op_type == "Conv":
-            inner = shapes[node.input[1]][1:]
-        total += 2 * math.prod(shapes[node.output[0]]) * math.prod(inner)
-    return total
 
 
 def test_full_size_has_the_parameters_of_mms_1b_all():
@@ -152,16 +99,17 @@ def test_data_sheets_are_plausible():
         assert 1.5 < gpu.fp16 / gpu.fp32 < 20, gpu.key
 
 
-def test_documents_have_the_current_table_and_chart(invoke, tmp_path):
+def test_document_has_the_current_table(invoke, tmp_path):
     page, chart = ROOT / "docs" / "gpu.md", tmp_path / "chart.svg"
     copy = tmp_path / "page.md"
     copy.write_bytes(page.read_bytes())
     done = invoke("--chart", chart, "--update", copy)
     assert done.exit_code == 0, done.output
     assert "| T4 | fp16 |" in done.stdout
-    run = "run: mms-bench roofline --update docs/gpu.md --chart docs/roofline.svg"
-    assert copy.read_bytes() == page.read_bytes(), run
-    assert chart.read_bytes() == (ROOT / "docs" / "roofline.svg").read_bytes(), run
+    assert b"<svg" in chart.read_bytes()
+    assert copy.read_bytes() == page.read_bytes(), (
+        "run: mms-bench roofline --update docs/gpu.md --chart docs/roofline.svg"
+    )
 
 
 def test_sizes_come_from_a_bundle(invoke, bundle):

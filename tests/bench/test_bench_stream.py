@@ -7,7 +7,6 @@ import pytest
 from bench.bench_samples import QUICK, by_key, make_context, make_result
 from engine_demo import DEMO, demo_clips
 from export_runs import run_export
-from mms_bench.errors import Failed
 from mms_bench.report import html, markdown
 from mms_bench.suites.stream import SUITE, clients, contexts
 from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
@@ -107,23 +106,6 @@ def test_simulated_delays_do_not_depend_on_the_clock(context, recognizer):
         for _ in range(2)
     ]
     assert seen[0] == seen[1]
-
-
-@needs_clips
-def test_clients_that_are_not_served_in_time_fail(context, recognizer, monkeypatch):
-    talks = clients.make_talks(recognizer, long_recordings(context), 1.0)
-    monkeypatch.setattr(clients, "PATIENCE", -60.0)
-    real = recognizer.pool
-
-    def slow_pool(options):
-        pool = real(options)
-        encode = pool._encode
-        pool._encode = lambda *given: (clients.time.sleep(0.5), encode(*given))
-        return pool
-
-    monkeypatch.setattr(recognizer, "pool", slow_pool)
-    with pytest.raises(Failed, match="fell behind"):
-        clients.speak(recognizer, talks, 1)
 
 
 def shown(*displays):
