@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,9 +16,9 @@ from tiny_models import TinyOptions, make_tiny
 QUICK = ("--seconds", "0.5", "--min-time", "0.02", "--min-samples", "2", "--warmup", "0.01")
 
 
-def run(module, *words, cache):
+def run(program, *words, cache):
     done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, words)],
+        [Path(sys.executable).with_name(program), *map(str, words)],
         env=os.environ | {"XDG_CACHE_HOME": str(cache)},
         capture_output=True,
         text=True,
@@ -33,7 +34,7 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     checkpoint = make_tiny(folder / "checkpoint")
     words = ("--model", checkpoint, "--out", folder / "bundle", "--adapter-dtype", "float32")
-    run("mms_export.cli", *words, "--precision", "fp32", cache=folder / "cache")
+    run("mms-export", *words, "--precision", "fp32", cache=folder / "cache")
     return folder
 
 
@@ -43,7 +44,7 @@ def asr(tiny):
     names = ("onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16")
     words = ("--peers", ",".join(names), "--cases", "clip,batch,switch", "--batch", "3", *QUICK)
     out = ("--json", tiny / "asr.json")
-    done = run("mms_bench.cli", "run", "asr", *models, *words, *out, cache=tiny / "cache")
+    done = run("mms-bench", "run", "asr", *models, *words, *out, cache=tiny / "cache")
     result = load(tiny / "asr.json")
     assert done.stdout == markdown.render(result) + "\n"
     return result
@@ -99,7 +100,7 @@ def test_bundle_of_another_checkpoint_is_refused(tiny, tmp_path):
 def test_graphs_and_adapters_are_exported_and_timed(tiny):
     words = ("--checkpoint", tiny / "checkpoint", "--peers", "ours-fp32", "--min-time", "0")
     out = ("--json", tiny / "export.json")
-    run("mms_bench.cli", "run", "export", *words, *out, cache=tiny / "cache")
+    run("mms-bench", "run", "export", *words, *out, cache=tiny / "cache")
     result = load(tiny / "export.json")
     for key in ("export-graphs/torch.onnx", "export-graphs/ours-fp32", "export-adapters/ours"):
         row = result.find(key)
