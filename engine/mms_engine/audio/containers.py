@@ -1,0 +1,223 @@
+"""Recognition of containers by their first bytes, and the extent of audio inside a file.
+
+Sizes in headers are hints: programs that stop early leave stale ones, pipes leave none, and
+complete files are joined end to end.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+
+from mms_engine.audio.input import AudioInput
+
+_MAGIC = re.compile(
+    rb"RIFF....(?:WAVE|AVI )|RIFX....WAVE|RF64....WAVE|FORM....AIF[FC]|riff\x2e\x91\xcf\x11"
+    rb"|fLaC[\x00\x80]\x00\x00\x22|OggS\x00[\x02\x06]|\x1aE\xdf\xa3|\x00\x00..ftyp|FLV\x01"
+    rb"|TTA1\x01\x00|caff\x00\x01|\.snd\x00\x00..|#!AMR|wvpk|MAC |ID3[\x02-\x04]"
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|nut/multimedia",
+    re.DOTALL,
+)
+"""First bytes of containers; ID3 stands before MP3 and AAC."""
+_CHUNK = 1 << 20
+_OVERLAP = 32
+_UNKNOWN_SIZE = 0x7FFFF000
+"""Smallest size that programs write when the length is not known in advance."""
+_PAGE = 27
+"""Bytes of the fixed part of an Ogg page's header."""
+_FORM = 16
+"""Bytes of the common part of a WAV's format."""
+
+
+def is_container(beginning: bytes) -> bool:
+    """Return whether bytes begin a container rather than PCM samples.
+
+    Args:
+        beginning: First bytes of a stream; 4 KB suffice.
+    """
+    return _MAGIC.match(beginning) is not None or _is_mpeg(beginning)
+
+
+def _is_mpeg(beginning: bytes) -> bool:
+    """Return whether two frames of MP3 or of AAC in ADTS follow each other.
+
+    A single sync word may well be a PCM sample.
+    """
+    for size in (_adts_size(beginning), _mp3_size(beginning)):
+        if size and beginning[:2] == beginning[size : size + 2]:
+            return True
+    return False
+
+
+def _adts_size(head: bytes) -> int:
+    """Return the bytes of an ADTS frame, 0 if it is none."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0
+    return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+
+
+_MP3_KBITS = (
+    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+    (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+)
+
+
+def _mp3_size(head: bytes) -> int:
+    """Return the bytes of an MPEG layer III frame, 0 if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, kbits, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or rate == 3:
+        return 0
+    is_first = version == 3
+    hertz = (44_100, 48_000, 32_000)[rate] >> (0 if is_first else 1 if version else 2)
+    bits = 1000 * _MP3_KBITS[is_first][kbits]
+    return (144 if is_first else 72) * bits // hertz + (head[2] >> 1 & 1) if bits else 0
+
+
+def find_container(content: bytes) -> int | None:
+    """Return the offset of the first container in bytes."""
+    found = _MAGIC.search(content)
+    return found.start() if found else None
+
+
+def next_container(source: AudioInput, start: int) -> int | None:
+    """Return the offset of the first container at or behind `start`."""
+    while start < source.size:
+        found = find_container(source.at(start, _CHUNK + _OVERLAP))
+        if found is not None:
+            return start + found
+        start += _CHUNK
+    return None
+
+
+def ogg_link_end(source: AudioInput, start: int) -> int:
+    """Return where the link of a chained Ogg ends that begins at `start`."""
+    position, in_headers = start, True
+    while position < source.size:
+        header = source.at(position, _PAGE + 255)
+        if header[:4] != b"OggS" or len(header) < _PAGE:
+            found = source.at(position + 1, _CHUNK).find(b"OggS")
+            position += 1 + (found if found >= 0 else _CHUNK)
+            continue
+        is_first = bool(header[5] & 2)
+        if is_first and not in_headers:
+            return position
+        in_headers = in_headers and is_first
+        position += _PAGE + header[26] + sum(header[_PAGE : _PAGE + header[26]])
+    return source.size
+
+
+def ogg_last_page(source: AudioInput, end: int) -> tuple[bool, bool]:
+    """Return whether the last page before `end` is whole, and whether it ends its stream."""
+    start = max(0, end - 2 * 65_536)  # a page has at most 65,307 bytes
+    tail = source.at(start, end - start)
+    page = tail.rfind(b"OggS")
+    header = tail[page : page + _PAGE + 255] if page >= 0 else b""
+    if len(header) < _PAGE:
+        return page < 0, False
+    size = _PAGE + header[26] + sum(header[_PAGE : _PAGE + header[26]])
+    return page + size <= len(tail), bool(header[5] & 4)
+
+
+@dataclass(frozen=True, slots=True)
+class WavLayout:
+    """Extent of the audio in a WAV, RF64 or W64 file."""
+
+    header: bytes
+    """Everything before the first sample, with unknown sizes in place of wrong ones."""
+    ranges: tuple[tuple[int, int], ...]
+    """Offsets of samples, start and end."""
+    missing_seconds: float
+    """Duration of declared samples behind the end of the file."""
+    sample_rate: int
+    channels: int
+    is_plain: bool
+    """Whether its sizes are right as they stand."""
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last sample."""
+        return self.ranges[-1][1]
+
+
+def wav_layout(source: AudioInput, start: int) -> WavLayout | None:
+    """Return the layout of the WAV file at `start`, `None` if it is none or has no samples."""
+    head = source.at(start, 12)
+    if head[:4] == b"riff" or head[:4] == b"RF64":
+        return _long_layout(source, start)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return None
+    ranges: list[tuple[int, int]] = []
+    position, form, missing, is_stale = start + 12, b"", 0, False
+    while chunk := _chunk(source, position):
+        name, size = chunk
+        body = position + 8
+        if name == b"fmt ":
+            form = source.at(body, _FORM)
+        position = body + size
+        if name == b"data":
+            is_stale = _is_stale(source, body, size)
+            missing = 0 if is_stale else max(0, position - source.size)
+            position = source.size if is_stale else min(position, source.size)
+            ranges.append((body, position))
+        position += size & 1
+        if name == b"data" and _chunk(source, position) is None and _chunk(source, position - 1):
+            position -= 1  # written without the padding of an odd chunk
+    if not ranges or len(form) < _FORM:
+        return None
+    header = source.at(start, ranges[0][0] - start)
+    header = header[:4] + b"\xff" * 4 + header[8:-4] + b"\xff" * 4
+    return _layout(form, header, ranges, missing, is_plain=len(ranges) == 1 and not is_stale)
+
+
+def _layout(
+    form: bytes, header: bytes, ranges: list[tuple[int, int]], missing: int, *, is_plain: bool
+) -> WavLayout:
+    channels, rate, byte_rate = struct.unpack("<HII", form[2:12])
+    return WavLayout(
+        header, tuple(ranges), missing / max(byte_rate, 1), rate, channels, is_plain=is_plain
+    )
+
+
+def _long_layout(source: AudioInput, start: int) -> WavLayout | None:
+    """Return the layout of a W64 or RF64 file, whose sizes have 64 bits."""
+    head = source.at(start, 4096)
+    name = {b"riff": b"data\xf3\xac\xd3\x11", b"RF64": b"data"}[head[:4]]
+    data, fmt, ds64 = (head.find(tag) for tag in (name, b"fmt ", b"ds64"))
+    width = 24 if head[:4] == b"riff" else 8
+    size_at = ds64 + 16 if ds64 >= 0 else data + 16
+    form = head[fmt + width : fmt + width + _FORM]
+    if data < 0 or fmt < 0 or len(form) < _FORM:
+        return None
+    size = int.from_bytes(head[size_at : size_at + 8], "little") - (24 if ds64 < 0 else 0)
+    body = start + data + width
+    end = min(body + size, source.size) if size else source.size
+    return _layout(form, b"", [(body, end)], max(0, body + size - source.size), is_plain=True)
+
+
+def _chunk(source: AudioInput, position: int) -> tuple[bytes, int] | None:
+    """Return the name and size of the RIFF chunk at an offset, `None` if there is none."""
+    header = source.at(position, 8)
+    if len(header) < 8 or _MAGIC.match(source.at(position, _OVERLAP)):
+        return None
+    name, size = struct.unpack("<4sI", header)
+    fits = position + 8 + size <= source.size + 1 or name == b"data"
+    return (name, size) if fits and name.isascii() and name.decode().isprintable() else None
+
+
+def _is_stale(source: AudioInput, body: int, size: int) -> bool:
+    """Return whether the size of a data chunk is unknown, or samples follow it."""
+    if size == 0 or size >= _UNKNOWN_SIZE:
+        return True
+    end = body + size
+    rest = source.at(end, _CHUNK)
+    if len(rest) < 8 or not any(rest):
+        return False
+    following = rest[size & 1 :]
+    return not (
+        _chunk(source, end)
+        or _chunk(source, end + 1)
+        or _MAGIC.match(rest)
+        or _MAGIC.match(following)
+        or rest[:3] in (b"TAG", b"ID3")
+    )
