@@ -76,8 +76,8 @@ BAD_HEADERS = {
         wav(b"\0" * 1000, claims=36_000 * 32_000),
         (
             "FILE is truncated after 0.03 s: its header declares 36000.00 s; 35999.97 s are "
-            "missing. Get a complete copy, or use the decodable part with allow_truncated=True (on the "
-            "command line: --allow-truncated)"
+            "missing. Get a complete copy, or use the decodable part with allow_truncated=True (on "
+            "the command line: --allow-truncated)"
         ),
     ),
     "no data chunk": (wav()[:36], "is not a readable audio file"),

@@ -8,7 +8,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from mms_engine.audio.input import AudioInput
+from mms_engine.audio.input import AudioInput, Splice
 
 _MAGIC = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RIFX....WAVE|RF64....WAVE|FORM....AIF[FC]|riff\x2e\x91\xcf\x11"
@@ -26,6 +26,8 @@ _PAGE = 27
 """Bytes of the fixed part of an Ogg page's header."""
 _FORM = 16
 """Bytes of the common part of a WAV's format."""
+_PCM_TAGS = (1, 3, 0xFFFE)
+"""Format tags of integer, float and extensible PCM."""
 
 
 def is_container(beginning: bytes) -> bool:
@@ -107,16 +109,58 @@ def ogg_link_end(source: AudioInput, start: int) -> int:
     return source.size
 
 
-def ogg_last_page(source: AudioInput, end: int) -> tuple[bool, bool]:
-    """Return whether the last page before `end` is whole, and whether it ends its stream."""
+def mp4_link_end(source: AudioInput, start: int) -> int:
+    """Return where the MP4 file ends that begins at `start`: at the next `ftyp` box, if any."""
+    position = start
+    while position < source.size:
+        header = source.at(position, 16)
+        size, name = int.from_bytes(header[:4], "big"), header[4:8]
+        if size == 1:
+            size = int.from_bytes(header[8:], "big")
+        if (name == b"ftyp" and position > start) or len(header) < 16 or size < 8:
+            return position if name == b"ftyp" else source.size
+        position += size
+    return source.size
+
+
+def caf_missing_bytes(source: AudioInput, start: int) -> int:
+    """Return the bytes of audio that a CAF file declares behind its end."""
+    position = start + 8
+    while len(header := source.at(position, 12)) == 12:
+        size = int.from_bytes(header[4:], "big", signed=True)
+        if size < 0:
+            break
+        position += 12 + size
+        if header[:4] == b"data":
+            return max(0, position - source.size)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class OggPage:
+    """Header of an Ogg page."""
+
+    offset: int
+    serial: bytes
+    granule: int
+    """Position at its end, in the stream's unit; -1 if no packet ends on it."""
+    size: int
+    """Bytes with the header; 0 if the header is incomplete."""
+    is_last: bool
+    """Whether it ends its stream."""
+
+
+def ogg_page_before(content: "AudioInput | Splice", end: int) -> OggPage | None:
+    """Return the last page that begins before `end`."""
     start = max(0, end - 2 * 65_536)  # a page has at most 65,307 bytes
-    tail = source.at(start, end - start)
-    page = tail.rfind(b"OggS")
-    header = tail[page : page + _PAGE + 255] if page >= 0 else b""
-    if len(header) < _PAGE:
-        return page < 0, False
-    size = _PAGE + header[26] + sum(header[_PAGE : _PAGE + header[26]])
-    return page + size <= len(tail), bool(header[5] & 4)
+    tail = content.at(start, end - start)
+    found = tail.rfind(b"OggS")
+    if found < 0:
+        return None
+    header = tail[found : found + _PAGE + 255]
+    size = _PAGE + header[26] + sum(header[_PAGE : _PAGE + header[26]]) if len(header) > 26 else 0
+    granule = int.from_bytes(header[6:14], "little", signed=True)
+    return OggPage(start + found, header[14:18], granule, size, bool(header[5:6] and header[5] & 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +171,9 @@ class WavLayout:
     """Everything before the first sample, with unknown sizes in place of wrong ones."""
     ranges: tuple[tuple[int, int], ...]
     """Offsets of samples, start and end."""
-    missing_seconds: float
-    """Duration of declared samples behind the end of the file."""
+    missing_bytes: int
+    """Declared bytes of samples behind the end of the file."""
+    is_pcm: bool
     sample_rate: int
     channels: int
     is_plain: bool
@@ -173,9 +218,9 @@ def wav_layout(source: AudioInput, start: int) -> WavLayout | None:
 def _layout(
     form: bytes, header: bytes, ranges: list[tuple[int, int]], missing: int, *, is_plain: bool
 ) -> WavLayout:
-    channels, rate, byte_rate = struct.unpack("<HII", form[2:12])
+    tag, channels, rate = struct.unpack("<HHI", form[:8])
     return WavLayout(
-        header, tuple(ranges), missing / max(byte_rate, 1), rate, channels, is_plain=is_plain
+        header, tuple(ranges), missing, tag in _PCM_TAGS, rate, channels, is_plain=is_plain
     )
 
 

@@ -73,11 +73,14 @@ def convert(
         mono = block.frames[:, 0]
         finite = np.isfinite(mono)
         if not finite.all():
-            at = seconds + int(finite.argmin()) / block.sample_rate
-            raise AudioError(
-                f"{report.name} contains NaN or infinity at {at:.4f} s: the program that wrote it "
-                "is faulty, create the file again"
-            )
+            bad = np.flatnonzero(~finite) / block.sample_rate + seconds
+            if not options.allow_truncated:
+                raise AudioError(
+                    f"{report.name} contains NaN or infinity at {bad[0]:.4f} s: the program that "
+                    "wrote it is faulty, create the file again"
+                )
+            report.lose(float(bad[0]), float(bad[-1]) + 1 / block.sample_rate, "NaN or infinity")
+            mono = np.where(finite, mono, np.float32(0))
         seconds += len(mono) / block.sample_rate
         yield from resampler.resample(mono, block.sample_rate)
     yield from resampler.flush()

@@ -15,12 +15,12 @@ from mms_engine.audio.block import (
     Block,
     Report,
     Undecodable,
-    check_channels,
 )
-from mms_engine.audio.containers import WavLayout
-from mms_engine.audio.input import AudioInput, Splice
+from mms_engine.audio.containers import OggPage
+from mms_engine.audio.input import Splice
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.timeline import Loss, TimedFrames, Timeline
+from mms_engine.audio.tracks import choose_track
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
@@ -39,8 +39,9 @@ _FORMATS = (
 _OPTIONS = {
     "format_whitelist": ",".join(_FORMATS.split()),
     "protocol_whitelist": "none",
-    "max_size": "65536",  # of a WAV's packets: the default of 4 KB takes five times as long
 }
+_PCM_OPTIONS = _OPTIONS | {"max_size": "65536"}
+"""Larger packets than the default of 4 KB, which takes five times as long."""
 _CLOCK_RESETS = 0x200
 """FFmpeg's AVFMT_TS_DISCONT."""
 _BARE = frozenset({"aac", "ac3", "amr", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "sbc"})
@@ -52,8 +53,8 @@ _TIMED = frozenset(
 _IN_ORDER = _BARE | {"flac", "flv", "matroska", "nut", "ogg"}
 """Formats whose packets are read in the order of the file, with little between them."""
 _DECLARING = frozenset(
-    {"aiff", "ape", "asf", "au", "avi", "caf", "flac", "flv", "matroska", "mov", "mpc", "mpc8"}
-    | {"ogg", "tta", "w64", "wav", "wv"}
+    {"aiff", "ape", "asf", "au", "avi", "flac", "flv", "matroska", "mov", "mpc", "mpc8"}
+    | {"ogg", "tta", "wv"}
 )
 """Formats that store their duration; FFmpeg estimates others from the file size."""
 _PRIMING_SECONDS = 0.2
@@ -63,63 +64,18 @@ _LIVE_SECONDS = 600.0
 _PADDING_SECONDS = 0.25
 """Longest difference of a declared duration that may be an encoder's padding."""
 _DEMUX_ERRORS = 10
+_PACKET_STREAMS = _BARE | {"mpeg", "mpegts"}
+"""Formats that may end anywhere, of which a short last packet shows a cut."""
+_MATROSKA_BLOCKS = (b"\xa3", b"\xa0")
+"""Identifiers of SimpleBlock and BlockGroup."""
+_NUT_INDEX = b"NX"
+_SCAN_BYTES = 1 << 16
+_EMPTY_PAGE = 64
+"""Largest Ogg page that may hold no audio, such as a last one that only ends the stream."""
 _MP3_COUNTS = (b"Xing", b"Info", b"VBRI")
 """Tags of the header in which an MP3 may declare its number of frames."""
 _MP3_HEADER = re.compile(rb"\xff[\xe2-\xff].{11,34}(?:Xing|Info)", re.DOTALL)
 """First frame of an MP3 that holds this header instead of audio."""
-_DEFAULT = 1
-"""FFmpeg's AV_DISPOSITION_DEFAULT."""
-
-
-def decode(source: AudioInput, options: ReadOptions, report: Report) -> Iterator[Block]:
-    """Yield the audio of all containers that are joined in a file, in time.
-
-    Raises:
-        Undecodable: FFmpeg does not know the format, or finds no samples.
-        AudioError: it has no audio track or not the chosen one, an unknown codec or too many
-            channels; or audio is missing, unless that is allowed.
-    """
-    timeline = Timeline(report)
-    start: int | None = 0
-    while start is not None:
-        is_ogg = source.at(start, 4) == b"OggS"
-        end = containers.ogg_link_end(source, start) if is_ogg else source.size
-        layout = containers.wav_layout(source, start)
-        if layout is not None:
-            _check_wav(layout, options, report.name)
-        if layout is None or layout.is_plain:
-            content = Splice(source, b"", (start, end))
-        else:
-            content = Splice(source, layout.header, *layout.ranges)
-        decoder = ContainerDecoder(content, timeline, report)
-        try:
-            yield from decoder.decode(options)
-        except Undecodable:
-            if timeline.seconds == 0.0:
-                raise
-        else:
-            decoder.finish(layout.missing_seconds if layout else 0.0)
-            if is_ogg:
-                _check_ogg(source, end, timeline, report)
-        if decoder.joined_at is not None:
-            start += decoder.joined_at
-        elif end < source.size:
-            start = end
-        else:
-            behind = layout.end if layout else start + max(decoder.covered, 1)
-            start = containers.next_container(source, behind)
-
-
-def decode_pipe(pipe: IO[bytes], options: ReadOptions, report: Report) -> Iterator[Block]:
-    """Yield the audio of a container as it arrives.
-
-    Raises:
-        Undecodable: as for `decode`, or the container can only be read with seeking.
-        AudioError: as for `decode`.
-    """
-    decoder = ContainerDecoder(pipe, Timeline(report), report)
-    yield from decoder.decode(options)
-    decoder.finish(0.0)
 
 
 class ContainerDecoder:
@@ -131,28 +87,43 @@ class ContainerDecoder:
         self.joined_at: int | None = None
         """Offset of another container behind the last good packet."""
         self._content = content
+        self._splice = content if isinstance(content, Splice) else None
         self._timeline = timeline
         self._report = report
         self._loss = Loss()
         self._packet_start = -1
-        self._is_cut = False
+        self._sizes = _PacketSizes()
+        self._page: OggPage | None = None
+        self._page_pts: int | None = None
+        self._first_pts: int | None = None
         self._declared = 0.0
         self._last_time = 0.0
 
-    def decode(self, options: ReadOptions) -> Iterator[Block]:
-        """Yield the audio; see `decode`."""
+    def decode(
+        self, options: ReadOptions, *, is_first: bool = True, is_pcm: bool = False
+    ) -> Iterator[Block]:
+        """Yield the audio; see `decode`.
+
+        Args:
+            options: Limits and choices.
+            is_first: Whether no other container precedes it in the file.
+            is_pcm: Whether it is known to hold PCM, which is read in large packets.
+        """
         import av  # slow to import, and not needed for arrays
 
         try:
             container = av.open(
-                cast("IO[bytes]", self._content), "r", options=_OPTIONS, metadata_errors="replace"
+                cast("IO[bytes]", self._content),
+                "r",
+                options=_PCM_OPTIONS if is_pcm else _OPTIONS,
+                metadata_errors="replace",
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise Undecodable(_reason(error)) from error
         with container:
-            stream = _choose(container, options, self._report)
+            stream = choose_track(container, options, self._report)
             self._format = container.format.name.partition(",")[0]
-            self._begin_time(container)
+            self._begin_time(container, is_first=is_first)
             self._before = self._timeline.seconds
             frames: Iterator[TimedFrames | None] = self._frames(container, stream)
             for piece, following in itertools.pairwise(itertools.chain(frames, [None])):
@@ -162,13 +133,14 @@ class ContainerDecoder:
                 raise Undecodable(self._loss.reason or NO_SAMPLES)
             self._declared = self._declared_end(container, stream)
 
-    def _begin_time(self, container: "InputContainer") -> None:
+    def _begin_time(self, container: "InputContainer", *, is_first: bool) -> None:
+        """Choose the time stamp of time 0: 0, or the first one where 0 has no meaning."""
         start = (container.start_time or 0) / 1e6
         resets = bool(container.format.flags & _CLOCK_RESETS)
-        if start > _LIVE_SECONDS and not resets:
+        if start > _LIVE_SECONDS and is_first and not resets:
             self._report.warn(f"its time stamps begin at {start:.0f} s, which is taken for 0")
-        is_origin = resets or start < _PRIMING_SECONDS or start > _LIVE_SECONDS
-        self._zero = max(start, 0.0) if is_origin else 0.0
+        is_zero = not is_first or resets or not _PRIMING_SECONDS <= start <= _LIVE_SECONDS
+        self._zero = max(start, 0.0) if is_zero else 0.0
         self._timeline.begin(resets=resets, has_gaps=self._format in _TIMED)
 
     def _frames(self, container: "InputContainer", stream: "AudioStream") -> Iterator[TimedFrames]:
@@ -182,13 +154,15 @@ class ContainerDecoder:
                 continue
             if packet.size and self._is_joined(packet):
                 return
+            self._renumber(packet)
             try:
                 frames = cast("list[AudioFrame]", packet.decode())
             except (av.FFmpegError, OSError) as error:
                 self._loss.size += packet.size
                 self._loss.reason = self._loss.reason or _reason(error)
                 continue
-            self._is_cut = packet.is_corrupt
+            if packet.size:
+                self._sizes.see(packet.size, is_cut=packet.is_corrupt)
             for frame in frames:
                 yield self._timed(frame, packet.size // len(frames))
 
@@ -215,14 +189,40 @@ class ContainerDecoder:
         if packet.pos is None or not packet.size:
             return
         if packet.pos != self._packet_start:
-            if self._format in _IN_ORDER and self._packet_start >= 0:
-                self._loss.size += max(0, packet.pos - self.covered)
+            skipped = packet.pos - self.covered if self._packet_start >= 0 else 0
+            if self._format in _IN_ORDER and skipped > 0:
+                self._loss.size += skipped
+                self._page = self._page_before(packet)
             self._packet_start, self.covered = packet.pos, max(self.covered, packet.pos)
-        self.covered = self.covered + packet.size
+        self.covered += packet.size
+
+    def _page_before(self, packet: "Packet[Any]") -> OggPage | None:
+        """Return the Ogg page before that of a packet, if it was skipped."""
+        if self._format != "ogg" or self._splice is None or not packet.pos:
+            return None
+        page = containers.ogg_page_before(self._splice, packet.pos)
+        serial = self._splice.at(packet.pos + 14, 4)
+        is_skipped = page is not None and page.offset >= self.covered and page.serial == serial
+        return page if is_skipped and page and page.granule > 0 else None
+
+    def _renumber(self, packet: "Packet[Any]") -> None:
+        """Count time stamps on an Ogg page from the granule of the page before, if it was skipped.
+
+        FFmpeg counts on from the last packet that it read.
+        """
+        if self._first_pts is None:
+            self._first_pts = packet.pts
+        if self._page is not None and packet.pos == self._packet_start and packet.size:
+            if self._page_pts is None:
+                self._page_pts = self._page.granule + min(self._first_pts or 0, 0)
+            packet.pts = packet.dts = self._page_pts
+            self._page_pts += packet.duration or 0
+        else:
+            self._page = self._page_pts = None
 
     def _is_joined(self, packet: "Packet[Any]") -> bool:
         """Return whether another file begins in a packet, as in joined MP3s."""
-        if self._format not in _BARE or not isinstance(self._content, Splice) or not packet.pos:
+        if self._format not in _BARE or self._splice is None or not packet.pos:
             return False
         content = bytes(packet)
         offset = containers.find_container(content)
@@ -247,8 +247,8 @@ class ContainerDecoder:
         if self._format not in _DECLARING and not is_mp3:
             return 0.0
         if stream.duration is not None and stream.time_base is not None:
-            ticks = (stream.start_time or 0) + stream.duration
-            return float(ticks * stream.time_base) - self._zero
+            start = 0 if self._format == "asf" else stream.start_time or 0
+            return float((start + stream.duration) * stream.time_base) - self._zero
         # Matroska declares the end of the whole file; the video may be longer than the audio.
         end = (container.duration or 0) / 1e6
         if len(container.streams) > 1 and end - self._last_time < _PADDING_SECONDS:
@@ -257,110 +257,97 @@ class ContainerDecoder:
 
     def _mp3_declares(self) -> bool:
         """Return whether a header in the first frame declares the number of frames."""
-        if not isinstance(self._content, Splice):
+        if self._splice is None:
             return False
-        self._content.seek(0)
-        tag = self._content.read(10) or b""
+        tag = self._splice.at(0, 10)
         size = 0
         if tag[:3] == b"ID3" and len(tag) == 10:
             # ID3 sizes have seven bits per byte.
             size = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
-        self._content.seek(size)
-        first_frame = self._content.read(64) or b""
+        first_frame = self._splice.at(size, 64)
         return any(name in first_frame for name in _MP3_COUNTS)
 
-    def finish(self, missing: float) -> None:
+    def finish(self, missing_bytes: int = 0, *, is_followed: bool = False) -> None:
         """Check that the audio is complete.
 
         Args:
-            missing: Seconds known to be missing behind the end.
+            missing_bytes: Bytes of audio known to be missing behind the end.
+            is_followed: Whether another container follows in the file.
 
         Raises:
             AudioError: it is truncated, and missing audio is not allowed.
         """
-        end = self._timeline.seconds
-        loss = self._loss
+        report, end, loss = self._report, self._timeline.seconds, self._loss
+        missing = self._timeline.seconds_of(missing_bytes)
         short = self._declared - (end - self._before)
-        has_evidence = bool(loss.size or loss.reason or self._is_cut)
+        is_cut = self._format in _PACKET_STREAMS and self._sizes.is_cut
+        is_damaged = bool(loss.size or loss.reason or is_cut)
+        if is_followed and not is_damaged:
+            return  # FFmpeg's estimate of the duration includes what follows
         if missing > TOLERANCE_SECONDS:
-            self._report.lose(
-                end, end + missing, f"its header declares {end + missing:.2f} s", is_end=True
-            )
-        elif short > (TOLERANCE_SECONDS if has_evidence else _PADDING_SECONDS):
+            why = f"its header declares {end + missing:.2f} s"
+            report.lose(end, end + missing, why, is_end=True)
+        elif short > (TOLERANCE_SECONDS if is_damaged else _PADDING_SECONDS):
             why = f"its header declares {end + short:.2f} s"
-            self._report.lose(end, end + short, loss.reason or why, is_end=True)
+            report.lose(end, end + short, loss.reason or why, is_end=True)
         elif short > TOLERANCE_SECONDS:
-            self._report.warn(f"its header declares {end + short:.2f} s, it has {end:.2f} s")
-        elif not self._declared and self._timeline.seconds_of(loss.size) > TOLERANCE_SECONDS:
-            self._report.warn(f"{loss.size} bytes after {end:.2f} s hold no audio")
-        elif not self._declared and has_evidence:
-            self._report.warn("it ends within a frame, and may be truncated")
+            report.warn(f"its header declares {end + short:.2f} s, it has {end:.2f} s")
+        elif self._format == "ogg":
+            self._finish_ogg(end)
+        elif not self._declared:
+            lost = loss.size + self._bytes_behind()
+            if self._timeline.seconds_of(lost) > TOLERANCE_SECONDS:
+                report.warn(f"{lost} bytes after {end:.2f} s hold no audio")
+            elif is_damaged or self._ends_within_block():
+                report.warn("it ends within a frame, and may be truncated")
+
+    def _ends_within_block(self) -> bool:
+        """Return whether a block of Matroska begins behind the last packet."""
+        if self._format != "matroska" or self._splice is None:
+            return False
+        return self._splice.at(self.covered, 1) in _MATROSKA_BLOCKS
+
+    def _bytes_behind(self) -> int:
+        """Return the number of bytes behind the last packet, less trailing zeros and an index."""
+        if self._format not in _IN_ORDER - _BARE or self._splice is None:
+            return 0
+        behind = self._splice.at(self.covered, _SCAN_BYTES).rstrip(b"\0")
+        return 0 if behind.startswith(_NUT_INDEX) else len(behind)
+
+    def _finish_ogg(self, end: float) -> None:
+        if self._splice is None:
+            return
+        page = containers.ogg_page_before(self._splice, self._splice.size)
+        if page is None:
+            return
+        if not page.size or page.offset + page.size > self._splice.size:
+            self._report.cut(end, "its last page is incomplete")
+        elif page.offset > self._packet_start and page.size > _EMPTY_PAGE:
+            self._report.cut(end, "its last page is damaged")
+        elif not page.is_last:
+            self._report.warn("it has no end-of-stream page, and may be truncated")
 
 
-def _check_wav(layout: WavLayout, options: ReadOptions, name: str) -> None:
-    """Check the numbers of a WAV header that FFmpeg refuses without a reason.
+class _PacketSizes:
+    """Sizes of packets, of which a shorter last one shows a cut where all others are equal."""
 
-    Raises:
-        AudioError: the sample rate or the number of channels is impossible.
-    """
-    if not 0 < layout.sample_rate < 2**31:
-        raise AudioError(f"{name} declares an impossible sample rate: its header is wrong")
-    if not layout.channels:
-        raise AudioError(f"{name} declares no channels: its header is wrong")
-    check_channels(name, layout.channels, options.limits)
+    def __init__(self) -> None:
+        self._smallest, self._largest = 1 << 30, 0
+        self._last = 0
+        self._is_cut = False
 
+    def see(self, size: int, *, is_cut: bool) -> None:
+        """Take the size of the next packet."""
+        if self._last:
+            self._smallest = min(self._smallest, self._last)
+            self._largest = max(self._largest, self._last)
+        self._last, self._is_cut = size, is_cut
 
-def _check_ogg(source: AudioInput, end: int, timeline: Timeline, report: Report) -> None:
-    """Check that a link of an Ogg file ends with a complete last page.
-
-    Raises:
-        AudioError: its last page is incomplete, and missing audio is not allowed.
-    """
-    is_whole, is_last = containers.ogg_last_page(source, end)
-    if not is_whole:
-        report.cut(timeline.seconds, "its last page is incomplete")
-    elif not is_last:
-        report.warn("it has no end-of-stream page, and may be truncated")
-
-
-def _choose(container: "InputContainer", options: ReadOptions, report: Report) -> "AudioStream":
-    """Return the chosen audio track, or the default one.
-
-    Raises:
-        AudioError: there is none, or it cannot be decoded.
-    """
-    tracks = container.streams.audio
-    name = report.name
-    if not tracks:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream"
-        raise AudioError(
-            f"{name} contains no audio, only {kinds}: choose a file with an audio stream"
-        )
-    if options.track is not None and options.track > len(tracks):
-        raise AudioError(
-            f"{name} has no track {options.track}: its audio tracks are 1 to {len(tracks)}"
-        )
-    if options.track is not None:
-        stream = tracks[options.track - 1]
-    else:
-        stream = next((track for track in tracks if track.disposition & _DEFAULT), tracks[0])
-        if len(tracks) > 1:
-            kinds = ", ".join(str(track.metadata.get("language", "unknown")) for track in tracks)
-            report.warn(
-                f"track {tracks.index(stream) + 1} of {len(tracks)} audio tracks is read "
-                f"(languages: {kinds}); choose another with --track"
-            )
-    if stream.codec_context is None:
-        raise AudioError(
-            f"{name} is encoded with a codec that FFmpeg does not know: convert it to WAV or FLAC"
-        )
-    channels = stream.codec_context.channels
-    check_channels(name, channels, options.limits)
-    if options.channel is not None and options.channel > channels:
-        raise AudioError(
-            f"{name} has no channel {options.channel}: its channels are 1 to {channels}"
-        )
-    return stream
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last packet is incomplete."""
+        is_constant = self._largest - self._smallest <= 1 + self._largest // 50
+        return self._is_cut or (is_constant and self._last < self._smallest - 1)
 
 
 def _to_float(name: str, frame: "AudioFrame") -> Float32Array:
@@ -380,4 +367,5 @@ def _to_float(name: str, frame: "AudioFrame") -> Float32Array:
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
+    reason = str(getattr(error, "strerror", None) or error)
+    return "invalid data" if reason.startswith("Error number") else reason

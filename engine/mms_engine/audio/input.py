@@ -87,7 +87,7 @@ class Splice(io.RawIOBase):
         self._source = source
         self._header = header
         self._ranges = ranges
-        self._size = len(header) + sum(end - start for start, end in ranges)
+        self.size = len(header) + sum(end - start for start, end in ranges)
         self._position = 0
 
     def readable(self) -> bool:
@@ -97,6 +97,13 @@ class Splice(io.RawIOBase):
     def seekable(self) -> bool:
         """Return True."""
         return True
+
+    def at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from an offset; the position stays."""
+        position, self._position = self._position, offset
+        content = self.read(count) or b""
+        self._position = position
+        return content
 
     def readinto(self, buffer: "Buffer", /) -> int:
         """Read into a buffer; return the number of bytes read."""
@@ -116,7 +123,7 @@ class Splice(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Seek; return the new position, or -1 if it is impossible."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}.get(whence)
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence)
         if base is None or base + offset < 0:
             return -1
         self._position = base + offset

@@ -79,7 +79,7 @@ class AudioReader:
         return convert(self._blocks(), self._options, self.report)
 
     def _blocks(self) -> Iterator[Block]:
-        from mms_engine.audio.decoder import decode, decode_pipe
+        from mms_engine.audio.links import decode, decode_pipe
 
         try:
             if self._is_pipe:

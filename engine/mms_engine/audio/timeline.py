@@ -72,6 +72,7 @@ class Timeline:
         """Position of its time 0."""
         self._resets = resets
         self._bytes, self._byte_seconds = 0, 0.0
+        self._lost_seconds = 0.0
 
     def seconds_of(self, size: int) -> float:
         """Return the duration of bytes at the mean rate of the container."""
@@ -85,9 +86,10 @@ class Timeline:
         """
         gap = self._gap(piece, following)
         loss = piece.loss
-        missing = loss.reason or not self._has_gaps or loss.size > _LOST_PART * self._bytes_of(gap)
+        is_lost = self._bytes > 0 and loss.size > _LOST_PART * self._bytes_of(gap)
+        missing = loss.reason or is_lost or not self._has_gaps
         if piece.start is None:
-            gap = self._lost_frames(piece) if loss.reason else 0.0
+            gap = self._lost_frames(piece)
         if loss.reason or gap > _TOLERANCE:
             count = max(0, round(gap * piece.sample_rate))
             end = self.seconds + count / piece.sample_rate
@@ -117,9 +119,11 @@ class Timeline:
         return gap
 
     def _lost_frames(self, piece: TimedFrames) -> float:
-        """Return the duration of a loss in whole frames, at least one."""
-        count = max(1, round(self.seconds_of(piece.loss.size) / piece.seconds))
-        return count * piece.seconds
+        """Return the duration of a loss in whole frames; the rest counts for the next loss."""
+        self._lost_seconds += self.seconds_of(piece.loss.size) if piece.loss.reason else 0.0
+        gap = round(self._lost_seconds / piece.seconds) * piece.seconds
+        self._lost_seconds -= gap
+        return gap
 
     def _silence(self, count: int, piece: TimedFrames) -> Iterator[Block]:
         # By the second, so that a limit ends it before memory is taken.
