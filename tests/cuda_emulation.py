@@ -35,10 +35,6 @@ def to_bfloat16(array):
     return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
 
 
-def from_bfloat16(array):
-    return (array.astype(np.uint32) << 16).view(np.float32)
-
-
 class Device:
     """Launches kernels; `seed` decides the order of the threads, `threads` the size of blocks."""
 

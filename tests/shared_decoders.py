@@ -10,7 +10,7 @@ import numpy as np
 
 import lm_models
 from ctc_cases import NUMBERS, log_probs
-from mms_kernels import BeamDecoder, BeamOptions, Lexicon
+from mms_kernels import BeamDecoder, BeamOptions
 from mms_kernels.align import forced_align
 from mms_kernels.arpa import convert_arpa
 from mms_kernels.greedy import greedy_decode
@@ -27,7 +27,7 @@ inherited = None
 
 @dataclass
 class Models:
-    """A model of words, and decoders that share it: with hotwords, and with its words alone."""
+    """A model of words, and decoders that share it, with and without hotwords."""
 
     lm: NgramModel
     decoders: tuple[BeamDecoder, ...]
@@ -46,10 +46,9 @@ def load(path: Path) -> Models:
     lm = NgramModel.open(path)
     options = BeamOptions(beam_size=20, lm_weight=1.0, word_score=0.5, separator=3)
     hotwords = Hotwords({"ab": 4.0, "ba c": 3.0}, TOKENS, separator="|", excluded=[0])
-    lexicon = Lexicon([[TOKENS.index(letter) for letter in word] for word in WORDS])
     with_hotwords = BeamDecoder(options, lm=lm, hotwords=hotwords, tokens=TOKENS)
-    closed = BeamDecoder(options, lm=lm, lexicon=lexicon, tokens=TOKENS)
-    return Models(lm, (with_hotwords, closed))
+    plain = BeamDecoder(options, lm=lm, tokens=TOKENS)
+    return Models(lm, (with_hotwords, plain))
 
 
 def results(models: Models, seed: int, threads: int = 1) -> list[tuple]:

@@ -74,7 +74,11 @@ def steps(gpu: str, *, jetson: bool) -> list[Step]:
         Step("environment", (sys.executable, "-m", "venv", *site, str(VENV))),
         Step("install", (*pip, "-e", extras(jetson=jetson), *more)),
         Step("doctor", (script["mms"], "doctor")),
-        Step("tests", (run, "-m", "pytest", "-q", "tests/gpu"), {"MMS_REQUIRE_CUDA": "1"}),
+        Step(
+            "tests",
+            (run, "-m", "pytest", "-q", "-m", "needs_cuda", "tests/gpu", "tests/kernels"),
+            {"MMS_REQUIRE_CUDA": "1"},
+        ),
         Step("demo bundle", (script["mms-export"], "--model", "demo")),
         Step("checkpoint", (run, "-m", "mms_export.synthetic", "--out", model, "--languages", "8")),
         Step(

@@ -1,1 +1,1 @@
-"""Measures the exporter and the engine beside their peers, and names the machine it ran on."""
+"""Benchmarks of the exporter, the engine and the kernels beside their peers."""

@@ -1,138 +1,158 @@
-"""`mms-bench`: measure, report, describe the machine."""
+"""The command `mms-bench`. What a subcommand needs, it imports itself."""
 
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from mms_bench.roofline.command import roofline
-from mms_engine.errors import MmsError
+from mms_engine.cli.program import Program
 from mms_engine.types import BACKEND_NAMES, DEVICES
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_SETTINGS = {
+    "show_default": True,
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+}
 
 
-class _Group(click.Group):
-    """Turns errors into one line and the exit status of the house."""
-
-    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run a command."""
-        signal.signal(signal.SIGTERM, _terminated)
-        try:
-            return super().invoke(context)
-        except KeyboardInterrupt:
-            context.exit(130)
-        except MmsError as error:
-            if context.params["debug"]:
-                raise
-            click.echo(f"mms-bench: {error}", err=True)
-            context.exit(1)
-
-
-def _terminated(number: int, _: object) -> NoReturn:
+def _terminate(number: int, _: object) -> NoReturn:
     """End as Ctrl-C does, so that no worker is left."""
     sys.exit(128 + number)
 
 
-@click.group(cls=_Group, context_settings={"show_default": True})
-@click.version_option(package_name="mms-engine")
+@click.group(cls=Program, context_settings=_SETTINGS)
+@click.version_option(package_name="mms-engine", message="%(package)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(*, debug: bool) -> None:
-    """Measure the exporter, the engine and the kernels beside their peers."""
+def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
+    """Benchmark the exporter, the engine and the kernels beside their peers."""
+    signal.signal(signal.SIGTERM, _terminate)
 
 
-@main.command()
+@main.command(short_help="Run a suite and print the report.")
 @click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream"]))
-@click.option("--peers", default="all", help="Implementations, separated by commas, or all.")
-@click.option("--checkpoint", type=_FOLDER, help="Model in the layout of facebook/mms-1b-all.")
+@click.option("--peers", default="all", help="Comma-separated implementations, or all.")
+@click.option(
+    "--checkpoint",
+    type=_FOLDER,
+    help="Model in the layout of facebook/mms-1b-all.  [default: the demo checkpoint]",
+)
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
-@click.option("--demo-bundle", type=_PATH, help="Bundle for the cold start.")
+@click.option(
+    "--demo-bundle", type=_PATH, help="Bundle of the cold start.  [default: the demo bundle]"
+)
 @click.option(
     "--audio",
     type=_FILE,
     multiple=True,
-    help="Speech to measure on; may be repeated.",
+    help="Speech to measure on; may be repeated.  [default: a clip of English]",
 )
-@click.option("--recordings", type=_FILE, help="List with the columns file, lang, text.")
-@click.option("--languages", default="", help="Codes, separated by commas; the first is baked in.")
-@click.option("--cases", default="", help="Cases of the suite, separated by commas; else all.")
-@click.option("--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip.")
+@click.option(
+    "--recordings",
+    type=_FILE,
+    help="Tab-separated list with the columns file, lang and text, for the suite stream.  "
+    "[default: the demo's clips]",
+)
+@click.option(
+    "--languages",
+    default="",
+    show_default=False,
+    help="Comma-separated language codes; peers with one language take the first.  "
+    "[default: set by the suite]",
+)
+@click.option(
+    "--cases",
+    default="",
+    show_default=False,
+    help="Comma-separated cases of the suite.  [default: all]",
+)
+@click.option(
+    "--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip in seconds."
+)
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
-@click.option("--threads", default=2, type=click.IntRange(1), help="Threads of matrix products.")
-@click.option("--device", default="cpu", type=click.Choice(DEVICES[1:]), help="What to run on.")
+@click.option(
+    "--threads", default=2, type=click.IntRange(1), help="Threads of an implementation on a CPU."
+)
+@click.option(
+    "--device", default="cpu", type=click.Choice(DEVICES[1:]), help="Device of the model."
+)
 @click.option(
     "--backend",
     type=click.Choice(BACKEND_NAMES),
-    help="What the engine runs on it with; else its own choice.",
+    help="Backend of the engine.  [default: the first that works on the device]",
 )
-@click.option("--min-time", type=click.FloatRange(0), help="Seconds of samples; else what suits.")
-@click.option("--min-samples", type=click.IntRange(1), help="Calls; else what suits the suite.")
-@click.option("--warmup", type=click.FloatRange(0), help="Seconds; else what suits the suite.")
-@click.option("--seed", default=0, type=int, help="Of the order of turns.")
+@click.option(
+    "--min-time",
+    type=click.FloatRange(0),
+    help="Minimal time of samples per implementation in seconds.  [default: set by the suite]",
+)
+@click.option(
+    "--min-samples",
+    type=click.IntRange(1),
+    help="Minimal number of calls per implementation.  [default: set by the suite]",
+)
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0),
+    help="Warm-up per implementation in seconds.  [default: set by the suite]",
+)
+@click.option("--seed", default=0, type=int, help="Seed of the order of turns.")
 @click.option("--json", "out", type=_PATH, help="File to write the result to.")
 def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Measure SUITE and print the report."""
-    from mms_bench.choices import run_options
-    from mms_bench.progress import Progress
+    """Run SUITE (asr, ctc, export or stream) and print the report as Markdown."""
     from mms_bench.report.markdown import render
-    from mms_bench.schema import save
-    from mms_bench.session import command_line, run_suite
-    from mms_bench.suites import SUITES
+    from mms_bench.run.result import save
+    from mms_bench.run.session import run_suite
+    from mms_bench.suites import load_suite
 
-    chosen = SUITES[suite]()
-    options = run_options(chosen, given)
-    progress = Progress(sys.stderr)
-    try:
-        result = run_suite(chosen, options, command_line(), progress)
-    finally:
-        progress.close()
+    chosen = load_suite(suite)
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        click.echo(f"{time.monotonic() - start:7.1f} s  {line}", err=True)
+
+    result = run_suite(chosen, *chosen.options(given), tell)
     if out is not None:
         save(result, out)
     click.echo(render(result))
 
 
-@main.command()
+@main.command(short_help="Print results as Markdown, or write a page with plots.")
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
-@click.option("--html", type=_PATH, help="Write a page with plots that needs no other file.")
-@click.option("--update", type=_FILE, help="Rewrite the tables between the markers of a document.")
-@click.option("--chart", type=_PATH, help="SVG to write, of the first case.")
+@click.option("--html", "page", type=_PATH, help="HTML file to write, with plots.")
+@click.option("--update", type=_FILE, help="Markdown document whose tables are rewritten.")
+@click.option("--chart", type=_PATH, help="SVG file to write the first case to.")
 def report(
-    paths: tuple[Path, ...], html: Path | None, update: Path | None, chart: Path | None
+    paths: tuple[Path, ...], page: Path | None, update: Path | None, chart: Path | None
 ) -> None:
-    """Print the results in PATHS as Markdown."""
-    from mms_bench.report import documents, html_page, markdown
-    from mms_bench.schema import load
+    """Print the result files PATHS as Markdown."""
+    from mms_bench.report import html, markdown
+    from mms_bench.run.result import load
 
     results = [load(path) for path in paths]
     texts = [markdown.render(result) for result in results]
-    if html is not None:
-        html.write_text(html_page.render(results), encoding="utf-8")
+    if page is not None:
+        page.write_text(html.render(results), encoding="utf-8")
     if chart is not None:
-        chart.write_bytes(html_page.first_picture(results))
+        chart.write_bytes(html.first_picture(results))
     if update is not None:
-        documents.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
+        markdown.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
     click.echo("\n\n".join(texts))
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def machine(*, as_json: bool) -> None:
-    """Print what a result says of this machine."""
-    import msgspec
+def machine() -> None:
+    """Print this machine's description as it is stored in results."""
+    from mms_bench.report.markdown import machine_facts
+    from mms_bench.run.machine import describe_machine, describe_versions
 
-    from mms_bench.machine import describe_machine, describe_versions
-    from mms_bench.report.content import machine_facts
-
-    found = describe_machine()
-    if as_json:
-        document = {"machine": found, "versions": describe_versions()}
-        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
-    else:
-        click.echo("\n".join(machine_facts(found, describe_versions())))
+    click.echo("\n".join(machine_facts(describe_machine(), describe_versions())))
 
 
 main.add_command(roofline)

@@ -1,4 +1,4 @@
-"""What stops a measurement, as opposed to what becomes a row of it."""
+"""Errors that end a run, and reasons for a row without figures."""
 
 from typing import ClassVar, Literal
 
@@ -6,20 +6,20 @@ from mms_engine.errors import MmsError
 
 
 class BenchError(MmsError):
-    """A measurement cannot be set up, or a result file cannot be read."""
+    """A run cannot be set up, or a result file cannot be read."""
 
 
-class Refused(Exception):
-    """An implementation gives no figure; the text says why, and becomes its row."""
+class NotMeasured(Exception):
+    """Reason why an implementation has no figures; it becomes the row's text."""
 
     status: ClassVar[Literal["skipped", "failed"]] = "failed"
 
 
-class NotHere(Refused):
-    """It cannot take part on this machine, or has no way to do what is measured."""
+class Skipped(NotMeasured):
+    """The implementation is not installed, or lacks the function that is measured."""
 
     status = "skipped"
 
 
-class WorkerFailed(Refused):
-    """It raised an error, its process died, or its result is wrong."""
+class Failed(NotMeasured):
+    """The implementation raised an error, its process died, or its result is wrong."""

@@ -8,7 +8,6 @@ from mms_kernels.beam import (
     BeamStream,
     BeamTokens,
     Hypothesis,
-    Lexicon,
     Partial,
 )
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
@@ -28,7 +27,6 @@ __all__ = [
     "Hypothesis",
     "KenlmModel",
     "LanguageModel",
-    "Lexicon",
     "NgramModel",
     "Partial",
     "TokenSpan",

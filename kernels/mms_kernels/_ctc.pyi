@@ -21,9 +21,6 @@ def align_batch(logits: Annotated[NDArray, dict(shape=(None, None, None), order=
     Return starts, ends and scores of tokens, and the path score, for each row.
     """
 
-def align_levels(frames: int, tokens: int, columns: int, vocab: int, max_bytes: int) -> list[int]:
-    """Return the frames between saved rows at each level of the search."""
-
 def greedy_batch(scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], blank: int, kind: str, threads: int) -> list[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]]]:
     """Return ids, starts, ends, scores and peaks of the tokens of each row."""
 
@@ -48,22 +45,10 @@ class GreedyStream:
     def frames(self) -> int:
         """Frames read."""
 
-class Lexicon:
-    """Closed vocabulary of words, as a trie over tokens."""
-
-    def __init__(self, words: Sequence[Sequence[int]]) -> None: ...
-
-    def contains(self, word: Sequence[int]) -> bool:
-        """Return whether the lexicon has a word."""
-
-    @property
-    def nodes(self) -> int:
-        """Number of nodes."""
-
 class BeamDecoder:
     """Options and models of a prefix beam search."""
 
-    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lookback: int, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None, lexicon: object | None) -> None: ...
+    def __init__(self, beam_size: int, blank: int, token_min_logp: float, beam_threshold: float, blank_skip: float, lookback: int, lm_weight: float, word_score: float, unit: str, separator: int, tokens: Sequence[str], lm: object | None, hotwords: object | None) -> None: ...
 
     def decode(self, scores: Annotated[NDArray, dict(shape=(None, None, None), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: str, nbest: int, threads: int) -> list[list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float, float]]]:
         """Return the best hypotheses of each row."""

@@ -67,9 +67,8 @@ def forced_align(
 ) -> list[Alignment]:
     """Find the most likely CTC path of each row's target.
 
-    Among equally likely paths, the one on which every token begins earliest is returned. Formulas
-    and exactness: `csrc/include/mms/align.h`. No bit of the result depends on `max_bytes`,
-    `band`, `threads` or the rest of the batch.
+    Among equally likely paths, the one on which every token begins earliest is returned. No bit of
+    the result depends on `max_bytes`, `band`, `threads` or the rest of the batch.
 
     Args:
         logits: Shape `[B, T, V]`, or `[T, V]` for one row; float32, float16 or bfloat16
@@ -96,12 +95,7 @@ def forced_align(
     """
     if band is not None and band < 1:
         raise ValueError(f"band is {band}, it must be at least 1, or None")
-    one = isinstance(logits, np.ndarray) and logits.ndim == 2
-    scores = arrays.scores("logits", logits, "TV" if one else "BTV")
-    ids = arrays.integers("targets", targets, "L" if one else "BL")
-    if one:
-        scores, ids = scores[None], ids[None]
-    arrays.check_rows("logits", scores, "targets", ids)
+    scores, ids = _batch(logits, targets)
     sizes = _lengths("target_lengths", target_lengths, ids)
     rows = _ctc.align_batch(
         scores,
@@ -117,6 +111,17 @@ def forced_align(
         threads=threads,
     )
     return [Alignment(ids[i, : sizes[i]], *row) for i, row in enumerate(rows)]
+
+
+def _batch(logits: object, targets: object) -> tuple[npt.NDArray[Any], Int64Array]:
+    """Return both arrays with a batch axis."""
+    is_row = isinstance(logits, np.ndarray) and logits.ndim == 2
+    scores = arrays.scores("logits", logits, "TV" if is_row else "BTV")
+    ids = arrays.integers("targets", targets, "L" if is_row else "BL")
+    if is_row:
+        scores, ids = scores[None], ids[None]
+    arrays.check_rows("logits", scores, "targets", ids)
+    return scores, ids
 
 
 def _lengths(name: str, lengths: Integers | None, batch: npt.NDArray[Any]) -> Int64Array:

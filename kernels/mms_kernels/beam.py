@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -76,30 +76,10 @@ class Partial:
     """Hypotheses before the end of the utterance; scores exclude what the end would add."""
 
     hypotheses: list[Hypothesis]
-    """Best first; empty only if a lexicon rules all hypotheses out."""
+    """Best first; empty only if all have probability zero."""
     stable: int
     """Number of leading tokens shared by all hypotheses of the beam. They can no longer change,
     although the end of the last one may."""
-
-
-class Lexicon:
-    """Closed vocabulary of words, as token sequences. Immutable and thread-safe."""
-
-    def __init__(self, words: Sequence[Sequence[int]]) -> None:
-        """Build the trie.
-
-        Raises:
-            ValueError: No words, a word without tokens, or a negative token.
-        """
-        self._trie = _ctc.Lexicon(words)
-
-    def __contains__(self, word: Sequence[int]) -> bool:
-        return self._trie.contains(word)
-
-    @property
-    def trie(self) -> _ctc.Lexicon:
-        """Native object, for `BeamDecoder`."""
-        return self._trie
 
 
 class BeamDecoder:
@@ -111,7 +91,6 @@ class BeamDecoder:
         *,
         lm: LanguageModel | None = None,
         hotwords: Hotwords | None = None,
-        lexicon: Lexicon | None = None,
         tokens: Sequence[str] = (),
     ) -> None:
         """Check the options and models.
@@ -120,29 +99,20 @@ class BeamDecoder:
             options: Options of the search.
             lm: Language model over words or tokens, according to `options.unit`.
             hotwords: Phrases over the same vocabulary.
-            lexicon: The only words allowed, each followed by the separator or the end.
             tokens: Text of each token, by id; required with a language model.
 
         Raises:
             ValueError: An option out of range, or a model without its tokens or separator.
         """
         self.options = options or BeamOptions()
-        separator = self.options.separator
+        values = asdict(self.options)
+        if self.options.separator is None:
+            values["separator"] = -1
         self._decoder = _ctc.BeamDecoder(
-            self.options.beam_size,
-            self.options.blank,
-            self.options.token_min_logp,
-            self.options.beam_threshold,
-            self.options.blank_skip,
-            self.options.lookback,
-            self.options.lm_weight,
-            self.options.word_score,
-            self.options.unit,
-            -1 if separator is None else separator,
-            list(tokens),
-            lm and lm.model,
-            hotwords and hotwords.automaton,
-            lexicon and lexicon.trie,
+            **values,
+            tokens=list(tokens),
+            lm=lm and lm.model,
+            hotwords=hotwords and hotwords.automaton,
         )
 
     def __repr__(self) -> str:
@@ -182,7 +152,7 @@ class BeamDecoder:
             nbest: Maximum number of hypotheses per row, at least 1.
 
         Returns:
-            The hypotheses of each row, best first; none if the lexicon allows none.
+            The hypotheses of each row, best first.
 
         Raises:
             TypeError: An array of another dtype.
@@ -213,11 +183,6 @@ class BeamStream:
     def frames(self) -> int:
         """Frames read since the start of the utterance."""
         return self._stream.frames
-
-    @property
-    def live(self) -> int:
-        """Prefixes and token spans in memory, without stable tokens."""
-        return self._stream.live
 
     def step(self, logits: npt.NDArray[Any]) -> None:
         """Read the next frames.

@@ -1,20 +1,21 @@
 """Results and contexts for the tests of the bench."""
 
-import functools
-import sys
-from pathlib import Path
-
-from mms_bench.options import Context, RunOptions
 from mms_bench.peers.base import Setup
-from mms_bench.race import Pace
-from mms_bench.remote import Worker
-from mms_bench.schema import SCHEMA_VERSION, Case, Check, Machine, Model, Result, Row
-from mms_bench.statistics import summarise
+from mms_bench.run.context import Context, RunOptions
+from mms_bench.run.race import Pace
+from mms_bench.run.result import (
+    SCHEMA_VERSION,
+    Case,
+    Check,
+    Machine,
+    Model,
+    Result,
+    Row,
+    summarise,
+)
 from mms_export.parity import SPEECH
 
-STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
 QUICK = Pace(warmup=0.01, min_time=0.02, min_samples=3)
-
 MACHINE = Machine(
     cpu="Test CPU",
     cores=2,
@@ -45,55 +46,36 @@ GOOD = Check(
 )
 
 
-def make_setup(tmp_path, languages=("eng", "swh")):
-    return Setup(
-        checkpoint=str(tmp_path),
-        bundle=str(tmp_path),
-        cache=str(tmp_path),
-        languages=languages,
-        threads=1,
-    )
+def make_setup(folder, languages=("eng", "swh")):
+    return Setup(checkpoint=folder, bundle=folder, cache=folder, languages=languages, threads=1)
 
 
-def stub_worker(peer, tmp_path, **extra):
-    return Worker(peer, make_setup(tmp_path), command=STUB, **extra)
-
-
-def make_context(tmp_path, peers, *, languages=("eng", "swahili"), lines=None, batch=4):
+def make_context(folder, peers, *, languages=("eng", "swahili"), tell=lambda _: None, table=None):
     options = RunOptions(
         peers=peers,
-        checkpoint=tmp_path,
         model="test",
-        bundle=tmp_path,
-        demo_bundle=tmp_path / "none",
+        demo_bundle=folder / "none",
         seconds=0.2,
-        batch=batch,
-        cache=tmp_path,
+        batch=4,
         audio=(SPEECH,),
-        recordings=tmp_path / "none.tsv",
+        recordings=folder / "none.tsv",
         pace=QUICK,
     )
-    tell = (lambda _: None) if lines is None else lines.append
-    worker = functools.partial(Worker, command=STUB)
-    return Context(options, make_setup(tmp_path, languages), tmp_path, tell, {}, worker)
+    extra = {} if table is None else {"peers": table}
+    return Context(options, make_setup(folder, languages), folder, tell, {}, **extra)
 
 
 def make_row(case, implementation, samples, **extra):
+    summary = summarise(samples)
     return Row(
-        case=case,
-        implementation=implementation,
-        status="ok",
-        samples=tuple(samples),
-        summary=summarise(samples),
-        **extra,
+        case=case, implementation=implementation, samples=tuple(samples), summary=summary, **extra
     )
 
 
 def make_result(rows=None, cases=(CLIP,), **extra):
+    memory = 4_000_000_000
     rows = rows or (
-        make_row(
-            "clip", "transformers", [10.0, 10.4, 10.2], amount=10.0, peak_memory=4_000_000_000
-        ),
+        make_row("clip", "transformers", [10.0, 10.4, 10.2], amount=10.0, peak_memory=memory),
         make_row("clip", "ours-fp32", [8.0, 8.1, 8.2], amount=10.0, check=GOOD, load_seconds=2.5),
         Row(case="clip", implementation="openvino", status="skipped", reason="openvino is | away"),
     )
@@ -109,3 +91,7 @@ def make_result(rows=None, cases=(CLIP,), **extra):
         "settings": {"clip": "10 s", "threads": "2"},
     }
     return Result(**(fields | extra), cases=cases, rows=tuple(rows))
+
+
+def by_name(rows):
+    return {(row.case, row.implementation): row for row in rows}

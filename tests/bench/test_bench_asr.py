@@ -3,23 +3,24 @@
 import psutil
 import pytest
 
-from bench.bench_samples import make_context
-from mms_bench.suites import batch, clip, switch
+from bench.bench_samples import by_name
+from bench.bench_samples import make_context as sample_context
+from bench.stub_peers import TABLE
+from mms_bench.suites import asr
 
 
-def by_name(rows):
-    return {(row.case, row.implementation): row for row in rows}
+def make_context(folder, peers, **extra):
+    return sample_context(folder, peers, **({"table": TABLE} | extra))
 
 
 def workers():
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if "stub_worker" in " ".join(child.cmdline())]
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_clip_measures_those_that_are_right_and_says_why_not_of_the_others(tmp_path):
+def test_clip_times_correct_peers_and_explains_the_others(tmp_path):
     peers = ("transformers", "onnx", "wrong", "misshapen", "missing", "unbuildable", "dying")
-    context = make_context(tmp_path, peers)
-    rows = by_name(clip.measure(context))
+    rows = by_name(asr.measure_clip(make_context(tmp_path, peers)))
     assert {name for _, name in rows} == set(peers)
 
     good = rows["clip", "onnx"]
@@ -33,43 +34,36 @@ def test_clip_measures_those_that_are_right_and_says_why_not_of_the_others(tmp_p
     assert good.peak_memory > 1e6
     assert good.amount == 0.2
     assert rows["clip", "transformers"].check is None
-    assert context.versions == {"stub": "1.0"}
 
     assert rows["clip", "missing"].status == "skipped"
-    assert rows["clip", "missing"].reason == "nothing is not installed"
+    assert rows["clip", "missing"].reason == "no-such-package is not installed"
     for name, reason in {
         "wrong": "frames agree with the reference",
-        "misshapen": r"gave logits of shape [99, 3]",
+        "misshapen": "returned logits of shape [99, 3]",
         "unbuildable": "RuntimeError: cannot be built",
         "dying": "SIGABRT: the last words",
     }.items():
         row = rows["clip", name]
         assert row.status == "failed"
         assert reason in row.reason
-        assert row.samples == (), "what is wrong has no time"
+        assert row.samples == (), "a wrong result has no time"
         assert row.summary is None
     assert rows["clip", "wrong"].check.argmax_agreement < 0.5
     assert workers() == []
 
 
 def test_without_the_reference_nothing_is_timed(tmp_path):
-    context = make_context(tmp_path, ("transformers", "onnx"))
-    original = context.worker
-
-    def no_reference(peer, setup):
-        return original("missing" if peer == "transformers" else peer, setup)
-
-    object.__setattr__(context, "worker", no_reference)
-    rows = by_name(clip.measure(context))
+    table = TABLE | {"transformers": TABLE["missing"]}
+    context = make_context(tmp_path, ("transformers", "onnx"), table=table)
+    rows = by_name(asr.measure_clip(context))
     assert [row.status for row in rows.values()] == ["skipped", "skipped"]
-    assert "nothing to check against" in rows["clip", "onnx"].reason
+    assert "no result to check against" in rows["clip", "onnx"].reason
 
 
-def test_short_of_memory_there_are_several_heats_each_with_the_reference(tmp_path, monkeypatch):
-    monkeypatch.setattr(clip, "_has_room", lambda racing: len(racing) < 3)
-    rows = clip.measure(make_context(tmp_path, ("transformers", "onnx", "slow", "ours-fp32")))
-    heats = sorted((row.heat, row.implementation) for row in rows)
-    assert heats == [
+def test_groups_for_lack_of_memory_have_the_reference_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(asr, "_has_room", lambda entries: len(entries) < 3)
+    rows = asr.measure_clip(make_context(tmp_path, ("transformers", "onnx", "slow", "ours-fp32")))
+    assert sorted((row.group, row.implementation) for row in rows) == [
         (1, "onnx"),
         (1, "ours-fp32"),
         (1, "transformers"),
@@ -78,23 +72,20 @@ def test_short_of_memory_there_are_several_heats_each_with_the_reference(tmp_pat
     ]
 
 
-def test_room_is_what_is_free_against_the_largest(monkeypatch):
+@pytest.mark.parametrize(("available", "room"), [(8_001, True), (7_999, False)])
+def test_room_is_free_memory_against_the_largest_peak(monkeypatch, available, room):
     class Entry:
         class worker:  # noqa: N801
-            @staticmethod
-            def peak_memory():
-                return 4_000
+            peak_memory = staticmethod(lambda: 4_000)
 
-    memory = type("memory", (), {"available": 8_001})
+    memory = type("memory", (), {"available": available})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert clip._has_room([Entry])
-    memory.available = 7_999
-    assert not clip._has_room([Entry])
+    assert asr._has_room([Entry]) is room
 
 
 def test_batches_take_turns_and_are_checked(tmp_path):
     peers = ("transformers", "onnx", "ours-fp32", "ours-int8")
-    rows = by_name(batch.measure(make_context(tmp_path, peers)))
+    rows = by_name(asr.measure_batch(make_context(tmp_path, peers)))
     for case in ("batch-one", "batch-mixed"):
         row = rows[case, "ours-fp32"]
         assert row.status == "ok"
@@ -102,39 +93,35 @@ def test_batches_take_turns_and_are_checked(tmp_path):
         assert row.check.frames == 2 * 100, "the first and the last row"
         assert row.amount == pytest.approx(4 * 0.2)
         assert rows[case, "ours-int8"].status == "skipped"
-    assert rows["batch-mixed", "onnx"].reason == "holds one language: no batch can be mixed"
+    assert rows["batch-mixed", "onnx"].reason == "holds one language: a batch cannot be mixed"
     assert ("batch-one", "onnx") not in rows
     assert workers() == []
 
 
-def test_batches_need_two_languages(tmp_path):
+def test_one_language_is_too_few_for_batch_and_switch(tmp_path):
     context = make_context(tmp_path, ("transformers", "ours-fp32"), languages=("eng",))
-    rows = by_name(batch.measure(context))
-    assert rows["batch-mixed", "ours-fp32"].status == "skipped"
-    assert "needs two languages" in rows["batch-mixed", "ours-fp32"].reason
+    rows = by_name(asr.measure_batch(context) + asr.measure_switch(context))
+    for row in (rows["batch-mixed", "ours-fp32"], rows["switch-disk", "transformers"]):
+        assert row.status == "skipped"
+        assert "needs two languages" in row.reason
 
 
-def test_switching(tmp_path):
-    peers = ("transformers", "ours-int8", "ours-fp32")
-    rows = by_name(switch.measure(make_context(tmp_path, peers)))
-    assert set(rows) == {
-        (case, name)
-        for case in ("switch-memory", "switch-disk")
-        for name in ("transformers", "ours")
-    }
-    assert rows["switch-memory", "transformers"].reason == "keeps nothing"
-    slow, fast = rows["switch-disk", "transformers"], rows["switch-memory", "ours"]
-    assert min(slow.samples) > 5 * min(fast.samples)
+def test_switch_from_memory_and_from_disk(tmp_path):
+    peers = ("transformers", "ours-fp32", "ours-int8")
+    rows = by_name(asr.measure_switch(make_context(tmp_path, peers)))
+    cases = ("switch-memory", "switch-disk")
+    assert set(rows) == {(case, name) for case in cases for name in ("transformers", "ours")}
+    assert "keeps no languages" in rows["switch-memory", "transformers"].reason
+    disk, memory = rows["switch-disk", "ours"], rows["switch-memory", "ours"]
+    assert min(disk.samples) > 5 * min(memory.samples)
     assert workers() == []
 
 
-def test_an_interrupt_leaves_no_worker(tmp_path):
+def test_interrupt_leaves_no_worker(tmp_path):
     def tell(line):
-        if line.startswith("round 1"):
+        if line.startswith("timing"):
             raise KeyboardInterrupt
 
-    context = make_context(tmp_path, ("transformers", "slow"))
-    object.__setattr__(context, "tell", tell)
     with pytest.raises(KeyboardInterrupt):
-        clip.measure(context)
+        asr.measure_clip(make_context(tmp_path, ("transformers", "slow"), tell=tell))
     assert workers() == []

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mms_bench.check import HALF_ADAPTERS, TOLERANCES, Tolerance, compare
+from mms_bench.peers.base import HALF_ADAPTERS
+from mms_bench.run.check import TOLERANCES, Tolerance, compare
 
 RANDOM = np.random.default_rng(0)
 REFERENCE = [RANDOM.standard_normal((frames, 8)).astype(np.float32) for frames in (40, 60)]
@@ -13,7 +14,7 @@ def test_equal_logits_pass():
     assert (check.max_abs_error, check.argmax_agreement, check.frames) == (0.0, 1.0, 100)
 
 
-def test_a_wider_head_passes_unless_it_wins():
+def test_wider_head_passes_unless_its_columns_win():
     wide = [np.pad(logits, ((0, 0), (0, 3)), constant_values=-np.inf) for logits in REFERENCE]
     assert compare(wide, REFERENCE, TOLERANCES["fp32"]).passed
     wide[0][:, -1] = 100.0
@@ -23,7 +24,7 @@ def test_a_wider_head_passes_unless_it_wins():
 
 
 @pytest.mark.parametrize(("precision", "passes"), [("fp32", False), ("fp16", True), ("int8", True)])
-def test_only_fp32_promises_values(precision, passes):
+def test_only_fp32_limits_the_difference(precision, passes):
     shifted = [logits + np.float32(0.01) for logits in REFERENCE]
     check = compare(shifted, REFERENCE, TOLERANCES[precision])
     assert check.passed is passes
@@ -39,7 +40,7 @@ def test_agreement_below_the_limit_fails():
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_not_a_number_never_passes(poison):
+def test_nan_and_infinity_never_pass(poison):
     other = [logits.copy() for logits in REFERENCE]
     other[1][7, :] = poison
     check = compare(other, REFERENCE, Tolerance(0.0))
@@ -47,14 +48,14 @@ def test_not_a_number_never_passes(poison):
     assert np.isfinite(check.max_abs_error), "JSON has no infinity"
 
 
-def test_other_shapes_are_named():
+def test_shapes_that_differ_are_named():
     with pytest.raises(ValueError, match=r"shape \[39, 8\], the reference \[40, 8\]"):
         compare([REFERENCE[0][:-1], REFERENCE[1]], REFERENCE, TOLERANCES["fp32"])
     with pytest.raises(ValueError, match="1 utterances, the reference 2"):
         compare(REFERENCE[:1], REFERENCE, TOLERANCES["fp32"])
 
 
-def test_the_limits_are_those_of_the_export():
+def test_limits_equal_those_of_the_export():
     from mms_export.parity import MIN_AGREEMENT
 
     limits = {name: tolerance.argmax_agreement for name, tolerance in TOLERANCES.items()}
@@ -62,7 +63,7 @@ def test_the_limits_are_those_of_the_export():
     assert limits == MIN_AGREEMENT
 
 
-def test_adapters_in_half_precision_may_move_a_logit_by_its_rounding():
+def test_half_precision_adapters_are_allowed_their_rounding():
     large = [logits * np.float32(4 / np.abs(logits).max()) for logits in REFERENCE]
     within = [logits + np.float32(0.009) for logits in large]
     beyond = [logits + np.float32(0.011) for logits in large]

@@ -1,4 +1,4 @@
-"""Whole commands: timing, memory, how they end; and the cases made of them."""
+"""Whole commands: timing, memory and exit; and the cases made of them."""
 
 import sys
 import time
@@ -8,17 +8,17 @@ import psutil
 import pytest
 
 from bench.bench_samples import make_context
-from mms_bench import commands
-from mms_bench.errors import NotHere, WorkerFailed
-from mms_bench.race import Pace
-from mms_bench.suites import cold, export
+from mms_bench.errors import Failed, Skipped
+from mms_bench.run import commands
+from mms_bench.run.race import Pace
+from mms_bench.suites import asr, export
 
 
 def python(code):
     return (sys.executable, "-c", code)
 
 
-def test_time_output_and_memory():
+def test_time_output_and_memory_of_a_command():
     code = "import time; block = bytearray(150_000_000); time.sleep(0.4); print('done')"
     outcome = commands.run(python(code), threads=1, watch=True)
     assert outcome.stdout == "done\n"
@@ -26,30 +26,30 @@ def test_time_output_and_memory():
     assert 150e6 < outcome.peak_memory < 200e6
 
 
-def test_memory_of_all_processes_is_added():
+def test_memory_is_the_sum_over_all_processes():
     child = "import time; b = bytearray(100_000_000); time.sleep(0.6)"
     code = f"import subprocess, sys; [p.wait() for p in [subprocess.Popen([sys.executable, '-c', {child!r}]) for _ in range(2)]]"  # noqa: E501
     outcome = commands.run(python(code), threads=1, watch=True)
     assert 200e6 < outcome.peak_memory < 300e6
 
 
-def test_an_error_is_the_last_line():
+def test_error_is_the_last_line_of_stderr():
     code = "import sys; sys.stderr.write('first\\nwhat went wrong\\n'); sys.exit(3)"
-    with pytest.raises(WorkerFailed, match="exit status 3: what went wrong"):
+    with pytest.raises(Failed, match="exit status 3: what went wrong"):
         commands.run(python(code), threads=1, watch=False)
 
 
-def test_a_silent_error():
-    with pytest.raises(WorkerFailed, match="exit status 9: it wrote nothing to stderr"):
+def test_silent_error_is_reported():
+    with pytest.raises(Failed, match="exit status 9: it wrote nothing to stderr"):
         commands.run(python("import os; os._exit(9)"), threads=1, watch=False)
 
 
-def test_a_command_that_is_not_installed():
-    with pytest.raises(NotHere, match="the command mms-nothing is not installed"):
+def test_missing_command_is_skipped():
+    with pytest.raises(Skipped, match="the command mms-nothing is not installed"):
         commands.script("mms-nothing")
 
 
-def test_an_interrupt_ends_the_command_and_what_it_started(monkeypatch):
+def test_interrupt_ends_the_command_and_its_children(monkeypatch):
     import subprocess
 
     original = subprocess.Popen.wait
@@ -72,9 +72,9 @@ def by_name(rows):
     return {row.implementation: row for row in rows}
 
 
-def test_cold_start_without_a_demo_bundle(tmp_path):
+def test_cold_start_needs_a_demo_bundle(tmp_path):
     context = make_context(tmp_path, ("transformers",))
-    rows = by_name(cold.measure(context))
+    rows = by_name(asr.measure_cold(context))
     assert rows["mms transcribe"].status == "skipped"
     assert rows["mms transcribe"].reason == (
         "there is no demo bundle: make it with mms-export --model demo"
@@ -94,8 +94,8 @@ def test_graphs_are_exported_into_fresh_folders(tmp_path, monkeypatch):
             return python("import sys; sys.exit('no parity')")
         return python(code)
 
-    monkeypatch.setattr(export, "_ours_command", ours)
-    monkeypatch.setattr(export, "_plain_command", lambda context, out: (*python(code), str(out)))
+    monkeypatch.setattr(export, "_export_command", ours)
+    monkeypatch.setattr(export, "_plain_command", lambda *_: python(code))
     context = make_context(tmp_path, ("torch.onnx", "ours-fp32", "ours-int8"))
     object.__setattr__(
         context, "options", replace(context.options, pace=Pace(warmup=0, min_time=0))
@@ -117,7 +117,9 @@ def test_adapters_are_added_to_a_copy(tmp_path, monkeypatch):
         "[open(f'{out}/{name}', 'w').close() for name in names]"
     )
     monkeypatch.setattr(
-        export, "_ours_command", lambda context, languages, _: (*python(code), ",".join(languages))
+        export,
+        "_export_command",
+        lambda context, languages, _: (*python(code), ",".join(languages)),
     )
     context = make_context(tmp_path, ("torch.onnx",), languages=("eng", "swh", "fra"))
     (row,) = export.measure_adapters(context)
@@ -127,7 +129,7 @@ def test_adapters_are_added_to_a_copy(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["eng"]
 
 
-def test_one_language_has_none_to_add(tmp_path):
+def test_adapters_need_two_languages(tmp_path):
     (row,) = export.measure_adapters(make_context(tmp_path, ("torch.onnx",), languages=("eng",)))
     assert (row.status, row.reason) == (
         "skipped",

@@ -1,4 +1,4 @@
-"""The program on a tiny checkpoint with the real peers: nothing is stood in for."""
+"""The command on a tiny checkpoint with the real peers."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from mms_bench.bars import judge
 from mms_bench.cli import main
 from mms_bench.report import markdown
-from mms_bench.schema import load
+from mms_bench.run.result import load
+from mms_bench.targets import judge
 from tiny_models import TinyOptions, make_tiny
 
 QUICK = ("--seconds", "0.5", "--min-time", "0.02", "--min-samples", "2", "--warmup", "0.01")
@@ -62,11 +62,11 @@ def test_every_peer_has_a_row(asr):
         assert row.load_seconds > 0
         assert row.first_seconds > 0
         assert row.peak_memory > 20e6
-    # Int8 of random weights may or may not keep its promise; if it has a time, it kept it.
+    # Int8 of random weights may or may not pass its check; if it has a time, it passed.
     assert (rows["onnx-int8"].summary is not None) == rows["onnx-int8"].check.passed
 
 
-def test_the_real_implementations_agree(asr):
+def test_implementations_agree_with_the_reference(asr):
     for name in ("onnx", "openvino", "ours-fp32"):
         check = asr.find("clip", name).check
         assert check.argmax_agreement == 1.0
@@ -75,7 +75,7 @@ def test_the_real_implementations_agree(asr):
         assert check.max_abs_error_limit == 2e-3
 
 
-def test_mixed_batches_and_switching(asr):
+def test_mixed_batches_and_switches_are_measured(asr):
     assert asr.find("batch-mixed", "ours-fp32").status == "ok"
     assert asr.find("batch-mixed", "ours-fp32").amount == pytest.approx(1.5)
     assert asr.find("batch-mixed", "onnx").status == "skipped"
@@ -83,7 +83,7 @@ def test_mixed_batches_and_switching(asr):
     assert asr.find("switch-disk", "transformers").status == "ok"
 
 
-def test_the_result_says_where_it_comes_from(asr, tiny):
+def test_result_has_its_conditions_without_folders(asr, tiny):
     assert {"transformers", "torch", "onnxruntime", "openvino"} <= set(asr.versions)
     assert asr.model.name == "checkpoint"
     assert asr.model.languages == 3
@@ -92,17 +92,17 @@ def test_the_result_says_where_it_comes_from(asr, tiny):
     assert str(tiny) not in content, "a published result names no folders of this machine"
 
 
-def test_no_promise_is_judged_on_a_tiny_model(asr):
-    verdicts = {item.bar.title: item for item in judge(asr) if item.value is not None}
+def test_tiny_model_is_not_judged_by_targets_of_the_full_size(asr):
+    verdicts = {item.target.title: item for item in judge(asr) if item.value is not None}
     assert verdicts["fp32 against transformers"].verdict == "not judged"
 
 
-def test_what_peers_built_is_kept_and_used_again(asr, tiny):
+def test_exported_graphs_are_cached(asr, tiny):
     folders = sorted(path.name for path in (tiny / "cache" / "mms-engine" / "bench").iterdir())
     assert [name.rsplit("-", 1)[0] for name in folders] == ["onnx", "onnx-int8"]
 
 
-def test_a_bundle_of_another_checkpoint_is_refused(tiny, tmp_path):
+def test_bundle_of_another_checkpoint_is_refused(tiny, tmp_path):
     other = make_tiny(tmp_path / "other", TinyOptions(seed=1))
     models = ("--checkpoint", str(other), "--bundle", str(tiny / "bundle"))
     done = CliRunner().invoke(main, ["run", "asr", *models])
@@ -110,7 +110,7 @@ def test_a_bundle_of_another_checkpoint_is_refused(tiny, tmp_path):
     assert "was exported from another checkpoint than" in done.stderr.splitlines()[-1]
 
 
-def test_adapters_a_second(tiny):
+def test_adapters_are_exported_and_timed(tiny):
     words = ("--checkpoint", tiny / "checkpoint", "--cases", "adapters", "--min-time", "0")
     out = ("--json", tiny / "export.json")
     run("mms_bench.cli", "run", "export", *words, *out, cache=tiny / "cache")

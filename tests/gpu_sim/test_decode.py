@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from cuda_emulation import to_bfloat16
-from cudasim.fatbin import empty_fatbin
 from lm_models import arpa, estimate, random_text
 from mms_engine import BeamSearch
-from mms_engine.cuda import kernels as kernel_loading
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.memory import Buffer, DeviceArray
@@ -54,11 +52,6 @@ class Encoder:
             self.stream.free()
 
 
-@pytest.fixture(scope="module")
-def fatbin(tmp_path_factory):
-    return empty_fatbin(tmp_path_factory.mktemp("kernels"))
-
-
 @pytest.fixture
 def encoder(sim):
     made = Encoder()
@@ -67,9 +60,8 @@ def encoder(sim):
 
 
 @pytest.fixture
-def opened(sim, encoder, fatbin, monkeypatch):
+def opened(sim, encoder, installed):
     """Make decoders, which are closed at the end and must have left no memory behind."""
-    monkeypatch.setattr(kernel_loading, "fatbin_path", lambda: fatbin)
     before = sim.usage()
     made = []
 

@@ -42,18 +42,6 @@ def test_every_bound_and_band_gives_the_same_bits(cpu):
         assert_same(align(scores, target, band=100, max_bytes=2 * least), expected)
 
 
-def test_saved_rows_follow_from_the_limit():
-    shape = {"frames": 540_000, "tokens": 162_000, "columns": 40, "vocab": 32}
-    ample, bounded, tight = (
-        _ctc.align_levels(**shape, max_bytes=megabytes * MEGABYTE) for megabytes in (8192, 256, 20)
-    )
-    assert len(ample) == 1
-    assert bounded[0] < 162_000 / 10  # bounds the pieces that are recomputed
-    assert len(tight) > len(bounded)
-    shape = {"frames": 500, "tokens": 100, "columns": 40, "vocab": 32}
-    assert _ctc.align_levels(**shape, max_bytes=256 * MEGABYTE) == []
-
-
 def test_many_small_cases_at_the_tightest_bound():
     generator = np.random.default_rng(1)
     for _ in range(100):

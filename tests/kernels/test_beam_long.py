@@ -22,7 +22,7 @@ def test_memory_and_time_per_frame_do_not_grow():
         stream.step(scores)
         seconds.append(time.thread_time() - start)
         taken += len(stream.take_stable())
-        live.append(stream.live)
+        live.append(stream._stream.live)
     (last,) = stream.finish()
     assert max(live) < 10_000
     assert len(last) < 1000

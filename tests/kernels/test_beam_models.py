@@ -1,4 +1,4 @@
-"""Language models, hotwords and lexicons in the beam, against gains computed from scratch."""
+"""Language models and hotwords in the beam, against gains computed from scratch."""
 
 import functools
 import itertools
@@ -9,7 +9,7 @@ import pytest
 
 import lm_models
 from ctc_cases import assert_same, close, decode, log_probs, sharp, texts
-from mms_kernels import BeamDecoder, BeamOptions, Lexicon
+from mms_kernels import BeamDecoder, BeamOptions
 from mms_kernels.arpa import convert_arpa
 from mms_kernels.cuda.models import BeamModels
 from mms_kernels.hotwords import Hotwords
@@ -78,17 +78,6 @@ def hot_gain(hotwords):
 
     def gain(prefix, end=False):
         return hotwords.score(np.array(prefix, np.int32)) if end else walk(prefix)[1]
-
-    return gain
-
-
-def lexicon_gain(words):
-    def gain(prefix, end=False):
-        parts = "".join(TOKENS[token] for token in prefix).split("|")
-        whole = all(part in words for part in parts[:-1])
-        last = parts[-1] in words or (parts[-1] == "" and len(parts) > 1) or not prefix
-        begun = any(word.startswith(parts[-1]) for word in words)
-        return 0.0 if whole and (last if end else begun) else -math.inf
 
     return gain
 
@@ -164,39 +153,11 @@ def test_hotwords(ctc, beam_size, separator):
             assert one.bonus == pytest.approx(hotwords.score(one.tokens), abs=1e-4)
 
 
-@pytest.mark.parametrize("beam_size", [1, 4, 30])
-def test_lexicon(cpu, beam_size):
-    entries = ["ab", "abc", "b", "cc"]
-    lexicon = Lexicon([[TOKENS.index(letter) for letter in word] for word in entries])
-    assert [1, 2] in lexicon
-    assert [1] not in lexicon
-    for scores in cases(cpu, 3):
-        gains, models = [lexicon_gain(entries)], {"lexicon": lexicon}
-        for one in check(cpu, scores, gains, beam_size, models, separator=SEPARATOR):
-            said, rest = split(one.tokens.tolist())
-            assert {*said, rest} <= {*entries, ""}
-
-
-def test_lexicon_that_allows_nothing_gives_nothing():
-    scores = np.full((4, 5), -np.inf, np.float32)
-    scores[:, 4] = 0.0
-    assert decode(scores, models={"lexicon": Lexicon([[1]])}, separator=SEPARATOR) == []
-    stream = BeamDecoder(BeamOptions(separator=SEPARATOR), lexicon=Lexicon([[1]])).stream()
-    stream.step(scores)
-    assert stream.partial().hypotheses == []
-    assert len(stream.take_stable()) == 0
-
-
 def test_all_models_together(ctc, words):
     tables, model = words
     hotwords = Hotwords({"ab": 4.0, "ca": 2.0}, TOKENS, separator="|", excluded=[0])
     models = {"lm": model, "tokens": TOKENS, "hotwords": hotwords}
     gains = [word_gain(tables, 1.2, 0.7), hot_gain(hotwords)]
-    if not ctc.is_cuda:
-        spelled = [word for word in WORDS if word.isascii() and "ch" not in word]
-        letters = [[TOKENS.index(letter) for letter in word] for word in spelled]
-        models["lexicon"] = Lexicon(letters)
-        gains.append(lexicon_gain(spelled))
     for scores in cases(ctc, 4):
         check(ctc, scores, gains, 12, models, lm_weight=1.2, word_score=0.7, separator=SEPARATOR)
 
@@ -370,14 +331,8 @@ def test_models_that_do_not_fit(words):
         BeamDecoder(BeamOptions(lm_weight=1.0), lm=words[1], tokens=TOKENS)
     with pytest.raises(ValueError, match="a language model needs the tokens"):
         BeamDecoder(BeamOptions(lm_weight=1.0, separator=3), lm=words[1])
-    with pytest.raises(ValueError, match="a lexicon needs the separator"):
-        BeamDecoder(lexicon=Lexicon([[1]]))
-    for entries in ([], [[]], [[1], []], [[1, -1]]):
-        with pytest.raises(ValueError, match="lexicon"):
-            Lexicon(entries)
     for models, separator, message in [
         ({"hotwords": NAMES}, None, "the hotwords were made for 7 tokens, the logits have 4"),
-        ({"lexicon": Lexicon([[1, 9]])}, 2, "the lexicon has the token 9"),
         ({"tokens": ["a"] * 5}, 2, "there are names for 5 tokens, the logits have 4"),
         ({}, 4, "separator is 4, the logits have only 4"),
     ]:

@@ -1,124 +1,75 @@
-"""The implementations that can be measured, by name. Each is imported only when it is asked for."""
+"""Implementations that can be measured, by name. Each is imported when it is created."""
 
-from collections.abc import Callable
+import importlib
+from dataclasses import dataclass
 
-from mms_bench.peers.base import Peer
-from mms_bench.peers.decoder import Decoder
-from mms_engine.types import Precision
+from mms_bench.errors import Skipped
+from mms_bench.peers.base import Peer, versions
 
 REFERENCE = "transformers"
 
 
-def _transformers(precision: str) -> Callable[[], Peer]:
-    def create() -> Peer:
-        from mms_bench.peers.transformers import Transformers
+@dataclass(frozen=True, slots=True)
+class PeerEntry:
+    """Table entry of a peer."""
 
-        return Transformers(precision)
+    title: str
+    """Name in reports."""
+    factory: str
+    """Module and class, e.g. `mms_bench.peers.numpy:NumpyArgmax`."""
+    argument: str = ""
 
-    return create
-
-
-def _onnx() -> Peer:
-    from mms_bench.peers.onnx import PlainOnnx
-
-    return PlainOnnx()
-
-
-def _onnx_int8() -> Peer:
-    from mms_bench.peers.onnx import PlainOnnxInt8
-
-    return PlainOnnxInt8()
-
-
-def _openvino(precision: str) -> Callable[[], Peer]:
-    def create() -> Peer:
-        from mms_bench.peers.openvino import OpenVino
-
-        return OpenVino(precision)
-
-    return create
+    def create(self) -> tuple[Peer, dict[str, str]]:
+        """Import what a peer needs; return it, with nothing loaded yet, and versions by package."""
+        module, _, name = self.factory.partition(":")
+        factory = getattr(importlib.import_module(module), name)
+        found = versions(*factory.packages)
+        try:
+            for needed in factory.imports:
+                importlib.import_module(needed)
+        except ImportError as error:
+            raise Skipped(f"{error.name} is not installed") from error
+        except OSError as error:
+            raise Skipped(f"{needed} does not load: {error.__cause__ or error}") from error
+        return factory(self.argument) if self.argument else factory(), found
 
 
-def _ours(precision: Precision) -> Callable[[], Peer]:
-    def create() -> Peer:
-        from mms_bench.peers.ours import Ours
-
-        return Ours(precision)
-
-    return create
+def _peer(title: str, factory: str, argument: str = "") -> PeerEntry:
+    return PeerEntry(title, f"mms_bench.peers.{factory}", argument)
 
 
-PEERS: dict[str, Callable[[], Peer]] = {
-    REFERENCE: _transformers("fp32"),
-    "transformers-bf16": _transformers("bf16"),
-    "onnx": _onnx,
-    "onnx-int8": _onnx_int8,
-    "openvino": _openvino("fp32"),
-    "openvino-bf16": _openvino("bf16"),
-    "ours-fp32": _ours("fp32"),
-    "ours-int8": _ours("int8"),
-    "ours-fp16": _ours("fp16"),
-    "ours-bf16": _ours("bf16"),
+_ORT = "torch.onnx + ONNX Runtime"
+RECOGNISERS = {
+    REFERENCE: _peer("transformers (PyTorch, fp32)", "transformers:Transformers", "fp32"),
+    "transformers-bf16": _peer("transformers (PyTorch, bf16)", "transformers:Transformers", "bf16"),
+    "onnx": _peer(f"{_ORT} (fp32)", "onnx:PlainOnnx"),
+    "onnx-int8": _peer(f"{_ORT}, quantize_dynamic (int8)", "onnx:PlainOnnxInt8"),
+    "openvino": _peer("OpenVINO (fp32)", "openvino:OpenVino", "fp32"),
+    "openvino-bf16": _peer("OpenVINO (bf16)", "openvino:OpenVino", "bf16"),
+    "ours-fp32": _peer("MMS Engine (fp32)", "engine:Engine", "fp32"),
+    "ours-int8": _peer("MMS Engine (int8)", "engine:Engine", "int8"),
+    "ours-fp16": _peer("MMS Engine (fp16)", "engine:Engine", "fp16"),
+    "ours-bf16": _peer("MMS Engine (bf16)", "engine:Engine", "bf16"),
 }
 ON_CUDA = (REFERENCE, "transformers-bf16", "onnx", "ours-fp32", "ours-fp16", "ours-bf16")
-"""Those that can run on a GPU."""
-
-
-def _kernels(isa: str) -> Callable[[], Decoder]:
-    def create() -> Decoder:
-        from mms_bench.peers.kernels import Kernels
-
-        return Kernels(isa)
-
-    return create
-
-
-def _fast_ctc_decode() -> Decoder:
-    from mms_bench.peers.fast_ctc_decode import FastCtcDecode
-
-    return FastCtcDecode()
-
-
-def _flashlight() -> Decoder:
-    from mms_bench.peers.flashlight import Flashlight
-
-    return Flashlight()
-
-
-def _pyctcdecode() -> Decoder:
-    from mms_bench.peers.pyctcdecode import PyCtcDecode
-
-    return PyCtcDecode()
-
-
-def _torchaudio() -> Decoder:
-    from mms_bench.peers.torchaudio import Torchaudio
-
-    return Torchaudio()
-
-
-def _numpy() -> Decoder:
-    from mms_bench.peers.numpy_argmax import NumpyArgmax
-
-    return NumpyArgmax()
-
-
-OURS = tuple(f"ours-{isa}" for isa in ("avx2", "avx512", "neon", "scalar"))
-DECODERS: dict[str, Callable[[], Decoder]] = {
-    **{name: _kernels(name.removeprefix("ours-")) for name in OURS},
-    "fast-ctc-decode": _fast_ctc_decode,
-    "flashlight-text": _flashlight,
-    "pyctcdecode": _pyctcdecode,
-    "torchaudio": _torchaudio,
-    "numpy": _numpy,
+"""Recognisers that can run on a GPU."""
+KERNELS = {
+    "ours-avx2": _peer("MMS Engine (avx2)", "kernels:Kernels", "avx2"),
+    "ours-avx512": _peer("MMS Engine (avx512)", "kernels:Kernels", "avx512"),
+    "ours-neon": _peer("MMS Engine (neon)", "kernels:Kernels", "neon"),
+    "ours-scalar": _peer("MMS Engine (scalar)", "kernels:Kernels", "scalar"),
 }
+"""This project's CTC kernels, by instruction set."""
+DECODERS = {
+    **KERNELS,
+    "fast-ctc-decode": _peer("fast-ctc-decode", "fast_ctc_decode:FastCtcDecode"),
+    "flashlight-text": _peer("flashlight-text", "flashlight:Flashlight"),
+    "torchaudio": _peer("torchaudio forced_align", "torchaudio:Torchaudio"),
+    "numpy": _peer("NumPy argmax", "numpy:NumpyArgmax"),
+}
+PEERS = RECOGNISERS | DECODERS
 
 
-def holds_many(name: str) -> bool:
-    """Say whether an implementation holds several languages at once."""
-    return name.startswith("ours-")
-
-
-def create_peer(name: str) -> Peer | Decoder:
-    """Return the implementation called `name`, nothing loaded yet."""
-    return DECODERS[name]() if name in DECODERS else PEERS[name]()
+def is_ours(name: str) -> bool:
+    """Return whether an implementation is this project's."""
+    return name.startswith("ours")

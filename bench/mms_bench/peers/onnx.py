@@ -1,99 +1,89 @@
-"""What people do today: transformers' model through torch.onnx, run by ONNX Runtime.
+"""transformers' model exported by torch.onnx and run by ONNX Runtime.
 
-One language is baked in. The graph is kept in the cache, for it takes minutes to make.
+One language is baked in. The graph is cached, because the export takes minutes. As a command,
+`python -m mms_bench.peers.onnx CHECKPOINT LANG OUT` exports the graph to a folder.
 """
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mms_bench.errors import NotHere
-from mms_bench.peers.base import Batch, Setup, single_language
-from mms_bench.peers.installed import versions
+from mms_bench.errors import Skipped
+from mms_bench.peers.base import Batch, Peer, Ready, Setup, Switch, single_language, versions
 from mms_engine.types import Float32Array
 
 GRAPH = "model.onnx"
-PROVIDERS = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-}
 EXPORTS = ("onnx", "onnxscript", "torch", "transformers")
+"""Packages that the exported graph depends on."""
 
 
-class PlainOnnx:
-    """The exported graph as it is, in float32."""
+class OneLanguage(Peer):
+    """Base class of peers with one language baked in to their graph."""
 
-    name = "onnx"
-    precision = "fp32"
+    language = ""
 
-    def __init__(self) -> None:
-        self._session: Any = None
-        self._language = ""
+    def run(self, audio: Float32Array) -> Float32Array:
+        """Return logits `[B, T, V]` of samples `[B, N]`."""
+        raise NotImplementedError
 
-    def version(self) -> dict[str, str]:
-        """Return the versions of what exports and of what runs."""
-        found = versions("onnxruntime", *EXPORTS)
-        import onnxruntime  # noqa: F401
+    def ready(self, work: Batch | Switch) -> Ready:
+        """Prepare a batch in the language of the graph."""
+        if isinstance(work, Switch) or single_language(work) != self.language:
+            raise Skipped("has one language baked in: each language needs an export of its own")
+        return Ready(lambda: self.run(work.audio), list)
 
-        return found
+
+class PlainOnnx(OneLanguage):
+    """The exported graph in float32."""
+
+    packages = ("onnxruntime", *EXPORTS)
+    imports = ("onnxruntime",)
 
     def build(self, setup: Setup) -> None:
         """Export the graph."""
-        build_graph(setup)
+        self._graph(setup)
 
-    def prepare(self, setup: Setup) -> None:
-        """Open a session on the setup's threads."""
-        self._open(build_graph(setup), setup)
-
-    def run(self, batch: Batch) -> list[Float32Array]:
-        """Return logits of a batch in the language that was baked in."""
-        language = single_language(batch)
-        if language != self._language:
-            raise NotHere("has one language baked in: each language is an export of its own")
-        logits = self._session.run(["logits"], {"audio": batch.audio})[0]
-        return list(logits)
-
-    def _open(self, graph: Path, setup: Setup) -> None:
+    def load(self, setup: Setup) -> None:
+        """Open a session."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = setup.threads
-        wanted = PROVIDERS[setup.device]
-        if setup.device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        wanted = ["CPUExecutionProvider"]
+        if setup.device == "cuda":
+            wanted.insert(0, "CUDAExecutionProvider")
             onnxruntime.preload_dlls()
-        self._session = onnxruntime.InferenceSession(graph, options, providers=wanted)
-        if self._session.get_providers()[0] != wanted[0]:
-            raise NotHere(f"this ONNX Runtime could not use {wanted[0]}")
-        self._language = setup.languages[0]
+        session = onnxruntime.InferenceSession(self._graph(setup), options, providers=wanted)
+        if session.get_providers()[0] != wanted[0]:
+            raise Skipped(f"this ONNX Runtime could not use {wanted[0]}")
+        self._session, self.language = session, setup.languages[0]
+
+    def run(self, audio: Float32Array) -> Float32Array:
+        """Return logits."""
+        logits: Float32Array = self._session.run(["logits"], {"audio": audio})[0]
+        return logits
+
+    def _graph(self, setup: Setup) -> Path:
+        return exported_graph(setup)
 
 
 class PlainOnnxInt8(PlainOnnx):
-    """The same graph after ONNX Runtime's own `quantize_dynamic`.
+    """The same graph after ONNX Runtime's `quantize_dynamic`.
 
-    Only matrix products, per channel: with the convolutions quantised too (the default) it is
-    both slower and less exact.
+    Matrix products only, per channel: quantised convolutions, the default, are slower and less
+    exact.
     """
 
-    name = "onnx-int8"
     precision = "int8"
-
-    def build(self, setup: Setup) -> None:
-        """Export the graph and quantise it."""
-        self._graph(setup)
-
-    def prepare(self, setup: Setup) -> None:
-        """Open a session on the setup's threads."""
-        self._open(self._graph(setup), setup)
 
     def _graph(self, setup: Setup) -> Path:
         def quantise(folder: Path) -> None:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            source = build_graph(setup)
             quantize_dynamic(
-                source,
+                exported_graph(setup),
                 folder / GRAPH,
                 per_channel=True,
                 weight_type=QuantType.QInt8,
@@ -104,8 +94,8 @@ class PlainOnnxInt8(PlainOnnx):
         return cached(setup, "onnx-int8", versions("onnxruntime", *EXPORTS), quantise)
 
 
-def build_graph(setup: Setup) -> Path:
-    """Return the path of the exported graph, made now or before."""
+def exported_graph(setup: Setup) -> Path:
+    """Return the path of the exported graph, exporting it if it is not cached."""
     return cached(setup, "onnx", versions(*EXPORTS), lambda folder: export_graph(setup, folder))
 
 
@@ -116,8 +106,6 @@ def export_graph(setup: Setup, folder: Path) -> None:
     from mms_bench.peers.transformers import load_model
 
     class Logits(torch.nn.Module):
-        """Leaves one input and one output."""
-
         def __init__(self, model: torch.nn.Module) -> None:
             super().__init__()
             self.model = model
@@ -127,7 +115,7 @@ def export_graph(setup: Setup, folder: Path) -> None:
             return logits
 
     torch.onnx.export(
-        Logits(load_model(setup)).eval(),
+        Logits(load_model(setup).cpu()).eval(),
         (torch.zeros(1, 16000),),
         folder / GRAPH,
         dynamo=True,
@@ -140,15 +128,15 @@ def export_graph(setup: Setup, folder: Path) -> None:
 
 
 def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Path], None]) -> Path:
-    """Return the graph in the cache folder of this checkpoint, language, kind and versions.
+    """Return the cached graph of a checkpoint and language, made by `make` if there is none.
 
     Args:
-        setup: Checkpoint, language and cache.
-        kind: Name of the folder.
-        made_by: Versions on which the content depends.
-        make: Writes the graph into the folder it is given; called if there is none.
+        setup: Checkpoint, language and cache folder.
+        kind: Name of the graph's folder.
+        made_by: Versions that the content depends on.
+        make: Writes the graph into a folder.
     """
-    folder = Path(setup.cache) / f"{kind}-{_fingerprint(setup, made_by)}"
+    folder = setup.cache / f"{kind}-{_fingerprint(setup, made_by)}"
     if not (folder / GRAPH).is_file():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -160,13 +148,26 @@ def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Pat
 
 
 def _fingerprint(setup: Setup, made_by: dict[str, str]) -> str:
-    """Tell two setups apart by names, sizes and times; reading 4 GB for it would take longer."""
+    """Return a hash of names, sizes and times: reading 4 GB would take longer."""
     language = setup.languages[0]
     parts = [language, *(f"{name}={version}" for name, version in sorted(made_by.items()))]
-    for path in sorted(Path(setup.checkpoint).resolve().iterdir()):
-        stranger = path.name.startswith("adapter.") and f".{language}." not in path.name
-        if stranger or not path.is_file():
-            continue
-        status = path.stat()
-        parts.append(f"{path}:{status.st_size}:{status.st_mtime_ns}")
+    for path in sorted(setup.checkpoint.resolve().iterdir()):
+        other = path.name.startswith("adapter.") and f".{language}." not in path.name
+        if path.is_file() and not other:
+            status = path.stat()
+            parts.append(f"{path}:{status.st_size}:{status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _main(checkpoint: str, language: str, out: str) -> None:
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    languages = (language,)
+    setup = Setup(
+        checkpoint=Path(checkpoint), bundle=None, cache=folder, languages=languages, threads=0
+    )
+    export_graph(setup, folder)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

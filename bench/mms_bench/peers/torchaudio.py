@@ -1,41 +1,29 @@
 """torchaudio's forced alignment."""
 
-from importlib import metadata
-
 import numpy as np
 
-from mms_bench.ctc.task import Task
-from mms_bench.errors import NotHere
-from mms_bench.peers.decoder import Ready, load_emission
+from mms_bench.errors import Skipped
+from mms_bench.peers.base import Peer, Ready, Task
+from mms_engine.text.vocabulary import BLANK
 
 
-class Torchaudio:
+class Torchaudio(Peer):
     """`functional.forced_align` on one thread: it takes one utterance at a time."""
 
-    name = "torchaudio"
-
-    def version(self) -> dict[str, str]:
-        """Return its version and torch's."""
-        try:
-            import torch
-            from torchaudio.functional import forced_align  # noqa: F401 - imported before timing
-        except ImportError as error:
-            raise NotHere(f"{error.name} is not installed") from error
-        except OSError as error:
-            raise NotHere(f"does not load beside this torch: {error.__cause__}") from error
-        torch.set_num_threads(1)
-        return {"torch": str(torch.__version__), "torchaudio": metadata.version("torchaudio")}
+    packages = ("torch", "torchaudio")
+    imports = ("torch", "torchaudio.functional")
 
     def ready(self, task: Task) -> Ready:
-        """Wrap the arrays into tensors."""
+        """Wrap the arrays in tensors."""
         import torch
         from torchaudio.functional import forced_align
 
-        if task.kind != "align" or task.memory is not None:
-            raise NotHere("aligns only, with no bound on memory")
-        emission = torch.from_numpy(load_emission(task))
-        targets = torch.from_numpy(np.load(task.targets).astype(np.int32))[None]
+        if task.kind != "align":
+            raise Skipped("is measured on alignment only")
+        torch.set_num_threads(1)
+        emission = torch.from_numpy(task.emission)
+        targets = torch.from_numpy(np.asarray(task.targets, np.int32))[None]
         return Ready(
-            lambda: forced_align(emission, targets, blank=0),
+            lambda: forced_align(emission, targets, blank=BLANK),
             lambda found: [found[0][0].numpy().astype(np.int64)],
         )

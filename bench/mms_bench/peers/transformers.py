@@ -1,78 +1,52 @@
-"""The reference: Hugging Face transformers, with its default attention, on PyTorch."""
+"""Reference: Hugging Face transformers, with its default attention, on PyTorch."""
 
-from importlib import metadata
+import itertools
 from typing import Any
 
-from mms_bench.errors import NotHere
-from mms_bench.peers.base import Batch, Setup, single_language
-from mms_engine.types import Float32Array
+from mms_bench.peers.base import Batch, Peer, Ready, Setup, Switch, single_language
 
 
-class Transformers:
-    """`Wav2Vec2ForCTC` with the adapter of one language loaded."""
+class Transformers(Peer):
+    """`Wav2Vec2ForCTC` with the adapter of one language."""
 
-    def __init__(self, precision: str = "fp32") -> None:
-        self.name = "transformers" if precision == "fp32" else f"transformers-{precision}"
+    packages = ("torch", "transformers")
+    imports = ("torch", "transformers")
+
+    def __init__(self, precision: str) -> None:
         self.precision = precision
-        self._model: Any = None
-        self._language = ""
 
-    def version(self) -> dict[str, str]:
-        """Return the versions of transformers and torch."""
-        try:
-            import torch
-            from transformers import Wav2Vec2ForCTC  # noqa: F401 - imported when it is named
-        except ImportError as error:
-            raise NotHere(f"{error.name} is not installed") from error
-        return {"torch": str(torch.__version__), "transformers": metadata.version("transformers")}
-
-    def build(self, setup: Setup) -> None:
-        """Nothing to make."""
-
-    def prepare(self, setup: Setup) -> None:
+    def load(self, setup: Setup) -> None:
         """Load the checkpoint and the first language."""
         self._language = setup.languages[0]
         self._model = load_model(setup, self.precision)
-        if setup.device == "cuda" and has_cuda():
-            self._model = _on_cuda(self._model)
 
-    def run(self, batch: Batch) -> list[Float32Array]:
-        """Return logits of a batch in one language."""
+    def ready(self, work: Batch | Switch) -> Ready:
+        """Prepare a batch in one language, or the loading of an adapter."""
+        if isinstance(work, Switch):
+            languages = itertools.cycle(work.languages)
+            return Ready(lambda: self._model.load_adapter(next(languages)))
+        language = single_language(work)
+        if language != self._language:
+            self._model.load_adapter(language)
+            self._language = language
+        return Ready(lambda: self._run(work), list)
+
+    def _run(self, batch: Batch) -> Any:  # noqa: ANN401 - an array
         import torch
 
-        language = single_language(batch)
-        if language != self._language:
-            self.switch(language, from_disk=True)
         with torch.inference_mode():
             audio = torch.from_numpy(batch.audio).to(self._model.device, self._model.dtype)
-            logits = self._model(audio).logits.float()
-        return list(logits.cpu().numpy())
-
-    def switch(self, language: str, *, from_disk: bool) -> None:
-        """Read another adapter, the only way there is."""
-        if not from_disk:
-            raise NotHere("keeps no languages in memory: every switch reads the adapter's file")
-        self._model.load_adapter(language)
-        self._language = language
+            return self._model(audio).logits.float().cpu().numpy()
 
 
 def has_cuda() -> bool:
-    """Say whether this torch can use a GPU; where it cannot, the reference runs on the CPU."""
+    """Return whether this torch can use a GPU; otherwise the reference runs on the CPU."""
     import torch
 
     return torch.cuda.is_available()
 
 
-def _on_cuda(model: Any) -> Any:  # noqa: ANN401
-    """Move a model to the GPU, its float32 products not rounded to TF32."""
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    return model.to("cuda")
-
-
-def load_model(setup: Setup, precision: str = "fp32") -> Any:  # noqa: ANN401 - transformers is not typed
+def load_model(setup: Setup, precision: str = "fp32") -> Any:  # noqa: ANN401 - not typed
     """Return a `Wav2Vec2ForCTC` with the setup's first language, ready to run."""
     import torch
     from transformers import Wav2Vec2ForCTC
@@ -84,5 +58,10 @@ def load_model(setup: Setup, precision: str = "fp32") -> Any:  # noqa: ANN401 - 
         ignore_mismatched_sizes=True,
         local_files_only=True,
         dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
-    )
-    return model.eval()
+    ).eval()
+    if setup.device == "cpu" or not has_cuda():
+        return model
+    # Products in float32, not rounded to TF32.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return model.to("cuda")

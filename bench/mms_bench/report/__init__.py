@@ -1,1 +1,1 @@
-"""Turns result files into Markdown, into a page with plots, and into the tables of documents."""
+"""Reports of result files: Markdown, an HTML page with plots, tables of documents."""

@@ -1,1 +1,1 @@
-"""What hardware allows: work of the graphs from a bundle's sizes, against peaks and bandwidths."""
+"""Roofline: lower bounds on the time of a run on a GPU, from its data sheet."""

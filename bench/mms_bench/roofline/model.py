@@ -1,115 +1,75 @@
-"""The least time that work takes on hardware: the roofline model, block by block.
+"""Roofline model: the least time of a run, block by block.
 
-A block that is fused takes max(products / peak, elements / rate, bytes / bandwidth); one that is
-not takes that of each operation, one after the other. Blocks depend on each other, so their times
-add up. Launches, waiting and everything else that a program adds is left out: this is a bound.
-(Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.)
+A block takes max(products / peak, elements / rate, bytes / bandwidth); the blocks of a run depend
+on each other, so their times add up. Launches, waiting and everything else that a program adds are
+left out: this is a bound. (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.)
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+
+import msgspec
 
 from mms_bench.errors import BenchError
-from mms_bench.roofline.hardware import Hardware
-from mms_bench.roofline.work import Block, Load, Operation, Stage
+from mms_bench.roofline.work import Block
 from mms_engine.types import Precision
-
-Limit = Literal["products", "elements", "bandwidth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Seconds by what they are spent on."""
+class Gpu:
+    """Data sheet of a GPU; gpus.toml has the units."""
 
-    products: float = 0.0
-    elements: float = 0.0
-    bandwidth: float = 0.0
+    key: str
+    name: str
+    sm: str
+    fp16: float
+    bf16: bool
+    fp32: float
+    bandwidth: float
+    memory: float
+    cache: float
+    link: float
+    reserve: float
+    source: str
 
-    @property
-    def seconds(self) -> float:
-        """All of them."""
-        return self.products + self.elements + self.bandwidth
-
-    @property
-    def limit(self) -> Limit:
-        """What takes the most."""
-        parts: dict[Limit, float] = {
-            "products": self.products,
-            "elements": self.elements,
-            "bandwidth": self.bandwidth,
-        }
-        return max(parts, key=lambda name: parts[name])
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            products=self.products + other.products,
-            elements=self.elements + other.elements,
-            bandwidth=self.bandwidth + other.bandwidth,
-        )
-
-    def times(self, count: int) -> "Cost":
-        """Return the cost of doing it `count` times."""
-        return Cost(
-            products=self.products * count,
-            elements=self.elements * count,
-            bandwidth=self.bandwidth * count,
-        )
+    def peak(self, precision: Precision) -> float | None:
+        """Return floating-point operations per second in products, `None` if unsupported."""
+        if precision == "fp32":
+            return self.fp32 * 1e12
+        return self.fp16 * 1e12 if precision == "fp16" or self.bf16 else None
 
 
-def bound(work: Sequence[Block], load: Load, hardware: Hardware) -> dict[Stage, Cost]:
-    """Return the least time of each stage of a run.
+@dataclass(frozen=True, slots=True)
+class _Table:
+    gpu: tuple[Gpu, ...]
 
-    Raises:
-        BenchError: the hardware has no products of that precision.
-    """
-    if load.precision not in hardware.products:
-        raise BenchError(f"this hardware has no products in {load.precision}")
-    total = sum(block.weights * block.repeats for block in work)
-    resident = total <= hardware.cache
-    found: dict[Stage, Cost] = {}
+
+def gpus(names: Sequence[str] = ()) -> tuple[Gpu, ...]:
+    """Return the GPUs called `names`, or all; BenchError if a name is unknown."""
+    content = Path(__file__).with_name("gpus.toml").read_bytes()
+    known = {gpu.key: gpu for gpu in msgspec.toml.decode(content, type=_Table).gpu}
+    for name in names:
+        if name not in known:
+            raise BenchError(f"there is no GPU {name!r}; choose from {', '.join(known)}")
+    return tuple(known[name] for name in names or known)
+
+
+def bound(work: Sequence[Block], precision: Precision, gpu: Gpu) -> dict[str, float]:
+    """Return the seconds of the blocks limited by `products`, `elements` and `bandwidth`."""
+    peak, cache = gpu.peak(precision), gpu.cache * 1e6
+    if peak is None:
+        raise BenchError(f"{gpu.name} has no products in {precision}")
+    resident = sum(block.weights * block.repeats for block in work) <= cache
+    limits = {"products": 0.0, "elements": 0.0, "bandwidth": 0.0}
     for block in work:
-        cost = _block(block, load.precision, hardware, weights=0 if resident else block.weights)
-        found[block.stage] = found.get(block.stage, Cost()) + cost.times(block.repeats)
-    return found
-
-
-def seconds(costs: dict[Stage, Cost], *stages: Stage) -> float:
-    """Return the time of some stages together, of all without any."""
-    return sum(cost.seconds for stage, cost in costs.items() if not stages or stage in stages)
-
-
-def whole(costs: dict[Stage, Cost]) -> Cost:
-    """Return the time of all stages together."""
-    return sum(costs.values(), Cost())
-
-
-def _block(block: Block, precision: Precision, hardware: Hardware, *, weights: float) -> Cost:
-    operations = block.operations
-    products = sum(
-        op.amount / _peak(op, precision, hardware) for op in operations if op.kind == "product"
-    )
-    elements = sum(
-        op.amount / hardware.elements[op.kind] for op in operations if op.kind in hardware.elements
-    )
-    tensors = block.edges if hardware.fuses else (*block.edges, *block.inner, *block.inner)
-    traffic = weights + sum(size for size in tensors if size > hardware.cache)
-    moved = traffic / hardware.bandwidth
-    if hardware.fuses:
-        longest = max(products, elements, moved)
-        return Cost(
-            products=products if products == longest else 0,
-            elements=elements if products < longest == elements else 0,
-            bandwidth=moved if max(products, elements) < longest else 0,
-        )
-    # What moves while it is multiplied or changed costs only what it takes longer.
-    return Cost(
-        products=products, elements=elements, bandwidth=max(0.0, moved - products - elements)
-    )
-
-
-def _peak(operation: Operation, precision: Precision, hardware: Hardware) -> float:
-    """Return the rate of a product; what int8 does not quantise is a product of floats."""
-    if precision == "int8" and not operation.quantized:
-        return hardware.products["fp32"]
-    return hardware.products[precision]
+        moved = 0.0 if resident else block.weights
+        moved += sum(size for size in block.edges if size > cache)
+        times = {
+            "products": block.products / peak,
+            "elements": block.elements / (gpu.fp32 * 1e12),
+            "bandwidth": moved / (gpu.bandwidth * 1e9),
+        }
+        longest = max(times, key=lambda name: times[name])
+        limits[longest] += times[longest] * block.repeats
+    return limits

@@ -1,193 +1,125 @@
-"""The document as Markdown."""
+"""Table and chart of the bounds."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from mms_bench.report import documents, text
-from mms_bench.report.content import Table
-from mms_bench.report.markdown import table
-from mms_bench.roofline.document import Bound, Roofline
-from mms_bench.roofline.hardware import Gpu
-from mms_bench.roofline.memory_tables import render_memory
-from mms_bench.roofline.processor_tables import render_processor
+from mms_bench.errors import BenchError
+from mms_bench.report import text
+from mms_bench.report.markdown import Table, table
+from mms_bench.roofline.model import Gpu, bound, gpus
+from mms_bench.roofline.work import Load, blocks
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.bundle import open_bundle
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
+from mms_export.checkpoints.config import parse_config
+from mms_export.synthetic import TEMPLATE
+
+_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
+_LENGTHS = (0.5, 1.0, 2.0, 4.0, 10.0, 30.0)
+"""Seconds of audio in runs of one row."""
 
 
-def render(roofline: Roofline) -> str:
-    """Return all of it."""
-    parts = [render_gpus(roofline), render_memory(roofline)]
-    if roofline.measured:
-        parts.append(render_processor(roofline))
-    return "\n\n".join(parts)
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's name and sizes."""
+
+    name: str
+    architecture: Wav2Vec2Ctc
+
+    @classmethod
+    def open(cls, bundle: Path | None) -> Self:
+        """Read the sizes of a bundle's model, by default of mms-1b-all."""
+        if bundle is not None:
+            opened = open_bundle(bundle, verify=False)
+            return cls(opened.manifest.source.name, opened.model(Wav2Vec2Ctc))
+        document = json.loads((TEMPLATE / "config.json").read_text(encoding="utf-8"))
+        config = parse_config(document, where="config.json")
+        return cls(TEMPLATE.name, config.ctc(normalize=True))
+
+    def run(self, gpu: Gpu, precision: Precision, rows: int, seconds: float) -> dict[str, float]:
+        """Return the least seconds of a run by what limits them."""
+        geometry = FrameGeometry.of(self.architecture)
+        frames = geometry.frames(round(seconds * SAMPLE_RATE))
+        load = Load(rows=rows, frames=frames, languages=rows, precision=precision)
+        return bound(blocks(self.architecture, load), precision, gpu)
 
 
-def update(document: Path, roofline: Roofline, name: str) -> None:
-    """Rewrite what a document holds of the file called `name`.
-
-    Raises:
-        BenchError: it has no place for any of it.
-    """
-    before = document.read_text(encoding="utf-8")
-    there = {block: found for block, found in blocks(roofline, name).items() if block in before}
-    documents.update(document, there or dict.fromkeys([f"{name}#gpus"], ""))
+def choose_gpus(keys: str) -> tuple[Gpu, ...]:
+    """Return the GPUs of comma-separated keys, or all."""
+    return gpus([key.strip() for key in keys.split(",") if key.strip()])
 
 
-def blocks(roofline: Roofline, name: str) -> dict[str, str]:
-    """Return the blocks that documents may hold: GPUs, memory and, if measured, the processor."""
-    found = {f"{name}#gpus": render_gpus(roofline), f"{name}#memory": render_memory(roofline)}
-    if roofline.measured:
-        found[f"{name}#processor"] = render_processor(roofline)
+def numbers(words: str) -> list[int]:
+    """Return comma-separated positive integers."""
+    try:
+        found = [int(word) for word in words.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
+        raise BenchError(f"--batches takes comma-separated positive integers, not {words!r}")
     return found
 
 
-def render_gpus(roofline: Roofline) -> str:
-    """Return the work and the bounds of the GPUs."""
-    asked = roofline.question
-    batches = ", ".join(map(str, asked.batches))
-    work = (
-        f"Work of {roofline.model} for a second of audio, in runs of {asked.seconds:g} s; bytes in "
-        "fp16:"
-    )
-    offline = (
-        f"Least time of a run of {asked.seconds:g} s of audio in each of {batches} rows, each row "
-        "in another language, and the most audio a second. Live: the most streams, each with a run "
-        f"over {asked.pace.window:g} s every {asked.pace.chunk:g} s. Bounds from data sheets, "
-        "**not measurements**; fp32 without TF32:"
-    )
-    lengths = (
-        "Least time of a single row by its length, in fp16; `(weights)` where it is reading them "
-        "that takes it:"
-    )
-    sheets = "What the bounds rest on (dense rates, float32 sums):"
-    parts = (
-        (work, _work(roofline)),
-        (offline, _bounds(roofline)),
-        (lengths, _lengths(roofline)),
-        (sheets, _sheets(roofline.gpus)),
-    )
-    return "\n\n".join(f"{words}\n\n{table(content)}" for words, content in parts)
-
-
-def _work(roofline: Roofline) -> Table:
-    total = sum(stage.flops for stage in roofline.stages)
-    head = ("stage", "GFLOP", "share", "M elements between", "MB in and out", "MB of weights")
-    rows = [
-        (
-            stage.stage,
-            f"{stage.flops / 1e9:,.2f}",
-            f"{stage.flops / total:.1%}",
-            f"{stage.elements / 1e6:,.1f}",
-            f"{stage.edges / 1e6:,.1f}",
-            f"{stage.weights / 1e6:,.1f}",
-        )
-        for stage in roofline.stages
-    ]
-    sums = (
-        f"{sum(getattr(stage, name) for stage in roofline.stages) / 1e6:,.1f}"
-        for name in ("elements", "edges", "weights")
-    )
-    return Table(head, (*rows, ("all", f"{total / 1e9:,.2f}", "100%", *sums)))
-
-
-def _bounds(roofline: Roofline) -> Table:
-    asked = roofline.question
+def bounds(model: Model, chosen: Sequence[Gpu], seconds: float, batches: list[int]) -> str:
+    """Return the bounds of each GPU and precision as Markdown, with an introduction."""
+    rows: list[tuple[str, ...]] = []
+    for gpu in chosen:
+        for precision in _PRECISIONS:
+            if gpu.peak(precision) is None:
+                continue
+            cells = _cells(model, gpu, precision, seconds, batches)
+            if rows and rows[-1][0] == gpu.name and rows[-1][2:] == cells:
+                rows[-1] = (gpu.name, f"{rows[-1][1]}, {precision}", *cells)
+            else:
+                rows.append((gpu.name, precision, *cells))
     head = (
-        "GPU",
-        "precision",
-        *(f"{rows} rows" if rows > 1 else "1 row" for rows in asked.batches),
-        *(f"RTFx, {rows}" for rows in asked.batches),
-        "limited by",
-        "live streams",
+        *("GPU", "precision"),
+        *(f"{count} rows" if count > 1 else "1 row" for count in batches),
+        *(f"RTFx, {batches[-1]}", f"1 row of {_LENGTHS[0]:g} s", "limit"),
     )
-    names = {gpu.key: gpu.name for gpu in roofline.gpus}
-    rows = []
-    for key, precision in _groups(roofline.bounds):
-        found = batches_of(roofline, key, precision)
-        live = next(s for s in roofline.streams if (s.gpu, s.precision) == (key, precision))
-        rows.append(
-            (
-                names[key],
-                precision,
-                *(text.seconds(bound.latency) for bound in found),
-                *(f"{bound.rtfx:,.0f}" for bound in found),
-                ", ".join(dict.fromkeys(bound.limit for bound in found)),
-                f"{live.streams:,}",
-            )
-        )
-    return Table(head, tuple(_merge_equal(rows)))
-
-
-def batches_of(roofline: Roofline, gpu: str, precision: Precision) -> list[Bound]:
-    """Return the bounds of the offline runs of a GPU."""
-    return [
-        bound
-        for bound in roofline.bounds
-        if (bound.gpu, bound.precision) == (gpu, precision)
-        and bound.seconds == roofline.question.seconds
-    ]
-
-
-def lengths_of(roofline: Roofline, gpu: str, precision: Precision) -> list[Bound]:
-    """Return the bounds of single rows on a GPU, the shortest first."""
-    found = (b for b in roofline.bounds if (b.gpu, b.precision, b.rows) == (gpu, precision, 1))
-    return sorted(found, key=lambda bound: bound.seconds)
-
-
-def _lengths(roofline: Roofline) -> Table:
-    shown = [lengths_of(roofline, gpu.key, "fp16") for gpu in roofline.gpus]
-    head = ("GPU", *(f"{bound.seconds:g} s" for bound in shown[0]))
-    rows = tuple(
-        (
-            gpu.name,
-            *(
-                text.seconds(bound.latency) + (" (weights)" if bound.limit == "bandwidth" else "")
-                for bound in found
-            ),
-        )
-        for gpu, found in zip(roofline.gpus, shown, strict=True)
+    intro = (
+        f"Least time of {model.name} for {seconds:g} s of audio per row, each row in another "
+        "language; seconds of audio per second in the largest batch; least time of a short run "
+        "and what limits it. Bounds from data sheets, **not measurements**; fp32 without TF32:"
     )
-    return Table(head, rows)
+    return f"{intro}\n\n{table(Table(head, tuple(rows)))}"
 
 
-def _merge_equal(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Put float16 and bfloat16 into one row where nothing sets them apart."""
-    merged: list[tuple[str, ...]] = []
-    for row in rows:
-        if merged and merged[-1][0] == row[0] and merged[-1][2:] == row[2:]:
-            merged[-1] = (row[0], f"{merged[-1][1]}, {row[1]}", *row[2:])
-        else:
-            merged.append(row)
-    return merged
-
-
-def _groups(bounds: Iterable[Bound]) -> list[tuple[str, Precision]]:
-    return list(dict.fromkeys((bound.gpu, bound.precision) for bound in bounds))
-
-
-def _sheets(gpus: Iterable[Gpu]) -> Table:
-    head = (
-        "GPU",
-        "sm",
-        "fp16 TFLOP/s",
-        "fp32 TFLOP/s",
-        "GB/s",
-        "GB",
-        "L2 MB",
-        "bus GB/s",
-        "source",
+def _cells(
+    model: Model, gpu: Gpu, precision: Precision, seconds: float, batches: list[int]
+) -> tuple[str, ...]:
+    times = [sum(model.run(gpu, precision, count, seconds).values()) for count in batches]
+    short = model.run(gpu, precision, 1, _LENGTHS[0])
+    return (
+        *map(text.seconds, times),
+        f"{batches[-1] * seconds / times[-1]:,.0f}",
+        *(text.seconds(sum(short.values())), max(short, key=lambda name: short[name])),
     )
-    rows = tuple(
-        (
-            gpu.name,
-            gpu.sm,
-            f"{gpu.fp16:g}",
-            f"{gpu.fp32:g}",
-            f"{gpu.bandwidth:,g}",
-            f"{gpu.memory:g}",
-            f"{gpu.cache:g}",
-            f"{gpu.link:g}" if gpu.link else "shared",
-            gpu.source,
-        )
-        for gpu in gpus
-    )
-    return Table(head, rows)
+
+
+def chart(model: Model, chosen: Sequence[Gpu]) -> bytes:
+    """Return an SVG of the least latency of one row by its length, in fp16."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+        from mms_bench.report.plots import COLOURS, STYLE, to_svg
+    except ImportError as error:
+        raise BenchError("--chart needs matplotlib: pip install 'mms-engine[bench]'") from error
+    with rc_context(STYLE):
+        picture = Figure(figsize=(8, 5), layout="constrained")
+        axes = picture.add_subplot(xscale="log", yscale="log")
+        for number, gpu in enumerate(chosen):
+            runs = (model.run(gpu, "fp16", 1, length) for length in _LENGTHS)
+            times = [1e3 * sum(run.values()) for run in runs]
+            colour, line = COLOURS[number % len(COLOURS)], "o-" if number < len(COLOURS) else "o--"
+            axes.plot(_LENGTHS, times, line, color=colour, markersize=4, label=gpu.name)
+        axes.set(xlabel="seconds of audio in a run of one row", ylabel="milliseconds, at least")
+        axes.set_title(f"{model.name}, fp16: bounds from data sheets, not measurements")
+        axes.legend(fontsize=8.5, frameon=False)
+        return to_svg(picture)

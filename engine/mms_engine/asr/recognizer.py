@@ -155,8 +155,10 @@ class Recognizer:
 
     def close(self) -> None:
         """Free the graphs, and device memory."""
-        self._decoders.close()
-        self._model.close()
+        try:
+            self._decoders.close()
+        finally:
+            self._model.close()
 
     @overload
     def transcribe(  # type: ignore[overload-overlap]  # a str is one source, not an iterable

@@ -25,6 +25,13 @@ _ARGUMENTS = {
     "cuCtxPopCurrent_v2": (ctypes.POINTER(_POINTER),),
     "cuMemcpyHtoD_v2": (ctypes.c_uint64, _POINTER, ctypes.c_size_t),
     "cuStreamSynchronize": (_POINTER,),
+    "cuStreamBeginCapture_v2": (_POINTER, ctypes.c_int),
+    "cuStreamEndCapture": (_POINTER, ctypes.POINTER(_POINTER)),
+    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_POINTER), _POINTER, ctypes.c_uint64),
+    "cuGraphLaunch": (_POINTER, _POINTER),
+    "cuGraphExecDestroy": (_POINTER,),
+    "cuGraphDestroy": (_POINTER,),
+    "cuGetErrorString": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
 }
 
 
@@ -87,6 +94,19 @@ def _capability(driver: ctypes.CDLL, ordinal: int) -> str:
     return ".".join(numbers)
 
 
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Return the driver library, with argument types for calls that take pointers.
+
+    Raises:
+        OSError: no driver is installed.
+    """
+    loaded = ctypes.CDLL(LIBRARY)
+    for name, arguments in _ARGUMENTS.items():
+        getattr(loaded, name).argtypes = arguments
+    return loaded
+
+
 def upload(address: int, values: npt.NDArray[Any], ordinal: int = 0) -> None:
     """Copy a C-contiguous host array to device memory of the primary context, and wait.
 
@@ -123,15 +143,7 @@ def _retained(ordinal: int) -> ctypes.c_void_p:
     return context
 
 
-@functools.cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(LIBRARY)
-    for name, arguments in _ARGUMENTS.items():
-        getattr(library, name).argtypes = arguments
-    return library
-
-
 def _call(name: str, *arguments: object) -> None:
-    status = getattr(_library(), name)(*arguments)
+    status = getattr(library(), name)(*arguments)
     if status != 0:
         raise BackendError(f"the NVIDIA driver failed: {name} returned {status}")

@@ -1,27 +1,15 @@
 """CUDA graphs through the driver library: pycuda does not wrap them."""
 
 import ctypes
-import functools
 from collections.abc import Callable
 from typing import Self
 
 from mms_engine.cuda.context import CudaDevice
-from mms_engine.cuda.driver import LIBRARY
+from mms_engine.cuda.driver import library
 from mms_engine.cuda.streams import CudaStream
 
 # Other threads may allocate while this one captures; this one must not.
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-
-_POINTER = ctypes.c_void_p
-_ARGUMENTS = {
-    "cuStreamBeginCapture_v2": (_POINTER, ctypes.c_int),
-    "cuStreamEndCapture": (_POINTER, ctypes.POINTER(_POINTER)),
-    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_POINTER), _POINTER, ctypes.c_uint64),
-    "cuGraphLaunch": (_POINTER, _POINTER),
-    "cuGraphExecDestroy": (_POINTER,),
-    "cuGraphDestroy": (_POINTER,),
-    "cuGetErrorString": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
-}
 
 
 class CudaGraph:
@@ -40,7 +28,7 @@ class CudaGraph:
         """
         device = stream.device
         graph = _captured(stream, enqueue)
-        executable = _POINTER()
+        executable = ctypes.c_void_p()
         try:
             _call(device, "cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, 0)
         finally:
@@ -59,34 +47,26 @@ class CudaGraph:
 
 
 def _captured(stream: CudaStream, enqueue: Callable[[], None]) -> ctypes.c_void_p:
-    graph = _POINTER()
+    graph = ctypes.c_void_p()
     _call(stream.device, "cuStreamBeginCapture_v2", stream.handle, _THREAD_LOCAL)
     try:
         enqueue()
     except BaseException:  # the stream must leave capture mode
-        if _library().cuStreamEndCapture(stream.handle, ctypes.byref(graph)) == 0:
+        if library().cuStreamEndCapture(stream.handle, ctypes.byref(graph)) == 0:
             _call(stream.device, "cuGraphDestroy", graph)
         raise
     _call(stream.device, "cuStreamEndCapture", stream.handle, ctypes.byref(graph))
     return graph
 
 
-@functools.cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(LIBRARY)
-    for name, arguments in _ARGUMENTS.items():
-        getattr(library, name).argtypes = arguments
-    return library
-
-
 def _call(device: CudaDevice, name: str, *arguments: object) -> None:
-    _check(device, name, getattr(_library(), name)(*arguments))
+    _check(device, name, getattr(library(), name)(*arguments))
 
 
 def _check(device: CudaDevice, name: str, status: int) -> None:
     if status == 0:
         return
     text = ctypes.c_char_p()
-    _library().cuGetErrorString(status, ctypes.byref(text))
+    library().cuGetErrorString(status, ctypes.byref(text))
     meaning = (text.value or b"unknown error").decode(errors="replace")
     raise device.driver.LogicError(f"{name} failed: {meaning} ({status})")

@@ -1,4 +1,4 @@
-"""Which windows run together: rows of like length, within a bound on memory."""
+"""Batches of windows: rows of similar length, within a bound on memory."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class WindowRow:
     """One window of one utterance."""
 
     utterance: int
-    """Position of the utterance in its pool."""
+    """Index of the utterance."""
     language: str
     window: Window
 
@@ -27,27 +27,27 @@ class BatchLimits:
     """Bounds of one encoder run."""
 
     frames: int
-    """Rows times the length of the longest; a single longer row still runs, alone."""
+    """Most rows times the frames of the longest; a longer single row still runs, alone."""
     languages: int
-    """Different languages: the bank's slots."""
+    """Most languages: the slots of the bank."""
     rows_within: Callable[[int], int | None] | None = None
-    """How many rows of so many frames a run takes; `None`, or a function that returns it, for any
-    number."""
+    """Returns the most rows of a number of frames in one run; `None`, here or returned, for no
+    limit."""
     padded_share: float = 1.15
-    """Frames of a run, padding included, to frames of its rows: what is padded is computed too."""
+    """Most frames of a run, padding included, per frame of its rows: padding is computed too."""
 
 
 def plan_batches(rows: Sequence[WindowRow], limits: BatchLimits) -> list[list[WindowRow]]:
-    """Put every row into one batch.
+    """Assign every row to a batch.
 
-    Utterances of one window are sorted by length, so that little is padded. Windows of a longer
-    utterance stay in order and side by side: its decoder reads them one after the other, and
-    nothing waits in memory.
+    Utterances of one window are sorted by length, so that padding is short. Windows of a longer
+    utterance stay in order and adjacent: its decoder reads them one after the other, and nothing
+    waits in memory.
     """
     by_utterance = [list(group) for _, group in groupby(rows, key=lambda row: row.utterance)]
     short = [group[0] for group in by_utterance if len(group) == 1]
     crowded = len({row.language for row in short}) > limits.languages
-    # More languages than slots: a language's rows stay together, or each batch would reload it.
+    # More languages than slots: rows of a language stay together, or each batch would reload it.
     short.sort(key=lambda row: (row.language if crowded else "", row.frames))
     batches = _fill(short, limits)
     for group in by_utterance:

@@ -1,20 +1,20 @@
-"""How a long sound is cut for the encoder, whose memory grows with the square of the length."""
+"""Windows of long audio: the encoder's memory grows with the square of its input."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowOptions:
-    """Sizes of the windows."""
+    """Sizes of the windows of long audio."""
 
     seconds: float = 30.0
-    """Audio a window gives text for."""
+    """Audio of a window that is transcribed."""
     context_seconds: float = 3.0
-    """Audio the encoder hears before and after it, whose logits are thrown away."""
+    """Audio before and after it that the encoder also sees; its logits are discarded."""
 
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.context_seconds < 0:
-            raise ValueError(f"a window needs a positive length and no negative context: {self}")
+            raise ValueError(f"a window needs a positive length, and context not below 0: {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class Window:
 
     @property
     def kept(self) -> slice:
-        """Where the kept frames lie in the window's own logits."""
+        """Position of the kept frames in the window's logits."""
         return slice(self.keep_start - self.start, self.keep_end - self.start)
 
 
 def plan_windows(frames: int, options: WindowOptions, *, frame_seconds: float) -> list[Window]:
     """Cut `frames` frames into windows whose kept parts follow each other without gap or overlap.
 
-    A sound that fits in one window with its contexts is not cut. The last window moves its
-    start back rather than running on a sliver: a few seconds more context cost less than a
-    word heard without any.
+    Audio that fits in one window with its contexts is not cut. The last window starts earlier
+    rather than running on a sliver: a few seconds of extra context cost less than a word
+    recognised without any.
     """
     if frames <= 0:
         return []

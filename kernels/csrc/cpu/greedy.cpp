@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -54,14 +53,6 @@ void read_frames(GreedyState& state, const Scores& scores, TimedTokens& tokens) 
   }
 }
 
-TimedTokens decode_row(const ScoresBatch& batch, std::int32_t blank, std::int64_t row) {
-  TimedTokens tokens;
-  GreedyState state = greedy_begin(blank);
-  greedy_step(state, row_of(batch, row), tokens);
-  greedy_end(state, tokens);
-  return tokens;
-}
-
 }  // namespace
 
 GreedyState greedy_begin(std::int32_t blank) {
@@ -95,11 +86,10 @@ std::vector<TimedTokens> greedy_batch(const ScoresBatch& batch,
                                       std::int64_t threads) {
   std::vector<TimedTokens> results(static_cast<std::size_t>(batch.rows));
   for_each_row(batch.rows, threads, [&](std::int64_t row) {
-    try {
-      results[static_cast<std::size_t>(row)] = decode_row(batch, blank, row);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
-    }
+    TimedTokens& tokens = results[static_cast<std::size_t>(row)];
+    GreedyState state = greedy_begin(blank);
+    greedy_step(state, row_of(batch, row), tokens);
+    greedy_end(state, tokens);
   });
   return results;
 }

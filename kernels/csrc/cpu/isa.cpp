@@ -90,16 +90,8 @@ Isa current_isa() { return chosen().load(std::memory_order_relaxed); }
 void use_isa(Isa isa) { chosen().store(checked(isa), std::memory_order_relaxed); }
 
 const char* name_of(Isa isa) {
-  switch (isa) {
-    case Isa::kAvx2:
-      return "avx2";
-    case Isa::kAvx512:
-      return "avx512";
-    case Isa::kNeon:
-      return "neon";
-    default:
-      return "scalar";
-  }
+  static constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "neon"};
+  return kNames[static_cast<std::size_t>(isa)];
 }
 
 Isa isa_named(const std::string& name) {

@@ -16,7 +16,8 @@ namespace mms {
 /// Call `visit(row)` for each row in [0, rows) on `threads` threads, including this one.
 ///
 /// All rows are visited even if one throws; the exception of the lowest row is then rethrown, so
-/// that the outcome does not depend on the number of threads.
+/// that the outcome does not depend on the number of threads. Messages of std::invalid_argument
+/// get the row as a prefix.
 template <typename Visit>
 void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
   if (threads < 1) {
@@ -29,6 +30,10 @@ void for_each_row(std::int64_t rows, std::int64_t threads, const Visit& visit) {
     for (std::int64_t row = next++; row < rows; row = next++) {
       try {
         visit(row);
+      } catch (const std::invalid_argument& error) {
+        const auto message = "row " + std::to_string(row) + ": " + error.what();
+        errors[static_cast<std::size_t>(row)] =
+            std::make_exception_ptr(std::invalid_argument(message));
       } catch (...) {
         errors[static_cast<std::size_t>(row)] = std::current_exception();
       }

@@ -1,7 +1,6 @@
 // CUDA vocabulary for the host compiler, against which tests compile the .cu files.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>

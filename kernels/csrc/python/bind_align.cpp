@@ -66,12 +66,4 @@ void bind_align(nb::module_& m) {
         "band"_a,
         "threads"_a,
         "Return starts, ends and scores of tokens, and the path score, for each row.");
-  m.def("align_levels",
-        &mms::align_levels,
-        "frames"_a,
-        "tokens"_a,
-        "columns"_a,
-        "vocab"_a,
-        "max_bytes"_a,
-        "Return the frames between saved rows at each level of the search.");
 }

@@ -33,13 +33,11 @@ class Decoder {
   Decoder(const mms::BeamOptions& options,
           std::vector<std::string> tokens,
           nb::object lm,
-          nb::object hotwords,
-          nb::object lexicon)
-      : models_{std::move(lm), std::move(hotwords), std::move(lexicon)},
+          nb::object hotwords)
+      : models_{std::move(lm), std::move(hotwords)},
         decoder_(options,
                  {nb::cast<const mms::LanguageModel*>(models_[0]),
                   nb::cast<const mms::Hotwords*>(models_[1]),
-                  nb::cast<const mms::Lexicon*>(models_[2]),
                   std::move(tokens)}) {}
 
   const mms::BeamDecoder& core() const { return decoder_; }
@@ -61,7 +59,7 @@ class Decoder {
   }
 
  private:
-  nb::object models_[3];
+  nb::object models_[2];
   mms::BeamDecoder decoder_;
 };
 
@@ -78,8 +76,7 @@ void make_decoder(Decoder* self,
                   std::int32_t separator,
                   std::vector<std::string> tokens,
                   nb::object lm,
-                  nb::object hotwords,
-                  nb::object lexicon) {
+                  nb::object hotwords) {
   const mms::BeamOptions options{beam_size,
                                  blank,
                                  token_min_logp,
@@ -90,8 +87,7 @@ void make_decoder(Decoder* self,
                                  word_score,
                                  unit_named(unit),
                                  separator};
-  new (self)
-      Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords), std::move(lexicon));
+  new (self) Decoder(options, std::move(tokens), std::move(lm), std::move(hotwords));
 }
 
 /// Stream with a lock. The lock is never awaited under the GIL, which a language model in Python
@@ -172,28 +168,9 @@ class Stream {
   mms::BeamStream stream_;
 };
 
-void bind_lexicon(nb::module_& m) {
-  nb::class_<mms::Lexicon>(m, "Lexicon", "Closed vocabulary of words, as a trie over tokens.")
-      .def(nb::init<std::vector<std::vector<std::int32_t>>>(), "words"_a)
-      .def(
-          "contains",
-          [](const mms::Lexicon& lexicon, const std::vector<std::int32_t>& word) {
-            mms::Lexicon::Node node = mms::Lexicon::root();
-            for (const std::int32_t token : word) {
-              node = lexicon.next(node, token);
-              if (node == mms::Lexicon::kNone) return false;
-            }
-            return lexicon.is_word(node);
-          },
-          "word"_a,
-          "Return whether the lexicon has a word.")
-      .def_prop_ro("nodes", &mms::Lexicon::size, "Number of nodes.");
-}
-
 }  // namespace
 
 void bind_beam(nb::module_& m) {
-  bind_lexicon(m);
   nb::class_<Decoder>(m, "BeamDecoder", "Options and models of a prefix beam search.")
       .def("__init__",
            &make_decoder,
@@ -209,8 +186,7 @@ void bind_beam(nb::module_& m) {
            "separator"_a,
            "tokens"_a,
            "lm"_a.none(),
-           "hotwords"_a.none(),
-           "lexicon"_a.none())
+           "hotwords"_a.none())
       .def("decode",
            &Decoder::decode,
            "scores"_a.noconvert(),

@@ -1,13 +1,10 @@
-// What the tests share: a check that names its place, the message of an error, random numbers.
+// Helpers of the tests: a check that names its place, and the message of an error.
 #pragma once
 
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 inline void check(bool holds, const std::string& what, const char* file, int line) {
   if (holds) return;
@@ -16,7 +13,7 @@ inline void check(bool holds, const std::string& what, const char* file, int lin
 }
 #define CHECK(condition) check(condition, #condition, __FILE__, __LINE__)
 
-/// What a call throws.
+/// Message of the exception of a call.
 template <typename Call>
 std::string error_of(const Call& call) {
   try {
@@ -25,16 +22,4 @@ std::string error_of(const Call& call) {
     return error.what();
   }
   return "nothing was thrown";
-}
-
-/// Logits of N(0, `spread`), [frames * vocab].
-inline std::vector<float> random_logits(std::int64_t frames,
-                                        std::int64_t vocab,
-                                        unsigned seed,
-                                        float spread) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, spread);
-  std::vector<float> logits(static_cast<std::size_t>(frames * vocab));
-  for (float& logit : logits) logit = normal(generator);
-  return logits;
 }

@@ -48,17 +48,16 @@ struct Models {
 
   mms::NgramModel lm;
   mms::Hotwords hotwords{{{{2, 3}, 3.0F}, {{3, 2, 1, 2}, 2.0F}}, kVocab, kSeparator};
-  mms::Lexicon lexicon{{{2, 3}, {3, 2}, {2, 2, 3}}};
 
   /// A decoder that nobody has asked anything.
-  mms::BeamDecoder decoder(mms::BeamUnit unit, bool is_closed) const {
+  mms::BeamDecoder decoder(mms::BeamUnit unit) const {
     mms::BeamOptions options;
     options.beam_size = 12;
     options.separator = kSeparator;
     options.lm_weight = 1.5;
     options.word_score = 0.25;
     options.unit = unit;
-    return {options, {&lm, &hotwords, is_closed ? &lexicon : nullptr, {"", "|", "a", "b"}}};
+    return {options, {&lm, &hotwords, {"", "|", "a", "b"}}};
   }
 };
 
@@ -85,9 +84,9 @@ std::vector<double> decode(const mms::BeamDecoder& decoder, unsigned seed) {
   return found;
 }
 
-void test_threads_share_a_decoder(mms::BeamUnit unit, bool is_closed) {
+void test_threads_share_a_decoder(mms::BeamUnit unit) {
   const Models models;
-  const mms::BeamDecoder shared = models.decoder(unit, is_closed);
+  const mms::BeamDecoder shared = models.decoder(unit);
   std::vector<std::vector<double>> found(kThreads);
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < kThreads; ++i) {
@@ -96,13 +95,13 @@ void test_threads_share_a_decoder(mms::BeamUnit unit, bool is_closed) {
   }
   for (std::thread& thread : threads) thread.join();
   for (unsigned i = 0; i < kThreads; ++i) {
-    CHECK(!found[i].empty() && found[i] == decode(models.decoder(unit, is_closed), i / 2));
+    CHECK(!found[i].empty() && found[i] == decode(models.decoder(unit), i / 2));
   }
 }
 
 void test_threads_may_choose_instructions_while_others_decode() {
   const Models models;
-  const mms::BeamDecoder shared = models.decoder(mms::BeamUnit::kWord, false);
+  const mms::BeamDecoder shared = models.decoder(mms::BeamUnit::kWord);
   const std::vector<double> expected = decode(shared, 9);
   const mms::Isa before = mms::current_isa();
   std::vector<double> found;
@@ -119,7 +118,7 @@ void test_threads_may_choose_instructions_while_others_decode() {
 
 int main() {
   for (const auto unit : {mms::BeamUnit::kWord, mms::BeamUnit::kToken}) {
-    for (const bool is_closed : {false, true}) test_threads_share_a_decoder(unit, is_closed);
+    test_threads_share_a_decoder(unit);
   }
   test_threads_may_choose_instructions_while_others_decode();
   return 0;

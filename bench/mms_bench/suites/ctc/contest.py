@@ -1,69 +1,21 @@
-"""Who does what in a case: first one call of everybody, its result scored, then the race."""
+"""Races of decoders: one call per peer, its result scored independently, then the timing."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import numpy as np
+from mms_bench.errors import Failed, NotMeasured
+from mms_bench.peers import is_ours
+from mms_bench.peers.base import Labels, Task
+from mms_bench.run.context import Context, Entry
+from mms_bench.run.result import Case, Row, refusal
+from mms_bench.run.worker import Worker
 
-from mms_bench.ctc.scores import IntArray
-from mms_bench.ctc.task import Task
-from mms_bench.errors import Refused, WorkerFailed
-from mms_bench.options import Context
-from mms_bench.peers import OURS
-from mms_bench.race import Pace, race
-from mms_bench.remote import Worker
-from mms_bench.schema import Case, Row
-from mms_bench.suites import entries
-from mms_bench.suites.entries import Entry
-
-Score = Callable[[list[IntArray]], float | None]
+Score = Callable[[list[Labels]], float]
+Workers = dict[str, Worker | NotMeasured]
 
 ROUNDING = 1e-6
-"""Scores that differ by no more than this share are equal: they are sums of float32 numbers."""
-
-
-@dataclass(slots=True)
-class Crew:
-    """Workers by peer, each started when it is first needed."""
-
-    context: Context
-    stack: contextlib.ExitStack
-    found: dict[str, Worker | Refused] = field(default_factory=dict)
-    marks: dict[tuple[str, Task], float] = field(default_factory=dict)
-    """What a peer has scored in an exam."""
-
-    def worker(self, peer: str) -> Worker:
-        """Return the worker of a peer.
-
-        Raises:
-            Refused: it cannot run here.
-        """
-        if peer not in self.found:
-            self.found[peer] = self._start(peer)
-        worker = self.found[peer]
-        if isinstance(worker, Refused):
-            raise worker
-        return worker
-
-    def _start(self, peer: str) -> Worker | Refused:
-        setup = replace(self.context.setup, threads=1)
-        try:
-            worker = self.stack.enter_context(self.context.worker(peer, setup))
-        except Refused as reason:
-            return reason
-        self.context.versions.update(worker.versions)
-        return worker
-
-
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """Speech that is decoded once, to be scored and not timed."""
-
-    task: Task
-    score: Score
+"""Relative difference below which scores are equal: they are sums of float32 numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,117 +24,80 @@ class Contest:
 
     case: Case
     task: Task
-    crew: Crew
-    peers: tuple[str, ...]
-    """Those that take part if they are asked for."""
+    peers: Sequence[str]
+    """Peers that take part if they are asked for."""
     amount: float
-    """What one call gets through, in the case's unit."""
+    """Work of one call in the case's unit."""
     score: Score
-    """Of the labels of each row, larger is better; ValueError where they are wrong."""
-    exams: tuple[Exam, ...] = ()
-    """Whose scores, added up, tell whose results are better; of none, `score` does. A search with a
-    beam misses now and then what another meets: that takes more utterances than can be timed."""
-    memory: bool = False
-    """Whether the peak memory of the workers is that of this case."""
+    """Scores the labels of all rows, larger is better; ValueError if they are wrong."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Scores by peer that decide in place of `score`. A beam misses now and then what another one
+    finds, so that a verdict takes more utterances than can be timed."""
 
 
 @contextlib.contextmanager
-def crew(context: Context) -> Iterator[Crew]:
-    """Yield a crew whose workers end with the block."""
+def start_workers(context: Context, peers: Sequence[str]) -> Iterator[Workers]:
+    """Yield a worker, or the reason why there is none, for each peer of the run."""
+    found: Workers = {}
     with contextlib.ExitStack() as stack:
-        yield Crew(context, stack)
+        for peer in filter(peers.__contains__, context.options.peers):
+            try:
+                worker = context.worker(peer, replace(context.setup, threads=1))
+                found[peer] = stack.enter_context(worker)
+            except NotMeasured as reason:
+                found[peer] = reason
+        yield found
 
 
-def compete(context: Context, contests: Sequence[Contest], pace: Pace | None = None) -> list[Row]:
-    """Run contests as one race: ratios may be taken between all of their rows."""
+def quality(workers: Workers, tasks: Sequence[tuple[Task, Score]]) -> dict[str, float]:
+    """Return the sum of scores over tasks by peer, without peers that fail."""
+    found = {}
+    for peer, worker in workers.items():
+        if isinstance(worker, Worker):
+            with contextlib.suppress(NotMeasured):
+                found[peer] = sum(score(worker.first(task).result) for task, score in tasks)
+    return found
+
+
+def compete(context: Context, workers: Workers, contests: Sequence[Contest]) -> list[Row]:
+    """Time contests in one race, so that ratios may be taken between all of their rows."""
     rows: list[Row] = []
-    racing: list[tuple[Entry, Contest]] = []
+    racing: list[Entry] = []
     for contest in contests:
-        context.tell(f"{contest.case.name}: first calls")
-        asked = [peer for peer in context.options.peers if peer in contest.peers]
-        for found in _checked(contest, [_first(context, contest, peer) for peer in asked]):
-            if isinstance(found, Row):
-                rows.append(found)
+        found = [_first(context, workers, contest, p) for p in workers if p in contest.peers]
+        rows += [one for one in found if isinstance(one, Row)]
+        entries = [one for one in found if isinstance(one, Entry)]
+        for entry in entries:
+            worse = _worse(contest, entry.row, [one.row for one in entries])
+            if worse is None:
+                racing.append(entry)
             else:
-                racing.append((found, contest))
-    laps = race([entry for entry, _ in racing], pace or context.options.pace, context.tell)
-    for entry, contest in racing:
-        row = entries.finish(entry, laps[entry.name])
-        rows.append(row if contest.memory else replace(row, peak_memory=None))
-    return rows
+                rows.append(worse)
+    return [replace(row, peak_memory=None) for row in context.race(racing)] + rows
 
 
-def _first(context: Context, contest: Contest, peer: str) -> Entry | Row:
-    """Make the first call and score what it gave."""
-    name = contest.case.name
+def _first(context: Context, workers: Workers, contest: Contest, peer: str) -> Entry | Row:
+    name, worker = contest.case.name, workers[peer]
     try:
-        worker = contest.crew.worker(peer)
-        seconds, labels = _call(context, worker, contest.task)
-        score = contest.score(labels)
-        for exam in contest.exams:
-            _sit(context, contest.crew, peer, exam)
-    except Refused as reason:
-        return entries.refusal(name, peer, reason)
+        if isinstance(worker, NotMeasured):
+            raise worker
+        row = Row(case=name, implementation=peer, amount=contest.amount)
+        entry = context.first_call(worker, contest.task, row)
+        return replace(entry, row=replace(entry.row, score=contest.score(entry.result)))
+    except NotMeasured as reason:
+        return refusal(name, peer, reason)
     except ValueError as error:
-        return entries.refusal(name, peer, WorkerFailed(f"wrong: {error}"))
-    row = Row(
-        case=name,
-        implementation=peer,
-        status="ok",
-        first_seconds=seconds,
-        amount=contest.amount,
-        score=score,
-    )
-    return Entry(worker, contest.task, row)
+        return refusal(name, peer, Failed(f"wrong: {error}"))
 
 
-def _sit(context: Context, crew: Crew, peer: str, exam: Exam) -> None:
-    """Put a peer's mark down, unless it has sat this exam before another case."""
-    if (peer, exam.task) in crew.marks:
-        return
-    _, labels = _call(context, crew.worker(peer), exam.task)
-    mark = exam.score(labels)
-    crew.marks[peer, exam.task] = -np.inf if mark is None else mark
-
-
-def _call(context: Context, worker: Worker, task: Task) -> tuple[float, list[IntArray]]:
-    """Return the seconds of a first call and what it found."""
-    folder = Path(tempfile.mkdtemp(dir=context.folder))
-    return worker.first(task, keep=str(folder)), _labels(folder)
-
-
-def _labels(folder: Path) -> list[IntArray]:
-    files = sorted(folder.glob("*.npy"), key=lambda file: int(file.stem))
-    return [np.load(file) for file in files]
-
-
-def _checked(contest: Contest, found: list[Entry | Row]) -> list[Entry | Row]:
-    """Fail those of ours whose result is worse than a peer's: they get no time."""
-    marks = {
-        entry.row.implementation: _mark(contest, entry.row)
-        for entry in found
-        if isinstance(entry, Entry)
-    }
-    peers = [peer for peer in marks if peer not in OURS]
-    if not peers:
-        return found
-    best = max(peers, key=marks.__getitem__)
-    limit = marks[best] - ROUNDING * abs(marks[best])
-    worse = {name for name in marks if name in OURS and marks[name] < limit}
-    return [
-        _worse(entry, marks, best)
-        if isinstance(entry, Entry) and entry.row.implementation in worse
-        else entry
-        for entry in found
-    ]
-
-
-def _mark(contest: Contest, row: Row) -> float:
-    if contest.exams:
-        return sum(contest.crew.marks[row.implementation, exam.task] for exam in contest.exams)
-    return -np.inf if row.score is None else row.score
-
-
-def _worse(entry: Entry, marks: dict[str, float], best: str) -> Row:
-    reason = f"worse: what it finds scores {marks[entry.row.implementation]:.6f}, {best}'s "
-    return replace(entry.row, status="failed", reason=f"{reason}{marks[best]:.6f}")
+def _worse(contest: Contest, row: Row, rows: Sequence[Row]) -> Row | None:
+    """Return the row of one of ours that finds less than another project's, else `None`."""
+    scores = {one.implementation: one.score or 0.0 for one in rows} | contest.quality
+    others = [one.implementation for one in rows if not is_ours(one.implementation)]
+    if not is_ours(row.implementation) or not others:
+        return None
+    own, best = scores[row.implementation], max(others, key=scores.__getitem__)
+    if own >= scores[best] - ROUNDING * abs(scores[best]):
+        return None
+    reason = f"worse: its results score {own:.6f}, {best}'s {scores[best]:.6f}"
+    return replace(row, status="failed", reason=reason)

@@ -1,127 +1,127 @@
-"""Beam 50 with a word language model and with hotwords, beside the same beam without."""
+"""Generated language, from a seed: words of letters, sentences, and their n-gram model."""
 
-import itertools
-from collections.abc import Callable
-from dataclasses import replace
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from math import log10
 from pathlib import Path
 
-from mms_bench.ctc import arpa
-from mms_bench.ctc.posteriors import Shape
-from mms_bench.ctc.scores import IntArray
-from mms_bench.ctc.sentences import sentences, vocabulary, words_of, write_phrases
-from mms_bench.ctc.task import Task
-from mms_bench.options import Context
-from mms_bench.peers import OURS
-from mms_bench.schema import Case, Row
-from mms_bench.suites.ctc import inputs
-from mms_bench.suites.ctc.beam import CUTS, sum_of_log_probs
-from mms_bench.suites.ctc.contest import Contest, Crew, compete, crew
+import numpy as np
+import numpy.typing as npt
 
-PLAIN, WORDS, CLOSED, HOTWORDS = "plain", "words", "closed", "hotwords"
-KINDS = (PLAIN, WORDS, CLOSED, HOTWORDS)
-PHRASES = 1000
-_ORDER = 5
-_SENTENCES = 1800
-_BEAM = 50
-_FRAMES = 1000
-_WEIGHT, _BONUS, _HOT = 1.2, 0.5, 4.0
-_TITLES = {
-    PLAIN: "no language model",
-    WORDS: f"{_ORDER}-gram of words",
-    CLOSED: f"{_ORDER}-gram of words and no others",
-    HOTWORDS: f"{PHRASES:,} hotwords",
-}
-_TOKENS = {"cut": "tokens above e^-5", "all": "all tokens"}
-_TIMING = (
-    "Timed as beam search; the model and the phrases are loaded before. The four ways take turns "
-    "in one process. With the model a result scores ln P_ctc + lm_weight log10 P_lm + word_score "
-    "a word, worked out apart from the decoders, from the same ARPA file."
-)
+from mms_bench.suites.ctc.posteriors import DENSITY
+from mms_engine.text.vocabulary import WORD_BOUNDARY
+
+Gram = tuple[str, ...]
+
+_LETTERS = "etaoinshrdlcumwfgypbvkxjqz"
+TOKENS = ("<pad>", "<s>", "</s>", "<unk>", WORD_BOUNDARY, *_LETTERS, "'")
+"""The 32 tokens of wav2vec2's English vocabulary: blank, specials, word boundary, letters."""
+_IDS = {token: number for number, token in enumerate(TOKENS)}
+BOUNDARY = _IDS[WORD_BOUNDARY]
+_WORDS = 2000
+_FOLLOWERS = 12
+_SEED = 1
+_DISCOUNT = 0.5
+_UNKNOWN = 1e-5
+"""Probability of a word that is not in the model."""
 
 
-def language_case(kind: str, cut: str, shape: Shape) -> Case:
-    """Return the case of one of `KINDS`."""
-    first = (kind, cut, shape) == (PLAIN, "cut", "peaky")
-    return Case(
-        name=f"lm-{kind}-{cut}-{shape}",
-        title=f"Beam {_BEAM}, {_TITLES[kind]}, {_TOKENS[cut]}, {shape} posteriors",
-        timing=_TIMING if first else "As above.",
-        unit="frames",
-        each="frame",
-        baseline="" if kind == PLAIN else f"lm-{PLAIN}-{cut}-{shape}/",
+@functools.cache
+def _language() -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Return the words, and for each the words that may follow it."""
+    random = np.random.default_rng(_SEED)
+    words: dict[str, None] = {}
+    weights = 1.0 / np.arange(1, len(_LETTERS) + 1)
+    while len(words) < _WORDS:
+        length = int(random.integers(2, 9))
+        letters = random.choice(list(_LETTERS), length, p=weights / weights.sum())
+        words["".join(letters.tolist())] = None
+    followers = random.integers(0, _WORDS, (_WORDS, _FOLLOWERS))
+    followers[:, 0] //= 40  # common words follow any word
+    return tuple(words), followers
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Return all words of the language."""
+    return _language()[0]
+
+
+def sentences(count: int, *, seed: int) -> list[Gram]:
+    """Return sentences of 4 to 12 words; every seed is the same language."""
+    words, followers = _language()
+    likely = 1.0 / np.arange(1, _FOLLOWERS + 1)
+    chosen = np.cumsum(likely / likely.sum())
+    random = np.random.default_rng((_SEED, seed))
+    found = []
+    for _ in range(count):
+        word = int(random.integers(0, _WORDS))
+        sentence = []
+        for draw in random.random(int(random.integers(4, 13))):
+            sentence.append(words[word])
+            word = int(followers[word, min(int(np.searchsorted(chosen, draw)), _FOLLOWERS - 1)])
+        found.append(tuple(sentence))
+    return found
+
+
+def spoken(frames: int, *, seed: int) -> list[int]:
+    """Return the labels of whole words that fill a number of frames."""
+    wanted = round(frames * DENSITY)
+    said = [word for words in sentences(1 + wanted // 12, seed=seed) for word in words]
+    labels = [_IDS[letter] for word in said for letter in (*word, WORD_BOUNDARY)][:wanted]
+    while labels[-1] != BOUNDARY:
+        labels.pop()
+    return labels
+
+
+def phrases(count: int, *, seed: int) -> tuple[str, ...]:
+    """Return distinct hotword phrases of one to three words."""
+    random = np.random.default_rng((_SEED, seed, count))
+    found = (
+        " ".join(sentence[: int(random.integers(1, 4))])
+        for sentence in sentences(2 * count, seed=seed)
     )
+    return tuple(dict.fromkeys(found))[:count]
 
 
-CASES = tuple(
-    language_case(kind, cut, shape) for shape in inputs.SHAPES for cut in CUTS for kind in KINDS
-)
+def write_arpa(path: Path, texts: Iterable[Sequence[str]], *, order: int) -> None:
+    """Estimate a backoff model by absolute discounting and write it as an ARPA file."""
+    probabilities, backoffs = _estimate(_count(texts, order))
+    lines = ["\\data\\", *(f"ngram {n + 1}={len(probabilities[n])}" for n in range(order))]
+    for n, grams in enumerate(probabilities):
+        lines += ["", f"\\{n + 1}-grams:"]
+        for gram, value in sorted(grams.items()):
+            backoff = f"\t{log10(backoffs[gram]):.6f}" if gram in backoffs else ""
+            lines.append(f"{log10(value) if value else -99:.6f}\t{' '.join(gram)}{backoff}")
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]), encoding="utf-8")
 
 
-def measure(context: Context) -> list[Row]:
-    """Race with and without, and pyctcdecode with the same model."""
-    rows: list[Row] = []
-    model, phrases = _model(context), _phrases(context)
-    with crew(context) as workers:
-        for shape, cut in itertools.product(inputs.SHAPES, CUTS):
-            emission = inputs.made(context, shape, _FRAMES)
-            plain = Task(
-                kind="beam", emission=str(emission), beam_size=_BEAM, token_min_logp=CUTS[cut]
-            )
-            words = replace(plain, lm=str(model), lm_weight=_WEIGHT, word_score=_BONUS)
-            tasks = {
-                PLAIN: plain,
-                WORDS: words,
-                CLOSED: replace(words, closed=True),
-                HOTWORDS: replace(plain, hotwords=str(phrases), hotword_weight=_HOT),
-            }
-            contests = [
-                _contest(workers, language_case(kind, cut, shape), task)
-                for kind, task in tasks.items()
-            ]
-            rows += compete(context, contests)
-    return rows
+def _count(texts: Iterable[Sequence[str]], order: int) -> list[Counter[Gram]]:
+    counts: list[Counter[Gram]] = [Counter() for _ in range(order)]
+    for text in texts:
+        words = ("<s>", *text, "</s>")
+        for n in range(order):
+            counts[n].update(words[start : start + n + 1] for start in range(len(words) - n))
+    return counts
 
 
-def _model(context: Context) -> Path:
-    """Return the ARPA file in the cache, written if it is not there."""
-    path = context.options.cache / f"words-{_ORDER}gram-{_SENTENCES}.arpa"
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        said = [*sentences(_SENTENCES, seed=10_000), *((word,) for word in vocabulary())]
-        count = arpa.write(partial, said, order=_ORDER)
-        context.tell(f"wrote a model of {count} n-grams")
-        partial.rename(path)
-    return path
-
-
-def _phrases(context: Context) -> Path:
-    path = context.folder / "phrases.txt"
-    write_phrases(path, PHRASES, seed=10_001)
-    return path
-
-
-def _contest(workers: Crew, case: Case, task: Task) -> Contest:
-    score = sum_of_log_probs(Path(task.emission))
-    # pyctcdecode always cuts tokens, and steers away from what is not among the model's words.
-    beside = task.closed and task.token_min_logp is not None
-    return Contest(
-        case=case,
-        task=task,
-        crew=workers,
-        peers=(*OURS, "pyctcdecode") if beside else OURS,
-        amount=_FRAMES,
-        score=_with_model(score, Path(task.lm)) if task.lm else score,
-    )
-
-
-def _with_model(
-    acoustic: Callable[[list[IntArray]], float], model: Path
-) -> Callable[[list[IntArray]], float]:
-    def score(labels: list[IntArray]) -> float:
-        grams = arpa.read(model)
-        rows = [words_of(row.tolist()) for row in labels]
-        return acoustic(labels) + sum(
-            _WEIGHT * grams.log10(words) + _BONUS * len(words) for words in rows
-        )
-
-    return score
+def _estimate(counts: list[Counter[Gram]]) -> tuple[list[dict[Gram, float]], dict[Gram, float]]:
+    """Return probabilities by order, and backoff weights by context."""
+    unigrams = {gram: count for gram, count in counts[0].items() if gram != ("<s>",)}
+    total = sum(unigrams.values())
+    first = {gram: (1 - _UNKNOWN) * count / total for gram, count in unigrams.items()}
+    probabilities = [first | {("<unk>",): _UNKNOWN, ("<s>",): 0.0}]
+    backoffs: dict[Gram, float] = {}
+    for grams in counts[1:]:
+        lower, here = probabilities[-1], dict[Gram, float]()
+        followers: dict[Gram, list[Gram]] = defaultdict(list)
+        for gram in grams:
+            followers[gram[:-1]].append(gram)
+        for context, seen in followers.items():
+            count = sum(grams[gram] for gram in seen)
+            here |= {gram: (grams[gram] - _DISCOUNT) / count for gram in seen}
+            # The discounted mass goes to the words not seen here, as the shorter context has it.
+            rest = 1.0 - sum(lower[gram[1:]] for gram in seen)
+            backoffs[context] = _DISCOUNT * len(seen) / count / max(rest, 1e-9)
+        probabilities.append(here)
+    return probabilities, backoffs

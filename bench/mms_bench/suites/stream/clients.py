@@ -1,98 +1,201 @@
-"""Clients in real time: how long they wait, and how many streams a machine holds."""
+"""Case `clients`: real-time clients of a stream pool, and how long they wait for events."""
+
+import difflib
+import heapq
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from mms_bench.errors import Refused, WorkerFailed
-from mms_bench.options import Context
-from mms_bench.schema import Case, Curve, Figure, Row
-from mms_bench.streaming.clients import PIECE_SECONDS, Talk, Waits, make_talks, speak
-from mms_bench.streaming.offline import Engine
-from mms_bench.suites import entries
-from mms_bench.suites.stream.setting import engines, long_recordings, open_engine
-from mms_engine.asr.streaming import StreamOptions
+from mms_bench.errors import Failed, NotMeasured
+from mms_bench.peers import is_ours
+from mms_bench.run.audio import Recording
+from mms_bench.run.context import Context
+from mms_bench.run.result import Case, Curve, Figure, Row, refusal
+from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
+from mms_engine.asr.pool import PooledStream, PoolOptions
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import Endpoint, Event, Final, StreamOptions
+from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
 
 DEADLINE = 0.3
-"""Seconds after the end of a chunk's audio in which 95 of 100 events must be shown."""
+"""Seconds within which 95 of 100 events must follow the audio they need."""
 COUNTS = (1, 2, 5, 10, 25, 50, 75, 100, 125, 150, 200)
-_AGREED = 0.9
-"""Share of events that must be those of a stream alone, else the waits mean nothing."""
+PATIENCE = 15.0
+"""Seconds after the last audio within which all events must arrive."""
+_AGREEMENT = 0.9
+"""Share of events that must equal those of a stream of its own, else waits mean nothing."""
+_PIECE_SECONDS = 0.08
+_PIECE = round(_PIECE_SECONDS * SAMPLE_RATE)
 
-CASE = Case(
+CLIENTS = Case(
     name="clients",
-    title="Clients that speak in real time",
+    title="Real-time clients",
     timing=(
-        "Wall clock. Each client sends "
-        f"{1000 * PIECE_SECONDS:g} ms of audio at a time to a pool in the same process, at the "
-        "times they would be spoken, whether or not the engine keeps up; latency `balanced`. An "
-        "event's wait is from when the last audio that it needed was due to be sent to the event. "
-        f"The number of clients grows until the p95 is over {1000 * DEADLINE:g} ms."
+        f"Wall clock. Each client sends {1000 * _PIECE_SECONDS:g} ms of audio at a time to a pool "
+        "in the same process, at the pace of speech; latency `balanced`. The wait of an event is "
+        "from when the last audio it needs was due to be sent. The number of clients grows until "
+        f"the p95 is over {1000 * DEADLINE:g} ms."
     ),
     figures=(
         Figure("streams", "streams", "number"),
         Figure("p50", "wait p50", "seconds"),
         Figure("p95", "wait p95", "seconds"),
         Figure("p99", "wait p99", "seconds"),
-        Figure("last_p95", "wait for the last text p95", "seconds"),
-        Figure("first_p50", "audio's beginning to first text p50", "seconds"),
-        Figure("agreed", "events as of a stream alone", "share"),
+        Figure("last_p95", "wait for the last event p95", "seconds"),
+        Figure("agreed", "events equal to a stream of its own", "share"),
     ),
     curves=(Curve("streams", "p95"),),
 )
 
 
-def measure(context: Context) -> list[Row]:
-    """Add clients to each engine until they wait too long."""
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A recording that clients speak, and the events of a stream of its own."""
+
+    recording: Recording
+    events: tuple[Event, ...]
+
+
+@dataclass(slots=True)
+class Client:
+    """A client while it speaks."""
+
+    talk: Talk
+    stream: PooledStream
+    start: float
+    """Beginning of its audio on the clock of `time.monotonic`."""
+
+    def due(self, audio_seconds: float) -> float:
+        """Return when the piece with the audio up to a time was due to be sent."""
+        return self.start + -(-round(audio_seconds * SAMPLE_RATE) // _PIECE) * _PIECE_SECONDS
+
+
+def measure_clients(context: Context) -> list[Row]:
+    """Add clients to each of our peers until they wait too long."""
     rows: list[Row] = []
-    for peer in engines(context):
+    for peer in filter(is_ours, context.options.peers):
         try:
-            rows += _grow(context, peer)
-        except Refused as reason:
-            rows.append(entries.refusal(CASE.name, peer, reason))
+            rows += _add_clients(context, peer)
+        except NotMeasured as reason:
+            rows.append(refusal(CLIENTS.name, peer, reason))
     return rows
 
 
-def _grow(context: Context, peer: str) -> list[Row]:
-    engine, options = open_engine(context, peer), StreamOptions()
-    try:
-        talks = make_talks(engine, long_recordings(context), context.options.seconds, options)
-    except MmsError as error:
-        raise WorkerFailed(str(error)) from error
+def _add_clients(context: Context, peer: str) -> list[Row]:
+    recognizer = open_recognizer(context.setup, peer)
+    talks = make_talks(recognizer, long_recordings(context), context.options.seconds)
     rows: list[Row] = []
-    held: dict[str, float] = {"streams": 0.0}
+    sustained = {"streams": 0.0}
     for count in COUNTS:
-        context.tell(f"{peer}: {count} clients for {context.options.seconds:g} s")
-        row = _clients(peer, engine, talks, count)
-        rows.append(row)
-        if row.status != "ok" or row.figures["p95"] > DEADLINE:
+        name = f"{peer} {count} streams"
+        context.tell(name)
+        try:
+            figures = speak(recognizer, talks, count)
+        except NotMeasured as reason:
+            rows.append(refusal(CLIENTS.name, name, reason))
             break
-        held = row.figures
-    return [*rows, _row(f"{peer} sustained", "", held)]
+        rows.append(Row(case=CLIENTS.name, implementation=name, figures=figures, series=peer))
+        if figures["p95"] > DEADLINE:
+            break
+        sustained = figures
+    return [*rows, Row(case=CLIENTS.name, implementation=f"{peer} sustained", figures=sustained)]
 
 
-def _clients(peer: str, engine: Engine, talks: list[Talk], count: int) -> Row:
-    name = f"{peer} {count} streams"
-    try:
-        waits = speak(engine, talks, count, StreamOptions())
-        if waits.agreed < _AGREED:
-            raise WorkerFailed(f"only {waits.agreed:.1%} of events are those of a stream alone")
-    except Refused as reason:
-        return entries.refusal(CASE.name, name, reason)
-    return _row(name, peer, _figures(count, waits))
+def make_talks(
+    recognizer: Recognizer, recordings: Sequence[Recording], seconds: float
+) -> list[Talk]:
+    """Cut recordings to a length and run a stream on each."""
+    talks = []
+    for recording in recordings:
+        samples = recording.samples[: round(seconds * SAMPLE_RATE)]
+        cut = Recording(samples, recording.language, recording.text)
+        try:
+            talks.append(Talk(cut, simulate(recognizer, cut, StreamOptions())[0]))
+        except MmsError as error:
+            raise Failed(str(error)) from error
+    return talks
 
 
-def _figures(count: int, waits: Waits) -> dict[str, float]:
-    p50, p95, p99 = np.percentile(waits.shown or [0.0], (50, 95, 99)).tolist()
+def speak(recognizer: Recognizer, talks: Sequence[Talk], count: int) -> dict[str, float]:
+    """Run clients that start at evenly spread times within a chunk; return the figures."""
+    options = StreamOptions()
+    chosen = [talks[number % len(talks)] for number in range(count)]
+    with recognizer.pool(PoolOptions(max_streams=count, admission=False)) as pool:
+        try:
+            streams = [pool.open(talk.recording.language, options) for talk in chosen]
+            begin, spread = time.monotonic() + 0.2, options.contexts.chunk_seconds / count
+            clients = [
+                Client(talk, stream, begin + number * spread)
+                for number, (talk, stream) in enumerate(zip(chosen, streams, strict=True))
+            ]
+            _feed(clients)
+            events = [_collect(client) for client in clients]
+        except TimeoutError as error:
+            raise Failed(f"fell behind: not done {PATIENCE:g} s after the end") from error
+        except MmsError as error:
+            raise Failed(str(error)) from error
+    return _figures(clients, events)
+
+
+def _feed(clients: Sequence[Client]) -> None:
+    """Send each piece of audio when its last sample would have been spoken."""
+    due = [(client.start + _PIECE_SECONDS, number, 0) for number, client in enumerate(clients)]
+    heapq.heapify(due)
+    while due:
+        when, number, place = heapq.heappop(due)
+        time.sleep(max(0.0, when - time.monotonic()))
+        client = clients[number]
+        samples = client.talk.recording.samples
+        client.stream.feed(samples[place : place + _PIECE])
+        if place + _PIECE < len(samples):
+            heapq.heappush(due, (when + _PIECE_SECONDS, number, place + _PIECE))
+        else:
+            client.stream.finish()
+
+
+def _collect(client: Client) -> list[Event]:
+    end = client.due(client.talk.recording.seconds) + PATIENCE
+    return list(client.stream.events(timeout=max(0.1, end - time.monotonic())))
+
+
+def _figures(clients: Sequence[Client], found: Sequence[list[Event]]) -> dict[str, float]:
+    waits: list[float] = []
+    last: list[float] = []
+    for client, events in zip(clients, found, strict=True):
+        alone = client.talk.events
+        waits += [
+            events[own].wall_seconds - client.due(alone[other].audio_seconds)
+            for other, own in _matched(alone, events)
+        ]
+        finished = client.due(client.talk.recording.seconds)
+        last += [event.wall_seconds - finished for event in events[-1:]]
+    agreement = len(waits) / max(1, sum(map(len, found)))
+    if agreement < _AGREEMENT:
+        raise Failed(f"only {agreement:.1%} of events equal those of a stream of its own")
+    p50, p95, p99 = np.percentile(waits or [0.0], (50, 95, 99)).tolist()
     return {
-        "streams": float(count),
+        "streams": float(len(clients)),
         "p50": p50,
         "p95": p95,
         "p99": p99,
-        "last_p95": float(np.percentile(waits.last or [0.0], 95)),
-        "first_p50": float(np.median(waits.first or [0.0])),
-        "agreed": waits.agreed,
+        "last_p95": float(np.percentile(last or [0.0], 95)),
+        "agreed": agreement,
     }
 
 
-def _row(name: str, series: str, figures: dict[str, float]) -> Row:
-    return Row(case=CASE.name, implementation=name, status="ok", figures=figures, series=series)
+def _matched(alone: Sequence[Event], own: Sequence[Event]) -> list[tuple[int, int]]:
+    """Pair equal events in order: sums of a batch may round differently."""
+    first, second = ([_key(event) for event in events] for events in (alone, own))
+    blocks = difflib.SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+    return [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
+
+
+def _key(event: Event) -> tuple[str, str]:
+    if isinstance(event, Endpoint):
+        return event.reason, f"{event.at}"
+    if isinstance(event, Final):
+        return "final", event.transcript.text
+    return "partial", event.text

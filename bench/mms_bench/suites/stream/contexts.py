@@ -1,117 +1,112 @@
-"""Every way to hear speech live: error rate, delay and compute, beside the whole recording."""
+"""Case `contexts`: error rate, delay and compute of each streaming context, in audio time."""
 
 from dataclasses import dataclass
+from typing import cast
 
-from mms_bench.errors import NotHere, Refused, WorkerFailed
-from mms_bench.options import Context
-from mms_bench.peers import sherpa
-from mms_bench.peers.chunked import CHUNKS, ChunkedPipeline, Chunks
-from mms_bench.schema import Case, Curve, Row
-from mms_bench.streaming.listen import listen
-from mms_bench.streaming.offline import Engine, Offline, transcribe
-from mms_bench.streaming.points import POINTS, Point
-from mms_bench.streaming.quality import FIGURES, Tally, figures, whole_figures
-from mms_bench.streaming.recordings import Recording
-from mms_bench.streaming.shown import utterances
-from mms_bench.suites import entries
-from mms_bench.suites.stream.setting import engines, long_recordings, open_engine
-from mms_engine.asr.streaming import StreamOptions
+from mms_bench.errors import Failed, NotMeasured
+from mms_bench.peers import is_ours
+from mms_bench.peers.engine import load_model
+from mms_bench.run.audio import Recording
+from mms_bench.run.context import Context
+from mms_bench.run.result import Case, Curve, Row, refusal
+from mms_bench.suites.stream.engine import (
+    Offline,
+    long_recordings,
+    open_recognizer,
+    simulate,
+    transcribe,
+)
+from mms_bench.suites.stream.quality import FIGURES, Tally, offline_figures, utterances
+from mms_engine.asr.recognizer import Recognizer
+from mms_engine.asr.streaming import LATENCIES, ContextOptions, StreamOptions
 from mms_engine.errors import MmsError
+from mms_engine.types import ContextKind, Precision
 
-CASE = Case(
+CONTEXTS = Case(
     name="contexts",
-    title="What is heard of each piece of audio, and what comes of it",
+    title="Error rate, delay and compute of streaming contexts",
     timing=(
-        "No clock: audio is fed 20 ms at a time, and computing counts as if it took no time; what "
-        "it takes is the CPU seconds, of all threads, decoding included. A word's emission delay "
-        "is from its end, by forced alignment to the offline logits, to the first text from which "
-        "on it stands. `cached 5/0.64/0.32`: left context, chunk and right context in seconds."
+        "No clock: audio is fed 20 ms at a time, as if computing took no time. Compute is CPU "
+        "seconds of all threads, decoding included. The emission delay of a word is from its end, "
+        "by forced alignment to the offline logits, to the first display from which on it stays. "
+        "`cached 5/0.64/0.32`: left context, chunk and right context in seconds."
     ),
     figures=FIGURES,
     curves=(Curve("delay_p50", "cer"), Curve("compute", "cer")),
 )
+_SIZES: tuple[tuple[ContextKind, float, float, float], ...] = (
+    ("cached", 5, 0.16, 0.16),
+    ("cached", 5, 0.32, 0.16),
+    ("cached", 5, 0.32, 0.32),
+    ("cached", 5, 0.48, 0.32),
+    ("cached", 5, 1, 0.48),
+    ("window", 5, 0.2, 0.24),
+    ("window", 5, 0.64, 0.32),
+    ("window", 10, 2, 1),
+)
+POINTS = {
+    **{str(name): StreamOptions(latency=name) for name in LATENCIES},
+    **{f"{name}/tentative": StreamOptions(latency=name, tentative=True) for name in LATENCIES},
+    **{
+        f"{kind} {left:g}/{chunk:g}/{right:g}": StreamOptions(
+            context=ContextOptions(
+                kind=kind, left_seconds=left, chunk_seconds=chunk, right_seconds=right
+            )
+        )
+        for kind, left, chunk, right in _SIZES
+    },
+}
+"""Streams by the names of their rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hall:
-    """Recordings, and what an engine makes of each as a whole."""
+class Corpus:
+    """Recordings, and the offline results of a peer."""
 
     peer: str
-    engine: Engine
+    recognizer: Recognizer
     recordings: list[Recording]
     offline: list[Offline]
 
 
-def measure(context: Context) -> list[Row]:
-    """Measure the contexts with each engine, then the peers beside the first."""
+def measure_contexts(context: Context) -> list[Row]:
+    """Measure the contexts of each of our peers."""
     rows: list[Row] = []
-    halls: list[Hall] = []
-    for peer in engines(context):
+    for peer in filter(is_ours, context.options.peers):
         try:
-            hall = _open(context, peer)
-        except Refused as reason:
-            rows.append(entries.refusal(CASE.name, peer, reason))
+            corpus = _corpus(context, peer)
+        except NotMeasured as reason:
+            rows.append(refusal(CONTEXTS.name, peer, reason))
             continue
-        halls.append(hall)
-        whole = whole_figures(hall.recordings, hall.offline)
-        rows.append(
-            Row(case=CASE.name, implementation=f"{peer} offline", status="ok", figures=whole)
-        )
-        rows += [_point(context, hall, point) for point in POINTS]
-    return rows + _peers(context, halls)
-
-
-def _open(context: Context, peer: str) -> Hall:
-    engine = open_engine(context, peer)
-    recordings = long_recordings(context)
-    context.tell(f"{peer}: whole recordings")
-    transcribe(engine, recordings[0])  # the first run of a graph plans its memory
-    return Hall(peer, engine, recordings, [transcribe(engine, one) for one in recordings])
-
-
-def _point(context: Context, hall: Hall, point: Point) -> Row:
-    name = f"{hall.peer} {point.name}"
-    context.tell(name)
-    options, tally = StreamOptions(context=point.context, tentative=point.tentative), Tally()
-    try:
-        for recording, offline in zip(hall.recordings, hall.offline, strict=True):
-            heard = listen(hall.engine, recording, options)
-            tally.add(utterances(heard.events), heard.cpu_seconds, offline)
-    except MmsError as error:
-        return entries.refusal(CASE.name, name, WorkerFailed(str(error)))
-    except Refused as reason:
-        return entries.refusal(CASE.name, name, reason)
-    return _row(name, f"{hall.peer} {point.series}", figures(tally, hall.recordings, hall.offline))
-
-
-def _row(name: str, series: str, found: dict[str, float]) -> Row:
-    return Row(case=CASE.name, implementation=name, status="ok", figures=found, series=series)
-
-
-def _peers(context: Context, halls: list[Hall]) -> list[Row]:
-    """Return the rows of other projects, on the recordings and alignments of the first engine."""
-    rows: list[Row] = []
-    wanted = context.options.peers
-    if "transformers" in wanted:
-        rows += [_chunked(context, halls, chunks) for chunks in CHUNKS]
-    if "sherpa-onnx" in wanted:
-        reason = NotHere(sherpa.why_not(context.setup.bundle, context.folder / "tokens.txt"))
-        rows.append(entries.refusal(CASE.name, "sherpa-onnx", reason))
+        whole = offline_figures(corpus.recordings, corpus.offline)
+        rows.append(Row(case=CONTEXTS.name, implementation=f"{peer} offline", figures=whole))
+        rows += [_point(context, corpus, name, options) for name, options in POINTS.items()]
     return rows
 
 
-def _chunked(context: Context, halls: list[Hall], chunks: Chunks) -> Row:
-    name = f"transformers {chunks.name}"
+def _corpus(context: Context, peer: str) -> Corpus:
+    recognizer = open_recognizer(context.setup, peer)
+    recordings = long_recordings(context)
+    context.tell(f"{peer}: whole recordings")
+    model = load_model(context.setup, cast("Precision", peer.removeprefix("ours-")))
+    transcribe(recognizer, model, recordings[0])  # the first run of a graph plans its memory
+    offline = [transcribe(recognizer, model, recording) for recording in recordings]
+    model.close()
+    return Corpus(peer, recognizer, recordings, offline)
+
+
+def _point(context: Context, corpus: Corpus, point: str, options: StreamOptions) -> Row:
+    name = f"{corpus.peer} {point}"
     context.tell(name)
+    tally = Tally()
     try:
-        if not halls:
-            raise NotHere("no engine of ours ran, whose logits say when words were said")
-        hall, tally = halls[0], Tally()
-        pipeline = ChunkedPipeline(context.setup, chunks)
-        context.versions.update(pipeline.versions)
-        for recording, offline in zip(hall.recordings, hall.offline, strict=True):
-            shown, cpu_seconds = pipeline.hear(recording)
-            tally.add(shown, cpu_seconds, offline)
-    except Refused as reason:
-        return entries.refusal(CASE.name, name, reason)
-    return _row(name, "transformers", figures(tally, hall.recordings, hall.offline))
+        for recording, offline in zip(corpus.recordings, corpus.offline, strict=True):
+            events, cpu_seconds = simulate(corpus.recognizer, recording, options)
+            tally.add(utterances(events), cpu_seconds, offline)
+    except MmsError as error:
+        return refusal(CONTEXTS.name, name, Failed(str(error)))
+    except NotMeasured as reason:
+        return refusal(CONTEXTS.name, name, reason)
+    series = f"{corpus.peer} {options.contexts.kind}{', tentative' * options.tentative}"
+    figures = tally.figures(corpus.recordings, corpus.offline)
+    return Row(case=CONTEXTS.name, implementation=name, figures=figures, series=series)

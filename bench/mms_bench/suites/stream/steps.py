@@ -1,138 +1,85 @@
-"""One step of each kind of context, at the same sizes."""
+"""Case `steps`: CPU time of one step of each kind of context, at the same sizes."""
 
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 
-from mms_bench.errors import Refused, WorkerFailed
-from mms_bench.inputs import clips
-from mms_bench.options import Context
-from mms_bench.race import race
-from mms_bench.schema import Case, Row
-from mms_bench.statistics import summarise
-from mms_bench.suites import entries
-from mms_bench.suites.stream.setting import engines, open_engine
-from mms_engine.asr.streaming import (
-    LATENCIES,
-    ContextOptions,
-    EndpointOptions,
-    Stream,
-    StreamOptions,
-)
+from mms_bench.errors import Failed, NotMeasured
+from mms_bench.peers import is_ours
+from mms_bench.run.audio import clips
+from mms_bench.run.context import Context, timed_row
+from mms_bench.run.race import Runner, race, repeat_call
+from mms_bench.run.result import Case, Row, refusal
+from mms_bench.suites.stream.engine import open_recognizer
+from mms_engine.asr.streaming import LATENCIES, EndpointOptions, Stream, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
-from mms_engine.types import ContextKind, Float32Array
+from mms_engine.types import Float32Array
 
 _BALANCED = LATENCIES["balanced"]
-_KINDS: tuple[ContextKind, ...] = ("window", "cached")
 _LEVEL = 0.05
 
-CASE = Case(
+STEPS = Case(
     name="steps",
-    title="A step of a stream, its left context full",
+    title="A step of a stream with a full left context",
     timing=(
-        "CPU seconds of all threads, not of a clock, for a chunk of "
-        f"{_BALANCED.chunk_seconds:g} s with {_BALANCED.left_seconds:g} s before and "
-        f"{_BALANCED.right_seconds:g} s behind it: from PCM to text."
+        "CPU seconds of all threads for a chunk of "
+        f"{_BALANCED.chunk_seconds:g} s with {_BALANCED.left_seconds:g} s of left and "
+        f"{_BALANCED.right_seconds:g} s of right context, from PCM to text."
     ),
     unit="s of audio",
     baseline="window",
 )
 
 
-@dataclass(slots=True)
-class Walk:
-    """A stream that is fed a chunk at a time, as a runner of the race."""
-
-    name: str
-    stream: Stream
-    pieces: Callable[[], Float32Array]
-    """Returns the next chunk of audio."""
-    ran: float = field(default=0.0)
-
-    def repeat(self, seconds: float, most: int) -> tuple[float, ...]:
-        """Take steps for about so many CPU seconds, at least one."""
-        taken: list[float] = []
-        while not taken or (sum(taken) < seconds and len(taken) < most):
-            piece = self.pieces()
-            begin = time.process_time()
-            try:
-                self.stream.feed(piece)
-            except MmsError as error:
-                raise WorkerFailed(str(error)) from error
-            taken.append(time.process_time() - begin)
-        return tuple(taken)
-
-
-def measure(context: Context) -> list[Row]:
-    """Race the kinds of context of each engine."""
+def measure_steps(context: Context) -> list[Row]:
+    """Race the kinds of context of each of our peers."""
     rows: list[Row] = []
-    for peer in engines(context):
+    for peer in filter(is_ours, context.options.peers):
         try:
-            walks = _walks(context, peer)
-        except Refused as reason:
-            rows.append(entries.refusal(CASE.name, peer, reason))
+            runners = _runners(context, peer)
+        except NotMeasured as reason:
+            rows.append(refusal(STEPS.name, peer, reason))
             continue
-        laps = race(walks, context.options.pace, context.tell)
-        for walk in walks:
-            failure, samples = laps[walk.name].failure, tuple(laps[walk.name].samples)
-            if failure is not None:
-                rows.append(entries.refusal(CASE.name, walk.name, failure))
-            else:
-                rows.append(_row(walk.name, samples))
+        found = race(runners, context.options.pace, context.tell)
+        for name, samples in found.items():
+            row = Row(case=STEPS.name, implementation=name, amount=_BALANCED.chunk_seconds)
+            rows.append(timed_row(row, samples))
     return rows
 
 
-def _row(name: str, samples: tuple[float, ...]) -> Row:
-    return Row(
-        case=CASE.name,
-        implementation=name,
-        status="ok",
-        samples=samples,
-        summary=summarise(samples),
-        amount=_BALANCED.chunk_seconds,
-    )
-
-
-def _walks(context: Context, peer: str) -> list[Walk]:
-    """Return a stream of each kind that has heard a whole left context.
-
-    Raises:
-        Refused: the engine cannot be loaded, or has no such streams.
-    """
-    context.tell(f"{peer}: loading")
-    engine = open_engine(context, peer)
+def _runners(context: Context, peer: str) -> list[Runner]:
+    """Return a stream with a full left context for each kind."""
+    recognizer = open_recognizer(context.setup, peer)
     sound = clips(context.options.audio, 60.0, 1)[0] * np.float32(_LEVEL)
-    walks = []
-    for kind in _KINDS:
-        try:
-            stream = engine.recognizer.stream(context.setup.languages[0], _options(kind))
-            walk = Walk(f"{peer} {kind}", stream, _chunks(sound))
-        except MmsError as error:
-            raise WorkerFailed(str(error)) from error
-        sizes = _BALANCED.left_seconds + _BALANCED.right_seconds
-        for _ in range(2 + round(sizes / _BALANCED.chunk_seconds)):
-            walk.repeat(0.0, 1)
-        walks.append(walk)
-    return walks
+    runners = []
+    for kind in ("window", "cached"):
+        options = StreamOptions(
+            context=replace(_BALANCED, kind=kind), endpoints=EndpointOptions(skip_silence=False)
+        )
+        step = _step(recognizer.stream(context.setup.languages[0], options), sound)
+        context_seconds = _BALANCED.left_seconds + _BALANCED.right_seconds
+        for _ in range(2 + round(context_seconds / _BALANCED.chunk_seconds)):
+            step()
+        runners.append(Runner(f"{peer} {kind}", repeat_call(step)))
+    return runners
 
 
-def _options(kind: ContextKind) -> StreamOptions:
-    context = ContextOptions(
-        kind=kind,
-        left_seconds=_BALANCED.left_seconds,
-        chunk_seconds=_BALANCED.chunk_seconds,
-        right_seconds=_BALANCED.right_seconds,
-    )
-    return StreamOptions(context=context, endpoints=EndpointOptions(skip_silence=False))
-
-
-def _chunks(sound: Float32Array) -> Callable[[], Float32Array]:
-    """Return a function that gives chunk after chunk of a sound, over and over."""
+def _step(stream: Stream, sound: Float32Array) -> Callable[[], float]:
+    """Return a function that feeds the next chunk and returns the CPU seconds."""
     size = round(_BALANCED.chunk_seconds * SAMPLE_RATE)
-    count = len(sound) // size
-    numbers = itertools.cycle(range(count))
-    return lambda: sound[(start := next(numbers) * size) : start + size]
+    starts = itertools.cycle(range(0, len(sound) - size + 1, size))
+
+    def step() -> float:
+        start = next(starts)
+        begin = time.process_time()
+        try:
+            stream.feed(sound[start : start + size])
+        except MmsError as error:
+            raise Failed(str(error)) from error
+        return time.process_time() - begin
+
+    return step

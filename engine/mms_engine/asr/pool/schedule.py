@@ -39,7 +39,7 @@ class Schedule(Generic[StreamT]):
         """Time of the first `wake` since each stream was handed out."""
         self._busy: set[StreamT] = set()
         self._again: dict[StreamT, float] = {}
-        """As `_waiting`, for busy streams."""
+        """Wake times of busy streams, as in `_waiting`."""
         self._changed = threading.Condition()
         self._is_closed = False
 

@@ -66,28 +66,16 @@ std::vector<Alignment> forced_align_batch(const ScoresBatch& batch,
   AlignOptions share = options;
   share.max_bytes /= std::clamp<std::int64_t>(batch.rows, 1, std::max<std::int64_t>(1, threads));
   for_each_row(batch.rows, threads, [&](std::int64_t row) {
-    try {
-      const std::int64_t size = targets.lengths[row];
-      if (size < 0 || size > targets.width) {
-        throw std::invalid_argument("target length is " + std::to_string(size) +
-                                    ", the targets have " + std::to_string(targets.width) +
-                                    " tokens");
-      }
-      const AlignTarget target{targets.tokens + row * targets.width, size};
-      results[static_cast<std::size_t>(row)] = forced_align(row_of(batch, row), target, share);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
+    const std::int64_t size = targets.lengths[row];
+    if (size < 0 || size > targets.width) {
+      throw std::invalid_argument("target length is " + std::to_string(size) +
+                                  ", the targets have " + std::to_string(targets.width) +
+                                  " tokens");
     }
+    const AlignTarget target{targets.tokens + row * targets.width, size};
+    results[static_cast<std::size_t>(row)] = forced_align(row_of(batch, row), target, share);
   });
   return results;
-}
-
-std::vector<std::int64_t> align_levels(std::int64_t frames,
-                                       std::int64_t tokens,
-                                       std::int64_t columns,
-                                       std::int64_t vocab,
-                                       std::int64_t max_bytes) {
-  return plan_alignment({frames, vocab, tokens / kAlignPlaces + 1, columns}, max_bytes).intervals;
 }
 
 }  // namespace mms

@@ -58,13 +58,12 @@ std::size_t sort_least(std::vector<std::uint64_t>& keys, std::size_t count, std:
 void beam_choose(BeamState& state, const BeamScorer& scorer, const float* log_probs, double bound) {
   const BeamOptions& options = scorer.options();
   BeamChoices& choices = state.choices;
-  state.best_reach = reach(state, scorer);
   double cut = options.token_min_logp;
   if (static_cast<double>(log_probs[options.blank]) < cut) {
     // The most likely token of a frame is never cut.
     cut = std::min(cut, static_cast<double>(find_peak(log_probs, state.vocab).value));
   }
-  const double least = std::max(cut, bound - state.best_reach);
+  const double least = std::max(cut, bound - reach(state, scorer));
   const auto found = static_cast<std::size_t>(
       MMS_TABLE(kBeam).find_tokens(log_probs, state.vocab, just_below(least), choices.keys.data()));
   // One more for the blank, which is removed below.

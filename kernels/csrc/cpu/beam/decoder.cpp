@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -73,7 +72,7 @@ std::vector<Finished> finish_all(const BeamState& state, const BeamScorer& score
     const auto slot = static_cast<std::size_t>(slot_id);
     Finished entry{state.now.sums[slot], slot, {}};
     if (!scorer.is_plain()) {
-      if (!state.scores.finish(scorer, state.tree, state.node[slot], &entry.score_at_end)) continue;
+      entry.score_at_end = state.scores.finish(scorer, state.tree, state.node[slot]);
       entry.score += scorer.gain(entry.score_at_end);
     }
     if (entry.score > -std::numeric_limits<double>::infinity()) finished.push_back(entry);
@@ -82,14 +81,6 @@ std::vector<Finished> finish_all(const BeamState& state, const BeamScorer& score
     return a.score > b.score;
   });
   return finished;
-}
-
-std::vector<BeamHypothesis> decode_row(const BeamDecoder& decoder,
-                                       const Scores& scores,
-                                       std::int64_t nbest) {
-  BeamStream stream(decoder);
-  stream.step(scores);
-  return stream.results(nbest);
 }
 
 }  // namespace
@@ -111,11 +102,9 @@ std::vector<std::vector<BeamHypothesis>> BeamDecoder::decode(const ScoresBatch& 
   check_nbest(nbest);
   std::vector<std::vector<BeamHypothesis>> results(static_cast<std::size_t>(batch.rows));
   for_each_row(batch.rows, threads, [&](std::int64_t row) {
-    try {
-      results[static_cast<std::size_t>(row)] = decode_row(*this, row_of(batch, row), nbest);
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("row " + std::to_string(row) + ": " + error.what());
-    }
+    BeamStream stream(*this);
+    stream.step(row_of(batch, row));
+    results[static_cast<std::size_t>(row)] = stream.results(nbest);
   });
   return results;
 }
@@ -125,11 +114,6 @@ BeamStream::BeamStream(BeamDecoder decoder)
 
 BeamStream::BeamStream(const BeamStream& other)
     : decoder_(other.decoder_), state_(std::make_unique<BeamState>(*other.state_)) {}
-
-BeamStream& BeamStream::operator=(const BeamStream& other) {
-  if (this == &other) return *this;
-  return *this = BeamStream(other);
-}
 
 BeamStream::BeamStream(BeamStream&&) noexcept = default;
 BeamStream& BeamStream::operator=(BeamStream&&) noexcept = default;

@@ -91,7 +91,7 @@ void extend_plainly(BeamState& state, double bound) {
   }
 }
 
-/// Extensions scored by a language model, hotwords or a lexicon as well.
+/// Extensions scored by a language model or hotwords as well.
 class ScoredExtension {
  public:
   ScoredExtension(BeamState& state, const BeamScorer& scorer, double bound)
@@ -199,7 +199,7 @@ class ScoredExtension {
     PrefixScore extended;
     const PrefixTree::Id node = state_.node[extensions.slot];
     const std::int32_t token = extensions.tokens[choice];
-    if (!state_.scores.extend(scorer_, state_.tree, node, token, &extended)) return;
+    state_.scores.extend(scorer_, state_.tree, node, token, &extended);
     const double score = extensions.log_prob(choice) + scorer_.gain(extended);
     state_.selection.add_if(score >= bound_, {score, extensions.rank, token});
   }

@@ -112,14 +112,14 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
   constexpr std::int64_t kInterval = 256;
   const auto best = static_cast<std::size_t>(state.order[0]);
   SpanTree::Id span = closed_spans(state.now, best);
-  state.chain.clear();
+  std::vector<SpanTree::Id> chain;
   for (; span != SpanTree::kNone && span != state.spans.root(); span = state.spans[span].previous) {
-    state.chain.push_back(span);
+    chain.push_back(span);
   }
   std::int64_t count = 0;
-  while (!state.chain.empty() && state.spans[state.spans.root()].refs == 1) {
-    const SpanTree::Id next = state.chain.back();
-    state.chain.pop_back();
+  while (!chain.empty() && state.spans[state.spans.root()].refs == 1) {
+    const SpanTree::Id next = chain.back();
+    chain.pop_back();
     state.spans.advance_root(next);
     state.settled.starts.push_back(state.spans[next].start);
     state.settled.ends.push_back(state.spans[next].end);
@@ -127,14 +127,14 @@ void beam_settle(BeamState& state, const BeamScorer& scorer) {
     state.settled.peaks.push_back(state.spans[next].peak);
     ++count;
   }
-  state.path.clear();
+  std::vector<PrefixTree::Id> path;
   for (auto id = state.node[best]; id != state.tree.root(); id = state.tree[id].parent) {
-    state.path.push_back(id);
+    path.push_back(id);
   }
-  const auto depth = std::ssize(state.path);
+  const auto depth = std::ssize(path);
   for (; count > 0; --count) {
-    const PrefixTree::Id next = state.path.back();
-    state.path.pop_back();
+    const PrefixTree::Id next = path.back();
+    path.pop_back();
     const std::int32_t token = state.tree[next].token;
     state.scores.advance_root(scorer, token);
     state.tree.advance_root(next);

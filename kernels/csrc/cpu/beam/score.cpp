@@ -1,8 +1,6 @@
 #include "score.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -16,9 +14,6 @@ void check_models(const BeamOptions& options, const BeamModels& models) {
   if (word_lm && options.separator < 0) {
     throw std::invalid_argument(
         "a language model of words needs the separator: give its token, or score tokens");
-  }
-  if (models.lexicon != nullptr && options.separator < 0) {
-    throw std::invalid_argument("a lexicon needs the separator between words: give its token");
   }
   if (models.lm != nullptr && models.tokens.empty()) {
     throw std::invalid_argument("a language model needs the tokens as they are written");
@@ -54,10 +49,9 @@ BeamScorer BeamScorer::with_hotwords(const Hotwords* hotwords) const {
 /// Derive the shortcuts that the search may take with these models.
 void BeamScorer::find_shape() {
   const bool token_lm = uses_lm() && !scores_words();
-  const bool rules = models_.hotwords != nullptr || models_.lexicon != nullptr;
-  plain_ = !uses_lm() && !rules && options_.word_score == 0.0;
-  uniform_ = !token_lm && !rules;
-  bonuses_only_ = !token_lm && models_.lexicon == nullptr;
+  plain_ = !uses_lm() && models_.hotwords == nullptr && options_.word_score == 0.0;
+  uniform_ = !token_lm && models_.hotwords == nullptr;
+  bonuses_only_ = !token_lm;
   // The language model adds log10 P <= 0.
   constexpr double kRounding = 1e-6;
   max_unit_ =
@@ -71,11 +65,6 @@ void BeamScorer::check_vocab(std::int64_t vocab) const {
   if (models_.hotwords != nullptr) {
     check_size("the hotwords were made for ", models_.hotwords->vocab(), vocab);
   }
-  if (models_.lexicon != nullptr && models_.lexicon->max_token() >= vocab) {
-    throw std::invalid_argument("the lexicon has the token " +
-                                std::to_string(models_.lexicon->max_token()) +
-                                ", the logits have only " + std::to_string(vocab) + " tokens");
-  }
   if (options_.separator >= vocab) {
     throw std::invalid_argument("separator is " + std::to_string(options_.separator) +
                                 ", the logits have only " + std::to_string(vocab) + " tokens");
@@ -86,7 +75,6 @@ PrefixScore BeamScorer::start() const {
   PrefixScore score{};
   if (uses_lm()) score.lm = models_.lm->start();
   if (models_.hotwords != nullptr) score.hot = models_.hotwords->start();
-  score.entry = Lexicon::root();
   return score;
 }
 
@@ -157,55 +145,40 @@ void PrefixScores::add_unit(const BeamScorer& scorer,
   score->lm_score += static_cast<double>(step.score);
 }
 
-bool PrefixScores::extend(const BeamScorer& scorer,
+void PrefixScores::extend(const BeamScorer& scorer,
                           const PrefixTree& tree,
                           PrefixTree::Id id,
                           std::int32_t token,
                           PrefixScore* score) {
   *score = (*this)[id];
   const BeamModels& models = scorer.models();
-  if (models.lexicon != nullptr) {
-    if (token == scorer.options().separator) {
-      if (!models.lexicon->is_word(score->entry)) return false;
-      score->entry = Lexicon::root();
-    } else {
-      score->entry = models.lexicon->next(score->entry, token);
-      if (score->entry == Lexicon::kNone) return false;
-    }
-  }
   if (models.hotwords != nullptr) {
     const HotStep step = models.hotwords->step(score->hot, token);
     score->hot = step.state;
     score->bonus += static_cast<double>(step.bonus);
   }
   add_unit(scorer, tree, id, token, score);
-  return true;
 }
 
-bool PrefixScores::finish(const BeamScorer& scorer,
-                          const PrefixTree& tree,
-                          PrefixTree::Id id,
-                          PrefixScore* score) const {
-  *score = (*this)[id];
+PrefixScore PrefixScores::finish(const BeamScorer& scorer,
+                                 const PrefixTree& tree,
+                                 PrefixTree::Id id) const {
+  PrefixScore score = (*this)[id];
   const BeamModels& models = scorer.models();
-  if (models.lexicon != nullptr && score->entry != Lexicon::root() &&
-      !models.lexicon->is_word(score->entry)) {
-    return false;
-  }
   if (models.hotwords != nullptr) {
-    score->bonus += static_cast<double>(models.hotwords->finish(score->hot));
+    score.bonus += static_cast<double>(models.hotwords->finish(score.hot));
   }
-  const bool open_word = scorer.scores_words() && score->letters > 0;
-  if (open_word) ++score->units;
-  if (!scorer.uses_lm()) return true;
+  const bool open_word = scorer.scores_words() && score.letters > 0;
+  if (open_word) ++score.units;
+  if (!scorer.uses_lm()) return score;
   if (open_word) {
     const Entry& entry = entries_[static_cast<std::size_t>(id)];
     const LmStep step = entry.has_word ? entry.word : word_step(scorer, tree, id);
-    score->lm = step.state;
-    score->lm_score += static_cast<double>(step.score);
+    score.lm = step.state;
+    score.lm_score += static_cast<double>(step.score);
   }
-  score->lm_score += static_cast<double>(models.lm->finish(score->lm));
-  return true;
+  score.lm_score += static_cast<double>(models.lm->finish(score.lm));
+  return score;
 }
 
 void PrefixScores::advance_root(const BeamScorer& scorer, std::int32_t token) {

@@ -1,9 +1,8 @@
-// Scores of prefixes by language model, hotwords and lexicon.
+// Scores of prefixes by language model and hotwords.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "mms/beam.h"
@@ -15,7 +14,6 @@ namespace mms {
 struct PrefixScore {
   LmState lm;
   HotState hot;
-  Lexicon::Node entry;   ///< Node of the lexicon.
   std::int32_t letters;  ///< Tokens since the last separator.
   std::int64_t units;
   double lm_score;  ///< log10.
@@ -100,8 +98,8 @@ class PrefixScores {
     return entries_[static_cast<std::size_t>(id)].score;
   }
 
-  /// Score a prefix extended by `token`; false if the lexicon rules it out.
-  bool extend(const BeamScorer& scorer,
+  /// Score a prefix extended by `token`.
+  void extend(const BeamScorer& scorer,
               const PrefixTree& tree,
               PrefixTree::Id id,
               std::int32_t token,
@@ -117,11 +115,8 @@ class PrefixScores {
     return &entry.score;
   }
 
-  /// Score a prefix at the end of the stream; false if it ends within a word of the lexicon.
-  bool finish(const BeamScorer& scorer,
-              const PrefixTree& tree,
-              PrefixTree::Id id,
-              PrefixScore* score) const;
+  /// Score of a prefix at the end of the stream.
+  PrefixScore finish(const BeamScorer& scorer, const PrefixTree& tree, PrefixTree::Id id) const;
 
   /// Called before the tree's root advances by `token`.
   void advance_root(const BeamScorer& scorer, std::int32_t token);

@@ -106,17 +106,6 @@ std::size_t Selection::spread(std::size_t count) {
   return largest;
 }
 
-void Selection::sort_buckets(std::size_t count) {
-  Candidate* first = best_.data();
-  for (const std::uint32_t end : ends_) {
-    Candidate* last = best_.data() + end;
-    Candidate* needed = best_.data() + std::min<std::size_t>(end, count);
-    if (needed < last) std::nth_element(first, needed, last, better);
-    std::sort(first, needed, better);
-    first = last;
-  }
-}
-
 void Selection::select(std::size_t count) {
   constexpr std::size_t kFew = 24;
   if (size_ == 0) {
@@ -128,7 +117,8 @@ void Selection::select(std::size_t count) {
   if (spread(count) <= kFew) {
     sort_few(best_.data(), best_.data() + best_.size());
   } else {
-    sort_buckets(count);
+    const auto kept = static_cast<std::ptrdiff_t>(std::min(count, best_.size()));
+    std::partial_sort(best_.begin(), best_.begin() + kept, best_.end(), better);
   }
   if (best_.size() > count) best_.resize(count);
 }

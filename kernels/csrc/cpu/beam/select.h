@@ -56,7 +56,6 @@ class Selection {
   void open_buckets(Scores range, std::size_t count);
   void count_buckets();
   std::size_t spread(std::size_t count);
-  void sort_buckets(std::size_t count);
 
   std::vector<Candidate> candidates_;
   std::size_t size_ = 0;

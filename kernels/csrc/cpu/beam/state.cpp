@@ -1,6 +1,5 @@
 #include "state.h"
 
-#include <algorithm>
 #include <limits>
 
 namespace mms {

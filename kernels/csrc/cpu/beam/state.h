@@ -102,7 +102,6 @@ struct BeamState {
   std::vector<double> parent_path;
   std::vector<double> stay_score;
   std::vector<double> reach;  ///< Bound of an extension by a token of probability 1.
-  double best_reach = 0.0;
   double highest_stay = 0.0;
   std::vector<std::int64_t> change;
   std::vector<std::uint32_t> changed;
@@ -114,8 +113,6 @@ struct BeamState {
   std::vector<BeamEntry> entries;
   std::vector<std::uint8_t> stays;
   std::vector<SpanTree::Id> released;
-  std::vector<SpanTree::Id> chain;
-  std::vector<PrefixTree::Id> path;
 };
 
 /// Store the gains of a new prefix and the bounds of its extensions.

@@ -73,14 +73,4 @@ std::vector<Alignment> forced_align_batch(const ScoresBatch& batch,
                                           const AlignOptions& options,
                                           std::int64_t threads);
 
-/// Frames between two saved rows of scores at each level of the search (see cpu/align/plan.h);
-/// empty if the back-pointers of the whole lattice are kept. `columns`: distinct tokens plus 3.
-///
-/// Throws std::invalid_argument if `max_bytes` is too small.
-std::vector<std::int64_t> align_levels(std::int64_t frames,
-                                       std::int64_t tokens,
-                                       std::int64_t columns,
-                                       std::int64_t vocab,
-                                       std::int64_t max_bytes);
-
 }  // namespace mms

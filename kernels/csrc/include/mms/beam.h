@@ -22,7 +22,6 @@
 #include <vector>
 
 #include "mms/hotwords.h"
-#include "mms/lexicon.h"
 #include "mms/lm.h"
 #include "mms/scores.h"
 #include "mms/tokens.h"
@@ -59,7 +58,6 @@ struct BeamOptions {
 struct BeamModels {
   const LanguageModel* lm = nullptr;
   const Hotwords* hotwords = nullptr;
-  const Lexicon* lexicon = nullptr;
   std::vector<std::string> tokens;  ///< Text of each token; required with a language model.
 };
 
@@ -110,7 +108,6 @@ class BeamStream {
  public:
   explicit BeamStream(BeamDecoder decoder);
   BeamStream(const BeamStream& other);
-  BeamStream& operator=(const BeamStream& other);
   BeamStream(BeamStream&&) noexcept;
   BeamStream& operator=(BeamStream&&) noexcept;
   ~BeamStream();
@@ -124,8 +121,7 @@ class BeamStream {
   /// Best hypotheses so far, at most `nbest`, without the scores of the end.
   BeamPartial partial(std::int64_t nbest) const;
 
-  /// Best complete hypotheses, at most `nbest`; none if the lexicon allows none. The stream is
-  /// unchanged.
+  /// Best complete hypotheses, at most `nbest`. The stream is unchanged.
   std::vector<BeamHypothesis> results(std::int64_t nbest) const;
 
   /// Remove and return the leading tokens whose identity and frames are final. Later results begin

@@ -12,7 +12,6 @@
 // found by binary search. A query visits at most order - 1 states.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -1,0 +1,1 @@
+"""Measuring: worker processes, interleaved timing, correctness checks, result files."""

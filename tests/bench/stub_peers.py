@@ -1,0 +1,151 @@
+"""Peers that are small enough to be predictable, in real worker processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from mms_bench.errors import Skipped
+from mms_bench.peers import PeerEntry
+from mms_bench.peers.base import Peer, Ready, Switch, collapse
+
+
+class Stub(Peer):
+    """Returns the audio's own samples as logits after a nap."""
+
+    nap = 0.002
+
+    def load(self, setup):
+        time.sleep(0.01)
+
+    def ready(self, work):
+        if isinstance(work, Switch):
+            raise Skipped("has one language")
+        return Ready(lambda: self.run(work), list)
+
+    def run(self, batch):
+        time.sleep(self.nap)
+        # Outputs depend on the language, as those of an adapter would.
+        return [
+            row[:300].reshape(-1, 3) + np.float32(len(language))
+            for row, language in zip(batch.audio, batch.languages, strict=True)
+        ]
+
+
+class Noisy(Stub):
+    def run(self, batch):
+        sys.stdout.write("a library that prints\n")
+        os.write(1, b"and one that does so from C\n")
+        return super().run(batch)
+
+
+class Slow(Stub):
+    nap = 0.02
+
+
+class Wrong(Stub):
+    def run(self, batch):
+        return [-logits for logits in super().run(batch)]
+
+
+class Misshapen(Stub):
+    def run(self, batch):
+        return [logits[:-1] for logits in super().run(batch)]
+
+
+class Missing(Stub):
+    packages = ("no-such-package",)
+
+
+class Unimportable(Stub):
+    imports = ("no_such_module",)
+
+
+class Unbuildable(Stub):
+    def build(self, setup):
+        raise RuntimeError("cannot\n be   built")
+
+
+class Dying(Stub):
+    calls = 0
+
+    def run(self, batch):
+        self.calls += 1
+        if self.calls == 3:
+            sys.stderr.write("first line\nthe last words\n")
+            sys.stderr.flush()
+            os.abort()
+        return super().run(batch)
+
+
+class Parent(Stub):
+    """Starts a process of its own; its first result is the id."""
+
+    def run(self, batch):
+        return [subprocess.Popen(["sleep", "60"]).pid]
+
+
+class Hungry(Stub):
+    def load(self, setup):
+        self.block = np.ones(200_000_000, np.uint8)
+
+
+class Switching(Stub):
+    def load(self, setup):
+        self.setup = setup
+
+    def ready(self, work):
+        if not isinstance(work, Switch):
+            return super().ready(work)
+        return Ready(lambda: time.sleep(0.02 if self.setup.one_language else 0.001))
+
+
+class Decoding(Peer):
+    """Returns the best path's labels, after as many milliseconds as the beam is wide."""
+
+    def ready(self, task):
+        if task.kind == "align":
+            raise Skipped("aligns nothing")
+
+        def call():
+            time.sleep(task.beam_size / 1000)
+            return task.emission
+
+        return Ready(call, lambda rows: [self.labels(row) for row in rows])
+
+    def labels(self, row):
+        return collapse(row.argmax(axis=1))
+
+
+class Dull(Decoding):
+    """Finds a labelling, but not the best."""
+
+    def labels(self, row):
+        return super().labels(row)[:-1]
+
+
+TABLE = {
+    name: PeerEntry(name, f"{__name__}:{kind.__name__}")
+    for name, kind in {
+        "transformers": Switching,
+        "onnx": Noisy,
+        "slow": Slow,
+        "wrong": Wrong,
+        "misshapen": Misshapen,
+        "missing": Missing,
+        "unimportable": Unimportable,
+        "unbuildable": Unbuildable,
+        "dying": Dying,
+        "parent": Parent,
+        "hungry": Hungry,
+        "ours-fp32": Switching,
+        "ours-int8": Missing,
+        "ours-avx2": Decoding,
+        "ours-avx512": Dull,
+        "fast-ctc-decode": Decoding,
+        "numpy": Dull,
+        "torchaudio": Missing,
+    }.items()
+}
