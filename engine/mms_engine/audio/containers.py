@@ -18,6 +18,10 @@ _MAGIC = re.compile(
     re.DOTALL,
 )
 """First bytes of containers; ID3 stands before MP3 and AAC."""
+_MP3_COUNT = re.compile(
+    rb"\xff[\xe2-\xff][\x00-\xf3].(?:.{9}|.{17}|.{32})(Xing|Info|VBRI)", re.DOTALL
+)
+"""First frame of an MP3 that holds the number of frames instead of audio."""
 _CHUNK = 1 << 20
 _OVERLAP = 32
 _UNKNOWN_SIZE = 0x7FFFF000
@@ -70,10 +74,33 @@ def _mp3_size(head: bytes) -> int:
     version, kbits, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
     if version == 1 or rate == 3:
         return 0
-    is_first = version == 3
-    hertz = (44_100, 48_000, 32_000)[rate] >> (0 if is_first else 1 if version else 2)
+    is_first = version == 3  # MPEG-1
     bits = 1000 * _MP3_KBITS[is_first][kbits]
-    return (144 if is_first else 72) * bits // hertz + (head[2] >> 1 & 1) if bits else 0
+    size = (144 if is_first else 72) * bits // _mp3_rate(head)
+    return size + (head[2] >> 1 & 1) if bits else 0
+
+
+def _mp3_rate(head: bytes) -> int:
+    """Return the sample rate of an MPEG frame, Hz."""
+    halvings = {3: 0, 2: 1}.get(head[1] >> 3 & 3, 2)  # MPEG-1, MPEG-2, MPEG-2.5
+    return (44_100, 48_000, 32_000)[head[2] >> 2 & 3] >> halvings
+
+
+def mp3_seconds(frame: bytes) -> float:
+    """Return the duration by the frame count in the first frame of an MP3, 0 if it has none."""
+    found = _MP3_COUNT.match(frame)
+    if found is None or not _mp3_size(frame):
+        return 0.0
+    rate = _mp3_rate(frame)
+    samples = 1152 if frame[1] >> 3 & 3 == 3 else 576  # of a frame in MPEG-1, MPEG-2
+    tag = found.end()
+    if found[1] == b"VBRI":
+        return int.from_bytes(frame[tag + 10 : tag + 14], "big") * samples / rate
+    if not int.from_bytes(frame[tag : tag + 4], "big") & 1:
+        return 0.0
+    count = int.from_bytes(frame[tag + 4 : tag + 8], "big") * samples
+    padding = int.from_bytes(frame[tag + 137 : tag + 140], "big")  # at both ends, 12 bits each
+    return max(count - (padding >> 12) - (padding & 0xFFF), 0) / rate
 
 
 def find_container(content: bytes) -> int | None:

@@ -1,7 +1,6 @@
 """Decoding of any container and codec with FFmpeg (PyAV), packet by packet."""
 
 import itertools
-import re
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -42,6 +41,9 @@ _OPTIONS = {
 }
 _PCM_OPTIONS = _OPTIONS | {"max_size": "65536"}
 """Larger packets than the default of 4 KB, which takes five times as long."""
+_PIPE_OPTIONS = _OPTIONS | {"analyzeduration": "500000"}
+"""The analysis of the streams, in µs of audio, delays the first samples."""
+_BUFFER, _PIPE_BUFFER = 32_768, 4096
 _CLOCK_RESETS = 0x200
 """FFmpeg's AVFMT_TS_DISCONT."""
 _BARE = frozenset({"aac", "ac3", "amr", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "sbc"})
@@ -57,6 +59,14 @@ _DECLARING = frozenset(
     | {"ogg", "tta", "wv"}
 )
 """Formats that store their duration; FFmpeg estimates others from the file size."""
+_SIZED = ("caf", "w64", "wav")
+"""Formats whose declared sizes FFmpeg checks only where it cannot seek; see `links`."""
+_CODEC_OPTIONS = {
+    ("", "flac"): {"err_detect": "crccheck+explode"},
+    # The last packet is short already, and FFmpeg would trim it again.
+    ("caf", "alac"): {"flags2": "+skip_manual"},
+}
+"""Options by container, empty for any, and codec."""
 _PRIMING_SECONDS = 0.2
 """Longest start of a container that is its encoder's delay."""
 _LIVE_SECONDS = 600.0
@@ -72,10 +82,6 @@ _NUT_INDEX = b"NX"
 _SCAN_BYTES = 1 << 16
 _EMPTY_PAGE = 64
 """Largest Ogg page that may hold no audio, such as a last one that only ends the stream."""
-_MP3_COUNTS = (b"Xing", b"Info", b"VBRI")
-"""Tags of the header in which an MP3 may declare its number of frames."""
-_MP3_HEADER = re.compile(rb"\xff[\xe2-\xff].{11,34}(?:Xing|Info)", re.DOTALL)
-"""First frame of an MP3 that holds this header instead of audio."""
 
 
 class ContainerDecoder:
@@ -111,11 +117,15 @@ class ContainerDecoder:
         """
         import av  # slow to import, and not needed for arrays
 
+        options_of_format = _PCM_OPTIONS if is_pcm else _OPTIONS
+        if self._splice is None:
+            options_of_format = _PIPE_OPTIONS
         try:
             container = av.open(
                 cast("IO[bytes]", self._content),
                 "r",
-                options=_PCM_OPTIONS if is_pcm else _OPTIONS,
+                options=options_of_format,
+                buffer_size=_PIPE_BUFFER if self._splice is None else _BUFFER,
                 metadata_errors="replace",
             )
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -146,8 +156,9 @@ class ContainerDecoder:
     def _frames(self, container: "InputContainer", stream: "AudioStream") -> Iterator[TimedFrames]:
         import av
 
-        if stream.codec_context.name == "flac":
-            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        options = _CODEC_OPTIONS.get((self._format, stream.codec_context.name))
+        options = options or _CODEC_OPTIONS.get(("", stream.codec_context.name), {})
+        stream.codec_context.options = dict(options)
         for packet in self._packets(container):
             self._cover(packet)
             if packet.stream_index != stream.index:
@@ -226,7 +237,7 @@ class ContainerDecoder:
             return False
         content = bytes(packet)
         offset = containers.find_container(content)
-        if offset is None and self._format == "mp3" and _MP3_HEADER.match(content):
+        if offset is None and self._format == "mp3" and containers.mp3_seconds(content):
             offset = 0
         if offset is None:
             return False
@@ -243,8 +254,10 @@ class ContainerDecoder:
 
     def _declared_end(self, container: "InputContainer", stream: "AudioStream") -> float:
         """Return the end of the audio that the container declares, in seconds, 0 if none."""
-        is_mp3 = self._format == "mp3" and self._mp3_declares()
-        if self._format not in _DECLARING and not is_mp3:
+        if self._format == "mp3":
+            return self._mp3_seconds()
+        is_pipe = self._splice is None and self._format in _SIZED
+        if self._format not in _DECLARING and not is_pipe:
             return 0.0
         if stream.duration is not None and stream.time_base is not None:
             start = 0 if self._format == "asf" else stream.start_time or 0
@@ -255,17 +268,19 @@ class ContainerDecoder:
             return 0.0
         return end - self._zero
 
-    def _mp3_declares(self) -> bool:
-        """Return whether a header in the first frame declares the number of frames."""
+    def _mp3_seconds(self) -> float:
+        """Return the duration by the frame count of an MP3's first frame, 0 if it has none.
+
+        FFmpeg takes an estimate in its place where the size of the file has changed since.
+        """
         if self._splice is None:
-            return False
+            return 0.0
         tag = self._splice.at(0, 10)
         size = 0
         if tag[:3] == b"ID3" and len(tag) == 10:
             # ID3 sizes have seven bits per byte.
             size = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
-        first_frame = self._splice.at(size, 64)
-        return any(name in first_frame for name in _MP3_COUNTS)
+        return containers.mp3_seconds(self._splice.at(size, 256))
 
     def finish(self, missing_bytes: int = 0, *, is_followed: bool = False) -> None:
         """Check that the audio is complete.
@@ -281,7 +296,8 @@ class ContainerDecoder:
         missing = self._timeline.seconds_of(missing_bytes)
         short = self._declared - (end - self._before)
         is_cut = self._format in _PACKET_STREAMS and self._sizes.is_cut
-        is_damaged = bool(loss.size or loss.reason or is_cut)
+        is_lost = self._timeline.seconds_of(loss.size) > TOLERANCE_SECONDS
+        is_damaged = bool(is_lost or loss.reason or is_cut)
         if is_followed and not is_damaged:
             return  # FFmpeg's estimate of the duration includes what follows
         if missing > TOLERANCE_SECONDS:

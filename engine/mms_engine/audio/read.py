@@ -91,6 +91,11 @@ class AudioReader:
         except Undecodable as error:
             if str(error) == NO_SAMPLES:
                 raise no_samples(self.report.name) from error
+            if self._is_pipe:
+                raise AudioError(
+                    f"{self.report.name} holds a container that cannot be read from a pipe "
+                    f"(FFmpeg: {error}): name the file instead, or convert it to WAV or FLAC"
+                ) from error
             raise AudioError(
                 f"{self.report.name} is not a readable audio file (FFmpeg: {error}): check its "
                 "type, or convert it to WAV or FLAC"

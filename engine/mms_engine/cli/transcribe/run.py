@@ -11,8 +11,8 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
-from mms_engine.audio import AudioLimits
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import EngineChoice, find_bundle
 from mms_engine.cli.program import one_line
@@ -39,8 +39,7 @@ class TranscribeRequest:
     format_name: str
     as_json: bool
     output: str | None
-    max_seconds: float | None
-    allow_truncated: bool
+    audio: AudioChoice
     decoding: DecoderChoice
     engine: EngineChoice
 
@@ -60,7 +59,7 @@ def run(request: TranscribeRequest) -> None:
     bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings]
     recognizer = Recognizer.open(
-        bundle.path, options=_options(request, spoken), limits=_limits(request)
+        bundle.path, options=_options(request, spoken), limits=request.audio.limits()
     )
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
@@ -97,14 +96,10 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
     return dataclasses.replace(
         request.engine.options(),
         beam=request.decoding.search(),
-        allow_truncated=request.allow_truncated,
+        allow_truncated=request.audio.allow_truncated,
+        track=request.audio.track,
+        channel=request.audio.channel,
     )
-
-
-def _limits(request: TranscribeRequest) -> AudioLimits:
-    if request.max_seconds is None:
-        return AudioLimits()
-    return AudioLimits(max_seconds=request.max_seconds)
 
 
 class _Outcomes:
@@ -129,7 +124,11 @@ class _Outcomes:
 
     def _outcome(self, recording: Recording, result: JobResult) -> Iterator[Outcome]:
         if result.error is None or len(self._recordings) == 1:
-            yield recording, result.unwrap()
+            transcript = result.unwrap()
+            with self._bar.paused():
+                for warning in transcript.warnings:
+                    click.echo(f"Warning: {recording.name}: {warning}", err=True)
+            yield recording, transcript
             return
         self._failed += 1
         with self._bar.paused():
