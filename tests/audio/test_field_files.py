@@ -100,7 +100,7 @@ def test_links_of_an_ogg_chain_may_differ_in_codec_rate_and_channels(tmp_path):
     expected = np.concatenate([read_audio(piece).samples for piece in pieces])
     # The resampler continues where the rate stays, so the borders differ a little.
     np.testing.assert_allclose(audio.samples, expected, atol=5e-3)
-    assert audio.seconds == pytest.approx(4.0, abs=0.01)
+    assert audio.seconds == pytest.approx(4.0, abs=0.04)
 
 
 def test_joined_mp3s_with_tags_between_are_gapless(tmp_path):

@@ -123,8 +123,9 @@ def test_container_that_needs_seeking_is_refused_in_one_line(
     path = encode(tmp_path / "a.m4a", "aac", sound, RATE)
     result = stream("-", "--lang", "eng", content=path.read_bytes())
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "standard input holds a container that cannot be read from a pipe" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    notice, error = result.stderr.splitlines()
+    assert "demonstration model" in notice
+    assert "standard input holds a container that cannot be read from a pipe" in error
 
 
 def test_container_on_stdin_is_transcribed_as_it_comes(

@@ -148,6 +148,7 @@ def test_channel_and_limits_are_options(mms, clips: Path, tiny: Recognizer) -> N
         refused = mms(clips / "s.wav", "--lang", "eng", *options)
         assert refused.exit_code == 1
         assert message in refused.stderr
+    assert mms(clips / "s.wav", "--lang", "eng", "--max-seconds", "nan").exit_code == 2
     content = (clips / "s.wav").read_bytes()
     refused = mms("-", "--lang", "eng", "--max-bytes", 1000, stdin=content)
     assert "has more than 1000 bytes, the limit of a stream" in refused.stderr

@@ -68,15 +68,22 @@ class AudioChoice:
     max_bytes: int | None
 
     def limits(self) -> "AudioLimits":
-        """Return the limits on audio."""
+        """Return the limits on audio.
+
+        Raises:
+            click.UsageError: a limit is not a number.
+        """
         from mms_engine.audio import AudioLimits
 
         default = AudioLimits()
-        return AudioLimits(
-            max_seconds=self.max_seconds or default.max_seconds,
-            max_bytes=self.max_bytes or default.max_bytes,
-            max_channels=self.max_channels or default.max_channels,
-        )
+        try:
+            return AudioLimits(
+                max_seconds=self.max_seconds or default.max_seconds,
+                max_bytes=self.max_bytes or default.max_bytes,
+                max_channels=self.max_channels or default.max_channels,
+            )
+        except ValueError as error:  # nan
+            raise click.UsageError(str(error)) from error
 
     def reading(self) -> "ReadOptions":
         """Return the options of one read."""
