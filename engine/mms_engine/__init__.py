@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         PlanError,
         StreamError,
     )
-    from mms_engine.types import Alternative, Audio, Transcript, Word
+    from mms_engine.types import Alternative, Audio, Span, Transcript, Word
 
 _MODULES = {
     "asr.jobs": ("Job", "JobResult"),
@@ -81,7 +81,7 @@ _MODULES = {
         "PlanError",
         "StreamError",
     ),
-    "types": ("Alternative", "Audio", "Transcript", "Word"),
+    "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

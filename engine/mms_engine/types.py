@@ -27,6 +27,16 @@ SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time."""
+
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
     """Mono audio."""
@@ -35,6 +45,10 @@ class Audio:
     """Shape `[N]`; full scale is ±1. May be a read-only memory map when the audio is long."""
     sample_rate: int
     """Samples per second."""
+    missing: tuple[Span, ...] = ()
+    """Spans of damaged audio, in order: silence in `samples`, or behind their end."""
+    warnings: tuple[str, ...] = ()
+    """Remarks for the user: missing spans, the choice among several tracks or channels."""
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != "float32":
@@ -96,3 +110,7 @@ class Transcript:
     alternatives: tuple[Alternative, ...] = ()
     """Best texts, all distinct, best first, starting with this one; empty unless `nbest` is above
     1."""
+    missing: tuple[Span, ...] = ()
+    """Spans of the recording that are damaged, in order."""
+    warnings: tuple[str, ...] = ()
+    """Remarks about the recording; see `Audio.warnings`."""

@@ -46,9 +46,9 @@ def test_text_as_audio(tmp_path, name):
     path = tmp_path / name
     path.write_text("this is not a sound\n" * 100)
     assert re.fullmatch(
-        r"FILE is not a readable audio file \(libsndfile: not one of its formats; "
-        r"FFmpeg: (Invalid data found when processing input|no samples)\): "
-        r"check its type, or convert it to WAV or FLAC",
+        r"FILE (is not a readable audio file \(FFmpeg: Invalid data found when processing input\): "
+        r"check its type, or convert it to WAV or FLAC"
+        r"|contains no samples: choose a file with audio)",
         refusal(path),
     )
 
@@ -60,21 +60,24 @@ def test_random_bytes(tmp_path):
 
 
 BAD_HEADERS = {
-    "zero rate": (wav(rate=0), "its header declares an impossible sample rate"),
-    "negative rate": (wav(rate=0xFFFFFFF0), "its header declares an impossible sample rate"),
+    "zero rate": (wav(rate=0), "declares an impossible sample rate: its header is wrong"),
+    "negative rate": (
+        wav(rate=0xFFFFFFF0),
+        "declares an impossible sample rate: its header is wrong",
+    ),
     "huge rate": (wav(rate=0x7FFFFFFF), "declares a sample rate of 2147483647 Hz, valid are"),
-    "zero channels": (wav(channels=0), "Channel count is zero"),
+    "zero channels": (wav(channels=0), "declares no channels: its header is wrong"),
     "1000 channels": (wav(b"\0" * 20_000, channels=1000), "has 1000 channels, the limit is 64"),
-    "65535 channels": (wav(channels=65_535), "Too many channels"),
+    "65535 channels": (wav(channels=65_535), "has 65535 channels, the limit is 64"),
     "zero bits": (wav(bits=0), "convert it to WAV or FLAC"),
     "unknown codec": (wav(tag=0x9999), "is encoded with a codec that FFmpeg does not know"),
     "no samples": (wav(b""), "FILE contains no samples: choose a file with audio"),
     "10 hours on 1 KB": (
         wav(b"\0" * 1000, claims=36_000 * 32_000),
         (
-            "FILE is truncated after 0.03 s: its header declares 1152000000 bytes, 1000 are "
-            "present. Get the complete file, or use the decodable part with allow_truncated=True "
-            "(on the command line: --allow-truncated)"
+            "FILE is truncated after 0.03 s: its header declares 36000.00 s; 35999.97 s are "
+            "missing. Get a complete copy, or use the decodable part with allow_truncated=True (on "
+            "the command line: --allow-truncated)"
         ),
     ),
     "no data chunk": (wav()[:36], "is not a readable audio file"),
@@ -174,7 +177,7 @@ def test_damaged_flac(tmp_path):
     middle = len(content) // 2
     content[middle : middle + 3000] = b"\0" * 3000
     path.write_bytes(content)
-    assert re.search(r"is damaged or truncated after about [23]\.\d s", refusal(path))
+    assert re.search(r"is damaged at [23]\.\d\d s: .*; 0\.\d\d s are missing", refusal(path))
 
 
 def test_video_without_sound(tmp_path):
@@ -192,15 +195,6 @@ def test_playlists_cannot_open_other_files(tmp_path, name):
         lines = ["ffconcat version 1.0", "file other.mp3"]
     path.write_text("\n".join(lines) + "\n")
     assert "is not a readable audio file" in refusal(path)
-
-
-def test_change_of_sample_rate(tmp_path):
-    pieces = [
-        encode(tmp_path / f"{rate}.aac", "aac", tone(1.0, rate), rate) for rate in (16_000, 48_000)
-    ]
-    path = tmp_path / "both.aac"
-    path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
-    assert "changes its sample rate from 16000 to 48000 Hz after 1.0" in refusal(path)
 
 
 def test_text_stream():

@@ -22,6 +22,7 @@ from mms_engine.cli.stream.screen import Screen
 from mms_engine.cli.stream.sound import AudioQueue
 from mms_engine.errors import AudioError
 from mms_engine.types import Transcript
+from sounds import encode, wav
 from stream_sounds import RATE, run, speech
 
 COMMAND = "from mms_engine.cli import main; main(prog_name='mms')"
@@ -101,6 +102,49 @@ def test_samples_on_stdin(
     chosen = StreamOptions(sample_format=name, sample_rate=8000)
     expected = [e for e in run(demo.stream("eng", chosen), [content]) if e.type == "final"]
     assert final_texts(found) == [event.transcript.text for event in expected] != []
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.w64", "a.aiff"])
+def test_container_on_stdin_is_decoded(
+    stream, sound: np.ndarray, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    soundfile.write(path, sound, RATE)
+    piped = events(stream("-", "--lang", "eng", content=path.read_bytes()))
+    expected = final_texts(events(stream(path, "--lang", "eng")))
+    if name == "a.mp3":  # without its size, the padding at its end is decoded too
+        piped, expected = piped[:-2], expected[:-1]
+    assert final_texts(piped) == expected != []
+
+
+def test_container_that_needs_seeking_is_refused_in_one_line(
+    stream, sound: np.ndarray, tmp_path: Path
+) -> None:
+    path = encode(tmp_path / "a.m4a", "aac", sound, RATE)
+    result = stream("-", "--lang", "eng", content=path.read_bytes())
+    assert (result.exit_code, result.stdout) == (1, "")
+    notice, error = result.stderr.splitlines()
+    assert "demonstration model" in notice
+    assert "standard input holds a container that cannot be read from a pipe" in error
+
+
+def test_container_on_stdin_is_transcribed_as_it_comes(
+    demo_bundle: Path, sound: np.ndarray
+) -> None:
+    pipe = subprocess.PIPE
+    options = ["-", "--bundle", str(demo_bundle), "--lang", "eng"]
+    words = [sys.executable, "-c", COMMAND, "stream", *options]
+    content = wav((sound * 2**15).astype("<i2").tobytes(), claims=0xFFFFFFFF)
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(content[: 3 * 2 * RATE])
+        process.stdin.flush()
+        first = json.loads(process.stdout.readline())  # while stdin is open
+        assert first["type"] == "partial"
+        process.stdin.write(content[3 * 2 * RATE :])
+        process.stdin.close()
+        assert process.wait(60) == 0
 
 
 def test_context_options_reach_the_stream(stream, clip: Path) -> None:

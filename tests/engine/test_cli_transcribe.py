@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
@@ -114,6 +115,43 @@ def test_allow_truncated_transcribes_the_decodable_part(mms, clips: Path) -> Non
     truncated = mms(clips / "a.wav", "--lang", "eng", "--json", "--allow-truncated")
     assert truncated.exit_code == 0
     assert 0.5 < json.loads(truncated.stdout)["duration"] < 0.7
+
+
+def test_missing_audio_is_in_the_json_and_one_warning(mms, clips: Path) -> None:
+    content = bytearray((clips / "deeper" / "b.flac").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (clips / "a.flac").write_bytes(content)
+    refused = mms(clips / "a.flac", "--lang", "eng")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert re.search(r"a\.flac is damaged at 0\.\d\d s: ", refused.stderr)
+    result = mms(clips / "a.flac", "--lang", "eng", "--json", "--allow-truncated")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    (span,) = document["missing"]
+    assert 0 < span["start"] < span["end"] < document["duration"] == 1.5
+    assert result.stderr == f"Warning: {clips / 'a.flac'}: {document['warnings'][0]}\n"
+    assert "s of audio are missing" in result.stderr
+
+
+def test_channel_and_limits_are_options(mms, clips: Path, tiny: Recognizer) -> None:
+    left, right = sound(1.0, 1), sound(1.0, 2)
+    soundfile.write(clips / "s.wav", np.stack([left, right], axis=1), RATE)
+    soundfile.write(clips / "r.wav", right, RATE)
+    result = mms(clips / "s.wav", "--lang", "eng", "--channel", 2)
+    assert result.stdout == expected(tiny, clips / "r.wav") + "\n"
+    for options, message in (
+        (("--channel", 3), "has no channel 3: its channels are 1 to 2"),
+        (("--track", 2), "has no track 2: its audio tracks are 1 to 1"),
+        (("--max-channels", 1), "has 2 channels, the limit is 1"),
+        (("--max-seconds", 0.5), "is longer than 0.5 s, the limit"),
+    ):
+        refused = mms(clips / "s.wav", "--lang", "eng", *options)
+        assert refused.exit_code == 1
+        assert message in refused.stderr
+    assert mms(clips / "s.wav", "--lang", "eng", "--max-seconds", "nan").exit_code == 2
+    content = (clips / "s.wav").read_bytes()
+    refused = mms("-", "--lang", "eng", "--max-bytes", 1000, stdin=content)
+    assert "has more than 1000 bytes, the limit of a stream" in refused.stderr
 
 
 def test_list_has_one_language_per_file(mms, clips: Path, tiny: Recognizer) -> None:

@@ -1,11 +1,12 @@
 """Offline recognition: jobs are read ahead, encoded in common batches, and decoded."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.audio import AudioLimits
+from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.sources import load
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
@@ -32,7 +33,12 @@ class OfflineRecognizer:
         self._model = model
         self._decoders = decoders
         self._options = options
-        self._limits = limits
+        self._reading = ReadOptions(
+            limits=limits,
+            allow_truncated=options.allow_truncated,
+            track=options.track,
+            channel=options.channel,
+        )
         self._encoder = OfflineEncoder(model, options.windows, options.batch_frames)
 
     def run(self, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[JobResult]:
@@ -62,9 +68,8 @@ class OfflineRecognizer:
         audio = load(
             job.audio,
             self._model.bundle.manifest.sample_rate,
-            self._limits,
             array_rate=job.sample_rate,
-            allow_truncated=self._options.allow_truncated,
+            options=self._reading,
         )
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
         return _Prepared(job, self._encoder.utterance(audio, job.language), info, decoding)
@@ -98,7 +103,9 @@ class OfflineRecognizer:
             )
             error.__cause__ = decoded
             return JobResult(one.job, None, error)
-        return JobResult(one.job, transcript(decoded, one.info, self._decoders.nbest))
+        found = transcript(decoded, one.info, self._decoders.nbest)
+        audio = one.utterance.audio
+        return JobResult(one.job, replace(found, missing=audio.missing, warnings=audio.warnings))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

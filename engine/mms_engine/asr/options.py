@@ -19,7 +19,12 @@ class RecognizerOptions(RunOptions):
     read_ahead_seconds: float = 300.0
     """Audio read ahead, so that rows of similar length can share a batch."""
     allow_truncated: bool = False
-    """Whether a truncated or damaged file yields its decodable part rather than an error."""
+    """Whether a truncated or damaged file yields its decodable audio, with silence in place of what
+    is missing, rather than an error."""
+    track: int | None = None
+    """Audio track of files with several, from 1; `None` for the default one."""
+    channel: int | None = None
+    """Channel, from 1; `None` for the mean, or for the loudest where channels cancel out."""
     windows: WindowOptions = field(default_factory=WindowOptions)
 
     def __post_init__(self) -> None:
@@ -27,5 +32,9 @@ class RecognizerOptions(RunOptions):
         RunOptions.__post_init__(self)
         if self.batch_frames < 0:
             raise ValueError(f"batch_frames is {self.batch_frames}, must not be negative")
+        for name in ("track", "channel"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, must be at least 1")
         if not self.read_ahead_seconds > 0:
             raise ValueError(f"read_ahead_seconds is {self.read_ahead_seconds}, must be positive")

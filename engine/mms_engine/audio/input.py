@@ -27,11 +27,9 @@ class SeekableBytes(io.RawIOBase):
     through the decoders' C code, which would print it.
     """
 
-    def __init__(self, name: str, content: BinaryIO, descriptor: int | None = None) -> None:
+    def __init__(self, name: str, content: BinaryIO) -> None:
         self.name = name
         """Name of the file; FFmpeg infers the format of headerless files from its suffix."""
-        self.descriptor = descriptor
-        """File descriptor of a regular file; `None` for a copied stream."""
         self._content = content
 
     def readable(self) -> bool:
@@ -74,12 +72,74 @@ class AudioInput:
     size: int
     """Size in bytes."""
 
-    def beginning(self, count: int, *, skip: int = 0) -> bytes:
-        """Return up to `count` bytes from offset `skip`, and seek back to 0."""
-        self.stream.seek(skip)
-        content = self.stream.read(count) or b""
-        self.stream.seek(0)
+    def at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from an offset."""
+        self.stream.seek(offset)
+        return self.stream.read(count) or b""
+
+
+class Splice(io.RawIOBase):
+    """Seekable file of a header and ranges of an input."""
+
+    def __init__(self, source: AudioInput, header: bytes, *ranges: tuple[int, int]) -> None:
+        self.name = source.name
+        """Name of the file; FFmpeg infers the format of headerless files from its suffix."""
+        self._source = source
+        self._header = header
+        self._ranges = ranges
+        self.size = len(header) + sum(end - start for start, end in ranges)
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from an offset; the position stays."""
+        position, self._position = self._position, offset
+        content = self.read(count) or b""
+        self._position = position
         return content
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        """Read into a buffer; return the number of bytes read."""
+        view = memoryview(buffer)
+        content = self._header[self._position : self._position + len(view)]
+        offset = self._position - len(self._header)
+        for start, end in self._ranges:
+            if content:
+                break
+            if offset < end - start:
+                count = min(len(view), end - start - offset)
+                content = self._source.at(start + offset, count)
+            offset -= end - start
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Seek; return the new position, or -1 if it is impossible."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence)
+        if base is None or base + offset < 0:
+            return -1
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+
+def source_name(source: str | Path | BinaryIO) -> str:
+    """Return the name of a file or stream, for messages."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "the stream"
 
 
 @contextlib.contextmanager
@@ -92,8 +152,7 @@ def open_input(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[AudioIn
     if isinstance(source, os.PathLike):
         opened = _open_path(Path(source), limits)
     else:
-        name = getattr(source, "name", None)
-        opened = _spool(source, name if isinstance(name, str) else "the stream", limits)
+        opened = _spool(source, source_name(source), limits)
     with opened.stream:
         if opened.size == 0:
             raise AudioError(f"{opened.name} is empty: choose a file with audio")
@@ -102,7 +161,7 @@ def open_input(source: Path | BinaryIO, limits: AudioLimits) -> Iterator[AudioIn
 
 def _open_path(path: Path, limits: AudioLimits) -> AudioInput:
     try:
-        stream = path.open("rb", buffering=0)  # decoders read its descriptor
+        stream = path.open("rb", buffering=0)
     except IsADirectoryError as error:
         raise AudioError(f"{path} is a folder: name the audio files in it") from error
     except FileNotFoundError as error:
@@ -115,10 +174,7 @@ def _open_path(path: Path, limits: AudioLimits) -> AudioInput:
     if not stat.S_ISREG(status.st_mode):
         with stream:
             return _open_special(path, stream, status.st_mode, limits)
-    if status.st_size > limits.max_bytes:
-        stream.close()
-        raise _too_large(str(path), limits)
-    return AudioInput(str(path), SeekableBytes(str(path), stream, stream.fileno()), status.st_size)
+    return AudioInput(str(path), SeekableBytes(str(path), stream), status.st_size)
 
 
 def _open_special(path: Path, stream: BinaryIO, mode: int, limits: AudioLimits) -> AudioInput:
@@ -175,6 +231,6 @@ def no_space(name: str, error: OSError) -> AudioError:
 
 def _too_large(name: str, limits: AudioLimits) -> AudioError:
     return AudioError(
-        f"{name} has more than {limits.max_bytes} bytes, the limit: split it, or raise "
-        "AudioLimits.max_bytes"
+        f"{name} has more than {limits.max_bytes} bytes, the limit of a stream: save it as a file, "
+        "or raise the limit (AudioLimits.max_bytes, --max-bytes)"
     )

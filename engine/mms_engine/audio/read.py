@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.audio import ffmpeg, libsndfile
-from mms_engine.audio.block import NO_SAMPLES, Block, Undecodable, no_samples
-from mms_engine.audio.collect import collect
-from mms_engine.audio.input import AudioInput, open_input
-from mms_engine.audio.limits import AudioLimits
+from mms_engine.audio.block import NO_SAMPLES, Block, Report, Undecodable, no_samples
+from mms_engine.audio.convert import SAMPLE_RATE, collect, convert
+from mms_engine.audio.input import open_input, source_name
+from mms_engine.audio.limits import AudioLimits, ReadOptions
 from mms_engine.errors import AudioError
-from mms_engine.types import Audio
-
-SAMPLE_RATE = 16_000
-"""Sample rate of every MMS model, Hz."""
+from mms_engine.types import Audio, Float32Array
 
 _DEFAULT_LIMITS = AudioLimits()
 _BLOCK = 1 << 16
@@ -27,49 +23,91 @@ def read_audio(
     *,
     limits: AudioLimits = _DEFAULT_LIMITS,
     allow_truncated: bool = False,
+    track: int | None = None,
+    channel: int | None = None,
 ) -> Audio:
     """Read a file or a stream as mono at 16 kHz.
 
-    The format is detected from the content. Channels are mixed down to their mean; mono files at
-    16 kHz are kept bit for bit. Audio longer than ten minutes is kept in a temporary file that is
-    deleted with the result.
+    The format is detected from the content. Times are those of the file: what its time stamps
+    leave out is silence. Channels are mixed down to their mean; mono files at 16 kHz are kept bit
+    for bit. Audio longer than ten minutes is kept in a temporary file that is deleted with the
+    result.
 
     Args:
         source: Path, or binary stream that is read from its current position to its end.
         limits: Bounds, enforced during decoding.
-        allow_truncated: Whether a truncated or damaged file yields its decodable part instead of
-            an error.
+        allow_truncated: Whether a truncated or damaged file yields its decodable audio, with
+            silence in place of what is missing, instead of an error.
+        track: Audio track, from 1; `None` for the default one.
+        channel: Channel, from 1; `None` for the mean, or for the loudest where channels cancel
+            out.
 
     Raises:
         AudioError: it cannot be read completely, or is outside the limits.
+        ValueError: `track` or `channel` is below 1.
     """
-    file = Path(source) if isinstance(source, str) else source
-    with open_input(file, limits) as opened:
-        blocks = _decode(opened, limits, allow_truncated=allow_truncated)
-        samples = collect(opened.name, blocks, limits, sample_rate=SAMPLE_RATE)
-    return Audio(samples, SAMPLE_RATE)
+    options = ReadOptions(
+        limits=limits, allow_truncated=allow_truncated, track=track, channel=channel
+    )
+    reader = AudioReader(source, options)
+    samples = collect(reader, reader.report)
+    report = reader.report
+    return Audio(samples, SAMPLE_RATE, tuple(report.missing), report.all_warnings())
 
 
-def _decode(source: AudioInput, limits: AudioLimits, *, allow_truncated: bool) -> Iterator[Block]:
-    try:
-        yield from libsndfile.decode(source, limits, allow_truncated=allow_truncated)
-    except Undecodable as error:
-        first = error
-    else:
-        return
-    try:
-        yield from ffmpeg.decode(source, limits, allow_truncated=allow_truncated)
-    except Undecodable as error:
-        if str(first) == str(error) == NO_SAMPLES:
-            raise no_samples(source.name) from error
-        raise AudioError(
-            f"{source.name} is not a readable audio file (libsndfile: {first}; FFmpeg: {error}): "
-            "check its type, or convert it to WAV or FLAC"
-        ) from error
+class AudioReader:
+    """Incremental reading: iteration yields mono samples at 16 kHz as they are decoded."""
+
+    def __init__(
+        self, source: str | Path | BinaryIO, options: ReadOptions, *, is_pipe: bool = False
+    ) -> None:
+        """Prepare to read a source.
+
+        Args:
+            source: Path or binary stream.
+            options: Limits and choices.
+            is_pipe: Whether a stream is decoded as it arrives, without a copy for seeking.
+        """
+        self._source = Path(source) if isinstance(source, str) else source
+        self._options = options
+        self._is_pipe = is_pipe
+        self.report = Report(source_name(source), allow_missing=options.allow_truncated)
+        """What is missing, complete after the last samples."""
+
+    def __iter__(self) -> Iterator[Float32Array]:
+        """Yield arrays of shape `[N]`; see `read_audio` for the errors."""
+        return convert(self._blocks(), self._options, self.report)
+
+    def _blocks(self) -> Iterator[Block]:
+        from mms_engine.audio.links import decode, decode_pipe
+
+        try:
+            if self._is_pipe:
+                pipe = cast("BinaryIO", self._source)
+                yield from decode_pipe(pipe, self._options, self.report)
+                return
+            with open_input(self._source, self._options.limits) as opened:
+                yield from decode(opened, self._options, self.report)
+        except Undecodable as error:
+            if str(error) == NO_SAMPLES:
+                raise no_samples(self.report.name) from error
+            if self._is_pipe:
+                raise AudioError(
+                    f"{self.report.name} holds a container that cannot be read from a pipe "
+                    f"(FFmpeg: {error}): name the file instead, or convert it to WAV or FLAC"
+                ) from error
+            raise AudioError(
+                f"{self.report.name} is not a readable audio file (FFmpeg: {error}): check its "
+                "type, or convert it to WAV or FLAC"
+            ) from error
 
 
 def from_pcm(
-    samples: npt.NDArray[Any], sample_rate: int, *, limits: AudioLimits = _DEFAULT_LIMITS
+    samples: npt.NDArray[Any],
+    sample_rate: int,
+    *,
+    limits: AudioLimits = _DEFAULT_LIMITS,
+    channel: int | None = None,
 ) -> Audio:
     """Return PCM samples as mono at 16 kHz.
 
@@ -78,6 +116,7 @@ def from_pcm(
             scaled by their full range, floats have a full scale of ±1.
         sample_rate: Sample rate, Hz.
         limits: Bounds.
+        channel: Channel, from 1; see `read_audio`.
 
     Raises:
         AudioError: it has another type or shape, no samples, NaN or infinity, or an invalid
@@ -89,8 +128,10 @@ def from_pcm(
             f"empty, got {samples.dtype}{list(samples.shape)}"
         )
     frames = samples.reshape(len(samples), -1)
-    blocks = _slice(frames, sample_rate)
-    return Audio(collect("the PCM", blocks, limits, sample_rate=SAMPLE_RATE), SAMPLE_RATE)
+    report = Report("the PCM", allow_missing=False)
+    options = ReadOptions(limits=limits, channel=channel)
+    mono = collect(convert(_slice(frames, sample_rate), options, report), report)
+    return Audio(mono, SAMPLE_RATE, warnings=report.all_warnings())
 
 
 _FULL_SCALE = {

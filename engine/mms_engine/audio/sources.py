@@ -1,13 +1,14 @@
 """Audio sources of the public API: files, byte streams and sample arrays."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.audio.limits import AudioLimits
+from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.read import from_pcm, read_audio
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
@@ -24,39 +25,45 @@ def is_source(value: object) -> bool:
 def load(
     source: AudioSource,
     sample_rate: int,
-    limits: AudioLimits,
     *,
     array_rate: int | None = None,
-    allow_truncated: bool = False,
+    options: ReadOptions,
 ) -> Audio:
     """Return the audio of a source, mono at `sample_rate`.
 
     Args:
         source: The source.
         sample_rate: Sample rate of the bundle, Hz.
-        limits: Bounds on length, bytes and channels.
         array_rate: Sample rate of an array, Hz; `None` for `sample_rate`.
-        allow_truncated: Whether a damaged file yields its decodable part rather than an error.
+        options: Limits and choices.
 
     Raises:
         AudioError: it cannot be read, or is outside the limits.
     """
     if isinstance(source, np.ndarray):
-        return _from_samples(source, array_rate or sample_rate, sample_rate, limits)
+        return _from_samples(source, array_rate or sample_rate, sample_rate, options)
     if isinstance(source, Audio):
-        return _from_samples(source.samples, source.sample_rate, sample_rate, limits)
+        audio = _from_samples(source.samples, source.sample_rate, sample_rate, options)
+        return replace(audio, missing=source.missing, warnings=source.warnings)
     if not is_source(source):
         raise AudioError(
             f"audio must be a path, a binary stream, an Audio or an array, got "
             f"{type(source).__name__}"
         )
-    return read_audio(source, limits=limits, allow_truncated=allow_truncated)
+    return read_audio(
+        source,
+        limits=options.limits,
+        allow_truncated=options.allow_truncated,
+        track=options.track,
+        channel=options.channel,
+    )
 
 
-def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, limits: AudioLimits) -> Audio:
+def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, options: ReadOptions) -> Audio:
+    limits = options.limits
     is_ready = samples.ndim == 1 and samples.dtype == np.float32 and rate == wanted
     if not is_ready:
-        return from_pcm(samples, rate, limits=limits)
+        return from_pcm(samples, rate, limits=limits, channel=options.channel)
     seconds = samples.size / rate
     if seconds > limits.max_seconds:
         raise AudioError(

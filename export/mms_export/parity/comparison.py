@@ -6,9 +6,8 @@ from math import isinf
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from mms_engine.audio.normalization import normalize
+from mms_engine.audio import normalize, read_audio
 from mms_engine.bundle.manifest import Parity
 from mms_engine.errors import MmsError
 from mms_engine.types import Precision
@@ -32,7 +31,7 @@ class Case:
 
     def clips(self) -> tuple[FloatArray, FloatArray]:
         """Return the normalised samples of each clip, float32 `[N]`."""
-        samples, _ = soundfile.read(SPEECH, dtype="float32")
+        samples = read_audio(SPEECH).samples
         return normalize(samples), normalize(samples[: int(len(samples) * SECOND_CLIP)])
 
 

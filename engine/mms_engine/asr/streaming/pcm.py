@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.audio.collect import open_resampler
+from mms_engine.audio.convert import open_resampler
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array, SampleFormat
 

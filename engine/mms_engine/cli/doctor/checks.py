@@ -23,7 +23,7 @@ from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
 State = Literal["ok", "absent", "broken"]
-_PACKAGES = ("mms-engine", "numpy", "av", "soundfile", "soxr", "safetensors")
+_PACKAGES = ("mms-engine", "numpy", "av", "soxr", "safetensors")
 _RUNTIMES = re.compile(r"onnxruntime(-(gpu|directml|openvino|rocm|qnn|silicon))?")
 _CPU_FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimd", "asimddp")
 

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import click
 
+from mms_engine.cli.audio_options import audio_options
 from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
@@ -34,15 +35,15 @@ Examples:
     metavar="HZ",
     default=16_000,
     show_default=True,
-    help="Sample rate of standard input.",
+    help="Sample rate of raw samples on standard input.",
 )
 @_input(
     "--sample-format",
     type=click.Choice(get_args(SampleFormat)),
     default="s16le",
     show_default=True,
-    help="Sample format of standard input, one channel: float32 or 16-bit integers, little-endian, "
-    "or 8-bit mu-law.",
+    help="Format of raw samples on standard input, one channel: float32 or 16-bit integers, "
+    "little-endian, or 8-bit mu-law.",
 )
 @section("Output")(
     "--json",
@@ -50,6 +51,7 @@ Examples:
     is_flag=True,
     help="Print each event as one line of JSON.  [default: unless standard output is a terminal]",
 )
+@audio_options
 @context_options
 @decoder_options
 @bundle_option
@@ -57,8 +59,9 @@ Examples:
 def stream(**values: Any) -> None:  # noqa: ANN401
     """Transcribe live audio.
 
-    SOURCE is an audio file, mic for the microphone, or - for raw samples on standard input. (A
-    file of such a name is given as ./mic or ./-.)
+    SOURCE is an audio file, mic for the microphone, or - for standard input: raw samples, or a
+    container such as WAV, FLAC, Ogg, MP3 or WebM, which is recognised. (A file of such a name is
+    given as ./mic or ./-.)
 
     Partial text is printed as the audio arrives, and the final text of each utterance at its end.
     Ctrl-C ends the stream after the final text of the current utterance; pressed twice, it ends

@@ -5,20 +5,23 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import click
 
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
+from mms_engine.audio.read import AudioReader
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
-from mms_engine.cli.stream.sound import AudioQueue, microphone, pump, recording, samples_on_stdin
-from mms_engine.errors import BackendError
+from mms_engine.cli.stream.sound import AudioQueue, StandardInput, microphone, pump, recording
+from mms_engine.errors import AudioError, BackendError, MmsError
 from mms_engine.types import SampleFormat
 
 STDIN, MICROPHONE = "-", "mic"
@@ -36,6 +39,7 @@ class Request:
     sample_rate: int
     sample_format: SampleFormat
     context: ContextChoice
+    audio: AudioChoice
     decoding: DecoderChoice
     engine: RunOptions
 
@@ -55,45 +59,54 @@ def run(request: Request, queue: AudioQueue) -> None:
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
     with Recognizer.open(bundle.path, options=options) as recognizer:
-        stream = recognizer.stream(language, _options(request))
-        with _source(request, bundle.manifest.sample_rate, queue):
+        stdin = StandardInput() if request.source == STDIN else None
+        is_raw = stdin is not None and not stdin.is_container()
+        stream = recognizer.stream(language, _options(request, is_raw=is_raw))
+        with _source(request, stdin, bundle.manifest.sample_rate, queue):
             _transcribe(stream, queue, as_json=request.as_json)
 
 
 def _transcribe(stream: Stream, queue: AudioQueue, *, as_json: bool) -> None:
     show = Lines() if as_json or not sys.stdout.isatty() else Screen()
+    has_begun = False
     try:
         for piece in queue:
+            has_begun = True
             show(stream.feed(piece))
-    except BackendError:
-        with contextlib.suppress(BackendError):
-            show(stream.finish())  # the text before the error
+    except (AudioError, BackendError):
+        if has_begun:
+            with contextlib.suppress(MmsError):
+                show(stream.finish())  # the text before the error
         raise
     show(stream.finish())
 
 
-def _options(request: Request) -> StreamOptions:
-    raw = request.source == STDIN
+def _options(request: Request, *, is_raw: bool) -> StreamOptions:
     return StreamOptions(
         latency=request.context.latency,
         context=request.context.context(),
         endpoints=request.context.endpoints(),
         tentative=request.context.tentative,
-        sample_rate=request.sample_rate if raw else 16_000,
-        sample_format=request.sample_format if raw else "f32le",
+        sample_rate=request.sample_rate if is_raw else 16_000,
+        sample_format=request.sample_format if is_raw else "f32le",
     )
 
 
 def _source(
-    request: Request, sample_rate: int, queue: AudioQueue
+    request: Request, stdin: StandardInput | None, sample_rate: int, queue: AudioQueue
 ) -> contextlib.AbstractContextManager[None]:
     """Start to put audio into the queue."""
     if request.source == MICROPHONE:
         return microphone(sample_rate, queue)
-    if request.source == STDIN:
-        pump(samples_on_stdin(), queue)
+    options = request.audio.reading()
+    if stdin is None:
+        reader = AudioReader(request.source, options)
+        pump(recording(reader, realtime=request.realtime), queue)
+    elif stdin.is_container():
+        reader = AudioReader(cast("BinaryIO", stdin), options, is_pipe=True)
+        pump(recording(reader, realtime=False), queue)
     else:
-        pump(recording(request.source, realtime=request.realtime), queue)
+        pump(stdin.pieces(), queue)
     return contextlib.nullcontext()
 
 

@@ -16,7 +16,9 @@ def event_json(event: Event) -> dict[str, Any]:
     """Return the fields of an event, `type` first; those of a transcript beside the others."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     if isinstance(event, Final):
-        fields |= fields.pop("transcript")
+        transcript = fields.pop("transcript")
+        del transcript["missing"], transcript["warnings"]  # of recordings
+        fields |= transcript
     return fields
 
 

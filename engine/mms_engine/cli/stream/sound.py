@@ -1,20 +1,29 @@
 """Audio sources of `mms stream`: a file, the microphone, or samples on stdin."""
 
 import contextlib
+import io
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
-from mms_engine.audio import read_audio
+import click
+import numpy as np
+
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.audio.containers import is_container
+from mms_engine.audio.read import AudioReader
 from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array
 
 Piece = Float32Array | bytes
 _PIECE_SECONDS = 0.1
 _STDIN_BYTES = 1 << 16
+_MAGIC_BYTES = 16
+_MPEG_SYNC = 0xFF
+_MPEG_BYTES = 4096
+"""Bytes that hold two frames of MP3 or AAC."""
 _MICROPHONE_SECONDS = 30.0
 """Audio of the microphone that may wait."""
 
@@ -97,28 +106,76 @@ def pump(pieces: Iterator[Piece], queue: AudioQueue) -> None:
     threading.Thread(target=body, name="mms-audio", daemon=True).start()
 
 
-def recording(source: str, *, realtime: bool) -> Iterator[Piece]:
-    """Yield the samples of a file, with `realtime` at the pace of the recording.
+def recording(reader: AudioReader, *, realtime: bool) -> Iterator[Piece]:
+    """Yield the samples of a recording as they are decoded, then print its warnings.
+
+    Args:
+        reader: Reader of the recording.
+        realtime: Whether to keep the pace of the recording.
 
     Raises:
         AudioError: it cannot be read.
     """
-    audio = read_audio(Path(source))
-    begin, size = time.monotonic(), round(_PIECE_SECONDS * audio.sample_rate)
-    for start in range(0, audio.samples.size, size):
-        piece = audio.samples[start : start + size]
+    begin, seconds = time.monotonic(), 0.0
+    for piece in _tenths(reader):
+        seconds += len(piece) / SAMPLE_RATE
         if realtime:
-            ready = begin + (start + len(piece)) / audio.sample_rate
-            time.sleep(max(0.0, ready - time.monotonic()))
+            time.sleep(max(0.0, begin + seconds - time.monotonic()))
         yield piece
+    for warning in reader.report.all_warnings():
+        click.echo(f"Warning: {reader.report.name}: {warning}", err=True)
 
 
-def samples_on_stdin() -> Iterator[Piece]:
-    """Yield bytes of stdin as they arrive."""
-    # Unbuffered: a daemon thread inside a buffered read would abort the interpreter's shutdown.
-    source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-    while piece := source.read(_STDIN_BYTES):
-        yield piece
+def _tenths(samples: Iterable[Float32Array]) -> Iterator[Float32Array]:
+    """Yield samples in pieces of 0.1 s; the last may be shorter."""
+    size = round(_PIECE_SECONDS * SAMPLE_RATE)
+    waiting = np.zeros(0, np.float32)
+    for block in samples:
+        waiting = np.concatenate([waiting, block])
+        whole = len(waiting) // size * size
+        for start in range(0, whole, size):
+            yield waiting[start : start + size]
+        waiting = waiting[whole:]
+    if len(waiting):
+        yield waiting
+
+
+class StandardInput(io.RawIOBase):
+    """Standard input, of which the beginning is read ahead."""
+
+    def __init__(self) -> None:
+        """Use standard input."""
+        # Unbuffered: a daemon thread inside a buffered read would abort the interpreter's shutdown.
+        self._source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        self._ahead = b""
+        self.name = "standard input"
+
+    def is_container(self) -> bool:
+        """Return whether it begins a container rather than raw samples, once enough has come."""
+        while len(self._ahead) < _MAGIC_BYTES or (
+            self._ahead[0] == _MPEG_SYNC and len(self._ahead) < _MPEG_BYTES
+        ):
+            more = self._source.read(_STDIN_BYTES)
+            if not more:
+                break
+            self._ahead += more
+        return is_container(self._ahead)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, as soon as there are any."""
+        if not self._ahead:
+            return self._source.read(size) or b""
+        content, self._ahead = self._ahead[:size], self._ahead[size:]
+        return content
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield bytes as they arrive."""
+        while piece := self.read(_STDIN_BYTES):
+            yield piece
 
 
 @contextlib.contextmanager

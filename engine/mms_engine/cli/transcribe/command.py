@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mms_engine.cli.audio_options import audio_options
 from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
@@ -44,18 +45,7 @@ _input, _output = section("Input"), section("Output")
     help="Table of recordings instead of FILES, with the columns file, lang and text: prints word "
     "and character error rates against the text. Needs the extra [score].",
 )
-@_input(
-    "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Maximum duration of a recording; longer ones are refused.  [default: 14400]",
-)
-@_input(
-    "--allow-truncated",
-    is_flag=True,
-    help="Transcribe the decodable part of truncated or damaged recordings instead of refusing "
-    "them.",
-)
+@audio_options
 @_output(
     "--format",
     "format_name",

@@ -11,9 +11,9 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
-from mms_engine.audio import AudioLimits
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
@@ -40,8 +40,7 @@ class TranscribeRequest:
     format_name: str
     as_json: bool
     output: str | None
-    max_seconds: float | None
-    allow_truncated: bool
+    audio: AudioChoice
     decoding: DecoderChoice
     engine: RunOptions
 
@@ -61,7 +60,7 @@ def run(request: TranscribeRequest) -> None:
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings]
     recognizer = Recognizer.open(
-        bundle.path, options=_options(request, spoken), limits=_limits(request)
+        bundle.path, options=_options(request, spoken), limits=request.audio.limits()
     )
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
@@ -98,14 +97,10 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
     return RecognizerOptions(
         **dataclasses.asdict(request.engine),
         beam=request.decoding.search(),
-        allow_truncated=request.allow_truncated,
+        allow_truncated=request.audio.allow_truncated,
+        track=request.audio.track,
+        channel=request.audio.channel,
     )
-
-
-def _limits(request: TranscribeRequest) -> AudioLimits:
-    if request.max_seconds is None:
-        return AudioLimits()
-    return AudioLimits(max_seconds=request.max_seconds)
 
 
 class _Outcomes:
@@ -130,7 +125,11 @@ class _Outcomes:
 
     def _outcome(self, recording: Recording, result: JobResult) -> Iterator[Outcome]:
         if result.error is None or len(self._recordings) == 1:
-            yield recording, result.unwrap()
+            transcript = result.unwrap()
+            with self._bar.paused():
+                for warning in transcript.warnings:
+                    click.echo(f"Warning: {recording.name}: {warning}", err=True)
+            yield recording, transcript
             return
         self._failed += 1
         with self._bar.paused():
