@@ -57,8 +57,9 @@ class Downmix:
         frames = np.concatenate(self._window)
         self._window.clear()
         mean = _mean(frames)
-        powers = np.var(frames, axis=0, dtype=np.float64)
-        left = float(np.var(mean, dtype=np.float64)) * frames.shape[1]
+        with np.errstate(invalid="ignore"):  # NaN and infinity are reported when they are converted
+            powers = np.var(frames, axis=0, dtype=np.float64)
+            left = float(np.var(mean, dtype=np.float64)) * frames.shape[1]
         if float(powers.mean()) > _SILENCE and left < _CANCELLED * float(powers.mean()):
             if self._loudest is None:
                 self._loudest = int(powers.argmax())
