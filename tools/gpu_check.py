@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,16 +25,6 @@ _NAME_BYTES = 256
 
 class NoGpu(Exception):
     """There is nothing to check here; the message gives the reason."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Command of the check."""
-
-    title: str
-    argv: tuple[str, ...]
-    env: dict[str, str] = field(default_factory=dict)
-    """Added to the environment."""
 
 
 def gpu_name(library: str = _LIBRARY) -> str:
@@ -55,48 +44,22 @@ def gpu_name(library: str = _LIBRARY) -> str:
     return name.value.decode(errors="replace")
 
 
-def extras(*, jetson: bool) -> str:
-    """Return the requirement to install; a Jetson's TensorRT comes with its system."""
-    return ".[cpu,export,bench,dev]" if jetson else ".[gpu,export,bench,dev]"
-
-
-def steps(gpu: str, *, jetson: bool) -> list[Step]:
-    """Return the commands, in order."""
-    run = str(VENV / "bin" / "python")
-    script = {name: str(VENV / "bin" / name) for name in ("mms", "mms-export", "mms-bench")}
-    model, bundle = str(WORK / "mms-1b-random"), str(WORK / "bundle")
-    pip = (run, "-m", "pip", "install", "--quiet", "-c", "constraints.txt")
-    more = ("pycuda",) if jetson else ()
-    site = ("--system-site-packages",) if jetson else ()
-    precisions = ("--precision", "fp32,fp16,bf16")
-    measured = ("--checkpoint", model, "--bundle", bundle, "--json", str(result_path(gpu)))
+def commands(gpu: str, *, jetson: bool) -> list[str]:
+    """Return the command lines, in order; a Jetson's TensorRT comes with its system."""
+    site, extra, more = ("--system-site-packages", "cpu", "pycuda") if jetson else ("", "gpu", "")
+    folder, model, bundle = VENV / "bin", WORK / "mms-1b-random", WORK / "bundle"
+    pip = f"{folder}/python -m pip install --quiet -c constraints.txt"
+    export = f"{folder}/mms-export --lang all --precision fp32,fp16,bf16 --engine tensorrt"
+    measure = f"{folder}/mms-bench run asr --device cuda --json {result_path(gpu)}"
     return [
-        Step("environment", (sys.executable, "-m", "venv", *site, str(VENV))),
-        Step("install", (*pip, "-e", extras(jetson=jetson), *more)),
-        Step("doctor", (script["mms"], "doctor")),
-        Step(
-            "tests",
-            (run, "-m", "pytest", "-q", "-m", "needs_cuda", "tests/gpu", "tests/kernels"),
-            {"MMS_REQUIRE_CUDA": "1"},
-        ),
-        Step("demo bundle", (script["mms-export"], "--model", "demo")),
-        Step("checkpoint", (run, "-m", "mms_export.synthetic", "--out", model, "--languages", "8")),
-        Step(
-            "bundle and plans",
-            (
-                script["mms-export"],
-                "--model",
-                model,
-                "--lang",
-                "all",
-                "--out",
-                bundle,
-                *precisions,
-                "--engine",
-                "tensorrt",
-            ),
-        ),
-        Step("measure", (script["mms-bench"], "run", "asr", "--device", "cuda", *measured)),
+        f"{shlex.quote(sys.executable)} -m venv {site} {VENV}",
+        f"{pip} -e .[{extra},export,bench,dev] {more}",
+        f"{folder}/mms doctor",
+        f"{folder}/python -m pytest -q -m needs_cuda tests/gpu tests/kernels",
+        f"{folder}/mms-export --model demo",
+        f"{folder}/python -m mms_export.synthetic --out {model} --languages 8",
+        f"{export} --model {model} --out {bundle}",
+        f"{measure} --checkpoint {model} --bundle {bundle}",
     ]
 
 
@@ -106,17 +69,16 @@ def result_path(gpu: str) -> Path:
     return Path("bench/results") / f"gpu-{slug.removeprefix('nvidia-')}.json"
 
 
-def run(commands: Sequence[Step]) -> int:
-    """Run commands until one fails, and return its status, or 0."""
-    for number, step in enumerate(commands, 1):
-        print(
-            f"gpu-check {number}/{len(commands)} {step.title}: {shlex.join(step.argv)}", flush=True
-        )
+def run(lines: Sequence[str]) -> int:
+    """Run command lines until one fails, and return its status, or 0."""
+    environment = os.environ | {"MMS_REQUIRE_CUDA": "1"}
+    for number, line in enumerate(lines, 1):
+        print(f"gpu-check {number}/{len(lines)}: {line}", flush=True)
         status = subprocess.run(
-            step.argv, check=False, cwd=ROOT, env=os.environ | step.env
+            shlex.split(line), check=False, cwd=ROOT, env=environment
         ).returncode
         if status:
-            print(f"gpu-check: {step.title} ended with status {status}", file=sys.stderr)
+            print(f"gpu-check: status {status} from {line}", file=sys.stderr)
             return status
     return 0
 
@@ -130,7 +92,7 @@ def main() -> int:
         return 1
     jetson = _JETSON.exists() and platform.machine() == "aarch64"
     print(f"gpu-check: {gpu}{', a Jetson' if jetson else ''}", flush=True)
-    status = run(steps(gpu, jetson=jetson))
+    status = run(commands(gpu, jetson=jetson))
     if status == 0:
         path = result_path(gpu)
         print(

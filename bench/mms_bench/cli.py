@@ -45,9 +45,6 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
 )
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
 @click.option(
-    "--demo-bundle", type=_PATH, help="Bundle of the cold start.  [default: the demo bundle]"
-)
-@click.option(
     "--audio",
     type=_FILE,
     multiple=True,
@@ -117,7 +114,7 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
     def tell(line: str) -> None:
         click.echo(f"{time.monotonic() - start:7.1f} s  {line}", err=True)
 
-    result = run_suite(chosen, *chosen.options(given), tell)
+    result = run_suite(chosen, chosen.options(given), tell)
     if out is not None:
         save(result, out)
     click.echo(render(result))

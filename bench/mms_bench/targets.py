@@ -16,7 +16,7 @@ class Target:
     suite: str
     title: str
     row: str
-    """Case and implementation, with a slash between them."""
+    """Key."""
     quantity: Quantity
     """`per unit` is seconds per unit, `rate` units per second. `ratio` is the baseline's median
     over the row's (larger is faster), `cost` its inverse."""
@@ -107,7 +107,7 @@ def judge(result: Result) -> list[Judgement]:
 
 
 def _judge(target: Target, result: Result) -> Judgement:
-    row = result.find(*_split(target.row))
+    row = result.find(target.row)
     if row is None:
         return Judgement(target, "not judged", None, "not measured")
     if row.status != "ok":
@@ -115,7 +115,9 @@ def _judge(target: Target, result: Result) -> Judgement:
         return Judgement(target, verdict, None, f"{row.status}: {row.reason}")
     value = _value(target, row, result)
     if value is None:
-        return Judgement(target, "not judged", None, f"{_split(target.of)[1]} has no figure")
+        return Judgement(
+            target, "not judged", None, f"{target.of.rpartition('/')[2]} has no figure"
+        )
     if target.full_size and not result.model.full_size:
         return Judgement(target, "not judged", value, "for a model of the size of mms-1b-all")
     wanted = _SETTINGS.get(target.suite, {}) if target.full_size else {}
@@ -124,11 +126,6 @@ def _judge(target: Target, result: Result) -> Judgement:
         return Judgement(target, "not judged", value, f"for {words}")
     reached = value >= target.limit if target.at_least else value <= target.limit
     return Judgement(target, "pass" if reached else "fail", value)
-
-
-def _split(row: str) -> tuple[str, str]:
-    case, _, implementation = row.partition("/")
-    return case, implementation
 
 
 def _value(target: Target, row: Row, result: Result) -> float | None:
@@ -142,5 +139,5 @@ def _value(target: Target, row: Row, result: Result) -> float | None:
         return row.summary.median / (row.amount if target.quantity == "per unit" else 1)
     if target.quantity == "rate":
         return row.amount / row.summary.median
-    faster = result.ratio(row, _split(target.of))
+    faster = result.ratio(row, target.of)
     return 1 / faster if faster and target.quantity == "cost" else faster

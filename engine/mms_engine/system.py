@@ -40,26 +40,21 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir(APPLICATION))
 
 
-def bundles_folder() -> Path:
-    """Return the folder of the bundles that were exported without `--out`."""
-    return cache_folder() / "bundles"
-
-
 def demo_bundle() -> Path:
-    """Return the folder that `mms-export --model demo` writes."""
-    return bundles_folder() / "demo"
-
-
-def default_bundle() -> Path:
-    """Return the bundle that a command uses where none is named: the demo bundle."""
-    return demo_bundle()
+    """Return the folder that `mms-export --model demo` writes, the default bundle of commands."""
+    return cache_folder() / "bundles" / "demo"
 
 
 def processor_name() -> str:
     """Return the model name of the processor, or its architecture where it has none."""
+    return cpu_info("model name") or platform.machine()
+
+
+def cpu_info(*names: str) -> str:
+    """Return the first value under one of `names` in /proc/cpuinfo; empty where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return platform.processor() or platform.machine()
-    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    return model[1] if model else platform.machine()
+        return ""
+    found = re.search(rf"^(?:{'|'.join(names)})\s*: (.*)$", text, re.MULTILINE)
+    return found[1] if found else ""

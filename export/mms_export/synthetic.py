@@ -20,6 +20,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from itertools import islice, product
 from math import prod, sqrt
@@ -29,9 +30,10 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.system import usable_cores
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.config import Config, parse_config
+from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.cli.progress import Reporter
@@ -53,7 +55,7 @@ BLANK_BIAS = 8.0
 class Writer:
     """Writer of random tensor files."""
 
-    config: Config
+    config: Wav2Vec2Ctc
     folder: Path
 
     def base(self) -> None:
@@ -149,20 +151,20 @@ def vocabulary(size: int) -> dict[str, int]:
     return {token: index for index, token in enumerate(tokens)}
 
 
-def write_checkpoint(out: Path, config: Config, count: int, jobs: int) -> Iterator[str]:
-    """Write all files but config.json, and yield the name of each when it is finished."""
+def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> Iterator[None]:
+    """Write all files but config.json, and yield when each is finished."""
     sizes = languages(count)
     nested = {code: vocabulary(size) for code, size in sizes.items()}
     (out / "vocab.json").write_text(json.dumps(nested, ensure_ascii=False), encoding="utf-8")
     for file in ("preprocessor_config", "tokenizer_config", "special_tokens_map"):
         shutil.copyfile(TEMPLATE / f"{file}.json", out / f"{file}.json")
     writer = Writer(config, out)
-    with Workers[str, None](jobs) as workers:
-        workers.submit("model", writer.base)
-        for code, size in sizes.items():
-            workers.submit(code, writer.adapter, code, size)
-        for name, _ in workers.results():
-            yield name
+    with Workers(jobs) as workers:
+        written = [workers.submit(writer.base)]
+        written += [workers.submit(writer.adapter, code, size) for code, size in sizes.items()]
+        for future in as_completed(written):
+            future.result()
+            yield
 
 
 @click.command(context_settings={"show_default": True})

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +12,18 @@ from mms_bench.errors import Skipped
 from mms_bench.peers import PeerEntry
 from mms_bench.peers.base import Peer, Ready, Switch, collapse
 
+# Workers import this module.
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+
 
 class Stub(Peer):
-    """Returns the audio's own samples as logits after a nap."""
+    """Returns the audio's own samples as logits after a nap; prints as libraries do."""
 
     nap = 0.002
 
     def load(self, setup):
+        self.setup = setup
+        self.block = np.ones(50_000_000, np.uint8)
         time.sleep(0.01)
 
     def ready(self, work):
@@ -26,23 +32,13 @@ class Stub(Peer):
         return Ready(lambda: self.run(work), list)
 
     def run(self, batch):
+        os.write(1, b"printed from C\n")
         time.sleep(self.nap)
         # Outputs depend on the language, as those of an adapter would.
         return [
             row[:300].reshape(-1, 3) + np.float32(len(language))
             for row, language in zip(batch.audio, batch.languages, strict=True)
         ]
-
-
-class Noisy(Stub):
-    def run(self, batch):
-        sys.stdout.write("a library that prints\n")
-        os.write(1, b"and one that does so from C\n")
-        return super().run(batch)
-
-
-class Slow(Stub):
-    nap = 0.02
 
 
 class Wrong(Stub):
@@ -69,6 +65,8 @@ class Unbuildable(Stub):
 
 
 class Dying(Stub):
+    """Starts a process of its own in each call, and dies in the third."""
+
     calls = 0
 
     def run(self, batch):
@@ -77,25 +75,11 @@ class Dying(Stub):
             sys.stderr.write("first line\nthe last words\n")
             sys.stderr.flush()
             os.abort()
+        subprocess.Popen(["sleep", "60"])
         return super().run(batch)
 
 
-class Parent(Stub):
-    """Starts a process of its own; its first result is the id."""
-
-    def run(self, batch):
-        return [subprocess.Popen(["sleep", "60"]).pid]
-
-
-class Hungry(Stub):
-    def load(self, setup):
-        self.block = np.ones(200_000_000, np.uint8)
-
-
 class Switching(Stub):
-    def load(self, setup):
-        self.setup = setup
-
     def ready(self, work):
         if not isinstance(work, Switch):
             return super().ready(work)
@@ -130,16 +114,13 @@ TABLE = {
     name: PeerEntry(name, f"{__name__}:{kind.__name__}")
     for name, kind in {
         "transformers": Switching,
-        "onnx": Noisy,
-        "slow": Slow,
+        "onnx": Stub,
         "wrong": Wrong,
         "misshapen": Misshapen,
         "missing": Missing,
         "unimportable": Unimportable,
         "unbuildable": Unbuildable,
         "dying": Dying,
-        "parent": Parent,
-        "hungry": Hungry,
         "ours-fp32": Switching,
         "ours-int8": Missing,
         "ours-avx2": Decoding,

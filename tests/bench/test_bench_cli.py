@@ -58,31 +58,28 @@ def test_report_prints_markdown_and_writes_page_chart_and_document(invoke, tmp_p
     assert "| MMS Engine (fp32) | 8.1 s |" in document.read_text()
 
 
-def test_other_file_is_one_line(invoke, tmp_path):
+def test_other_file_is_one_line_without_debug(invoke, tmp_path):
     path = tmp_path / "other.json"
     path.write_text("{}")
     done = invoke("report", path)
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {path} is not a result of mms-bench")
+    assert done.stderr.startswith(f"Error: {path} is not a result of this release of mms-bench")
     assert done.stderr.count("\n") == 1
-
-
-def test_debug_shows_the_traceback(invoke, tmp_path):
-    (tmp_path / "other.json").write_text("{}")
-    done = invoke("--debug", "report", tmp_path / "other.json")
-    assert type(done.exception).__name__ == "BenchError"
+    assert type(invoke("--debug", "report", path).exception).__name__ == "BenchError"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--peers", "whisper"), "there is no peer 'whisper'; choose from transformers, "),
-        (("--cases", "clip,tts"), "the suite asr has no case 'tts'; choose from clip, batch, "),
-        (("--languages", "eng,xyz"), "has no adapter for the language 'xyz'"),
+        (("asr", "--peers", "whisper"), "asr has no peer 'whisper' on cpu; choose from transf"),
+        (("asr", "--cases", "clip,tts"), "asr has no case 'tts'; choose from clip, batch, "),
+        (("asr", "--languages", "eng,xyz"), "has no adapter for the language 'xyz'"),
+        (("asr", "--peers", "openvino", "--device", "cuda"), "has no peer 'openvino' on cuda"),
+        (("ctc", "--device", "cuda"), "the suite ctc runs on CPUs only: leave out --device"),
     ],
 )
 def test_unknown_names_are_refused(invoke, tiny, words, message):
-    done = invoke("run", "asr", "--checkpoint", tiny, *words)
+    done = invoke("run", *words, "--checkpoint", tiny)
     assert done.exit_code == 1
     assert message in done.stderr.splitlines()[-1]
     assert done.stdout == ""
@@ -142,16 +139,3 @@ def test_cuda_without_a_gpu_is_one_line(invoke, tiny):
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: nothing here can run on 'cuda': not ")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("asr", "--peers", "openvino"), "openvino runs on CPUs only; choose from transformers, "),
-        (("ctc",), "the suite ctc runs on CPUs only: leave out --device"),
-    ],
-)
-def test_peers_and_suites_for_cpus_only(invoke, words, message):
-    done = invoke("run", *words, "--device", "cuda")
-    assert done.exit_code == 1
-    assert message in done.stderr

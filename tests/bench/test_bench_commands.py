@@ -1,47 +1,44 @@
 """Whole commands: timing, memory and exit; and the cases made of them."""
 
+import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
 
-from bench.bench_samples import make_context
+from bench.bench_samples import by_key, make_context
 from mms_bench.errors import Failed, Skipped
 from mms_bench.run import commands
-from mms_bench.run.race import Pace
-from mms_bench.suites import asr, export
+from mms_bench.suites import asr
 
 
 def python(code):
     return (sys.executable, "-c", code)
 
 
-def test_time_output_and_memory_of_a_command():
-    code = "import time; block = bytearray(150_000_000); time.sleep(0.4); print('done')"
-    outcome = commands.run(python(code), threads=1, watch=True)
-    assert outcome.stdout == "done\n"
-    assert outcome.seconds >= 0.4
-    assert 150e6 < outcome.peak_memory < 200e6
-
-
-def test_memory_is_the_sum_over_all_processes():
-    child = "import time; b = bytearray(100_000_000); time.sleep(0.6)"
+def test_time_output_and_memory_of_all_processes_of_a_command():
+    child = "import time; b = bytearray(100_000_000); time.sleep(0.6); print('done')"
     code = f"import subprocess, sys; [p.wait() for p in [subprocess.Popen([sys.executable, '-c', {child!r}]) for _ in range(2)]]"  # noqa: E501
     outcome = commands.run(python(code), threads=1, watch=True)
+    assert outcome.stdout == "done\n" * 2
+    assert outcome.seconds >= 0.6
     assert 200e6 < outcome.peak_memory < 300e6
 
 
-def test_error_is_the_last_line_of_stderr():
-    code = "import sys; sys.stderr.write('first\\nwhat went wrong\\n'); sys.exit(3)"
-    with pytest.raises(Failed, match="exit status 3: what went wrong"):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import sys; sys.stderr.write('first\\nwhat went wrong\\n'); sys.exit(3)",
+            "exit status 3: what went wrong",
+        ),
+        ("import os; os._exit(9)", "exit status 9: it wrote nothing to stderr"),
+    ],
+)
+def test_error_is_the_last_line_of_stderr(code, message):
+    with pytest.raises(Failed, match=message):
         commands.run(python(code), threads=1, watch=False)
-
-
-def test_silent_error_is_reported():
-    with pytest.raises(Failed, match="exit status 9: it wrote nothing to stderr"):
-        commands.run(python("import os; os._exit(9)"), threads=1, watch=False)
 
 
 def test_missing_command_is_skipped():
@@ -50,8 +47,6 @@ def test_missing_command_is_skipped():
 
 
 def test_interrupt_ends_the_command_and_its_children(monkeypatch):
-    import subprocess
-
     original = subprocess.Popen.wait
 
     def interrupted(process, timeout=None):
@@ -68,70 +63,14 @@ def test_interrupt_ends_the_command_and_its_children(monkeypatch):
     assert psutil.wait_procs(left, timeout=10)[1] == []
 
 
-def by_name(rows):
-    return {row.implementation: row for row in rows}
-
-
-def test_cold_start_needs_a_demo_bundle(tmp_path):
-    context = make_context(tmp_path, ("transformers",))
-    rows = by_name(asr.measure_cold(context))
-    assert rows["mms transcribe"].status == "skipped"
-    assert rows["mms transcribe"].reason == (
+def test_cold_start_needs_a_demo_bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(asr, "demo_bundle", lambda: tmp_path / "none")
+    rows = by_key(asr.measure_cold(make_context(tmp_path, ("transformers",))))
+    assert rows["cold/mms transcribe"].status == "skipped"
+    assert rows["cold/mms transcribe"].reason == (
         "there is no demo bundle: make it with mms-export --model demo"
     )
-    help_ = rows["mms --help"]
+    help_ = rows["cold/mms --help"]
     assert help_.status == "ok", help_.reason
     assert help_.summary.count >= 3
     assert help_.peak_memory > 1e6
-
-
-def test_graphs_are_exported_into_fresh_folders(tmp_path, monkeypatch):
-    """Commands of the same shape stand in for the exports, which take seconds each."""
-    code = "import os, sys; os.makedirs(sys.argv[-1]); open(sys.argv[-1] + '/graph', 'w').close()"
-
-    def ours(context, languages, precision):
-        if precision == "int8":
-            return python("import sys; sys.exit('no parity')")
-        return python(code)
-
-    monkeypatch.setattr(export, "_export_command", ours)
-    monkeypatch.setattr(export, "_plain_command", lambda *_: python(code))
-    context = make_context(tmp_path, ("torch.onnx", "ours-fp32", "ours-int8"))
-    object.__setattr__(
-        context, "options", replace(context.options, pace=Pace(warmup=0, min_time=0))
-    )
-    rows = by_name(export.measure_graphs(context))
-    assert rows["torch.onnx"].status == rows["ours-fp32"].status == "ok"
-    assert rows["ours-fp32"].summary.count == 5, "each in a folder that did not exist"
-    assert rows["ours-int8"].reason == "exit status 1: no parity"
-    assert "transformers" in context.versions
-    assert not (tmp_path / "ours-fp32").exists()
-
-
-def test_adapters_are_added_to_a_copy(tmp_path, monkeypatch):
-    code = (
-        "import os, sys; out = sys.argv[-1]; names = sys.argv[1].split(',');"
-        "os.makedirs(out, exist_ok=True);"
-        "assert all(not os.path.exists(f'{out}/{name}') for name in names);"
-        "assert names == ['eng'] or os.path.exists(f'{out}/eng');"
-        "[open(f'{out}/{name}', 'w').close() for name in names]"
-    )
-    monkeypatch.setattr(
-        export,
-        "_export_command",
-        lambda context, languages, _: (*python(code), ",".join(languages)),
-    )
-    context = make_context(tmp_path, ("torch.onnx",), languages=("eng", "swh", "fra"))
-    (row,) = export.measure_adapters(context)
-    assert row.status == "ok", row.reason
-    assert row.amount == 2
-    assert row.summary.count >= 3
-    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["eng"]
-
-
-def test_adapters_need_two_languages(tmp_path):
-    (row,) = export.measure_adapters(make_context(tmp_path, ("torch.onnx",), languages=("eng",)))
-    assert (row.status, row.reason) == (
-        "skipped",
-        "needs two languages: name more with --languages",
-    )

@@ -1,20 +1,19 @@
 import pytest
 
 from mms_bench.errors import Failed, Skipped
-from mms_bench.run.race import Pace, Runner, race, repeat_call
+from mms_bench.run.race import Pace, race, repeat_call
 
 
 class Clockwork:
     """Takes a fixed time per call and notes its turns."""
 
-    def __init__(self, name, seconds, turns, fails_at=None, error=None, warmed_up=0.0):
-        self.seconds, self.turns = seconds, turns
+    def __init__(self, name, seconds, turns, fails_at=None, error=None):
+        self.name, self.seconds, self.turns = name, seconds, turns
         self.fails_at, self.error = fails_at, error
         self.requests = []
-        self.runner = Runner(name, self.repeat, warmed_up)
 
-    def repeat(self, seconds, most):
-        self.turns.append(self.runner.name)
+    def __call__(self, seconds, most):
+        self.turns.append(self.name)
         self.requests.append(seconds)
         if len(self.requests) == self.fails_at:
             raise self.error
@@ -25,7 +24,7 @@ class Clockwork:
 def run(pace, **seconds):
     turns = []
     clocks = [Clockwork(name, value, turns) for name, value in seconds.items()]
-    return race([clock.runner for clock in clocks], pace), turns, clocks
+    return dict(zip(seconds, race(clocks, pace), strict=True)), turns, clocks
 
 
 def test_every_runner_has_a_turn_in_every_round():
@@ -67,30 +66,21 @@ def test_warm_up_is_by_time_and_discarded():
     assert found["a"].seconds == [1.0, 1.0]
 
 
-def test_calls_before_the_race_count_as_warm_up():
-    slow = Clockwork("slow", 8.0, turns := [], warmed_up=8.0)
-    fast = Clockwork("fast", 0.5, turns, warmed_up=0.5)
-    found = race([slow.runner, fast.runner], Pace(warmup=2, min_time=10, min_samples=3))
-    assert slow.requests[0] == 10 / 3, "it was warm"
-    assert fast.requests[0] == 1.5
-    assert len(found["slow"].seconds) == 3
-
-
 @pytest.mark.parametrize("error", [Failed("died"), Skipped("cannot")])
 @pytest.mark.parametrize("fails_at", [1, 3])
 def test_failing_runner_leaves_and_others_go_on(error, fails_at):
     turns = []
     bad = Clockwork("bad", 1.0, turns, fails_at, error)
     good = Clockwork("good", 1.0, turns)
-    found = race([bad.runner, good.runner], Pace(warmup=1, min_time=5, min_samples=5))
-    assert found["bad"].failure is error
+    found = race([bad, good], Pace(warmup=1, min_time=5, min_samples=5))
+    assert found[0].failure is error
     assert turns.count("bad") == fails_at
-    assert found["good"].failure is None
-    assert len(found["good"].seconds) == 5
+    assert found[1].failure is None
+    assert len(found[1].seconds) == 5
 
 
 def test_empty_race():
-    assert race([], Pace()) == {}
+    assert race([], Pace()) == []
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (2.5, 3), (100.0, 7)])

@@ -1,30 +1,26 @@
 """The suite `stream` on the demo model with little audio, and its figures by hand."""
 
-import csv
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from bench.bench_samples import QUICK, make_context, make_result
+from bench.bench_samples import QUICK, by_key, make_context, make_result
 from engine_demo import DEMO, demo_clips
 from export_runs import run_export
-from mms_bench.errors import Failed
-from mms_bench.peers.engine import load_model
 from mms_bench.report import html, markdown
 from mms_bench.suites.stream import SUITE, clients, contexts
-from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate, transcribe
+from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
 from mms_bench.suites.stream.quality import (
     FIGURES,
     Display,
-    average_lagging,
+    Utterance,
     emission_times,
     unstable_words,
     utterances,
 )
 from mms_bench.targets import judge
 from mms_engine.asr.streaming import Endpoint, Final, Partial, StreamOptions
-from mms_engine.types import Transcript
+from mms_engine.types import Transcript, Word
 
 needs_clips = pytest.mark.skipif(not demo_clips(), reason="the demo has no clips")
 
@@ -34,24 +30,24 @@ def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
     run_export(DEMO / "checkpoint", folder / "bundle")
     clip = next(clip for clip in demo_clips() if clip.language == "eng")
-    with (folder / "list.tsv").open("w", newline="") as stream:
-        table = csv.writer(stream, delimiter="\t")
-        table.writerows([("file", "lang", "text"), (clip.path, clip.language, clip.text)])
-    context = make_context(folder, ("ours-fp32", "ours-int8"), languages=("eng",))
-    options = replace(
-        context.options,
+    rows = [("file", "lang", "text"), (str(clip.path), clip.language, clip.text)]
+    (folder / "list.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    return make_context(
+        folder,
+        ("ours-fp32", "ours-int8"),
+        languages=("eng",),
         audio=(clip.path,),
         recordings=folder / "list.tsv",
         seconds=2.0,
         pace=replace(QUICK, min_time=0.0, warmup=0.0),
+        checkpoint=DEMO / "checkpoint",
+        bundle=folder / "bundle",
     )
-    setup = replace(context.setup, checkpoint=DEMO / "checkpoint", bundle=folder / "bundle")
-    return replace(context, options=options, setup=setup)
 
 
 @pytest.fixture(scope="module")
 def recognizer(context):
-    return open_recognizer(context.setup, "ours-fp32")
+    return open_recognizer(context.options, "ours-fp32")
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +57,28 @@ def rows(context):
         patch.setattr(contexts, "POINTS", {name: contexts.POINTS[name] for name in names})
         patch.setattr(clients, "COUNTS", (1, 2))
         patch.setattr(clients, "DEADLINE", 60.0)
-        return [row for part in SUITE.parts for row in part.measure(context)]
-
-
-def find(rows, case, name):
-    return next(row for row in rows if (row.case, row.implementation) == (case, name))
+        return by_key(row for part in SUITE.parts for row in part.measure(context))
 
 
 @needs_clips
 def test_contexts_have_every_figure(rows):
-    low = find(rows, "contexts", "ours-fp32 low").figures
+    low = rows["contexts/ours-fp32 low"].figures
     assert low.keys() == {figure.name for figure in FIGURES}
     assert 0 <= low["cer"] < 0.6
     assert low["delay_p50"] <= low["delay_p95"] <= low["delay_p99"] < 3
     assert low["upwr"] == 0
     assert low["compute"] > 0
-    offline = find(rows, "contexts", "ours-fp32 offline").figures
+    offline = rows["contexts/ours-fp32 offline"].figures
     assert low["cer_ratio"] == pytest.approx(low["cer"] / offline["cer"])
-    assert find(rows, "contexts", "ours-int8").status == "skipped"
+    assert rows["contexts/ours-int8"].status == "skipped"
 
 
 @needs_clips
 def test_steps_and_clients_are_measured(rows):
-    window = find(rows, "steps", "ours-fp32 window")
-    cached = find(rows, "steps", "ours-fp32 cached")
+    window = rows["steps/ours-fp32 window"]
+    cached = rows["steps/ours-fp32 cached"]
     assert window.summary.median > cached.summary.median > 0
-    held = find(rows, "clients", "ours-fp32 sustained").figures
+    held = rows["clients/ours-fp32 sustained"].figures
     assert held["streams"] == 2
     assert held["agreed"] > 0.9
     assert 0 < held["p50"] <= held["p95"] <= held["p99"]
@@ -95,26 +87,12 @@ def test_steps_and_clients_are_measured(rows):
 @needs_clips
 def test_report_shows_and_draws_the_rows(rows):
     cases = tuple(case for part in SUITE.parts for case in part.cases)
-    result = make_result(rows, cases, suite="stream")
-    text = markdown.render(result)
-    assert "| MMS Engine (fp32 low) |" in text
-    assert "unstable partial word ratio" in text
+    result = make_result(rows.values(), cases, suite="stream")
+    assert "| MMS Engine (fp32 low) |" in markdown.render(result)
     assert html.render([result]).count("<img") == 3
     verdicts = {item.target.title: item.verdict for item in judge(result)}
     assert verdicts["real-time streams of the demo model with a p95 of 300 ms"] == "fail"
     assert verdicts["balanced: unstable partial word ratio"] == "not judged"
-
-
-@needs_clips
-def test_words_are_aligned_where_they_were_spoken(context, recognizer):
-    recording = long_recordings(context)[0]
-    offline = transcribe(recognizer, load_model(context.setup, "fp32"), recording)
-    times = offline.align(offline.text.split())
-    expected = [(word.start, word.end) for word in offline.words]
-    assert np.abs(times - np.array(expected)).max() < 0.1
-    assert offline.align([]).shape == (0, 2)
-    with pytest.raises(Failed, match="no token for 'ж'"):
-        offline.align(["жук"])
 
 
 @needs_clips
@@ -130,42 +108,29 @@ def test_simulated_delays_do_not_depend_on_the_clock(context, recognizer):
     assert seen[0] == seen[1]
 
 
-@needs_clips
-def test_clients_that_are_not_served_in_time_fail(context, recognizer, monkeypatch):
-    talks = clients.make_talks(recognizer, long_recordings(context), 1.0)
-    monkeypatch.setattr(clients, "PATIENCE", -60.0)
-    real = recognizer.pool
-
-    def slow_pool(options):
-        pool = real(options)
-        encode = pool._encode
-        pool._encode = lambda *given: (clients.time.sleep(0.5), encode(*given))
-        return pool
-
-    monkeypatch.setattr(recognizer, "pool", slow_pool)
-    with pytest.raises(Failed, match="fell behind"):
-        clients.speak(recognizer, talks, 1)
-
-
 def shown(*displays):
     return tuple(Display(at, tuple(text.split())) for at, text in displays)
 
 
+def words(text):
+    return tuple(Word(word, 0.0, 1.0, 1.0) for word in text.split())
+
+
 def test_events_become_utterances():
     def partial(text, at):
-        return Partial(text, (), 0, at, 0.0)
+        return Partial(text, words(text), 0, at, 0.0)
 
     def endpoint(at):
         return Endpoint("pause", at, at, 0.0)
 
-    final = Final(Transcript("hello you", "eng", (), 1.0, 1.0), 0.0, 2.0, 0.0)
+    final = Final(Transcript("hello you", "eng", words("hello you"), 1.0, 1.0), 0.0, 2.0, 0.0)
     events = [
         *(partial("he", 1.0), final, endpoint(2.0)),
         *(partial("ah", 3.0), endpoint(4.0), endpoint(6.0)),
     ]
     assert utterances(events) == [
-        shown((1.0, "he"), (2.0, "hello you")),
-        shown((3.0, "ah"), (4.0, "")),
+        Utterance(shown((1.0, "he"), (2.0, "hello you")), words("hello you")),
+        Utterance(shown((3.0, "ah"), (4.0, ""))),
     ]
 
 
@@ -190,16 +155,3 @@ def test_emission_of_a_word_is_when_it_stays():
 )
 def test_words_that_change_are_unstable_unless_the_last_one_grows(displays, count):
     assert unstable_words(shown(*enumerate(displays))) == count
-
-
-@pytest.mark.parametrize(
-    ("times", "starts", "ends", "expected"),
-    [
-        ([11.5, 12.5, 13.5, 14.5], [10, 11, 12, 13], [11, 12, 13, 14], 1.5),
-        ([5, 5, 5, 5], [0, 1, 2, 3], [1, 2, 3, 4], 5.0),
-        ([2.0, 3.5], [0, 2], [1, 4], (2.0 + 2.5) / 2),
-    ],
-)
-def test_lagging_is_beside_a_steady_speaker_up_to_the_end(times, starts, ends, expected):
-    spoken = np.array([starts, ends], np.float64).T
-    assert average_lagging(times, spoken, 4) == pytest.approx(expected)

@@ -1,9 +1,9 @@
-"""Builds the double of the CUDA driver, and pycuda against it, below build/cudasim.
+"""Build the double of the CUDA driver, and pycuda against it, below build/cudasim.
 
     python tests/cudasim/build.py
 
-What is up to date is not built again. pycuda goes into a folder of its own, never into the
-environment that runs this.
+Up-to-date parts are not rebuilt. pycuda goes into a folder of its own, never into the environment
+that runs this.
 """
 
 import fcntl
@@ -24,11 +24,11 @@ HEADER_PACKAGES = ("nvidia-cuda-runtime>=13,<14", "nvidia-cuda-profiler-api>=13,
 
 
 class Unavailable(Exception):
-    """The double or pycuda cannot be built on this machine; the text says why."""
+    """The double or pycuda cannot be built on this machine, for the reason in the text."""
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which a process finds the double and its pycuda first."""
+    """Return the environment in which a process loads the double and its pycuda."""
     libraries = [str(DRIVER), *_entries("LD_LIBRARY_PATH")]
     modules = [str(SITE), str(ROOT / "tests"), *_entries("PYTHONPATH")]
     paths = {"LD_LIBRARY_PATH": libraries, "PYTHONPATH": modules}
@@ -36,16 +36,16 @@ def environment() -> dict[str, str]:
 
 
 def build() -> None:
-    """Build what is missing or old.
+    """Build the missing and outdated parts.
 
     Raises:
         Unavailable: no compiler, no cmake, no headers of CUDA, or a build that fails.
     """
     if sys.platform != "linux":
-        raise Unavailable("the double of the CUDA driver is for Linux")
+        raise Unavailable("the double of the CUDA driver runs on Linux only")
     for program in ("c++", "cmake"):
         if shutil.which(program) is None:
-            raise Unavailable(f"there is no {program}")
+            raise Unavailable(f"{program} is not installed")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with _alone():
         _build_driver()
@@ -61,7 +61,7 @@ def _build_driver() -> None:
 
 def _build_pycuda() -> None:
     # pycuda reads its settings from the home folder. Its wheel must not get into pip's cache: it
-    # is without curand and slow.
+    # has no curand and is not optimised.
     home = FOLDER / "home"
     home.mkdir(exist_ok=True)
     settings = {
@@ -80,7 +80,7 @@ def _build_pycuda() -> None:
 
 
 def _headers() -> Path:
-    """Return a folder with cuda.h: the toolkit's, or that of NVIDIA's packages."""
+    """Return a folder with cuda.h, of the toolkit or of NVIDIA's packages."""
     nvcc = shutil.which("nvcc")
     roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [Path(root, "include") for root in roots if root]

@@ -1,6 +1,7 @@
-"""Runs an ONNX graph as an operation of a simulated stream."""
+"""Runs of an ONNX graph as operations of a simulated stream."""
 
 import ctypes
+import enum
 import gc
 import itertools
 import json
@@ -14,40 +15,43 @@ import onnxruntime
 
 _LAUNCH_FAILED = 719
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-_ELEMENTS = {
-    "float": ("FLOAT", 1, 4),
-    "uint8": ("UINT8", 2, 1),
-    "int8": ("INT8", 3, 1),
-    "int32": ("INT32", 6, 4),
-    "int64": ("INT64", 7, 8),
-    "bool": ("BOOL", 9, 1),
-    "float16": ("HALF", 10, 2),
-    "bfloat16": ("BF16", 16, 2),
-}
-"""By ONNX Runtime's name: TensorRT's name, the number of ONNX, bytes."""
+
+
+class DataType(enum.Enum):
+    """Element types of TensorRT, with ONNX's number and the size in bytes."""
+
+    FLOAT = (1, 4)
+    UINT8 = (2, 1)
+    INT8 = (3, 1)
+    INT32 = (6, 4)
+    INT64 = (7, 8)
+    BOOL = (9, 1)
+    HALF = (10, 2)
+    BF16 = (16, 2)
+
+
+_NAMES = {"float": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}
+"""TensorRT's names by ONNX Runtime's, where these differ by more than case."""
 
 _NUMBERS = itertools.count(1)
 _ALIVE: "weakref.WeakValueDictionary[int, Execution]" = weakref.WeakValueDictionary()
-"""Executions by number, as the operations of the streams name them."""
+"""Executions by the number in the operations of the streams."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class GraphTensor:
-    """An input or output of a graph."""
+    """Input or output of a graph."""
 
     is_input: bool
     shape: tuple[int, ...]
-    """With -1 for what is dynamic."""
-    trt_type: str
-    """Name in DataType."""
-    onnx_type: int
-    element_bytes: int
+    """With -1 for dynamic dimensions."""
+    trt_type: DataType
 
 
 class Graph:
-    """An ONNX graph on the CPU, whose tensors lie in bytes of the caller."""
+    """ONNX graph on the CPU, run on byte arrays."""
 
     def __init__(self, path: str):
         options = onnxruntime.SessionOptions()
@@ -63,10 +67,10 @@ class Graph:
     def run(
         self, inputs: Mapping[str, np.ndarray], shapes: Shapes
     ) -> dict[str, onnxruntime.OrtValue]:
-        """Run on `inputs`, bytes in the shapes given."""
+        """Run on `inputs`, byte arrays of the given shapes."""
         binding = self.session.io_binding()
         for name, data in inputs.items():
-            kind = self.tensors[name].onnx_type
+            kind, _ = self.tensors[name].trt_type.value
             binding.bind_input(name, "cpu", 0, kind, shapes[name], data.ctypes.data)
         names = [name for name, tensor in self.tensors.items() if not tensor.is_input]
         for name in names:
@@ -75,7 +79,7 @@ class Graph:
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def output_shapes(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-        """Return the shapes that come out: found by a run of zeros, the values do not matter."""
+        """Return the shapes of the outputs, found by a run on zeros."""
         key = tuple(shapes.items())
         if key not in self._known:
             zeros = {name: np.zeros(self.size(name, shape), np.uint8) for name, shape in key}
@@ -84,20 +88,20 @@ class Graph:
         return self._known[key]
 
     def size(self, name: str, shape: tuple[int, ...]) -> int:
-        """Return the bytes of a tensor of `shape`."""
-        return prod(shape) * self.tensors[name].element_bytes
+        """Return the size of a tensor of `shape` in bytes."""
+        return prod(shape) * self.tensors[name].trt_type.value[1]
 
 
 def _tensor(node, is_input):
-    trt_type, onnx_type, size = _ELEMENTS[node.type.removeprefix("tensor(").rstrip(")")]
+    name = node.type.removeprefix("tensor(").rstrip(")")
     shape = tuple(axis if isinstance(axis, int) else -1 for axis in node.shape)
-    return GraphTensor(is_input, shape, trt_type, onnx_type, size)
+    return GraphTensor(is_input, shape, DataType[_NAMES.get(name, name.upper())])
 
 
 class Execution:
-    """Puts runs of a graph on simulated streams; one at a time, as an execution context does.
+    """Execution of a graph on simulated streams, one run at a time, as by an execution context.
 
-    Each run writes the first byte of `scratch`, a device address: two that nothing orders race.
+    Each run writes the first byte of `scratch`, a device address, so that two unordered runs race.
     """
 
     def __init__(self, graph: Graph, scratch: int, gathered: Sequence[str]):
@@ -109,7 +113,7 @@ class Execution:
         self._library = ctypes.CDLL("libcuda.so.1")
 
     def enqueue(self, stream: int, shapes: Shapes, addresses: Mapping[str, int]) -> int:
-        """Order a run with the shapes and addresses of now; return the driver's code."""
+        """Enqueue a run with the given shapes and addresses; return the driver's code."""
         order = {"execution": self.number, "shapes": dict(shapes), "addresses": dict(addresses)}
         data = json.dumps(order).encode()
         ranges = self._ranges(shapes, addresses)
@@ -124,7 +128,7 @@ class Execution:
         )
 
     def _ranges(self, shapes: Shapes, addresses: Mapping[str, int]) -> list[int]:
-        """Return address, bytes and whether it is written, of what a run touches."""
+        """Return address, size and write flag of each range that a run touches."""
         outputs = self.graph.output_shapes(shapes)
         found = [self.scratch, 1, 1]
         for name, shape in (dict(shapes) | outputs).items():
@@ -133,7 +137,7 @@ class Execution:
         return found
 
     def run(self, shapes: Shapes, addresses: Mapping[str, int]) -> int:
-        """Run now, and return a code of the driver."""
+        """Run at once; return a code of the driver."""
         inputs = {}
         for name, shape in shapes.items():
             data = np.empty(self.graph.size(name, shape), np.uint8)
@@ -155,7 +159,7 @@ class Execution:
 
 @_CALLBACK
 def _CALL(data, size):  # noqa: N802  (a constant for C)
-    # A collection in here could free device memory, which waits for the very run that this is.
+    # A garbage collection here could free device memory, which waits for this very run.
     collecting = gc.isenabled()
     gc.disable()
     library = ctypes.CDLL("libcuda.so.1")

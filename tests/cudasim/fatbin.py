@@ -1,4 +1,4 @@
-"""Fatbins without code: what the double wants of a file of kernels, where there is no nvcc."""
+"""Fatbins without code, for machines without nvcc: the double reads only their devices."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ _ENTRY_BYTES = 64
 
 
 def fatbin(*capabilities: int) -> bytes:
-    """Return a fatbin that says it has machine code for each capability, such as 86."""
+    """Return a fatbin that declares machine code for each compute capability, such as 86."""
     entries = b"".join(_entry(capability) for capability in capabilities)
     return struct.pack("<IHHQ", _MAGIC, 1, 16, len(entries)) + entries
 
@@ -20,7 +20,7 @@ def _entry(capability: int) -> bytes:
 
 
 def empty_fatbin(folder: Path) -> Path:
-    """Write one for every capability that a release is for, and return its path."""
+    """Write a fatbin for every capability of a release, and return its path."""
     path = folder / "mms_kernels.fatbin"
     path.write_bytes(fatbin(75, 80, 86, 89, 90, 100, 120))
     return path

@@ -1,4 +1,4 @@
-"""The plans of the stand-in for TensorRT: which ONNX graph to run, in which shapes, on what."""
+"""Plans of the stand-in for TensorRT: ONNX graph, profiles and target devices."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ Profile = Mapping[str, tuple[Shape, Shape, Shape]]
 
 @dataclass(frozen=True)
 class SimulatedPlan:
-    """What a plan says."""
+    """Content of a plan."""
 
     graph: str
     """Absolute path of the `.onnx`, which is read when the plan is deserialised."""
     profiles: Sequence[Profile]
     version: str
-    """Release of the runtime that reads it; another refuses it."""
+    """Release of the runtime that can read it."""
     capabilities: Sequence[int] = ()
     """Compute capabilities such as 86 it was built for; empty for any."""
     weight_bytes: int = 1 << 20
-    """Device memory that the engine takes while it lives."""
+    """Device memory of the engine."""
     scratch_bytes: int = 1 << 20
-    """Device memory that each execution context takes while it lives."""
+    """Device memory of each execution context."""
     gathered: Sequence[str] = field(default=())
-    """Inputs of which a run reads only some rows: others may be written meanwhile."""
+    """Inputs of which a run reads only some rows; the others may be written meanwhile."""
 
 
 def to_bytes(plan: SimulatedPlan) -> bytes:
-    """Return the plan as a file holds it."""
+    """Return the content of the plan's file."""
     return MAGIC + json.dumps(asdict(plan)).encode()
 
 

@@ -1,6 +1,6 @@
-"""Runs pytest, or another command, on the double of the CUDA driver.
+"""Run pytest, or another command, on the double of the CUDA driver.
 
-python tests/cudasim/run.py tests/gpu_sim/test_driver.py::test_a_leak_is_reported
+python tests/cudasim/run.py tests/gpu_sim/test_sim_memory.py::test_new_memory_is_nan
 python tests/cudasim/run.py --command python script.py
 """
 
@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cudasim import build
 
 CHILD = "CUDASIM_CHILD"
-"""Set where the double is in place, so that tests run here instead of in a process of their own."""
+"""Set in processes that load the double, so that tests run there and start no further one."""
 
 
 def environment() -> dict[str, str]:
@@ -21,7 +21,7 @@ def environment() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Become the command."""
+    """Replace this process by the command."""
     build.build()
     command = [sys.executable, "-m", "pytest", *arguments]
     if arguments[:1] == ["--command"]:

@@ -1,9 +1,9 @@
-"""A stand-in for the module `tensorrt` on the double of the CUDA driver.
+"""Stand-in for the module `tensorrt` on the double of the CUDA driver.
 
 It has the documented names that the engine uses, and returns None or False with a line of the
 logger where TensorRT does. A plan (`cudasim.plan`) names an ONNX graph; an execution is an
-operation of the simulated stream that runs it with ONNX Runtime on the CPU, from and to the
-simulated device memory at the addresses that were set when it was enqueued.
+operation of the simulated stream that runs it with ONNX Runtime on the CPU, on the simulated device
+memory at the addresses that were set when it was enqueued.
 """
 
 import ctypes
@@ -11,68 +11,24 @@ import enum
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from cudasim import plan as plans
 from cudasim.execution import Execution, Graph
 
 __version__ = "10.99.0"
 
 
-class DataType(enum.Enum):
-    """Element types, with the values of TensorRT."""
-
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-    BF16 = 7
-    INT64 = 8
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return {"FLOAT": 4, "HALF": 2, "INT32": 4, "BF16": 2, "INT64": 8}.get(self.name, 1)
-
-
-def nptype(dtype: DataType) -> type:
-    """Return NumPy's type; TypeError for bfloat16, which NumPy does not have."""
-    if dtype is DataType.BF16:
-        raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
-    names = {"FLOAT": "float32", "HALF": "float16", "BOOL": "bool_"}
-    return getattr(np, names.get(dtype.name, dtype.name.lower()))
-
-
-class TensorIOMode(enum.Enum):
-    """Whether a tensor goes in or comes out."""
-
-    NONE = 0
-    INPUT = 1
-    OUTPUT = 2
-
-
-class TensorLocation(enum.Enum):
-    """Where TensorRT wants a tensor."""
-
-    DEVICE = 0
-    HOST = 1
-
-
 class ExecutionContextAllocationStrategy(enum.Enum):
-    """When a context takes its device memory; ON_PROFILE_CHANGE is not simulated."""
+    """Allocation of a context's device memory."""
 
     STATIC = 0
-    ON_PROFILE_CHANGE = 1
     USER_MANAGED = 2
 
 
 class ILogger:
-    """What a logger inherits; `log(severity, message)` is called."""
+    """Base class of loggers; `log(severity, message)` is called."""
 
     class Severity(enum.IntEnum):
-        """How bad it is."""
+        """Severity of a message."""
 
         INTERNAL_ERROR = 0
         ERROR = 1
@@ -83,26 +39,14 @@ class ILogger:
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
 
 
-class Logger(ILogger):
-    """Prints what is at least as bad as `min_severity`."""
-
-    def __init__(self, min_severity=ILogger.Severity.WARNING):
-        self.min_severity = min_severity
-
-    def log(self, severity, message):
-        if severity <= self.min_severity:
-            sys.stderr.write(f"[TRT] [{severity.name[0]}] {message}\n")
-
-
 class Runtime:
-    """Reads plans."""
+    """Reader of plans."""
 
     def __init__(self, logger):
         self.logger = logger
-        self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, serialized_engine):
-        """Return the engine, or None for what is no plan of this version and device."""
+        """Return the engine, or None unless it is a plan of this version and device."""
         try:
             plan = plans.from_bytes(bytes(serialized_engine))
             _require_fit(plan)
@@ -133,7 +77,7 @@ def _driver() -> ctypes.CDLL:
 
 
 class _DeviceBytes:
-    """Device memory that an engine or a context takes for itself while it lives."""
+    """Device memory of an engine or a context, freed with it."""
 
     def __init__(self, size):
         self.address = ctypes.c_ulonglong()
@@ -151,13 +95,12 @@ class _DeviceBytes:
 
 
 class ICudaEngine:
-    """A plan that was read: its tensors and profiles."""
+    """Deserialised plan: tensors and profiles."""
 
     def __init__(self, plan, logger):
         self.graph = Graph(plan.graph)
         self.plan = plan
         self.logger = logger
-        self.name = ""
         self.profile_users: dict[int, int] = {}
         self._weights = _DeviceBytes(plan.weight_bytes)
 
@@ -169,27 +112,14 @@ class ICudaEngine:
     def num_optimization_profiles(self):
         return len(self.plan.profiles)
 
-    @property
-    def device_memory_size_v2(self):
-        return self.plan.scratch_bytes
-
     def get_tensor_name(self, index):
         return list(self.graph.tensors)[index]
 
-    def get_tensor_mode(self, name):
-        tensor = self.graph.tensors.get(name)
-        if tensor is None:
-            return TensorIOMode.NONE
-        return TensorIOMode.INPUT if tensor.is_input else TensorIOMode.OUTPUT
-
     def get_tensor_dtype(self, name):
-        return DataType[self.graph.tensors[name].trt_type]
+        return self.graph.tensors[name].trt_type
 
     def get_tensor_shape(self, name):
         return self.graph.tensors[name].shape
-
-    def get_tensor_location(self, name):
-        return TensorLocation.DEVICE
 
     def get_tensor_profile_shape(self, name, profile_index):
         profile = self.plan.profiles[profile_index]
@@ -197,9 +127,7 @@ class ICudaEngine:
         return [tuple(shape) for shape in profile.get(name, static)]
 
     def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
-        """Return a context with the first profile, if no other has that; None without memory."""
-        if strategy is ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE:
-            raise NotImplementedError("contexts whose memory changes are not simulated")
+        """Return a context, with the first profile if it is free; None without memory."""
         own = strategy is ExecutionContextAllocationStrategy.STATIC
         try:
             return IExecutionContext(self, _DeviceBytes(self.plan.scratch_bytes) if own else None)
@@ -209,11 +137,10 @@ class ICudaEngine:
 
 
 class IExecutionContext:
-    """Runs an engine: one profile, one set of shapes and addresses, one run at a time."""
+    """Execution of an engine with one profile and one set of shapes and addresses."""
 
     def __init__(self, engine, scratch):
         self.engine = engine
-        self.name = ""
         self._scratch = scratch
         self._scratch_bytes = engine.plan.scratch_bytes if scratch else 0
         address = scratch.address.value if scratch else 0
@@ -268,15 +195,12 @@ class IExecutionContext:
         self._addresses[name] = int(memory)
         return True
 
-    def get_tensor_address(self, name):
-        return self._addresses.get(name, 0)
-
     def update_device_memory_size_for_shapes(self):
-        """Return the bytes of device memory that a run of the shapes of now takes."""
+        """Return the device memory of a run with the current shapes, in bytes."""
         return self.engine.plan.scratch_bytes
 
     def set_device_memory(self, memory, size):
-        """Take the caller's memory for what a run needs beside its tensors."""
+        """Use the caller's memory as the scratch memory of runs."""
         if memory % 256:
             self._refuse("setDeviceMemoryV2", f"{memory:#x} is not 256-byte aligned")
             return
@@ -284,12 +208,8 @@ class IExecutionContext:
         self._scratch_bytes = size
 
     def infer_shapes(self):
-        """Return the inputs whose shape is not known."""
+        """Return the inputs without a shape."""
         return [name for name in self._inputs() if -1 in self.get_tensor_shape(name)]
-
-    @property
-    def all_binding_shapes_specified(self):
-        return not self.infer_shapes()
 
     def get_tensor_shape(self, name):
         tensor = self.engine.graph.tensors[name]

@@ -7,63 +7,60 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import mms_engine
-from mms_engine import Recognizer, RecognizerOptions
+from mms_engine import Recognizer
 from mms_engine.backends import probes
 from mms_engine.backends.probes import Availability
-from mms_engine.backends.registry import BACKENDS, Choice, available, choose, open_session, rank
-from mms_engine.backends.session import GraphFile, SessionOptions
+from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
+from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
 from mms_engine.types import BACKEND_NAMES, DEVICES
 
 YES = Availability(usable=True, reason="onnxruntime 1.31")
-ONE_SLOT = RecognizerOptions(device="cpu", adapter_cache_bytes=1)
 NO = Availability(usable=False, reason="no NVIDIA driver is installed")
 
 
-def test_auto_chooses_the_first_usable_backend_and_explains_the_others() -> None:
-    choice = choose("auto", {"ort-cuda": NO, "ort-cpu": YES})
-    assert (choice.backend, choice.device) == ("ort-cpu", "cpu")
-    assert "not ort-cuda: no NVIDIA driver is installed" in choice.reason
+ALL = {"tensorrt": YES, "ort-cuda": YES, "ort-cpu": YES}
 
 
-def test_auto_prefers_the_gpu() -> None:
-    assert choose("auto", {"ort-cuda": YES, "ort-cpu": YES}).device == "cuda"
+@pytest.mark.parametrize(
+    ("device", "name", "missing", "ranked"),
+    [
+        ("auto", None, (), ["tensorrt", "ort-cuda", "ort-cpu"]),
+        ("auto", None, ("ort-cuda",), ["tensorrt", "ort-cpu"]),
+        ("auto", None, ("tensorrt", "ort-cuda"), ["ort-cpu"]),
+        ("cpu", None, (), ["ort-cpu"]),
+        ("auto", "ort-cuda", (), ["ort-cuda"]),
+    ],
+)
+def test_usable_backends_are_ranked_with_the_reasons_against_others(
+    device: str, name: str | None, missing: tuple[str, ...], ranked: list[str]
+) -> None:
+    choices = rank(device, ALL | dict.fromkeys(missing, NO), name)
+    assert [choice.backend for choice in choices] == ranked
+    assert [choice.device for choice in choices] == [BACKENDS[one].device for one in ranked]
+    if missing:
+        assert f"not {', '.join(missing)}: no NVIDIA driver is installed" in choices[-1].reason
 
 
-def test_requested_device_is_chosen() -> None:
-    assert choose("cpu", {"ort-cuda": YES, "ort-cpu": YES}).backend == "ort-cpu"
-
-
-def test_unusable_device_is_an_error_with_the_reason() -> None:
-    with pytest.raises(BackendError, match="nothing here can run on 'cuda': not ort-cuda: no NV"):
-        choose("cuda", {"ort-cuda": NO, "ort-cpu": YES})
-
-
-def test_backends_with_the_same_reason_are_named_together() -> None:
-    with pytest.raises(BackendError, match="not tensorrt, ort-cuda: no NVIDIA driver is") as raised:
-        choose("cuda", {"tensorrt": NO, "ort-cuda": NO, "ort-cpu": YES})
+@pytest.mark.parametrize(
+    ("device", "name", "missing", "reason"),
+    [
+        ("cuda", None, ("tensorrt", "ort-cuda"), "on 'cuda': not tensorrt, ort-cuda: no NVIDIA d"),
+        ("auto", "tensorrt", ("tensorrt",), "on 'tensorrt': not tensorrt: no NVIDIA driver is"),
+        ("cpu", "tensorrt", (), "tensorrt runs on cuda, not on cpu"),
+    ],
+)
+def test_device_or_backend_by_name_has_no_fallback(
+    device: str, name: str | None, missing: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(BackendError, match=reason) as raised:
+        rank(device, ALL | dict.fromkeys(missing, NO), name)
     assert "\n" not in str(raised.value)
-
-
-def test_auto_ranks_every_usable_backend() -> None:
-    choices = rank("auto", {"tensorrt": YES, "ort-cuda": NO, "ort-cpu": YES})
-    assert [choice.backend for choice in choices] == ["tensorrt", "ort-cpu"]
-    assert "not ort-cuda" in choices[1].reason
-
-
-def test_backend_by_name_has_no_fallback() -> None:
-    found = {"tensorrt": YES, "ort-cuda": YES, "ort-cpu": YES}
-    assert [choice.backend for choice in rank("auto", found, "ort-cuda")] == ["ort-cuda"]
-    with pytest.raises(BackendError, match="nothing here can run on 'tensorrt': not tensorrt: no"):
-        rank("auto", found | {"tensorrt": NO}, "tensorrt")
-    with pytest.raises(BackendError, match="tensorrt runs on cuda, not on cpu"):
-        rank("cpu", found, "tensorrt")
 
 
 GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
@@ -103,12 +100,16 @@ def test_missing_parts_of_tensorrt_are_named(
 def test_plan_backend_rejects_a_graph(tiny_bundle: Path) -> None:
     graph = GraphFile(*open_bundle(tiny_bundle).graph("frontend", "fp32"))
     with pytest.raises(BackendError, match="tensorrt runs plans, not graphs such as"):
-        open_session(Choice("tensorrt", "cuda", ""), graph, SessionOptions())
+        open_session(Choice("tensorrt", "cuda", ""), graph, 0)
 
 
-def test_backend_names_are_those_of_the_options() -> None:
+def test_every_backend_is_an_option_and_has_a_reason() -> None:
     assert sorted(BACKENDS) == sorted(BACKEND_NAMES)
     assert {backend.device for backend in BACKENDS.values()} == {*DEVICES} - {"auto"}
+    found = available()
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu"]
+    assert found["ort-cpu"].usable
+    assert all(availability.reason for availability in found.values())
 
 
 def test_optional_packages_are_imported_in_their_rooms_only() -> None:
@@ -131,59 +132,47 @@ def test_optional_packages_are_imported_in_their_rooms_only() -> None:
 
 
 class Opened:
-    """Sessions that fake opening makes; one graph cannot be opened."""
+    """Opener of sessions that records the open ones; one graph cannot be opened."""
 
-    def __init__(self, broken: str = "") -> None:
+    def __init__(self, broken: str) -> None:
         self.broken = broken
         self.open: list[str] = []
 
-    def __call__(self, choice: Choice, file: GraphFile, options: SessionOptions) -> object:
+    def __call__(self, choice: Choice, file: GraphFile, threads: int) -> object:
         if file.graph.name == self.broken:
             raise BackendError("no memory")
-        real = open_session(choice, file, options)
+        real = open_session(choice, file, threads)
         self.open.append(file.graph.name)
         close = real.close
         real.close = lambda: (close(), self.open.remove(file.graph.name))
         return real
 
 
-@pytest.mark.parametrize("broken", ["frontend", "encoder"])
-def test_a_failed_open_closes_the_sessions(
+@pytest.mark.parametrize("broken", ["frontend", "encoder", "decoders"])
+def test_failed_open_closes_the_sessions(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
+    def fail(*_: object) -> None:
+        assert sorted(opened.open) == ["encoder", "frontend"]
+        raise BackendError("no memory")
+
     opened = Opened(broken)
     monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    monkeypatch.setattr("mms_engine.asr.recognizer.open_decoders", fail)
     with pytest.raises(BackendError, match="no memory"):
         Recognizer.open(tiny_bundle, device="cpu")
     assert not opened.open
 
 
-def test_a_failed_open_of_the_decoders_closes_the_model(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        assert sorted(opened.open) == ["encoder", "frontend"]
-        raise BackendError("no kernels")
-
-    opened = Opened()
-    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
-    monkeypatch.setattr("mms_engine.asr.recognizer.open_decoders", fail)
-    with pytest.raises(BackendError, match="no kernels"):
-        Recognizer.open(tiny_bundle, device="cpu")
-    assert not opened.open
-
-
-def test_a_vocabulary_takes_no_slot(tiny_bundle: Path) -> None:
-    languages = ["eng", "swh", "uzb-script_latin"]
-    with Recognizer.open(tiny_bundle, options=ONE_SLOT) as recognizer:
-        model = recognizer._model
-        assert model.bank.slots == 1
-        assert all(len(model.vocabulary(language)) > 1 for language in languages)
-        assert model.bank.keys == ()
-        load, loaded = model.bank._load, []
-        model.bank._load = lambda language: (loaded.append(language), load(language))[1]
-        recognizer.transcribe([np.zeros(8_000, np.float32)] * 3, languages)
-        assert sorted(loaded) == languages, "each is read once, by its batch"
+def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
+    code = (
+        "import sys\n"
+        "from mms_engine import Recognizer\n"
+        "from mms_engine.backends.registry import available, rank\n"
+        "rank('auto', available())\n"
+        "assert not {'pycuda', 'tensorrt', 'tensorrt_rtx'} & {n.split('.')[0] for n in sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_probing_for_a_gpu_is_quick() -> None:
@@ -197,34 +186,3 @@ def test_probing_for_a_gpu_is_quick() -> None:
         available()
         times.append(time.perf_counter() - start)
     assert statistics.median(times) < 0.05
-
-
-def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
-    code = (
-        "import sys\n"
-        "from mms_engine import Recognizer\n"
-        "from mms_engine.backends.registry import available, choose\n"
-        "choose('auto', available())\n"
-        "print([n for n in sys.modules if n.split('.')[0] in "
-        "('pycuda', 'tensorrt', 'tensorrt_rtx')])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == "[]", result.stderr
-
-
-def test_every_backend_has_a_reason() -> None:
-    found = available()
-    assert list(found) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu"]
-    assert found["ort-cpu"].usable
-    assert all(availability.reason for availability in found.values())
-
-
-def test_without_onnxruntime_the_error_names_the_extra() -> None:
-    code = (
-        "import sys; sys.modules['onnxruntime'] = None\n"
-        "from mms_engine.backends.registry import available, choose\n"
-        "choose('auto', available())"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "BackendError" in result.stderr
-    assert "pip install 'mms-engine[cpu]'" in result.stderr.splitlines()[-1]

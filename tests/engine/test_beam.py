@@ -1,4 +1,4 @@
-"""The beam search in the engine: with the demo's clips, language models and hotwords."""
+"""Beam search in the engine on the demo's clips, with language models and hotwords."""
 
 import csv
 import time
@@ -16,7 +16,6 @@ from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Job, Recognizer, RecognizerOptions
 from mms_engine.audio import normalize, read_audio
 from mms_engine.decoding.host import HostDecoders
-from mms_engine.decoding.search import BeamConfig
 from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import Vocabulary
@@ -54,7 +53,7 @@ def logits_of(recognizer: Recognizer, clip: Clip) -> np.ndarray:
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.path.stem)
-def test_the_beam_finds_nothing_less_likely_than_greedy(demo: Recognizer, clip: Clip) -> None:
+def test_beam_finds_nothing_less_likely_than_greedy(demo: Recognizer, clip: Clip) -> None:
     """By the forward algorithm of the reference, over all paths of each labelling."""
     logits = logits_of(demo, clip)
     log_probs = log_softmax(logits)
@@ -72,10 +71,12 @@ def test_the_beam_finds_nothing_less_likely_than_greedy(demo: Recognizer, clip: 
     assert exact["beam"] - 3.0 < found["beam"].log_prob < exact["beam"] + 1e-4
 
 
-def test_alternatives_are_distinct_ranked_and_begin_with_the_transcript(search) -> None:
+def test_alternatives_are_distinct_and_ranked_from_the_transcript(search, demo) -> None:
     clip = CLIPS[0]
     transcript = search(nbest=5).transcribe(clip.path, clip.language)
     found = transcript.alternatives
+    for without in (search(), demo):
+        assert without.transcribe(clip.path, clip.language).alternatives == ()
     assert len({words_of(one.text) for one in found}) == len(found) == 5
     assert all(one.score >= other.score for one, other in pairwise(found))
     best = found[0]
@@ -88,23 +89,17 @@ def test_alternatives_are_distinct_ranked_and_begin_with_the_transcript(search) 
         assert one.text.split() == [word.text for word in one.words]
         assert all(0 <= word.start < word.end <= transcript.duration for word in one.words)
         assert 0 < one.confidence <= 1
-        assert one.score == one.log_prob  # nothing but the acoustic model has a say
+        assert one.score == one.log_prob  # without a language model or hotwords
 
 
-def test_one_text_has_no_alternatives(search, demo: Recognizer) -> None:
-    clip = CLIPS[0]
-    assert search().transcribe(clip.path, clip.language).alternatives == ()
-    assert demo.transcribe(clip.path, clip.language).alternatives == ()
-
-
-def test_no_audio_has_an_empty_text(search) -> None:
+def test_audio_below_one_frame_has_one_empty_alternative(search) -> None:
     transcript = search(nbest=3).transcribe(np.zeros(10, np.float32), "eng")
     assert (transcript.text, transcript.words, transcript.confidence) == ("", (), 0.0)
     assert [one.text for one in transcript.alternatives] == [""]
 
 
-def test_hotwords_make_wrong_words_right(search) -> None:
-    """Each long word that the search misses, one at a time: most are then heard."""
+def test_hotwords_correct_most_wrong_words(search) -> None:
+    """Boosting each missed long word, one at a time, finds most of them."""
     better = tried = 0
     for clip in CLIPS:
         without = search().transcribe(clip.path, clip.language).text
@@ -115,7 +110,7 @@ def test_hotwords_make_wrong_words_right(search) -> None:
     assert better >= tried / 2 > 1
 
 
-def test_a_job_has_its_own_hotwords(search) -> None:
+def test_hotwords_of_a_job_replace_those_of_the_options(search) -> None:
     """Jobs of one call, each with its phrases: the text is that of a recogniser with these."""
     clip = next(clip for clip in CLIPS if missing_words(clip, ""))
     plain = search()
@@ -131,7 +126,7 @@ def test_a_job_has_its_own_hotwords(search) -> None:
     assert found[0] != found[3]
 
 
-def test_hotwords_of_a_job_that_cannot_be_used_are_its_error(search, demo) -> None:
+def test_unusable_hotwords_of_a_job_are_its_error(search, demo) -> None:
     clip = CLIPS[0]
     jobs = [Job(clip.path, clip.language, hotwords={"漢": 1.0}), Job(clip.path, clip.language)]
     refused, heard = search().transcribe_each(jobs)
@@ -156,7 +151,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def test_a_language_model_improves_the_held_out_clips(search, demo, models) -> None:
+def test_language_model_improves_the_held_out_clips(search, demo, models) -> None:
     with (DEMO / "sentences.tsv").open(encoding="utf-8") as table:
         trained = {line.rstrip("\n").split("\t")[1] for line in table}
     clips = [clip for clip in CLIPS if clip.text not in trained]
@@ -171,7 +166,7 @@ def test_a_language_model_improves_the_held_out_clips(search, demo, models) -> N
     assert wrong["model"] < wrong["beam"]
 
 
-def test_the_weight_of_the_model_counts(search, models) -> None:
+def test_language_model_of_weight_0_changes_nothing(search, models) -> None:
     changed = 0
     for clip in CLIPS:
         plain = search().transcribe(clip.path, clip.language).text
@@ -186,7 +181,7 @@ def test_the_weight_of_the_model_counts(search, models) -> None:
     assert changed > 0
 
 
-def test_a_score_is_what_its_formula_says(search, models) -> None:
+def test_score_equals_its_formula(search, models) -> None:
     clip, weight, each = CLIPS[0], 1.5, 0.75
     options = {"lm": models["eng"], "lm_weight": weight, "word_score": each, "nbest": 3}
     from mms_kernels.lm import open_lm
@@ -210,7 +205,7 @@ def start(vocabulary: Vocabulary, **options: object):
     ("vocabulary", "unit", "units"),
     [(WORDS, "auto", 1), (WORDS, "word", 1), (WORDS, "token", 2), (SIGNS, "auto", 2)],
 )
-def test_units_are_words_where_there_are_boundaries(vocabulary, unit, units) -> None:
+def test_unit_of_the_model_is_the_word_where_there_are_boundaries(vocabulary, unit, units) -> None:
     decoding = start(vocabulary, lm_unit=unit, word_score=0.5)
     decoding.step(np.array([[0, 0, 9, 0], [0, 0, 0, 9]], np.float32))
     (found,) = decoding.finish()
@@ -218,7 +213,7 @@ def test_units_are_words_where_there_are_boundaries(vocabulary, unit, units) -> 
     assert found.score - found.log_prob == pytest.approx(0.5 * units)
 
 
-def test_a_phrase_that_the_language_cannot_spell(demo_bundle: Path) -> None:
+def test_phrase_outside_the_vocabulary_is_an_error(demo_bundle: Path) -> None:
     beam = BeamSearch(hotwords=["größe"])
     message = "^beam search in eng: phrase 'größe': 'ö' is not in the vocabulary$"
     with (
@@ -228,7 +223,7 @@ def test_a_phrase_that_the_language_cannot_spell(demo_bundle: Path) -> None:
         recognizer.transcribe(sound(1.0), "eng")
 
 
-def test_a_model_that_cannot_be_read_is_refused_before_the_graphs_are_loaded(
+def test_unreadable_model_is_refused_before_the_graphs_are_loaded(
     demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -241,34 +236,6 @@ def test_a_model_that_cannot_be_read_is_refused_before_the_graphs_are_loaded(
             LanguageModelError, match=r"^the language model cannot be used: .*lm\.arpa"
         ):
             Recognizer.open(demo_bundle, beam=BeamSearch(lm=path))
-
-
-def test_a_decoder_is_made_once_for_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    original = BeamConfig.of
-
-    def counted(self: BeamConfig, vocabulary: Vocabulary) -> object:
-        made.append(vocabulary)
-        return original(self, vocabulary)
-
-    monkeypatch.setattr(BeamConfig, "of", counted)
-    decoders = HostDecoders(BeamSearch())
-    for _ in range(3):
-        decoders.start("eng", WORDS)
-        decoders.start("jpn", SIGNS)
-    assert made == [WORDS, SIGNS]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"nbest": 0}, "nbest is 0, must be from 1 to beam_size 50"),
-        ({"nbest": 3, "beam_size": 2}, "nbest is 3, must be from 1 to beam_size 2"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        BeamSearch(**options)
 
 
 def test_hotwords_are_a_list_or_a_mapping(search) -> None:
@@ -290,7 +257,15 @@ def test_threads_share_one_decoder_per_language(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("mms_engine.decoding.host.BeamDecoder", slow)
     decoders = HostDecoders(BeamSearch(beam_size=2))
-    vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a"))
+    vocabularies = {"eng": WORDS, "jpn": SIGNS}
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: decoders.start("eng", vocabulary), range(8)))
-    assert len(made) == 1
+        list(pool.map(lambda language: decoders.start(language, vocabularies[language]),
+                      ["eng", "jpn"] * 4))  # fmt: skip
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize(("nbest", "beam_size"), [(0, 50), (3, 2)])
+def test_nbest_is_within_the_beam(nbest: int, beam_size: int) -> None:
+    message = f"^nbest is {nbest}, must be from 1 to beam_size {beam_size}$"
+    with pytest.raises(ValueError, match=message):
+        BeamSearch(nbest=nbest, beam_size=beam_size)

@@ -1,4 +1,4 @@
-"""Damaged and hostile bundles: one clear error each, before anything of them is trusted."""
+"""Damaged and hostile bundles: one clear error each, before any of their content is used."""
 
 import dataclasses
 import json
@@ -52,16 +52,11 @@ def replace_adapter(bundle: Path, change: Callable[[AdapterWeights], AdapterWeig
     rewrite(bundle, lambda m: m["data"]["eng"]["file"].update(sha256=file.sha256, size=file.size))
 
 
-def test_the_untouched_copy_works(bundle: Path) -> None:
-    use(bundle)
-    assert open_bundle(bundle).problems() == []
-
-
 def all_files(bundle: Path) -> list[Path]:
     return sorted(p for p in bundle.rglob("*") if p.is_file() and p.parent != bundle)
 
 
-def test_a_flipped_byte_in_any_file_is_found(bundle: Path) -> None:
+def test_flipped_byte_in_any_file_is_found(bundle: Path) -> None:
     for path in all_files(bundle):
         content = bytearray(path.read_bytes())
         for place in (0, len(content) // 2, len(content) - 1):
@@ -77,36 +72,31 @@ def test_a_flipped_byte_in_any_file_is_found(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_is_never_used(bundle: Path, name: str) -> None:
+def test_damaged_truncated_or_missing_file_is_never_used(bundle: Path, name: str) -> None:
     path = bundle / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(BundleCorrupt, match=rf"{path.name} does not have the SHA-256"):
         use(bundle)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_truncated_file_is_never_used_even_unverified(bundle: Path, name: str) -> None:
-    path = bundle / name
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(content[:-1])
     with pytest.raises(BundleCorrupt, match=rf"{path.name} has \d+ bytes, the manifest says"):
         use(bundle, verify=False)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
-    (bundle / name).unlink()
-    with pytest.raises(BundleFileMissing, match=rf"{name} is missing"):
+    path.unlink()
+    with pytest.raises(BundleFileMissing, match=rf"{name} is missing: export the bundle again"):
         use(bundle)
+    if path.name == "eng.safetensors":
+        with Recognizer.open(bundle) as recognizer:
+            assert recognizer.transcribe(sound(1.0), "swh").text, "other languages still work"
 
 
-@pytest.mark.parametrize("hostile", ["../secret", "/etc/hostname", "graphs/../../secret"])
+@pytest.mark.parametrize(
+    "hostile", ["../secret", "/etc/hostname", "graphs/../../secret", "adapters/link"]
+)
 @pytest.mark.parametrize("verify", [True, False])
-def test_a_path_that_leaves_the_bundle_is_not_opened(
-    bundle: Path, hostile: str, *, verify: bool
-) -> None:
+def test_path_outside_the_bundle_is_not_opened(bundle: Path, hostile: str, *, verify: bool) -> None:
     (bundle.parent / "secret").write_bytes((bundle / "adapters/eng.safetensors").read_bytes())
+    (bundle / "adapters" / "link").symlink_to(bundle.parent / "secret")
     rewrite(bundle, lambda m: m["data"]["eng"]["file"].update(path=hostile))
     with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
         use(bundle, verify=verify)
@@ -115,36 +105,12 @@ def test_a_path_that_leaves_the_bundle_is_not_opened(
         use(bundle, verify=verify)
 
 
-def test_a_link_that_leaves_the_bundle_is_not_followed(bundle: Path) -> None:
-    path = bundle / "adapters" / "eng.safetensors"
-    path.rename(bundle.parent / "elsewhere")
-    path.symlink_to(bundle.parent / "elsewhere")
-    with pytest.raises(BundleCorrupt, match="lies outside the bundle"):
-        use(bundle)
-
-
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
-def test_a_truncated_manifest(bundle: Path, keep: float) -> None:
+def test_truncated_manifest_is_refused(bundle: Path, keep: float) -> None:
     path = bundle / "manifest.json"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
     with pytest.raises(BundleCorrupt, match=r"manifest\.json is not a bundle manifest"):
-        use(bundle)
-
-
-def as_schema_1(manifest: dict) -> None:
-    del manifest["schema"]
-    manifest["schema_version"] = 1
-
-
-@pytest.mark.parametrize(
-    ("change", "schema"), [(as_schema_1, 1), (lambda m: m.update(schema=3), 3)]
-)
-def test_bundle_of_another_schema_is_refused(
-    bundle: Path, change: Callable[[dict], None], schema: int
-) -> None:
-    rewrite(bundle, change)
-    with pytest.raises(BundleError, match=rf"has schema {schema}, .* export the bundle again with"):
         use(bundle)
 
 
@@ -178,36 +144,24 @@ def test_bundle_of_another_task_is_refused(bundle: Path) -> None:
         lambda m: m["data"]["eng"].update(vocab_size="many"),
     ],
 )
-def test_a_manifest_of_wrong_types_is_an_error_of_ours(
-    bundle: Path, change: Callable[[dict], None]
-) -> None:
+def test_manifest_of_wrong_types_is_refused(bundle: Path, change: Callable[[dict], None]) -> None:
     rewrite(bundle, change)
     with pytest.raises(BundleError):
-        use(bundle)
-
-
-def test_an_adapter_of_another_model(bundle: Path) -> None:
-    replace_adapter(bundle, lambda w: dataclasses.replace(w, fingerprint="0" * 64))
-    with pytest.raises(BundleCorrupt, match="belongs to another base model than tiny"):
-        use(bundle)
-
-
-def test_an_adapter_of_another_language(bundle: Path) -> None:
-    replace_adapter(bundle, lambda w: dataclasses.replace(w, language="swh"))
-    with pytest.raises(BundleCorrupt, match=r"eng\.safetensors holds 'swh', not 'eng'"):
         use(bundle)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda w: {"fingerprint": "0" * 64}, "belongs to another base model than tiny"),
+        (lambda w: {"language": "swh"}, r"eng\.safetensors holds 'swh', not 'eng'"),
         (lambda w: {"adapter": w.adapter[:-1]}, "adapter is float16"),
         (lambda w: {"head_weight": w.head_weight[:, :-1]}, "head_weight is float16"),
         (lambda w: {"head_bias": w.head_bias.astype(np.float32)}, "head_bias is float32"),
         (lambda w: {"vocab": w.vocab[:-1]}, "names 8 tokens, its head has 9"),
     ],
 )
-def test_an_adapter_of_the_wrong_shape(
+def test_adapter_that_does_not_fit_is_refused(
     bundle: Path, change: Callable[[AdapterWeights], dict], message: str
 ) -> None:
     replace_adapter(bundle, lambda w: dataclasses.replace(w, **change(w)))
@@ -215,13 +169,13 @@ def test_an_adapter_of_the_wrong_shape(
         use(bundle)
 
 
-def test_an_adapter_of_no_numbers_gives_an_error_and_no_text(bundle: Path) -> None:
+def test_adapter_of_nan_gives_an_error_and_no_text(bundle: Path) -> None:
     replace_adapter(bundle, lambda w: dataclasses.replace(w, head_bias=w.head_bias * np.nan))
     with pytest.raises(BackendError, match="logits cannot be decoded"):
         use(bundle)
 
 
-def test_an_adapter_file_that_is_none(bundle: Path) -> None:
+def test_malformed_adapter_file_is_refused(bundle: Path) -> None:
     path = bundle / "adapters" / "eng.safetensors"
     path.write_bytes(b"\x08\0\0\0\0\0\0\0{      }")
     file = describe(bundle, path)
@@ -230,13 +184,7 @@ def test_an_adapter_file_that_is_none(bundle: Path) -> None:
         use(bundle)
 
 
-def test_other_languages_work_beside_a_damaged_one(bundle: Path) -> None:
-    (bundle / "adapters" / "eng.safetensors").unlink()
-    with Recognizer.open(bundle) as recognizer:
-        assert recognizer.transcribe(sound(1.0), "swh").text
-
-
-def test_the_command_reports_a_damaged_bundle_in_one_line(bundle: Path, tmp_path: Path) -> None:
+def test_commands_report_a_damaged_bundle_in_one_line(bundle: Path, tmp_path: Path) -> None:
     path = bundle / "graphs" / "encoder.fp32.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     clip = tmp_path / "clip.wav"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mms_engine.formats import FORMATS, render
-from mms_engine.formats.cues import CueOptions, cues
+from mms_engine.formats.cues import MAX_CHARACTERS, MAX_SECONDS, cues
 from mms_engine.types import Transcript, Word
 
 
@@ -38,15 +38,14 @@ def transcripts(draw: st.DrawFn) -> Transcript:
 
 @given(transcripts())
 def test_cues_contain_every_word_in_order_within_the_limits(transcript: Transcript) -> None:
-    options = CueOptions()
-    made = cues(transcript, options)
+    made = cues(transcript)
     assert " ".join(cue.text for cue in made) == transcript.text
     for cue, following in itertools.pairwise(made):
         assert cue.end <= following.start
     for cue in made:
         several = " " in cue.text
-        assert not several or len(cue.text) <= options.characters
-        assert not several or cue.end - cue.start <= options.seconds
+        assert not several or len(cue.text) <= MAX_CHARACTERS
+        assert not several or cue.end - cue.start <= MAX_SECONDS
 
 
 def test_pause_begins_a_cue() -> None:

@@ -17,10 +17,6 @@ def test_frame_counts_of_mms(samples: int, frames: int) -> None:
     assert MMS.frames(samples) == frames
 
 
-def test_receptive_field_and_stride_of_mms() -> None:
-    assert (MMS.receptive_field, MMS.stride) == (400, 320)
-
-
 @given(
     layers=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 6)), min_size=1, max_size=8),
     frames=st.integers(1, 2000),
@@ -35,7 +31,7 @@ def test_samples_is_the_least_that_gives_the_frames(
 
 
 @given(start=st.integers(0, 5000), length=st.integers(1, 500))
-def test_a_span_of_frames_is_made_of_exactly_its_samples(start: int, length: int) -> None:
+def test_span_of_frames_needs_exactly_its_samples(start: int, length: int) -> None:
     span = MMS.span(start, start + length)
     assert span.start == start * 320
     assert MMS.frames(span.stop - span.start) == length

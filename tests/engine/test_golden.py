@@ -1,41 +1,34 @@
-"""A real output of facebook/mms-1b-all decodes to its text."""
-
-import json
-from pathlib import Path
+"""Decoding of a real output of facebook/mms-1b-all."""
 
 import numpy as np
-import pytest
 
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
 from mms_engine.text.vocabulary import Vocabulary
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden" / "mms-1b-all_eng_generation.json"
-# The ids of the English vocabulary that occur, as the fixture itself determines them.
-ENGLISH = {4: "|", 5: "e", 6: "t", 7: "a", 8: "o", 9: "i", 10: "n", 11: "s", 12: "r", 13: "h"}
-ENGLISH |= {14: "l", 15: "d", 16: "c", 17: "u", 18: "m", 19: "f", 20: "p", 21: "g", 22: "y"}
-ENGLISH |= {23: "w", 24: "b", 25: "v", 26: "k"}
+LETTERS = "|etaoinsrhldcumfpgywbvk"
+"""Tokens 4 to 26 of the English vocabulary."""
+FRAMES = (
+    "____________________________c_o_l__lo_r___f__l_o____w_e__r____|m__a__i__a___n__e___________s"
+    "__________________________________________________|__t_a__k_e_|||||||c__o_______l__d____|_b_"
+    "o____i____l_e_d__|c_o____lo_r___f_l_o___w____r_________________|_b_r_e_a__k___|i_n_t_o||_b_r"
+    "__a__n__ch___e_____s_________|___a__d__d__ing____|||s__a_______l__t_____________________||_p"
+    "_e_p__pe__r_______|_an_d|||||v_i__n_e_g_a__r____||t_o_|||s__e__a__s_o__n______________|"
+)
+"""Most likely token of each frame of 652-129742-0006 of LibriSpeech; `_` is the blank."""
 TEXT = (
     "collorflower maianes take cold boiled colorflowr break into branches adding salt pepper "
     "and vinegar to season"
 )
-SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 
 
-@pytest.fixture
-def frames() -> list[int]:
-    if not GOLDEN.is_file():
-        pytest.skip("the golden output of mms-1b-all is not beside the repository")
-    ids: list[int] = json.loads(GOLDEN.read_text())["generated_tokens"]
-    assert len(ids) == 455
-    return ids
-
-
-def test_the_golden_frames_decode_to_their_text(frames: list[int]) -> None:
-    tokens = [*SPECIAL, *(ENGLISH[i] for i in range(4, 27))]
-    logits = np.full((len(frames), len(tokens)), -8.0, np.float32)
-    logits[np.arange(len(frames)), frames] = 8.0
-    vocabulary = Vocabulary(tuple(tokens))
+def test_golden_frames_decode_to_their_text() -> None:
+    assert len(FRAMES) == 455
+    tokens = ("<pad>", "<s>", "</s>", "<unk>", *LETTERS)
+    logits = np.full((len(FRAMES), len(tokens)), -8.0, np.float32)
+    for frame, letter in enumerate(FRAMES):
+        logits[frame, 0 if letter == "_" else tokens.index(letter)] = 8.0
+    vocabulary = Vocabulary(tokens)
     decoding = HostDecoders(None).start("eng", vocabulary)
     decoding.step(logits)
     utterance = UtteranceInfo("eng", vocabulary, 145_840 / 16_000, 0.02)

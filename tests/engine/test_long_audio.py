@@ -50,7 +50,9 @@ def transcribe(bundle: Path, clip: Path) -> tuple[float, ...]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_an_hour_takes_the_memory_of_minutes(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length_of_the_audio(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     minutes = transcribe(tiny_bundle, write(tmp_path / "minutes.wav", 120))
     hour = transcribe(tiny_bundle, write(tmp_path / "hour.wav", 3600))
     # The samples of an hour alone, as float32, are 230 MB.

@@ -1,4 +1,4 @@
-"""What a text must not depend on: company, padding, order, buckets, threads, windows."""
+"""Independence of the text from batches, padding, order, buckets, threads and windows."""
 
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def test_windows_are_stitched_on_frame_boundaries(
     assert got.text == model.vocabulary("swh").text(tokens)
 
 
-def test_the_frontend_in_pieces_equals_the_frontend_at_once(tiny: Recognizer) -> None:
+def test_frontend_in_pieces_equals_the_whole(tiny: Recognizer) -> None:
     host = acoustic(tiny).encoder
     samples = normalize(sound(13.7))
     at_once = host.features(samples[np.newaxis])[0]

@@ -1,4 +1,4 @@
-"""The engine gives what transformers gives for the same checkpoint."""
+"""Equality with transformers for the same checkpoint."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def exact(exact_bundle: Path) -> Recognizer:
 
 @pytest.mark.parametrize("language", ["eng", "swh", "uzb-script_latin"])
 @pytest.mark.parametrize("seconds", [0.025, 0.5, 3.21, 12.0])
-def test_logits_and_text_of_a_random_model(
+def test_logits_and_text_equal_those_of_transformers(
     exact: Recognizer, peer: Peer, language: str, seconds: float
 ) -> None:
     samples = sound(seconds, seed=round(seconds * 100))
@@ -65,7 +65,9 @@ def demo_peer() -> Peer:
 
 
 @pytest.mark.parametrize("clip", demo_clips(), ids=lambda clip: clip.path.stem)
-def test_the_text_of_every_demo_clip(demo: Recognizer, demo_peer: Peer, clip: Clip) -> None:
+def test_text_of_every_demo_clip_equals_that_of_transformers(
+    demo: Recognizer, demo_peer: Peer, clip: Clip
+) -> None:
     text = demo.transcribe(clip.path, clip.language).text
     assert text == demo_peer.text(read_audio(clip.path).samples, clip.language)
     assert text

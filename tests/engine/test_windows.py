@@ -1,4 +1,4 @@
-"""Long sounds are cut so that every frame is kept once, with context on both sides."""
+"""Windows of long audio: every frame is kept once, with context on both sides."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ def plan(frames: int) -> list[Window]:
 
 
 @given(st.integers(0, 400_000))
-def test_kept_frames_follow_each_other_without_gap_or_overlap(frames: int) -> None:
+def test_kept_frames_have_no_gap_or_overlap(frames: int) -> None:
     kept = 0
     for window in plan(frames):
         assert window.keep_start == kept
@@ -31,14 +31,10 @@ def test_every_kept_frame_has_its_context(frames: int) -> None:
 
 
 @given(st.integers(1801, 400_000))
-def test_all_windows_of_a_long_sound_are_of_one_size(frames: int) -> None:
+def test_windows_of_long_audio_have_one_size(frames: int) -> None:
     assert {window.frames for window in plan(frames)} == {1800}
 
 
-def test_a_sound_of_one_window_is_not_cut() -> None:
+def test_audio_of_one_window_is_not_cut() -> None:
     assert plan(1800) == [Window(0, 1800, 0, 1800)]
     assert len(plan(1801)) == 2
-
-
-def test_no_frames_no_windows() -> None:
-    assert plan(0) == []

@@ -1,4 +1,4 @@
-"""Speech that is cut into windows reads as speech that is not."""
+"""Windowed recognition of speech equals that of the whole recording."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LANGUAGES = sorted({clip.language for clip in demo_clips()})
 
 
 def speech(language: str) -> tuple[np.ndarray, str]:
-    """Return 70 s of the demo's clips with pauses between them, and what is said."""
+    """Return 70 s of the demo's clips with pauses between them, and its text."""
     clips = [clip for clip in demo_clips() if clip.language == language]
     samples, said = [], []
     while sum(map(len, samples)) < 70 * 16_000:
@@ -32,10 +32,8 @@ def far_from(seams: list[float], words: tuple[Word, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_cut_recording_gives_the_same_words_away_from_the_seams(
-    demo_bundle: Path, language: str
-) -> None:
-    """Attention hears all of a window, so a doubtful letter may change; nothing else does."""
+def test_windows_change_no_words_away_from_the_seams(demo_bundle: Path, language: str) -> None:
+    """Attention sees all of a window, so a doubtful letter may change; nothing else does."""
     audio, said = speech(language)
     with Recognizer.open(demo_bundle, options=RecognizerOptions(windows=CUT)) as recognizer:
         cut = recognizer.transcribe(audio, language)

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from export_runs import edit_tensors
 from mms_engine.errors import LanguageError, MmsError
-from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import base_shapes
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.selection import select_languages
@@ -109,7 +108,7 @@ def test_fairseq_gives_the_same_weights_languages_and_sizes(checkpoint, tmp_path
     ours, theirs = open_checkpoint(str(path)), open_checkpoint(str(checkpoint))
     assert ours.format == "fairseq"
     assert ours.config == theirs.config
-    assert ours.normalize
+    assert ours.config.normalize
 
 
 def test_fairseq_vocabulary_from_a_text_file(checkpoint, tmp_path):
@@ -235,7 +234,10 @@ def test_wrong_tensors(folder, file, edit, message):
         ({"model_type": "whisper"}, "model_type is 'whisper'"),
         ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
         ({"adapter_attn_dim": None}, "the model has no language adapters"),
-        ({"hidden_size": "32"}, "expected a positive whole number, got '32'"),
+        (
+            {"hidden_size": "32"},
+            r"Expected `int`, got `str` - at `\$\.hidden_size`",
+        ),
         ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of num_attention_heads 5"),
         ({"conv_stride": [5, 2]}, "differ in length"),
         ({"conv_kernel": [1] * 7}, "skips samples"),
@@ -245,21 +247,6 @@ def test_config_that_is_not_mms(folder, changes, message):
     edit_json(folder / "config.json", **changes)
     with pytest.raises(MmsError, match=message):
         open_checkpoint(str(folder))
-
-
-def test_published_config_is_accepted():
-    import mms_export.synthetic
-
-    path = mms_export.synthetic.TEMPLATE / "config.json"
-    config = parse_config(json.loads(path.read_text()), where="config.json")
-    assert config.adapter_parameters == 2_028_288
-    assert sum(np.prod(shape) for shape in base_shapes(config).values()) == 962_496_128
-
-
-def test_model_that_does_not_exist(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(MmsError, match="neither a folder, nor a file, nor a hub id"):
-        open_checkpoint("no-such-thing")
 
 
 def test_languages_by_code_and_glob():

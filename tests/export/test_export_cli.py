@@ -5,19 +5,13 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from export_runs import invoke
 from mms_engine.bundle import open_bundle
 from mms_engine.system import demo_bundle
-from mms_export.cli import main
 from tiny_models import LANGUAGES
-
-
-def invoke(*given: object):
-    return CliRunner().invoke(main, [str(part) for part in given])
 
 
 def test_export_prints_one_line(checkpoint, tmp_path):
@@ -121,12 +115,6 @@ def test_demo_is_written_to_the_cache_folder(monkeypatch, tmp_path):
     result = invoke("--model", "demo", "--dry-run", "--json")
     assert json.loads(result.stdout)["bundle"] == str(demo_bundle())
     assert demo_bundle().is_relative_to(tmp_path)
-
-
-def test_bundle_is_readable_by_other_users(bundle: Path):
-    for path in bundle.rglob("*.*"):
-        if path.is_file():
-            assert path.stat().st_mode & 0o044 == 0o044, path
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2ForCTC
 
 from mms_engine.bundle import open_bundle
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity.execution import bank, run_graph
@@ -58,7 +59,7 @@ def run(
     garbage: float = 0.0,
 ) -> list[np.ndarray]:
     """Return the logits of each clip, computed as one batch of several languages."""
-    geometry = open_checkpoint(str(checkpoint)).config.geometry
+    geometry = FrameGeometry.of(open_checkpoint(str(checkpoint)).config)
     audio = np.zeros((len(rows), max(len(clip) for _, clip in rows)), np.float32)
     for row, (_, clip) in zip(audio, rows, strict=True):
         row[: len(clip)] = clip
@@ -146,7 +147,7 @@ def test_graphs_are_valid_onnx_with_known_dimensions_and_no_paths(bundle):
         assert not proto.metadata_props
         assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
         names = {d for tensor in graph.inputs for d in tensor.shape if isinstance(d, str)}
-        allowed = {"batch", "samples", "frames", "slots", "vocab", "heard", "kept"}
+        allowed = {"batch", "samples", "frames", "slots", "vocab", "input_frames", "cache_slots"}
         assert names <= allowed
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.graphs.builder import numpy_dtype
@@ -93,7 +94,9 @@ class Model:
 
     def open(self, language: str, frames: int, chunk: int, seed: int) -> Stream:
         config = self.source.config
-        audio = np.random.default_rng(seed).standard_normal(config.geometry.samples(frames))
+        audio = np.random.default_rng(seed).standard_normal(
+            FrameGeometry.of(config).samples(frames)
+        )
         heads = config.num_attention_heads
         shape = (config.num_hidden_layers, 2, heads, SLOTS, config.hidden_size // heads)
         # Slots never written have no effect.
@@ -101,10 +104,10 @@ class Model:
         return Stream(language, audio.astype(np.float32), chunk, StepReference(self.source), ring)
 
     def frames(self, stream: Stream) -> int:
-        return self.source.config.geometry.frames(len(stream.audio))
+        return FrameGeometry.of(self.source.config).frames(len(stream.audio))
 
     def heard(self, stream: Stream, start: int, end: int) -> np.ndarray:
-        return stream.audio[self.source.config.geometry.span(start, end)]
+        return stream.audio[FrameGeometry.of(self.source.config).span(start, end)]
 
 
 @pytest.fixture(params=["fp32", "fp16", "int8"])

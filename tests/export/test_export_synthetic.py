@@ -32,6 +32,7 @@ def test_base_model_has_the_published_size():
     shapes = base_shapes(CONFIG) | adapter_shapes(CONFIG, synthetic.ENGLISH_VOCAB)
     shapes["masked_spec_embed"] = (CONFIG.hidden_size,)
     assert len(shapes) == 1096
+    assert CONFIG.adapter_parameters == 2_028_288
     header, size = synthetic.header(shapes)
     assert len(header) + size == 3_859_521_128
     assert struct.unpack("<Q", header[:8]) == (len(header) - 8,)

@@ -12,10 +12,11 @@ from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Graph
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import PlanError
+from mms_engine.tensorrt.toolkit import make_log
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.tensorrt import build, toolkit
+from mms_export.tensorrt.build import read_network
 from mms_export.tensorrt.checks import check_network
-from mms_export.tensorrt.network import make_log, read_network
 from mms_export.tensorrt.options import PlanOptions
 from mms_export.tensorrt.plans import PlanJob, Planner
 from mms_export.tensorrt.progress import STEPS, Phases
@@ -137,22 +138,22 @@ def test_rtx_capabilities_are_those_of_the_library():
 def test_nested_phases_make_one_bar():
     steps: list[int] = []
     phases = Phases(steps.append)
-    phases.start("build", None, 2)
-    phases.start("first half", "build", 4)
-    phases.step("first half", 0)
+    phases.phase_start("build", None, 2)
+    phases.phase_start("first half", "build", 4)
+    phases.step_complete("first half", 0)
     assert sum(steps) == STEPS // 8
-    phases.finish("first half")
-    phases.step("build", 0)
+    phases.phase_finish("first half")
+    phases.step_complete("build", 0)
     assert sum(steps) == STEPS // 2
-    phases.start("again", "build", 1)
-    phases.start("inside", "again", 2)
-    phases.step("inside", 0)
+    phases.phase_start("again", "build", 1)
+    phases.phase_start("inside", "again", 2)
+    phases.step_complete("inside", 0)
     assert sum(steps) == STEPS * 3 // 4
-    phases.start("a second one in the same step", "again", 2)
+    phases.phase_start("a second one in the same step", "again", 2)
     assert sum(steps) == STEPS * 3 // 4
-    phases.finish("build")
+    phases.phase_finish("build")
     assert sum(steps) == STEPS
-    phases.step("unknown", 5)
-    phases.finish("unknown")
+    phases.step_complete("unknown", 5)
+    phases.phase_finish("unknown")
     assert sum(steps) == STEPS
     assert np.min(steps) > 0

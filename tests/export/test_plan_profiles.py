@@ -8,7 +8,7 @@ from mms_engine.bundle.manifest import Graph, Profile
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.windows import WindowOptions, plan_windows
 from mms_export.checkpoints.open import open_checkpoint
-from mms_export.tensorrt.options import MAX_LENGTH_RATIO, USES, Use
+from mms_export.tensorrt.options import MAX_LENGTH_RATIO, USES
 from mms_export.tensorrt.profiles import Extents, make_profiles
 
 MMS = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
@@ -83,13 +83,6 @@ def test_step_batches_are_those_of_the_streaming_use(graphs):
         (profile,) = make_profiles(graphs["step"].inputs, uses, EXTENTS)
         extent = profile.shapes["slot"]
         assert (*extent.min, *extent.opt, *extent.max) == batch
-
-
-def test_default_and_limited_uses():
-    sizes = {name: (use.batch[2], use.seconds[2]) for name, use in USES.items()}
-    assert sizes == {"streaming": (64, 10), "offline": (32, 36), "long": (4, 60)}
-    limited = Use(name="offline", batch=(1, 2, 2), seconds=(1, 10, 10))
-    assert USES["offline"].limited(2, 10) == limited
 
 
 def test_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):

@@ -15,16 +15,14 @@ from typing import BinaryIO
 
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from export_runs import digests, run_export
+from export_runs import command, digests, invoke, run_export
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
 from mms_engine.bundle.files import atomic_path
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle import pipeline
 from mms_export.bundle.isolation import run_reporting
 from mms_export.checkpoints.open import open_checkpoint
-from mms_export.cli import main
 from mms_export.tensorrt import build
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.options import USES, PlanOptions
@@ -176,11 +174,9 @@ def is_building(process: psutil.Process) -> bool:
 
 def test_ctrl_c_stops_a_build(checkpoint, bundle, tmp_path):
     out = Path(shutil.copytree(bundle, tmp_path / "b"))
-    program = "from mms_export.cli import main; main()"
-    given = ["--model", str(checkpoint), "--out", str(out), "--precision", "fp16"]
-    given += ["--engine", "tensorrt-rtx", "--sm", "86,89,120"]
+    given = ("--precision", "fp16", "--engine", "tensorrt-rtx", "--sm", "86,89,120")
     process = psutil.Popen(
-        [sys.executable, "-c", program, *given],
+        command(checkpoint, out, *given),
         stderr=subprocess.PIPE,
         start_new_session=True,
         text=True,
@@ -210,10 +206,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def invoke(*given: object):
-    return CliRunner().invoke(main, [str(part) for part in given])
 
 
 def test_command_reports_the_plans(checkpoint, copy):

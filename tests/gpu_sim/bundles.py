@@ -80,7 +80,7 @@ def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Pl
 
 
 def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> plans.SimulatedPlan:
-    """Return what the file of a plan says."""
+    """Return the content of a plan's file."""
     shapes = [
         {name: (one.min, one.opt, one.max) for name, one in profile.shapes.items()}
         for profile in profiles
@@ -90,7 +90,7 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
         profiles=shapes,
         version=trt.__version__,
         capabilities=[86],
-        # Rows of the bank that a run does not name may be written while it runs.
+        # Other rows of the bank may be written during a run.
         gathered=("adapters", "head_weight", "head_bias"),
         **options,
     )

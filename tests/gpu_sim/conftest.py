@@ -1,7 +1,7 @@
-"""Tests on the double of the CUDA driver: each file runs in a process that finds it.
+"""Tests on the double of the CUDA driver: each file runs in a process that loads it.
 
-The loader reads LD_LIBRARY_PATH when a process starts, so that it has to be another process. There
-this file only brings fixtures. One test alone: python tests/cudasim/run.py FILE::TEST.
+The loader reads LD_LIBRARY_PATH only when a process starts. In the child process this file only
+provides fixtures. One test alone: python tests/cudasim/run.py FILE::TEST.
 """
 
 import os
@@ -45,7 +45,7 @@ class SimulatedRun(pytest.Item):
 if not IN_CHILD:
 
     def pytest_pycollect_makemodule(module_path, parent):
-        """Give the file to a process of its own."""
+        """Run the file in a process of its own."""
         return SimulatedFile.from_parent(parent, path=module_path)
 
 
@@ -59,7 +59,7 @@ def simulator():
 
 @pytest.fixture
 def sim(simulator):
-    """The double, new and in the order of the calls; a test must leave no fault behind."""
+    """The double, reset and in the order of the calls; a test must leave no fault."""
     simulator.reset()
     simulator.order()
     yield simulator
@@ -71,7 +71,7 @@ def sim(simulator):
 
 @pytest.fixture
 def context(sim):
-    """A context of the simulated GPU, current in this thread; a test must leave nothing alive."""
+    """Current context of the simulated GPU; a test must leave nothing alive in it."""
     import pycuda.driver as cuda
 
     cuda.init()
@@ -83,7 +83,7 @@ def context(sim):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The stand-in in place of TensorRT, and kernels to load."""
+    """The stand-in in place of TensorRT, and a fatbin."""
     from cudasim import trt
     from cudasim.fatbin import empty_fatbin
     from mms_engine.cuda import kernels as kernel_loading
@@ -97,7 +97,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def on_gpu(sim, installed):
-    """Open recognisers on the simulated GPU; closed, they leave nothing behind."""
+    """Open recognisers on the simulated GPU; closing them must leave nothing alive."""
     from mms_engine import Recognizer, RecognizerOptions
 
     made = []

@@ -1,4 +1,4 @@
-"""Memory, streams, graphs and kernels on the double: what they refuse, and what they say."""
+"""Memory, streams, graphs and kernels on the double: behaviour and errors."""
 
 import sys
 import threading
@@ -93,13 +93,13 @@ def test_event_orders_streams_and_reports_completion(device, sim) -> None:
     second.synchronize()
     np.testing.assert_array_equal(found, np.arange(64))
     event.wait()
-    assert event.done
+    assert event.raw.query()
     event.free()
     for each in (first, second, array, copy, pinned):
         each.free()
 
 
-def test_an_upload_is_visible_to_every_stream_and_thread(device, sim) -> None:
+def test_upload_is_visible_to_every_stream_and_thread(device, sim) -> None:
     """The copy beside pycuda, of pageable memory, for ONNX Runtime's streams."""
     array, stream = DeviceArray.empty(device, (3, 4), np.float32), CudaStream(device)
     stream.clear(array)
@@ -119,7 +119,7 @@ def test_an_upload_is_visible_to_every_stream_and_thread(device, sim) -> None:
     array.free()
 
 
-def test_a_buffer_moves_only_when_it_grows(device) -> None:
+def test_buffer_moves_only_when_it_grows(device) -> None:
     buffer = Buffer(device)
     assert buffer.nbytes == 0
     first = buffer.take((10,), np.float32)
@@ -140,7 +140,7 @@ def test_arrays_in_one_buffer_are_aligned() -> None:
     assert memory[256 + 560 - 4 : 256 + 560].any()
 
 
-def test_a_capture_that_fails_leaves_the_stream_usable(device, sim) -> None:
+def test_failed_capture_leaves_the_stream_usable(device, sim) -> None:
     array = DeviceArray.empty(device, (4,), np.float32)
     stream = CudaStream(device)
 
@@ -202,7 +202,7 @@ def test_unusable_driver_is_an_error_with_the_remedy(sim, monkeypatch) -> None:
     undecorated = context.open_device.__wrapped__
     with pytest.raises(BackendError, match=r"GPU 7 cannot be used: .*run mms doctor"):
         undecorated(7)
-    sim.reset()  # asking for it is what the double calls a fault
+    sim.reset()  # the double logs the query as a fault
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
     with pytest.raises(BackendError, match=r"pycuda cannot be used \(.*\): pip install"):
         undecorated(0)

@@ -23,7 +23,7 @@ def vocab_of(language: str) -> int:
 
 
 def weights(language: str) -> AdapterWeights:
-    """Every value says which language it is of, and where it lies."""
+    """Return weights whose values identify language and position."""
     number, vocab = 1 + int(language[1:]), vocab_of(language)
     return AdapterWeights(
         language=language,
@@ -42,7 +42,7 @@ def load(language: str) -> AdapterWeights:
 
 
 def draw(chance: np.random.Generator, most: int) -> list[str]:
-    """Return some languages, different ones."""
+    """Return up to `most` different languages."""
     return [*map(str, chance.choice(LANGUAGES, chance.integers(1, most + 1), replace=False))]
 
 
@@ -57,7 +57,7 @@ class Runs:
         self._results: list[tuple[str, list[DeviceArray], list[np.ndarray]]] = []
 
     def enqueue(self, languages: list[str]) -> None:
-        """Give the stream a batch; the languages are let go before it has run."""
+        """Enqueue a batch and release its languages before it has run."""
         with self.bank.acquire(languages) as residents, self.device.active("testing"):
             slots = [residents[language].slot for language in languages]
             with self.bank.storage.reading(slots, self.stream):
@@ -75,7 +75,7 @@ class Runs:
         self._results.append((language, copies, hosts))
 
     def check(self) -> None:
-        """Wait for all runs, and compare what they read with what they asked for."""
+        """Wait for all runs and compare the rows with the weights of their languages."""
         with self.device.active("testing"):
             for _, copies, hosts in self._results:
                 for host, copy in zip(hosts, copies, strict=True):
@@ -107,9 +107,9 @@ def make(sim):
 
     def build(slots: int, **options: object) -> AdapterBank[DeviceBank]:
         sizes = BankOptions(
-            adapter_parameters=P, hidden_size=H, dtype="float16", slots=slots, **options
+            adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=slots, **options
         )
-        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes, V)))
+        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes)))
         return banks[-1]
 
     yield build
@@ -182,10 +182,10 @@ def test_failed_copy_frees_its_slot(make, sim) -> None:
 
 
 def test_bank_beyond_device_memory_is_an_error(sim) -> None:
-    sizes = BankOptions(adapter_parameters=P, hidden_size=H, dtype="float16", slots=2)
+    sizes = BankOptions(adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=2)
     sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
     with pytest.raises(DeviceMemoryError, match=r"while allocating 2 adapter slots: .* MiB are"):
-        DeviceBank(open_device(), sizes, V)
+        DeviceBank(open_device(), sizes)
 
 
 def test_reserve_is_a_quarter_and_at_least_one_gibibyte() -> None:

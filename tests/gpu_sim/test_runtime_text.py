@@ -12,7 +12,6 @@ import pytest
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.bundle import Bundle
-from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import ContextSizes
 from mms_engine.encoder.windows import WindowOptions
@@ -159,7 +158,7 @@ def test_other_batches_run_while_the_step_plan_is_read(on_gpu, tiny: Path, monke
         return check(bundle, plan)
 
     monkeypatch.setattr(Bundle, "plan_path", plan_path)
-    steps = model.encoder.steps(model.bundle.model(Wav2Vec2), None)
+    steps = model.encoder.steps(None)
     steps.cache(ContextSizes(left=10, chunk=5, right=2)).release()
 
 
@@ -172,7 +171,7 @@ def test_other_batches_run_while_the_step_plan_is_read(on_gpu, tiny: Path, monke
         ("cuModuleLoadData", 209, 1),
     ],
 )
-def test_a_failed_open_leaves_nothing_behind(
+def test_failed_open_leaves_nothing_behind(
     sim, tiny: Path, function: str, code: int, times: int
 ) -> None:
     """Whichever call fails, in any thread: sessions, streams, events and memory are freed."""

@@ -1,4 +1,4 @@
-"""Kernels on the double: found by name, the same as the emulation's, and errors that stay."""
+"""Kernels on the double: loading, launch checks and sticky errors."""
 
 import struct
 
@@ -13,7 +13,7 @@ ROWS, FRAMES, VOCAB = 3, 20, 11
 
 
 class Frames:
-    """A launch of mms_frames on a batch of random logits."""
+    """Launch of mms_frames on a batch of random logits."""
 
     def __init__(self):
         self.module = cuda.module_from_buffer(fatbin(75, 80, 86, 90))
@@ -62,14 +62,11 @@ def doomed(sim):
 
 
 @pytest.mark.skipif(fatbin_path() is None, reason="this install has no CUDA kernels: no nvcc")
-def test_the_kernels_of_the_install_load(context):
-    module = cuda.module_from_buffer(fatbin_path().read_bytes())
-    assert module.get_function("mms_greedy").get_attribute(
-        cuda.function_attribute.MAX_THREADS_PER_BLOCK
-    )
+def test_installed_kernels_load(context):
+    assert cuda.module_from_buffer(fatbin_path().read_bytes()).get_function("mms_greedy")
 
 
-def test_code_for_other_devices_is_refused(context, sim):
+def test_fatbin_for_other_devices_is_rejected(context, sim):
     module = cuda.module_from_buffer(fatbin(80))  # runs on 86
     with pytest.raises(cuda.LogicError, match="named symbol not found"):
         module.get_function("mms_nothing")
@@ -80,14 +77,14 @@ def test_code_for_other_devices_is_refused(context, sim):
         cuda.module_from_buffer(b"x" * 100)
 
 
-def test_parameters_of_another_size_are_refused(frames, sim):
+def test_parameters_of_another_size_are_a_fault(frames, sim):
     whole = frames.parameters()
     with pytest.raises(cuda.LogicError):
         frames.launch(whole[:-8])
     sim.expect_fault(f"takes {len(whole)} bytes of parameters, got {len(whole) - 8}")
 
 
-def test_more_shared_memory_or_threads_than_allowed_are_refused(frames, sim):
+def test_launch_beyond_the_limits_is_a_fault(frames, sim):
     with pytest.raises(cuda.LogicError):
         frames.launch(frames.parameters(), shared_bytes=50_000)
     sim.expect_fault("50000 bytes of dynamic shared memory, allowed are 49152")
@@ -104,7 +101,7 @@ def test_more_shared_memory_or_threads_than_allowed_are_refused(frames, sim):
 
 
 @pytest.mark.parametrize("freed", [False, True])
-def test_a_bad_address_is_an_error_that_stays(doomed, sim, freed):
+def test_bad_address_is_a_sticky_error(doomed, sim, freed):
     lengths = int(doomed.inputs[1])
     if freed:
         doomed.inputs[1].free()
@@ -116,22 +113,14 @@ def test_a_bad_address_is_an_error_that_stays(doomed, sim, freed):
     sim.expect_fault(rf"mms_frames: access to 0x\w+ {place} allocation")
 
 
-def test_a_fault_of_the_kernel_is_a_launch_failure(doomed, sim):
+def test_emulation_error_is_a_launch_failure(doomed, sim):
     doomed.launch(doomed.parameters(), threads=48)
     with pytest.raises(cuda.Error, match="unspecified launch failure"):
         doomed.stream.synchronize()
     sim.expect_fault("mms_frames: a block must be 32, 64")
 
 
-@pytest.mark.parametrize("code", [700, 719])
-def test_a_lost_device_answers_every_call(doomed, sim, code):
-    sim.lose_device(code)
-    for call in (cuda.mem_get_info, cuda.Context.synchronize, lambda: cuda.mem_alloc(1)):
-        with pytest.raises(cuda.Error, match=r"illegal memory access|launch failure"):
-            call()
-
-
-def test_a_kernel_and_a_copy_that_nothing_orders_race(frames, sim):
+def test_unordered_kernel_and_copy_are_a_race(frames, sim):
     other = cuda.Stream(1)
     source = cuda.pagelocked_zeros((ROWS, FRAMES, VOCAB), np.float32)
     cuda.memcpy_htod_async(frames.inputs[0], source, other)

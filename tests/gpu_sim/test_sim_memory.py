@@ -1,4 +1,8 @@
-"""Device memory of the double: what it holds, and what it refuses."""
+"""Memory of the double: contents, refused accesses and leaks."""
+
+import ctypes
+import subprocess
+import sys
 
 import numpy as np
 import pycuda.driver as cuda
@@ -10,15 +14,15 @@ SIZE = 4000
 @pytest.fixture
 def device(context, sim):
     """1,000 floats on the device."""
-    address = int(sim_alloc(sim, SIZE))
+    address = allocate(sim, SIZE)
     yield address
     sim.reset()
-    sim.library.cuMemFree_v2(sim.word(address))
+    free(sim, address)
 
 
-def sim_alloc(sim, size):
+def allocate(sim, size):
     address = sim.word(0)
-    assert sim.library.cuMemAlloc_v2(sim.pointer(address), sim.word(size)) == 0
+    assert sim.library.cuMemAlloc_v2(ctypes.byref(address), sim.word(size)) == 0
     return address.value
 
 
@@ -39,14 +43,14 @@ def test_new_memory_is_nan(device):
         (-4, "is not a device address|past|never allocated"),
     ],
 )
-def test_a_copy_out_of_bounds_is_refused(device, sim, offset, message):
+def test_copy_out_of_bounds_is_a_fault(device, sim, offset, message):
     with pytest.raises(cuda.LogicError, match="invalid argument"):
         cuda.memcpy_htod(device + offset, np.zeros(1001, np.float32))
     sim.expect_fault(message)
 
 
-def test_memory_is_freed_once_and_whole(context, sim):
-    address = sim_alloc(sim, SIZE)
+def test_partial_free_double_free_and_use_after_free_are_faults(context, sim):
+    address = allocate(sim, SIZE)
     assert free(sim, address + 256) == 1
     sim.expect_fault("not the start of an allocation")
     assert free(sim, address) == 0
@@ -57,37 +61,37 @@ def test_memory_is_freed_once_and_whole(context, sim):
     sim.expect_fault(r"cuMemcpyHtoD: 0x\w+ is byte 0 of the freed allocation")
 
 
-def test_the_wrong_side_is_refused(device, sim):
+def test_host_and_device_addresses_are_told_apart(device, sim):
     assert sim.library.cuMemcpyHtoD_v2(sim.word(device), sim.word(device), sim.word(8)) == 1
     sim.expect_fault("the host's side is device memory")
     host = np.zeros(8, np.uint8)
     with pytest.raises(cuda.LogicError):
-        cuda.memcpy_dtod(device, host.ctypes.data, 8)
+        cuda.memcpy_dtod_async(device, host.ctypes.data, 8, cuda.Stream(1))
     sim.expect_fault("is not a device address")
 
 
-def test_fills_repeat_their_value_and_are_aligned(device, sim):
-    cuda.memset_d32(device, 0x3F800000, 1000)
-    assert (cuda.from_device(device, 1000, np.float32) == 1).all()
-    with pytest.raises(cuda.LogicError):
-        cuda.memset_d32(device + 2, 0, 1)
-    sim.expect_fault("not aligned")
-
-
-def test_lines_of_a_plane_are_copied(device):
-    plane = np.arange(60, dtype=np.float32).reshape(6, 10)
+def test_copy_of_lines_respects_both_pitches(device, sim):
+    plane = np.arange(60, dtype=np.float32)
+    source, stream = cuda.to_device(plane), cuda.Stream(1)
+    cuda.Context.synchronize()
     copy = cuda.Memcpy2D()
-    copy.set_src_host(plane)
+    copy.set_src_device(source)
     copy.set_dst_device(device)
     copy.src_x_in_bytes, copy.src_pitch, copy.dst_pitch = 8, 40, 64
     copy.width_in_bytes, copy.height = 16, 6
-    copy(aligned=True)
+    copy(stream)
+    cuda.Context.synchronize()
     got = cuda.from_device(device, (6, 16), np.float32)
-    np.testing.assert_array_equal(got[:, :4], plane[:, 2:6])
+    np.testing.assert_array_equal(got[:, :4], plane.reshape(6, 10)[:, 2:6])
     assert np.isnan(got[:5, 4:]).all()
+    copy.dst_pitch = 12
+    with pytest.raises(cuda.LogicError):
+        copy(stream)
+    sim.expect_fault("a pitch of 12 for lines of 16 bytes")
+    source.free()
 
 
-def test_the_nth_allocation_fails(context, sim):
+def test_nth_allocation_fails_on_demand(context, sim):
     sim.out_of_memory(nth=3, times=2)  # pycuda tries again after a garbage collection
     kept = [cuda.mem_alloc(16), cuda.mem_alloc(16)]
     with pytest.raises(cuda.MemoryError):
@@ -97,26 +101,21 @@ def test_the_nth_allocation_fails(context, sim):
         allocation.free()
 
 
-def test_the_memory_of_the_device_is_its_limit(context, sim):
-    free_before, total = cuda.mem_get_info()
-    sim.set_memory(sim.usage().bytes + 10_000)
-    try:
-        first = cuda.mem_alloc(6000)
-        with pytest.raises(cuda.MemoryError):
-            cuda.mem_alloc(6000)
-        assert cuda.mem_get_info()[0] == 4000
-        first.free()
-        cuda.mem_alloc(6000).free()
-    finally:
-        sim.set_memory(total)
+def test_allocations_are_limited_by_device_memory(context):
+    free_before, _ = cuda.mem_get_info()
+    first = cuda.mem_alloc(5 << 30)
+    with pytest.raises(cuda.MemoryError):
+        cuda.mem_alloc(5 << 30)
+    assert cuda.mem_get_info()[0] == free_before - (5 << 30)
+    first.free()
     assert cuda.mem_get_info()[0] == free_before
 
 
-def test_memory_of_a_context_that_ends_is_a_leak(sim):
+def test_resources_of_a_destroyed_context_are_leaks(sim):
     cuda.init()
     context = cuda.Device(0).make_context()
-    sim_alloc(sim, 1234)
-    stream = cuda.Stream()
+    allocate(sim, 1234)
+    stream = cuda.Stream(1)
     context.pop()
     context.detach()
     first, second = sim.faults()
@@ -128,7 +127,38 @@ def test_memory_of_a_context_that_ends_is_a_leak(sim):
     sim.reset()
 
 
-def test_a_call_without_a_context_is_refused(sim):
+def test_call_without_a_context_is_a_fault(sim):
     cuda.init()
-    assert sim.library.cuMemAlloc_v2(sim.pointer(sim.word(0)), sim.word(16)) == 201
+    assert sim.library.cuMemAlloc_v2(ctypes.byref(sim.word(0)), sim.word(16)) == 201
     sim.expect_fault("cuMemAlloc: no context is current in this thread")
+
+
+def test_unsimulated_call_is_a_fault(context, sim):
+    with pytest.raises(cuda.Error, match="operation not supported"):
+        cuda.managed_empty(4, "f4", mem_flags=cuda.mem_attach_flags.GLOBAL)
+    sim.expect_fault("cuMemAllocManaged: not simulated")
+
+
+PROCESS = """
+import ctypes
+driver = ctypes.CDLL("libcuda.so.1")
+context, address = ctypes.c_void_p(), ctypes.c_ulonglong()
+driver.cuInit(0)
+driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+driver.cuCtxPushCurrent_v2(context)
+driver.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(77))
+"""
+
+
+@pytest.mark.parametrize(
+    ("access", "code", "message"),
+    [
+        ("", 0, "cudasim: leak at exit: device allocation number 1 of 77 bytes\n"),
+        ("ctypes.string_at(address.value, 8)", -11, "the host touches device memory: 0x"),
+    ],
+)
+def test_leaks_at_exit_and_host_accesses_are_reported(access, code, message):
+    command = [sys.executable, "-c", PROCESS + access]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == code
+    assert message in done.stderr

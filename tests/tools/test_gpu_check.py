@@ -1,6 +1,7 @@
 """`make gpu-check`: its message without a GPU, and its commands with one."""
 
 import importlib.util
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ def gpu_check():
     return module
 
 
-def test_without_a_gpu_it_is_one_line_and_nothing_is_installed():
+def test_missing_gpu_is_one_line_and_nothing_is_installed():
     if cuda_driver().devices:
         pytest.skip("there is a GPU")
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False)
@@ -34,7 +35,7 @@ def test_without_a_gpu_it_is_one_line_and_nothing_is_installed():
     assert "run it on a machine with an NVIDIA GPU" in done.stderr
 
 
-def test_a_library_that_is_no_driver_is_named(gpu_check):
+def test_missing_driver_library_is_named(gpu_check):
     with pytest.raises(gpu_check.NoGpu, match=r"libnone.so is not there"):
         gpu_check.gpu_name("libnone.so")
 
@@ -48,38 +49,36 @@ def test_a_library_that_is_no_driver_is_named(gpu_check):
         ("Orin (nvgpu)", "gpu-orin-nvgpu.json"),
     ],
 )
-def test_the_result_is_called_after_the_gpu(gpu_check, gpu, name):
+def test_result_is_named_after_the_gpu(gpu_check, gpu, name):
     assert gpu_check.result_path(gpu).name == name
 
 
 @pytest.mark.parametrize("jetson", [False, True])
-def test_its_commands_are_ones_that_there_are(gpu_check, jetson):
+def test_commands_parse(gpu_check, jetson):
     """The options are parsed by the commands themselves, so that none is misspelled."""
-    found = {step.title: step for step in gpu_check.steps("Tesla T4", jetson=jetson)}
-    order = list(found)
-    assert order.index("tests") < order.index("measure"), "correct first, then fast"
-    assert found["tests"].env == {"MMS_REQUIRE_CUDA": "1"}
-    install = found["install"].argv
+    lines = gpu_check.commands("Tesla T4", jetson=jetson)
+    install, tests, export, measure = (shlex.split(lines[index]) for index in (1, 3, 6, 7))
+    assert tests[-2:] == ["tests/gpu", "tests/kernels"], "correct first, then fast"
     assert ("pycuda" in install) == jetson
     assert any(word.startswith(".[gpu") for word in install) == (not jetson)
-    export = mms_export.make_context("mms-export", list(found["bundle and plans"].argv[1:]))
-    assert export.params["engine"] == "tensorrt"
-    words = [w for w in found["measure"].argv[2:] if not w.startswith("build/gpu-check")]
+    context = mms_export.make_context("mms-export", export[1:])
+    assert context.params["engine"] == "tensorrt"
+    words = [w for w in measure[2:] if not w.startswith("build/gpu-check")]
     words = [w for w in words if w not in ("--checkpoint", "--bundle")]
-    measure = mms_bench.commands["run"].make_context("run", words)
-    assert measure.params["device"] == "cuda"
-    assert str(measure.params["out"]) == "bench/results/gpu-tesla-t4.json"
+    context = mms_bench.commands["run"].make_context("run", words)
+    assert context.params["device"] == "cuda"
+    assert str(context.params["out"]) == "bench/results/gpu-tesla-t4.json"
 
 
-def test_it_stops_at_the_first_failure(gpu_check, capfd):
-    def step(title, code):
-        return gpu_check.Step(title, (sys.executable, "-c", code), {"MMS_TRIED": title})
+def test_first_failure_stops_the_run(gpu_check, capfd):
+    def line(code):
+        return shlex.join([sys.executable, "-c", code])
 
-    tried = "import os; print('tried', os.environ['MMS_TRIED'])"
-    commands = [step("one", tried), step("two", "raise SystemExit(3)"), step("three", tried)]
-    assert gpu_check.run(commands) == 3
+    tried = "import os; print('requires', os.environ['MMS_REQUIRE_CUDA'])"
+    lines = [line(tried), line("raise SystemExit(3)"), line("print('third')")]
+    assert gpu_check.run(lines) == 3
     out, err = capfd.readouterr()
-    assert "tried one" in out
-    assert "tried three" not in out
-    assert err == "gpu-check: two ended with status 3\n"
-    assert gpu_check.run(commands[:1]) == 0
+    assert "requires 1\n" in out
+    assert "third\n" not in out
+    assert err == f"gpu-check: status 3 from {lines[1]}\n"
+    assert gpu_check.run(lines[:1]) == 0

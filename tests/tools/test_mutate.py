@@ -1,4 +1,4 @@
-"""The audit itself, on a toy: it must tell a bug that is noticed from one that is not."""
+"""Mutation audit, on a toy module and on the list itself."""
 
 import importlib.util
 import subprocess
@@ -27,7 +27,7 @@ def bug(name="wrong factor", file="toy.py", old="2 * x", new="3 * x", tests=("do
 
 
 def checks(tree):
-    """Return what runs the named checks of the toy in a fresh interpreter."""
+    """Return a runner of the named checks of the toy in a fresh interpreter."""
 
     def run(tests):
         code = "import toy\n" + "".join(f"assert toy.{test}(4) == {test}\n" for test in tests)
@@ -39,45 +39,29 @@ def checks(tree):
     return run
 
 
-def verdicts(tree, *bugs, run=None):
-    lines = []
-    found = mutate.try_all(tree, bugs, run or checks(tree), lines.append)
-    assert len(lines) == len(bugs)
-    assert (tree / "toy.py").read_text() == TOY, "the tree is as it was"
-    return found
-
-
-def test_a_bug_that_a_test_notices_is_killed_and_another_survives(tree):
-    noticed, missed = verdicts(tree, bug(), bug("wrong factor, wrong test", tests=("half",)))
-    assert noticed.verdict == "killed"
-    assert missed.verdict == "survived"
-
-
 @pytest.mark.parametrize(
-    ("changes", "detail"),
+    ("changes", "ran", "verdict", "detail"),
     [
-        ({"old": "4 * x"}, "toy.py has the old text 0 times, not once"),
-        ({"old": "return "}, "toy.py has the old text 2 times, not once"),
-        ({"file": "gone.py"}, "gone.py"),
+        ({}, None, "killed", ""),
+        ({"tests": ("half",)}, None, "survived", ""),
+        ({"old": "4 * x"}, None, "broken", "toy.py has the old text 0 times, not once"),
+        ({"old": "return "}, None, "broken", "toy.py has the old text 2 times, not once"),
+        ({"file": "gone.py"}, None, "broken", "gone.py"),
+        ({}, "does not compile", "broken", "does not compile"),
+        ({}, "took too long", "killed", "took too long"),
     ],
 )
-def test_a_bug_that_cannot_be_planted_is_broken(tree, changes, detail):
-    (found,) = verdicts(tree, bug(**changes))
-    assert found.verdict == "broken"
+def test_verdict_on_a_planted_bug(tree, changes, ran, verdict, detail):
+    lines = []
+    run = (lambda _: ran) if ran else checks(tree)
+    (found,) = mutate.try_all(tree, [bug(**changes)], run, lines.append)
+    assert found.verdict == verdict
     assert detail in found.detail
+    assert len(lines) == 1
+    assert (tree / "toy.py").read_text() == TOY
 
 
-def test_one_that_does_not_compile_proves_nothing(tree):
-    (found,) = verdicts(tree, bug(), run=lambda _: "does not compile")
-    assert (found.verdict, found.detail) == ("broken", "does not compile")
-
-
-def test_a_bug_that_makes_the_tests_endless_is_killed_and_the_report_says_how(tree):
-    (found,) = verdicts(tree, bug(), run=lambda _: "took too long")
-    assert (found.verdict, found.detail) == ("killed", "took too long")
-
-
-def test_the_tree_is_put_back_when_the_audit_is_interrupted(tree):
+def test_interrupted_audit_restores_the_tree(tree):
     def interrupted(_):
         raise KeyboardInterrupt
 
@@ -86,7 +70,7 @@ def test_the_tree_is_put_back_when_the_audit_is_interrupted(tree):
     assert (tree / "toy.py").read_text() == TOY
 
 
-def test_the_exit_status_is_0_only_if_all_are_killed(capsys):
+def test_exit_status_is_0_only_if_all_are_killed(capsys):
     killed = mutate.Outcome(bug(), "killed")
     survived = mutate.Outcome(bug("survivor"), "survived")
     broken = mutate.Outcome(bug("lost"), "broken", "the old text is gone")
@@ -99,7 +83,7 @@ def test_the_exit_status_is_0_only_if_all_are_killed(capsys):
     assert "  broken: lost the old text is gone\n" in out
 
 
-def test_names_are_unique(tmp_path):
+def test_names_must_be_unique(tmp_path):
     entry = '[[mutation]]\nname = "a"\nfile = "f"\nold = "x"\nnew = "y"\ntests = ["t"]\n'
     path = tmp_path / "list.toml"
     path.write_text(entry)
@@ -110,7 +94,7 @@ def test_names_are_unique(tmp_path):
 
 
 @pytest.mark.parametrize("mutation", mutate.read_list(mutate.LIST), ids=lambda found: found.name)
-def test_every_listed_bug_fits_the_code_as_it_is(mutation):
+def test_listed_bug_fits_the_code(mutation):
     text = (ROOT / mutation.file).read_text(encoding="utf-8")
     assert text.count(mutation.old) == 1
     assert mutation.new != mutation.old

@@ -128,15 +128,14 @@ def export_graph(setup: Setup, folder: Path) -> None:
 
 
 def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Path], None]) -> Path:
-    """Return the cached graph of a checkpoint and language, made by `make` if there is none.
+    """Return the cached graph of a kind for a checkpoint and a language.
 
-    Args:
-        setup: Checkpoint, language and cache folder.
-        kind: Name of the graph's folder.
-        made_by: Versions that the content depends on.
-        make: Writes the graph into a folder.
+    If there is none, `make` writes it into a folder; `made_by` holds the versions that it depends
+    on.
     """
-    folder = setup.cache / f"{kind}-{_fingerprint(setup, made_by)}"
+    newest = max(path.stat().st_mtime_ns for path in setup.checkpoint.iterdir())
+    identity = repr((setup.checkpoint, newest, setup.languages[0], sorted(made_by.items())))
+    folder = setup.cache / f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     if not (folder / GRAPH).is_file():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -145,18 +144,6 @@ def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Pat
         make(partial)
         partial.rename(folder)
     return folder / GRAPH
-
-
-def _fingerprint(setup: Setup, made_by: dict[str, str]) -> str:
-    """Return a hash of names, sizes and times: reading 4 GB would take longer."""
-    language = setup.languages[0]
-    parts = [language, *(f"{name}={version}" for name, version in sorted(made_by.items()))]
-    for path in sorted(setup.checkpoint.resolve().iterdir()):
-        other = path.name.startswith("adapter.") and f".{language}." not in path.name
-        if path.is_file() and not other:
-            status = path.stat()
-            parts.append(f"{path}:{status.st_size}:{status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _main(checkpoint: str, language: str, out: str) -> None:

@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from html import escape
 
 from mms_bench.errors import BenchError
-from mms_bench.report.markdown import Section, Table, facts, sections, targets
+from mms_bench.report.markdown import Section, Table, facts, sections
 from mms_bench.run.result import Result
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #212529; max-width: 66rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h2 { border-top: 1px solid #dee2e6; padding-top: 1.5rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; }
 div { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .8rem; margin: .6rem 0; }
-th, td { padding: .25rem .5rem; border-bottom: 1px solid #e9ecef; text-align: right;
-  font-variant-numeric: tabular-nums; vertical-align: top; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #e9ecef; text-align: right; }
 th:first-child, td:first-child { text-align: left; min-width: 9rem; }
 .pass { color: #2b8a3e; } .fail { color: #c92a2a; font-weight: 600; }
 img { max-width: 100%; display: block; }
-p, li { color: #495057; font-size: .9rem; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 """
 
@@ -42,22 +38,21 @@ def render(results: Sequence[Result]) -> str:
 
 def _result(result: Result) -> str:
     points = "".join(f"<li>{_inline(fact)}</li>\n" for fact in facts(result))
-    cases = "".join(map(_section, sections(result)))
-    goals = targets(result)
-    last = f"<h3>Targets</h3>\n{_table(goals)}" if goals.rows else ""
     heading = f"Suite {escape(result.suite)}, {escape(result.created[:10])}"
-    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{cases}{last}"
+    return f"<h2>{heading}</h2>\n<ul>\n{points}</ul>\n{''.join(map(_section, sections(result)))}"
 
 
 def _section(section: Section) -> str:
-    case = section.case
-    picture = ""
-    if section.measured:
-        content = base64.b64encode(draw(section)).decode()
-        words = escape(f"Chart: {case.title}", quote=True)
-        picture = f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n'
-    tables = "".join(map(_table, section.tables))
-    return f"<h3>{escape(case.title)}</h3>\n<p>{_inline(case.timing)}</p>\n{picture}{tables}"
+    from mms_bench.report.plots import draw
+
+    parts = [f"<h3>{escape(section.title)}</h3>\n"]
+    if section.case:
+        parts.append(f"<p>{_inline(section.case.timing)}</p>\n")
+    if section.case and section.measured:
+        content = base64.b64encode(draw(section.case, section.measured)).decode()
+        words = escape(f"Chart: {section.title}", quote=True)
+        parts.append(f'<img alt="{words}" src="data:image/svg+xml;base64,{content}">\n')
+    return "".join([*parts, *map(_table, section.tables)])
 
 
 def first_picture(results: Sequence[Result]) -> bytes:
@@ -66,23 +61,12 @@ def first_picture(results: Sequence[Result]) -> bytes:
     Raises:
         BenchError: there is none, or matplotlib is not installed.
     """
+    from mms_bench.report.plots import draw
+
     for section in (section for result in results for section in sections(result)):
-        if section.measured:
-            return draw(section)
+        if section.case and section.measured:
+            return draw(section.case, section.measured)
     raise BenchError("no case has figures to draw")
-
-
-def draw(section: Section) -> bytes:
-    """Return a case as an SVG picture: its curves, or else a bar chart.
-
-    Raises:
-        BenchError: matplotlib is not installed.
-    """
-    try:
-        from mms_bench.report.plots import plot_bars, plot_curves
-    except ImportError as error:
-        raise BenchError("pictures need matplotlib: pip install 'mms-engine[bench]'") from error
-    return (plot_curves if section.case.curves else plot_bars)(section.case, section.measured)
 
 
 def _table(table: Table) -> str:

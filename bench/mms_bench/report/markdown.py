@@ -5,7 +5,7 @@ A document holds, on lines of their own, `<!-- mms-bench: FILE.json -->` and
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +24,25 @@ _BLOCK = re.compile(
 class Table:
     """Cells under a head; the first column is text, the others are figures."""
 
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Return the table with the first column to the left, the others to the right."""
+        lines = [self.head, ["---"] + ["---:"] * (len(self.head) - 1), *self.rows]
+        escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+        return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The tables of one case."""
+    """The tables of one case, or those of the targets."""
 
-    case: Case
-    measured: tuple[Row, ...]
-    tables: tuple[Table, ...]
-    """Figures of the measured rows, and the reasons of the others."""
+    title: str
+    tables: Sequence[Table]
+    case: Case | None = None
+    measured: Sequence[Row] = ()
+    """Rows with figures, for a picture."""
 
 
 def render(result: Result) -> str:
@@ -46,49 +53,44 @@ def render(result: Result) -> str:
     ]
     timing = ""
     for section in sections(result):
-        parts.append(f"### {section.case.title}")
-        if section.case.timing != timing:  # cases in a row often share it
+        parts.append(f"### {section.title}")
+        if section.case and section.case.timing != timing:  # cases in a row often share it
             timing = section.case.timing
             parts.append(timing)
-        parts += map(table, section.tables)
-    goals = targets(result)
-    if goals.rows:
-        parts += ["### Targets", table(goals)]
+        parts += (table.markdown() for table in section.tables)
     return "\n\n".join(parts)
 
 
-def table(content: Table) -> str:
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    lines = [content.head, ["---"] + ["---:"] * (len(content.head) - 1), *content.rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
 def sections(result: Result) -> list[Section]:
-    """Return the tables of each case, in the order of the result."""
+    """Return the tables of each case, in the order of the result, and of the targets."""
     found = []
     for case in result.cases:
         rows = [row for row in result.rows if row.case == case.name]
-        measured = tuple(row for row in rows if row.is_measured)
-        others = tuple(
+        measured = [row for row in rows if row.is_measured]
+        others = [
             (text.title(row.implementation), row.status, row.reason)
             for row in rows
             if not row.is_measured
-        )
+        ]
         tables = [_figures(case, measured, result)] if measured else []
         if others:
             tables.append(Table(("no figures", "status", "reason"), others))
-        found.append(Section(case, measured, tuple(tables)))
+        found.append(Section(case.title, tables, case, measured))
+    judged = [_target(item) for item in judge(result)]
+    if judged:
+        table = Table(("target", "limit", "measured", "verdict"), judged)
+        found.append(Section("Targets", [table]))
     return found
 
 
-def _figures(case: Case, rows: tuple[Row, ...], result: Result) -> Table:
+def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     times = [row.summary for row in rows]
     checks = [row.check for row in rows]
-    baseline, name = _baseline(case)
+    other, _, implementation = case.baseline.rpartition("/")
+    baseline = f"{other or case.name}/{implementation}"
+    names = [text.title(implementation).split(" (")[0], f"`{other}`" if other else ""]
     columns = {
         "": [text.title(row.implementation) for row in rows],
-        "group": [str(row.group) if rows[-1].group > 1 else "" for row in rows],
         "median": [text.seconds(it.median) if it else "" for it in times],
         "p10 … p90": [
             f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" if it else "" for it in times
@@ -97,9 +99,10 @@ def _figures(case: Case, rows: tuple[Row, ...], result: Result) -> Table:
         "calls": [str(it.count) if it else "" for it in times],
         f"per {case.each}": [text.each(row) if case.each else "" for row in rows],
         f"{case.unit} per second": [text.rate(row) for row in rows],
-        f"speed-up over {name}": [
-            text.times(result.ratio(row, (baseline[0], baseline[1] or row.implementation)))
+        f"speed-up over {', '.join(filter(None, names))}": [
+            text.times(result.ratio(row, baseline + ("" if implementation else row.implementation)))
             for row in rows
+            if case.baseline
         ],
         "load": [text.seconds(row.load_seconds) for row in rows],
         "first call": [text.seconds(row.first_seconds) for row in rows],
@@ -110,21 +113,7 @@ def _figures(case: Case, rows: tuple[Row, ...], result: Result) -> Table:
         **{it.title: [text.figure(it, row) for row in rows] for it in case.figures},
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
-    return Table(tuple(filled), tuple(zip(*filled.values(), strict=True)))
-
-
-def _baseline(case: Case) -> tuple[tuple[str, str], str]:
-    """Return case and implementation of a baseline, and its name; all empty without one."""
-    name, _, implementation = case.baseline.rpartition("/")
-    words = [text.title(implementation).split(" (")[0]] if implementation else []
-    words += [f"`{name}`"] if name else []
-    return (name or case.name if case.baseline else "", implementation), ", ".join(words)
-
-
-def targets(result: Result) -> Table:
-    """Return the targets of the measured cases beside the measured values."""
-    rows = tuple(_target(item) for item in judge(result))
-    return Table(("target", "limit", "measured", "verdict"), rows)
+    return Table(tuple(filled), list(zip(*filled.values(), strict=True)))
 
 
 def _target(item: Judgement) -> tuple[str, str, str, str]:
@@ -148,13 +137,11 @@ def _quantity(item: Judgement, value: float) -> str:
 def facts(result: Result) -> list[str]:
     """Return the conditions of a run, one sentence each."""
     model = result.model
+    size = f"{model.parameters / 1e6:,.0f} M parameters, {model.languages} languages"
     settings = "; ".join(f"{name}: {value}" for name, value in result.settings.items())
     return [
         *machine_facts(result.machine, result.versions),
-        (
-            f"Model: {model.name}, {model.parameters / 1e6:,.0f} M parameters, "
-            f"{model.languages} languages"
-        ),
+        f"Model: {model.name}, {size}",
         f"Settings: {settings}",
         f"Commit: {result.git or 'unknown'}",
         f"Command: `{result.command}`",
@@ -163,7 +150,7 @@ def facts(result: Result) -> list[str]:
 
 def machine_facts(machine: Machine, versions: dict[str, str]) -> list[str]:
     """Return machine and software, one sentence each."""
-    gpu = machine.gpu if machine.gpu == "none" else f"{machine.gpu}, driver {machine.driver}"
+    gpu = machine.gpu if machine.gpu == "none" else f"{machine.gpu}, CUDA {machine.cuda}"
     cores = f"{machine.cores} cores ({machine.threads} threads)"
     features = " ".join(machine.features) or "no vector extensions known"
     busy = ": the machine was not quiet" if machine.load_before > QUIET else ""
@@ -181,7 +168,7 @@ def update(document: Path, blocks: Mapping[str, str]) -> None:
         BenchError: the document has no place for one of them.
     """
     before = document.read_text(encoding="utf-8")
-    missing = set(blocks) - set(places(before))
+    missing = set(blocks) - {match["name"] for match in _BLOCK.finditer(before)}
     if missing:
         name = min(missing)
         raise BenchError(
@@ -189,11 +176,6 @@ def update(document: Path, blocks: Mapping[str, str]) -> None:
             "and `<!-- mms-bench: end -->` where its tables belong"
         )
     document.write_text(updated(before, blocks), encoding="utf-8")
-
-
-def places(document: str) -> Iterable[str]:
-    """Return the names of a document's blocks."""
-    return [match["name"] for match in _BLOCK.finditer(document)]
 
 
 def updated(document: str, blocks: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Numbers and names in the form of a report."""
+"""Numbers and names in the form of a report; empty for `None`."""
 
 from mms_bench.peers import PEERS
 from mms_bench.run.result import Figure, Row
@@ -18,7 +18,7 @@ def title(implementation: str) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration with three digits and a fitting unit; empty for `None`."""
+    """Return a duration with three digits and a fitting unit."""
     if value is None:
         return ""
     for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
@@ -28,14 +28,14 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Return bytes as GB or MB (powers of ten); empty for `None`."""
+    """Return bytes as GB or MB (powers of ten)."""
     if value is None:
         return ""
     return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
 
 
 def times(value: float | None) -> str:
-    """Return a ratio; empty for `None`."""
+    """Return a ratio."""
     if value is None:
         return ""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
@@ -61,7 +61,7 @@ def each(row: Row) -> str:
 
 
 def figure(wanted: Figure, row: Row) -> str:
-    """Return a figure of a row, empty if it has none."""
+    """Return a figure of a row."""
     value = row.figures.get(wanted.name)
     if value is None:
         return ""

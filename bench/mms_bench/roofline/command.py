@@ -11,29 +11,9 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @click.command(short_help="Print lower bounds on the time of a run on GPUs.")
 @click.option("--bundle", type=_FOLDER, help="Bundle of the model.  [default: mms-1b-all's sizes]")
-@click.option(
-    "--gpus",
-    default="",
-    show_default=False,
-    help="Comma-separated keys of GPUs.  [default: all]",
-)
-@click.option(
-    "--seconds",
-    default=10.0,
-    type=click.FloatRange(0.1),
-    help="Audio per row of a batch in seconds.",
-)
-@click.option("--batches", default="1,8,32", help="Comma-separated numbers of rows per run.")
 @click.option("--chart", type=_PATH, help="SVG file to write a chart to.")
 @click.option("--update", type=_FILE, help="Markdown document whose table is rewritten.")
-def roofline(
-    bundle: Path | None,
-    gpus: str,
-    seconds: float,
-    batches: str,
-    chart: Path | None,
-    update: Path | None,
-) -> None:
+def roofline(bundle: Path | None, chart: Path | None, update: Path | None) -> None:
     """Print lower bounds on the time of a run on GPUs, from their data sheets.
 
     Nothing is measured. The table of GPUs is bench/mms_bench/roofline/gpus.toml.
@@ -42,10 +22,9 @@ def roofline(
     from mms_bench.roofline import tables
 
     model = tables.Model.open(bundle)
-    chosen = tables.choose_gpus(gpus)
-    text = tables.bounds(model, chosen, seconds, tables.numbers(batches))
+    text = tables.bounds(model)
     if chart is not None:
-        chart.write_bytes(tables.chart(model, chosen))
+        chart.write_bytes(tables.chart(model))
     if update is not None:
         markdown.update(update, {"roofline": text})
     click.echo(text)

@@ -1,8 +1,8 @@
 """Roofline model: the least time of a run, block by block.
 
-A block takes max(products / peak, elements / rate, bytes / bandwidth); the blocks of a run depend
-on each other, so their times add up. Launches, waiting and everything else that a program adds are
-left out: this is a bound. (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.)
+A block takes max(products / peak, bytes / bandwidth); the blocks of a run depend on each other, so
+their times add up. Launches, waiting and everything else that a program adds are left out: this is
+a bound. (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.)
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,11 @@ class Gpu:
 
     key: str
     name: str
-    sm: str
     fp16: float
     bf16: bool
     fp32: float
     bandwidth: float
-    memory: float
     cache: float
-    link: float
-    reserve: float
     source: str
 
     def peak(self, precision: Precision) -> float | None:
@@ -40,36 +36,23 @@ class Gpu:
         return self.fp16 * 1e12 if precision == "fp16" or self.bf16 else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    gpu: tuple[Gpu, ...]
-
-
-def gpus(names: Sequence[str] = ()) -> tuple[Gpu, ...]:
-    """Return the GPUs called `names`, or all; BenchError if a name is unknown."""
+def gpus() -> tuple[Gpu, ...]:
+    """Return all data sheets."""
     content = Path(__file__).with_name("gpus.toml").read_bytes()
-    known = {gpu.key: gpu for gpu in msgspec.toml.decode(content, type=_Table).gpu}
-    for name in names:
-        if name not in known:
-            raise BenchError(f"there is no GPU {name!r}; choose from {', '.join(known)}")
-    return tuple(known[name] for name in names or known)
+    return msgspec.toml.decode(content, type=dict[str, tuple[Gpu, ...]])["gpu"]
 
 
 def bound(work: Sequence[Block], precision: Precision, gpu: Gpu) -> dict[str, float]:
-    """Return the seconds of the blocks limited by `products`, `elements` and `bandwidth`."""
+    """Return the seconds of the blocks limited by `products` and by `bandwidth`."""
     peak, cache = gpu.peak(precision), gpu.cache * 1e6
     if peak is None:
         raise BenchError(f"{gpu.name} has no products in {precision}")
     resident = sum(block.weights * block.repeats for block in work) <= cache
-    limits = {"products": 0.0, "elements": 0.0, "bandwidth": 0.0}
+    limits = {"products": 0.0, "bandwidth": 0.0}
     for block in work:
         moved = 0.0 if resident else block.weights
         moved += sum(size for size in block.edges if size > cache)
-        times = {
-            "products": block.products / peak,
-            "elements": block.elements / (gpu.fp32 * 1e12),
-            "bandwidth": moved / (gpu.bandwidth * 1e9),
-        }
-        longest = max(times, key=lambda name: times[name])
-        limits[longest] += times[longest] * block.repeats
+        products, bandwidth = block.products / peak, moved / (gpu.bandwidth * 1e9)
+        limit = "products" if products > bandwidth else "bandwidth"
+        limits[limit] += max(products, bandwidth) * block.repeats
     return limits

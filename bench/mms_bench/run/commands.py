@@ -1,4 +1,4 @@
-"""Timing of whole commands, and the memory of all their processes."""
+"""Processes of a measurement: whole commands, their time, and the memory of all their processes."""
 
 import contextlib
 import os
@@ -6,25 +6,27 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 from mms_bench.errors import Failed, Skipped
 
 _MEMORY_INTERVAL = 0.05
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A command that ended with status 0."""
 
-    seconds: float = 0.0
-    peak_memory: int = 0
+    seconds: float
+    peak_memory: int
     """Largest sum of the resident sets of all its processes in bytes, sampled every 50 ms."""
-    stdout: str = ""
+    stdout: str
 
 
 def script(name: str) -> str:
@@ -43,7 +45,7 @@ def run(command: Sequence[str], *, threads: int, watch: bool) -> Outcome:
         threads: Limit of its libraries' thread pools.
         watch: Whether to sample memory, which disturbs the time of a short command.
     """
-    outcome = Outcome()
+    peak = 0
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -55,44 +57,36 @@ def run(command: Sequence[str], *, threads: int, watch: bool) -> Outcome:
             start_new_session=True,
         )
         try:
-            with _watched(process.pid, outcome) if watch else contextlib.nullcontext():
-                code = process.wait()
-                outcome.seconds = time.perf_counter() - start
+            while watch and process.poll() is None:
+                peak = max(peak, _tree_memory(process.pid))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_MEMORY_INTERVAL)
+            code = process.wait()
+            seconds = time.perf_counter() - start
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # its children too
-            process.wait()
-        err.seek(0)
-        out.seek(0)
+            kill_group(process)
         if code:
-            lines = err.read().decode(errors="replace").strip().splitlines()
-            last = lines[-1].strip() if lines else "it wrote nothing to stderr"
+            last = last_line(err) or "it wrote nothing to stderr"
             raise Failed(f"exit status {code}: {last}")
-        outcome.stdout = out.read().decode(errors="replace")
-        return outcome
+        out.seek(0)
+        return Outcome(seconds, peak, out.read().decode(errors="replace"))
 
 
-@contextlib.contextmanager
-def _watched(pid: int, outcome: Outcome) -> Iterator[None]:
-    """Sample the memory of a process and its children until the block ends."""
-    done = threading.Event()
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session, and its children, and wait for its end."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
-    def sample() -> None:
-        while not done.wait(_MEMORY_INTERVAL):
-            outcome.peak_memory = max(outcome.peak_memory, _tree_memory(pid))
 
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def last_line(log: IO[bytes]) -> str:
+    """Return the last line of a process's output, empty if there is none."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
 
 
 def _tree_memory(pid: int) -> int:
-    import psutil
-
     total = 0
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(pid)

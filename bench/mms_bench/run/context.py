@@ -1,32 +1,34 @@
-"""Options of a run, and what the measuring functions of a suite share."""
+"""Options of a run, and the measurement that suites share: first calls, checks, then a race."""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mms_bench.errors import NotMeasured
+import psutil
+
+from mms_bench.errors import NotMeasured, Skipped
 from mms_bench.peers import PEERS, PeerEntry
 from mms_bench.peers.base import Setup
-from mms_bench.run.race import Pace, Runner, Samples, race
+from mms_bench.run.race import Pace, Repeat, race
 from mms_bench.run.result import Row, summarise
 from mms_bench.run.worker import Worker
 
-Tell = Callable[[str], None]
+_ROOM = 2.0
+"""Multiple of the largest peak memory that must be free for one more model: some need twice the
+size of the model while they load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Setup):
     """Options of `mms-bench run`, with defaults filled in."""
 
     peers: tuple[str, ...]
     """Implementations, the reference first."""
-    model: str
-    """Name of the checkpoint in reports."""
-    demo_bundle: Path
-    """Bundle of the cold start."""
+    cases: tuple[str, ...] = ()
+    """Names of the cases; empty for all of the suite."""
     audio: tuple[Path, ...]
     recordings: Path
     """List of recordings with reference texts, for streams."""
@@ -34,84 +36,103 @@ class RunOptions:
     """Length of a clip."""
     batch: int = 8
     """Rows of the batch case."""
-    cases: tuple[str, ...] = ()
-    """Names of the cases; empty for all of the suite."""
     pace: Pace = field(default_factory=Pace)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Work that a worker has called once, and the row so far."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial:
+    """Work of a peer in a case."""
 
-    worker: Worker
-    call: int
-    row: Row
-    result: Any
-    """Logits or labels of the first call."""
+    case: str
+    peer: str
+    work: Any
+    name: str = ""
+    """Name of the row, if it is not the peer's."""
+    amount: float = 0.0
+    """Work of one call in the case's unit."""
+    setup: Setup | None = None
+    """Setup of the peer, if it is not that of the run."""
+    check: Callable[[Worker, Row, Any], Row] = lambda _worker, row, _result: row
+    """Returns the row with the check of the first call's result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Surroundings of a measurement. Methods raise `NotMeasured` if a peer cannot run."""
+    """Surroundings of a measurement."""
 
     options: RunOptions
-    setup: Setup
     folder: Path
     """Scratch folder, removed after the run."""
-    tell: Tell
+    tell: Callable[[str], None]
     """Receives lines of progress."""
     versions: dict[str, str]
     """Collects the versions of the peers."""
     peers: Mapping[str, PeerEntry] = field(default_factory=lambda: PEERS)
 
-    def worker(self, peer: str, setup: Setup | None = None) -> Worker:
-        """Start the worker of a peer."""
-        worker = Worker(self.peers[peer], setup or self.setup)
-        self.versions.update(worker.versions)
-        return worker
-
-    def build(self, peer: str) -> None:
-        """Build the files of a peer, in a process of its own."""
-        self.tell(f"{peer}: building")
-        with self.worker(peer) as worker:
-            worker.build()
+    @contextlib.contextmanager
+    def worker(self, peer: str, setup: Setup | None = None) -> Iterator[Worker]:
+        """Yield a worker of a peer; NotMeasured if it does not start."""
+        with Worker(self.peers[peer], setup or self.options) as worker:
+            self.versions.update(worker.versions)
+            yield worker
 
     @contextlib.contextmanager
-    def loaded(self, peer: str, setup: Setup | None = None) -> Iterator[tuple[Worker, float]]:
-        """Yield a worker that has loaded its model, and the seconds that took."""
+    def loaded(self, peer: str, setup: Setup | None = None) -> Iterator[Worker]:
+        """Yield a worker that has loaded its model; NotMeasured if it cannot."""
+        self.tell(f"{peer}: building")
+        with self.worker(peer, setup) as worker:
+            worker.build()  # in a process of its own, whose memory does not count
         self.tell(f"{peer}: loading")
         with self.worker(peer, setup) as worker:
-            yield worker, worker.load()
+            worker.load()
+            yield worker
 
-    def first_call(self, worker: Worker, work: Any, row: Row) -> Entry:  # noqa: ANN401
-        """Make the first call of a piece of work."""
-        self.tell(f"{row.case}/{row.implementation}: first call")
-        found = worker.first(work)
-        return Entry(worker, found.number, replace(row, first_seconds=found.seconds), found.result)
+    def measure(self, trials: Sequence[Trial], *, load: bool = True) -> list[Row]:
+        """Call each work once, check the result, and time those that pass in one race.
 
-    def race(self, entries: Sequence[Entry]) -> list[Row]:
-        """Time entries in turns and return their rows, with peak memory."""
-        named = {f"{entry.row.case}/{entry.row.implementation}": entry for entry in entries}
-        runners = [
-            Runner(name, functools.partial(one.worker.repeat, one.call), one.row.first_seconds or 0)
-            for name, one in named.items()
+        Trials of a peer with the same setup share a worker, which loads a model if `load`.
+        """
+        rows: list[Row] = []
+        timed: list[tuple[Row, Repeat]] = []
+        workers: dict[tuple[str, Setup | None], Worker] = {}
+        with contextlib.ExitStack() as stack:
+            for trial in trials:
+                name, key = trial.name or trial.peer, (trial.peer, trial.setup)
+                row = Row(case=trial.case, implementation=name, amount=trial.amount)
+                try:
+                    if key not in workers:
+                        _check_room(workers.values())
+                        start = self.loaded if load else self.worker
+                        workers[key] = stack.enter_context(start(*key))
+                    worker = workers[key]
+                    self.tell(f"{row.key}: first call")
+                    found = worker.first(trial.work)
+                    row = replace(row, first_seconds=found.seconds)
+                    if load:
+                        memory = worker.peak_memory()
+                        row = replace(row, load_seconds=worker.load_seconds, peak_memory=memory)
+                    row = trial.check(worker, row, found.result)
+                except NotMeasured as reason:
+                    row = row.refused(reason)
+                if row.status == "ok":
+                    timed.append((row, functools.partial(worker.repeat, found.number)))
+                else:
+                    rows.append(row)
+            return self.race(timed) + rows
+
+    def race(self, timed: Sequence[tuple[Row, Repeat]]) -> list[Row]:
+        """Time calls in turns; return their rows with the timings, or why there are none."""
+        found = race([repeat for _, repeat in timed], self.options.pace, self.tell)
+        return [
+            row.refused(samples.failure)
+            if samples.failure
+            else replace(row, samples=tuple(samples.seconds), summary=summarise(samples.seconds))
+            for (row, _), samples in zip(timed, found, strict=True)
         ]
-        found = race(runners, self.options.pace, self.tell)
-        return [_finish(entry, found[name]) for name, entry in named.items()]
 
 
-def _finish(entry: Entry, samples: Samples) -> Row:
-    row = timed_row(entry.row, samples)
-    if row.summary is None:
-        return row
-    try:
-        return replace(row, peak_memory=entry.worker.peak_memory())
-    except NotMeasured as reason:
-        return replace(entry.row, status=reason.status, reason=str(reason))
-
-
-def timed_row(row: Row, samples: Samples) -> Row:
-    """Return a row with its timings, or with the reason why there are none."""
-    if samples.failure is not None:
-        return replace(row, status=samples.failure.status, reason=str(samples.failure))
-    return replace(row, samples=tuple(samples.seconds), summary=summarise(samples.seconds))
+def _check_room(workers: Collection[Worker]) -> None:
+    """Raise `Skipped` if the free memory may be too small for one more worker."""
+    largest = max((worker.peak_memory() for worker in workers), default=0)
+    if psutil.virtual_memory().available < _ROOM * largest:
+        raise Skipped("has no room in memory beside the others: run fewer at a time with --peers")

@@ -2,12 +2,14 @@
 
 import os
 import platform
-import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from mms_bench.run.result import Machine
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.system import usable_cores
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "i8mm")
@@ -16,20 +18,16 @@ PACKAGES = ("mms-engine", "numpy", "onnxruntime", "onnxruntime-gpu")
 
 def describe_machine() -> Machine:
     """Return the facts that a figure depends on."""
-    import psutil
-
     name, flags = _cpu()
-    gpu, driver, cuda = _gpu()
-    usable = usable_cores()
+    driver, usable = cuda_driver(), usable_cores()
     return Machine(
         cpu=name,
         cores=min(int(psutil.cpu_count(logical=False) or usable), usable),
         threads=usable,
         features=tuple(feature for feature in FEATURES if feature in flags),
         memory=psutil.virtual_memory().total,
-        gpu=gpu,
-        driver=driver,
-        cuda=cuda,
+        gpu=driver.devices[0] if driver.devices else "none",
+        cuda=driver.version if driver.devices else "",
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         load_before=round(os.getloadavg()[0], 2),
@@ -67,18 +65,3 @@ def _cpu() -> tuple[str, set[str]]:
         fields.setdefault(key.strip().lower(), value.strip())
     name = fields.get("model name") or platform.processor() or platform.machine()
     return name, set((fields.get("flags") or fields.get("features") or "").split())
-
-
-def _gpu() -> tuple[str, str, str]:
-    """Return name, driver version and the CUDA version that the driver offers."""
-    if shutil.which("nvidia-smi") is None:
-        return "none", "", ""
-    try:
-        query = "--query-gpu=name,driver_version"
-        line = _output("nvidia-smi", query, "--format=csv,noheader").splitlines()[0]
-        banner = _output("nvidia-smi")
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return "none (nvidia-smi fails)", "", ""
-    name, _, driver = line.partition(", ")
-    _, _, rest = banner.partition("CUDA Version:")
-    return name, driver, rest.split()[0] if rest else ""

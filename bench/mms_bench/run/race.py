@@ -15,17 +15,6 @@ Repeat = Callable[[float, int], Sequence[float]]
 """Calls for some seconds, from once to a number of times, and returns the seconds of each call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
-    """An implementation to be timed."""
-
-    name: str
-    """Unique in a race."""
-    repeat: Repeat
-    warmed_up: float = 0.0
-    """Seconds of calls before the race, which count as warm-up."""
-
-
 def repeat_call(once: Callable[[], float]) -> Repeat:
     """Return the `repeat` of a function that makes one call and returns its seconds."""
 
@@ -62,46 +51,41 @@ class Pace:
 
 @dataclass(slots=True)
 class Samples:
-    """Timings of one runner."""
+    """Timings of one implementation."""
 
     seconds: list[float] = field(default_factory=list)
     failure: NotMeasured | None = None
-    """Reason why the runner left the race; its timings are then void."""
+    """Reason why it left the race; its timings are then void."""
+
+    def take(self, repeat: Repeat, seconds: float, most: int) -> Sequence[float]:
+        """Return the times of a turn, none if it fails."""
+        try:
+            return repeat(seconds, most)
+        except NotMeasured as failure:
+            self.failure = failure
+            return ()
 
 
 def race(
-    runners: Sequence[Runner], pace: Pace, tell: Callable[[str], None] = lambda _: None
-) -> dict[str, Samples]:
-    """Warm up every runner, then give each one turn per round, in a new random order.
+    repeats: Sequence[Repeat], pace: Pace, tell: Callable[[str], None] = lambda _: None
+) -> list[Samples]:
+    """Warm up all implementations, then give each one turn per round, in a new random order.
 
-    A runner that fails leaves the race. `tell` receives lines of progress.
+    One that fails leaves the race. `tell` receives lines of progress.
     """
-    found = {runner.name: Samples() for runner in runners}
-    slowest = max((_warm_up(one, found[one.name], pace) for one in runners), default=0.0)
+    racing = [(repeat, Samples()) for repeat in repeats]
+    found = [samples for _, samples in racing]
+    slowest = 0.0
+    for repeat, samples in racing if pace.warmup else ():
+        taken = samples.take(repeat, pace.warmup, pace.max_samples)
+        slowest = max([slowest, *taken[-1:]])
     rounds = pace.rounds(slowest)
-    tell(f"timing {len(runners)} implementations in {rounds} rounds")
+    tell(f"timing {len(repeats)} implementations in {rounds} rounds")
     order = random.Random(pace.seed)  # noqa: S311 - an order, not a secret
     for _ in range(rounds):
-        racing = [runner for runner in runners if found[runner.name].failure is None]
+        racing = [(repeat, samples) for repeat, samples in racing if samples.failure is None]
         order.shuffle(racing)
-        for runner in racing:
-            samples, share = found[runner.name], math.ceil(pace.max_samples / rounds)
-            samples.seconds += _take(runner, samples, pace.min_time / rounds, share)
+        for repeat, samples in racing:
+            share = math.ceil(pace.max_samples / rounds)
+            samples.seconds += samples.take(repeat, pace.min_time / rounds, share)
     return found
-
-
-def _warm_up(runner: Runner, samples: Samples, pace: Pace) -> float:
-    """Return the approximate seconds of a warm call, 0 if unknown."""
-    missing = pace.warmup - runner.warmed_up
-    if missing <= 0:
-        return runner.warmed_up if pace.warmup else 0.0
-    taken = _take(runner, samples, missing, pace.max_samples)
-    return taken[-1] if taken else 0.0
-
-
-def _take(runner: Runner, samples: Samples, seconds: float, most: int) -> Sequence[float]:
-    try:
-        return runner.repeat(seconds, most)
-    except NotMeasured as failure:
-        samples.failure = failure
-        return ()

@@ -1,16 +1,15 @@
 """Result file: one run of one suite on one machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 import numpy as np
 
 from mms_bench.errors import BenchError, NotMeasured
 
-SCHEMA_VERSION = 2
 QUIET = 0.5
 """Load average above which other programs disturb the times."""
 
@@ -47,8 +46,8 @@ class Machine:
     """Bytes."""
     gpu: str
     """Name, or the reason why there is none."""
-    driver: str
     cuda: str
+    """CUDA release of the GPU's driver."""
     os: str
     python: str
     load_before: float
@@ -61,7 +60,7 @@ class Model:
 
     name: str
     parameters: int
-    """Without the adapters of other languages."""
+    """Without those of languages."""
     languages: int
     full_size: bool
     """Whether it has the layers and widths of facebook/mms-1b-all."""
@@ -89,8 +88,6 @@ class Row:
     status: Literal["ok", "skipped", "failed"] = "ok"
     reason: str = ""
     """Reason for the status `skipped` or `failed`."""
-    group: int = 1
-    """Rows of a case are interleaved, and compared, within their group only."""
     check: Check | None = None
     load_seconds: float | None = None
     """Loading time in a fresh process, imports excluded."""
@@ -111,14 +108,18 @@ class Row:
     """Rows of one series are joined in a plot of curves; empty for a separate point."""
 
     @property
+    def key(self) -> str:
+        """Case and implementation, with a slash between them."""
+        return f"{self.case}/{self.implementation}"
+
+    @property
     def is_measured(self) -> bool:
         """Whether the row has any figures."""
         return self.summary is not None or bool(self.figures)
 
-
-def refusal(case: str, implementation: str, reason: NotMeasured) -> Row:
-    """Return the row of an implementation without figures."""
-    return Row(case=case, implementation=implementation, status=reason.status, reason=str(reason))
+    def refused(self, reason: NotMeasured) -> Self:
+        """Return this row without timings, for a reason."""
+        return replace(self, status=reason.status, reason=str(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Case:
 class Result:
     """A whole run."""
 
-    schema: int
+    schema: Literal[2]
     suite: str
     created: str
     """UTC, ISO 8601."""
@@ -175,15 +176,13 @@ class Result:
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
 
-    def find(self, case: str, implementation: str, *, group: int | None = None) -> Row | None:
-        """Return the row of an implementation in a case, or in one group of it."""
-        wanted = (case, implementation)
-        found = (row for row in self.rows if (row.case, row.implementation) == wanted)
-        return next((row for row in found if group in (None, row.group)), None)
+    def find(self, key: str) -> Row | None:
+        """Return the row of a case and an implementation."""
+        return next((row for row in self.rows if row.key == key), None)
 
-    def ratio(self, row: Row, baseline: tuple[str, str]) -> float | None:
-        """Return how many times faster `row` is than a case and implementation of its group."""
-        other = self.find(*baseline, group=row.group)
+    def ratio(self, row: Row, baseline: str) -> float | None:
+        """Return how many times faster `row` is than the row of a key."""
+        other = self.find(baseline)
         if other is None or other.summary is None or row.summary is None:
             return None
         return other.summary.median / row.summary.median
@@ -198,19 +197,8 @@ def save(result: Result, path: Path) -> None:
 def load(path: Path) -> Result:
     """Read a result file; BenchError if it is none, or has another schema version."""
     try:
-        content = path.read_bytes()
-        version = msgspec.json.decode(content, type=_Version).schema
-        if version != SCHEMA_VERSION:
-            raise BenchError(
-                f"{path} has schema {version}, this release reads {SCHEMA_VERSION}: measure again"
-            )
-        return msgspec.json.decode(content, type=Result)
+        return msgspec.json.decode(path.read_bytes(), type=Result)
     except OSError as error:
         raise BenchError(f"cannot read {path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise BenchError(f"{path} is not a result of mms-bench: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    schema: int
+        raise BenchError(f"{path} is not a result of this release of mms-bench: {error}") from error

@@ -1,14 +1,13 @@
 """Suites: cases that belong in one result file, and the options of their runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from mms_bench.errors import BenchError
-from mms_bench.peers.base import Setup
 from mms_bench.run.context import Context, RunOptions
 from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
@@ -29,19 +28,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Cases of one result file, with the defaults of their options; times in seconds."""
+    """Cases of one result file, with the defaults of their options."""
 
     name: str
     peers: tuple[str, ...]
     """Implementations; the first is the reference, which always takes part."""
     parts: tuple[Part, ...]
-    min_samples: int
-    warmup: float
-    min_time: float = 10.0
+    pace: Pace
     languages: int | None
     """Number of languages; `None` for all."""
-    settings: tuple[str, ...]
-    """Names of the settings that matter."""
     on_request: tuple[str, ...] = ()
     """Peers that `all` leaves out on a CPU."""
     on_cuda: tuple[str, ...] = ()
@@ -49,63 +44,54 @@ class Suite:
 
     def choose_peers(self, text: str, device: str = "cpu") -> tuple[str, ...]:
         """Return the peers of `all` or of comma-separated names; BenchError if one cannot run."""
-        if device == "cuda" and not self.on_cuda:
+        runnable = self.peers if device == "cpu" else self.on_cuda
+        if not runnable:
             raise BenchError(f"the suite {self.name} runs on CPUs only: leave out --device")
         if text == "all":
-            left_out = self.on_request if device == "cpu" else set(self.peers) - set(self.on_cuda)
-            return tuple(name for name in self.peers if name not in left_out)
-        for name in (names := _names(text)):
-            if name not in self.peers:
-                known = ", ".join(self.peers)
-                raise BenchError(f"there is no peer {name!r}; choose from {known}, or all")
-            if device == "cuda" and name not in self.on_cuda:
-                raise BenchError(f"{name} runs on CPUs only; choose from {', '.join(self.on_cuda)}")
+            left_out = self.on_request if device == "cpu" else ()
+            return tuple(name for name in runnable if name not in left_out)
+        names = _names(text)
+        _check(names, runnable, f"the suite {self.name} has no peer {{!r}} on {device}")
         return tuple(dict.fromkeys((self.peers[0], *names)))
 
     def choose_parts(self, names: tuple[str, ...]) -> tuple[Part, ...]:
         """Return the parts called `names`, or all; BenchError if a name is unknown."""
         known = {part.name: part for part in self.parts}
-        for name in names:
-            if name not in known:
-                raise BenchError(
-                    f"the suite {self.name} has no case {name!r}; choose from {', '.join(known)}"
-                )
+        _check(names, known, f"the suite {self.name} has no case {{!r}}")
         return tuple(known[name] for name in names) or self.parts
 
-    def options(self, given: dict[str, Any]) -> tuple[RunOptions, Setup]:
+    def options(self, given: dict[str, Any]) -> RunOptions:
         """Return options from those of `mms-bench run` by name, `None` or empty if not given."""
-        cold, demo = given["demo_bundle"] or demo_bundle(), demo_checkpoint()
         checkpoint, bundle = given["checkpoint"], given["bundle"]
         if checkpoint is None and bundle is not None:
             raise BenchError(
                 "--bundle needs --checkpoint, the model it was exported from: "
                 "transformers runs it, and the bundle is checked against it"
             )
+        cold, demo = demo_bundle(), demo_checkpoint()
         if checkpoint is None and cold.is_dir():
             bundle = cold
-        pace = {
-            name: getattr(self, name) if given[name] is None else given[name]
-            for name in ("warmup", "min_time", "min_samples")
-        }
-        options = RunOptions(
-            peers=self.choose_peers(given["peers"], given["device"]),
-            model="demo" if checkpoint is None else checkpoint.resolve().name,
-            demo_bundle=cold,
-            audio=given["audio"] or (SPEECH,),
-            recordings=given["recordings"] or demo.with_name("clips") / "clips.tsv",
-            cases=_names(given["cases"]),
-            pace=Pace(**pace, seed=given["seed"]),
-            **{name: given[name] for name in ("seconds", "batch")},
-        )
-        setup = Setup(
+        paces = ("warmup", "min_time", "min_samples", "seed")
+        pace = {name: given[name] for name in paces if given[name] is not None}
+        return RunOptions(
             checkpoint=(checkpoint or demo).resolve(),
             bundle=bundle and bundle.resolve(),
             cache=Path(platformdirs.user_cache_dir(APPLICATION)) / "bench",
+            peers=self.choose_peers(given["peers"], given["device"]),
+            cases=_names(given["cases"]),
             languages=_names(given["languages"]),
-            **{name: given[name] for name in ("threads", "device", "backend")},
+            audio=given["audio"] or (SPEECH,),
+            recordings=given["recordings"] or demo.with_name("clips") / "clips.tsv",
+            pace=replace(self.pace, **pace),
+            **{name: given[name] for name in ("seconds", "batch", "threads", "device", "backend")},
         )
-        return options, setup
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+
+def _check(names: Iterable[str], known: Iterable[str], refusal: str) -> None:
+    for name in names:
+        if name not in known:
+            raise BenchError(f"{refusal.format(name)}; choose from {', '.join(known)}")

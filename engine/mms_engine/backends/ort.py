@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
+from mms_engine.backends.session import Array, Constant, GraphFile, Session
 from mms_engine.bundle.manifest import Tensor
 from mms_engine.cuda.driver import upload
 from mms_engine.errors import BackendError
@@ -123,25 +123,25 @@ class OrtSession:
             self._placed.clear()
 
 
-def open_cpu(file: GraphFile, options: SessionOptions) -> Session:
-    """Load a graph for the CPU.
+def open_cpu(file: GraphFile, threads: int = 0) -> Session:
+    """Load a graph for the CPU; see `registry.open_session`.
 
     Raises:
         BackendError: ONNX Runtime rejects it.
     """
-    session = _create(file.path, _session_options(options), [_CPU])
+    session = _create(file.path, _session_options(threads), [_CPU])
     return OrtSession(file, "cpu", session)
 
 
-def open_cuda(file: GraphFile, options: SessionOptions) -> Session:
-    """Load a graph for the first CUDA device.
+def open_cuda(file: GraphFile, threads: int = 0) -> Session:
+    """Load a graph for the first CUDA device; see `registry.open_session`.
 
     Raises:
         BackendError: ONNX Runtime rejects it, or cannot use the device.
     """
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
-    session = _create(file.path, _session_options(options), [(_CUDA, _CUDA_OPTIONS), _CPU])
+    session = _create(file.path, _session_options(threads), [(_CUDA, _CUDA_OPTIONS), _CPU])
     if _CUDA not in session.get_providers():
         raise BackendError(
             f"{file.path}: ONNX Runtime could not use CUDA and fell back to the CPU; "
@@ -156,7 +156,7 @@ def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
     Raises:
         BackendError: ONNX Runtime rejects it.
     """
-    session = _create(path, _session_options(SessionOptions(threads=1)), [_CPU])
+    session = _create(path, _session_options(1), [_CPU])
 
     def run(feeds: Mapping[str, Array]) -> list[Array]:
         outputs: list[Array] = session.run(None, dict(feeds))
@@ -177,9 +177,9 @@ def _create(
     return session
 
 
-def _session_options(options: SessionOptions) -> onnxruntime.SessionOptions:
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
     made = onnxruntime.SessionOptions()
-    made.intra_op_num_threads = options.threads or usable_cores()
+    made.intra_op_num_threads = threads or usable_cores()
     made.inter_op_num_threads = 1
     made.log_severity_level = _SEVERITY.get(logger.getEffectiveLevel(), _FATAL)
     # Shapes vary from run to run, so patterns per shape only take memory: 1.7 GB after twelve

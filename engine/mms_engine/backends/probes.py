@@ -32,12 +32,13 @@ class Availability:
     """Library and device it runs with, or why it cannot run, in one sentence."""
 
 
+_NO_ORT = Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
+
+
 def ort_cpu() -> Availability:
     """Probe ONNX Runtime on the CPU."""
     found = _providers()
-    if found is None:
-        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
-    return Availability(usable=True, reason=f"onnxruntime {found[0]}")
+    return Availability(usable=True, reason=f"onnxruntime {found[0]}") if found else _NO_ORT
 
 
 def ort_cuda() -> Availability:
@@ -47,7 +48,7 @@ def ort_cuda() -> Availability:
         return Availability(usable=False, reason=driver.reason)
     found = _providers()
     if found is None:
-        return Availability(usable=False, reason=f"onnxruntime is not installed: {INSTALL_HINT}")
+        return _NO_ORT
     version, providers = found
     if _CUDA_PROVIDER not in providers:
         reason = f"onnxruntime {version} has no CUDA: replace it by pip install 'mms-engine[gpu]'"

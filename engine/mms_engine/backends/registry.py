@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mms_engine.backends import probes
 from mms_engine.backends.probes import Availability
-from mms_engine.backends.session import Array, GraphFile, Session, SessionOptions
+from mms_engine.backends.session import Array, GraphFile, Session
 from mms_engine.bundle.manifest import Runtime
 from mms_engine.errors import BackendError
 from mms_engine.types import BackendName, Device
@@ -73,15 +73,13 @@ def rank(
     return choices
 
 
-def choose(
-    device: Device, candidates: Mapping[str, Availability], backend: BackendName | None = None
-) -> Choice:
-    """Return the best of `rank`."""
-    return rank(device, candidates, backend)[0]
-
-
-def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Session:
+def open_session(choice: Choice, file: GraphFile, threads: int) -> Session:
     """Load a graph with the chosen backend.
+
+    Args:
+        choice: Backend.
+        file: The graph.
+        threads: Threads of one run on a CPU; 0 for every core this process may use.
 
     Raises:
         BackendError: the backend rejects the graph, or it runs plans.
@@ -90,7 +88,7 @@ def open_session(choice: Choice, file: GraphFile, options: SessionOptions) -> Se
     if backend.runtime is not None:
         raise BackendError(f"{choice.backend} runs plans, not graphs such as {file.path}")
     module = importlib.import_module("mms_engine.backends.ort")
-    session: Session = getattr(module, backend.opener)(file, options)
+    session: Session = getattr(module, backend.opener)(file, threads)
     return session
 
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from mms_engine.bundle.manifest import Graph, Tensor
 
 Array = npt.NDArray[Any]
-NUMPY_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
-"""NumPy dtype that stores each floating-point dtype of a graph; bfloat16 as its bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +23,6 @@ class Constant:
     """As `Tensor.dtype`; `bfloat16` where `array` holds its bits as uint16."""
     versions: npt.NDArray[np.int64]
     """Version of each row of the first axis; grows when the row changes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """Options of a session."""
-
-    threads: int = 0
-    """Threads of one run on a CPU; 0 for every core this process may use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +70,13 @@ class Session(Protocol):
         ...
 
 
+def storage_dtype(dtype: str) -> "np.dtype[Any]":
+    """Return the NumPy dtype that stores a dtype of a graph; bfloat16 is stored as its bits."""
+    return np.dtype("uint16" if dtype == "bfloat16" else dtype)
+
+
 def convert(array: Array, dtype: str) -> Array:
-    """Return values in the storage of `NUMPY_DTYPE`; assignment converts between NumPy's floats."""
+    """Return values in the storage of a dtype; assignment converts between NumPy's floats."""
     if dtype != "bfloat16":
         return array
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
@@ -91,5 +86,5 @@ def convert(array: Array, dtype: str) -> Array:
 
 
 def minus_infinity(dtype: str) -> float | int:
-    """Return -inf in the storage of `NUMPY_DTYPE`."""
+    """Return -inf in the storage of a floating-point dtype."""
     return 0xFF80 if dtype == "bfloat16" else -np.inf

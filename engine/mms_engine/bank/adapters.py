@@ -1,12 +1,18 @@
 """Adapter bank: resident languages, and the sizes of their slots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.bank import Bank, BankStorage
 from mms_engine.bundle.adapters import AdapterWeights
+from mms_engine.bundle.manifest import Tensor, Wav2Vec2Ctc
+from mms_engine.bundle.reader import Bundle
+from mms_engine.errors import BundleCorrupt
 from mms_engine.text.vocabulary import Vocabulary
+
+_DTYPES = ("float32", "float16", "bfloat16")
 
 StorageT = TypeVar("StorageT", bound=BankStorage[AdapterWeights])
 AdapterBank: TypeAlias = Bank[AdapterWeights, Vocabulary, StorageT]
@@ -21,6 +27,8 @@ class BankOptions:
     """P: values of one language's adapter."""
     hidden_size: int
     """H: weights of one token in a head."""
+    vocab: int
+    """V: tokens of the largest vocabulary."""
     dtype: str
     """Dtype of the graph's inputs: `float32`, `float16` or `bfloat16`."""
     slots: int
@@ -43,15 +51,33 @@ def adapter_bank(
         load,
         lambda weights: Vocabulary(weights.vocab),
         storage,
-        storage.write,
         slots=options.slots,
         wait_seconds=options.wait_seconds,
     )
 
 
-def slots_within(
-    budget: int, *, adapter_parameters: int, hidden_size: int, vocab: int, itemsize: int
-) -> int:
-    """Return the number of languages that fit in `budget` bytes, at least one."""
-    row = (adapter_parameters + vocab * (hidden_size + 1)) * itemsize
-    return max(1, budget // row)
+def bank_options(bundle: Bundle, inputs: Iterable[Tensor], budget: int) -> BankOptions:
+    """Return the sizes of a bank for the languages of a bundle.
+
+    Args:
+        bundle: Bundle of the languages.
+        inputs: Inputs of the encoder.
+        budget: Bytes for resident languages; one fits in any case.
+
+    Raises:
+        BundleCorrupt: the encoder has no input `adapters`, or none of floating-point numbers.
+    """
+    model, entries = bundle.model(Wav2Vec2Ctc), bundle.manifest.data.values()
+    dtype = next((tensor.dtype for tensor in inputs if tensor.name == "adapters"), None)
+    if dtype not in _DTYPES:
+        raise BundleCorrupt(f"{bundle.path}: the encoder's input `adapters` is {dtype}")
+    vocab = max((entry.vocab_size for entry in entries), default=1)
+    values = model.adapter_parameters + vocab * (model.hidden_size + 1)
+    slots = budget // (values * storage_dtype(dtype).itemsize)
+    return BankOptions(
+        adapter_parameters=model.adapter_parameters,
+        hidden_size=model.hidden_size,
+        vocab=vocab,
+        dtype=dtype,
+        slots=max(1, min(slots, len(entries))),
+    )

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mms_engine.errors import BackendError
 
@@ -23,7 +23,7 @@ class BankStorage(Protocol[WeightsIn]):
         ...
 
 
-StorageT = TypeVar("StorageT")
+StorageT = TypeVar("StorageT", bound=BankStorage[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         load: Callable[[str], WeightsT],
         describe: Callable[[WeightsT], InfoT],
         storage: StorageT,
-        write: Callable[[int, WeightsT], None],
         *,
         slots: int,
         wait_seconds: float = 60.0,
@@ -66,7 +65,6 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
             load: Function that reads the weights of a key.
             describe: Function that returns what callers need of the weights (a vocabulary).
             storage: Memory of the slots.
-            write: `BankStorage.write` of the storage.
             slots: R: keys that can be resident at once.
             wait_seconds: Seconds that `acquire` waits for a slot.
         """
@@ -77,7 +75,6 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         """R: keys that can be resident at once."""
         self._load = load
         self._describe = describe
-        self._write = write
         self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
         self._entries: OrderedDict[str, _Entry[InfoT]] = OrderedDict()  # LRU first
@@ -192,7 +189,7 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         try:
             for key in fresh:
                 entry, weights = entries[key], self._load(key)
-                self._write(entry.slot, weights)
+                self.storage.write(entry.slot, weights)
                 with self._changed:
                     entry.resident = Resident(entry.slot, self._describe(weights))
                     self._changed.notify_all()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE, convert, minus_infinity
+from mms_engine.backends.session import convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice
@@ -41,21 +41,20 @@ class DeviceBank:
     waits for the copies into its slots, a copy waits for the runs that read the slot before.
     """
 
-    def __init__(self, device: CudaDevice, options: BankOptions, vocab: int) -> None:
+    def __init__(self, device: CudaDevice, options: BankOptions) -> None:
         """Allocate the slots.
 
         Args:
             device: GPU of the encoder.
             options: Sizes of the bank.
-            vocab: V: tokens of the largest vocabulary.
         """
         self._device = device
         self._dtype = options.dtype
         self._lock = threading.Lock()
-        slots, hidden, dtype = options.slots, options.hidden_size, NUMPY_DTYPE[options.dtype]
+        slots, vocab, dtype = options.slots, options.vocab, storage_dtype(options.dtype)
         shapes = {
             "adapters": (slots, options.adapter_parameters),
-            "head_weight": (slots, vocab, hidden),
+            "head_weight": (slots, vocab, options.hidden_size),
             "head_bias": (slots, vocab),
         }
         with device.creating(f"allocating {slots} adapter slots") as owned:
@@ -79,12 +78,12 @@ class DeviceBank:
         """
         if not self.arrays:
             raise BackendError("the model is closed")
+        parts = self._parts(slot, weights)
+        size = sum(target.nbytes for target, _ in parts)
         with (
             self._device.active(f"copying the adapter of {weights.language}"),
-            self._ring.take() as buffer,
+            self._ring.staging(size, self._copies) as room,
         ):
-            parts = self._parts(slot, weights)
-            room = buffer.bytes(sum(target.nbytes for target, _ in parts))
             staged, start = [], 0
             for target, values in parts:
                 view = room[start : start + target.nbytes].view(target.dtype)
@@ -92,10 +91,7 @@ class DeviceBank:
                 staged.append((target, view))
                 start += target.nbytes
             with self._lock:
-                try:
-                    self._send(slot, staged)
-                finally:  # copies enqueued before one that failed still run
-                    buffer.sent(self._copies)
+                self._send(slot, staged)
 
     @contextlib.contextmanager
     def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:

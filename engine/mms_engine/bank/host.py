@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE, Array, Constant, convert, minus_infinity
+from mms_engine.backends.session import Array, Constant, convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
 
@@ -37,8 +37,8 @@ class HostBank:
         self._lock = threading.Lock()
         self._versions = np.zeros(options.slots, np.int64)  # writes of each slot
         self._vocabs: dict[int, int] = {}  # of each slot that was written
-        dtype = NUMPY_DTYPE[options.dtype]
-        adapters = np.zeros((options.slots, options.adapter_parameters), dtype)
+        shape = (options.slots, options.adapter_parameters)
+        adapters = np.zeros(shape, storage_dtype(options.dtype))
         self._arrays = _Arrays(adapters, *self._heads(_SMALLEST_VOCAB))
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
@@ -82,6 +82,6 @@ class HostBank:
             self._arrays.head_bias[slot, size:] = minus_infinity(self._options.dtype)
 
     def _heads(self, vocab: int) -> tuple[Array, Array]:
-        dtype = NUMPY_DTYPE[self._options.dtype]
+        dtype = storage_dtype(self._options.dtype)
         slots, hidden = self._options.slots, self._options.hidden_size
         return np.zeros((slots, vocab, hidden), dtype), np.zeros((slots, vocab), dtype)

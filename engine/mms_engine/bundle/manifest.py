@@ -1,5 +1,6 @@
 """Bundle manifest, schema 2: written by the exporter, read by the engine."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -102,6 +103,11 @@ class Tensor:
     shape: tuple[int | str, ...]
     """A name is a dimension chosen at run time; equal names are equal sizes."""
     meaning: str
+
+
+def find_tensor(tensors: Iterable[Tensor], name: str) -> Tensor:
+    """Return the tensor of a name."""
+    return next(tensor for tensor in tensors if tensor.name == name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
+from mms_engine.backends.options import RunOptions
 from mms_engine.cli.program import section
 from mms_engine.errors import BundleFileMissing
-from mms_engine.system import default_bundle
+from mms_engine.system import demo_bundle
 from mms_engine.types import BackendName, Device, Precision
-
-if TYPE_CHECKING:
-    from mms_engine.asr.options import RecognizerOptions
 
 _model = section("Model and device")
 
@@ -60,34 +57,13 @@ _ENGINE_OPTIONS = (
     ),
     _model(
         "--no-verify",
+        "verify",
         is_flag=True,
+        callback=lambda _, __, is_skipped: not is_skipped,
         help="Skip the SHA-256 check of the bundle's files. Saves one pass over each file that is "
         "used: about 1 s per GB.",
     ),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineChoice:
-    """Options of a run, as given on the command line."""
-
-    device: Device
-    backend: BackendName | None
-    precision: Precision | None
-    threads: int
-    no_verify: bool
-
-    def options(self) -> "RecognizerOptions":
-        """Return the options of the recogniser."""
-        from mms_engine.asr.options import RecognizerOptions
-
-        return RecognizerOptions(
-            device=self.device,
-            backend=self.backend,
-            precision=self.precision,
-            threads=self.threads,
-            verify=not self.no_verify,
-        )
 
 
 def grouped(
@@ -97,15 +73,16 @@ def grouped(
 
     Args:
         name: Name of the argument.
-        choice: Dataclass with one field per option.
+        choice: Dataclass with a field for each option; other fields keep their defaults.
         options: Decorators made by `click.option`, in the order of the help.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_choice(**values: Any) -> None:  # noqa: ANN401
-            chosen = {field.name: values.pop(field.name) for field in dataclasses.fields(choice)}
-            command(**{name: choice(**chosen)}, **values)
+            fields = {field.name for field in dataclasses.fields(choice)} & values.keys()
+            chosen = choice(**{field: values.pop(field) for field in fields})
+            command(**{name: chosen}, **values)
 
         decorated: Callable[..., None] = with_choice
         for option in reversed(options):
@@ -115,8 +92,8 @@ def grouped(
     return decorate
 
 
-engine_options = grouped("engine", EngineChoice, _ENGINE_OPTIONS)
-"""Adds the options of `EngineChoice` as the argument `engine`."""
+engine_options = grouped("engine", RunOptions, _ENGINE_OPTIONS)
+"""Adds the options of `RunOptions` as the argument `engine`."""
 
 
 def find_bundle(chosen: Path | None) -> Path:
@@ -127,7 +104,7 @@ def find_bundle(chosen: Path | None) -> Path:
     """
     if chosen is not None:
         return chosen
-    demo = default_bundle()
+    demo = demo_bundle()
     if not demo.is_dir():
         raise BundleFileMissing(
             "no bundle: choose one with --bundle or MMS_BUNDLE, or create the demo bundle with "

@@ -60,10 +60,7 @@ def _captured(stream: CudaStream, enqueue: Callable[[], None]) -> ctypes.c_void_
 
 
 def _call(device: CudaDevice, name: str, *arguments: object) -> None:
-    _check(device, name, getattr(library(), name)(*arguments))
-
-
-def _check(device: CudaDevice, name: str, status: int) -> None:
+    status = getattr(library(), name)(*arguments)
     if status == 0:
         return
     text = ctypes.c_char_p()

@@ -3,6 +3,7 @@
 import contextlib
 import queue
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,37 +13,17 @@ from mms_engine.cuda.memory import PinnedArray
 from mms_engine.cuda.streams import CudaEvent, CudaStream
 
 
-class PinnedBuffer:
-    """Staging buffer of a ring."""
+@dataclass(slots=True, eq=False)
+class _Buffer:
+    sent: CudaEvent
+    """Recorded after the copies from the buffer."""
+    memory: PinnedArray | None = None
 
-    def __init__(self, device: CudaDevice) -> None:
-        self._device = device
-        self._memory: PinnedArray | None = None
-        self._sent = CudaEvent(device)
-
-    def bytes(self, size: int) -> "npt.NDArray[np.uint8]":
-        """Return `size` writable bytes, once the previous copies from them are done."""
-        self._sent.wait()
-        if self._memory is None or self._memory.array.size < size:
-            self._drop()
-            self._memory = PinnedArray.empty(self._device, (size,), np.uint8)
-        view: npt.NDArray[np.uint8] = self._memory.array[:size]
-        return view
-
-    def sent(self, stream: CudaStream) -> None:
-        """Protect the content until the work enqueued on `stream` so far is done."""
-        stream.record(self._sent)
-
-    def free(self) -> None:
-        """Free the memory once the copies from it are done."""
-        self._sent.wait()
-        self._drop()
-        self._sent.free()
-
-    def _drop(self) -> None:
-        if self._memory is not None:
-            self._memory.free()
-            self._memory = None
+    def drop(self) -> None:
+        """Free the memory, from which no copy is pending."""
+        if self.memory is not None:
+            self.memory.free()
+            self.memory = None
 
 
 class PinnedRing:
@@ -52,22 +33,35 @@ class PinnedRing:
     """
 
     def __init__(self, device: CudaDevice, count: int) -> None:
-        self._buffers = [PinnedBuffer(device) for _ in range(count)]
-        self._free: queue.SimpleQueue[PinnedBuffer] = queue.SimpleQueue()
+        self._device = device
+        self._buffers = [_Buffer(CudaEvent(device)) for _ in range(count)]
+        self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
         for buffer in self._buffers:
             self._free.put(buffer)
 
     @contextlib.contextmanager
-    def take(self) -> Iterator[PinnedBuffer]:
-        """Wait for a buffer and use it exclusively; call `sent` after enqueuing its copies."""
+    def staging(self, size: int, stream: CudaStream) -> "Iterator[npt.NDArray[np.uint8]]":
+        """Wait for a buffer and yield `size` writable bytes of it.
+
+        They stay as they are until the copies that the block enqueues on `stream` are done.
+        """
         buffer = self._free.get()
         try:
-            yield buffer
+            buffer.sent.wait()
+            if buffer.memory is None or buffer.memory.array.size < size:
+                buffer.drop()
+                buffer.memory = PinnedArray.empty(self._device, (size,), np.uint8)
+            try:
+                yield buffer.memory.array[:size]
+            finally:  # copies enqueued before one that failed still run
+                stream.record(buffer.sent)
         finally:
             self._free.put(buffer)
 
     def free(self) -> None:
-        """Free all buffers."""
+        """Free all buffers once the copies from them are done."""
         for buffer in self._buffers:
-            buffer.free()
+            buffer.sent.wait()
+            buffer.drop()
+            buffer.sent.free()
         self._buffers.clear()

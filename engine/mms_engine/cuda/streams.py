@@ -18,11 +18,6 @@ class CudaEvent:
     def __init__(self, device: CudaDevice) -> None:
         self.raw: Any = device.driver.Event(device.driver.event_flags.DISABLE_TIMING)
 
-    @property
-    def done(self) -> bool:
-        """Whether the work before it is done; true if it was never recorded."""
-        return bool(self.raw.query())
-
     def wait(self) -> None:
         """Block this thread until the work before it is done."""
         self.raw.synchronize()

@@ -68,7 +68,7 @@ class HostDecoders:
     def step(self, rows: Sequence[DecodeRow], emission: Emission) -> None:
         """Decode a batch; see `DecoderBackend.step`."""
         for row, logits in zip(rows, emission.rows(), strict=True):
-            decoding: _HostDecoding = row.decoding
+            decoding: _Greedy | _Beam = row.decoding
             if decoding.error is None:
                 try:
                     decoding.step(logits[row.kept])
@@ -86,16 +86,10 @@ class HostDecoders:
 GREEDY_HOTWORDS = "hotwords need beam search: greedy decoding does not use them"
 
 
-class _HostDecoding:
-    """Decoder state, and why the utterance is undecodable if it is."""
-
+class _Greedy:
     error: ValueError | None = None
+    """Why the utterance is undecodable."""
 
-    def step(self, logits: Float32Array) -> None:
-        raise NotImplementedError
-
-
-class _Greedy(_HostDecoding):
     def __init__(self) -> None:
         self._decoder = GreedyDecoder(BLANK)
 
@@ -117,7 +111,10 @@ def _from_greedy(result: GreedyResult) -> Hypothesis:
     return Hypothesis(result.tokens, result.starts, result.ends, result.scores)
 
 
-class _Beam(_HostDecoding):
+class _Beam:
+    error: ValueError | None = None
+    """Why the utterance is undecodable."""
+
     def __init__(self, stream: BeamStream, wanted: int) -> None:
         self._stream = stream
         self._wanted = wanted

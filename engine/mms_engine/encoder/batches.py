@@ -70,14 +70,10 @@ def _fits(batch: Sequence[WindowRow], row: WindowRow, limits: BatchLimits) -> bo
     rows = [*batch, row]
     frames = [each.frames for each in rows]
     padded = max(frames) * len(frames)
+    most = limits.rows_within(max(frames)) if limits.rows_within else None
     return (
         padded <= limits.frames
         and padded <= limits.padded_share * sum(frames)
         and len({each.language for each in rows}) <= limits.languages
-        and _few_enough(rows, max(frames), limits)
+        and (most is None or len(rows) <= most)
     )
-
-
-def _few_enough(rows: Sequence[WindowRow], frames: int, limits: BatchLimits) -> bool:
-    most = limits.rows_within(frames) if limits.rows_within else None
-    return most is None or len(rows) <= most

@@ -9,7 +9,6 @@ import numpy as np
 
 from mms_engine.backends.session import Array
 from mms_engine.bank.adapters import AdapterBank
-from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.encoder.emission import Emission, Segment
 from mms_engine.types import Float32Array
@@ -46,11 +45,10 @@ class Encoder(Protocol):
         """Return the most rows of `frames` frames that one run takes; `None` for no limit."""
         ...
 
-    def steps(self, architecture: Wav2Vec2, threads: int | None) -> "StepEncoder":
+    def steps(self, threads: int | None) -> "StepEncoder":
         """Return the encoder of streaming steps.
 
         Args:
-            architecture: Sizes of the network.
             threads: Threads of one run on a CPU; `None` for those of the recogniser.
         """
         ...

@@ -6,10 +6,8 @@ import logging
 from mms_engine.backends.options import RunOptions
 from mms_engine.backends.registry import BACKENDS, Choice, available
 from mms_engine.backends.registry import rank as rank_backends
-from mms_engine.backends.session import SessionOptions
-from mms_engine.bank.adapters import BankOptions, adapter_bank, slots_within
+from mms_engine.bank.adapters import adapter_bank, bank_options
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Tensor, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.host.encoder import HostEncoder
 from mms_engine.encoder.host.graphs import HostGraphs
@@ -26,7 +24,6 @@ PREFERENCE: dict[str, tuple[Precision, ...]] = {
     "cpu": ("fp32", "int8", "fp16"),
     "cuda": ("fp16", "bf16", "fp32", "int8"),
 }
-_ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
 _HOST_BANK_BYTES = 1 << 30
 
 
@@ -63,11 +60,11 @@ def _load(bundle: Bundle, choice: Choice, options: RunOptions) -> Encoder:
 
 def _load_host_encoder(bundle: Bundle, choice: Choice, options: RunOptions) -> HostEncoder:
     precision = choose_precision(bundle, options.precision, choice.device)
-    graphs = HostGraphs(bundle, precision, choice, SessionOptions(threads=options.threads))
+    graphs = HostGraphs(bundle, precision, choice, options.threads)
     try:
         graphs.session("frontend")
         inputs = graphs.session("encoder").inputs
-        sizes = _bank_options(bundle, inputs, options.adapter_cache_bytes or _HOST_BANK_BYTES)
+        sizes = bank_options(bundle, inputs, options.adapter_cache_bytes or _HOST_BANK_BYTES)
         return HostEncoder(graphs, adapter_bank(bundle.adapter, sizes, HostBank(sizes)))
     except (ValueError, MemoryError) as error:
         graphs.close()
@@ -99,25 +96,4 @@ def choose_precision(bundle: Bundle, wanted: Precision | None, device: str) -> P
     raise BundleError(
         f"{bundle.path} has graphs in {', '.join(bundle.precisions) or 'no precision'}, which do "
         f"not run on this {device}: add others with mms-export --precision {PREFERENCE[device][0]}"
-    )
-
-
-def _bank_options(bundle: Bundle, inputs: tuple[Tensor, ...], budget: int) -> BankOptions:
-    model = bundle.model(Wav2Vec2Ctc)
-    entries = bundle.manifest.data.values()
-    dtype = next((tensor.dtype for tensor in inputs if tensor.name == "adapters"), None)
-    if dtype not in _ITEMSIZE:
-        raise BundleCorrupt(f"{bundle.path}: the encoder's input `adapters` is {dtype}")
-    slots = slots_within(
-        budget,
-        adapter_parameters=model.adapter_parameters,
-        hidden_size=model.hidden_size,
-        vocab=max((entry.vocab_size for entry in entries), default=1),
-        itemsize=_ITEMSIZE[dtype],
-    )
-    return BankOptions(
-        adapter_parameters=model.adapter_parameters,
-        hidden_size=model.hidden_size,
-        dtype=dtype,
-        slots=max(1, min(slots, len(entries))),
     )

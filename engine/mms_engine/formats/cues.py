@@ -5,17 +5,12 @@ from dataclasses import dataclass
 
 from mms_engine.types import Transcript, Word
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CueOptions:
-    """Limits of a cue; the defaults follow common subtitle guides."""
-
-    pause_seconds: float = 0.7
-    """Silence after which a new cue begins."""
-    characters: int = 84
-    """Maximum length: two lines of 42."""
-    seconds: float = 7.0
-    """Maximum duration."""
+# Limits of a cue, after common subtitle guides.
+PAUSE_SECONDS = 0.7
+"""Silence after which a new cue begins."""
+MAX_CHARACTERS = 84
+"""Two lines of 42."""
+MAX_SECONDS = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +24,21 @@ class Cue:
     """Seconds (exclusive)."""
 
 
-def cues(transcript: Transcript, options: CueOptions | None = None) -> list[Cue]:
+def cues(transcript: Transcript) -> list[Cue]:
     """Divide a transcript into cues, in order of time and without overlap."""
     # In a script without spaces each token is a word, and words are joined without spaces.
     joiner = " " if len(transcript.words) < 2 or " " in transcript.text else ""
-    groups = _group(transcript.words, joiner, options or CueOptions())
+    groups = _group(transcript.words, joiner)
     return [
         Cue(joiner.join(word.text for word in group), group[0].start, group[-1].end)
         for group in groups
     ]
 
 
-def _group(words: tuple[Word, ...], joiner: str, options: CueOptions) -> Iterator[list[Word]]:
+def _group(words: tuple[Word, ...], joiner: str) -> Iterator[list[Word]]:
     group: list[Word] = []
     for word in words:
-        if group and not _fits(group, word, joiner, options):
+        if group and not _fits(group, word, joiner):
             yield group
             group = []
         group.append(word)
@@ -51,10 +46,10 @@ def _group(words: tuple[Word, ...], joiner: str, options: CueOptions) -> Iterato
         yield group
 
 
-def _fits(group: list[Word], word: Word, joiner: str, options: CueOptions) -> bool:
+def _fits(group: list[Word], word: Word, joiner: str) -> bool:
     characters = len(joiner.join([*(other.text for other in group), word.text]))
     return (
-        word.start - group[-1].end < options.pause_seconds
-        and word.end - group[0].start <= options.seconds
-        and characters <= options.characters
+        word.start - group[-1].end < PAUSE_SECONDS
+        and word.end - group[0].start <= MAX_SECONDS
+        and characters <= MAX_CHARACTERS
     )

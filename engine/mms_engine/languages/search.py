@@ -5,24 +5,9 @@ import functools
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from mms_engine.errors import LanguageError
 from mms_engine.languages.table import Language, all_languages
 
 _NO_MATCH = 9
-
-
-def find(code: str) -> Language:
-    """Return the language with exactly this code.
-
-    Raises:
-        LanguageError: no language has it; the message names the nearest codes.
-    """
-    for language in all_languages():
-        if language.code == code:
-            return language
-    near = nearest(code)
-    hint = f"did you mean {', '.join(near)}?" if near else "mms languages lists all"
-    raise LanguageError(f"MMS has no language {code!r}: {hint}")
 
 
 def search(query: str, languages: Sequence[Language] | None = None) -> list[Language]:

@@ -59,15 +59,13 @@ class Buckets:
             BackendError: no profile covers them.
         """
         for index in self._order:
-            bounds = self._bounds[index]
-            if bounds.take(sizes) and self._reach(bounds, sizes, rounded):
-                return Bucket(
-                    index,
-                    {
-                        name: _within(bounds, name, size) if name in rounded else size
-                        for name, size in sizes.items()
-                    },
-                )
+            least, most = self._bounds[index].least, self._bounds[index].most
+            fitted = {
+                name: max(least[name], min(round_up(size), most[name])) if name in rounded else size
+                for name, size in sizes.items()
+            }
+            if self._bounds[index].take(sizes) and all(fitted[n] >= least[n] for n in fitted):
+                return Bucket(index, fitted)
         raise BackendError(
             f"no profile of the plan covers {_text(sizes)}: the maxima are "
             f"{'; '.join(_text(bounds.most) for bounds in self._bounds)}; use shorter windows or "
@@ -78,21 +76,11 @@ class Buckets:
         """Return the maximum of a dimension given other sizes; 0 if no profile covers these."""
         return max((b.most[name] for b in self._bounds if b.take(sizes)), default=0)
 
-    @staticmethod
-    def _reach(bounds: _Bounds, sizes: Mapping[str, int], rounded: tuple[str, ...]) -> bool:
-        return all(
-            size >= bounds.least[name] for name, size in sizes.items() if name not in rounded
-        )
-
 
 def round_up(size: int) -> int:
     """Round up to four significant bits: exact up to 16."""
     step = 1 << max(0, size.bit_length() - _SIGNIFICANT_BITS)
     return -(-size // step) * step
-
-
-def _within(bounds: _Bounds, name: str, size: int) -> int:
-    return max(bounds.least[name], min(round_up(size), bounds.most[name]))
 
 
 def _bounds(inputs: tuple[Tensor, ...], profile: Profile) -> _Bounds:

@@ -81,10 +81,7 @@ class Execution:
 
     def free(self) -> None:
         """Free the graphs and the scratch memory; the stream is idle."""
-        for graph in self._graphs.values():
-            if graph is not None:
-                graph.free()
-        self._graphs.clear()
+        self._forget_graphs()
         self._scratch.free()
         self._context = None
 

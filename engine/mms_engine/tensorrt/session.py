@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE, Array
+from mms_engine.backends.session import Array, storage_dtype
 from mms_engine.bundle.manifest import Plan, Tensor
 from mms_engine.cuda.context import open_device
-from mms_engine.cuda.memory import Buffer, DeviceArray, Shape
+from mms_engine.cuda.memory import DeviceArray, Shape
 from mms_engine.cuda.streams import CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Buckets
 from mms_engine.tensorrt.execution import Execution
@@ -42,18 +43,14 @@ class TensorRtSession:
         self._loaded: LoadedPlan | None = loaded
         self._gpu = loaded.device
         self._owns_stream = stream is None
-        self._stream = stream or CudaStream(loaded.device)
+        self.stream = stream or CudaStream(loaded.device)
+        """CUDA stream of the runs."""
         self._lock = threading.RLock()
         self._executions: dict[int, Execution] = {}
-        self._buffers: dict[str, Buffer] = {}
+        self._workspace = Workspace(loaded.device)
 
     def __repr__(self) -> str:
         return f"TensorRtSession({self._path.name})"
-
-    @property
-    def stream(self) -> CudaStream:
-        """CUDA stream of the runs."""
-        return self._stream
 
     def enqueue(
         self, profile: int, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
@@ -71,7 +68,7 @@ class TensorRtSession:
         arrays = {**inputs, **outputs}
         for tensor in (*self.inputs, *self.outputs):
             given = arrays.get(tensor.name)
-            if given is None or given.dtype != NUMPY_DTYPE.get(tensor.dtype, tensor.dtype):
+            if given is None or given.dtype != storage_dtype(tensor.dtype):
                 found = "nothing" if given is None else str(given.dtype)
                 raise BackendError(f"{self._path}: {tensor.name} is {tensor.dtype}, got {found}")
         with self._lock:
@@ -98,16 +95,16 @@ class TensorRtSession:
             names = tuple(tensor.name for tensor in self.outputs)
             made = self._execution(profile).shapes(shapes, names)
             outputs = {
-                tensor.name: self._buffer(tensor.name).take(
-                    made[tensor.name], NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
+                tensor.name: self._workspace.device(
+                    tensor.name, made[tensor.name], storage_dtype(tensor.dtype)
                 )
                 for tensor in self.outputs
             }
             self.enqueue(profile, inputs, outputs)
             results = {name: np.empty(array.shape, array.dtype) for name, array in outputs.items()}
             for name, array in outputs.items():
-                self._stream.download(results[name], array)
-            self._stream.synchronize()
+                self.stream.download(results[name], array)
+            self.stream.synchronize()
         return results
 
     def close(self) -> None:
@@ -115,16 +112,14 @@ class TensorRtSession:
         if self._loaded is None:
             return
         with self._gpu.active(f"closing {self._path.name}"), self._lock:
-            self._stream.synchronize()
+            self.stream.synchronize()
             for execution in self._executions.values():
                 execution.free()
-            for buffer in self._buffers.values():
-                buffer.free()
+            self._workspace.free()
             self._executions.clear()
-            self._buffers.clear()
             self._loaded = None
             if self._owns_stream:
-                self._stream.free()
+                self.stream.free()
 
     def _require_open(self) -> LoadedPlan:
         if self._loaded is None:
@@ -134,17 +129,14 @@ class TensorRtSession:
     def _execution(self, profile: int) -> Execution:
         loaded = self._require_open()
         if profile not in self._executions:
-            self._executions[profile] = Execution(loaded, profile, self._stream)
+            self._executions[profile] = Execution(loaded, profile, self.stream)
         return self._executions[profile]
-
-    def _buffer(self, name: str) -> Buffer:
-        return self._buffers.setdefault(name, Buffer(self._gpu))
 
     def _upload(self, name: str, value: Array) -> DeviceArray:
         host = np.ascontiguousarray(value)
-        placed = self._buffer(name).take(host.shape, host.dtype)
-        self._stream.upload(placed, host)
-        self._stream.synchronize()  # `host` may be a temporary
+        placed = self._workspace.device(name, host.shape, host.dtype)
+        self.stream.upload(placed, host)
+        self.stream.synchronize()  # `host` may be a temporary
         return placed
 
     @contextmanager

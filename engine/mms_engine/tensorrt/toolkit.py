@@ -1,5 +1,6 @@
 """Installed TensorRT runtime, and the plans it loads."""
 
+import collections
 import functools
 import importlib
 import logging
@@ -15,14 +16,16 @@ from mms_engine.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
+_KEPT_ERRORS = 8
+
 
 class Toolkit:
     """Imported TensorRT runtime; one instance of each per process."""
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401
         self.module = module
-        self._messages = _make_messages(module)
-        self._runtime = module.Runtime(self._messages)
+        self._log = make_log(module)
+        self._runtime = module.Runtime(self._log)
 
     @property
     def version(self) -> str:
@@ -31,8 +34,9 @@ class Toolkit:
 
     def take_message(self) -> str:
         """Return and clear the last error that the runtime logged."""
-        text, self._messages.last_error = self._messages.last_error, ""
-        return str(text) or "no reason was logged"
+        text = str(self._log.errors.pop()) if self._log.errors else "no reason was logged"
+        self._log.errors.clear()
+        return text
 
     def load(self, path: Path, plan: Plan, device: CudaDevice) -> "LoadedPlan":
         """Load a plan onto the device; call it inside `CudaDevice.active`.
@@ -132,25 +136,23 @@ def open_toolkit(runtime: Runtime) -> Toolkit:
         raise BackendError(f"{name} cannot be used: {error}; run mms doctor") from error
 
 
-def _make_messages(module: Any) -> Any:  # noqa: ANN401
+def make_log(module: Any) -> Any:  # noqa: ANN401
+    """Return a logger of a runtime that forwards to `logging` and keeps its last errors."""
     severity = module.ILogger.Severity
     levels = {
         severity.INTERNAL_ERROR: logging.ERROR,
-        severity.ERROR: logging.INFO,  # becomes an exception here
+        severity.ERROR: logging.INFO,  # becomes an exception
         severity.WARNING: logging.INFO,
-        severity.INFO: logging.DEBUG,
     }
 
-    class Messages(module.ILogger):  # type: ignore[misc]
-        """Logger of the runtime that forwards to `logging` and keeps the last error."""
-
+    class Log(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.last_error = ""
+            self.errors: collections.deque[str] = collections.deque(maxlen=_KEPT_ERRORS)
 
         def log(self, level: Any, message: str) -> None:  # noqa: ANN401
             if level in (severity.INTERNAL_ERROR, severity.ERROR):
-                self.last_error = message
+                self.errors.append(message)
             logger.log(levels.get(level, logging.DEBUG), "%s", message)
 
-    return Messages()
+    return Log()

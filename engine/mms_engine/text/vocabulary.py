@@ -41,10 +41,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def is_boundary(self, token: int) -> bool:
-        """Return whether `token` is the word boundary."""
-        return token == self._boundary
-
     def is_text(self, token: int) -> bool:
         """Return whether `token` is part of a word."""
         return token in self._texts

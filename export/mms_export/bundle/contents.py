@@ -1,7 +1,7 @@
 """Contents of a bundle: the graphs, plans and data files an export has to provide."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,6 @@ from mms_export.tensorrt.plans import Planner
 MARGIN = 64 << 20
 """Bytes that an export leaves free on the disk."""
 _DTYPE_SIZE: dict[DataDtype, int] = {"float16": 2, "float32": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A graph, a plan, or all data files together."""
-
-    name: str
-    size: int
-    """Bytes, without headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,27 +47,32 @@ class Contents:
         spec = self.task.spec(name)
         return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
 
-    def graph_part(self, key: GraphKey) -> Part:
-        """Return the size of a graph."""
-        size = self._weights_size(key)
-        is_shared = self.task.spec(key[0]).shares and size > INLINE_TOTAL
-        return Part(".".join(key), 0 if is_shared else size)
+    def plan_name(self, key: GraphKey) -> str:
+        """Return the name of a graph's plan, for display."""
+        return f"{'.'.join(key)} {self.planner.target if self.planner else ''}"
 
-    def plan_part(self, key: GraphKey, planner: Planner) -> Part:
-        """Return the size of a graph's plan: its weights; kernels are not counted."""
-        return Part(f"{'.'.join(key)} {planner.target}", self._weights_size(key))
+    def sizes(
+        self, graphs: Iterable[GraphKey], plans: Iterable[GraphKey], languages: Sequence[str]
+    ) -> dict[str, int]:
+        """Return the bytes of graphs, plans and all data files together, by name.
 
-    def data_part(self, languages: Iterable[str]) -> Part:
-        """Return the size of the data files of some languages."""
+        Headers and the kernels of plans are not counted.
+        """
+        sizes: dict[str, int] = {}
+        for key in graphs:
+            size = self._weights_size(key)
+            is_shared = self.task.spec(key[0]).shares and size > INLINE_TOTAL
+            sizes[".".join(key)] = 0 if is_shared else size
+        sizes |= {self.plan_name(key): self._weights_size(key) for key in plans}
         files = [self.checkpoint.adapters[code] for code in languages]
         elements = sum(self.task.data_size(self.checkpoint.config, file) for file in files)
-        return Part(f"adapters ({len(files)})", elements * _DTYPE_SIZE[self.options.data_dtype])
+        size = elements * _DTYPE_SIZE[self.options.data_dtype]
+        return sizes | {f"adapters ({len(files)})": size}
 
-    def parts(self) -> list[Part]:
-        """Return the parts of a whole export."""
-        planner = self.planner
-        plans = [self.plan_part(key, planner) for key in planner.graphs] if planner else []
-        return [*map(self.graph_part, self.graphs), *plans, self.data_part(self.languages)]
+    def all_sizes(self) -> dict[str, int]:
+        """Return the sizes of a whole export."""
+        plans = self.planner.graphs if self.planner else []
+        return self.sizes(self.graphs, plans, self.languages)
 
     def _weights_size(self, key: GraphKey) -> int:
         return sum(weight.nbytes for weight in self.build(key).weights)

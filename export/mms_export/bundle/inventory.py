@@ -19,6 +19,15 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Finished parts, as one line of the journal."""
+
+    graphs: tuple[Graph, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    data: dict[str, DataFile] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Inventory:
     """Manifest entries of finished parts."""
@@ -29,26 +38,22 @@ class Inventory:
     plans: dict[str, Plan] = field(default_factory=dict)
     """By path of the file."""
 
-    def add_graph(self, graph: Graph) -> None:
-        """Add a graph, or replace it."""
-        self.graphs[graph.name, graph.precision] = graph
+    def add(self, parts: Parts | Manifest) -> None:
+        """Add parts, or replace those of the same names."""
+        self.graphs |= {(graph.name, graph.precision): graph for graph in parts.graphs}
+        self.plans |= {plan.file.path: plan for plan in parts.plans}
+        self.data |= parts.data
 
-    def add_plan(self, plan: Plan) -> None:
-        """Add a plan, or replace it."""
-        self.plans[plan.file.path] = plan
-
-    def add_bundle(self, manifest: Manifest) -> None:
-        """Add every part of a manifest."""
-        for graph in manifest.graphs:
-            self.add_graph(graph)
-        for plan in manifest.plans:
-            self.add_plan(plan)
-        self.data |= manifest.data
+    def parts(self) -> Parts:
+        """Return every part."""
+        return Parts(
+            graphs=tuple(self.graphs.values()), plans=tuple(self.plans.values()), data=self.data
+        )
 
     def covers(self, manifest: Manifest) -> bool:
         """Whether every part of a manifest is here, unchanged."""
         other = Inventory()
-        other.add_bundle(manifest)
+        other.add(manifest)
         return (
             other.graphs.items() <= self.graphs.items()
             and other.plans.items() <= self.plans.items()

@@ -6,17 +6,16 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
-from concurrent.futures import wait as wait_for_futures
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 from mms_engine.errors import MmsError
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
-_Key = TypeVar("_Key")
 
 
 def run_isolated(
@@ -27,9 +26,8 @@ def run_isolated(
     Raises:
         MmsError: the process was killed, most likely for lack of memory.
     """
-    with Workers[None, _Result](1) as workers:
-        workers.submit(None, function, *args, **kwargs)
-        return next(workers.results())[1]
+    with Workers(1) as workers:
+        return workers.submit(function, *args, **kwargs).result()
 
 
 def run_reporting(
@@ -51,9 +49,8 @@ def run_reporting(
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     try:
-        with Workers[None, _Result](1) as workers:
-            workers.submit(None, _reporting, speaker, function, *args)
-            return next(workers.results())[1]
+        with Workers(1) as workers:
+            return workers.submit(_reporting, speaker, function, *args).result()
     finally:
         # The process has ended, whether or not it received its end of the pipe.
         speaker.send(None)
@@ -67,54 +64,42 @@ def _reporting(speaker: Connection, function: Callable[..., _Result], *args: Any
         return function(speaker.send, *args)
 
 
-class Workers(Generic[_Key, _Result]):
+class Workers(ProcessPoolExecutor):
     """Pool of fresh processes that end with this one, however it ends, and ignore Ctrl-C."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
         # Workers end when `_alive` closes, which also happens when this process is killed.
         listener, self._alive = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(
-            count, mp_context=context, initializer=_end_with, initargs=(listener,)
-        )
-        self._pending: dict[Future[_Result], _Key] = {}
+        super().__init__(count, mp_context=context, initializer=_end_with, initargs=(listener,))
 
-    def __enter__(self) -> "Workers[_Key, _Result]":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._alive.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._alive.close()
-
-    def submit(
+    def __exit__(
         self,
-        key: _Key,
-        function: Callable[_Given, _Result],
-        *args: _Given.args,
-        **kwargs: _Given.kwargs,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """Submit a call, whose result `results` yields with `key`."""
-        with _no_interrupts_for_children():
-            self._pending[self._pool.submit(function, *args, **kwargs)] = key
-
-    def results(self) -> Iterator[tuple[_Key, _Result]]:
-        """Yield each key and result when it is ready.
+        """End the processes, at once after an error.
 
         Raises:
-            MmsError: a process was killed, most likely for lack of memory.
+            MmsError: one of them was killed, most likely for lack of memory.
         """
-        try:
-            while self._pending:
-                done, _ = wait_for_futures(self._pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield self._pending.pop(future), future.result()
-        except BrokenProcessPool as error:
+        if kind is not None:
+            self._alive.close()
+        self.shutdown(wait=True, cancel_futures=True)
+        self._alive.close()
+        if isinstance(error, BrokenProcessPool):
             raise MmsError(
                 "a worker process was killed, perhaps because memory ran out: free some memory, "
                 "then run the same command again to continue"
             ) from error
+
+    def submit(
+        self, function: Callable[_Given, _Result], /, *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> Future[_Result]:
+        """Submit a call."""
+        with _no_interrupts_for_children():
+            return super().submit(function, *args, **kwargs)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Graphs and data files, written from a checkpoint."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from mms_engine.bundle.files import describe
@@ -45,7 +46,7 @@ def export_data(
         for file in files:
             yield file.language, write(job, file)
         return
-    with Workers[str, DataFile](min(jobs, len(files))) as workers:
-        for file in files:
-            workers.submit(file.language, write, job, file)
-        yield from workers.results()
+    with Workers(min(jobs, len(files))) as workers:
+        languages = {workers.submit(write, job, file): file.language for file in files}
+        for future in as_completed(languages):
+            yield languages[future], future.result()

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
-from mms_engine.bundle.manifest import SCHEMA, Graph, Source
+from mms_engine.bundle.manifest import SCHEMA, Source
 from mms_engine.errors import BundleError
 from mms_engine.types import PRECISIONS
 from mms_export.bundle.contents import Contents, check_free, open_contents
-from mms_export.bundle.inventory import Inventory, valid_parts
+from mms_export.bundle.inventory import Inventory, Parts, valid_parts
 from mms_export.bundle.isolation import run_isolated, run_reporting
 from mms_export.bundle.options import ExportOptions
 from mms_export.bundle.parts import export_data, export_graph
-from mms_export.bundle.workspace import Entry, Header, Workspace, locked
-from mms_export.checkpoints.fingerprint import file_digests, fingerprint
+from mms_export.bundle.workspace import Header, Workspace, locked
+from mms_export.checkpoints.checkpoint import fingerprint
 from mms_export.graphs.contract import GraphKey
 from mms_export.graphs.writer import Advance
 from mms_export.parity.comparison import Case, compare
@@ -60,7 +60,7 @@ class _Export:
         self._checkpoint = contents.checkpoint
         self._progress = progress
         with progress.step("reading the checkpoint"):
-            self._digests = file_digests(self._checkpoint.weight_files)
+            self._digests = self._checkpoint.digests()
         self._fingerprint = fingerprint(self._digests)
         header = Header(fingerprint=self._fingerprint, data_dtype=self._options.data_dtype)
         self.space = Workspace(self._options.out, header)
@@ -74,14 +74,14 @@ class _Export:
         languages = [code for code in contents.languages if code not in self._done.data]
         graphs = [key for key in contents.graphs if key not in self._done.graphs]
         plans = self._missing_plans(planner) if planner else []
-        parts = [contents.data_part(languages), *map(contents.graph_part, graphs)]
-        parts += [contents.plan_part(key, planner) for key in plans if planner]
-        check_free(self._options.out, sum(part.size for part in parts))
+        sizes = contents.sizes(graphs, plans, languages)
+        check_free(self._options.out, sum(sizes.values()))
         self._write_data(languages)
         for key in graphs:
-            part = contents.graph_part(key)
-            with self._progress.step(part.name, part.size) as advance:
-                self._record(export_graph(contents, self._options.out, key, advance))
+            name = ".".join(key)
+            with self._progress.step(name, sizes[name]) as advance:
+                graph = export_graph(contents, self._options.out, key, advance)
+            self._record(Parts(graphs=(graph,)))
         self._measure_parity()
         if planner:
             self._build_plans(planner, plans)
@@ -121,7 +121,7 @@ class _Export:
         """Adopt the valid parts of earlier exports, and drop the others."""
         earlier = self._earlier()
         if earlier:
-            self._done.add_bundle(earlier)
+            self._done.add(earlier)
         self.space.resume(self._done)
         self._done = valid_parts(self._done, self._options.out, self._checkpoint)
         planner = self._contents.planner
@@ -159,9 +159,9 @@ class _Export:
                 f"--adapter-dtype {earlier.data_dtype}, choose another --out, or give --replace"
             )
 
-    def _record(self, graph: Graph) -> None:
-        self.space.record(Entry(graph=graph))
-        self._done.add_graph(graph)
+    def _record(self, parts: Parts) -> None:
+        self.space.record(parts)
+        self._done.add(parts)
 
     def _write_data(self, languages: list[str]) -> None:
         if not languages:
@@ -172,8 +172,7 @@ class _Export:
         write = self._contents.task.write_data
         with self._progress.step("adapters", len(files), "language") as advance:
             for language, entry in export_data(write, job, files, options.jobs):
-                self.space.record(Entry(language=language, data=entry))
-                self._done.data[language] = entry
+                self._record(Parts(data={language: entry}))
                 advance(1)
 
     def _measure_parity(self) -> None:
@@ -190,7 +189,7 @@ class _Export:
             with self._progress.step(f"parity: {graph.name}.{graph.precision}"):
                 found = self._bounded(task.outputs, case, out, graph.precision, graph.name)
             parity = compare(case, graph.precision, found, expected)
-            self._record(replace(graph, parity=parity))
+            self._record(Parts(graphs=(replace(graph, parity=parity),)))
 
     def _bounded(
         self, function: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
@@ -210,8 +209,6 @@ class _Export:
     def _build_plans(self, planner: Planner, missing: list[GraphKey]) -> None:
         for key in missing:
             job = planner.job(self._options.out, self._done.graphs[key])
-            name = self._contents.plan_part(key, planner).name
-            with self._progress.step(name, STEPS, "step") as advance:
+            with self._progress.step(self._contents.plan_name(key), STEPS, "step") as advance:
                 plan = run_reporting(build_plan, advance, job)
-            self.space.record(Entry(plan=plan))
-            self._done.add_plan(plan)
+            self._record(Parts(plans=(plan,)))

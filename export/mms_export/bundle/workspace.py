@@ -12,9 +12,9 @@ import msgspec
 
 from mms_engine.bundle import MANIFEST, Manifest
 from mms_engine.bundle.files import PARTIAL_SUFFIX, atomic_open
-from mms_engine.bundle.manifest import DataFile, Graph, Plan, decode, encode
+from mms_engine.bundle.manifest import decode, encode
 from mms_engine.errors import BundleError
-from mms_export.bundle.inventory import Inventory
+from mms_export.bundle.inventory import Inventory, Parts
 
 JOURNAL = ".export-journal"
 FOLDERS = ("graphs", "adapters", "voices", "plans")
@@ -51,17 +51,6 @@ class Header:
     data_dtype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Journal line: one finished part."""
-
-    graph: Graph | None = None
-    plan: Plan | None = None
-    language: str = ""
-    data: DataFile | None = None
-    """Data file of `language`."""
-
-
 class Workspace:
     """Folder of an export: finished parts are journalled, and the manifest is written last."""
 
@@ -82,15 +71,6 @@ class Workspace:
 
     def resume(self, inventory: Inventory) -> None:
         """Add the parts recorded by an interrupted export."""
-        for entry in self._entries():
-            if entry.graph:
-                inventory.add_graph(entry.graph)
-            if entry.plan:
-                inventory.add_plan(entry.plan)
-            if entry.data:
-                inventory.data[entry.language] = entry.data
-
-    def _entries(self) -> Iterator[Entry]:
         content = self._journal.read_bytes() if self._journal.is_file() else b""
         header, *lines = content.split(b"\n")
         try:
@@ -98,19 +78,19 @@ class Workspace:
                 return
             # An export killed while writing leaves an incomplete last line.
             for line in lines[:-1]:
-                yield msgspec.json.decode(line, type=Entry)
+                inventory.add(msgspec.json.decode(line, type=Parts))
         except msgspec.MsgspecError:
             return
 
-    def record(self, entry: Entry) -> None:
-        """Append a finished part to the journal, flushed to disk.
+    def record(self, parts: Parts) -> None:
+        """Append finished parts to the journal, flushed to disk.
 
         Raises:
             BundleError: the file system refused.
         """
         try:
             with self._journal.open("ab") as stream:
-                stream.write(msgspec.json.encode(entry) + b"\n")
+                stream.write(msgspec.json.encode(parts) + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -121,12 +101,10 @@ class Workspace:
 
     def begin(self, inventory: Inventory) -> None:
         """Start a journal with the parts that are here already."""
-        graphs = [Entry(graph=graph) for graph in inventory.graphs.values()]
-        plans = [Entry(plan=plan) for plan in inventory.plans.values()]
-        data = [Entry(language=code, data=entry) for code, entry in inventory.data.items()]
         with atomic_open(self._journal) as stream:
-            for line in (self._header, *graphs, *plans, *data):
-                stream.write(msgspec.json.encode(line) + b"\n")
+            stream.write(msgspec.json.encode(self._header) + b"\n")
+            if inventory != Inventory():
+                stream.write(msgspec.json.encode(inventory.parts()) + b"\n")
 
     def retract(self, manifest: Manifest) -> None:
         """Replace the manifest by a smaller one, or remove it when no graph is left."""

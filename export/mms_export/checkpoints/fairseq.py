@@ -6,19 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
-from mms_export.checkpoints.config import Config
-from mms_export.checkpoints.fairseq_config import fairseq_config, find_option
-from mms_export.checkpoints.files import load_pickle, renamed, tensors_of
-from mms_export.checkpoints.names import (
-    adapter_shapes,
-    base_shapes,
-    check_shapes,
-    is_language_tensor,
-    neutral,
-)
-from mms_export.checkpoints.weights import Tensors
+from mms_export.checkpoints.fairseq_config import fairseq_config
+from mms_export.checkpoints.files import base_model, load_pickle, renamed, tensors_of
+from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
+from mms_export.checkpoints.weights import Weights
 
 _INERT = ("argparse", "fairseq", "omegaconf", "typing", "enum", "collections")
 _MODEL = "w2v_encoder.w2v_model."
@@ -63,13 +57,7 @@ def open_fairseq(path: Path) -> Checkpoint:
         if not isinstance(document.get(key), dict):
             raise MmsError(f"{path} has no {key!r}: it is not a checkpoint of fairseq's MMS ASR")
     opened = tensors_of(document["model"], where=str(path))
-    names = {neutral_name(old): old for old in opened.shapes}
-    base = {
-        new: old
-        for new, old in names.items()
-        if not is_language_tensor(new) and not new.startswith(_IGNORED)
-    }
-    tensors = renamed(opened, base)
+    tensors = base_model(renamed(opened, neutral_name), _IGNORED)
     config = fairseq_config(document, tensors, path)
     check_shapes(tensors.shapes, base_shapes(config), where=str(path))
     return Checkpoint(
@@ -81,7 +69,6 @@ def open_fairseq(path: Path) -> Checkpoint:
         weight_files=(path,),
         adapters=_adapters(document, path),
         sample_rate=16000,
-        normalize=bool(find_option(document.get("cfg"), "normalize", default=True)),
         licence=MMS_LICENCE,
     )
 
@@ -107,7 +94,7 @@ def neutral_name(name: str) -> str:
     return name
 
 
-def read_fairseq_adapter(file: AdapterFile, config: Config) -> Tensors:
+def read_fairseq_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:
@@ -115,20 +102,18 @@ def read_fairseq_adapter(file: AdapterFile, config: Config) -> Tensors:
     """
     where = f"{file.path}, language {file.language}"
     opened = tensors_of(_load(file.path)["adapter"][file.language]["model"], where=where)
-    tensors = _without_leading_one(
-        renamed(opened, {neutral_name(old): old for old in opened.shapes})
-    )
+    tensors = _without_leading_one(renamed(opened, neutral_name))
     check_shapes(tensors.shapes, adapter_shapes(config, len(file.vocab)), where=where)
     return tensors
 
 
-def _without_leading_one(tensors: Tensors) -> Tensors:
+def _without_leading_one(tensors: Weights) -> Weights:
     """Drop the leading axis, which fairseq reserves for several adapters of one layer."""
     shapes = {
         name: shape[1:] if ".adapter_layer." in name and shape[:1] == (1,) else shape
         for name, shape in tensors.shapes.items()
     }
-    return Tensors(shapes, lambda name: tensors.read(name).reshape(shapes[name]))
+    return Weights(shapes, lambda name: tensors.read(name).reshape(shapes[name]))
 
 
 def _adapters(document: Mapping[str, Any], path: Path) -> dict[str, AdapterFile]:

@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.config import Config, parse_config
-from mms_export.checkpoints.weights import Tensors
+from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.weights import Weights
 
 _DEFAULT_HEADS = 16
 _MMS_CONVOLUTIONS = {10: 5, 3: 2, 2: 2}
 """Stride by kernel size, for files without `conv_feature_layers`."""
 
 
-def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) -> Config:
+def fairseq_config(document: Mapping[str, Any], tensors: Weights, path: Path) -> Wav2Vec2Ctc:
     """Derive the sizes from tensor shapes, and from training options what shapes do not show.
 
     Args:
@@ -52,6 +53,7 @@ def fairseq_config(document: Mapping[str, Any], tensors: Tensors, path: Path) ->
         "num_conv_pos_embeddings": positions[2],
         "num_conv_pos_embedding_groups": hidden // positions[1],
         "adapter_attn_dim": rank,
+        "normalize": bool(find_option(document.get("cfg"), "normalize", default=True)),
     }
     return parse_config(document_like, where=str(path))
 

@@ -10,10 +10,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.weights import FloatArray, Tensors
+from mms_export.checkpoints.names import is_language_tensor
+from mms_export.checkpoints.weights import FloatArray, Weights
 
 
-def open_tensors(paths: list[Path]) -> Tensors:
+def open_tensors(paths: list[Path]) -> Weights:
     """Open the files of a checkpoint, all safetensors or all pickles.
 
     Raises:
@@ -22,25 +23,39 @@ def open_tensors(paths: list[Path]) -> Tensors:
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], FloatArray]] = {}
     for path in paths:
-        opened = _open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
+        if path.suffix == ".safetensors":
+            opened = _open_safetensors(path)
+        else:
+            opened = tensors_of(load_pickle(path), where=str(path))
         shapes |= opened.shapes
-        readers |= dict.fromkeys(opened.shapes, opened.reader)
-    return Tensors(shapes, lambda name: readers[name](name))
+        readers |= dict.fromkeys(opened.shapes, opened.read)
+    return Weights(shapes, lambda name: readers[name](name))
 
 
-def renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
-    """Return the tensors under new names; `names` maps new to old."""
+def renamed(tensors: Weights, rename: Callable[[str], str]) -> Weights:
+    """Return the tensors under the names that `rename` gives them."""
+    names = {rename(old): old for old in tensors.shapes}
     shapes = {new: tensors.shapes[old] for new, old in names.items()}
-    return Tensors(shapes, lambda name: tensors.reader(names[name]))
+    return Weights(shapes, lambda name: tensors.read(names[name]))
 
 
-def _open_safetensors(path: Path) -> Tensors:
+def base_model(tensors: Weights, ignored: tuple[str, ...]) -> Weights:
+    """Return the tensors of no language whose names do not begin with one of `ignored`."""
+    shapes = {
+        name: shape
+        for name, shape in tensors.shapes.items()
+        if not is_language_tensor(name) and not name.startswith(ignored)
+    }
+    return Weights(shapes, tensors.read)
+
+
+def _open_safetensors(path: Path) -> Weights:
     try:
         with safe_open(str(path), framework="numpy") as reader:
             shapes = {name: tuple(reader.get_slice(name).get_shape()) for name in reader.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MmsError(f"{path} cannot be read as safetensors: {error}") from error
-    return Tensors(shapes, partial(_read_safetensor, path))
+    return Weights(shapes, partial(_read_safetensor, path))
 
 
 def _read_safetensor(path: Path, name: str) -> FloatArray:
@@ -51,11 +66,6 @@ def _read_safetensor(path: Path, name: str) -> FloatArray:
     with safe_open(str(path), framework="pt") as reader:
         array: FloatArray = reader.get_tensor(name).float().numpy()
     return array
-
-
-def open_pickle(path: Path) -> Tensors:
-    """Open a file written by `torch.save(state_dict)`."""
-    return tensors_of(load_pickle(path), where=str(path))
 
 
 def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
@@ -98,7 +108,7 @@ def _inert_class(name: str) -> type[_Inert]:
     return type(name.rsplit(".", 1)[-1], (_Inert,), {})
 
 
-def tensors_of(document: Mapping[str, Any], *, where: str) -> Tensors:
+def tensors_of(document: Mapping[str, Any], *, where: str) -> Weights:
     """Return the tensors of a state dict.
 
     Raises:
@@ -112,4 +122,4 @@ def tensors_of(document: Mapping[str, Any], *, where: str) -> Tensors:
         array: FloatArray = document[name].detach().float().numpy()
         return array
 
-    return Tensors({name: tuple(t.shape) for name, t in document.items()}, read)
+    return Weights({name: tuple(t.shape) for name, t in document.items()}, read)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.config import Config
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def base_shapes(config: Config) -> Shapes:
+def base_shapes(config: Wav2Vec2Ctc) -> Shapes:
     """Return the shape of every tensor of the base model."""
     hidden, inner = config.hidden_size, config.intermediate_size
     shapes: Shapes = {}
@@ -41,7 +41,7 @@ def base_shapes(config: Config) -> Shapes:
     return shapes | _norm("encoder.layer_norm", hidden)
 
 
-def adapter_shapes(config: Config, vocab_size: int) -> Shapes:
+def adapter_shapes(config: Wav2Vec2Ctc, vocab_size: int) -> Shapes:
     """Return the shape of every tensor of one language."""
     hidden, inner = config.hidden_size, config.adapter_attn_dim
     shapes: Shapes = {}

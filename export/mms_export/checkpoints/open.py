@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
-from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
-from mms_export.checkpoints.weights import Tensors
+from mms_export.checkpoints.weights import Weights
 
 DEMO = "demo"
 DEMO_LICENCE = "CC-BY-SA-3.0"
@@ -60,7 +60,7 @@ def demo_checkpoint() -> Path:
     raise MmsError("the demo checkpoint is missing from the installation: install mms-engine again")
 
 
-def read_adapter(file: AdapterFile, config: Config) -> Tensors:
+def read_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:

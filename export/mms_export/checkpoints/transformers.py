@@ -5,21 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
-from mms_export.checkpoints.config import Config, parse_config
-from mms_export.checkpoints.files import open_tensors, renamed
-from mms_export.checkpoints.names import (
-    adapter_shapes,
-    base_shapes,
-    check_shapes,
-    is_language_tensor,
-    neutral,
-)
-from mms_export.checkpoints.weights import Tensors
+from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.files import base_model, open_tensors, renamed
+from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
+from mms_export.checkpoints.weights import Weights
 
 _ADAPTER = re.compile(r"adapter\.(?P<language>[A-Za-z0-9_-]+)\.(?:safetensors|bin)")
-_IGNORED = {"masked_spec_embed"}  # used in training only
+_IGNORED = ("masked_spec_embed",)  # used in training only
 
 
 def open_transformers(path: Path, *, name: str) -> Checkpoint:
@@ -28,9 +23,11 @@ def open_transformers(path: Path, *, name: str) -> Checkpoint:
     Raises:
         MmsError: a file is missing or contradicts another; the message names it.
     """
-    config = parse_config(read_json(path / "config.json"), where=str(path / "config.json"))
+    document = read_json(path / "config.json")
     files = _weight_files(path)
     preprocessor = read_json(path / "preprocessor_config.json")
+    document["normalize"] = bool(preprocessor.get("do_normalize", True))
+    config = parse_config(document, where=str(path / "config.json"))
     card = _model_card(path)
     return Checkpoint(
         name=name,
@@ -41,7 +38,6 @@ def open_transformers(path: Path, *, name: str) -> Checkpoint:
         weight_files=tuple(files),
         adapters=_adapters(path),
         sample_rate=int(preprocessor.get("sampling_rate", 16000)),
-        normalize=bool(preprocessor.get("do_normalize", True)),
         licence=card.get("license", MMS_LICENCE),
         notice=card.get("notice", ""),
     )
@@ -79,16 +75,9 @@ def _weight_files(path: Path) -> list[Path]:
     raise MmsError(f"{path} holds neither model.safetensors nor pytorch_model.bin")
 
 
-def _base_tensors(config: Config, files: list[Path]) -> Tensors:
-    opened = open_tensors(files)
-    names = {neutral(old): old for old in opened.shapes}
+def _base_tensors(config: Wav2Vec2Ctc, files: list[Path]) -> Weights:
+    tensors = base_model(renamed(open_tensors(files), neutral), _IGNORED)
     where = str(files[0] if len(files) == 1 else files[0].parent)
-    base = {
-        new: old
-        for new, old in names.items()
-        if not is_language_tensor(new) and new not in _IGNORED
-    }
-    tensors = renamed(opened, base)
     check_shapes(tensors.shapes, base_shapes(config), where=where)
     return tensors
 
@@ -119,14 +108,13 @@ def _vocab(vocabs: dict[str, Any], language: str, where: Path) -> tuple[str, ...
     return tuple(sorted(tokens, key=tokens.__getitem__))
 
 
-def read_transformers_adapter(file: AdapterFile, config: Config) -> Tensors:
+def read_transformers_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:
         MmsError: the tensors are not those of an adapter of this model.
     """
-    opened = open_tensors([file.path])
-    tensors = renamed(opened, {neutral(old): old for old in opened.shapes})
+    tensors = renamed(open_tensors([file.path]), neutral)
     check_shapes(tensors.shapes, adapter_shapes(config, len(file.vocab)), where=str(file.path))
     return tensors
 

@@ -63,8 +63,8 @@ def _precisions(
     "precisions",
     metavar="LIST",
     callback=_precisions,
-    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; fp32 for "
-    "the demo, and fp16 with --engine]",
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for the "
+    "demo fp32, with --engine also fp16]",
 )
 @click.option(
     "--adapter-dtype",
@@ -82,7 +82,9 @@ def _precisions(
     help="Number of processes that convert languages.",
 )
 @plan_options
-@click.option("--replace", is_flag=True, help="Overwrite a bundle of another model in --out.")
+@click.option(
+    "--replace", is_flag=True, help="Overwrite a bundle of another model or schema in --out."
+)
 @click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="Hide progress.")
@@ -147,15 +149,14 @@ def _default_out(model: str) -> Path:
 def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
     from mms_export.bundle.contents import format_size, open_contents
 
-    parts = open_contents(options).parts()
-    total = sum(part.size for part in parts)
+    sizes = open_contents(options).all_sizes()
+    total = sum(sizes.values())
     if as_json:
-        sizes = {part.name: part.size for part in parts}
         click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
         return
-    width = max(24, *(len(part.name) for part in parts))
-    for part in parts:
-        click.echo(f"{part.name:{width}} {format_size(part.size):>10}")
+    width = max(24, *map(len, sizes))
+    for name, size in sizes.items():
+        click.echo(f"{name:{width}} {format_size(size):>10}")
     click.echo(f"{'total':{width}} {format_size(total):>10}  to {options.out}")
 
 

@@ -26,12 +26,10 @@ def split_list(ctx: click.Context, param: click.Parameter, value: str) -> list[s
     return list(dict.fromkeys(names))
 
 
-def _capabilities(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
+def _capabilities(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Parse compute capabilities: `86,12.0` to `8.6` and `12.0`."""
     if value is None:
-        return None
+        return ()
     capabilities = []
     for name in split_list(ctx, param, value):
         match = _CAPABILITY.fullmatch(name)
@@ -43,12 +41,8 @@ def _capabilities(
     return tuple(capabilities)
 
 
-def _uses(
-    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
-) -> "tuple[Use, ...] | None":
+def _uses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> "tuple[Use, ...]":
     """Parse profiles: `offline=4x36` to the use `offline` with at most 4 rows of 36 seconds."""
-    if not value:
-        return None
     from mms_export.tensorrt.options import USES
 
     chosen: dict[str, Use] = {}
@@ -125,7 +119,7 @@ def take_plan_options(values: dict[str, Any]) -> "PlanOptions | None":
 
     return PlanOptions(
         runtime=runtime,
-        capabilities=given["sm"] or (),
+        capabilities=given["sm"],
         uses=given["profile"] or tuple(USES.values()),
         streams=given["streams"],
     )

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
-from mms_export.checkpoints.weights import Weights
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.graphs.builder import CONTRIB, Array, GraphBuilder
 from mms_export.graphs.numerics import Numerics
 from mms_export.graphs.quantize import BOTH_SIDES, Range, quantize_weight, quantized_product
 
 EPSILON = 1e-5
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +26,27 @@ class Matrix:
     bias: Callable[[], FloatArray]
 
 
-def linear_matrix(weights: Weights, name: str, inputs: int, outputs: int) -> Matrix:
-    """Return a linear layer of a checkpoint, transposed from `[outputs, inputs]`."""
-    return Matrix(
-        name=name,
-        inputs=inputs,
-        outputs=outputs,
-        weight=lambda: weights.read(f"{name}.weight").T,
-        bias=lambda: weights.read(f"{name}.bias"),
-    )
-
-
 @dataclass(slots=True)
 class Layers:
-    """Layers added to a graph. Values are float32; operands have the precision's operand dtype."""
+    """Layers of a checkpoint, added to a graph.
+
+    Values are float32; operands have the precision's operand dtype.
+    """
 
     graph: GraphBuilder
     numerics: Numerics
+    config: Wav2Vec2Ctc
+    weights: Weights
+
+    def matrix(self, name: str, inputs: int, outputs: int) -> Matrix:
+        """Return a linear layer of the checkpoint, transposed from `[outputs, inputs]`."""
+        return Matrix(
+            name=name,
+            inputs=inputs,
+            outputs=outputs,
+            weight=lambda: self.weights.read(f"{name}.weight").T,
+            bias=lambda: self.weights.read(f"{name}.bias"),
+        )
 
     def operand(self, value: str) -> str:
         """Convert a float32 value to the operand dtype."""
@@ -133,16 +136,10 @@ class Layers:
         inputs = (value, scale, bias) if bias else (value, scale)
         return self.graph.op("LayerNormalization", *inputs, axis=-1, epsilon=EPSILON)
 
-    def named_layer_norm(
-        self, value: str, name: str, size: int, read: Callable[[str], FloatArray]
-    ) -> str:
-        """Normalise with `<name>.weight` and `<name>.bias` of a checkpoint."""
+    def named_layer_norm(self, value: str, name: str, size: int) -> str:
+        """Normalise with `<name>.weight` and `<name>.bias` of the checkpoint."""
         parts = [
-            self.graph.weight(full, "float32", (size,), partial(read, full))
+            self.graph.weight(full, "float32", (size,), partial(self.weights.read, full))
             for full in (f"{name}.weight", f"{name}.bias")
         ]
         return self.layer_norm(value, *parts)
-
-    def gelu(self, value: str) -> str:
-        """Apply the exact (erf) GELU to a float32 value."""
-        return self.graph.op("Gelu", value)

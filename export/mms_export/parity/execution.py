@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
@@ -31,7 +32,7 @@ def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> l
     audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
     for row, clip in zip(audio, clips, strict=True):
         row[: len(clip)] = clip
-    geometry = checkpoint.config.geometry
+    geometry = FrameGeometry.of(checkpoint.config)
     lengths = np.array([geometry.frames(len(clip)) for clip in clips], np.int64)
     feeds: dict[str, Array] = {
         "features": run_graph(folder, "frontend", precision, {"audio": audio}),

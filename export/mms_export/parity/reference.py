@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mms_export.checkpoints.config import LAYER_NORM_EPS, Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_export.checkpoints.config import LAYER_NORM_EPS
 from mms_export.checkpoints.weights import FloatArray, Weights
 
 
 class Reference:
     """One clip in one language at a time; nothing folded, fused or padded."""
 
-    def __init__(self, config: Config, base: Weights) -> None:
+    def __init__(self, config: Wav2Vec2Ctc, base: Weights) -> None:
         self._config = config
         self._base = base
 

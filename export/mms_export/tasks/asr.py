@@ -6,10 +6,9 @@ import numpy as np
 
 from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
-from mms_engine.bundle.manifest import DataFile
+from mms_engine.bundle.manifest import DataFile, Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import AdapterFile
-from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.open import read_adapter
 from mms_export.graphs.wav2vec2.adapters import pack_adapter
 from mms_export.graphs.wav2vec2.encoder import build_encoder
@@ -52,7 +51,7 @@ def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
     return DataFile(file=describe(job.folder, path), vocab_size=len(file.vocab))
 
 
-def adapter_size(config: Config, file: AdapterFile) -> int:
+def adapter_size(config: Wav2Vec2Ctc, file: AdapterFile) -> int:
     """Return the number of elements of a language's adapter and head."""
     return config.adapter_parameters + len(file.vocab) * (config.hidden_size + 1)
 
@@ -65,7 +64,7 @@ ASR = Task(
             name="step", build=build_step, shares="encoder", has_parity=True, for_streams=True
         ),
     ),
-    model=lambda checkpoint: checkpoint.config.ctc(normalize=checkpoint.normalize),
+    model=lambda checkpoint: checkpoint.config,
     write_data=write_adapter,
     data_size=adapter_size,
     reference=reference_logits,

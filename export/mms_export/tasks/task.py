@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, DataFile, Model
+from mms_engine.bundle.manifest import DataDtype, DataFile, Model, Wav2Vec2Ctc
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
-from mms_export.checkpoints.config import Config
 from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.numerics import Numerics
@@ -19,7 +18,7 @@ class GraphSpec:
     """One graph of a task, written in every precision."""
 
     name: str
-    build: Callable[[Config, Weights, Numerics], GraphBuilder]
+    build: Callable[[Wav2Vec2Ctc, Weights, Numerics], GraphBuilder]
     shares: str = ""
     """Earlier graph whose weights and data file this one uses; empty for weights of its own."""
     has_parity: bool = False
@@ -33,7 +32,7 @@ class DataJob:
     """Settings of every data file of an export. Picklable, for worker processes."""
 
     folder: Path
-    config: Config
+    config: Wav2Vec2Ctc
     dtype: DataDtype
     fingerprint: str
 
@@ -48,7 +47,7 @@ class Task:
     """Returns the model's description for the manifest."""
     write_data: Callable[[DataJob, AdapterFile], DataFile]
     """Writes the data file of one language and returns its manifest entry."""
-    data_size: Callable[[Config, AdapterFile], int]
+    data_size: Callable[[Wav2Vec2Ctc, AdapterFile], int]
     """Returns the number of elements of a language's data file."""
     reference: Callable[[Case], list[FloatArray]]
     """Returns the outputs of the reference network for a case."""

@@ -4,15 +4,16 @@ Networks are strongly typed: the types of the graph are the types that run. Adap
 slots are inputs, so one plan serves every language.
 """
 
+from pathlib import Path
 from typing import Any
 
 from mms_engine.bundle.files import atomic_open, describe
 from mms_engine.bundle.manifest import Plan, Profile
 from mms_engine.errors import PlanError
+from mms_engine.tensorrt.toolkit import make_log
 from mms_export.graphs.contract import graph_path
 from mms_export.graphs.writer import Advance
 from mms_export.tensorrt.checks import check_network
-from mms_export.tensorrt.network import make_log, read_network
 from mms_export.tensorrt.output import write_plan
 from mms_export.tensorrt.plans import PlanJob
 from mms_export.tensorrt.progress import make_monitor
@@ -46,6 +47,27 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
             )
     del parser, monitor  # used by the library until here
     return job.entry(describe(job.folder, job.path))
+
+
+def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
+    """Parse the `.onnx` at `path`.
+
+    Returns:
+        The network, and the parser, which holds its weights and must live as long.
+
+    Raises:
+        PlanError: the library does not support the graph.
+    """
+    network = toolkit.create_network(builder)
+    parser = toolkit.library.OnnxParser(network, log)
+    if not parser.parse_from_file(str(path)):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        reasons = [f"{error.node_operator()}: {error.desc()}" for error in errors]
+        raise PlanError(
+            f"{toolkit.runtime} {toolkit.version} cannot read {path}: "
+            f"{'; '.join(reasons) or 'no reason given'}"
+        )
+    return network, parser
 
 
 def configure(toolkit: Toolkit, builder: Any, job: PlanJob) -> Any:  # noqa: ANN401

@@ -36,17 +36,12 @@ def _check_tensors(graph: Graph, kind: str, found: list[Any], named: tuple[Tenso
     for tensor in named:
         there = by_name[tensor.name]
         shape = tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
-        _compare(graph, tensor, (_dtype(there.dtype), tuple(there.shape)), (tensor.dtype, shape))
-
-
-def _compare(
-    graph: Graph, tensor: Tensor, found: tuple[str, tuple[int, ...]], said: object
-) -> None:
-    if found != said:
-        raise PlanError(
-            f"{tensor.name} of {_title(graph)} is {found[0]}{list(found[1])}, the manifest says "
-            f"{tensor.dtype}{list(tensor.shape)}"
-        )
+        dtype = _dtype(there.dtype)
+        if (dtype, tuple(there.shape)) != (tensor.dtype, shape):
+            raise PlanError(
+                f"{tensor.name} of {_title(graph)} is {dtype}{list(there.shape)}, the manifest "
+                f"says {tensor.dtype}{list(tensor.shape)}"
+            )
 
 
 def _check_numbers(graph: Graph, layer: Any) -> None:  # noqa: ANN401

@@ -41,7 +41,7 @@ class Extents:
         languages = len(checkpoint.adapters)
         largest = max(len(adapter.vocab) for adapter in checkpoint.adapters.values())
         return cls(
-            geometry=checkpoint.config.geometry,
+            geometry=FrameGeometry.of(checkpoint.config),
             sample_rate=checkpoint.sample_rate,
             history=checkpoint.config.num_conv_pos_embeddings // 2,
             slots=(1, USUAL_SLOTS, max(MIN_SLOTS, _power_of_two(languages))),
@@ -89,8 +89,8 @@ def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (extents.history + frames for frames in NEW_FRAMES)
     return {
         "batch": use.batch,
-        "heard": (low, usual, high),
-        "kept": CACHED_FRAMES,
+        "input_frames": (low, usual, high),
+        "cache_slots": CACHED_FRAMES,
         "slots": extents.slots,
         "vocab": extents.vocab,
     }

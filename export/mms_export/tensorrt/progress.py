@@ -23,7 +23,7 @@ class _Phase:
 
 
 class Phases:
-    """Nested phases as monotonic steps of one bar.
+    """Nested phases as monotonic steps of one bar, under the names of `IProgressMonitor`.
 
     Each phase fills the step of its parent in which it began. Thread-safe.
     """
@@ -34,22 +34,23 @@ class Phases:
         self._shown = 0
         self._lock = threading.Lock()
 
-    def start(self, name: str, parent: str | None, steps: int) -> None:
+    def phase_start(self, name: str, parent: str | None, steps: int) -> None:
         """Begin a phase."""
         with self._lock:
             outer = self._open.get(parent) if parent else None
             start, width = (outer.reached, outer.width / outer.steps) if outer else (0.0, 1.0)
             self._open[name] = _Phase(start, width, max(1, steps))
 
-    def step(self, name: str, index: int) -> None:
-        """Record that a phase's step, counted from 0, is finished."""
+    def step_complete(self, name: str, index: int) -> bool:
+        """Record that a phase's step, counted from 0, is finished; return true to go on."""
         with self._lock:
             phase = self._open.get(name)
             if phase:
                 phase.done = min(index + 1, phase.steps)
                 self._show(phase.reached)
+        return True
 
-    def finish(self, name: str) -> None:
+    def phase_finish(self, name: str) -> None:
         """End a phase."""
         with self._lock:
             phase = self._open.pop(name, None)
@@ -65,20 +66,10 @@ class Phases:
 
 def make_monitor(library: Any, advance: Callable[[int], object]) -> Any:  # noqa: ANN401
     """Return a progress monitor for the library that advances a bar of `STEPS` steps."""
-    phases = Phases(advance)
 
-    class Monitor(library.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(Phases, library.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             library.IProgressMonitor.__init__(self)
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            phases.start(name, parent, steps)
-
-        def step_complete(self, name: str, step: int) -> bool:
-            phases.step(name, step)
-            return True
-
-        def phase_finish(self, name: str) -> None:
-            phases.finish(name)
+            Phases.__init__(self, advance)
 
     return Monitor()

@@ -44,7 +44,8 @@ class Toolkit:
             return
         config.num_compute_capabilities = len(capabilities)
         for index, capability in enumerate(capabilities):
-            member = getattr(self.library.ComputeCapability, _member(capability))
+            name = f"SM{capability.replace('.', '')}"
+            member = getattr(self.library.ComputeCapability, name)
             if not config.set_compute_capability(member, index):
                 raise PlanError(f"{RTX} {self.version} refused compute capability {capability}")
 
@@ -106,10 +107,6 @@ def _present_capability() -> tuple[str, ...]:
             f"target, or build with --engine {RTX}, which needs no GPU"
         )
     return driver.capabilities[:1]
-
-
-def _member(capability: str) -> str:
-    return f"SM{capability.replace('.', '')}"
 
 
 def _numbers(capability: str) -> tuple[int, ...]:

@@ -1,8 +1,6 @@
-// cuModule*, cuFunc*, cuLaunchKernel: the kernels are the emulated ones, found by name.
-#include <cstdio>
+// cuModule*, cuFunc* and cuLaunchKernel, for the emulated kernels of the same names.
+#include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "../../../kernels/csrc/emulate/library.h"
 #include "simulator.h"
@@ -25,14 +23,14 @@ T read(const char* at) {
   return value;
 }
 
-/// Whether a fatbin has machine code for a capability: same major, no later minor.
-bool has_code_for(const char* image, int capability) {
+/// Whether a fatbin has machine code for the device: same major, no later minor.
+bool has_code(const char* image) {
   const char* at = image + read<std::uint16_t>(image + 6);
   const char* end = at + read<std::uint64_t>(image + 8);
   while (at + 32 <= end) {
     const auto kind = read<std::uint16_t>(at);
     const auto made_for = static_cast<int>(read<std::uint32_t>(at + 28));
-    if (kind == kMachineCode && made_for / 10 == capability / 10 && made_for <= capability) {
+    if (kind == kMachineCode && made_for / 10 == kCapability / 10 && made_for <= kCapability) {
       return true;
     }
     const std::uint64_t size = read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8);
@@ -47,15 +45,13 @@ Handle load(Simulator& simulated, const char* image) {
   if (image == nullptr || read<std::uint32_t>(image) != kFatbinMagic) {
     throw Error(code::kInvalidImage);
   }
-  if (!has_code_for(image, simulated.settings.capability)) {
-    throw Error(code::kNoBinaryForGpu);
-  }
+  if (!has_code(image)) throw Error(code::kNoBinaryForGpu);
   auto module = std::make_shared<Module>();
   module->context = simulated.current();
   return simulated.modules.add(module);
 }
 
-/// Where each parameter is in a packed buffer: each at its own alignment.
+/// Address of each parameter in a packed buffer, at its own alignment.
 std::vector<void*> unpack(const emulate::Kernel& kernel, void** extra) {
   char* buffer = nullptr;
   std::size_t given = 0;
@@ -97,7 +93,7 @@ void check(const Function& function, const emulate::Shape& shape) {
   }
 }
 
-/// The device pointers among the parameters: what lies there is read or written, no more is known.
+/// Device pointers among the parameters: the first byte of each is taken as read.
 std::vector<Access> pointers_in(const emulate::Kernel& kernel, void** parameters) {
   std::vector<Access> found;
   for (std::size_t i = 0; i < kernel.parameters.size(); ++i) {
@@ -111,35 +107,21 @@ std::vector<Access> pointers_in(const emulate::Kernel& kernel, void** parameters
   return found;
 }
 
-void launch_kernel(Simulator& simulated,
-                   const Function& function,
-                   emulate::Shape shape,
-                   Stream& stream,
-                   void** parameters,
-                   void** extra) {
-  check(function, shape);
-  const emulate::Kernel& kernel = emulate::kernel_named(function.name);
-  std::vector<void*> unpacked;
-  if (parameters == nullptr) {
-    if (extra == nullptr) throw Error(code::kInvalidValue, function.name + ": no parameters");
-    unpacked = unpack(kernel, extra);
-    parameters = unpacked.data();
+/// Run a kernel with the device's memory open to it.
+void run_kernel(const emulate::Shape& shape, const std::function<void()>& body) {
+  const auto set_open = [](bool open) {
+    const Entered entered;
+    DeviceMemory& memory = simulator().memory;
+    open ? memory.unlock() : memory.lock();
+  };
+  set_open(true);
+  try {
+    run_trapped([&] { emulate::launch(shape, body); });
+  } catch (...) {
+    set_open(false);
+    throw;
   }
-  if (simulated.queue.seeded()) shape.seed = static_cast<unsigned>(simulated.queue.random()() | 1U);
-  simulated.enqueue(stream,
-                    {function.name,
-                     [body = kernel.bind(parameters), shape] {
-                       simulator().open_memory();
-                       try {
-                         run_trapped([&] { emulate::launch(shape, body); });
-                       } catch (...) {
-                         simulator().shut_memory();
-                         throw;
-                       }
-                       simulator().shut_memory();
-                     },
-                     false,
-                     pointers_in(kernel, parameters)});
+  set_open(false);
 }
 
 }  // namespace
@@ -151,18 +133,6 @@ CUDASIM_API Result cuModuleLoadData(Handle* module, const void* image) {
 }
 CUDASIM_API Result cuModuleLoadDataEx(Handle* module, const void* image, unsigned, int*, void**) {
   return cuModuleLoadData(module, image);
-}
-CUDASIM_API Result cuModuleLoadFatBinary(Handle* module, const void* image) {
-  return cuModuleLoadData(module, image);
-}
-CUDASIM_API Result cuModuleLoad(Handle* module, const char* path) {
-  return call("cuModuleLoad", [&](Simulator& simulated) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw Error(code::kFileNotFound, path);
-    std::string image(std::istreambuf_iterator<char>(file), {});
-    image.resize(std::max<std::size_t>(image.size(), 16));
-    *module = load(simulated, image.data());
-  });
 }
 CUDASIM_API Result cuModuleUnload(Handle handle) {
   return call("cuModuleUnload", [&](Simulator& simulated) {
@@ -181,7 +151,7 @@ CUDASIM_API Result cuModuleGetFunction(Handle* out, Handle module, const char* n
     try {
       emulate::kernel_named(name);
     } catch (const std::invalid_argument&) {
-      throw Error(code::kNotFound);  // no fault: one may ask
+      throw Error(code::kNotFound);  // no fault: it is a query
     }
     auto function = std::make_shared<Function>();
     function->context = owner->context;
@@ -191,57 +161,23 @@ CUDASIM_API Result cuModuleGetFunction(Handle* out, Handle module, const char* n
   });
 }
 
-CUDASIM_API Result cuFuncGetAttribute(int* value, int key, Handle handle) {
-  return call("cuFuncGetAttribute", [&](Simulator& simulated) {
-    const auto function = simulated.functions.at(handle);
-    switch (key) {
-      case 0:
-        *value = static_cast<int>(kMostThreads);
-        break;
-      case 4:
-        *value = 32;
-        break;  // registers
-      case 5:
-      case 6:
-        *value = simulated.settings.capability;
-        break;
-      case 8:
-        *value = static_cast<int>(function->dynamic_shared_limit);
-        break;
-      default:
-        *value = 0;
-    }
-  });
-}
+/// Only the limit of dynamic shared memory (8) has an effect.
 CUDASIM_API Result cuFuncSetAttribute(Handle handle, int key, int value) {
   return call("cuFuncSetAttribute", [&](Simulator& simulated) {
     const auto function = simulated.functions.at(handle);
     if (key != 8) return;
-    const int most = shared_opt_in(simulated.settings.capability);
-    if (value < 0 || value > most) {
+    if (value < 0 || static_cast<std::size_t>(value) > kSharedOptIn) {
       throw Error(code::kInvalidValue,
                   function->name + ": " + std::to_string(value) +
-                      " bytes of dynamic shared memory, the device has " + std::to_string(most));
+                      " bytes of dynamic shared memory, the device has " +
+                      std::to_string(kSharedOptIn));
     }
     function->dynamic_shared_limit = std::max(kUnaskedShared, static_cast<std::size_t>(value));
   });
 }
-/// Of launches that give no block: pycuda sets it before every launch, and gives it there too.
+/// No effect: pycuda sets the block before every launch and passes it to the launch as well.
 CUDASIM_API Result cuFuncSetBlockShape(Handle handle, int, int, int) {
   return call("cuFuncSetBlockShape", [&](Simulator& simulated) { simulated.functions.at(handle); });
-}
-CUDASIM_API Result cuFuncSetCacheConfig(Handle handle, int) {
-  return call("cuFuncSetCacheConfig",
-              [&](Simulator& simulated) { simulated.functions.at(handle); });
-}
-CUDASIM_API Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks,
-                                                               Handle handle,
-                                                               int threads,
-                                                               std::size_t) {
-  return call("cuOccupancyMaxActiveBlocksPerMultiprocessor", [&](Simulator& simulated) {
-    simulated.functions.at(handle);
-    *blocks = std::max(1, std::min(16, 1536 / threads));
-  });
 }
 
 CUDASIM_API Result cuLaunchKernel(Handle handle,
@@ -258,8 +194,17 @@ CUDASIM_API Result cuLaunchKernel(Handle handle,
   return call("cuLaunchKernel", [&](Simulator& simulated) {
     const auto function = simulated.functions.at(handle);
     require_current(*function, "function");
-    const emulate::Shape shape{
-        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, 0};
-    launch_kernel(simulated, *function, shape, *simulated.stream(stream), parameters, extra);
+    emulate::Shape shape{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, 0};
+    check(*function, shape);
+    const emulate::Kernel& kernel = emulate::kernel_named(function->name);
+    if (parameters != nullptr || extra == nullptr) {
+      throw Error(code::kNotSupported, function->name + ": parameters must be packed");
+    }
+    std::vector<void*> pointers = unpack(kernel, extra);
+    Queue& queue = simulated.queue;
+    if (queue.seeded()) shape.seed = static_cast<unsigned>(queue.random()() | 1U);
+    const auto run = [=, body = kernel.bind(pointers.data())] { run_kernel(shape, body); };
+    const auto accesses = pointers_in(kernel, pointers.data());
+    simulated.enqueue(*simulated.stream(stream), {function->name, run, false, accesses});
   });
 }

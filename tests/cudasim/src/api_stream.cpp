@@ -1,182 +1,118 @@
-// cuStream* and cuEvent*.
-#include <chrono>
+// cuStream*, cuEvent* and cuGraph*.
+#include <utility>
 
 #include "simulator.h"
 
 using namespace cudasim;
 
-namespace {
-
-Result create_stream(const char* name, Handle* out, unsigned flags, int priority) {
-  return call(name, [&](Simulator& simulated) {
-    if ((flags & ~kStreamNonBlocking) != 0) throw Error(code::kInvalidValue, "unknown flags");
-    auto stream = std::make_shared<Stream>();
-    stream->context = simulated.current();
-    stream->flags = flags;
-    stream->priority = priority;
-    *out = simulated.streams.add(stream);
-  });
-}
-
-std::shared_ptr<Event> event_of(Simulator& simulated, Handle handle) {
-  return simulated.events.at(handle);
-}
-
-/// A stream that is recorded cannot be waited for.
-void refuse_while_captured(Stream& stream) {
-  if (!stream.capture) return;
-  stream.capture->invalidated = true;
-  throw Error(code::kCaptureUnsupported, "the stream captures");
-}
-
-void refuse_captured(const Event& event) {
-  if (event.capture && !event.capture->ended) {
-    event.capture->invalidated = true;
-    throw Error(code::kCapturedEvent, "the event was recorded in a capture");
-  }
-}
-
-void record(Simulator& simulated, Event& event, Stream& stream) {
-  if (event.context != stream.context) {
-    throw Error(code::kInvalidHandle, "the event and the stream are of different contexts");
-  }
-  if (stream.capture) {
-    stream.capture->require_valid();
-    event.capture = stream.capture;
-    event.nodes = stream.frontier;
-    return;
-  }
-  event.capture = nullptr;
-  event.recorded = simulated.enqueue(stream, {"cuEventRecord", nullptr, false});
-}
-
-void wait(Simulator& simulated, Stream& stream, const Event& event) {
-  if (event.capture) {
-    if (event.capture->ended) {
-      throw Error(code::kInvalidValue, "the event is of a capture that has ended");
+CUDASIM_API Result cuStreamCreate(Handle* handle, unsigned flags) {
+  return call("cuStreamCreate", [&](Simulator& simulated) {
+    if (flags != kStreamNonBlocking) {
+      throw Error(code::kNotSupported, "only non-blocking streams are simulated");
     }
-    return join_capture(stream, event.capture, event.nodes);
-  }
-  if (stream.capture) {
-    if (!event.recorded) return;
-    stream.capture->invalidated = true;
-    throw Error(code::kCaptureIsolation, "the event was recorded outside the capture");
-  }
-  if (event.recorded) {
-    simulated.enqueue(stream, {"cuStreamWaitEvent", nullptr, false}, {event.recorded});
-  }
-}
-
-void elapsed(Simulator& simulated, float* milliseconds, Handle start, Handle end) {
-  const auto first = event_of(simulated, start);
-  const auto last = event_of(simulated, end);
-  if (((first->flags | last->flags) & kEventDisableTiming) != 0) {
-    throw Error(code::kInvalidHandle, "an event without timing");
-  }
-  if (!first->recorded || !last->recorded) {
-    throw Error(code::kInvalidHandle, "an event that was not recorded");
-  }
-  if (!first->recorded->done() || !last->recorded->done()) throw Error(code::kNotReady);
-  const std::chrono::duration<float, std::milli> time =
-      last->recorded->done_at - first->recorded->done_at;
-  *milliseconds = time.count();
-}
-
-}  // namespace
-
-CUDASIM_API Result cuStreamCreate(Handle* stream, unsigned flags) {
-  return create_stream("cuStreamCreate", stream, flags, 0);
-}
-CUDASIM_API Result cuStreamCreateWithPriority(Handle* stream, unsigned flags, int priority) {
-  return create_stream("cuStreamCreateWithPriority", stream, flags, priority);
+    *handle = simulated.streams.add(
+        std::make_shared<Stream>(Stream{simulated.current(), nullptr, nullptr}));
+  });
 }
 CUDASIM_API Result cuStreamDestroy_v2(Handle handle) {
-  return call("cuStreamDestroy", [&](Simulator& simulated) {
-    const auto stream = simulated.streams.at(handle);
-    if (stream->capture) stream->capture->invalidated = true;
-    if (stream->blocking()) stream->context->orphans.push_back(stream->last);
-    simulated.streams.remove(handle);
-  });
+  return call("cuStreamDestroy", [&](Simulator& simulated) { simulated.streams.remove(handle); });
 }
 CUDASIM_API Result cuStreamSynchronize(Handle handle) {
   return call("cuStreamSynchronize", [&](Simulator& simulated) {
     const auto stream = simulated.stream(handle);
-    refuse_while_captured(*stream);
+    refuse_in_capture(*stream, code::kCaptureUnsupported, "the stream captures");
     simulated.queue.finish(stream->last);
-  });
-}
-CUDASIM_API Result cuStreamQuery(Handle handle) {
-  return call("cuStreamQuery", [&](Simulator& simulated) {
-    const auto stream = simulated.stream(handle);
-    refuse_while_captured(*stream);
-    if (!simulated.queue.poll(stream->last)) throw Error(code::kNotReady);
   });
 }
 CUDASIM_API Result cuStreamWaitEvent(Handle handle, Handle event, unsigned flags) {
   return call("cuStreamWaitEvent", [&](Simulator& simulated) {
     if (flags != 0) throw Error(code::kInvalidValue, "unknown flags");
-    wait(simulated, *simulated.stream(handle), *event_of(simulated, event));
-  });
-}
-CUDASIM_API Result cuStreamGetFlags(Handle handle, unsigned* flags) {
-  return call("cuStreamGetFlags",
-              [&](Simulator& simulated) { *flags = simulated.stream(handle)->flags; });
-}
-CUDASIM_API Result cuStreamGetPriority(Handle handle, int* priority) {
-  return call("cuStreamGetPriority",
-              [&](Simulator& simulated) { *priority = simulated.stream(handle)->priority; });
-}
-CUDASIM_API Result cuStreamGetCtx(Handle handle, Handle* context) {
-  return call("cuStreamGetCtx",
-              [&](Simulator& simulated) { *context = simulated.stream(handle)->context->handle; });
-}
-CUDASIM_API Result cuLaunchHostFunc(Handle handle, void (*function)(void*), void* argument) {
-  return call("cuLaunchHostFunc", [&](Simulator& simulated) {
-    simulated.enqueue(*simulated.stream(handle),
-                      {"cuLaunchHostFunc",
-                       [=] {
-                         in_host_function() = true;
-                         function(argument);
-                         in_host_function() = false;
-                       },
-                       false});
+    const auto stream = simulated.stream(handle);
+    const auto recorded = simulated.events.at(event)->recorded;
+    if (!recorded) return;
+    refuse_in_capture(
+        *stream, code::kCaptureIsolation, "the event was recorded outside the capture");
+    simulated.enqueue(*stream, {"cuStreamWaitEvent", nullptr}, {recorded});
   });
 }
 
-CUDASIM_API Result cuEventCreate(Handle* out, unsigned flags) {
+CUDASIM_API Result cuEventCreate(Handle* handle, unsigned) {
   return call("cuEventCreate", [&](Simulator& simulated) {
-    auto event = std::make_shared<Event>();
-    event->context = simulated.current();
-    event->flags = flags;
-    *out = simulated.events.add(event);
+    *handle = simulated.events.add(std::make_shared<Event>(Event{simulated.current(), nullptr}));
   });
 }
 CUDASIM_API Result cuEventDestroy_v2(Handle handle) {
   return call("cuEventDestroy", [&](Simulator& simulated) { simulated.events.remove(handle); });
 }
-CUDASIM_API Result cuEventRecord(Handle handle, Handle stream) {
+CUDASIM_API Result cuEventRecord(Handle handle, Handle stream_handle) {
   return call("cuEventRecord", [&](Simulator& simulated) {
-    record(simulated, *event_of(simulated, handle), *simulated.stream(stream));
+    const auto event = simulated.events.at(handle);
+    const auto stream = simulated.stream(stream_handle);
+    if (event->context != stream->context) {
+      throw Error(code::kInvalidHandle, "the event and the stream are of different contexts");
+    }
+    refuse_in_capture(*stream, code::kNotSupported, "events in a capture are not simulated");
+    event->recorded = simulated.enqueue(*stream, {"cuEventRecord", nullptr});
   });
 }
 CUDASIM_API Result cuEventSynchronize(Handle handle) {
   return call("cuEventSynchronize", [&](Simulator& simulated) {
-    const auto event = event_of(simulated, handle);
-    refuse_captured(*event);
-    simulated.queue.finish(event->recorded);
+    simulated.queue.finish(simulated.events.at(handle)->recorded);
   });
 }
 CUDASIM_API Result cuEventQuery(Handle handle) {
   return call("cuEventQuery", [&](Simulator& simulated) {
-    const auto event = event_of(simulated, handle);
-    refuse_captured(*event);
-    if (!simulated.queue.poll(event->recorded)) throw Error(code::kNotReady);
+    if (!simulated.queue.poll(simulated.events.at(handle)->recorded)) throw Error(code::kNotReady);
   });
 }
-CUDASIM_API Result cuEventElapsedTime(float* milliseconds, Handle start, Handle end) {
-  return call("cuEventElapsedTime",
-              [&](Simulator& simulated) { elapsed(simulated, milliseconds, start, end); });
+
+CUDASIM_API Result cuStreamBeginCapture_v2(Handle handle, int mode) {
+  return call("cuStreamBeginCapture", [&](Simulator& simulated) {
+    if (mode != kCaptureThreadLocal) {
+      throw Error(code::kNotSupported, "only thread-local captures are simulated");
+    }
+    if (handle == kNullStream) {
+      throw Error(code::kCaptureUnsupported, "the default stream cannot capture");
+    }
+    const auto stream = simulated.stream(handle);
+    if (stream->capture) throw Error(code::kCaptureUnmatched, "the stream captures already");
+    stream->capture = std::make_shared<Capture>(Capture{std::this_thread::get_id(), false, {}});
+  });
 }
-CUDASIM_API Result cuEventElapsedTime_v2(float* milliseconds, Handle start, Handle end) {
-  return cuEventElapsedTime(milliseconds, start, end);
+CUDASIM_API Result cuStreamEndCapture(Handle handle, Handle* graph) {
+  return call("cuStreamEndCapture", [&](Simulator& simulated) {
+    *graph = 0;
+    const auto capture = std::exchange(simulated.stream(handle)->capture, nullptr);
+    if (!capture) throw Error(code::kCaptureUnmatched, "the stream captures nothing");
+    if (capture->invalidated) {
+      throw Error(code::kCaptureInvalidated, "an earlier call invalidated the capture");
+    }
+    *graph = simulated.graphs.add(std::make_shared<Graph>(Graph{std::move(capture->nodes)}));
+  });
+}
+CUDASIM_API Result cuGraphDestroy(Handle graph) {
+  return call("cuGraphDestroy", [&](Simulator& simulated) { simulated.graphs.remove(graph); });
+}
+CUDASIM_API Result cuGraphInstantiateWithFlags(Handle* out, Handle graph, unsigned long long) {
+  return call("cuGraphInstantiate", [&](Simulator& simulated) {
+    *out = simulated.graph_execs.add(std::make_shared<GraphExec>(
+        GraphExec{simulated.current(), simulated.graphs.at(graph)->nodes, nullptr}));
+  });
+}
+CUDASIM_API Result cuGraphLaunch(Handle handle, Handle stream_handle) {
+  return call("cuGraphLaunch", [&](Simulator& simulated) {
+    const auto graph = simulated.graph_execs.at(handle);
+    const auto stream = simulated.stream(stream_handle);
+    refuse_in_capture(*stream, code::kNotSupported, "graphs in graphs are not simulated");
+    simulated.enqueue(*stream, {"graph begins", nullptr}, {graph->last});
+    for (Work work : graph->nodes) {
+      work.name += " (in a graph)";
+      simulated.enqueue(*stream, std::move(work));
+    }
+    graph->last = stream->last;
+  });
+}
+CUDASIM_API Result cuGraphExecDestroy(Handle exec) {
+  return call("cuGraphExecDestroy",
+              [&](Simulator& simulated) { simulated.graph_execs.remove(exec); });
 }

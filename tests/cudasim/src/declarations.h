@@ -1,5 +1,5 @@
-// What the double needs of the driver's public interface: names and numbers as in the reference
-// manual. Handles are integers of a pointer's size, enumerations are int.
+// Types and numbers of the driver's public interface, as in the reference manual. Handles are
+// integers of a pointer's size, enumerations are int.
 #pragma once
 
 #include <cstddef>
@@ -20,61 +20,47 @@ enum : Result {
   kInvalidValue = 1,
   kOutOfMemory = 2,
   kNotInitialized = 3,
-  kNoDevice = 100,
   kInvalidDevice = 101,
   kInvalidImage = 200,
   kInvalidContext = 201,
   kNoBinaryForGpu = 209,
-  kFileNotFound = 301,
   kInvalidHandle = 400,
   kNotFound = 500,
   kNotReady = 600,
   kIllegalAddress = 700,
-  kLaunchOutOfResources = 701,
-  kPrimaryContextActive = 708,
-  kHostMemoryAlreadyRegistered = 712,
-  kHostMemoryNotRegistered = 713,
   kLaunchFailed = 719,
   kNotPermitted = 800,
   kNotSupported = 801,
   kCaptureUnsupported = 900,
   kCaptureInvalidated = 901,
-  kCaptureMerge = 902,
   kCaptureUnmatched = 903,
-  kCaptureUnjoined = 904,
   kCaptureIsolation = 905,
-  kCaptureImplicit = 906,
-  kCapturedEvent = 907,
-  kCaptureWrongThread = 908,
   kUnknown = 999,
 };
 }  // namespace code
 
-/// Handles that stand for the default stream.
+/// The one device: compute capability 8.6, with the dynamic shared memory of such a block.
+constexpr DeviceId kDevice = 0;
+constexpr int kCapability = 86;
+constexpr std::size_t kSharedOptIn = 99U << 10U;
+constexpr std::size_t kDeviceBytes = 8ULL << 30U;
+
 constexpr Handle kNullStream = 0;
-constexpr Handle kLegacyStream = 1;
-constexpr Handle kPerThreadStream = 2;
-
 constexpr unsigned kStreamNonBlocking = 1;
-constexpr unsigned kEventDisableTiming = 2;
-
-enum CaptureMode : int { kCaptureGlobal = 0, kCaptureThreadLocal = 1, kCaptureRelaxed = 2 };
-enum CaptureStatus : int { kCaptureNone = 0, kCaptureActive = 1, kCaptureWasInvalidated = 2 };
-
-enum MemoryType : int { kHostMemory = 1, kDeviceMemory = 2, kArrayMemory = 3, kUnifiedMemory = 4 };
+constexpr int kCaptureThreadLocal = 1;
 
 /// CUDA_MEMCPY2D.
 struct Copy2D {
   std::size_t src_x_bytes;
   std::size_t src_y;
-  MemoryType src_type;
+  int src_type;
   const void* src_host;
   DevicePtr src_device;
   Handle src_array;
   std::size_t src_pitch;
   std::size_t dst_x_bytes;
   std::size_t dst_y;
-  MemoryType dst_type;
+  int dst_type;
   void* dst_host;
   DevicePtr dst_device;
   Handle dst_array;
@@ -82,6 +68,7 @@ struct Copy2D {
   std::size_t width_bytes;
   std::size_t height;
 };
+constexpr int kDeviceMemory = 2;  ///< Of src_type and dst_type.
 
 /// Keys of the `extra` parameters of cuLaunchKernel.
 inline void* const kLaunchParamEnd = nullptr;

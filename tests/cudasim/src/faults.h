@@ -1,4 +1,4 @@
-// What goes wrong: the log of faults, errors to be injected, and the settings of the device.
+// Error codes, the log of faults, and injected errors.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace cudasim {
 
-/// A call that fails as a driver's would. With a text it is a fault of the caller and is logged.
+/// Failure of a call. With a text it is the caller's fault and is logged.
 class Error : public std::runtime_error {
  public:
   Error(Result code, const std::string& text) : std::runtime_error(text), code_(code) {}
@@ -22,11 +22,11 @@ class Error : public std::runtime_error {
   Result code_;
 };
 
-const char* name_of(Result code);
+/// Text of cuGetErrorString, or null for an unknown code.
 const char* text_of(Result code);
 std::string hex(std::uint64_t value);
 
-/// The faults so far; each is also a line on stderr unless `quiet`.
+/// Faults so far; each is also printed on stderr.
 class FaultLog {
  public:
   void add(const std::string& fault);
@@ -37,15 +37,13 @@ class FaultLog {
   std::vector<std::string> lines_;
 };
 
-/// Errors that were ordered: the n-th next call of a function answers `code`.
+/// Errors that tests inject.
 class Injections {
  public:
-  /// Spelled "function:n:code" and separated by commas; throws std::invalid_argument.
-  void parse(const std::string& orders);
-  /// With `times` calls in a row failing.
+  /// Let `times` calls of a function, from the n-th next on, return `code`.
   void order(const std::string& function, int nth, int times, Result code);
   void clear() { orders_.clear(); }
-  /// Count a call; returns what it shall answer.
+  /// Count a call and return its injected code, or kSuccess.
   Result next(const std::string& function);
 
  private:
@@ -55,24 +53,6 @@ class Injections {
     Result code;
   };
   std::multimap<std::string, Order> orders_;
-};
-
-/// The device and how the double behaves, from the environment (CUDASIM_*).
-struct Settings {
-  int devices = 1;
-  int capability = 86;               ///< CUDASIM_SM, such as 86 for 8.6.
-  int multiprocessors = 28;          ///< CUDASIM_MULTIPROCESSORS.
-  std::size_t memory = 8ULL << 30U;  ///< CUDASIM_MEMORY, bytes.
-  int driver = 13000;                ///< CUDASIM_DRIVER, as cuDriverGetVersion says it.
-  std::string name = "Simulated GPU";
-  std::uint64_t seed = 0;    ///< 0: in the order of the calls, as late as possible.
-  bool slow_copies = false;  ///< Copies wait until nothing else can run.
-  bool host_guard = true;    ///< Device memory traps when the host touches it.
-  bool quiet = false;        ///< Faults are not printed.
-  std::string leaks_path;    ///< CUDASIM_REPORT: faults and leaks at exit go there as well.
-  std::string fail;          ///< CUDASIM_FAIL: see Injections::parse.
-
-  static Settings from_environment();
 };
 
 }  // namespace cudasim

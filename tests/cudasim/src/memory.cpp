@@ -40,10 +40,7 @@ std::string place_in(std::uint64_t offset, const Allocation& allocation, const c
 
 }  // namespace
 
-void DeviceMemory::open(std::size_t limit, bool guard) {
-  limit_ = limit;
-  guard_ = guard;
-  if (device_ != nullptr) return;
+void DeviceMemory::open() {
   file_ = memfd_create("cudasim", MFD_CLOEXEC);
   if (file_ < 0 || ftruncate(file_, static_cast<off_t>(kReserved)) != 0) {
     throw Error(code::kUnknown, "no shared memory for the device's memory");
@@ -54,7 +51,7 @@ void DeviceMemory::open(std::size_t limit, bool guard) {
 
 DevicePtr DeviceMemory::allocate(std::size_t bytes, Handle context) {
   if (bytes == 0) throw Error(code::kInvalidValue, "an allocation of 0 bytes");
-  if (bytes > limit_ || used_ + bytes > limit_) throw Error(code::kOutOfMemory);
+  if (bytes > kDeviceBytes - used_) throw Error(code::kOutOfMemory);
   const std::size_t room = round_up(bytes, kAlignment);
   Allocation allocation{bytes, next_, round_up(room, kPage), context, ++count_};
   if (next_ + allocation.mapped_bytes + kPage > kReserved) {
@@ -69,9 +66,8 @@ DevicePtr DeviceMemory::allocate(std::size_t bytes, Handle context) {
     const std::size_t tail = std::min(bytes - kPoisoned, kPoisoned);
     std::memset(alias_ + start + bytes - tail, kPoison, tail);
   }
-  if (!guard_ || unlocked_ > 0) protect(allocation, true);
+  if (unlocked_ > 0) protect(allocation, true);
   used_ += bytes;
-  peak_ = std::max(peak_, used_);
   const auto address = reinterpret_cast<DevicePtr>(device_ + start);
   live_[address] = allocation;
   return address;
@@ -138,18 +134,12 @@ DeviceMemory::Place DeviceMemory::find(const std::map<DevicePtr, Allocation>& ma
   return next == map.begin() ? map.end() : std::prev(next);
 }
 
-const Allocation& DeviceMemory::containing(DevicePtr& address) const {
+std::byte* DeviceMemory::alias(DevicePtr address, std::size_t bytes) const {
   const auto found = find(live_, address);
   if (found == live_.end() || address >= found->first + found->second.bytes) {
     throw Error(code::kInvalidValue, describe(address));
   }
-  address = found->first;
-  return found->second;
-}
-
-std::byte* DeviceMemory::alias(DevicePtr address, std::size_t bytes) const {
-  DevicePtr start = address;
-  const Allocation& allocation = containing(start);
+  const auto& [start, allocation] = *found;
   if (bytes > allocation.bytes - (address - start)) {
     throw Error(code::kInvalidValue,
                 std::to_string(bytes) + " bytes from " + place_in(address - start, allocation, "") +
@@ -177,16 +167,16 @@ std::string DeviceMemory::describe(std::uint64_t address) const {
 }
 
 void DeviceMemory::unlock() {
-  if (unlocked_++ > 0 || !guard_) return;
+  if (unlocked_++ > 0) return;
   for (const auto& [address, allocation] : live_) protect(allocation, true);
 }
 
 void DeviceMemory::lock() {
-  if (--unlocked_ > 0 || !guard_) return;
+  if (--unlocked_ > 0) return;
   for (const auto& [address, allocation] : live_) protect(allocation, false);
 }
 
-void* HostMemory::allocate(std::size_t bytes, unsigned flags, Handle context) {
+void* HostMemory::allocate(std::size_t bytes, Handle context) {
   if (bytes == 0) throw Error(code::kInvalidValue, "an allocation of 0 bytes");
   const std::size_t room = round_up(bytes, kPage);
   void* place =
@@ -194,58 +184,31 @@ void* HostMemory::allocate(std::size_t bytes, unsigned flags, Handle context) {
   if (place == MAP_FAILED) throw Error(code::kOutOfMemory);
   mprotect(static_cast<std::byte*>(place) + room, kPage, PROT_NONE);
   std::memset(place, kPoison, std::min(bytes, kPoisoned));
-  freed_.erase(reinterpret_cast<std::uintptr_t>(place));
-  ranges_[reinterpret_cast<std::uintptr_t>(place)] = {bytes, false, flags, context};
+  ranges_[reinterpret_cast<std::uint64_t>(place)] = {bytes, context};
   return place;
 }
 
 void HostMemory::free(void* address) {
-  const auto key = reinterpret_cast<std::uintptr_t>(address);
+  const auto key = reinterpret_cast<std::uint64_t>(address);
   const auto found = ranges_.find(key);
-  if (found == ranges_.end() || found->second.registered) {
-    throw Error(code::kInvalidValue,
-                hex(key) + (freed_.count(key) != 0 ? " was freed before"
-                                                   : " was not allocated as page-locked memory"));
+  if (found == ranges_.end()) {
+    throw Error(code::kInvalidValue, hex(key) + " is not page-locked, or was freed before");
   }
   munmap(address, round_up(found->second.bytes, kPage) + kPage);
-  freed_[key] = found->second;
   ranges_.erase(found);
 }
 
-void HostMemory::add(void* address, std::size_t bytes, unsigned flags, Handle context) {
-  const auto key = reinterpret_cast<std::uintptr_t>(address);
-  if (address == nullptr || bytes == 0) throw Error(code::kInvalidValue, "nothing to register");
-  const auto next = ranges_.lower_bound(key);
-  const bool meets_next = next != ranges_.end() && next->first < key + bytes;
-  const bool meets_last =
-      next != ranges_.begin() && std::prev(next)->first + std::prev(next)->second.bytes > key;
-  if (meets_next || meets_last) {
-    throw Error(code::kHostMemoryAlreadyRegistered, hex(key) + " is page-locked already");
-  }
-  ranges_[key] = {bytes, true, flags, context};
-}
-
-void HostMemory::remove(void* address) {
-  const auto found = ranges_.find(reinterpret_cast<std::uintptr_t>(address));
-  if (found == ranges_.end() || !found->second.registered) {
-    throw Error(code::kHostMemoryNotRegistered,
-                hex(reinterpret_cast<std::uintptr_t>(address)) + " was not registered");
-  }
-  ranges_.erase(found);
-}
-
-const HostMemory::Range* HostMemory::find(const void* address, std::size_t bytes) const {
-  const auto key = reinterpret_cast<std::uintptr_t>(address);
-  const auto next = ranges_.upper_bound(key);
-  if (next == ranges_.begin()) return nullptr;
+bool HostMemory::holds(std::uint64_t address, std::size_t bytes) const {
+  const auto next = ranges_.upper_bound(address);
+  if (next == ranges_.begin()) return false;
   const auto& [start, range] = *std::prev(next);
-  if (key >= start + range.bytes) return nullptr;
-  if (bytes > range.bytes - (key - start)) {
+  if (address >= start + range.bytes) return false;
+  if (bytes > range.bytes - (address - start)) {
     throw Error(code::kInvalidValue,
-                std::to_string(bytes) + " bytes from byte " + std::to_string(key - start) +
+                std::to_string(bytes) + " bytes from byte " + std::to_string(address - start) +
                     " of page-locked memory of " + std::to_string(range.bytes) + " bytes");
   }
-  return &range;
+  return true;
 }
 
 }  // namespace cudasim

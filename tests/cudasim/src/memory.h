@@ -1,4 +1,4 @@
-// The memories: the device's, which the host cannot touch, and the host's that is page-locked.
+// Device memory, which the host cannot touch, and page-locked host memory.
 #pragma once
 
 #include <cstdint>
@@ -19,35 +19,31 @@ struct Allocation {
 
 /// Device memory. Each page is mapped twice: at its device address, where only a running kernel may
 /// touch it, and at an alias through which the double itself copies. Addresses are never reused, so
-/// that a stale pointer is always found out.
+/// that a stale pointer is always detected.
 class DeviceMemory {
  public:
-  /// Reserve the address space; `limit` bytes may be allocated.
-  void open(std::size_t limit, bool guard);
+  /// Reserve the address space; kDeviceBytes may be allocated.
+  void open();
 
-  /// `bytes` at 256-byte alignment, filled with 0xFF (NaN as floats). Throws Error.
+  /// Return `bytes` at 256-byte alignment, filled with 0xFF (NaN as floats). Throws Error.
   DevicePtr allocate(std::size_t bytes, Handle context);
-  /// Throws Error for what is no allocation, or was written outside.
+  /// Throws Error unless `address` is the start of an allocation whose surroundings are intact.
   void free(DevicePtr address);
   /// Throws Error unless all of [address, address + bytes) lies in one allocation.
   std::byte* alias(DevicePtr address, std::size_t bytes) const;
-  const Allocation& containing(DevicePtr& address) const;
-  /// Whether an address is of the device at all.
+  /// Whether an address lies in the reserved range.
   bool covers(std::uint64_t address) const;
-  /// What lies there, for messages.
+  /// Description of an address, for messages.
   std::string describe(std::uint64_t address) const;
 
-  /// Let kernels at the memory, and shut it again; calls nest.
+  /// Open the memory to kernels, and close it again; calls nest.
   void unlock();
   void lock();
-  /// Throws Error when something was written around an allocation.
+  /// Throws Error if something was written around an allocation.
   void check_redzones() const;
 
   const std::map<DevicePtr, Allocation>& live() const { return live_; }
   std::size_t used() const { return used_; }
-  std::size_t peak() const { return peak_; }
-  std::size_t limit() const { return limit_; }
-  void set_limit(std::size_t limit) { limit_ = limit; }
 
  private:
   using Place = std::map<DevicePtr, Allocation>::const_iterator;
@@ -58,38 +54,30 @@ class DeviceMemory {
   std::byte* device_ = nullptr;
   std::byte* alias_ = nullptr;
   int file_ = -1;
-  bool guard_ = true;
   int unlocked_ = 0;
   std::size_t next_ = 0;
   std::size_t used_ = 0;
-  std::size_t peak_ = 0;
-  std::size_t limit_ = 0;
   std::uint64_t count_ = 0;
   std::map<DevicePtr, Allocation> live_;
   std::map<DevicePtr, Allocation> freed_;  // the last few thousand
 };
 
-/// Page-locked host memory: allocated by the driver, or registered with it.
+/// Page-locked host memory.
 class HostMemory {
  public:
   struct Range {
     std::size_t bytes = 0;
-    bool registered = false;
-    unsigned flags = 0;
     Handle context = 0;
   };
 
-  void* allocate(std::size_t bytes, unsigned flags, Handle context);
+  void* allocate(std::size_t bytes, Handle context);
   void free(void* address);
-  void add(void* address, std::size_t bytes, unsigned flags, Handle context);
-  void remove(void* address);
-  /// The range that holds all of [address, address + bytes), or null for pageable memory.
-  const Range* find(const void* address, std::size_t bytes) const;
-  const std::map<std::uintptr_t, Range>& ranges() const { return ranges_; }
+  /// Whether [address, address + bytes) is page-locked. Throws Error if only a part of it is.
+  bool holds(std::uint64_t address, std::size_t bytes) const;
+  const std::map<std::uint64_t, Range>& ranges() const { return ranges_; }
 
  private:
-  std::map<std::uintptr_t, Range> ranges_;
-  std::map<std::uintptr_t, Range> freed_;
+  std::map<std::uint64_t, Range> ranges_;
 };
 
 }  // namespace cudasim

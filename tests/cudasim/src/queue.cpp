@@ -42,7 +42,7 @@ bool meet(const Operation& a, const Operation& b) {
 
 }  // namespace
 
-void Queue::open(std::uint64_t seed, bool slow_copies) {
+void Queue::order(std::uint64_t seed, bool slow_copies) {
   seed_ = seed;
   slow_copies_ = slow_copies;
   random_.seed(seed);
@@ -95,7 +95,7 @@ OperationPtr Queue::choose(const std::vector<OperationPtr>& ready) {
 void Queue::step(const OperationPtr& target, bool only_needed) {
   const auto candidates = ready(only_needed ? target : nullptr);
   if (candidates.empty()) {
-    // Other threads run what is needed.
+    // Other threads run the operations before.
     simulator().wait_for_change();
     return;
   }
@@ -156,7 +156,6 @@ void Queue::run(const OperationPtr& operation) {
     }
   }
   operation->state = Operation::State::kDone;
-  operation->done_at = Operation::Clock::now();
   operation->work.run = nullptr;
   operation->after.clear();
   pending_.remove(operation);

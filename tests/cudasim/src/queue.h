@@ -1,7 +1,6 @@
 // Work in flight: operations that wait for others, run late and in any order that these permit.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -28,48 +27,48 @@ struct Access {
   }
 };
 
-/// What is to be done, and by which call it was ordered.
+/// Work of one call.
 struct Work {
   std::string name;
   std::function<void()> run;
   bool is_copy = false;
-  std::vector<Access> accesses = {};  ///< As far as they are known.
+  std::vector<Access> accesses = {};  ///< The known ones.
 };
 
-/// An operation that was given to the device.
+/// Work that was enqueued.
 struct Operation {
   enum class State : std::uint8_t { kWaiting, kRunning, kDone };
-  using Clock = std::chrono::steady_clock;
 
   Work work;
   std::shared_ptr<Context> context;
-  std::vector<std::shared_ptr<Operation>> after;  ///< What has to be done before.
+  std::vector<std::shared_ptr<Operation>> after;  ///< Operations that must be done before.
   State state = State::kWaiting;
-  Clock::time_point done_at;
 
   bool done() const { return state == State::kDone; }
 };
 using OperationPtr = std::shared_ptr<Operation>;
 
-/// All operations that are not done. They run in the threads that call the driver: when one waits,
-/// when one asks, and with a seed now and then when one orders more. Callers hold the simulator's
-/// lock, which is released while an operation runs.
+/// Operations that are not done. They run in the threads that call the driver: when one waits or
+/// queries, and with a seed also when one enqueues more. Callers hold the simulator's lock, which
+/// is released while an operation runs.
 ///
-/// Two operations that nothing orders and that touch the same memory, one of them writing, are a
-/// fault when the second is ordered, whatever the order in which they will happen to run. (With a
-/// seed the first may have run by then, and is not seen.)
+/// Two unordered operations that touch the same memory, one of them writing, are a fault when the
+/// second is enqueued, whatever the order in which they run. (With a seed the first may have run by
+/// then, and is not seen.)
 class Queue {
  public:
-  void open(std::uint64_t seed, bool slow_copies);
+  /// Order of operations from now on: that of the calls for seed 0, else random; slow copies run
+  /// only when nothing else can.
+  void order(std::uint64_t seed, bool slow_copies);
 
   OperationPtr add(Work work, std::shared_ptr<Context> context, std::vector<OperationPtr> after);
-  /// Run what is needed for `target`, and with a seed perhaps more, until it is done.
+  /// Run the operations before `target`, and with a seed perhaps more, until it is done.
   void finish(const OperationPtr& target);
-  /// Run all that is left of a context.
+  /// Run all operations of a context.
   void finish(const Context& context);
   /// Make a little progress towards `target`; returns whether it is done.
   bool poll(const OperationPtr& target);
-  /// The device running ahead of the host.
+  /// With a seed, run some operations ahead of the host.
   void run_ahead();
   std::size_t size() const { return pending_.size(); }
   std::mt19937_64& random() { return random_; }

@@ -1,8 +1,6 @@
 #include "simulator.h"
 
-#include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <utility>
 
 #include "traps.h"
@@ -18,7 +16,7 @@ __attribute__((weak)) int Py_IsInitialized();
 namespace cudasim {
 namespace {
 
-/// Gives the interpreter's lock away while it lives: a call may wait for an operation that another
+/// Releases the interpreter's lock while it lives: a call may wait for an operation that another
 /// thread runs and that is a Python function.
 class WithoutInterpreter {
  public:
@@ -40,9 +38,6 @@ class WithoutInterpreter {
 void report_at_exit() {
   Simulator& simulated = simulator();
   for (const std::string& leak : simulated.leaks(0)) simulated.faults.add("leak at exit: " + leak);
-  if (simulated.settings.leaks_path.empty()) return;
-  std::ofstream file(simulated.settings.leaks_path, std::ios::app);
-  for (const std::string& line : simulated.faults.lines()) file << line << '\n';
 }
 
 }  // namespace
@@ -62,29 +57,15 @@ bool& in_host_function() {
   return inside;
 }
 
-int shared_opt_in(int capability) {
-  switch (capability) {
-    case 75:
-      return 64 << 10;
-    case 80:
-    case 87:
-      return 163 << 10;
-    case 90:
-    case 100:
-      return 227 << 10;
-    default:
-      return 99 << 10;
-  }
+void refuse_in_capture(Stream& stream, Result code, const char* text) {
+  if (!stream.capture) return;
+  stream.capture->invalidated = true;
+  throw Error(code, text);
 }
 
-void Simulator::open_memory() {
-  const Entered entered;
-  memory.unlock();
-}
-
-void Simulator::shut_memory() {
-  const Entered entered;
-  memory.lock();
+Result not_simulated(const char* name) {
+  return call(
+      name, Needs::kNothing, [](Simulator&) { throw Error(code::kNotSupported, "not simulated"); });
 }
 
 void Simulator::enter() {
@@ -101,24 +82,17 @@ void Simulator::wait_for_change() {
 }
 
 void Simulator::init() {
-  if (settings.devices == 0) throw Error(code::kNoDevice);
   if (ready_) return;
-  memory.open(settings.memory, settings.host_guard);
-  queue.open(settings.seed, settings.slow_copies);
-  injections.parse(settings.fail);
+  memory.open();
   install_traps();
   std::atexit(report_at_exit);
   ready_ = true;
 }
 
-std::shared_ptr<Context> Simulator::create_context(unsigned flags, bool is_primary) {
+std::shared_ptr<Context> Simulator::create_context() {
   auto context = std::make_shared<Context>();
-  context->flags = flags;
-  context->primary = is_primary;
   context->handle = contexts.add(context);
-  auto legacy = std::make_shared<Stream>();
-  legacy->context = context;
-  legacy_[context->handle] = std::move(legacy);
+  default_streams_[context->handle] = std::make_shared<Stream>(Stream{context, nullptr, nullptr});
   return context;
 }
 
@@ -145,7 +119,7 @@ void Simulator::destroy_context(const std::shared_ptr<Context>& context) {
   }
   for (const DevicePtr address : addresses) memory.free(address);
   context->destroyed = true;
-  legacy_.erase(context->handle);
+  default_streams_.erase(context->handle);
   contexts.remove(context->handle);
 }
 
@@ -162,7 +136,7 @@ std::shared_ptr<Context> Simulator::current() const {
 
 std::vector<std::string> Simulator::leaks(Handle context) const {
   std::vector<std::string> lines;
-  // What a lost device had cannot be freed.
+  // Resources of a lost device cannot be freed.
   const auto wanted = [&](Handle owner) {
     const auto found = contexts.live().find(owner);
     const bool lost = found != contexts.live().end() && found->second->sticky != code::kSuccess;
@@ -175,8 +149,7 @@ std::vector<std::string> Simulator::leaks(Handle context) const {
   }
   for (const auto& [address, range] : host.ranges()) {
     if (!wanted(range.context)) continue;
-    lines.push_back((range.registered ? "registered" : "page-locked") +
-                    std::string(" host memory of ") + std::to_string(range.bytes) + " bytes");
+    lines.push_back("page-locked host memory of " + std::to_string(range.bytes) + " bytes");
   }
   const auto list = [&](const auto& table, const char* kind) {
     std::size_t count = 0;
@@ -190,71 +163,30 @@ std::vector<std::string> Simulator::leaks(Handle context) const {
 }
 
 std::shared_ptr<Stream> Simulator::stream(Handle handle) {
-  if (handle == kNullStream || handle == kLegacyStream) return legacy_.at(current()->handle);
-  if (handle == kPerThreadStream) {
-    throw Error(code::kNotSupported, "the stream of a thread is not simulated");
-  }
+  if (handle == kNullStream) return default_streams_.at(current()->handle);
   auto found = streams.at(handle);
   require_current(*found, "stream");
   return found;
 }
 
-std::vector<OperationPtr> Simulator::order_of(const Stream& stream) const {
-  std::vector<OperationPtr> after{stream.last};
-  const bool legacy = &stream == legacy_.at(stream.context->handle).get();
-  if (legacy) {
-    const auto& orphans = stream.context->orphans;
-    after.insert(after.end(), orphans.begin(), orphans.end());
-    for (const auto& [handle, other] : streams.live()) {
-      if (other->context == stream.context && other->blocking()) after.push_back(other->last);
-    }
-  } else if (stream.blocking()) {
-    after.push_back(stream.context->last_legacy);
-  }
-  return after;
-}
-
 OperationPtr Simulator::enqueue(Stream& stream, Work work, std::vector<OperationPtr> after) {
   if (stream.capture) {
-    stream.frontier = {stream.capture->add(std::move(work), stream.frontier)};
+    if (stream.capture->invalidated) {
+      throw Error(code::kCaptureInvalidated, "an earlier call invalidated the capture");
+    }
+    stream.capture->nodes.push_back(std::move(work));
     return nullptr;
   }
-  const bool legacy = &stream == legacy_.at(stream.context->handle).get();
-  if (legacy) {
-    for (const auto& [handle, other] : streams.live()) {
-      if (!other->capture || other->context != stream.context || !other->blocking()) continue;
-      other->capture->invalidated = true;
-      throw Error(code::kCaptureImplicit,
-                  "work on the default stream while a blocking stream captures");
-    }
-  }
-  const auto order = order_of(stream);
-  after.insert(after.end(), order.begin(), order.end());
-  OperationPtr operation = queue.add(std::move(work), stream.context, std::move(after));
-  stream.last = operation;
-  if (legacy) {
-    stream.context->last_legacy = operation;
-    stream.context->orphans.clear();
-  }
+  after.push_back(stream.last);
+  stream.last = queue.add(std::move(work), stream.context, std::move(after));
   queue.run_ahead();
-  return operation;
+  return stream.last;
 }
 
 void Simulator::forbid_in_capture() {
   for (const auto& [handle, stream] : streams.live()) {
-    const auto& capture = stream->capture;
-    if (!capture || capture->mode == kCaptureRelaxed) continue;
-    if (capture->mode == kCaptureThreadLocal && capture->thread != std::this_thread::get_id()) {
-      continue;
-    }
-    capture->invalidated = true;
-    throw Error(code::kCaptureUnsupported, "not allowed while a stream captures");
-  }
-}
-
-void Simulator::invalidate_captures() {
-  for (const auto& [handle, stream] : streams.live()) {
-    if (stream->capture) stream->capture->invalidated = true;
+    if (!stream->capture || stream->capture->thread != std::this_thread::get_id()) continue;
+    refuse_in_capture(*stream, code::kCaptureUnsupported, "not allowed while a stream captures");
   }
 }
 

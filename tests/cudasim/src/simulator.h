@@ -1,4 +1,4 @@
-// The state of the double: contexts and what belongs to them, and the way into every call.
+// State of the double (contexts and their resources) and the frame of every call.
 #pragma once
 
 #include <condition_variable>
@@ -7,12 +7,11 @@
 #include <mutex>
 #include <set>
 #include <string>
-#include <unordered_map>
+#include <thread>
 #include <vector>
 
 #include "declarations.h"
 #include "faults.h"
-#include "graph.h"
 #include "memory.h"
 #include "queue.h"
 
@@ -20,32 +19,26 @@ namespace cudasim {
 
 struct Context {
   Handle handle = 0;
-  unsigned flags = 0;
-  bool primary = false;
-  int users = 1;
   bool destroyed = false;
-  Result sticky = code::kSuccess;     ///< An error that every later call answers.
-  OperationPtr last_legacy;           ///< Of the default stream.
-  std::vector<OperationPtr> orphans;  ///< Of blocking streams that were destroyed before.
+  Result sticky = code::kSuccess;  ///< Error that every later call returns.
+};
+
+/// Thread-local capture of one stream; waiting for other streams in it is refused.
+struct Capture {
+  std::thread::id thread;
+  bool invalidated = false;
+  std::vector<Work> nodes;
 };
 
 struct Stream {
   std::shared_ptr<Context> context;
-  unsigned flags = 0;
-  int priority = 0;
   OperationPtr last;
   std::shared_ptr<Capture> capture;
-  std::vector<std::size_t> frontier;  ///< Nodes that the next captured one comes after.
-
-  bool blocking() const { return (flags & kStreamNonBlocking) == 0; }
 };
 
 struct Event {
   std::shared_ptr<Context> context;
-  unsigned flags = 0;
   OperationPtr recorded;
-  std::shared_ptr<Capture> capture;  ///< When it was last recorded by a stream that captures.
-  std::vector<std::size_t> nodes;
 };
 
 struct Module {
@@ -59,7 +52,17 @@ struct Function {
   std::size_t dynamic_shared_limit = 48U << 10U;
 };
 
-/// Objects by handle. Handles are not used again, so that a stale one is always found out.
+struct Graph {
+  std::vector<Work> nodes;
+};
+
+struct GraphExec {
+  std::shared_ptr<Context> context;
+  std::vector<Work> nodes;
+  OperationPtr last;  ///< Launches of one executable graph follow each other.
+};
+
+/// Objects by handle. Handles are never reused, so that a stale one is always detected.
 template <typename T>
 class Table {
  public:
@@ -89,39 +92,31 @@ class Table {
 
 class Simulator {
  public:
-  Simulator() : settings(Settings::from_environment()) {}
-
   void init();
   bool ready() const { return ready_; }
   Handle next_handle() { return ++last_handle_ << 4U; }
 
-  /// The lock around every call. A thread that waits does not keep Python's interpreter.
+  /// Take the lock around every call. A thread that waits releases Python's interpreter.
   void enter();
   void leave() { mutex_.unlock(); }
   void wait_for_change();
   std::condition_variable changed;
 
-  /// Around a kernel: let it at the device's memory. Takes the lock.
-  void open_memory();
-  void shut_memory();
-
-  std::shared_ptr<Context> create_context(unsigned flags, bool primary);
+  std::shared_ptr<Context> create_context();
   void destroy_context(const std::shared_ptr<Context>& context);
   /// Throws Error(kInvalidContext) without one.
   std::shared_ptr<Context> current() const;
-  /// What is left of a context (or of all), a line each.
+  /// Resources left in a context (or in all, for 0), one line per kind or allocation.
   std::vector<std::string> leaks(Handle context) const;
 
-  /// The stream of a handle; the default stream for kNullStream.
+  /// Stream of a handle in the current context; the default stream for kNullStream.
   std::shared_ptr<Stream> stream(Handle handle);
-  /// Order work on a stream: queue it, or capture it.
+  /// Queue work on a stream, or capture it and return null.
   OperationPtr enqueue(Stream& stream, Work work, std::vector<OperationPtr> after = {});
-  /// Throws Error when a capture is on that forbids a call as unsafe.
+  /// Throws Error while this thread captures: the call is unsafe then.
   void forbid_in_capture();
-  void invalidate_captures();
 
   FaultLog faults;
-  Settings settings;
   Injections injections;
   DeviceMemory memory;
   HostMemory host;
@@ -134,16 +129,13 @@ class Simulator {
   Table<Graph> graphs{"graph"};
   Table<GraphExec> graph_execs{"executable graph"};
   std::shared_ptr<Context> primary;
-  unsigned primary_flags = 0;
   int primary_users = 0;
 
  private:
-  std::vector<OperationPtr> order_of(const Stream& stream) const;
-
   std::mutex mutex_;
   bool ready_ = false;
   Handle last_handle_ = 0x1000;
-  std::map<Handle, std::shared_ptr<Stream>> legacy_;  // by context
+  std::map<Handle, std::shared_ptr<Stream>> default_streams_;  // by context
 };
 
 /// The one simulator; it is never destroyed, as calls come until the process ends.
@@ -158,11 +150,14 @@ class Entered {
   Entered& operator=(const Entered&) = delete;
 };
 
-/// The contexts that are current in this thread, the last one on top.
+/// Current contexts of this thread, the last one on top.
 std::vector<std::shared_ptr<Context>>& context_stack();
 
-/// True in a function that cuLaunchHostFunc runs.
+/// Whether this thread is in a function of cudasim_enqueue, which may not call the driver.
 bool& in_host_function();
+
+/// Throw Error if a stream captures, and invalidate the capture.
+void refuse_in_capture(Stream& stream, Result code, const char* text);
 
 template <typename T>
 Handle Table<T>::add(std::shared_ptr<T> object) {
@@ -171,7 +166,7 @@ Handle Table<T>::add(std::shared_ptr<T> object) {
   return handle;
 }
 
-/// Check that an object is of the current context.
+/// Throw Error unless an object is of the current context.
 template <typename T>
 void require_current(const T& object, const char* kind) {
   if (object.context != simulator().current()) {
@@ -179,12 +174,9 @@ void require_current(const T& object, const char* kind) {
   }
 }
 
-/// Bytes of dynamic shared memory that a kernel may ask for.
-int shared_opt_in(int capability);
-
 enum class Needs { kNothing, kInit, kContext };
 
-/// The frame of every call of the driver: its errors become codes, its faults lines of the log.
+/// Frame of every call of the driver: errors become codes, faults lines of the log.
 template <typename Body>
 Result call(const char* name, Needs needs, const Body& body) {
   Simulator& simulated = simulator();
@@ -217,5 +209,8 @@ template <typename Body>
 Result call(const char* name, const Body& body) {
   return call(name, Needs::kContext, body);
 }
+
+/// Body of the functions that pycuda links against and the double does not simulate.
+Result not_simulated(const char* name);
 
 }  // namespace cudasim

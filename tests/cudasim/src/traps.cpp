@@ -18,25 +18,18 @@ thread_local sigjmp_buf* way_out = nullptr;
 thread_local std::uint64_t bad_address = 0;
 struct sigaction earlier;
 
-void on_fault(int signal, siginfo_t* info, void* machine) {
+void on_fault(int signal, siginfo_t* info, void*) {
   const auto address = reinterpret_cast<std::uint64_t>(info->si_addr);
   if (way_out != nullptr) {
     bad_address = address;
     siglongjmp(*way_out, 1);
   }
   if (simulator().memory.covers(address)) {
-    // Best effort: the process is about to end anyway.
     const std::string text =
         "cudasim: the host touches device memory: " + simulator().memory.describe(address) + "\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
   }
-  if ((earlier.sa_flags & SA_SIGINFO) != 0 && earlier.sa_sigaction != nullptr) {
-    earlier.sa_sigaction(signal, info, machine);
-  } else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN) {
-    earlier.sa_handler(signal);
-  } else {
-    sigaction(signal, &earlier, nullptr);  // the access is tried again, and ends the process
-  }
+  sigaction(signal, &earlier, nullptr);  // the access is retried, and goes to that handler
 }
 
 }  // namespace
@@ -55,7 +48,7 @@ void install_traps() {
 void run_trapped(const std::function<void()>& kernel) {
   sigjmp_buf here;
   sigjmp_buf* const outer = way_out;
-  // What the kernel's fibers hold is lost when one of them is left here: it is a fault's last act.
+  // Memory of the kernel's fibers leaks here; the context does not survive the fault anyway.
   if (sigsetjmp(here, 1) != 0) {
     way_out = outer;
     throw Error(code::kIllegalAddress, "access to " + simulator().memory.describe(bad_address));

@@ -7,18 +7,19 @@ import numpy as np
 
 from mms_bench.errors import NotMeasured
 from mms_bench.peers import DECODERS, KERNELS
-from mms_bench.peers.base import Labels, Task, collapse
-from mms_bench.peers.engine import load_model, logits
+from mms_bench.peers.base import Batch, Labels, Task, collapse
 from mms_bench.run.context import Context
-from mms_bench.run.result import Case, Row, refusal
+from mms_bench.run.race import Pace
+from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.suites.ctc import language
-from mms_bench.suites.ctc.contest import Contest, Score, compete, quality, start_workers
-from mms_bench.suites.ctc.posteriors import DENSITY, Shape, log_softmax, posteriors
-from mms_bench.suites.ctc.scoring import labelling_log_prob, path_log_prob
+from mms_bench.suites.ctc.contest import Score, contest
+from mms_bench.suites.ctc.posteriors import DENSITY, Shape, posteriors
 from mms_engine.audio import normalize, read_audio
 from mms_engine.types import Float32Array
 from mms_export.parity import SPEECH
+from mms_kernels.reference.beam import labelling_log_prob
+from mms_kernels.reference.greedy import log_softmax
 
 VOCAB, WIDE = len(language.TOKENS), 3000
 BEAM = 50
@@ -26,19 +27,18 @@ CUTS: dict[str, float | None] = {"cut": -5.0, "all": None}
 SHAPES: tuple[Shape, ...] = ("peaky", "diffuse")
 _CUT_TITLES = {"cut": "tokens above e^-5", "all": "all tokens"}
 _BASELINE = "fast-ctc-decode"
-_GREEDY_FRAMES, _BEAM_FRAMES, _WIDE_FRAMES, _LM_FRAMES = 100_000, 2_000, 500, 1_000
-_ALIGN_FRAMES = 20_000
-_ROW_FRAMES = 250
-"""Frames of an utterance of real posteriors, and of a quality check."""
-_POOL, _WIDE_POOL = 60, 12
-"""Utterances of a quality check, per kind of posteriors."""
+_GREEDY_FRAMES, _LM_FRAMES, _ALIGN_FRAMES = 100_000, 1_000, 20_000
+_ROW_FRAMES, _ROWS, _WIDE_ROWS, _REAL_ROWS = 250, 60, 12, 8
+"""Frames of an utterance that is decoded by plain beams, and numbers of utterances: a single one
+says little about a search."""
 _ORDER, _SENTENCES, _PHRASES = 5, 1800, 1000
 _LM_WEIGHT, _WORD_SCORE, _HOTWORD_WEIGHT = 1.2, 0.5, 4.0
 
 
-def _case(name: str, title: str, timing: str, baseline: str, unit: str = "frames") -> Case:
-    each = unit.removesuffix("s") if unit == "frames" else ""
-    return Case(name=name, title=title, timing=timing, unit=unit, each=each, baseline=baseline)
+def _case(name: str, title: str, timing: str, baseline: str) -> Case:
+    return Case(
+        name=name, title=title, timing=timing, unit="frames", each="frame", baseline=baseline
+    )
 
 
 _BEAM_TIMING = (
@@ -83,13 +83,15 @@ LANGUAGE = {
         ("hotwords", f"{_PHRASES:,} hotwords"),
     )
 }
-ALIGN = _case(
-    "align",
-    f"Alignment of {_ALIGN_FRAMES:,} frames with dense text",
-    "Timed: from log-probabilities in memory to the label of each frame, on one thread. A cell is "
-    "one of 2 L + 1 states in one of T frames. The path must have the labels of the text.",
-    "torchaudio",
+ALIGN = Case(
+    name="align",
+    title=f"Alignment of {_ALIGN_FRAMES:,} frames with dense text",
+    timing=(
+        "Timed: from log-probabilities in memory to the label of each frame, on one thread. A cell "
+        "is one of 2 L + 1 states in one of T frames. The path must have the labels of the text."
+    ),
     unit="cells",
+    baseline="torchaudio",
 )
 
 
@@ -106,34 +108,31 @@ def emission(shape: Shape, frames: int, *, vocab: int = VOCAB, rows: int = 1) ->
 
 
 def real_emission(context: Context) -> Float32Array:
-    """Return posteriors of recorded speech `[rows, 250, V]`; Skipped without a bundle."""
-    model = load_model(replace(context.setup, device="cpu", backend=None))
-    first = context.setup.languages[0]
-    found = [
-        logits(model, [(normalize(read_audio(file).samples), first)])[0] for file in _clips(context)
-    ]
-    joined = log_softmax(np.concatenate(found))
-    filled = joined[np.arange(_BEAM_FRAMES) % len(joined)]
-    return filled.reshape(-1, _ROW_FRAMES, joined.shape[1])
+    """Return posteriors of recorded speech `[rows, 250, V]`; NotMeasured if there are none.
 
-
-def _clips(context: Context) -> list[Path]:
-    """Return the audio of the options, and by default the demo's clips of all languages too."""
-    named, first = list(context.options.audio), context.setup.languages[0]
-    if named != [SPEECH]:
-        return named
-    found = sorted(context.setup.checkpoint.parent.glob("clips/*.flac"))
-    return named + sorted(found, key=lambda file: not file.name.startswith(first))
+    The speech is that of the options, by default followed by the demo's clips of all languages.
+    """
+    files, first = list(context.options.audio), context.options.languages[:1]
+    if files == [SPEECH]:
+        found = sorted(context.options.checkpoint.parent.glob("clips/*.flac"))
+        files += sorted(found, key=lambda file: not file.name.startswith(first))
+    setup = replace(context.options, device="cpu", backend=None)
+    with context.loaded("ours-fp32", setup) as worker:
+        sounds = [Batch(normalize(read_audio(file).samples)[None], first) for file in files]
+        joined = log_softmax(np.concatenate([worker.first(one).result[0] for one in sounds]))
+    filled = joined[np.arange(_REAL_ROWS * _ROW_FRAMES) % len(joined)].astype(np.float32)
+    return filled.reshape(_REAL_ROWS, _ROW_FRAMES, joined.shape[1])
 
 
 def log_prob_score(rows: Float32Array) -> Score:
-    """Return the score of labellings: the sum of their log-probabilities."""
-    return lambda labels: sum(labelling_log_prob(*pair) for pair in zip(rows, labels, strict=True))
+    """Return the score of labellings: the sum of their log-probabilities, in float64."""
+    return lambda labels: sum(
+        labelling_log_prob(row, tuple(own.tolist())) for row, own in zip(rows, labels, strict=True)
+    )
 
 
 def measure_greedy(context: Context) -> list[Row]:
     """Race greedy decoders."""
-    peers = (*KERNELS, "numpy", _BASELINE)
     rows = emission("peaky", _GREEDY_FRAMES)
 
     def score(labels: list[Labels]) -> float:
@@ -141,47 +140,30 @@ def measure_greedy(context: Context) -> list[Row]:
             raise ValueError("the labels are not those of the best path")
         return float(rows[0].max(axis=1).sum(dtype=np.float64))
 
-    task = Task(kind="greedy", emission=rows)
-    contest = Contest(case=GREEDY, task=task, peers=peers, amount=_GREEDY_FRAMES, score=score)
-    with start_workers(context, peers) as workers:
-        return compete(context, workers, [contest])
+    task, peers = Task(kind="greedy", emission=rows), (*KERNELS, "numpy", _BASELINE)
+    return context.measure(contest(context, GREEDY, task, peers, score), load=False)
 
 
-def _beam_contest(
-    case: Case, rows: Float32Array, peers: tuple[str, ...], logp: float | None
-) -> Contest:
-    return Contest(
-        case=case,
-        task=Task(kind="beam", emission=rows, beam_size=BEAM, token_min_logp=logp),
-        peers=peers,
-        amount=rows.shape[0] * rows.shape[1],
-        score=log_prob_score(rows),
-    )
+def _beam(rows: Float32Array, logp: float | None = None) -> Task:
+    return Task(kind="beam", emission=rows, beam_size=BEAM, token_min_logp=logp)
 
 
 def measure_beam(context: Context) -> list[Row]:
     """Race plain beam searches on each kind of posteriors, with and without a token cut."""
-    timed = {str(shape): emission(shape, _BEAM_FRAMES) for shape in SHAPES}
-    pools = [emission(shape, _ROW_FRAMES, rows=_POOL) for shape in SHAPES]
+    timed = {str(shape): emission(shape, _ROW_FRAMES, rows=_ROWS) for shape in SHAPES}
     rows: list[Row] = []
     try:
         context.tell("posteriors of recorded speech")
         timed["real"] = real_emission(context)
-        pools.append(timed["real"])
     except NotMeasured as reason:
-        rows += [refusal(BEAMS[cut, "real"].name, _BASELINE, reason) for cut in CUTS]
+        real = (Row(case=BEAMS[cut, "real"].name, implementation=_BASELINE) for cut in CUTS)
+        rows += [row.refused(reason) for row in real]
     for cut, logp in CUTS.items():
         peers = (*KERNELS, _BASELINE, *(("flashlight-text",) if logp is None else ()))
-        contests = [
-            _beam_contest(BEAMS[cut, source], found, peers, logp) for source, found in timed.items()
-        ]
-        with start_workers(context, peers) as workers:
-            context.tell(f"quality with {_CUT_TITLES[cut]}")
-            task = contests[0].task
-            tasks = [(replace(task, emission=pool), log_prob_score(pool)) for pool in pools]
-            scores = quality(workers, tasks)
-            for contest in contests:
-                rows += compete(context, workers, [replace(contest, quality=scores)])
+        for source, found in timed.items():
+            case, score = BEAMS[cut, source], log_prob_score(found)
+            trials = contest(context, case, _beam(found, logp), peers, score)
+            rows += context.measure(trials, load=False)
     return rows
 
 
@@ -191,45 +173,37 @@ def measure_wide(context: Context) -> list[Row]:
     fast-ctc-decode allocates a node with a child per token for every extension: at thousands of
     tokens that is more memory than a machine has.
     """
-    peers = (*KERNELS, "flashlight-text")
-    rows = emission("peaky", _WIDE_FRAMES, vocab=WIDE)
-    pool = emission("peaky", _ROW_FRAMES, vocab=WIDE, rows=_WIDE_POOL)
-    contest = _beam_contest(WIDE_BEAM, rows, peers, None)
-    task = replace(contest.task, token_limit=2 * BEAM + 2)
-    with start_workers(context, peers) as workers:
-        scores = quality(workers, [(replace(task, emission=pool), log_prob_score(pool))])
-        return compete(context, workers, [replace(contest, task=task, quality=scores)])
+    rows = emission("peaky", _ROW_FRAMES, vocab=WIDE, rows=_WIDE_ROWS)
+    task, peers = replace(_beam(rows), token_limit=2 * BEAM + 2), (*KERNELS, "flashlight-text")
+    trials = contest(context, WIDE_BEAM, task, peers, log_prob_score(rows))
+    return context.measure(trials, load=False)
 
 
 def measure_language(context: Context) -> list[Row]:
     """Race the same beam without and with a language model or hotwords."""
     rows = emission("diffuse", _LM_FRAMES)
-    plain = _beam_contest(LANGUAGE["plain"], rows, tuple(KERNELS), CUTS["cut"])
-    task = replace(plain.task, tokens=language.TOKENS)
-    lm = _language_model(context)
+    plain = replace(_beam(rows, CUTS["cut"]), tokens=language.TOKENS)
     phrases = language.phrases(_PHRASES, seed=10_001)
-    contests = [
-        plain,
-        replace(
-            plain,
-            case=LANGUAGE["words"],
-            task=replace(task, lm=lm, lm_weight=_LM_WEIGHT, word_score=_WORD_SCORE),
-        ),
-        replace(
-            plain,
-            case=LANGUAGE["hotwords"],
-            task=replace(task, hotwords=phrases, hotword_weight=_HOTWORD_WEIGHT),
-        ),
+    lm = _language_model(context)
+    tasks = {
+        "plain": plain,
+        "words": replace(plain, lm=lm, lm_weight=_LM_WEIGHT, word_score=_WORD_SCORE),
+        "hotwords": replace(plain, hotwords=phrases, hotword_weight=_HOTWORD_WEIGHT),
+    }
+    score = log_prob_score(rows)
+    trials = [
+        trial
+        for kind, task in tasks.items()
+        for trial in contest(context, LANGUAGE[kind], task, tuple(KERNELS), score)
     ]
-    with start_workers(context, plain.peers) as workers:
-        return compete(context, workers, contests)
+    return context.measure(trials, load=False)
 
 
 def _language_model(context: Context) -> Path:
     """Return the cached ARPA file, writing it if there is none."""
-    path = context.setup.cache / f"words-{_ORDER}gram-{_SENTENCES}.arpa"
+    path = context.options.cache / f"backoff-{_ORDER}gram-{_SENTENCES}.arpa"
     if not path.is_file():
-        context.tell("estimating a language model")
+        context.tell("writing a language model")
         partial = path.with_suffix(".partial")
         words = ((word,) for word in language.vocabulary())
         texts = [*language.sentences(_SENTENCES, seed=10_000), *words]
@@ -240,18 +214,19 @@ def _language_model(context: Context) -> Path:
 
 def measure_align(context: Context) -> list[Row]:
     """Race forced aligners."""
-    peers = (*KERNELS, "torchaudio")
     rows = emission("peaky", _ALIGN_FRAMES)
     targets = np.array(language.spoken(_ALIGN_FRAMES, seed=0), np.int64)
-    contest = Contest(
-        case=ALIGN,
-        task=Task(kind="align", emission=rows, targets=targets),
-        peers=peers,
-        amount=_ALIGN_FRAMES * (2 * len(targets) + 1),
-        score=lambda paths: path_log_prob(rows[0], paths[0], targets),
-    )
-    with start_workers(context, peers) as workers:
-        return compete(context, workers, [contest])
+
+    def score(paths: list[Labels]) -> float:
+        path = paths[0]
+        if len(path) != _ALIGN_FRAMES or not np.array_equal(collapse(path), targets):
+            raise ValueError("the labels of the path are not the targets")
+        return float(rows[0, np.arange(_ALIGN_FRAMES), path].sum(dtype=np.float64))
+
+    task, peers = Task(kind="align", emission=rows, targets=targets), (*KERNELS, "torchaudio")
+    cells = _ALIGN_FRAMES * (2 * len(targets) + 1)
+    trials = contest(context, ALIGN, task, peers, score, amount=cells)
+    return context.measure(trials, load=False)
 
 
 SUITE = Suite(
@@ -265,9 +240,6 @@ SUITE = Suite(
         Part("language", tuple(LANGUAGE.values()), measure_language),
         Part("align", (ALIGN,), measure_align),
     ),
-    min_samples=5,
-    min_time=1.0,
-    warmup=0.3,
+    pace=Pace(warmup=0.3, min_time=1.0),
     languages=1,
-    settings=("languages", "audio", "pace"),
 )

@@ -1,7 +1,7 @@
 """Generated language, from a seed: words of letters, sentences, and their n-gram model."""
 
 import functools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import log10
 from pathlib import Path
@@ -22,9 +22,7 @@ BOUNDARY = _IDS[WORD_BOUNDARY]
 _WORDS = 2000
 _FOLLOWERS = 12
 _SEED = 1
-_DISCOUNT = 0.5
-_UNKNOWN = 1e-5
-"""Probability of a word that is not in the model."""
+_BACKOFF = 0.4
 
 
 @functools.cache
@@ -85,43 +83,23 @@ def phrases(count: int, *, seed: int) -> tuple[str, ...]:
 
 
 def write_arpa(path: Path, texts: Iterable[Sequence[str]], *, order: int) -> None:
-    """Estimate a backoff model by absolute discounting and write it as an ARPA file."""
-    probabilities, backoffs = _estimate(_count(texts, order))
-    lines = ["\\data\\", *(f"ngram {n + 1}={len(probabilities[n])}" for n in range(order))]
-    for n, grams in enumerate(probabilities):
-        lines += ["", f"\\{n + 1}-grams:"]
-        for gram, value in sorted(grams.items()):
-            backoff = f"\t{log10(backoffs[gram]):.6f}" if gram in backoffs else ""
-            lines.append(f"{log10(value) if value else -99:.6f}\t{' '.join(gram)}{backoff}")
-    path.write_text("\n".join([*lines, "", "\\end\\", ""]), encoding="utf-8")
+    """Write an n-gram model as an ARPA file, with relative frequencies and "stupid backoff".
 
-
-def _count(texts: Iterable[Sequence[str]], order: int) -> list[Counter[Gram]]:
-    counts: list[Counter[Gram]] = [Counter() for _ in range(order)]
+    Brants et al., "Large Language Models in Machine Translation" (2007). Its probabilities do not
+    add up to one, which does not matter to the speed of a decoder.
+    """
+    counts = Counter[Gram]({("<unk>",): 1})
     for text in texts:
         words = ("<s>", *text, "</s>")
-        for n in range(order):
-            counts[n].update(words[start : start + n + 1] for start in range(len(words) - n))
-    return counts
-
-
-def _estimate(counts: list[Counter[Gram]]) -> tuple[list[dict[Gram, float]], dict[Gram, float]]:
-    """Return probabilities by order, and backoff weights by context."""
-    unigrams = {gram: count for gram, count in counts[0].items() if gram != ("<s>",)}
-    total = sum(unigrams.values())
-    first = {gram: (1 - _UNKNOWN) * count / total for gram, count in unigrams.items()}
-    probabilities = [first | {("<unk>",): _UNKNOWN, ("<s>",): 0.0}]
-    backoffs: dict[Gram, float] = {}
-    for grams in counts[1:]:
-        lower, here = probabilities[-1], dict[Gram, float]()
-        followers: dict[Gram, list[Gram]] = defaultdict(list)
+        for size in range(1, order + 1):
+            counts.update(words[start : start + size] for start in range(len(words) - size + 1))
+    by_size = [sorted(gram for gram in counts if len(gram) == n) for n in range(1, order + 1)]
+    total = sum(counts[gram] for gram in by_size[0])
+    lines = ["\\data\\", *(f"ngram {n}={len(grams)}" for n, grams in enumerate(by_size, 1))]
+    for size, grams in enumerate(by_size, 1):
+        lines += ["", f"\\{size}-grams:"]
+        backoff = f"\t{log10(_BACKOFF):.6f}" if size < order else ""
         for gram in grams:
-            followers[gram[:-1]].append(gram)
-        for context, seen in followers.items():
-            count = sum(grams[gram] for gram in seen)
-            here |= {gram: (grams[gram] - _DISCOUNT) / count for gram in seen}
-            # The discounted mass goes to the words not seen here, as the shorter context has it.
-            rest = 1.0 - sum(lower[gram[1:]] for gram in seen)
-            backoffs[context] = _DISCOUNT * len(seen) / count / max(rest, 1e-9)
-        probabilities.append(here)
-    return probabilities, backoffs
+            probability = counts[gram] / (counts[gram[:-1]] if size > 1 else total)
+            lines.append(f"{log10(probability):.6f}\t{' '.join(gram)}{backoff}")
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]), encoding="utf-8")

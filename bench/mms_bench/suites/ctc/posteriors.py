@@ -15,6 +15,7 @@ import numpy as np
 from mms_bench.peers.base import Labels
 from mms_engine.text.vocabulary import BLANK
 from mms_engine.types import Float32Array
+from mms_kernels.reference.greedy import log_softmax
 
 Shape = Literal["peaky", "diffuse"]
 
@@ -39,15 +40,7 @@ def posteriors(
         shared = neighbours != path
         logits[rows[shared], neighbours[shared]] = (best - random.uniform(1, 12, frames))[shared]
     logits[rows, path] = best
-    return log_softmax((logits / _DIVISORS[shape]).astype(np.float32))
-
-
-def log_softmax(logits: Float32Array) -> Float32Array:
-    """Return natural-log probabilities `float32[T, V]`, computed in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    found: Float32Array = shifted.astype(np.float32)
-    return found
+    return log_softmax(logits / _DIVISORS[shape]).astype(np.float32)
 
 
 def _spread(labels: Labels, frames: int, random: np.random.Generator) -> Labels:

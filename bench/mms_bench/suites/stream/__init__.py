@@ -1,5 +1,6 @@
 """Suite `stream`: error rate, delay and compute of streams, and streams per machine."""
 
+from mms_bench.run.race import Pace
 from mms_bench.run.suite import Part, Suite
 from mms_bench.suites.stream.clients import CLIENTS, measure_clients
 from mms_bench.suites.stream.contexts import CONTEXTS, measure_contexts
@@ -14,9 +15,6 @@ SUITE = Suite(
         Part("steps", (STEPS,), measure_steps),
         Part("clients", (CLIENTS,), measure_clients),
     ),
-    min_samples=5,
-    min_time=4.0,
-    warmup=0.5,
+    pace=Pace(warmup=0.5, min_time=4.0),
     languages=None,
-    settings=("clip", "threads", "languages", "recordings", "audio", "pace"),
 )

@@ -1,7 +1,6 @@
 """Case `clients`: real-time clients of a stream pool, and how long they wait for events."""
 
 import difflib
-import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from mms_bench.errors import Failed, NotMeasured
-from mms_bench.peers import is_ours
 from mms_bench.run.audio import Recording
 from mms_bench.run.context import Context
-from mms_bench.run.result import Case, Curve, Figure, Row, refusal
-from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
+from mms_bench.run.result import Case, Curve, Figure, Row
+from mms_bench.suites.stream.engine import (
+    engine_errors,
+    long_recordings,
+    measure_peers,
+    open_recognizer,
+    simulate,
+)
 from mms_engine.asr.pool import PooledStream, PoolOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Endpoint, Event, Final, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
-from mms_engine.errors import MmsError
 
 DEADLINE = 0.3
 """Seconds within which 95 of 100 events must follow the audio they need."""
@@ -59,7 +62,7 @@ class Talk:
     events: tuple[Event, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Client:
     """A client while it speaks."""
 
@@ -75,17 +78,11 @@ class Client:
 
 def measure_clients(context: Context) -> list[Row]:
     """Add clients to each of our peers until they wait too long."""
-    rows: list[Row] = []
-    for peer in filter(is_ours, context.options.peers):
-        try:
-            rows += _add_clients(context, peer)
-        except NotMeasured as reason:
-            rows.append(refusal(CLIENTS.name, peer, reason))
-    return rows
+    return measure_peers(context, CLIENTS, _measure)
 
 
-def _add_clients(context: Context, peer: str) -> list[Row]:
-    recognizer = open_recognizer(context.setup, peer)
+def _measure(context: Context, peer: str) -> list[Row]:
+    recognizer = open_recognizer(context.options, peer)
     talks = make_talks(recognizer, long_recordings(context), context.options.seconds)
     rows: list[Row] = []
     sustained = {"streams": 0.0}
@@ -95,7 +92,7 @@ def _add_clients(context: Context, peer: str) -> list[Row]:
         try:
             figures = speak(recognizer, talks, count)
         except NotMeasured as reason:
-            rows.append(refusal(CLIENTS.name, name, reason))
+            rows.append(Row(case=CLIENTS.name, implementation=name).refused(reason))
             break
         rows.append(Row(case=CLIENTS.name, implementation=name, figures=figures, series=peer))
         if figures["p95"] > DEADLINE:
@@ -112,47 +109,42 @@ def make_talks(
     for recording in recordings:
         samples = recording.samples[: round(seconds * SAMPLE_RATE)]
         cut = Recording(samples, recording.language, recording.text)
-        try:
-            talks.append(Talk(cut, simulate(recognizer, cut, StreamOptions())[0]))
-        except MmsError as error:
-            raise Failed(str(error)) from error
+        talks.append(Talk(cut, simulate(recognizer, cut, StreamOptions())[0]))
     return talks
 
 
+@engine_errors()
 def speak(recognizer: Recognizer, talks: Sequence[Talk], count: int) -> dict[str, float]:
     """Run clients that start at evenly spread times within a chunk; return the figures."""
     options = StreamOptions()
     chosen = [talks[number % len(talks)] for number in range(count)]
     with recognizer.pool(PoolOptions(max_streams=count, admission=False)) as pool:
+        streams = [pool.open(talk.recording.language, options) for talk in chosen]
+        begin, spread = time.monotonic() + 0.2, options.contexts.chunk_seconds / count
+        clients = [
+            Client(talk, stream, begin + number * spread)
+            for number, (talk, stream) in enumerate(zip(chosen, streams, strict=True))
+        ]
+        _feed(clients)
         try:
-            streams = [pool.open(talk.recording.language, options) for talk in chosen]
-            begin, spread = time.monotonic() + 0.2, options.contexts.chunk_seconds / count
-            clients = [
-                Client(talk, stream, begin + number * spread)
-                for number, (talk, stream) in enumerate(zip(chosen, streams, strict=True))
-            ]
-            _feed(clients)
-            events = [_collect(client) for client in clients]
+            return _figures(clients, [_collect(client) for client in clients])
         except TimeoutError as error:
             raise Failed(f"fell behind: not done {PATIENCE:g} s after the end") from error
-        except MmsError as error:
-            raise Failed(str(error)) from error
-    return _figures(clients, events)
 
 
 def _feed(clients: Sequence[Client]) -> None:
     """Send each piece of audio when its last sample would have been spoken."""
-    due = [(client.start + _PIECE_SECONDS, number, 0) for number, client in enumerate(clients)]
-    heapq.heapify(due)
-    while due:
-        when, number, place = heapq.heappop(due)
+    turns = [
+        (client.start + (1 + place // _PIECE) * _PIECE_SECONDS, number, place)
+        for number, client in enumerate(clients)
+        for place in range(0, len(client.talk.recording.samples), _PIECE)
+    ]
+    for when, number, place in sorted(turns):
         time.sleep(max(0.0, when - time.monotonic()))
         client = clients[number]
         samples = client.talk.recording.samples
         client.stream.feed(samples[place : place + _PIECE])
-        if place + _PIECE < len(samples):
-            heapq.heappush(due, (when + _PIECE_SECONDS, number, place + _PIECE))
-        else:
+        if place + _PIECE >= len(samples):
             client.stream.finish()
 
 
@@ -166,10 +158,12 @@ def _figures(clients: Sequence[Client], found: Sequence[list[Event]]) -> dict[st
     last: list[float] = []
     for client, events in zip(clients, found, strict=True):
         alone = client.talk.events
-        waits += [
-            events[own].wall_seconds - client.due(alone[other].audio_seconds)
-            for other, own in _matched(alone, events)
-        ]
+        # Sums of a batch may round differently: only equal events are compared.
+        match = difflib.SequenceMatcher(None, [*map(_key, alone)], [*map(_key, events)], False)
+        for first, second, size in match.get_matching_blocks():
+            for step in range(size):
+                needed = client.due(alone[first + step].audio_seconds)
+                waits.append(events[second + step].wall_seconds - needed)
         finished = client.due(client.talk.recording.seconds)
         last += [event.wall_seconds - finished for event in events[-1:]]
     agreement = len(waits) / max(1, sum(map(len, found)))
@@ -186,16 +180,7 @@ def _figures(clients: Sequence[Client], found: Sequence[list[Event]]) -> dict[st
     }
 
 
-def _matched(alone: Sequence[Event], own: Sequence[Event]) -> list[tuple[int, int]]:
-    """Pair equal events in order: sums of a batch may round differently."""
-    first, second = ([_key(event) for event in events] for events in (alone, own))
-    blocks = difflib.SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
-    return [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
-
-
 def _key(event: Event) -> tuple[str, str]:
     if isinstance(event, Endpoint):
         return event.reason, f"{event.at}"
-    if isinstance(event, Final):
-        return "final", event.transcript.text
-    return "partial", event.text
+    return event.type, event.transcript.text if isinstance(event, Final) else event.text

@@ -1,26 +1,23 @@
 """Case `contexts`: error rate, delay and compute of each streaming context, in audio time."""
 
-from dataclasses import dataclass
-from typing import cast
+import time
 
-from mms_bench.errors import Failed, NotMeasured
-from mms_bench.peers import is_ours
-from mms_bench.peers.engine import load_model
+from mms_bench.errors import NotMeasured
 from mms_bench.run.audio import Recording
 from mms_bench.run.context import Context
-from mms_bench.run.result import Case, Curve, Row, refusal
+from mms_bench.run.result import Case, Curve, Row
 from mms_bench.suites.stream.engine import (
-    Offline,
+    engine_errors,
     long_recordings,
+    measure_peers,
     open_recognizer,
     simulate,
-    transcribe,
 )
-from mms_bench.suites.stream.quality import FIGURES, Tally, offline_figures, utterances
+from mms_bench.suites.stream.quality import FIGURES, Offline, Tally, utterances
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import LATENCIES, ContextOptions, StreamOptions
-from mms_engine.errors import MmsError
-from mms_engine.types import ContextKind, Precision
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.types import Audio, ContextKind
 
 CONTEXTS = Case(
     name="contexts",
@@ -28,7 +25,7 @@ CONTEXTS = Case(
     timing=(
         "No clock: audio is fed 20 ms at a time, as if computing took no time. Compute is CPU "
         "seconds of all threads, decoding included. The emission delay of a word is from its end, "
-        "by forced alignment to the offline logits, to the first display from which on it stays. "
+        "as the final transcript times it, to the first display from which on it stays. "
         "`cached 5/0.64/0.32`: left context, chunk and right context in seconds."
     ),
     figures=FIGURES,
@@ -59,54 +56,38 @@ POINTS = {
 """Streams by the names of their rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """Recordings, and the offline results of a peer."""
-
-    peer: str
-    recognizer: Recognizer
-    recordings: list[Recording]
-    offline: list[Offline]
-
-
 def measure_contexts(context: Context) -> list[Row]:
     """Measure the contexts of each of our peers."""
-    rows: list[Row] = []
-    for peer in filter(is_ours, context.options.peers):
+    return measure_peers(context, CONTEXTS, _measure)
+
+
+def _measure(context: Context, peer: str) -> list[Row]:
+    recognizer = open_recognizer(context.options, peer)
+    context.tell(f"{peer}: whole recordings")
+    offline = transcribe(recognizer, long_recordings(context))
+    rows = [Row(case=CONTEXTS.name, implementation=f"{peer} offline", figures=offline.figures())]
+    for point, options in POINTS.items():
+        name = f"{peer} {point}"
+        context.tell(name)
+        series = f"{peer} {options.contexts.kind}{', tentative' * options.tentative}"
+        tally = Tally()
         try:
-            corpus = _corpus(context, peer)
+            for recording in offline.recordings:
+                events, cpu_seconds = simulate(recognizer, recording, options)
+                tally.add(utterances(events), cpu_seconds)
         except NotMeasured as reason:
-            rows.append(refusal(CONTEXTS.name, peer, reason))
+            rows.append(Row(case=CONTEXTS.name, implementation=name).refused(reason))
             continue
-        whole = offline_figures(corpus.recordings, corpus.offline)
-        rows.append(Row(case=CONTEXTS.name, implementation=f"{peer} offline", figures=whole))
-        rows += [_point(context, corpus, name, options) for name, options in POINTS.items()]
+        figures = tally.figures(offline)
+        rows.append(Row(case=CONTEXTS.name, implementation=name, figures=figures, series=series))
     return rows
 
 
-def _corpus(context: Context, peer: str) -> Corpus:
-    recognizer = open_recognizer(context.setup, peer)
-    recordings = long_recordings(context)
-    context.tell(f"{peer}: whole recordings")
-    model = load_model(context.setup, cast("Precision", peer.removeprefix("ours-")))
-    transcribe(recognizer, model, recordings[0])  # the first run of a graph plans its memory
-    offline = [transcribe(recognizer, model, recording) for recording in recordings]
-    model.close()
-    return Corpus(peer, recognizer, recordings, offline)
-
-
-def _point(context: Context, corpus: Corpus, point: str, options: StreamOptions) -> Row:
-    name = f"{corpus.peer} {point}"
-    context.tell(name)
-    tally = Tally()
-    try:
-        for recording, offline in zip(corpus.recordings, corpus.offline, strict=True):
-            events, cpu_seconds = simulate(corpus.recognizer, recording, options)
-            tally.add(utterances(events), cpu_seconds, offline)
-    except MmsError as error:
-        return refusal(CONTEXTS.name, name, Failed(str(error)))
-    except NotMeasured as reason:
-        return refusal(CONTEXTS.name, name, reason)
-    series = f"{corpus.peer} {options.contexts.kind}{', tentative' * options.tentative}"
-    figures = tally.figures(corpus.recordings, corpus.offline)
-    return Row(case=CONTEXTS.name, implementation=name, figures=figures, series=series)
+@engine_errors()
+def transcribe(recognizer: Recognizer, recordings: list[Recording]) -> Offline:
+    """Transcribe whole recordings."""
+    jobs = [(Audio(one.samples, SAMPLE_RATE), one.language) for one in recordings]
+    recognizer.transcribe(*jobs[0])  # the first run of a graph plans its memory
+    begin = time.process_time()
+    transcripts = [recognizer.transcribe(*job) for job in jobs]
+    return Offline(recordings, transcripts, time.process_time() - begin)

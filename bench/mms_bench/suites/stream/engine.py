@@ -1,117 +1,67 @@
-"""The engine on recordings: whole ones, with aligned words, and as simulated streams."""
+"""The engine on long recordings: streams in audio time, and errors as reasons."""
 
+import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterator
+from typing import cast
 
-import numpy as np
-import numpy.typing as npt
-
-from mms_bench.errors import Failed, Skipped
+from mms_bench.errors import Failed, NotMeasured, Skipped
+from mms_bench.peers import is_ours
 from mms_bench.peers.base import Setup
-from mms_bench.peers.engine import check_precision, logits
+from mms_bench.peers.engine import check_precision
 from mms_bench.run.audio import Recording, joined, read_recordings
 from mms_bench.run.context import Context
+from mms_bench.run.result import Case, Row
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Event, StreamOptions
-from mms_engine.audio import SAMPLE_RATE, normalize
-from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
-from mms_engine.types import Audio, Float32Array, Precision, Word
-from mms_kernels import forced_align
-
-if TYPE_CHECKING:
-    from mms_engine.encoder.model import AcousticModel
-
-Times = npt.NDArray[np.float64]
-"""Beginning and end of words in seconds, `[W, 2]`."""
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.errors import MmsError
+from mms_engine.types import Precision
 
 _RECORDING_SECONDS = 60.0
 _PIECE_SECONDS = 0.02
 """Audio fed at a time: a telephony packet, the resolution of the delays."""
 
 
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn errors of the engine into `Failed`; also a decorator."""
+    try:
+        yield
+    except MmsError as error:
+        raise Failed(str(error)) from error
+
+
+def measure_peers(
+    context: Context, case: Case, measure: Callable[[Context, str], list[Row]]
+) -> list[Row]:
+    """Return the rows of each of our peers, or the reason why there are none."""
+    rows: list[Row] = []
+    for peer in filter(is_ours, context.options.peers):
+        try:
+            rows += measure(context, peer)
+        except NotMeasured as reason:
+            rows.append(Row(case=case.name, implementation=peer).refused(reason))
+    return rows
+
+
 def open_recognizer(setup: Setup, peer: str) -> Recognizer:
     """Open the bundle on the CPU in the precision of a peer; Skipped if it has no such graphs."""
     precision = cast("Precision", peer.removeprefix("ours-"))
-    check_precision(setup, precision)
-    bundle = cast("Path", setup.bundle)
+    bundle = check_precision(setup, precision)
     return Recognizer.open(bundle, device="cpu", precision=precision, threads=setup.threads)
 
 
 def long_recordings(context: Context) -> list[Recording]:
     """Return recordings of about a minute in the languages of the run; Skipped if none."""
     table = context.options.recordings
-    found = joined(read_recordings(table, context.setup.languages), _RECORDING_SECONDS)
+    found = joined(read_recordings(table, context.options.languages), _RECORDING_SECONDS)
     if not found:
         raise Skipped(f"{table.name} has no recording in these languages")
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Offline:
-    """Result for a whole recording."""
-
-    text: str
-    words: tuple[Word, ...]
-    cpu_seconds: float
-    """Processor time of all threads, from samples to text."""
-    logits: Float32Array
-    """Shape `[T, V]`: the recording as one utterance."""
-    vocabulary: Vocabulary
-    frame_seconds: float
-
-    def align(self, words: Sequence[str]) -> Times:
-        """Return the times of words that cover the whole recording; Failed if they do not fit."""
-        if not words:
-            return np.empty((0, 2))
-        ids = {token: number for number, token in enumerate(self.vocabulary.tokens)}
-        boundary = [ids[WORD_BOUNDARY]] if self.vocabulary.has_boundary else []
-        targets: list[int] = []
-        places: list[tuple[int, int]] = []
-        for word in words:
-            targets += boundary if targets else []
-            places.append((len(targets), len(targets)))
-            targets += _spelling(word, ids)
-            places[-1] = (places[-1][0], len(targets) - 1)
-        try:
-            found = forced_align(self.logits, np.array(targets, np.int32))[0]
-        except ValueError as error:
-            raise Failed(f"the text cannot be aligned to the recording: {error}") from error
-        spans = [(found.starts[first], found.ends[last]) for first, last in places]
-        return np.array(spans, np.float64) * self.frame_seconds
-
-
-def _spelling(word: str, ids: dict[str, int]) -> list[int]:
-    """Return the tokens of a word, the longest first."""
-    tokens = []
-    while word:
-        size = next((n for n in range(len(word), 0, -1) if word[:n] in ids), 0)
-        if not size:
-            raise Failed(f"the vocabulary has no token for {word[0]!r}")
-        tokens.append(ids[word[:size]])
-        word = word[size:]
-    return tokens
-
-
-def transcribe(recognizer: Recognizer, model: "AcousticModel", recording: Recording) -> Offline:
-    """Transcribe a whole recording; the model has its logits."""
-    audio = Audio(recording.samples, SAMPLE_RATE)
-    begin = time.process_time()
-    transcript = recognizer.transcribe(audio, recording.language)
-    taken = time.process_time() - begin
-    found = logits(model, [(normalize(recording.samples), recording.language)])[0]
-    return Offline(
-        text=transcript.text,
-        words=transcript.words,
-        cpu_seconds=taken,
-        logits=np.ascontiguousarray(found),
-        vocabulary=model.vocabulary(recording.language),
-        frame_seconds=model.frame_seconds,
-    )
-
-
+@engine_errors()
 def simulate(
     recognizer: Recognizer, recording: Recording, options: StreamOptions
 ) -> tuple[tuple[Event, ...], float]:

@@ -7,16 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from mms_bench.errors import Failed, NotMeasured
-from mms_bench.peers import is_ours
 from mms_bench.run.audio import clips
-from mms_bench.run.context import Context, timed_row
-from mms_bench.run.race import Runner, race, repeat_call
-from mms_bench.run.result import Case, Row, refusal
-from mms_bench.suites.stream.engine import open_recognizer
+from mms_bench.run.context import Context
+from mms_bench.run.race import repeat_call
+from mms_bench.run.result import Case, Row
+from mms_bench.suites.stream.engine import engine_errors, measure_peers, open_recognizer
 from mms_engine.asr.streaming import LATENCIES, EndpointOptions, Stream, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
-from mms_engine.errors import MmsError
 from mms_engine.types import Float32Array
 
 _BALANCED = LATENCIES["balanced"]
@@ -37,35 +34,25 @@ STEPS = Case(
 
 def measure_steps(context: Context) -> list[Row]:
     """Race the kinds of context of each of our peers."""
-    rows: list[Row] = []
-    for peer in filter(is_ours, context.options.peers):
-        try:
-            runners = _runners(context, peer)
-        except NotMeasured as reason:
-            rows.append(refusal(STEPS.name, peer, reason))
-            continue
-        found = race(runners, context.options.pace, context.tell)
-        for name, samples in found.items():
-            row = Row(case=STEPS.name, implementation=name, amount=_BALANCED.chunk_seconds)
-            rows.append(timed_row(row, samples))
-    return rows
+    return measure_peers(context, STEPS, _measure)
 
 
-def _runners(context: Context, peer: str) -> list[Runner]:
-    """Return a stream with a full left context for each kind."""
-    recognizer = open_recognizer(context.setup, peer)
+def _measure(context: Context, peer: str) -> list[Row]:
+    recognizer = open_recognizer(context.options, peer)
     sound = clips(context.options.audio, 60.0, 1)[0] * np.float32(_LEVEL)
-    runners = []
+    context_seconds = _BALANCED.left_seconds + _BALANCED.right_seconds
+    timed = []
     for kind in ("window", "cached"):
         options = StreamOptions(
             context=replace(_BALANCED, kind=kind), endpoints=EndpointOptions(skip_silence=False)
         )
-        step = _step(recognizer.stream(context.setup.languages[0], options), sound)
-        context_seconds = _BALANCED.left_seconds + _BALANCED.right_seconds
+        step = _step(recognizer.stream(context.options.languages[0], options), sound)
         for _ in range(2 + round(context_seconds / _BALANCED.chunk_seconds)):
             step()
-        runners.append(Runner(f"{peer} {kind}", repeat_call(step)))
-    return runners
+        name = f"{peer} {kind}"
+        row = Row(case=STEPS.name, implementation=name, amount=_BALANCED.chunk_seconds)
+        timed.append((row, repeat_call(step)))
+    return context.race(timed)
 
 
 def _step(stream: Stream, sound: Float32Array) -> Callable[[], float]:
@@ -73,13 +60,11 @@ def _step(stream: Stream, sound: Float32Array) -> Callable[[], float]:
     size = round(_BALANCED.chunk_seconds * SAMPLE_RATE)
     starts = itertools.cycle(range(0, len(sound) - size + 1, size))
 
+    @engine_errors()
     def step() -> float:
         start = next(starts)
         begin = time.process_time()
-        try:
-            stream.feed(sound[start : start + size])
-        except MmsError as error:
-            raise Failed(str(error)) from error
+        stream.feed(sound[start : start + size])
         return time.process_time() - begin
 
     return step

@@ -27,7 +27,7 @@ class StreamingModel:
         """
         self.acoustic = model
         self._architecture = model.bundle.model(Wav2Vec2)
-        self._steps = model.encoder.steps(self._architecture, threads)
+        self._steps = model.encoder.steps(threads)
 
     @property
     def rows(self) -> int:

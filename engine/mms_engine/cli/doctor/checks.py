@@ -18,7 +18,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
-from mms_engine.system import default_bundle, processor_name, usable_cores
+from mms_engine.system import cpu_info, demo_bundle, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -76,12 +76,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _cpu() -> Finding:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
-    known = set(flags[1].split()) if flags else set()
+    known = cpu_info("flags", "Features").split()
     features = " ".join(name for name in _CPU_FEATURES if name in known)
     parts = [f"{usable_cores()} cores", processor_name(), features]
     return Finding("cpu", "ok", ", ".join(filter(None, parts)))
@@ -140,7 +135,7 @@ def _clash() -> Finding:
 
 
 def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
-    path = chosen or default_bundle()
+    path = chosen or demo_bundle()
     if chosen is None and not path.is_dir():
         detail = "no default bundle: create the demo bundle with mms-export --model demo"
         yield Finding("bundle", "absent", detail)

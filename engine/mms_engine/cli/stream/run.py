@@ -9,13 +9,15 @@ from typing import BinaryIO, cast
 
 import click
 
+from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
 from mms_engine.audio.read import AudioReader
+from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
-from mms_engine.cli.options import EngineChoice, find_bundle
+from mms_engine.cli.options import find_bundle
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
 from mms_engine.cli.stream.sound import AudioQueue, StandardInput, microphone, pump, recording
@@ -39,7 +41,7 @@ class Request:
     context: ContextChoice
     audio: AudioChoice
     decoding: DecoderChoice
-    engine: EngineChoice
+    engine: RunOptions
 
 
 def run(request: Request, queue: AudioQueue) -> None:
@@ -49,10 +51,11 @@ def run(request: Request, queue: AudioQueue) -> None:
         click.UsageError: options contradict each other.
         MmsError: the audio or the bundle cannot be used.
     """
-    bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
+    bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
     language = _language(request, bundle)
     request.decoding.check(has_alternatives=True, languages={language})
-    options = dataclasses.replace(request.engine.options(), beam=request.decoding.search())
+    chosen = dataclasses.asdict(request.engine)
+    options = RecognizerOptions(**chosen, beam=request.decoding.search())
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
     with Recognizer.open(bundle.path, options=options) as recognizer:

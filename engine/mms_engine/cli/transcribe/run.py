@@ -11,10 +11,11 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
+from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
-from mms_engine.cli.options import EngineChoice, find_bundle
+from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
 from mms_engine.cli.transcribe.output import Output
@@ -41,7 +42,7 @@ class TranscribeRequest:
     output: str | None
     audio: AudioChoice
     decoding: DecoderChoice
-    engine: EngineChoice
+    engine: RunOptions
 
 
 def run(request: TranscribeRequest) -> None:
@@ -56,7 +57,7 @@ def run(request: TranscribeRequest) -> None:
         load_jiwer()  # fail before transcribing
     recordings = _recordings(request)
     output = _output(request, recordings)
-    bundle = open_bundle(find_bundle(request.bundle), verify=not request.engine.no_verify)
+    bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings]
     recognizer = Recognizer.open(
         bundle.path, options=_options(request, spoken), limits=request.audio.limits()
@@ -93,8 +94,8 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
         and "json" in (request.format_name, "json" if request.as_json else None),
         languages={str(recording.language) for recording in recordings},
     )
-    return dataclasses.replace(
-        request.engine.options(),
+    return RecognizerOptions(
+        **dataclasses.asdict(request.engine),
         beam=request.decoding.search(),
         allow_truncated=request.audio.allow_truncated,
         track=request.audio.track,

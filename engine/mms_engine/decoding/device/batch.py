@@ -9,7 +9,9 @@ import numpy.typing as npt
 from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
-from mms_engine.decoding.device.state import Slot, TokenPiece, Workspace
+from mms_engine.cuda.workspace import Workspace
+from mms_engine.decoding.device.state import Slot, TokenPiece
+from mms_engine.decoding.interface import DecodeRow
 from mms_engine.decoding.search import LanguageBeam
 from mms_engine.encoder.device.emission import LOGITS_DTYPES, DeviceEmission
 from mms_kernels.cuda.arguments import FRAME, Address, ScoresBatch
@@ -45,16 +47,6 @@ class DecodingStream:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """Next frames of an utterance, in a row of the emission."""
-
-    stream: DecodingStream
-    row: int
-    frames: slice
-    """Start and stop in the row, without a step."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Arguments of the decode kernels for one emission."""
 
@@ -65,12 +57,12 @@ class Batch:
     """Int64 `[B]`."""
     waves: tuple[DeviceArray, ...]
     """Slots of the rows in each launch, int32 `[B]`; -1 for skipped rows."""
-    chunks: tuple[Chunk, ...]
+    rows: tuple[DecodeRow, ...]
 
 
 def prepare(
     emission: DeviceEmission,
-    chunks: Sequence[Chunk],
+    rows: Sequence[DecodeRow],
     kernels: Kernels,
     stream: CudaStream,
     workspace: Workspace,
@@ -79,49 +71,49 @@ def prepare(
 
     Args:
         emission: Logits, at least one row and one frame.
-        chunks: Frames to decode, those of one utterance in order of time; their streams have slots.
+        rows: Frames to decode, those of one utterance in order of time; their streams have slots.
         kernels: Loaded kernels.
         stream: CUDA stream of the decoders.
         workspace: Memory of one batch at a time.
     """
-    rows, frames, vocab = emission.logits.shape
-    spans = np.zeros((2, rows), np.int64)
-    for chunk in chunks:
-        spans[:, chunk.row] = chunk.frames.start, chunk.frames.stop - chunk.frames.start
+    count, frames, vocab = emission.logits.shape
+    spans = np.zeros((2, count), np.int64)
+    for index, row in enumerate(rows):
+        spans[:, index] = row.kept.start, row.kept.stop - row.kept.start
     stream.wait(emission.ready)
     placed = workspace.upload(stream, "spans", spans)
     begins, lengths = (placed.rows(i, i + 1) for i in range(2))
     dtype = LOGITS_DTYPES[str(emission.logits.dtype)]
     address = emission.logits.address
-    scores = ScoresBatch(address, rows, frames, vocab, lengths.address, dtype, 0, begins.address)
-    infos = workspace.device("frames", (rows, frames), FRAME)
-    launch = Launch((-(-frames * _WARP // _FRAMES_BLOCK), rows), _FRAMES_BLOCK)
+    scores = ScoresBatch(address, count, frames, vocab, lengths.address, dtype, 0, begins.address)
+    infos = workspace.device("frames", (count, frames), FRAME)
+    launch = Launch((-(-frames * _WARP // _FRAMES_BLOCK), count), _FRAMES_BLOCK)
     kernels.launch("mms_frames", launch, stream, scores, Address(infos.address))
-    waves = workspace.upload(stream, "waves", _waves(chunks, rows))
+    waves = workspace.upload(stream, "waves", _waves(rows, count))
     launches = tuple(waves.rows(i, i + 1) for i in range(len(waves)))
-    return Batch(scores, infos, lengths, launches, tuple(chunks))
+    return Batch(scores, infos, lengths, launches, tuple(rows))
 
 
-def check(chunks: Sequence[Chunk], rows: int, frames: int) -> None:
-    """Raise ValueError for chunks that are not in the emission."""
-    for chunk in chunks:
-        start, stop = chunk.frames.start, chunk.frames.stop
-        if not (0 <= chunk.row < rows and 0 <= start <= stop <= frames):
+def check(rows: Sequence[DecodeRow], count: int, frames: int) -> None:
+    """Raise ValueError for rows that are not in an emission of `count` rows of `frames` frames."""
+    for index, row in enumerate(rows):
+        start, stop = row.kept.start, row.kept.stop
+        if not (index < count and 0 <= start <= stop <= frames):
             raise ValueError(
-                f"frames {start} to {stop} of row {chunk.row} are not in an emission of "
-                f"{rows} rows of {frames} frames"
+                f"frames {start} to {stop} of row {index} are not in an emission of "
+                f"{count} rows of {frames} frames"
             )
 
 
-def _waves(chunks: Sequence[Chunk], rows: int) -> npt.NDArray[np.int32]:
-    """Assign successive launches to the chunks of one utterance, the first one to all others."""
+def _waves(rows: Sequence[DecodeRow], count: int) -> npt.NDArray[np.int32]:
+    """Assign successive launches to the rows of one utterance, the first one to all others."""
     turns: dict[int, int] = {}
     placed = []
-    for chunk in chunks:
-        slot = chunk.stream.index
+    for index, row in enumerate(rows):
+        slot = row.decoding.index
         turns[slot] = turns.get(slot, -1) + 1
-        placed.append((turns[slot], chunk.row, slot))
-    waves = np.full((max(turns.values(), default=-1) + 1, rows), -1, np.int32)
-    for turn, row, slot in placed:
-        waves[turn, row] = slot
+        placed.append((turns[slot], index, slot))
+    waves = np.full((max(turns.values(), default=-1) + 1, count), -1, np.int32)
+    for turn, index, slot in placed:
+        waves[turn, index] = slot
     return waves

@@ -10,6 +10,7 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.decoding.device.batch import Batch, DecodingStream
 from mms_engine.decoding.device.models import DeviceModels
 from mms_engine.decoding.device.search import Settled, joined
@@ -19,7 +20,6 @@ from mms_engine.decoding.device.state import (
     TableLayout,
     TokenBuffers,
     TokenPiece,
-    Workspace,
 )
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.decoding.search import BeamConfig, LanguageBeam
@@ -94,7 +94,7 @@ class DeviceBeam:
         """Enqueue the decoding of a batch; see `DeviceSearch.launch`."""
         rows, frames = batch.frames.shape
         vocab = int(batch.scores.vocab)
-        is_plain = all(_is_plain(_beam(chunk.stream)) for chunk in batch.chunks)
+        is_plain = all(_is_plain(_beam(row.decoding)) for row in batch.rows)
         choices = self._choices(vocab, is_plain=is_plain)
         settled = Settled(
             self._workspace.device("status", (rows,), arguments.STATUS),

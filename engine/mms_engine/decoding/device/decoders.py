@@ -8,11 +8,11 @@ import numpy as np
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.kernels import Kernels
 from mms_engine.cuda.streams import CudaEvent, CudaStream
-from mms_engine.decoding.device.batch import Batch, Chunk, DecodingStream, check, prepare
+from mms_engine.cuda.workspace import Workspace
+from mms_engine.decoding.device.batch import Batch, DecodingStream, check, prepare
 from mms_engine.decoding.device.beam import DeviceBeam
 from mms_engine.decoding.device.greedy import DeviceGreedy
 from mms_engine.decoding.device.search import DeviceSearch, Settled
-from mms_engine.decoding.device.state import Workspace
 from mms_engine.decoding.host import GREEDY_HOTWORDS
 from mms_engine.decoding.interface import Decoded, DecodeRow
 from mms_engine.decoding.options import HotwordPhrases
@@ -100,12 +100,11 @@ class DeviceDecoders:
         """
         if not isinstance(emission, DeviceEmission):
             raise TypeError("logits in host memory are decoded by HostDecoders")
-        chunks = [Chunk(row.decoding, index, row.kept) for index, row in enumerate(rows)]
         count, frames, _ = emission.logits.shape
-        check(chunks, count, frames)
+        check(rows, count, frames)
         with self._lock, self._device.active("decoding"):
             self._collect()
-            self._read(emission, chunks)
+            self._read(emission, rows)
             self._stream.record(self._done)
             emission.stream.wait(self._done)
 
@@ -145,11 +144,11 @@ class DeviceDecoders:
         if fresh:
             self._search.begin(fresh)
 
-    def _read(self, emission: DeviceEmission, chunks: Sequence[Chunk]) -> None:
-        self._begin([chunk.stream for chunk in chunks])
-        if not chunks or emission.logits.shape[1] == 0:
+    def _read(self, emission: DeviceEmission, rows: Sequence[DecodeRow]) -> None:
+        self._begin([row.decoding for row in rows])
+        if not rows or emission.logits.shape[1] == 0:
             return
-        batch = prepare(emission, chunks, self._kernels, self._stream, self._workspace)
+        batch = prepare(emission, rows, self._kernels, self._stream, self._workspace)
         self._pending = _Pending(batch, self._search.launch(batch), self._workspace)
         self._pending.download(self._stream)
 
@@ -182,16 +181,17 @@ class _Pending:
     def collect(self, stream: CudaStream) -> None:
         """Append to each utterance its tokens, or set its error; all work is finished."""
         counts = np.zeros(len(self._counts), np.int64)
-        for chunk in self._batch.chunks:
-            code = Code(self._status["code"][chunk.row])
+        for index, row in enumerate(self._batch.rows):
+            utterance: DecodingStream = row.decoding
+            code = Code(self._status["code"][index])
             if code == Code.OK:
-                counts[chunk.row] = self._counts[chunk.row]
-            elif not chunk.stream.error:
-                frame = chunk.stream.frames + int(self._status["frame"][chunk.row])
+                counts[index] = self._counts[index]
+            elif not utterance.error:
+                frame = utterance.frames + int(self._status["frame"][index])
                 reason = _REASONS.get(code, f"the device refused it: {code.name}")
-                chunk.stream.error = reason.format(frame=frame)
-            chunk.stream.frames += chunk.frames.stop - chunk.frames.start
+                utterance.error = reason.format(frame=frame)
+            utterance.frames += row.kept.stop - row.kept.start
         tokens = self._settled.tokens.download(stream, counts.tolist())
-        for chunk in self._batch.chunks:
-            if counts[chunk.row]:
-                chunk.stream.pieces.append(tokens[chunk.row])
+        for row, count, piece in zip(self._batch.rows, counts, tokens, strict=False):
+            if count:
+                row.decoding.pieces.append(piece)

@@ -8,9 +8,10 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.kernels import Kernels, Launch
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.decoding.device.batch import Batch, DecodingStream
 from mms_engine.decoding.device.search import Settled, joined
-from mms_engine.decoding.device.state import Slot, StreamTable, TokenBuffers, Workspace
+from mms_engine.decoding.device.state import Slot, StreamTable, TokenBuffers
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.text.vocabulary import BLANK
 from mms_kernels.cuda.arguments import GREEDY_STREAM, STATUS, GreedyArgs

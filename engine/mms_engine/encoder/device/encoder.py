@@ -7,22 +7,21 @@ from math import gcd
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.device import DeviceBank
-from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.cuda.layout import ALIGNMENT, pack
-from mms_engine.cuda.memory import Buffer, DeviceArray
+from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaEvent
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.emission import DeviceEmission
-from mms_engine.encoder.device.steps import DeviceSteps, OpenPlan, StreamPlans
+from mms_engine.encoder.device.plans import DevicePlans
+from mms_engine.encoder.device.steps import DeviceSteps
 from mms_engine.encoder.emission import Segment
-from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.interface import StepEncoder
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Bucket
-from mms_engine.tensorrt.session import TensorRtSession
 
 # Frames of one frontend run, whose activations are the largest: 0.3 GB at 1B in fp16.
 _FRONTEND_FRAMES = 4096
@@ -32,41 +31,24 @@ _STAGES = 2
 class DeviceEncoder:
     """Frontend and encoder plans on one CUDA stream; see `Encoder`."""
 
-    def __init__(
-        self,
-        frontend: TensorRtSession,
-        encoder: TensorRtSession,
-        bank: AdapterBank[DeviceBank],
-        geometry: FrameGeometry,
-        open_plan: OpenPlan,
-        variant: str,
-    ) -> None:
-        """Take over both sessions, which share a CUDA stream, and the bank.
-
-        Args:
-            frontend: Plan of the graph `frontend`.
-            encoder: Plan of the graph `encoder`.
-            bank: Resident languages.
-            geometry: Frames of samples.
-            open_plan: Loads another plan on the same CUDA stream.
-            variant: See `Encoder.variant`.
-        """
+    def __init__(self, plans: DevicePlans, bank: AdapterBank[DeviceBank]) -> None:
+        """Take over plans and bank."""
         self.device = "cuda"
-        self.variant = variant
+        self.variant = plans.variant
         self.bank = bank
-        self._frontend = frontend
-        self._encoder = encoder
-        self._geometry = geometry
-        self._stream = encoder.stream
+        self._plans = plans
+        self._frontend = plans.session("frontend")
+        self._encoder = plans.session("encoder")
+        self._geometry = plans.geometry
+        self._stream = plans.stream
         self.gpu = self._stream.device
-        self._open_plan = open_plan
         self._steps: DeviceSteps | None = None
         self._lock = threading.RLock()
         self._closed = False
         with self.gpu.creating("preparing to run") as owned:
             self._ready = owned(CudaEvent(self.gpu))
             self._ring = owned(PinnedRing(self.gpu, _STAGES))
-            self._buffers = {name: Buffer(self.gpu) for name in ("inputs", "features", "logits")}
+        self._workspace = Workspace(self.gpu)
 
     def rows_within(self, frames: int) -> int:
         """Return the most rows of `frames` frames in one run; 0 if no profile covers them."""
@@ -101,15 +83,12 @@ class DeviceEncoder:
             with self.gpu.active(doing):
                 yield
 
-    def steps(self, architecture: Wav2Vec2, threads: int | None) -> StepEncoder:
+    def steps(self, threads: int | None) -> StepEncoder:
         """Return the encoder of streaming steps; `threads` has no effect on a GPU."""
         del threads
         with self._lock:
             if self._steps is None:
-                plans = StreamPlans(self._frontend, self._encoder, self._open_plan)
-                self._steps = DeviceSteps(
-                    plans, self.bank, self._geometry, architecture, self._on_stream
-                )
+                self._steps = DeviceSteps(self._plans, self.bank, self._on_stream)
             return self._steps
 
     def close(self) -> None:
@@ -122,13 +101,10 @@ class DeviceEncoder:
             if self._steps is not None:
                 self._steps.close()
             self._ring.free()
-            for buffer in self._buffers.values():
-                buffer.free()
-            self._frontend.close()
-            self._encoder.close()
+            self._workspace.free()
             self.bank.storage.free()
             self._ready.free()
-            self._stream.free()
+            self._plans.close()
 
     def _run(
         self, segments: Sequence[Segment], frames: tuple[int, ...], slots: list[int]
@@ -140,7 +116,7 @@ class DeviceEncoder:
         inputs = self._upload(segments, frames, slots, bucket)
         features = self._features(inputs["audio"], bucket)
         shape = (bucket.sizes["batch"], bucket.sizes["frames"], vocab)
-        logits = self._buffers["logits"].take(shape, np.float32)
+        logits = self._workspace.device("logits", shape, np.float32)
         feeds = {"features": features, "lengths": inputs["lengths"], "slot": inputs["slot"], **bank}
         self._encoder.enqueue(bucket.profile, feeds, {"logits": logits})
         return logits
@@ -160,8 +136,7 @@ class DeviceEncoder:
             slot=((batch,), "int64"),
             audio=((len(segments), samples), "float32"),
         )
-        with self._ring.take() as buffer:
-            host = buffer.bytes(layout.size)
+        with self._ring.staging(layout.size, self._stream) as host:
             views = layout.of(host)
             views["lengths"][...] = 1
             views["lengths"][: len(frames)] = frames
@@ -170,9 +145,8 @@ class DeviceEncoder:
             for row, segment in zip(views["audio"], segments, strict=True):
                 row[: segment.samples.size] = segment.samples
                 row[segment.samples.size :] = 0
-            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
+            memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
-            buffer.sent(self._stream)
         return layout.on_device(memory)
 
     def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
@@ -180,8 +154,7 @@ class DeviceEncoder:
         batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
         tensor = self._frontend.outputs[0]
         shape = (batch, frames, int(tensor.shape[2]))
-        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
-        features = self._buffers["features"].take(shape, dtype)
+        features = self._workspace.device("features", shape, storage_dtype(tensor.dtype))
         rows, samples = audio.shape
         most = self._frontend.buckets.most("batch", samples=samples)
         group = min(most, max(1, _FRONTEND_FRAMES // frames))

@@ -135,7 +135,7 @@ class DeviceKvCaches:
         self._dropped: collections.deque[int] = collections.deque()
         """Caches that were collected; the garbage collector must not call the driver."""
 
-    def open(self, sizes: CacheShape, dtype: str) -> DeviceKvCache:
+    def open(self, sizes: CacheShape, dtype: "np.dtype[Any]") -> DeviceKvCache:
         """Allocate the cache of a stream.
 
         Raises:

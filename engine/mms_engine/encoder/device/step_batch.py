@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.device import DeviceBank
+from mms_engine.bundle.manifest import find_tensor
 from mms_engine.cuda.layout import pack
-from mms_engine.cuda.memory import Buffer, DeviceArray
+from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaStream
+from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.kv_cache import DeviceKvCache
 from mms_engine.encoder.interface import CacheView, StepInput
 from mms_engine.tensorrt.session import TensorRtSession
@@ -36,13 +38,11 @@ class _Run:
     kept: int
     """Slots of the largest KV cache; 0 for the plan of the encoder."""
 
-    def cache_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], str]:
+    def cache_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
         """Return shape and dtype of the tensor `cache` or `update` for a number of frames."""
-        tensors = (*self.session.inputs, *self.session.outputs)
-        tensor = next(tensor for tensor in tensors if tensor.name == name)
+        tensor = find_tensor((*self.session.inputs, *self.session.outputs), name)
         _, *outer, _, inner = cast("tuple[int, ...]", tensor.shape)
-        dtype = NUMPY_DTYPE.get(tensor.dtype, tensor.dtype)
-        return (self.batch, *outer, frames, inner), dtype
+        return (self.batch, *outer, frames, inner), storage_dtype(tensor.dtype)
 
 
 class StepBatches:
@@ -63,8 +63,7 @@ class StepBatches:
         self._bank = bank
         self._before = before
         self._pinned = PinnedRing(stream.device, _STAGES)
-        names = ("inputs", "cache", "update", "logits")
-        self._buffers = {name: Buffer(stream.device) for name in names}
+        self._workspace = Workspace(stream.device)
 
     def run(
         self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
@@ -95,8 +94,7 @@ class StepBatches:
     def free(self) -> None:
         """Free all memory."""
         self._pinned.free()
-        for buffer in self._buffers.values():
-            buffer.free()
+        self._workspace.free()
 
     def _prepare(
         self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
@@ -105,9 +103,9 @@ class StepBatches:
         frames = max(row.frames for row in rows)
         kept = max((row.view.cache.shape[-2] for row in rows if row.view), default=0)
         before = self._before if kept else 0
-        length = "heard" if kept else "frames"
+        length = "input_frames" if kept else "frames"
         sizes = {"batch": len(rows), length: before + frames, "slots": slot_count, "vocab": vocab}
-        sizes |= {"kept": kept} if kept else {}
+        sizes |= {"cache_slots": kept} if kept else {}
         bucket = session.buckets.fit(sizes, rounded=("batch", length))
         return _Run(
             session=session,
@@ -125,7 +123,7 @@ class StepBatches:
         arrays = {**self._upload(run), **self._bank.arrays}
         if run.kept:
             shape, dtype = run.cache_shape("cache", run.kept)
-            arrays["cache"] = cache = self._buffers["cache"].take(shape, dtype)
+            arrays["cache"] = cache = self._workspace.device("cache", shape, dtype)
             for index, row in enumerate(run.rows):
                 _cache(row).copy_to(cache.row(index), view_of(row).filled)
             self._stream.clear(cache.rows(len(run.rows), run.batch))
@@ -142,8 +140,7 @@ class StepBatches:
             filled=numbers,
             features=((run.batch, run.before + run.frames, size), "float32"),
         )
-        with self._pinned.take() as buffer:
-            host = buffer.bytes(layout.size)
+        with self._pinned.staging(layout.size, self._stream) as host:
             views = layout.of(host)
             for view in views.values():
                 view[count:] = 0
@@ -155,17 +152,18 @@ class StepBatches:
                 views["history"][index] = row.history
                 views["filled"][index] = row.view.filled if row.view else 0
                 row.write(views["features"][index], run.before)
-            memory = self._buffers["inputs"].take((layout.size,), np.uint8)
+            memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
-            buffer.sent(self._stream)
         return layout.on_device(memory)
 
     def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
         vocab = self._bank.arrays["head_bias"].shape[1]
         shape = (run.batch, run.frames, vocab)
-        outputs = {"logits": self._buffers["logits"].take(shape, np.float32)}
+        outputs = {"logits": self._workspace.device("logits", shape, np.float32)}
         if run.kept:
-            outputs["update"] = self._buffers["update"].take(*run.cache_shape("update", run.frames))
+            outputs["update"] = self._workspace.device(
+                "update", *run.cache_shape("update", run.frames)
+            )
         return outputs
 
     def _stage_updates(

@@ -1,108 +1,66 @@
 """Streaming steps on the device: features come from the host, KV caches stay on the device."""
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 
-from mms_engine.backends.session import NUMPY_DTYPE
+from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.device import DeviceBank
-from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, DeviceKvCaches, OnStream
+from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.encoder.device.step_batch import StepBatches, view_of
-from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
-from mms_engine.errors import BackendError
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
-OpenPlan = Callable[[str], TensorRtSession]
-"""Loads the plan of a graph."""
 _ROWS = 64
 _FRONTEND_FRAMES = 4096
 _CACHE_BYTES = 1 << 30
 """Limit of a run's copies of KV caches: 16 streams of 5 s at 1B."""
 
 
-class StreamPlans:
-    """Plans of streaming steps; that of the step graph is loaded with the first cached stream."""
-
-    def __init__(
-        self, frontend: TensorRtSession, encoder: TensorRtSession, open_plan: OpenPlan
-    ) -> None:
-        self.frontend = frontend
-        self.encoder = encoder
-        self._open_plan = open_plan
-        self._step: TensorRtSession | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-
-    @property
-    def step(self) -> TensorRtSession:
-        """Plan of the step graph, loaded on first use without locking the CUDA stream.
-
-        Raises:
-            BackendError: the bundle has none that runs here, or the model is closed.
-        """
-        with self._lock:
-            if self._closed:
-                raise BackendError("the model is closed")
-            if self._step is None:
-                self._step = self._open_plan("step")
-            return self._step
-
-    def close(self) -> None:
-        """Free the plan of the step graph."""
-        with self._lock:
-            self._closed = True
-            if self._step is not None:
-                self._step.close()
-
-
 class DeviceSteps:
     """Streaming steps on a bundle's plans; see `StepEncoder`."""
 
     def __init__(
-        self,
-        plans: StreamPlans,
-        bank: AdapterBank[DeviceBank],
-        geometry: FrameGeometry,
-        architecture: Wav2Vec2,
-        on_stream: OnStream,
+        self, plans: DevicePlans, bank: AdapterBank[DeviceBank], on_stream: OnStream
     ) -> None:
-        """Use plans that share a CUDA stream, which `on_stream` locks."""
+        """Use plans and bank of an encoder; `on_stream` locks their CUDA stream."""
         self.rows = _ROWS
         self._plans = plans
+        self._frontend = plans.session("frontend")
+        self._encoder = plans.session("encoder")
         self._bank = bank
-        self._geometry = geometry
-        self._architecture = architecture
+        self._geometry = plans.geometry
+        self._architecture = plans.architecture
         self._on_stream = on_stream
-        self._stream = plans.encoder.stream
-        self._caches = DeviceKvCaches(self._stream, on_stream)
-        with on_stream("preparing streaming steps"):
-            self._batches = StepBatches(self._stream, bank.storage, self._before)
-
-    @property
-    def _before(self) -> int:
+        self._before = plans.architecture.num_conv_pos_embeddings // 2
         """Frames before a step that its positional convolution reads."""
-        return self._architecture.num_conv_pos_embeddings // 2
+        self._caches = DeviceKvCaches(plans.stream, on_stream)
+        with on_stream("preparing streaming steps"):
+            self._batches = StepBatches(plans.stream, bank.storage, self._before)
 
     def cache(self, sizes: ContextSizes) -> DeviceKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
-        session = self._plans.step
-        tensor = next(tensor for tensor in session.inputs if tensor.name == "cache")
+        session = self._plans.session("step")
+        tensor = find_tensor(session.inputs, "cache")
         _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", tensor.shape)
         slots = max(1, sizes.left)
         # Reject sizes that the plan does not cover now, rather than in the middle of the stream.
         session.buckets.fit(
-            {"batch": 1, "heard": self._before + sizes.chunk + sizes.right, "kept": slots},
-            rounded=("heard",),
+            {
+                "batch": 1,
+                "input_frames": self._before + sizes.chunk + sizes.right,
+                "cache_slots": slots,
+            },
+            rounded=("input_frames",),
         )
         outer = (layers, kinds, heads)
         shape = CacheShape(outer, slots, inner, staged=min(slots, sizes.chunk))
-        return self._caches.open(shape, NUMPY_DTYPE.get(tensor.dtype, tensor.dtype))
+        return self._caches.open(shape, storage_dtype(tensor.dtype))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
         """Return the features of samples; rows of a run are padded to the longest with zeros."""
@@ -113,7 +71,7 @@ class DeviceSteps:
         )
         while order:
             longest = len(samples[order[-1]])
-            most = self._plans.frontend.buckets.most("batch", samples=longest)
+            most = self._frontend.buckets.most("batch", samples=longest)
             count = max(1, min(most, _FRONTEND_FRAMES // self._geometry.frames(longest)))
             part, order = order[-count:], order[:-count]
             rows = self._convolve([samples[i] for i in part])
@@ -122,31 +80,33 @@ class DeviceSteps:
         return found
 
     def _convolve(self, samples: Sequence[Float32Array]) -> Float32Array:
-        frontend = self._plans.frontend
         sizes = {"batch": len(samples), "samples": max(map(len, samples))}
-        fitted = frontend.buckets.fit(sizes, rounded=("batch", "samples")).sizes
+        fitted = self._frontend.buckets.fit(sizes, rounded=("batch", "samples")).sizes
         audio = np.zeros((fitted["batch"], fitted["samples"]), np.float32)
         for row, own in zip(audio, samples, strict=False):
             row[: len(own)] = own
         with self._on_stream(f"running the frontend of {len(samples)} streams"):
-            return frontend.run({"audio": audio})["features"]
+            return self._frontend.run({"audio": audio})["features"]
 
     def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
         """Run rows without a cache on the plan of the encoder."""
         frames = max(row.frames for row in rows)
-        most = self._plans.encoder.buckets.most("batch", frames=frames)
-        return self._grouped(self._plans.encoder, rows, languages, most)
+        most = self._encoder.buckets.most("batch", frames=frames)
+        return self._grouped(self._encoder, rows, languages, most)
 
     def encode_cached(
         self, rows: Sequence[StepInput], languages: Sequence[str]
     ) -> list[StepOutput]:
         """Run rows with a cache on the plan of the step graph."""
-        session = self._plans.step
+        session = self._plans.session("step")
         slots = max(view_of(row).cache.shape[-2] for row in rows)
         frames = self._before + max(row.frames for row in rows)
         cache = view_of(rows[0]).cache
         size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
-        most = min(session.buckets.most("batch", heard=frames, kept=slots), _CACHE_BYTES // size)
+        most = min(
+            session.buckets.most("batch", input_frames=frames, cache_slots=slots),
+            _CACHE_BYTES // size,
+        )
         return self._grouped(session, rows, languages, most)
 
     def _grouped(
@@ -180,4 +140,3 @@ class DeviceSteps:
         """Free all memory; the CUDA stream is idle and locked."""
         self._caches.free()
         self._batches.free()
-        self._plans.close()

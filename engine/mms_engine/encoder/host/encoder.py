@@ -7,7 +7,6 @@ import numpy as np
 
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.encoder.emission import HostEmission, Segment
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
 from mms_engine.encoder.host.steps import HostSteps
@@ -29,24 +28,20 @@ class HostEncoder:
         """Take over graphs and bank; `None` for a model without adapters."""
         self.bank = bank
         self.variant = graphs.variant
+        self.device = graphs.device
         self._graphs = graphs
         self._frontend = graphs.session("frontend")
         self._encoder = graphs.session("encoder")
-
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`."""
-        return self._graphs.device
 
     def rows_within(self, frames: int) -> None:
         """Return `None`: any number of rows runs."""
         del frames
 
-    def steps(self, architecture: Wav2Vec2, threads: int | None) -> StepEncoder:
+    def steps(self, threads: int | None) -> StepEncoder:
         """Return the encoder of streaming steps; see `Encoder.steps`."""
         if self.bank is None:
             raise BackendError("a model without adapters has no streaming steps")
-        return HostSteps(self._graphs, self.bank, architecture, threads)
+        return HostSteps(self._graphs, self.bank, threads)
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:

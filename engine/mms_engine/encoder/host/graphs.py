@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mms_engine.backends.registry import Choice, open_session
-from mms_engine.backends.session import Array, Constant, GraphFile, Session, SessionOptions
+from mms_engine.backends.session import Array, Constant, GraphFile, Session
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle.manifest import Wav2Vec2
@@ -20,25 +20,24 @@ from mms_engine.types import Float32Array, Precision
 class HostGraphs:
     """Sessions and frame geometry that the encoder and its streaming steps share."""
 
-    def __init__(
-        self, bundle: Bundle, precision: Precision, choice: Choice, options: SessionOptions
-    ) -> None:
+    def __init__(self, bundle: Bundle, precision: Precision, choice: Choice, threads: int) -> None:
         """Open no graph yet.
 
         Args:
             bundle: Bundle of the graphs.
             precision: Precision of the graphs.
             choice: Backend that runs them.
-            options: Default threads of a run.
+            threads: Threads of a run on a CPU unless another number is given; 0 for every core.
         """
-        self.geometry = FrameGeometry.of(bundle.model(Wav2Vec2))
+        self.architecture = bundle.model(Wav2Vec2)
+        self.geometry = FrameGeometry.of(self.architecture)
         self.device = choice.device
         self.variant = f"{choice.backend} {precision} {choice.device}"
         """Backend, precision and device."""
         self._bundle = bundle
         self._precision = precision
         self._choice = choice
-        self._options = options
+        self._threads = threads
         self._sessions: dict[tuple[str, int], Session] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -54,7 +53,7 @@ class HostGraphs:
             BundleError: the bundle has no such graph, or it is damaged.
             BackendError: the backend rejects it, or the model is closed.
         """
-        key = (name, self._options.threads if threads is None else threads)
+        key = (name, self._threads if threads is None else threads)
         session = self._sessions.get(key)
         if session is not None:  # without the lock: another graph may be loading
             return session
@@ -63,9 +62,7 @@ class HostGraphs:
                 raise BackendError("the model is closed")
             if key not in self._sessions:
                 file = GraphFile(*self._bundle.graph(name, self._precision))
-                self._sessions[key] = open_session(
-                    self._choice, file, SessionOptions(threads=key[1])
-                )
+                self._sessions[key] = open_session(self._choice, file, key[1])
             return self._sessions[key]
 
     def close(self) -> None:

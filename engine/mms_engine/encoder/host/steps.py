@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from mms_engine.backends.session import Array, Constant, Session
+from mms_engine.backends.session import Array, Constant, Session, storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
 from mms_engine.encoder.interface import CacheView, ContextSizes, StepInput, StepOutput
 from mms_engine.types import Float32Array
@@ -49,37 +49,20 @@ class HostSteps:
     """Streaming steps on a bundle's graphs; see `StepEncoder`."""
 
     def __init__(
-        self,
-        graphs: HostGraphs,
-        bank: AdapterBank[HostBank],
-        architecture: Wav2Vec2,
-        threads: int | None = None,
+        self, graphs: HostGraphs, bank: AdapterBank[HostBank], threads: int | None
     ) -> None:
-        """Use graphs that an encoder owns.
-
-        Args:
-            graphs: Sessions.
-            bank: Resident languages.
-            architecture: Sizes of the network.
-            threads: Threads of one run on a CPU; `None` for those of the recogniser.
-        """
+        """Use graphs that an encoder owns; `threads` as for `Encoder.steps`."""
+        self.rows = _ENCODER_ROWS[graphs.device]
         self._graphs = graphs
         self._bank = bank
-        self._architecture = architecture
+        self._architecture = graphs.architecture
         self._threads = threads
-
-    @property
-    def rows(self) -> int:
-        """Most rows that should run together."""
-        return _ENCODER_ROWS[self._graphs.device]
 
     def cache(self, sizes: ContextSizes) -> HostKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
-        inputs = self._graph("step").inputs
-        tensor = next(tensor for tensor in inputs if tensor.name == "cache")
-        dtype = np.dtype(np.uint16 if tensor.dtype == "bfloat16" else tensor.dtype)
+        tensor = find_tensor(self._graph("step").inputs, "cache")
         shape = [max(1, sizes.left) if isinstance(n, str) else n for n in tensor.shape[1:]]
-        return HostKvCache(np.zeros(shape, dtype))
+        return HostKvCache(np.zeros(shape, storage_dtype(tensor.dtype)))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
         """Return the features of samples; equal lengths run together."""

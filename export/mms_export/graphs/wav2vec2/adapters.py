@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.weights import FloatArray, Weights
 
 
-def pack_adapter(weights: Weights, config: Config) -> FloatArray:
+def pack_adapter(weights: Weights, config: Wav2Vec2Ctc) -> FloatArray:
     """Return a language's adapter weights as one row, float32 `[P]`.
 
     Layer by layer: down `[H, A]`, down bias `[A]`, up `[A, H]`, up bias `[H]`. The affine part of

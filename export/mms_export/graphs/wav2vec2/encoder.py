@@ -3,32 +3,33 @@
 Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
 """
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_export.checkpoints.config import adapter_sizes
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
-from mms_export.graphs.layers import Layers, linear_matrix
+from mms_export.graphs.layers import Layers
 from mms_export.graphs.numerics import Numerics
 from mms_export.graphs.wav2vec2.transformer import AttentionInputs, add_positions, transformer_layer
 
 FLOAT32_MIN = -3.4028234663852886e38
 
 
-def build_encoder(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_encoder(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md)."""
     graph = GraphBuilder("encoder", numerics.opset)
-    layers = Layers(graph, numerics)
+    layers = Layers(graph, numerics, config, weights)
     features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
     lengths = graph.input("lengths", "int64", ["batch"])
-    bank = Bank(layers, config)
+    bank = Bank(layers)
 
     valid = below(graph, positions(graph, features, axis=1), lengths)
-    value = project(layers, config, weights, features, valid)
-    value = add_positions(layers, config, weights, value)
+    value = project(layers, features, valid)
+    value = add_positions(layers, value)
     attention = AttentionInputs(attention_mask(graph, valid))
     for index in range(config.num_hidden_layers):
-        value = transformer_layer(layers, config, weights, index, value, attention)
+        value = transformer_layer(layers, index, value, attention)
         value = bank.adapt(value, index)
-    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
+    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size)
     graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
     return graph
 
@@ -51,15 +52,13 @@ def attention_mask(graph: GraphBuilder, valid: str) -> str:
     return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(1, 2)), zero, lowest)
 
 
-def project(layers: Layers, config: Config, weights: Weights, features: str, valid: str) -> str:
+def project(layers: Layers, features: str, valid: str) -> str:
     """Project features to the hidden size; invalid frames become zero."""
-    name = "feature_projection.layer_norm"
-    value = layers.named_layer_norm(features, name, config.feature_size, weights.read)
-    matrix = linear_matrix(
-        weights, "feature_projection.projection", config.feature_size, config.hidden_size
-    )
+    graph, config = layers.graph, layers.config
+    name, size = "feature_projection", config.feature_size
+    value = layers.named_layer_norm(features, f"{name}.layer_norm", size)
+    matrix = layers.matrix(f"{name}.projection", size, config.hidden_size)
     value = layers.widen(layers.linear(value, matrix))
-    graph = layers.graph
     zero = graph.constant(0.0, "float32")
     return graph.op("Where", graph.op("Unsqueeze", valid, graph.ints(2)), value, zero)
 
@@ -67,24 +66,23 @@ def project(layers: Layers, config: Config, weights: Weights, features: str, val
 class Bank:
     """Adapter bank among the inputs: adapters and heads, one language per slot."""
 
-    def __init__(self, layers: Layers, config: Config) -> None:
-        graph, dtype = layers.graph, layers.numerics.operands
+    def __init__(self, layers: Layers) -> None:
+        graph, config, dtype = layers.graph, layers.config, layers.numerics.operands
         self._layers = layers
-        self._config = config
         self._slot = graph.input("slot", "int64", ["batch"])
         adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
         shape: list[int | str] = ["slots", "vocab", config.hidden_size]
         self._head_weight = graph.input("head_weight", dtype, shape)
         self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
         rows = graph.op("Gather", adapters, self._slot, axis=0)
-        sizes = config.adapter_sizes * config.num_hidden_layers
+        sizes = adapter_sizes(config) * config.num_hidden_layers
         self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
         self._ones = graph.constant([1.0] * config.hidden_size, "float32")
 
     def adapt(self, value: str, layer: int) -> str:
         """Add a layer's adapter, that of each row's language, to the residual stream."""
         layers, graph = self._layers, self._layers.graph
-        hidden, inner = self._config.hidden_size, self._config.adapter_attn_dim
+        hidden, inner = layers.config.hidden_size, layers.config.adapter_attn_dim
         down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
         normal = layers.operand(layers.layer_norm(value, self._ones))
         down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))

@@ -6,19 +6,19 @@ product, and the layer norm over channels needs no transpose.
 
 from dataclasses import replace
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers, Matrix
 from mms_export.graphs.numerics import Numerics
 
 
-def build_frontend(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_frontend(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph `audio [batch, samples] -> features [batch, frames, feature_size]`."""
     graph = GraphBuilder("frontend", numerics.opset)
     # Without a residual stream, seven layers accumulate the error of 8-bit products: 5 % of the
     # features at 1B widths, twice the error of the whole encoder. They stay in float32.
-    layers = Layers(graph, replace(numerics, quantized=False))
+    layers = Layers(graph, replace(numerics, quantized=False), config, weights)
     audio = graph.input("audio", "float32", ["batch", "samples"])
     value = graph.op("Unsqueeze", audio, graph.ints(2))
     channels = 1
@@ -29,7 +29,7 @@ def build_frontend(config: Config, weights: Weights, numerics: Numerics) -> Grap
         matrix = _matrix(weights, index, channels * config.conv_kernel[index], outputs)
         value = layers.widen(layers.linear(windows, matrix))
         norm = f"feature_extractor.conv_layers.{index}.layer_norm"
-        value = layers.gelu(layers.named_layer_norm(value, norm, outputs, weights.read))
+        value = graph.op("Gelu", layers.named_layer_norm(value, norm, outputs))
         channels = outputs
     graph.output("features", value, "float32", ["batch", "frames", channels])
     return graph

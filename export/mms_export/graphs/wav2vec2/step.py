@@ -6,7 +6,7 @@ and values were computed with the right context of their own step, which approxi
 context of the encoder (measured in docs/streaming.md).
 """
 
-from mms_export.checkpoints.config import Config
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers
@@ -20,33 +20,33 @@ from mms_export.graphs.wav2vec2.transformer import (
 )
 
 
-def build_step(config: Config, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_step(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph of one step (inputs and outputs in docs/bundle.md)."""
     graph = GraphBuilder("step", numerics.opset)
-    layers = Layers(graph, numerics)
+    layers = Layers(graph, numerics, config, weights)
     history_frames = config.num_conv_pos_embeddings // 2
-    features = graph.input("features", "float32", ["batch", "heard", config.feature_size])
+    features = graph.input("features", "float32", ["batch", "input_frames", config.feature_size])
     history = graph.input("history", "int64", ["batch"])
     lengths = graph.input("lengths", "int64", ["batch"])
-    cache = _CacheInput(layers, config)
-    bank = Bank(layers, config)
+    cache = _CacheInput(layers)
+    bank = Bank(layers)
 
     valid = _valid(graph, features, history, lengths, history_frames)
-    value = project(layers, config, weights, features, valid)
-    value = add_positions(layers, config, weights, value, history=history_frames)
+    value = project(layers, features, valid)
+    value = add_positions(layers, value, history=history_frames)
     new = slice_from(layers, valid, history_frames, axis=1)
     attention = AttentionInputs(cache.mask(new), cache)
     for index in range(config.num_hidden_layers):
-        value = transformer_layer(layers, config, weights, index, value, attention)
+        value = transformer_layer(layers, index, value, attention)
         value = bank.adapt(value, index)
-    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size, weights.read)
+    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size)
     graph.output("logits", bank.head(value), "float32", ["batch", "frames", "vocab"])
     cache.output()
     return graph
 
 
 def _valid(graph: GraphBuilder, features: str, history: str, lengths: str, before: int) -> str:
-    """Return the valid frames, bool `[batch, heard]`: history, right-aligned, and new frames."""
+    """Return the valid frames, bool `[batch, input_frames]`: right-aligned history, new frames."""
     indices = positions(graph, features, axis=1)
     first = graph.op("Unsqueeze", graph.op("Sub", graph.ints(before), history), graph.ints(1))
     begun = graph.op("GreaterOrEqual", indices, first)
@@ -60,13 +60,14 @@ class _CacheInput:
     Heads precede frames, the layout of attention, so no layer transposes its cache.
     """
 
-    def __init__(self, layers: Layers, config: Config) -> None:
+    def __init__(self, layers: Layers) -> None:
         self._layers = layers
-        graph, count, heads = layers.graph, config.num_hidden_layers, config.num_attention_heads
+        graph, config = layers.graph, layers.config
+        count, heads = config.num_hidden_layers, config.num_attention_heads
         self._dtype = layers.numerics.kv_cache
         self._outer = (count, 2, heads)
         self._size = config.hidden_size // heads
-        shape: list[int | str] = ["batch", *self._outer, "kept", self._size]
+        shape: list[int | str] = ["batch", *self._outer, "cache_slots", self._size]
         self._cache = graph.input("cache", self._dtype, shape)
         self._filled = graph.input("filled", "int64", ["batch"])
         parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))

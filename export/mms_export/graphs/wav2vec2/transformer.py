@@ -5,29 +5,24 @@ from typing import Protocol
 
 import numpy as np
 
-from mms_export.checkpoints.config import Config
-from mms_export.checkpoints.weights import Weights
-from mms_export.graphs.layers import FloatArray, Layers, Matrix, linear_matrix
+from mms_export.checkpoints.weights import FloatArray, Weights
+from mms_export.graphs.layers import Layers, Matrix
 from mms_export.graphs.quantize import GELU_OUTPUT
 
 POSITIONS = "encoder.pos_conv_embed.conv"
 _TO_THE_END = (1 << 63) - 1
 
 
-def add_positions(
-    layers: Layers, config: Config, weights: Weights, value: str, *, history: int = 0
-) -> str:
+def add_positions(layers: Layers, value: str, *, history: int = 0) -> str:
     """Add the positional convolution to a float32 value `[B, history + T, H]`.
 
     Args:
         layers: Graph to add to.
-        config: Network sizes.
-        weights: Weights of the checkpoint.
         value: Projected features.
         history: Leading frames that serve only as context; the result is `[B, T, H]`. Without any,
             the first frame is preceded by zeros.
     """
-    graph = layers.graph
+    graph, config, weights = layers.graph, layers.config, layers.weights
     hidden, kernel = config.hidden_size, config.num_conv_pos_embeddings
     groups = config.num_conv_pos_embedding_groups
     weight = layers.operand_weight(
@@ -45,7 +40,7 @@ def add_positions(
     rows = graph.op("Transpose", layers.widen(columns), perm=[0, 2, 1])
     if history:
         value = slice_from(layers, value, history, axis=1)
-    return graph.op("Add", value, layers.gelu(rows))
+    return graph.op("Add", value, graph.op("Gelu", rows))
 
 
 def slice_from(layers: Layers, value: str, start: int, *, axis: int) -> str:
@@ -86,83 +81,62 @@ class AttentionInputs:
     """`None` to attend to the graph's own frames only, S = T."""
 
 
-def transformer_layer(
-    layers: Layers,
-    config: Config,
-    weights: Weights,
-    index: int,
-    value: str,
-    inputs: AttentionInputs,
-) -> str:
+def transformer_layer(layers: Layers, index: int, value: str, inputs: AttentionInputs) -> str:
     """Return the residual stream after a layer's attention and feed-forward."""
-    layer = _Layer(layers, config, weights, index)
-    value = layers.added(value, layer.attention(value, inputs))
-    return layers.added(value, layer.feed_forward(value))
+    value = layers.added(value, _attention(layers, index, value, inputs))
+    return layers.added(value, _feed_forward(layers, f"encoder.layers.{index}", value))
 
 
-class _Layer:
-    def __init__(self, layers: Layers, config: Config, weights: Weights, index: int) -> None:
-        self._layers = layers
-        self._config = config
-        self._weights = weights
-        self._index = index
-        self._name = f"encoder.layers.{index}"
+def _feed_forward(layers: Layers, name: str, value: str) -> str:
+    """Return the feed-forward output, an operand divided by the headroom."""
+    hidden, inner = layers.config.hidden_size, layers.config.intermediate_size
+    first = layers.matrix(f"{name}.feed_forward.intermediate_dense", hidden, inner)
+    second = layers.matrix(f"{name}.feed_forward.output_dense", inner, hidden)
+    normal = layers.named_layer_norm(value, f"{name}.final_layer_norm", hidden)
+    wide = layers.linear_gelu(normal, first)
+    return layers.operand_linear(wide, layers.lowered(second), GELU_OUTPUT)
 
-    def _norm(self, value: str, name: str) -> str:
-        size = self._config.hidden_size
-        return self._layers.named_layer_norm(
-            value, f"{self._name}.{name}", size, self._weights.read
-        )
 
-    def feed_forward(self, value: str) -> str:
-        """Return the feed-forward output, an operand divided by the headroom."""
-        hidden, inner = self._config.hidden_size, self._config.intermediate_size
-        name = f"{self._name}.feed_forward"
-        first = linear_matrix(self._weights, f"{name}.intermediate_dense", hidden, inner)
-        second = linear_matrix(self._weights, f"{name}.output_dense", inner, hidden)
-        wide = self._layers.linear_gelu(self._norm(value, "final_layer_norm"), first)
-        return self._layers.operand_linear(wide, self._layers.lowered(second), GELU_OUTPUT)
+def _attention(layers: Layers, index: int, value: str, inputs: AttentionInputs) -> str:
+    """Return the attention output `[B, T, H]`, an operand divided by the headroom."""
+    graph, hidden, name = layers.graph, layers.config.hidden_size, f"encoder.layers.{index}"
+    normal = layers.named_layer_norm(value, f"{name}.layer_norm", hidden)
+    fused = layers.linear(normal, _queries_keys_values(layers, f"{name}.attention"))
+    queries, keys, values = graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
+    keys, values = _heads(layers, keys), _heads(layers, values)
+    if inputs.cache:
+        keys, values = inputs.cache.extend(index, keys, values)
+    keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
+    scores = layers.widen(graph.op("MatMul", _heads(layers, queries), keys))
+    shares = graph.op("Softmax", graph.op("Add", scores, inputs.mask), axis=-1)
+    mixed = graph.op("MatMul", layers.operand(shares), values)
+    mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
+    mixed = graph.op("Reshape", mixed, graph.ints(0, 0, hidden))
+    output = layers.matrix(f"{name}.attention.out_proj", hidden, hidden)
+    return layers.operand_linear(mixed, layers.lowered(output))
 
-    def attention(self, value: str, inputs: AttentionInputs) -> str:
-        """Return the attention output `[B, T, H]`, an operand divided by the headroom."""
-        graph, layers = self._layers.graph, self._layers
-        fused = layers.linear(self._norm(value, "layer_norm"), self._queries_keys_values())
-        queries, keys, values = graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
-        keys, values = self._heads(keys), self._heads(values)
-        if inputs.cache:
-            keys, values = inputs.cache.extend(self._index, keys, values)
-        keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
-        scores = layers.widen(graph.op("MatMul", self._heads(queries), keys))
-        shares = graph.op("Softmax", graph.op("Add", scores, inputs.mask), axis=-1)
-        mixed = graph.op("MatMul", layers.operand(shares), values)
-        mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
-        mixed = graph.op("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
-        hidden = self._config.hidden_size
-        output = linear_matrix(self._weights, f"{self._name}.attention.out_proj", hidden, hidden)
-        return layers.operand_linear(mixed, layers.lowered(output))
 
-    def _heads(self, value: str) -> str:
-        graph, heads = self._layers.graph, self._config.num_attention_heads
-        size = self._config.hidden_size // heads
-        split = graph.op("Reshape", value, graph.ints(0, 0, heads, size))
-        return graph.op("Transpose", split, perm=[0, 2, 1, 3])
+def _heads(layers: Layers, value: str) -> str:
+    """Divide `[B, T, H]` into heads, `[B, heads, T, H / heads]`."""
+    graph, heads = layers.graph, layers.config.num_attention_heads
+    size = layers.config.hidden_size // heads
+    split = graph.op("Reshape", value, graph.ints(0, 0, heads, size))
+    return graph.op("Transpose", split, perm=[0, 2, 1, 3])
 
-    def _queries_keys_values(self) -> Matrix:
-        """Return the joint projection, with the attention scale folded into the queries."""
-        hidden = self._config.hidden_size
-        scale = (hidden // self._config.num_attention_heads) ** -0.5
-        parts = [
-            linear_matrix(self._weights, f"{self._name}.attention.{part}_proj", hidden, hidden)
-            for part in "qkv"
-        ]
 
-        def join(arrays: list[FloatArray]) -> FloatArray:
-            return np.concatenate([arrays[0] * np.float32(scale), *arrays[1:]], axis=-1)
+def _queries_keys_values(layers: Layers, name: str) -> Matrix:
+    """Return the joint projection, with the attention scale folded into the queries."""
+    hidden = layers.config.hidden_size
+    scale = np.float32((hidden // layers.config.num_attention_heads) ** -0.5)
+    parts = [layers.matrix(f"{name}.{part}_proj", hidden, hidden) for part in "qkv"]
 
-        return Matrix(
-            name=f"{self._name}.attention.qkv_proj",
-            inputs=hidden,
-            outputs=3 * hidden,
-            weight=lambda: join([part.weight() for part in parts]),
-            bias=lambda: join([part.bias() for part in parts]),
-        )
+    def join(arrays: list[FloatArray]) -> FloatArray:
+        return np.concatenate([arrays[0] * scale, *arrays[1:]], axis=-1)
+
+    return Matrix(
+        name=f"{name}.qkv_proj",
+        inputs=hidden,
+        outputs=3 * hidden,
+        weight=lambda: join([part.weight() for part in parts]),
+        bias=lambda: join([part.bias() for part in parts]),
+    )
