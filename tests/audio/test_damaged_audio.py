@@ -17,6 +17,8 @@ ENCODED = (
     ("b.webm", "libopus"),
     ("b.avi", "ac3"),
     ("b.aac", "aac"),
+    ("b.flv", "aac"),
+    ("b.ts", "aac"),
 )
 NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
 

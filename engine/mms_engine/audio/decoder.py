@@ -161,7 +161,7 @@ class ContainerDecoder:
         stream.codec_context.options = dict(options)
         for packet in self._packets(container):
             self._cover(packet)
-            if packet.stream_index != stream.index:
+            if packet.stream.index != stream.index:  # its own index is 0 in a last, empty packet
                 continue
             if packet.size and self._is_joined(packet):
                 return
@@ -186,6 +186,8 @@ class ContainerDecoder:
                 for packet in container.demux():
                     yield packet
                     errors = 0
+            except IndexError:  # PyAV, at the end of a file in which streams appeared late
+                return
             except (av.FFmpegError, OSError) as error:
                 errors += 1
                 self._loss.reason = self._loss.reason or _reason(error)

@@ -48,7 +48,7 @@ class SeekableBytes(io.RawIOBase):
         """Seek; return the new position, or -1 if it is impossible."""
         try:
             return self._content.seek(offset, whence)
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             return -1
 
     def tell(self) -> int:
@@ -74,7 +74,8 @@ class AudioInput:
 
     def at(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes from an offset."""
-        self.stream.seek(offset)
+        if self.stream.seek(offset) < 0:
+            return b""
         return self.stream.read(count) or b""
 
 
