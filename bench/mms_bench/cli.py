@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import click
 
-from mms_bench.roofline.command import roofline
 from mms_engine.cli.program import Program
 from mms_engine.types import BACKEND_NAMES, DEVICES
 
@@ -152,7 +151,25 @@ def machine() -> None:
     click.echo("\n".join(machine_facts(describe_machine(), describe_versions())))
 
 
-main.add_command(roofline)
+@main.command(short_help="Print lower bounds on the time of a run on GPUs.")
+@click.option("--bundle", type=_FOLDER, help="Bundle of the model.  [default: mms-1b-all's sizes]")
+@click.option("--chart", type=_PATH, help="SVG file to write a chart to.")
+@click.option("--update", type=_FILE, help="Markdown document whose table is rewritten.")
+def roofline(bundle: Path | None, chart: Path | None, update: Path | None) -> None:
+    """Print lower bounds on the time of a run on GPUs, from their data sheets.
+
+    Nothing is measured. The table of GPUs is bench/mms_bench/roofline/gpus.toml.
+    """
+    from mms_bench.report import markdown
+    from mms_bench.roofline import tables
+
+    model = tables.Model.open(bundle)
+    text = tables.bounds(model)
+    if chart is not None:
+        chart.write_bytes(tables.chart(model))
+    if update is not None:
+        markdown.update(update, {"roofline": text})
+    click.echo(text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The suite `asr` on stub peers in real worker processes."""
 
 import psutil
-import pytest
 
 from bench.bench_samples import by_key
 from bench.bench_samples import make_context as sample_context
@@ -70,21 +69,6 @@ def test_peer_without_room_in_memory_is_skipped(tmp_path, monkeypatch):
     assert "run fewer at a time" in rows["clip/onnx"].reason
 
 
-def test_batches_take_turns_and_are_checked(tmp_path):
-    peers = ("transformers", "onnx", "ours-fp32", "ours-int8")
-    rows = by_key(asr.measure_batch(make_context(tmp_path, peers)))
-    for case in ("batch-one", "batch-mixed"):
-        row = rows[f"{case}/ours-fp32"]
-        assert row.status == "ok"
-        assert row.check.passed
-        assert row.check.frames == 2 * 100, "the first and the last row"
-        assert row.amount == pytest.approx(4 * 0.2)
-        assert rows[f"{case}/ours-int8"].status == "skipped"
-    assert rows["batch-mixed/onnx"].reason == "holds one language: a batch cannot be mixed"
-    assert "batch-one/onnx" not in rows
-    assert workers() == []
-
-
 def test_one_language_is_too_few_for_batch_and_switch(tmp_path):
     context = make_context(tmp_path, ("transformers", "ours-fp32"), languages=("eng",))
     rows = by_key(asr.measure_batch(context) + asr.measure_switch(context))
@@ -101,13 +85,3 @@ def test_switch_from_memory_and_from_disk(tmp_path):
     assert "keeps no languages" in rows["switch-memory/transformers"].reason
     disk, memory = rows["switch-disk/ours"], rows["switch-memory/ours"]
     assert min(disk.samples) > 5 * min(memory.samples)
-
-
-def test_interrupt_leaves_no_worker(tmp_path):
-    def tell(line):
-        if line.startswith("timing"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        asr.measure_clip(make_context(tmp_path, ("transformers", "onnx"), tell=tell))
-    assert workers() == []

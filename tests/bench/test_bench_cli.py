@@ -85,26 +85,6 @@ def test_unknown_names_are_refused(invoke, tiny, words, message):
     assert done.stdout == ""
 
 
-def test_bundle_needs_its_checkpoint(invoke, tmp_path):
-    done = invoke("run", "asr", "--bundle", tmp_path)
-    assert done.exit_code == 1
-    assert "--bundle needs --checkpoint" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("tts",),
-        ("asr", "--seconds", "0"),
-        ("asr", "--batch", "1"),
-        ("asr", "--backend", "directml"),
-        ("asr", "--checkpoint", "/none"),
-    ],
-)
-def test_usage_errors_exit_with_2(invoke, words):
-    assert invoke("run", *words).exit_code == 2
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_the_workers_too(tiny, tmp_path, number, status):
     command = (*COMMAND, "run", "asr", "--checkpoint", tiny, "--peers", "onnx", "--cases", "clip")

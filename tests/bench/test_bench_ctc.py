@@ -105,12 +105,6 @@ def spelled(labels):
     return "".join(language.TOKENS[label] for label in labels).replace("|", " ").split()
 
 
-def test_phrases_are_distinct_and_of_one_to_three_words():
-    phrases = language.phrases(1000, seed=0)
-    assert len(set(phrases)) == len(phrases) == 1000
-    assert {len(phrase.split()) for phrase in phrases} == {1, 2, 3}
-
-
 def test_real_posteriors_need_a_bundle(tmp_path):
     with pytest.raises(Skipped, match="no bundle was given"):
         ctc.real_emission(make_context(tmp_path, ("ours-scalar",), bundle=None))

@@ -1,8 +1,6 @@
 """Clips and recordings, and the cache of exported graphs."""
 
-import importlib
 import os
-import pkgutil
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ import soundfile
 
 from bench.bench_samples import make_options
 from engine_demo import DEMO
-from mms_bench import peers
-from mms_bench.errors import Skipped
-from mms_bench.peers.base import Batch, collapse, single_language
+from mms_bench.peers.base import collapse
 from mms_bench.peers.onnx import GRAPH, cached
 from mms_bench.run.audio import Recording, clips, joined, read_recordings
 from mms_engine.audio import SAMPLE_RATE
@@ -99,21 +95,9 @@ def test_killed_build_is_not_used(options):
     assert (path.read_text(), made) == ("graph", 1)
 
 
-def test_batch_of_two_languages_is_not_single():
-    assert single_language(Batch(None, ("eng", "eng"))) == "eng"
-    with pytest.raises(Skipped, match="one language at a time"):
-        single_language(Batch(None, ("eng", "swh")))
-
-
 @pytest.mark.parametrize(
     ("path", "labels"),
     [([], []), ([0, 0], []), ([1, 1, 0, 1, 2, 2], [1, 1, 2]), ([0, 2, 2, 0], [2])],
 )
 def test_collapse_merges_repeats_and_removes_blanks(path, labels):
     assert collapse(path).tolist() == labels
-
-
-def test_no_peer_is_imported_with_the_package():
-    for module in pkgutil.iter_modules(peers.__path__):
-        imported = importlib.import_module(f"mms_bench.peers.{module.name}")
-        assert not {"torch", "transformers", "onnxruntime", "openvino"} & set(vars(imported))

@@ -11,7 +11,7 @@ from mms_bench.errors import BenchError
 from mms_bench.peers import PEERS
 from mms_bench.report import html, markdown, text
 from mms_bench.report.plots import draw
-from mms_bench.run.result import Curve, Figure, Row
+from mms_bench.run.result import Row
 
 X = text.TIMES
 MIXED = replace(CLIP, name="batch-mixed", title="Mixed", baseline="batch-one/")
@@ -88,40 +88,6 @@ def test_bars_are_as_long_as_the_rates_and_reproducible():
     assert ours / theirs == pytest.approx(10.2 / 8.1, rel=1e-3)
     words = {found.strip() for found in re.findall(r"<!--(.*?)-->", picture)}
     assert {"MMS Engine (fp32)", "1.23", "s of audio per second (longer is faster)"} <= words
-
-
-def test_curves_have_a_line_per_series_and_names_at_the_marks():
-    figures = (Figure("delay", "Delay", "seconds"), Figure("cer", "CER", "share"))
-    curved = replace(CLIP, figures=figures, curves=(Curve("delay", "cer"),))
-    rows = [
-        Row(case="clip", implementation=f"ours {n}", series="ours", figures={"delay": n, "cer": n})
-        for n in (0.1, 0.2)
-    ]
-    picture = draw(curved, rows).decode()
-    assert {"<!-- MMS Engine -->", "<!-- 0.1 -->", "<!-- 0.2 -->", "<!-- CER -->"} <= set(
-        re.findall(r"<!-- .*? -->", picture)
-    )
-
-
-@pytest.mark.parametrize(
-    ("form", "value", "words"),
-    [
-        (text.seconds, 9.5e-6, "9.5 µs"),
-        (text.seconds, 0.0125, "12.5 ms"),
-        (text.seconds, 8.123, "8.12 s"),
-        (text.seconds, 412.7, "413 s"),
-        (text.size, None, ""),
-        (text.size, 99e6, "99 MB"),
-        (text.size, 3.859e9, "3.86 GB"),
-        (text.times, 0.974, f"0.97{X}"),
-        (text.times, 12.34, f"12.3{X}"),
-        (text.times, 1234.5, f"1,234{X}"),
-        (text.large, 999, "999"),
-        (text.large, 12_345, "12.3 k"),
-    ],
-)
-def test_numbers_in_words(form, value, words):
-    assert form(value) == words
 
 
 def test_every_peer_has_a_title():

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from mms_bench.cli import main
 from mms_bench.errors import BenchError
 from mms_bench.roofline import tables
-from mms_bench.roofline.model import bound, gpus
-from mms_bench.roofline.work import Block, Load, blocks
+from mms_bench.roofline.model import Block, Load, blocks, bound, gpus
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_export.cli import main as export

@@ -9,7 +9,7 @@ from engine_demo import DEMO, demo_clips
 from export_runs import run_export
 from mms_bench.report import html, markdown
 from mms_bench.suites.stream import SUITE, clients, contexts
-from mms_bench.suites.stream.engine import long_recordings, open_recognizer, simulate
+from mms_bench.suites.stream.engine import open_recognizer
 from mms_bench.suites.stream.quality import (
     FIGURES,
     Display,
@@ -19,7 +19,7 @@ from mms_bench.suites.stream.quality import (
     utterances,
 )
 from mms_bench.targets import judge
-from mms_engine.asr.streaming import Endpoint, Final, Partial, StreamOptions
+from mms_engine.asr.streaming import Endpoint, Final, Partial
 from mms_engine.types import Transcript, Word
 
 needs_clips = pytest.mark.skipif(not demo_clips(), reason="the demo has no clips")
@@ -93,19 +93,6 @@ def test_report_shows_and_draws_the_rows(rows):
     verdicts = {item.target.title: item.verdict for item in judge(result)}
     assert verdicts["real-time streams of the demo model with a p95 of 300 ms"] == "fail"
     assert verdicts["balanced: unstable partial word ratio"] == "not judged"
-
-
-@needs_clips
-def test_simulated_delays_do_not_depend_on_the_clock(context, recognizer):
-    recording = long_recordings(context)[0]
-    seen = [
-        [
-            (event.audio_seconds, type(event))
-            for event in simulate(recognizer, recording, StreamOptions())[0]
-        ]
-        for _ in range(2)
-    ]
-    assert seen[0] == seen[1]
 
 
 def shown(*displays):

@@ -6,8 +6,7 @@ from typing import Self
 
 from mms_bench.report import text
 from mms_bench.report.markdown import Table
-from mms_bench.roofline.model import Gpu, bound, gpus
-from mms_bench.roofline.work import Load, blocks
+from mms_bench.roofline.model import Gpu, Load, blocks, bound, gpus
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc

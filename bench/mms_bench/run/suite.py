@@ -62,15 +62,9 @@ class Suite:
 
     def options(self, given: dict[str, Any]) -> RunOptions:
         """Return options from those of `mms-bench run` by name, `None` or empty if not given."""
-        checkpoint, bundle = given["checkpoint"], given["bundle"]
-        if checkpoint is None and bundle is not None:
-            raise BenchError(
-                "--bundle needs --checkpoint, the model it was exported from: "
-                "transformers runs it, and the bundle is checked against it"
-            )
-        cold, demo = demo_bundle(), demo_checkpoint()
-        if checkpoint is None and cold.is_dir():
-            bundle = cold
+        checkpoint, bundle, demo = given["checkpoint"], given["bundle"], demo_checkpoint()
+        if checkpoint is None and bundle is None and demo_bundle().is_dir():
+            bundle = demo_bundle()
         paces = ("warmup", "min_time", "min_samples", "seed")
         pace = {name: given[name] for name in paces if given[name] is not None}
         return RunOptions(

@@ -105,16 +105,12 @@ class Worker:
             self._connection.send((name, arguments))
             answer = self._connection.recv()
         except (EOFError, OSError):
-            raise Failed(self._last_words()) from None
+            code, last = self._process.wait(), last_line(self._log)
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+            raise Failed(f"its process ended with {how}{last and f': {last}'}") from None
         if isinstance(answer, NotMeasured):
             raise answer
         return answer
-
-    def _last_words(self) -> str:
-        code = self._process.wait()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        last = last_line(self._log)
-        return f"its process ended with {how}{last and f': {last}'}"
 
 
 def serve(handle: int) -> None:
@@ -123,17 +119,14 @@ def serve(handle: int) -> None:
     with Connection(handle) as connection, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             name, arguments = connection.recv()
-            connection.send(_answer(getattr(service, name), arguments))
-
-
-def _answer(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
-    try:
-        return call(*arguments)
-    except NotMeasured as reason:
-        return reason
-    except Exception as error:  # noqa: BLE001 - whatever a peer raises becomes a row
-        text = " ".join(str(error).split()) or "no message"
-        return Failed(f"{type(error).__name__}: {text[:300]}")
+            try:
+                answer = getattr(service, name)(*arguments)
+            except NotMeasured as reason:
+                answer = reason
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises becomes a row
+                text = " ".join(str(error).split()) or "no message"
+                answer = Failed(f"{type(error).__name__}: {text[:300]}")
+            connection.send(answer)
 
 
 class _Service:

@@ -111,48 +111,42 @@ def _checked(row: Row, logits: Logits, reference: Logits, precision: str) -> Row
 
 def measure_batch(context: Context) -> list[Row]:
     """Race a batch in one language against a mixed one, each of our peers in its own process."""
-    ours = [peer for peer in context.options.peers if is_ours(peer)]
-    others = [peer for peer in context.options.peers if not is_ours(peer)]
-    single = Skipped("holds one language: a batch cannot be mixed")
-    rows = [Row(case=MIXED.name, implementation=peer).refused(single) for peer in others]
     languages, count = context.options.languages, context.options.batch
     batches = {
         BATCH.name: _batch(context, languages[:1] * count),
         MIXED.name: _batch(context, (languages * count)[:count]),
     }
-    amount = count * context.options.seconds
-    try:
-        if len(languages) < 2:
-            raise _NEEDS_TWO
-        references = _references(context, batches) if ours else {}
-    except NotMeasured as reason:
-        rows += [
-            Row(case=case, implementation=peer).refused(reason) for case in batches for peer in ours
-        ]
-        return rows
+    references: dict[str, Logits] = {}
 
     def check(worker: Worker, row: Row, logits: Logits) -> Row:
-        ends = [logits[0], logits[-1]]
-        return _checked(row, ends, references[row.case], worker.precision)
+        if not references:
+            references.update(_references(context, batches))
+        return _checked(row, [logits[0], logits[-1]], references[row.case], worker.precision)
 
-    for peer in ours:
-        rows += context.measure(
-            [
-                Trial(case=case, peer=peer, work=batch, amount=amount, check=check)
-                for case, batch in batches.items()
-            ]
-        )
+    single = Skipped("holds one language: a batch cannot be mixed")
+    amount = count * context.options.seconds
+    rows: list[Row] = []
+    for peer in context.options.peers:
+        if not is_ours(peer):
+            rows.append(Row(case=MIXED.name, implementation=peer).refused(single))
+        elif len(languages) < 2:
+            two = (Row(case=case, implementation=peer) for case in batches)
+            rows += [row.refused(_NEEDS_TWO) for row in two]
+        else:
+            trial = Trial(case="", peer=peer, work=None, amount=amount, check=check)
+            rows += context.measure(
+                [replace(trial, case=case, work=batch) for case, batch in batches.items()]
+            )
     return rows
 
 
 def _references(context: Context, batches: dict[str, Batch]) -> dict[str, Logits]:
     """Return the reference's logits of the first and the last row of each batch."""
-    ends = (slice(0, 1), slice(-1, None))
     with context.loaded(REFERENCE) as worker:
         return {
             case: [
                 worker.first(Batch(batch.audio[row], batch.languages[row])).result[0]
-                for row in ends
+                for row in (slice(0, 1), slice(-1, None))
             ]
             for case, batch in batches.items()
         }
@@ -180,10 +174,11 @@ def measure_cold(context: Context) -> list[Row]:
     """Race commands; the first run of each must print something."""
     rows: list[Row] = []
     timed: list[tuple[Row, Repeat]] = []
-    for name, make in (("mms transcribe", _transcribe), ("mms --help", _help)):
+    for name, make in (("mms transcribe", _transcribe), ("mms --help", lambda _: ("--help",))):
         row = Row(case=COLD.name, implementation=name)
         try:
-            run = functools.partial(commands.run, make(context), threads=context.options.threads)
+            argv = (commands.script("mms"), *make(context))
+            run = functools.partial(commands.run, argv, threads=context.options.threads)
             first = run(watch=True)
             if not first.stdout.strip():
                 raise Failed("it printed nothing")
@@ -199,10 +194,6 @@ def _seconds(run: Callable[..., commands.Outcome]) -> float:
     return run(watch=False).seconds
 
 
-def _help(_: Context) -> tuple[str, ...]:
-    return (commands.script("mms"), "--help")
-
-
 def _transcribe(context: Context) -> tuple[str, ...]:
     from mms_engine.bundle import open_bundle
 
@@ -211,7 +202,7 @@ def _transcribe(context: Context) -> tuple[str, ...]:
         raise Skipped("there is no demo bundle: make it with mms-export --model demo")
     language = open_bundle(bundle, verify=False).languages[0]
     given = ("--bundle", str(bundle), "--lang", language, "--device", context.options.device)
-    return (commands.script("mms"), "transcribe", clip, *given, "--format", "json")
+    return ("transcribe", clip, *given, "--format", "json")
 
 
 SUITE = Suite(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mms_bench.errors import NotMeasured, Skipped
+from mms_bench.peers import is_ours
 from mms_bench.peers.base import versions
 from mms_bench.peers.onnx import EXPORTS
 from mms_bench.run import commands
@@ -40,15 +41,22 @@ ADAPTERS = Case(
 def measure_graphs(context: Context) -> list[Row]:
     """Race one export per precision and the plain export."""
     language = context.options.languages[0]
-    commands_by_name = {}
-    for name in context.options.peers:
-        if name == PLAIN:
-            context.versions.update(versions(*EXPORTS))
-            commands_by_name[name] = _plain_command(context, language)
-        else:
-            precision = name.removeprefix("ours-")
-            commands_by_name[name] = _export_command(context, [language], precision)
-    return _race(context, GRAPHS, commands_by_name)
+    module = (sys.executable, "-m", "mms_bench.peers.onnx")
+    named: dict[str, tuple[str, ...]] = {
+        PLAIN: (*module, str(context.options.checkpoint), language)
+    }
+    named |= {
+        name: _export_command(context, [language], name.removeprefix("ours-"))
+        for name in context.options.peers
+        if is_ours(name)
+    }
+    rows: list[Row] = []
+    try:
+        context.versions.update(versions(*EXPORTS))
+    except NotMeasured as reason:
+        del named[PLAIN]
+        rows.append(Row(case=GRAPHS.name, implementation=PLAIN).refused(reason))
+    return _race(context, GRAPHS, named) + rows
 
 
 def measure_adapters(context: Context) -> list[Row]:
@@ -104,11 +112,6 @@ def _race(
 def _export_command(context: Context, languages: Sequence[str], precision: str) -> tuple[str, ...]:
     model = ("--model", str(context.options.checkpoint), "--lang", ",".join(languages))
     return (commands.script("mms-export"), *model, "--precision", precision, "--out")
-
-
-def _plain_command(context: Context, language: str) -> tuple[str, ...]:
-    module = (sys.executable, "-m", "mms_bench.peers.onnx")
-    return (*module, str(context.options.checkpoint), language)
 
 
 SUITE = Suite(

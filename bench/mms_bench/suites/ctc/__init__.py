@@ -1,7 +1,6 @@
 """Suite `ctc`: the kernels on posteriors, beside other decoders and aligners."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -184,7 +183,10 @@ def measure_language(context: Context) -> list[Row]:
     rows = emission("diffuse", _LM_FRAMES)
     plain = replace(_beam(rows, CUTS["cut"]), tokens=language.TOKENS)
     phrases = language.phrases(_PHRASES, seed=10_001)
-    lm = _language_model(context)
+    lm = context.folder / "words.arpa"
+    words = ((word,) for word in language.vocabulary())
+    texts = [*language.sentences(_SENTENCES, seed=10_000), *words]
+    language.write_arpa(lm, texts, order=_ORDER)
     tasks = {
         "plain": plain,
         "words": replace(plain, lm=lm, lm_weight=_LM_WEIGHT, word_score=_WORD_SCORE),
@@ -197,19 +199,6 @@ def measure_language(context: Context) -> list[Row]:
         for trial in contest(context, LANGUAGE[kind], task, tuple(KERNELS), score)
     ]
     return context.measure(trials, load=False)
-
-
-def _language_model(context: Context) -> Path:
-    """Return the cached ARPA file, writing it if there is none."""
-    path = context.options.cache / f"backoff-{_ORDER}gram-{_SENTENCES}.arpa"
-    if not path.is_file():
-        context.tell("writing a language model")
-        partial = path.with_suffix(".partial")
-        words = ((word,) for word in language.vocabulary())
-        texts = [*language.sentences(_SENTENCES, seed=10_000), *words]
-        language.write_arpa(partial, texts, order=_ORDER)
-        partial.rename(path)
-    return path
 
 
 def measure_align(context: Context) -> list[Row]:

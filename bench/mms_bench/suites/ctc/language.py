@@ -7,7 +7,6 @@ from math import log10
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mms_bench.suites.ctc.posteriors import DENSITY
 from mms_engine.text.vocabulary import WORD_BOUNDARY
@@ -21,13 +20,14 @@ _IDS = {token: number for number, token in enumerate(TOKENS)}
 BOUNDARY = _IDS[WORD_BOUNDARY]
 _WORDS = 2000
 _FOLLOWERS = 12
+"""Words that may follow a word, the first of them most likely."""
 _SEED = 1
 _BACKOFF = 0.4
 
 
 @functools.cache
-def _language() -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """Return the words, and for each the words that may follow it."""
+def vocabulary() -> tuple[str, ...]:
+    """Return all words of the language."""
     random = np.random.default_rng(_SEED)
     words: dict[str, None] = {}
     weights = 1.0 / np.arange(1, len(_LETTERS) + 1)
@@ -35,30 +35,19 @@ def _language() -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         length = int(random.integers(2, 9))
         letters = random.choice(list(_LETTERS), length, p=weights / weights.sum())
         words["".join(letters.tolist())] = None
-    followers = random.integers(0, _WORDS, (_WORDS, _FOLLOWERS))
-    followers[:, 0] //= 40  # common words follow any word
-    return tuple(words), followers
-
-
-def vocabulary() -> tuple[str, ...]:
-    """Return all words of the language."""
-    return _language()[0]
+    return tuple(words)
 
 
 def sentences(count: int, *, seed: int) -> list[Gram]:
     """Return sentences of 4 to 12 words; every seed is the same language."""
-    words, followers = _language()
-    likely = 1.0 / np.arange(1, _FOLLOWERS + 1)
-    chosen = np.cumsum(likely / likely.sum())
-    random = np.random.default_rng((_SEED, seed))
+    words, random = vocabulary(), np.random.default_rng((_SEED, seed))
     found = []
     for _ in range(count):
-        word = int(random.integers(0, _WORDS))
-        sentence = []
-        for draw in random.random(int(random.integers(4, 13))):
-            sentence.append(words[word])
-            word = int(followers[word, min(int(np.searchsorted(chosen, draw)), _FOLLOWERS - 1)])
-        found.append(tuple(sentence))
+        places = [int(random.integers(_WORDS))]
+        length = int(random.integers(4, 13))
+        for rank in np.minimum(random.zipf(1.7, length - 1), _FOLLOWERS).tolist():
+            places.append((7 * places[-1] + 131 * rank) % _WORDS)
+        found.append(tuple(words[place] for place in places))
     return found
 
 

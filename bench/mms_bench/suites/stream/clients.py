@@ -3,7 +3,7 @@
 import difflib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,19 +54,17 @@ CLIENTS = Case(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """A recording that clients speak, and the events of a stream of its own."""
-
-    recording: Recording
-    events: tuple[Event, ...]
+Talk = tuple[Recording, tuple[Event, ...]]
+"""A recording that clients speak, and the events of a stream of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """A client while it speaks."""
 
-    talk: Talk
+    recording: Recording
+    alone: tuple[Event, ...]
+    """Events of a stream of its own."""
     stream: PooledStream
     start: float
     """Beginning of its audio on the clock of `time.monotonic`."""
@@ -105,12 +103,9 @@ def make_talks(
     recognizer: Recognizer, recordings: Sequence[Recording], seconds: float
 ) -> list[Talk]:
     """Cut recordings to a length and run a stream on each."""
-    talks = []
-    for recording in recordings:
-        samples = recording.samples[: round(seconds * SAMPLE_RATE)]
-        cut = Recording(samples, recording.language, recording.text)
-        talks.append(Talk(cut, simulate(recognizer, cut, StreamOptions())[0]))
-    return talks
+    size = round(seconds * SAMPLE_RATE)
+    cut = [replace(recording, samples=recording.samples[:size]) for recording in recordings]
+    return [(one, simulate(recognizer, one, StreamOptions())[0]) for one in cut]
 
 
 @engine_errors()
@@ -119,10 +114,10 @@ def speak(recognizer: Recognizer, talks: Sequence[Talk], count: int) -> dict[str
     options = StreamOptions()
     chosen = [talks[number % len(talks)] for number in range(count)]
     with recognizer.pool(PoolOptions(max_streams=count, admission=False)) as pool:
-        streams = [pool.open(talk.recording.language, options) for talk in chosen]
+        streams = [pool.open(recording.language, options) for recording, _ in chosen]
         begin, spread = time.monotonic() + 0.2, options.contexts.chunk_seconds / count
         clients = [
-            Client(talk, stream, begin + number * spread)
+            Client(*talk, stream, begin + number * spread)
             for number, (talk, stream) in enumerate(zip(chosen, streams, strict=True))
         ]
         _feed(clients)
@@ -137,19 +132,18 @@ def _feed(clients: Sequence[Client]) -> None:
     turns = [
         (client.start + (1 + place // _PIECE) * _PIECE_SECONDS, number, place)
         for number, client in enumerate(clients)
-        for place in range(0, len(client.talk.recording.samples), _PIECE)
+        for place in range(0, len(client.recording.samples), _PIECE)
     ]
     for when, number, place in sorted(turns):
         time.sleep(max(0.0, when - time.monotonic()))
-        client = clients[number]
-        samples = client.talk.recording.samples
-        client.stream.feed(samples[place : place + _PIECE])
+        samples, stream = clients[number].recording.samples, clients[number].stream
+        stream.feed(samples[place : place + _PIECE])
         if place + _PIECE >= len(samples):
-            client.stream.finish()
+            stream.finish()
 
 
 def _collect(client: Client) -> list[Event]:
-    end = client.due(client.talk.recording.seconds) + PATIENCE
+    end = client.due(client.recording.seconds) + PATIENCE
     return list(client.stream.events(timeout=max(0.1, end - time.monotonic())))
 
 
@@ -157,14 +151,14 @@ def _figures(clients: Sequence[Client], found: Sequence[list[Event]]) -> dict[st
     waits: list[float] = []
     last: list[float] = []
     for client, events in zip(clients, found, strict=True):
-        alone = client.talk.events
         # Sums of a batch may round differently: only equal events are compared.
-        match = difflib.SequenceMatcher(None, [*map(_key, alone)], [*map(_key, events)], False)
-        for first, second, size in match.get_matching_blocks():
-            for step in range(size):
-                needed = client.due(alone[first + step].audio_seconds)
-                waits.append(events[second + step].wall_seconds - needed)
-        finished = client.due(client.talk.recording.seconds)
+        keys = [*map(_key, client.alone)], [*map(_key, events)]
+        for first, second, size in difflib.SequenceMatcher(
+            None, *keys, False
+        ).get_matching_blocks():
+            pairs = zip(client.alone[first : first + size], events[second:], strict=False)
+            waits += [own.wall_seconds - client.due(one.audio_seconds) for one, own in pairs]
+        finished = client.due(client.recording.seconds)
         last += [event.wall_seconds - finished for event in events[-1:]]
     agreement = len(waits) / max(1, sum(map(len, found)))
     if agreement < _AGREEMENT:
