@@ -146,7 +146,7 @@ class Case:
     name: str
     title: str
     timing: str
-    """What the time includes and what it does not."""
+    """Work that the time includes and excludes."""
     unit: str = ""
     """Unit of the rate, e.g. `s of audio`."""
     each: str = ""

@@ -72,7 +72,7 @@ class AudioReader:
         self._options = options
         self._is_pipe = is_pipe
         self.report = Report(source_name(source), allow_missing=options.allow_truncated)
-        """What is missing, complete after the last samples."""
+        """Missing spans; complete after the last samples."""
 
     def __iter__(self) -> Iterator[Float32Array]:
         """Yield arrays of shape `[N]`; see `read_audio` for the errors."""
