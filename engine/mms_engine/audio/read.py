@@ -49,10 +49,7 @@ def read_audio(
     options = ReadOptions(
         limits=limits, allow_truncated=allow_truncated, track=track, channel=channel
     )
-    reader = AudioReader(source, options)
-    samples = collect(reader, reader.report)
-    report = reader.report
-    return Audio(samples, SAMPLE_RATE, tuple(report.missing), report.all_warnings())
+    return AudioReader(source, options).read()
 
 
 class AudioReader:
@@ -73,6 +70,11 @@ class AudioReader:
         self._is_pipe = is_pipe
         self.report = Report(source_name(source), allow_missing=options.allow_truncated)
         """Missing spans; complete after the last samples."""
+
+    def read(self) -> Audio:
+        """Return all of it; see `read_audio` for the errors."""
+        samples, report = collect(self, self.report), self.report
+        return Audio(samples, SAMPLE_RATE, tuple(report.missing), report.all_warnings())
 
     def __iter__(self) -> Iterator[Float32Array]:
         """Yield arrays of shape `[N]`; see `read_audio` for the errors."""

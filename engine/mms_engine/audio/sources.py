@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.audio.limits import ReadOptions
-from mms_engine.audio.read import from_pcm, read_audio
+from mms_engine.audio.read import AudioReader, from_pcm
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
 
@@ -50,13 +50,7 @@ def load(
             f"audio must be a path, a binary stream, an Audio or an array, got "
             f"{type(source).__name__}"
         )
-    return read_audio(
-        source,
-        limits=options.limits,
-        allow_truncated=options.allow_truncated,
-        track=options.track,
-        channel=options.channel,
-    )
+    return AudioReader(source, options).read()
 
 
 def _from_samples(samples: npt.NDArray[Any], rate: int, wanted: int, options: ReadOptions) -> Audio:
