@@ -47,7 +47,7 @@ def demo_bundle() -> Path:
 
 def processor_name() -> str:
     """Return the model name of the processor, or its architecture where it has none."""
-    return cpu_info("model name") or platform.machine()
+    return cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def cpu_info(*names: str) -> str:

@@ -10,7 +10,7 @@ import psutil
 
 from mms_bench.run.result import Machine
 from mms_engine.cuda.driver import cuda_driver
-from mms_engine.system import usable_cores
+from mms_engine.system import cpu_info, processor_name, usable_cores
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimd", "i8mm")
 PACKAGES = ("mms-engine", "numpy", "onnxruntime", "onnxruntime-gpu")
@@ -18,10 +18,10 @@ PACKAGES = ("mms-engine", "numpy", "onnxruntime", "onnxruntime-gpu")
 
 def describe_machine() -> Machine:
     """Return the facts that a figure depends on."""
-    name, flags = _cpu()
+    flags = cpu_info("flags", "Features").split()
     driver, usable = cuda_driver(), usable_cores()
     return Machine(
-        cpu=name,
+        cpu=processor_name(),
         cores=min(int(psutil.cpu_count(logical=False) or usable), usable),
         threads=usable,
         features=tuple(feature for feature in FEATURES if feature in flags),
@@ -54,14 +54,3 @@ def describe_git() -> str:
 def _output(*command: str) -> str:
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20)
     return run.stdout.strip()
-
-
-def _cpu() -> tuple[str, set[str]]:
-    """Return the processor's name and its flags in Linux's spelling."""
-    info = Path("/proc/cpuinfo")
-    fields: dict[str, str] = {}
-    for line in info.read_text().splitlines() if info.is_file() else ():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip().lower(), value.strip())
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    return name, set((fields.get("flags") or fields.get("features") or "").split())
