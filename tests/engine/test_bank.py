@@ -238,7 +238,7 @@ class Yielding(threading.Condition):
 
 
 def test_prefetch_races_with_eviction() -> None:
-    """Whatever other threads evict between two looks at the bank, prefetch does not fail."""
+    """Eviction by other threads between two looks at the bank does not fail a prefetch."""
     bank = make(2)
     bank._changed = Yielding()
 

@@ -166,7 +166,7 @@ UTTERANCES = [
 
 @pytest.mark.parametrize("seed", range(3))
 def test_greedy_equals_the_cpu(opened, encoder, sim, seed):
-    """Whatever the batches, and whatever the order of concurrent work."""
+    """Batches and the order of concurrent work do not change the result."""
     sim.order(seed=seed, slow_copies=seed > 1)
     found = decode(opened(), encoder, UTTERANCES, windows=25, seed=seed)
     for (logits, language), hypotheses in zip(UTTERANCES, found, strict=True):

@@ -285,7 +285,7 @@ def test_frames_and_scores_of_long_audio(ctc):
 
 
 def test_equal_paths_are_decided_as_in_the_reference(ctc):
-    """Of equal paths, the one that continues, then the one that ends in a blank."""
+    """Ties go to the path that continues, then to the one that ends in a blank."""
     generator = np.random.default_rng(0)
     for _ in range(10 if ctc.is_cuda else 60):
         scores = -generator.integers(0, 3, (4, 4)).astype(np.float32)
