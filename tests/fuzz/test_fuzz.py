@@ -102,7 +102,7 @@ def test_seeds_are_read_whole_and_mutations_change_them(tmp_path):
         use = read_audio if target.name.startswith("audio") else target.use
         outcome = run.read_in_child(replace(target, use=shown(use)), path, tmp_path / "log")
         assert (outcome.finding, outcome.log) == ("", ""), target.name
-        generators = map(Random, range(20))  # noqa: S311 (no secret)
+        generators = map(Random, range(20))
         changed = {run.damaged(generator, target, every) for generator in generators}
         assert len(changed) > 15
 
