@@ -40,6 +40,23 @@ _REMEDIES = {
 }
 
 
+class InputFiles:
+    """Files that a command reads, none of which it may write."""
+
+    def __init__(self, sources: Iterable[Input]) -> None:
+        """Look up the sources; those that are missing are reported when they are read."""
+        self._names: dict[tuple[int, int], str] = {}
+        for source in sources:
+            with contextlib.suppress(OSError, ValueError):
+                status = os.stat(source)  # noqa: PTH116 (may be a descriptor)
+                name = "standard input" if source == 0 else str(source)
+                self._names.setdefault((status.st_dev, status.st_ino), name)
+
+    def find(self, status: os.stat_result) -> str | None:
+        """Return the name of the input that has a status; `None` for none."""
+        return self._names.get((status.st_dev, status.st_ino))
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     """A checked output."""
@@ -72,12 +89,16 @@ class _OutputFile(io.FileIO):
             return super().write(content)
 
 
-def check_output(path: str | os.PathLike[str], *, inputs: Iterable[Input] = ()) -> None:
+Inputs = InputFiles | Iterable[Input]
+
+
+def check_output(path: str | os.PathLike[str], *, inputs: Inputs = ()) -> None:
     """Check that an output can be written, before anything is computed. Nothing is created.
 
     Args:
         path: Path of the output, as in `open_output`.
-        inputs: Paths or open descriptors of what the command reads.
+        inputs: Paths or open descriptors of what the command reads; for many outputs, `InputFiles`
+            looks them up once.
 
     Raises:
         OutputError: it is a folder or one of the inputs, lies below a file, is write-protected, or
@@ -90,7 +111,7 @@ def check_output(path: str | os.PathLike[str], *, inputs: Iterable[Input] = ()) 
 def open_output(
     path: str | os.PathLike[str],
     *,
-    inputs: Iterable[Input] = (),
+    inputs: Inputs = (),
     binary: bool = False,
     keep: bool = False,
 ) -> Iterator[IO[Any]]:
@@ -139,7 +160,7 @@ def open_output(
                 buffered.detach()
 
 
-def _checked(path: str | os.PathLike[str], inputs: Iterable[Input]) -> _Target:
+def _checked(path: str | os.PathLike[str], inputs: Inputs) -> _Target:
     name = os.fspath(path)
     with _explained(name):
         target = _resolved(name)
@@ -186,16 +207,15 @@ def _check_new(path: Path) -> None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
-def _check_existing(target: _Target, status: os.stat_result, inputs: Iterable[Input]) -> None:
+def _check_existing(target: _Target, status: os.stat_result, inputs: Inputs) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode):
-        for source in inputs:
-            if _is_same(status, source):
-                named = "that is open already" if isinstance(source, int) else os.fspath(source)
-                raise OutputError(
-                    f"cannot write {target.name}: it is the input {named}; choose another output"
-                )
+        files = inputs if isinstance(inputs, InputFiles) else InputFiles(inputs)
+        if source := files.find(status):
+            raise OutputError(
+                f"cannot write {target.name}: it is the input {source}; choose another output"
+            )
     if target.descriptor is not None:
         if fcntl.fcntl(target.descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OSError(errno.EBADF, "not open for writing")
@@ -203,13 +223,6 @@ def _check_existing(target: _Target, status: os.stat_result, inputs: Iterable[In
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if target.is_file and not os.access(target.path.parent, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"no new files in {target.path.parent}")
-
-
-def _is_same(status: os.stat_result, source: Input) -> bool:
-    try:
-        return os.path.samestat(status, os.stat(source))  # noqa: PTH116 (may be a descriptor)
-    except (OSError, ValueError):
-        return False  # reported when it is read
 
 
 @contextlib.contextmanager
@@ -282,15 +295,17 @@ def _discard(temporary: Path) -> None:
             temporary.unlink()
 
 
-def abandon_outputs() -> None:
-    """Remove the temporary files of unfinished outputs, except those to keep.
+def abandon_outputs() -> list[Path]:
+    """Remove the temporary files of unfinished outputs; return those that are kept.
 
     For a process that ends without unwinding its threads: afterwards outputs can be neither opened
     nor finished.
     """
     _changing.acquire(timeout=1.0)  # not released
-    for temporary in tuple(_unfinished):
+    partial = tuple(_unfinished)
+    for temporary in partial:
         _discard(temporary)
+    return [temporary for temporary in partial if temporary.exists()]
 
 
 def _flush_folder(folder: Path) -> None:
