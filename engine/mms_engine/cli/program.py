@@ -1,4 +1,4 @@
-"""Base classes of the command-line programs: exit codes, one-line errors, help sections, signals."""
+"""Base classes of the command-line programs: exit codes, one-line errors, sections of help."""
 
 import functools
 import math
@@ -29,10 +29,8 @@ class ProgramCommand(click.Command):
     interrupted = ""
     """Line printed after a signal; empty for none."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401
         """Run as a program."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
         with standard_streams(), signals():
             try:
                 return super().main(*args, **extra)
@@ -96,9 +94,9 @@ class FiniteFloat(click.FloatRange):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
+        ctx: click.Context | None,
     ) -> float:
         """Return the number.
 

@@ -61,32 +61,28 @@ def standard_streams() -> Iterator[None]:
     _occupy_closed()
     codecs.register_error(_ERRORS, _escape)
     before = sys.stdout, sys.stderr
-    out = _wrapped(sys.stdout, _StandardOutput, _ERRORS)
-    messages = _wrapped(sys.stderr, _StandardError, "backslashreplace")
+    if out := _standard(1, "stdout"):
+        sys.stdout = out = _wrapped(out, _StandardOutput, _ERRORS)
+    if messages := _standard(2, "stderr"):
+        sys.stderr = messages = _wrapped(messages, _StandardError, "backslashreplace")
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-        for stream in (out, messages):
-            if stream is not None:
-                stream.detach()
+        for stream in filter(None, (out, messages)):
+            stream.detach()
 
 
-def _wrapped(stream: object, kind: type[io.TextIOWrapper], errors: str) -> io.TextIOWrapper | None:
-    """Replace a standard stream of the process; `None` for another, such as that of a test."""
-    name = "stdout" if kind is _StandardOutput else "stderr"
-    if stream is not getattr(sys, f"__{name}__") or not isinstance(stream, io.TextIOWrapper):
-        return None
-    chosen = stream.errors if stream.errors not in ("strict", "surrogateescape") else errors
-    wrapped = kind(
+def _wrapped(
+    stream: io.TextIOWrapper, kind: type[io.TextIOWrapper], errors: str
+) -> io.TextIOWrapper:
+    return kind(
         stream.buffer,
         encoding=stream.encoding,
-        errors=chosen,
+        errors=errors if stream.errors in ("strict", "surrogateescape") else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
-    setattr(sys, name, wrapped)
-    return wrapped
 
 
 def _occupy_closed() -> None:
@@ -98,14 +94,14 @@ def _occupy_closed() -> None:
             os.open(os.devnull, flags)  # takes the lowest free number, which is this one
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)))
-    if sys.stdout is None:
-        sys.stdout = sys.__stdout__ = _writer(1)
-    if sys.stderr is None:
-        sys.stderr = sys.__stderr__ = _writer(2)
 
 
-def _writer(number: int) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "wb", closefd=False)))
+def _standard(number: int, name: str) -> io.TextIOWrapper | None:
+    """Return a standard stream of the process; `None` if it was replaced, as by a test."""
+    stream, own = getattr(sys, name), getattr(sys, f"__{name}__")
+    if stream is None:  # closed
+        return io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "wb", closefd=False)))
+    return stream if stream is own and isinstance(stream, io.TextIOWrapper) else None
 
 
 @contextlib.contextmanager

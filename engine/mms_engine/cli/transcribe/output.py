@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from types import TracebackType
+from typing import IO, Self
 
 import click
 
 from mms_engine.cli.program import report_incomplete
 from mms_engine.cli.transcribe.recordings import STDIN, Recording
-from mms_engine.formats import FORMATS, render
+from mms_engine.formats import FORMATS, check_installed, render
 from mms_engine.formats.output import InputFiles, check_output, open_output
 from mms_engine.types import Transcript
 
@@ -45,10 +46,15 @@ class Output:
         """Return the output."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Finish the output file; after an error, drop it, or name the incomplete file."""
         partial = None if self._stream is None else self._stream.name
-        self._open.__exit__(kind, *error)
+        self._open.__exit__(kind, error, traceback)
         if isinstance(partial, str) and Path(partial).exists():  # not the number of a descriptor
             report_incomplete(partial)
 
@@ -75,6 +81,7 @@ class Output:
             click.UsageError: two recordings share an output file, or a format needs a folder.
             OutputError: a file cannot be written, or is an input.
         """
+        check_installed(self.format_name)
         sources = [0 if recording.name == STDIN else recording.name for recording in recordings]
         self._inputs = InputFiles([*sources, *tables])
         if not self.is_folder:
@@ -104,7 +111,8 @@ class Output:
             OutputError: the file cannot be written.
         """
         name = recording.name if self.format_name == "json" else recording.output.name
-        text = render(transcript, name, format_name=self.format_name)
+        media = "" if recording.name == STDIN else recording.name
+        text = render(transcript, name, format_name=self.format_name, media=media)
         if self.several and not self.is_folder and self.format_name == "text":
             text = f"{recording.name}\t{text}"
         if self.is_stdout:
