@@ -32,11 +32,14 @@ class ProgramCommand(click.Command):
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401
         """Run as a program."""
         with standard_streams(), signals():
-            try:
-                return super().main(*args, **extra)
-            except MmsError as error:  # while help is printed
-                click.ClickException(one_line(error)).show()
-                sys.exit(1)
+            return super().main(*args, **extra)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401
+        """Parse the arguments; prints the help and the version too."""
+        try:
+            return super().make_context(*args, **extra)
+        except MmsError as error:
+            raise click.ClickException(one_line(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
