@@ -22,6 +22,7 @@ from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import MmsError
+from mms_engine.system import printable
 from mms_engine.types import Transcript
 
 Outcome = tuple[Recording, Transcript]
@@ -178,7 +179,7 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
 def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
     """Return the error rates of all transcripts."""
     files = [
-        Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
+        Scored(printable(r.name), transcript.language, r.reference, transcript.text, r.held_out)
         for r, transcript in outcomes
     ]
     if not files:
