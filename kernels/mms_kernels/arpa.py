@@ -5,11 +5,10 @@ import gzip
 import io
 import logging
 import lzma
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from mms_kernels import _ctc
 
@@ -26,15 +25,15 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], object]] = {
 Progress = Callable[[int], object]
 
 
-def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None) -> None:
+def convert_arpa(source: Path, target: IO[bytes], *, progress: Progress | None = None) -> None:
     """Convert an ARPA file to a compact file.
 
-    The target is replaced atomically, even while in use. Memory is about 45 bytes per n-gram.
+    Nothing is written unless the whole source is valid. Memory is about 45 bytes per n-gram.
 
     Args:
         source: ARPA file of order 32 at most, plain or compressed (gzip, bzip2, xz), detected by
             its first bytes.
-        target: Compact file.
+        target: Stream to write the compact file to.
         progress: Called with the number of bytes of `source` read since the last call.
 
     Raises:
@@ -85,19 +84,7 @@ def _read(file: io.BufferedReader, progress: Progress | None) -> _ctc.NgramImage
     return reader.finish()
 
 
-def write_image(image: _ctc.NgramImage, target: Path) -> None:
-    """Write a compact file, atomically.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            for piece in image.pieces():
-                file.write(piece.data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+def write_image(image: _ctc.NgramImage, target: IO[bytes]) -> None:
+    """Write a compact file to a stream."""
+    for piece in image.pieces():
+        target.write(piece.data)

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from mms_kernels import _ctc
 from mms_kernels.arpa import convert_arpa, is_compressed, write_image
@@ -246,9 +246,10 @@ def open_lm(path: Path) -> LanguageModel:
     return model
 
 
-def _mapped(write: Callable[[Path], None]) -> NgramModel:
+def _mapped(write: Callable[[IO[bytes]], None]) -> NgramModel:
     """Return the model in a file that `write` writes, which exists only while it is mapped."""
     with tempfile.TemporaryDirectory(prefix="mms-lm-") as folder:
-        target = Path(folder) / "model"
-        write(target)
-        return NgramModel.open(target)
+        compact = Path(folder) / "model"
+        with compact.open("wb") as stream:
+            write(stream)
+        return NgramModel.open(compact)

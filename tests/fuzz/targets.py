@@ -16,7 +16,7 @@ import mutations
 import numpy as np
 
 import mms_engine.audio.links  # noqa: F401 (otherwise imported by each process)
-from lm_models import arpa, estimate, random_text
+from lm_models import arpa, convert, estimate, random_text
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.audio import read_audio
 from mms_engine.audio.limits import ReadOptions
@@ -27,7 +27,6 @@ from mms_engine.cli.transcribe.recordings import from_table
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.text.vocabulary import Vocabulary
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
-from mms_kernels.arpa import convert_arpa
 from sweep_sounds import KINDS, write
 
 VOCABULARY = Vocabulary(("<pad>", "|", "<unk>", *"abcdefghijklmnopqrstuvwxyz'", "é", "ch"))
@@ -101,7 +100,7 @@ def _models(folder: Path) -> Iterator[Target]:
         yield Target(f"arpa-{order}", text, _TEXT, _use_model)
         source, compact = folder / "lm.arpa", folder / "lm.bin"
         source.write_bytes(text)
-        convert_arpa(source, compact)
+        convert(source, compact)
         yield Target(f"compact-{order}", compact.read_bytes(), mutations.BYTES, _use_model)
     for name, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)):
         yield Target(f"arpa.{name}", pack(text), mutations.BYTES, _use_model)

@@ -5,9 +5,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from lm_models import arpa, estimate, prune, random_text
+from lm_models import arpa, convert, estimate, prune, random_text
 from mms_kernels import BeamDecoder, BeamOptions
-from mms_kernels.arpa import convert_arpa
 from mms_kernels.lm import KenlmModel, NgramModel, open_lm
 from mms_kernels.spelling import Spelling
 
@@ -146,7 +145,7 @@ def test_kenlm_file_is_folded_by_its_list_of_words(tmp_path, monkeypatch):
     monkeypatch.setattr(KenlmModel, "words", lambda _: upper)
     folded, without, count = model.rewritten(SPELLING.written)
     assert (without, count) == (["日本"], len(WORDS) + 1)
-    convert_arpa(path, tmp_path / "lm")
+    convert(path, tmp_path / "lm")
     compact, _, _ = NgramModel.open(tmp_path / "lm").rewritten(SPELLING.written)
     for sentence in random_text([*WORDS, "unknown"], 30, 3):
         assert folded.score(sentence) == pytest.approx(compact.score(sentence), abs=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mms_kernels.arpa import convert_arpa
+from lm_models import convert
 from mms_kernels.lm import KenlmModel, NgramModel
 
 UNIGRAMS = ("-99\t<s>\t-0.5", "-1\t</s>", "-2\t<unk>", "-0.5\ta\t-0.25", "-0.75\tb\t-0.125")
@@ -60,7 +60,7 @@ def path(tmp_path):
 
 
 def ours(path):
-    convert_arpa(path, path.with_suffix(".lm"))
+    convert(path, path.with_suffix(".lm"))
     return NgramModel.open(path.with_suffix(".lm"))
 
 

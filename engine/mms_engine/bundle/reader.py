@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
-from mms_engine.bundle.files import ByteProgress, check
+from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
@@ -172,10 +172,11 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
 
     Raises:
         BundleFileMissing: the folder holds no bundle, or one whose export has not finished.
-        BundleError: the bundle is of another schema.
+        BundleError: the bundle is of another schema, or its name is not UTF-8.
         BundleCorrupt: the manifest is damaged.
     """
     path = Path(path)
+    check_name(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(

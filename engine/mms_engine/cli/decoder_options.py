@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from mms_engine.cli.options import grouped
-from mms_engine.cli.program import section
+from mms_engine.cli.program import FiniteFloat, section
 from mms_engine.errors import LanguageModelError
 from mms_engine.types import LmUnit
 
@@ -53,13 +53,13 @@ _OPTIONS = (
     ),
     _beam(
         "--lm-weight",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Multiplier of the model's log10 probability.  [default: 1]",
     ),
     _beam(
         "--word-score",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
         "else 0]",
@@ -73,7 +73,7 @@ _OPTIONS = (
     ),
     _beam(
         "--hotword-weight",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Weight of hotwords that have none of their own.  [default: 5]",
     ),

@@ -23,6 +23,7 @@ from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.system import printable
 from mms_engine.types import Transcript
 
 Outcome = tuple[Recording, Transcript]
@@ -73,10 +74,10 @@ def run(request: TranscribeRequest) -> None:
             report = _scored(outcomes, as_json=request.as_json)
         else:
             report = ""
-            output.start()
-            for recording, transcript in outcomes:
-                with bar.paused():
-                    output.write(recording, transcript)
+            with output:
+                for recording, transcript in outcomes:
+                    with bar.paused():
+                        output.write(recording, transcript)
     click.echo(report, nl=False)
     outcomes.finish()
 
@@ -100,7 +101,8 @@ def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
-        output.check(recordings)
+        tables = (request.table, request.decoding.lm, request.decoding.hotwords)
+        output.check(recordings, [table for table in tables if table is not None])
     elif request.output is not None:
         raise click.UsageError("--reference prints error rates: omit --output")
     return output
@@ -204,7 +206,7 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
 def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
     """Return the error rates of all transcripts."""
     files = [
-        Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
+        Scored(printable(r.name), transcript.language, r.reference, transcript.text, r.held_out)
         for r, transcript in outcomes
     ]
     if not files:
