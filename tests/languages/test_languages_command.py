@@ -91,6 +91,7 @@ def test_json_output(run, bundle):
         "code": "uzb-script_latin",
         "name": "Uzbek",
         "iso": "uzb",
+        "iso_639_1": "uz",
         "script": "latin",
         "dialect": "",
         "in_fl102": True,

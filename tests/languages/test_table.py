@@ -101,6 +101,9 @@ def test_nearest_codes_of_a_mistyped_one(code, codes):
         ("mandarin", ["cmn-script_simplified"]),
         ("french", ["fra"]),
         ("dialect_sursilv", ["roh-dialect_sursilv"]),
+        ("EN", ["eng"]),
+        ("zh", ["cmn-script_simplified"]),
+        ("sw", ["swh"]),
     ],
 )
 def test_search(query, first):
@@ -142,6 +145,38 @@ def test_nearest_codes_to_a_misspelling(typed, known, first):
     assert first in found
     assert known is None or found == [first]
     assert len(nearest(typed, count=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("EN", ["eng"]),
+        ("en-US", ["eng"]),
+        ("en_GB.UTF-8", ["eng"]),
+        ("eng_Latn", ["eng"]),
+        ("Eng", ["eng"]),
+        ("Uzb-Script_Latin", ["uzb-script_latin"]),
+        ("uz", ["uzb-script_cyrillic", "uzb-script_latin"]),
+        ("no", ["nob"]),
+        ("nb", ["nob"]),
+        ("pt-BR", ["por"]),
+    ],
+)
+def test_other_case_two_letters_and_locales_lead_to_their_language_alone(typed, found):
+    assert nearest(typed) == found
+    assert nearest(typed, ["deu", *found]) == found
+
+
+def test_two_letter_codes_are_those_of_iso_639_1():
+    """Counted with pycountry and langcodes, as macrolanguages are not in ISO 639-3 itself."""
+    by_code = {}
+    for language in all_languages():
+        for two in language.iso_639_1.split():
+            assert len(two) == 2
+            by_code.setdefault(two, set()).add(language.code)
+    assert len(by_code) == 141
+    expected = {"ar": "ara", "fa": "fas", "et": "est", "lv": "lav", "ne": "npi", "ms": "zlm"}
+    assert {two: by_code[two] for two in expected} == {k: {v} for k, v in expected.items()}
 
 
 def test_nearest_is_empty_without_a_similar_code():

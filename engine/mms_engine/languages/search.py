@@ -2,18 +2,22 @@
 
 import difflib
 import functools
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 from mms_engine.languages.table import Language, all_languages
 
 _NO_MATCH = 9
+_SEPARATORS = re.compile(r"[-_.@]")
+"""Separators of a locale's parts, as in `en-US` and `en_GB.UTF-8`."""
 
 
 def search(query: str, languages: Sequence[Language] | None = None) -> list[Language]:
     """Return the languages whose code or name contains every word of a query, best match first.
 
-    Case, accents and the kind of apostrophe are ignored. An empty query matches all.
+    Case, accents and the kind of apostrophe are ignored. A two-letter code of ISO 639-1 matches its
+    language. An empty query matches all.
 
     Args:
         query: For example `swahili`, `uzb` or `kurdish latin`.
@@ -30,16 +34,18 @@ def _key(entry: tuple[int, str, Language]) -> tuple[int, str]:
 
 
 def _rank(words: list[str], language: Language) -> int:
-    code, name = _fold(language.code), _fold(language.name)
-    if not all(word in code or word in name for word in words):
-        return _NO_MATCH
     if not words:
         return 0
+    code, name = _fold(language.code), _fold(language.name)
     query = " ".join(words)
+    has_two_letters = query in language.iso_639_1.split()
+    if not (has_two_letters or all(word in code or word in name for word in words)):
+        return _NO_MATCH
     name_words = name.replace(",", " ").split()
     tests = (
         query == code,
         query == language.iso,
+        has_two_letters,
         query == name,
         code.startswith(query),
         name.startswith(query),
@@ -52,24 +58,37 @@ def _rank(words: list[str], language: Language) -> int:
 def nearest(code: str, known: Iterable[str] | None = None, *, count: int = 5) -> list[str]:
     """Return the codes that a mistyped code may stand for, best match first.
 
-    Scripts and dialects of the same language come first, then matching names, then codes of
-    similar spelling.
+    These are the code in another case, or else all scripts and dialects of the language of the ISO
+    639-3 or 639-1 code that it begins with, as a locale does (`en-US`). Without such a language
+    they are matching names, then codes of similar spelling.
 
     Args:
-        code: Unknown code, or a name.
+        code: Unknown code, locale or name.
         known: Candidates; by default the whole table.
         count: Maximum number of codes.
     """
     table = all_languages()
     allowed = {language.code for language in table} if known is None else set(known)
     folded = _fold(code).strip()
-    iso = folded.partition("-")[0]
-    found = [other for other in sorted(allowed) if other.partition("-")[0] == iso]
+    same = [other for other in sorted(allowed) if _fold(other) == folded]
+    same = same or _of_language(_SEPARATORS.split(folded)[0], allowed)
+    if same:
+        return same[:count]
+    found: list[str] = []
     if len(folded) > 1:
         found += [language.code for language in search(folded, table)]
         found += _similar_names(folded, table)
     found += difflib.get_close_matches(folded, sorted(allowed), n=count, cutoff=0.5)
     return [other for other in dict.fromkeys(found) if other in allowed][:count]
+
+
+def _of_language(iso: str, allowed: Iterable[str]) -> list[str]:
+    two_letters = {
+        language.code for language in all_languages() if iso in language.iso_639_1.split()
+    }
+    return [
+        other for other in sorted(allowed) if other.partition("-")[0] == iso or other in two_letters
+    ]
 
 
 def _similar_names(name: str, table: Sequence[Language]) -> list[str]:

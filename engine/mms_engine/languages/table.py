@@ -18,6 +18,8 @@ class Language:
     """English name as in Ethnologue; the same for all scripts and dialects of a language."""
     iso: str
     """ISO 639-3 part of the code."""
+    iso_639_1: str
+    """Two-letter codes, also of the macrolanguage, separated by a space; empty for none."""
     script: str
     """Such as `latin` or `cyrillic`; empty if the code names none."""
     dialect: str
@@ -29,7 +31,12 @@ class Language:
 
 
 def language_from_code(
-    code: str, *, name: str = "", in_fl102: bool = False, by_character: bool = False
+    code: str,
+    *,
+    name: str = "",
+    iso_639_1: str = "",
+    in_fl102: bool = False,
+    by_character: bool = False,
 ) -> Language:
     """Return the language of a code, which need not be in the table."""
     iso, _, variant = code.partition("-")
@@ -39,6 +46,7 @@ def language_from_code(
         code=code,
         name=name,
         iso=iso,
+        iso_639_1=iso_639_1,
         script=parts.get("script", ""),
         dialect=parts.get("dialect", ""),
         in_fl102=in_fl102,
@@ -52,6 +60,12 @@ def all_languages() -> tuple[Language, ...]:
     lines = _TABLE.read_text(encoding="utf-8").splitlines()
     rows = (line.split("\t") for line in lines[1:])
     return tuple(
-        language_from_code(code, name=name, in_fl102=fl102 == "1", by_character=character == "1")
-        for code, name, fl102, character in rows
+        language_from_code(
+            code,
+            name=name,
+            iso_639_1=iso_639_1,
+            in_fl102=fl102 == "1",
+            by_character=character == "1",
+        )
+        for code, name, fl102, character, iso_639_1 in rows
     )
