@@ -154,6 +154,13 @@ def test_channel_and_limits_are_options(mms, clips: Path, tiny: Recognizer) -> N
     assert "has more than 1000 bytes, the limit of a stream" in refused.stderr
 
 
+def test_one_sample_at_any_rate_has_an_empty_transcript(mms, clips: Path) -> None:
+    for rate in (16_000, 44_100):
+        soundfile.write(clips / f"{rate}.wav", np.full(1, 0.1, np.float32), rate)
+        result = mms(clips / f"{rate}.wav", "--lang", "eng")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "\n", "")
+
+
 def test_list_has_one_language_per_file(mms, clips: Path, tiny: Recognizer) -> None:
     table = clips / "list.tsv"
     table.write_text("lang\tfile\nswh\tdeeper/b.flac\neng\ta.wav\n")
@@ -226,6 +233,14 @@ def test_contradicting_or_unusable_arguments_are_refused(mms, clips: Path, case:
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
     assert code == 2 or result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", ["EN", "en-US", "en_GB.UTF-8", "English", "ENG"])
+def test_other_names_of_a_language_are_one_line_with_its_code(mms, clips: Path, code: str) -> None:
+    result = mms(clips / "a.wav", "--lang", code)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith(f"does not have the language {code!r}; did you mean eng?\n")
 
 
 def test_missing_bundle_names_the_command_that_creates_it(mms, clips: Path) -> None:

@@ -1,7 +1,7 @@
 """Command `mms transcribe`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -10,6 +10,7 @@ from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
 from mms_engine.formats import FORMATS
+from mms_engine.types import NormalizationScope
 
 _TABLE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _EXAMPLES = """\b
@@ -46,6 +47,14 @@ _input, _output = section("Input"), section("Output")
     "and character error rates against the text. Needs the extra [score].",
 )
 @audio_options
+@section("Audio")(
+    "--normalization",
+    type=click.Choice(get_args(NormalizationScope)),
+    default="utterance",
+    show_default=True,
+    help="Audio whose mean and variance normalise a recording: all of it, as in training, or the "
+    "seconds around each one, for speech between long silence or of changing level.",
+)
 @_output(
     "--format",
     "format_name",

@@ -11,6 +11,7 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
+from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
@@ -22,7 +23,7 @@ from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import MmsError
-from mms_engine.types import Transcript
+from mms_engine.types import NormalizationScope, Transcript
 
 Outcome = tuple[Recording, Transcript]
 _SHOWN_LANGUAGES = 12
@@ -41,6 +42,7 @@ class TranscribeRequest:
     as_json: bool
     output: str | None
     audio: AudioChoice
+    normalization: NormalizationScope
     decoding: DecoderChoice
     engine: RunOptions
 
@@ -100,6 +102,7 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
         allow_truncated=request.audio.allow_truncated,
         track=request.audio.track,
         channel=request.audio.channel,
+        normalization=NormalizationOptions() if request.normalization == "running" else None,
     )
 
 
