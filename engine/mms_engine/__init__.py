@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         LanguageError,
         LanguageModelError,
         MmsError,
+        OutputError,
         PlanError,
         StreamError,
     )

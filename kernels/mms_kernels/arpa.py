@@ -2,11 +2,10 @@
 
 import gzip
 import io
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from mms_kernels import _ctc
 
@@ -16,14 +15,14 @@ _GZIP = b"\x1f\x8b"
 Progress = Callable[[int], object]
 
 
-def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None) -> None:
+def convert_arpa(source: Path, target: IO[bytes], *, progress: Progress | None = None) -> None:
     """Convert an ARPA file to a compact file.
 
-    The target is replaced atomically, even while in use. Memory is about 45 bytes per n-gram.
+    Nothing is written unless the whole source is valid. Memory is about 45 bytes per n-gram.
 
     Args:
         source: ARPA file of order 32 at most, plain or gzip, detected by its first bytes.
-        target: Compact file.
+        target: Stream to write the compact file to.
         progress: Called with the number of bytes of `source` read since the last call.
 
     Raises:
@@ -37,7 +36,8 @@ def convert_arpa(source: Path, target: Path, *, progress: Progress | None = None
         raise ValueError(f"{source}: the gzip file is damaged or truncated: {error}") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    _write(image, target)
+    for piece in image.pieces():
+        target.write(piece.data)
 
 
 def _read(file: io.BufferedReader, progress: Progress | None) -> _ctc.NgramImage:
@@ -51,16 +51,3 @@ def _read(file: io.BufferedReader, progress: Progress | None) -> _ctc.NgramImage
             progress(file.tell() - done)
             done = file.tell()
     return reader.finish()
-
-
-def _write(image: _ctc.NgramImage, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            for piece in image.pieces():
-                file.write(piece.data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)

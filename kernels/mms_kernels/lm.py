@@ -170,6 +170,7 @@ def open_lm(path: Path) -> LanguageModel:
         raise ValueError(f"{path} is neither an ARPA file nor a KenLM binary nor a compact model")
     with tempfile.TemporaryDirectory(prefix="mms-lm-") as folder:
         compact = Path(folder) / "model"
-        convert_arpa(path, compact)
+        with compact.open("wb") as stream:
+            convert_arpa(path, stream)
         logger.info("%s was converted temporarily; `mms lm convert` converts it once for all", path)
         return NgramModel.open(compact)

@@ -1,14 +1,14 @@
 """ARPA files as they come, damaged ones, and the compact file."""
 
 import gzip
-import os
+import io
 import struct
 import sys
 
 import numpy as np
 import pytest
 
-from lm_models import arpa, estimate, random_text
+from lm_models import arpa, convert, estimate, random_text
 from mms_kernels.arpa import convert_arpa
 from mms_kernels.lm import KenlmModel, NgramModel, open_lm
 
@@ -20,7 +20,7 @@ SENTENCE = ["w1", "w5", "w2", "zzz", "w3"]
 def converted(tmp_path, content):
     source = tmp_path / "source.arpa"
     source.write_bytes(content)
-    convert_arpa(source, tmp_path / "model")
+    convert(source, tmp_path / "model")
     return (tmp_path / "model").read_bytes()
 
 
@@ -218,20 +218,12 @@ def test_counts_take_no_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
-def test_target_is_whole_or_as_it_was(tmp_path, monkeypatch):
-    converted(tmp_path, PLAIN)
-    model = NgramModel.open(tmp_path / "model")
-    expected = model.score(SENTENCE)
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OSError, match="No space left"):
-        converted(tmp_path, arpa(estimate(random_text(WORDS, 60, 2), 3)).encode())
-    assert NgramModel.open(tmp_path / "model").score(SENTENCE) == expected
-    monkeypatch.undo()
-    converted(tmp_path, arpa(estimate(random_text(WORDS, 60, 2), 3)).encode())
-    # Who holds the former file goes on with it.
-    assert model.score(SENTENCE) == expected
-    assert NgramModel.open(tmp_path / "model").score(SENTENCE) != expected
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "source.arpa"]
+def test_invalid_source_writes_nothing(tmp_path):
+    source, target = tmp_path / "source.arpa", io.BytesIO()
+    source.write_bytes(PLAIN.replace(b"ngram 2=", b"ngram 2=9"))
+    with pytest.raises(ValueError, match="line "):
+        convert_arpa(source, target)
+    assert target.getvalue() == b""
 
 
 def test_progress_adds_up_to_the_size_of_the_source(tmp_path):
@@ -239,7 +231,7 @@ def test_progress_adds_up_to_the_size_of_the_source(tmp_path):
         source = tmp_path / "source.arpa"
         source.write_bytes(content)
         steps = []
-        convert_arpa(source, tmp_path / "model", progress=steps.append)
+        convert(source, tmp_path / "model", progress=steps.append)
         assert sum(steps) == len(content)
 
 
@@ -337,6 +329,6 @@ def test_size_of_a_file_is_a_few_numbers_an_ngram(tmp_path):
     text = [[words[i] for i in generator.integers(0, 1000, 20)] for _ in range(500)]
     source = tmp_path / "source.arpa"
     source.write_text(arpa(estimate(text, 3)))
-    convert_arpa(source, tmp_path / "model")
+    convert(source, tmp_path / "model")
     model = NgramModel.open(tmp_path / "model")
     assert model.nbytes < 25 * model.ngrams

@@ -72,10 +72,10 @@ def run(request: TranscribeRequest) -> None:
             report = _scored(outcomes, as_json=request.as_json)
         else:
             report = ""
-            output.start()
-            for recording, transcript in outcomes:
-                with bar.paused():
-                    output.write(recording, transcript)
+            with output:
+                for recording, transcript in outcomes:
+                    with bar.paused():
+                        output.write(recording, transcript)
     click.echo(report, nl=False)
     outcomes.finish()
 
@@ -84,7 +84,8 @@ def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
-        output.check(recordings)
+        tables = (request.table, request.decoding.lm, request.decoding.hotwords)
+        output.check(recordings, [table for table in tables if table is not None])
     elif request.output is not None:
         raise click.UsageError("--reference prints error rates: omit --output")
     return output
