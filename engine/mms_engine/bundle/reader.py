@@ -90,8 +90,8 @@ class Bundle:
         entry = self.manifest.data.get(language)
         if entry is None:
             near = ", ".join(self._nearest(language))
-            hint = f"; did you mean {near}?" if near else "; mms languages --in-bundle lists its own"
-            raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
+            hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
+            raise LanguageError(f"{self.path} does not have the language {language!r}; {hint}")
         return entry
 
     def _nearest(self, language: str) -> list[str]:

@@ -17,7 +17,8 @@ _EXAMPLES = """\b
 Examples:
   mms transcribe clip.flac --lang eng
   mms transcribe recordings/ --lang swh --format srt --output subtitles/
-  mms transcribe --reference clips.tsv
+  mms transcribe recordings/ --lang swh --output transcripts/ --resume
+  mms transcribe --reference clips.tsv --diff
   mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
 _input, _output = section("Input"), section("Output")
@@ -45,6 +46,18 @@ _input, _output = section("Input"), section("Output")
     metavar="TSV",
     help="Table of recordings instead of FILES, with the columns file, lang and text: prints word "
     "and character error rates against the text. Needs the extra [score].",
+)
+@_input(
+    "--diff",
+    is_flag=True,
+    help="With --reference: also print how each transcript differs from the text: [-deleted-] and "
+    "{+inserted+} words, or characters for languages without spaces.",
+)
+@_input(
+    "--show-skipped",
+    is_flag=True,
+    help="Name every file of a folder that was passed over because it has no audio, instead of the "
+    "first three.",
 )
 @audio_options
 @section("Audio")(
@@ -75,6 +88,12 @@ _input, _output = section("Input"), section("Output")
     metavar="FILE|FOLDER/",
     help="Output file, or folder (with a trailing slash) for one file per recording.  [default: "
     "standard output]",
+)
+@_output(
+    "--resume",
+    is_flag=True,
+    help="Skip recordings whose transcript in the output folder is whole, and was made of the same "
+    "recording (size and time) with the same options. Kept in the file mms-resume.jsonl there.",
 )
 @decoder_options
 @bundle_option
