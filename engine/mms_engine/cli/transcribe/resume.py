@@ -110,7 +110,7 @@ class Resume:
         count = f"{len(names)} transcript{'' if len(names) == 1 else 's'}"
         click.echo(
             f"Kept {count} that --resume did not write, or that changed since: "
-            f"{first_names(names)}; delete them to transcribe their recordings",
+            f"{first_names(names)}. Delete a transcript to have it made again",
             err=True,
         )
 
