@@ -23,6 +23,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LmUnit = Literal["auto", "word", "token"]
 Latency = Literal["low", "balanced", "accurate"]
 ContextKind = Literal["cached", "window"]
+NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
 

@@ -39,7 +39,9 @@ class OfflineRecognizer:
             track=options.track,
             channel=options.channel,
         )
-        self._encoder = OfflineEncoder(model, options.windows, options.batch_frames)
+        self._encoder = OfflineEncoder(
+            model, options.windows, options.batch_frames, options.normalization
+        )
 
     def run(self, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[JobResult]:
         """Transcribe jobs; results come as they are ready, in any order.

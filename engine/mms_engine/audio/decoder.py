@@ -31,13 +31,14 @@ _FORMATS = (
     "paf pvf qcp qoa rm sbc sds shn sln sox tak truehd tta voc w64 wav webm wtv wv wve xwma"
 )
 # Playlists and the like name other files and hosts, which untrusted input must not open.
-_OPTIONS = {
+DEMUXER_OPTIONS = {
     "format_whitelist": ",".join(_FORMATS.split()),
     "protocol_whitelist": "none",
 }
-_PCM_OPTIONS = _OPTIONS | {"max_size": "65536"}
+"""Options with which FFmpeg opens untrusted files."""
+_PCM_OPTIONS = DEMUXER_OPTIONS | {"max_size": "65536"}
 """Larger packets than the default of 4 KB, which takes five times as long."""
-_PIPE_OPTIONS = _OPTIONS | {"analyzeduration": "500000"}
+_PIPE_OPTIONS = DEMUXER_OPTIONS | {"analyzeduration": "500000"}
 """The analysis of the streams, in µs of audio, delays the first samples."""
 _BUFFER, _PIPE_BUFFER = 32_768, 4096
 _CLOCK_RESETS = 0x200
@@ -113,7 +114,7 @@ class ContainerDecoder:
         """
         import av  # slow to import, and not needed for arrays
 
-        options_of_format = _PCM_OPTIONS if is_pcm else _OPTIONS
+        options_of_format = _PCM_OPTIONS if is_pcm else DEMUXER_OPTIONS
         if self._splice is None:
             options_of_format = _PIPE_OPTIONS
         try:

@@ -17,7 +17,7 @@ from mms_engine.bundle.manifest import (
     decode,
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
-from mms_engine.languages import nearest
+from mms_engine.languages import nearest, resolve
 from mms_engine.types import Precision
 
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
@@ -89,10 +89,16 @@ class Bundle:
         """
         entry = self.manifest.data.get(language)
         if entry is None:
-            near = ", ".join(nearest(language, self.languages, count=3))
-            hint = f"; did you mean {near}?" if near else ""
-            raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
+            near = ", ".join(self._nearest(language))
+            hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
+            raise LanguageError(f"{self.path} does not have the language {language!r}; {hint}")
         return entry
+
+    def _nearest(self, language: str) -> list[str]:
+        try:
+            return [resolve(language, self.languages)]
+        except LanguageError:
+            return nearest(language, self.languages, count=3)
 
     def vocabulary(self, language: str) -> tuple[str, ...]:
         """Return a language's tokens without reading its weights.

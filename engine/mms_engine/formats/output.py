@@ -291,6 +291,25 @@ def _create(target: _Target, token: str, *, keep: bool) -> tuple[Path, _OutputFi
     return temporary, file
 
 
+def leftovers(outputs: Iterable[Path]) -> Iterator[Path]:
+    """Yield the temporary files of outputs that were not finished.
+
+    They are those of killed processes, unless one is writing such an output now.
+    """
+    names: dict[Path, set[str]] = {}
+    for output in outputs:
+        path = _resolved(os.fspath(output)).path
+        names.setdefault(path.parent, set()).add(path.name[:_NAME_SHOWN])
+    for folder, known in names.items():
+        with contextlib.suppress(OSError):
+            for path in list(folder.iterdir()):
+                found = re.fullmatch(
+                    rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}", path.name
+                )
+                if found and found[1] in known:
+                    yield path
+
+
 def _discard(temporary: Path) -> None:
     """Remove a temporary file, unless it was renamed, or is kept and has content."""
     keep = _unfinished.pop(temporary, None)
