@@ -113,4 +113,5 @@ class Transcript:
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()
-    """Remarks about the recording; see `Audio.warnings`."""
+    """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
+    hotwords that cannot be used."""

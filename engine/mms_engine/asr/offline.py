@@ -105,7 +105,8 @@ class OfflineRecognizer:
             return JobResult(one.job, None, error)
         found = transcript(decoded, one.info, self._decoders.nbest)
         audio = one.utterance.audio
-        return JobResult(one.job, replace(found, missing=audio.missing, warnings=audio.warnings))
+        warnings = audio.warnings + one.decoding.warnings
+        return JobResult(one.job, replace(found, missing=audio.missing, warnings=warnings))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

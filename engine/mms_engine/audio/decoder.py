@@ -4,9 +4,6 @@ import itertools
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
 from mms_engine.audio import containers
 from mms_engine.audio.block import (
     NO_SAMPLES,
@@ -18,10 +15,9 @@ from mms_engine.audio.block import (
 from mms_engine.audio.containers import OggPage
 from mms_engine.audio.input import Splice
 from mms_engine.audio.limits import ReadOptions
+from mms_engine.audio.samples import to_float
 from mms_engine.audio.timeline import Loss, TimedFrames, Timeline
 from mms_engine.audio.tracks import choose_track
-from mms_engine.errors import AudioError
-from mms_engine.types import Float32Array
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
@@ -251,7 +247,7 @@ class ContainerDecoder:
         if frame.pts is not None and self._format not in _BARE:
             start = float(frame.pts * (frame.time_base or 0)) - self._zero
         loss, self._loss = self._loss, Loss()
-        frames = _to_float(self._report.name, frame)
+        frames = to_float(self._report.name, frame)
         return TimedFrames(frames, frame.sample_rate, start, size, loss)
 
     def _declared_end(self, container: "InputContainer", stream: "AudioStream") -> float:
@@ -366,22 +362,6 @@ class _PacketSizes:
         """Whether the last packet is incomplete."""
         is_constant = self._largest - self._smallest <= 1 + self._largest // 50
         return self._is_cut or (is_constant and self._last < self._smallest - 1)
-
-
-def _to_float(name: str, frame: "AudioFrame") -> Float32Array:
-    """Return a frame's samples as float32 `[N, channels]`, full scale ±1."""
-    try:
-        array: npt.NDArray[Any] = frame.to_ndarray()
-    except ValueError as error:
-        kind = frame.format.name
-        raise AudioError(f"{name} has samples of type {kind}: convert it to WAV or FLAC") from error
-    samples = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    return (samples / full_scale).astype(np.float32)
 
 
 def _reason(error: Exception) -> str:

@@ -42,8 +42,8 @@ _OPTIONS = (
         "--lm",
         type=_FILE,
         metavar="FILE",
-        help="N-gram language model: ARPA (plain or gzip), the output of mms lm convert, or a "
-        "KenLM binary. All recordings must be in its language.",
+        help="N-gram language model: ARPA (plain or compressed), the output of mms lm convert, or "
+        "a KenLM binary. All recordings must be in its language.",
     ),
     _beam(
         "--lm-unit",
@@ -77,8 +77,14 @@ _OPTIONS = (
         metavar="NATS",
         help="Weight of hotwords that have none of their own.  [default: 5]",
     ),
+    _beam(
+        "--strict",
+        is_flag=True,
+        default=None,
+        help="Refusal of hotwords that cannot be used, instead of a warning.",
+    ),
 )
-_NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords"}
+_NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords", "strict": "hotwords"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,7 @@ class DecoderChoice:
     word_score: float | None
     hotwords: Path | None
     hotword_weight: float | None
+    strict: bool | None
 
     def _given(self) -> dict[str, Any]:
         names = [name for name in self.__dataclass_fields__ if name != "decoder"]
@@ -149,11 +156,11 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _phrases(path: Path, weight: float | None) -> dict[str, float]:
-    from mms_kernels.hotwords import DEFAULT_WEIGHT, read_hotwords
+def _phrases(path: Path, weight: float | None) -> list[tuple[str, float]]:
+    from mms_kernels.hotwords import DEFAULT_WEIGHT, read_phrases
 
     try:
-        return read_hotwords(path, weight=DEFAULT_WEIGHT if weight is None else weight)
+        return read_phrases(path, weight=DEFAULT_WEIGHT if weight is None else weight)
     except (OSError, ValueError) as error:
         raise LanguageModelError(f"the hotwords cannot be used: {error}") from error
 

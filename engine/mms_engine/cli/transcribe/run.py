@@ -1,7 +1,8 @@
 """Execution of `mms transcribe`."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mms_engine.cli.progress import Bar
 from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
 from mms_engine.cli.transcribe.scores import score_json, score_table
-from mms_engine.errors import MmsError
+from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.system import printable
 from mms_engine.types import Transcript
 
@@ -65,8 +66,10 @@ def run(request: TranscribeRequest) -> None:
     )
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
+    is_beam = request.decoding.decoder == "beam"
+    known = _decoder_warnings(recognizer, spoken) if is_beam else set()
     with Bar() as bar:
-        outcomes = _Outcomes(recognizer, spoken, bar)
+        outcomes = _Outcomes(recognizer, spoken, bar, known)
         if request.reference is not None:
             report = _scored(outcomes, as_json=request.as_json)
         else:
@@ -77,6 +80,21 @@ def run(request: TranscribeRequest) -> None:
                         output.write(recording, transcript)
     click.echo(report, nl=False)
     outcomes.finish()
+
+
+def _decoder_warnings(recognizer: Recognizer, recordings: list[Recording]) -> set[str]:
+    """Print and return the remarks on the language model and hotwords, once per language.
+
+    Raises:
+        LanguageModelError: they cannot be used.
+    """
+    known: set[str] = set()
+    for language in sorted({str(recording.language) for recording in recordings}):
+        with contextlib.suppress(BundleError, LanguageError):  # an error of its recordings
+            for warning in recognizer.decoder_warnings(language):
+                click.echo(f"Warning: {warning}", err=True)
+                known.add(warning)
+    return known
 
 
 def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
@@ -108,10 +126,18 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
 class _Outcomes:
     """Transcripts in the order of the recordings; failures are reported and skipped."""
 
-    def __init__(self, recognizer: Recognizer, recordings: list[Recording], bar: Bar) -> None:
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        recordings: list[Recording],
+        bar: Bar,
+        known: Collection[str],
+    ) -> None:
+        """Prepare to transcribe; warnings in `known` have been printed."""
         self._recognizer = recognizer
         self._recordings = recordings
         self._bar = bar
+        self._known = known
         self._failed = 0
 
     def __iter__(self) -> Iterator[Outcome]:
@@ -130,7 +156,8 @@ class _Outcomes:
             transcript = result.unwrap()
             with self._bar.paused():
                 for warning in transcript.warnings:
-                    click.echo(f"Warning: {recording.name}: {warning}", err=True)
+                    if warning not in self._known:
+                        click.echo(f"Warning: {recording.name}: {warning}", err=True)
             yield recording, transcript
             return
         self._failed += 1
