@@ -27,9 +27,12 @@ def hook(event, args):
     paths = args[:NAMES.get(event, 0)]
     if event == "open" and args[2] & CHANGES:
         paths = args[:1]
+    folder = "."
+    if event in ("os.remove", "os.rmdir") and args[1] != -1:
+        folder = os.readlink(f"/proc/self/fd/{args[1]}")
     for path in paths:
-        if not isinstance(path, int):
-            os.write(log, os.path.abspath(os.fsencode(path)) + b"\\n")
+        if not isinstance(path, int) and not (event == "os.mkdir" and os.path.isdir(path)):
+            os.write(log, os.path.abspath(os.path.join(folder, path)).encode() + b"\\n")
 sys.addaudithook(hook)
 """
 """Records what Python itself changes, where strace cannot record the whole process."""

@@ -69,7 +69,9 @@ class Output:
         """Whether each recording has its own file."""
         if self.path is None or self.is_stdout:
             return False
-        return Path(self.path).is_dir() or self.path.endswith(("/", os.sep))
+        # Unlike `Path`, it takes the empty path, and one that is too long, for no folder.
+        is_dir = os.path.isdir(self.path)  # noqa: PTH112
+        return is_dir or self.path.endswith(("/", os.sep))
 
     def check(self, recordings: Sequence[Recording], tables: Iterable[Path]) -> None:
         """Check that no transcript overwrites another, or an input, before any is computed.
