@@ -49,7 +49,7 @@ def adapter_bank(
     """
     return Bank(
         load,
-        lambda weights: Vocabulary(weights.vocab),
+        lambda weights: weights.vocabulary,
         storage,
         slots=options.slots,
         wait_seconds=options.wait_seconds,
