@@ -129,7 +129,7 @@ class Source:
     name: str
     """Hub id, or name of the folder or file."""
     format: str
-    """`transformers` or `fairseq`."""
+    """`transformers`, `fairseq` or `torchaudio`."""
     fingerprint: str
     """Identity of the base weights, which every data file carries: the SHA-256 of the weights file,
     or of the digests of its shards."""
