@@ -9,6 +9,7 @@ from typing import Any
 from mms_engine.errors import MmsError
 from mms_engine.text.vocabulary import WORD_BOUNDARY
 from mms_export.checkpoints.documents import read_json
+from mms_export.checkpoints.selection import normal_code
 
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 BLANK, BEGIN, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
@@ -177,7 +178,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         word_delimiter=delimiter,
         delimiter_text=str(config.get("replace_word_delimiter_char", " ")),
         lower_case=bool(config.get("do_lower_case", False)),
-        target_lang=config.get("target_lang"),
+        target_lang=normal_code(str(config.get("target_lang") or "")) or None,
     )
 
 
