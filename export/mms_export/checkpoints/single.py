@@ -22,11 +22,13 @@ from mms_export.checkpoints.weights import Weights
 DICTIONARY = "dictionary.txt"
 """Tokens of a head, one a line, beside a `.pt` that has none inside."""
 _LETTERS = tuple("aienoutsrmkldghybpwcvjzf'qx")
-_ALIGNER = {
-    31: (ALIGNER_BLANK, "<pad>", "</s>", "<unk>", *_LETTERS),
-    28: (ALIGNER_BLANK, *_LETTERS),  # without the special tokens, as torchaudio loads it
+ALIGNER_TOKENS = (ALIGNER_BLANK, "<pad>", "</s>", "<unk>", *_LETTERS)
+"""Tokens of the MMS aligner's head."""
+_ALIGNERS = {
+    len(tokens): tokens
+    # The second without special tokens, as torchaudio loads it.
+    for tokens in (ALIGNER_TOKENS, (ALIGNER_BLANK, *_LETTERS))
 }
-"""Tokens of the MMS aligner, by the rows of its head."""
 
 
 def single_language(
@@ -87,7 +89,7 @@ def _labels(path: Path, symbols: Sequence[str] | None, size: int) -> Labels:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
         symbols = [line.split()[0] for line in lines if line.strip()]
     if symbols is None:
-        symbols = _ALIGNER.get(size)
+        symbols = _ALIGNERS.get(size)
     if symbols is None:
         raise MmsError(
             f"{path} has a head of {size} rows and no dictionary: write its tokens to {file}, one "

@@ -76,8 +76,8 @@ def _preprocessor(path: Path) -> dict[str, Any]:
             return settings
     if not file.exists():
         raise MmsError(
-            f"{file} is missing: {path} is not an MMS checkpoint without it. Copy it from the model "
-            "that this one was trained from"
+            f"{file} is missing: {path} is not an MMS checkpoint without it. Copy it from the "
+            "model that this one was trained from"
         )
     return read_json(file)
 
