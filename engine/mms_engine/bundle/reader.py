@@ -18,6 +18,7 @@ from mms_engine.bundle.manifest import (
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest, resolve
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
@@ -100,8 +101,8 @@ class Bundle:
         except LanguageError:
             return nearest(language, self.languages, count=3)
 
-    def vocabulary(self, language: str) -> tuple[str, ...]:
-        """Return a language's tokens without reading its weights.
+    def vocabulary(self, language: str) -> Vocabulary:
+        """Return a language's vocabulary without reading its weights.
 
         The digest is checked when the weights are read, before they are used.
 

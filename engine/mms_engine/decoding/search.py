@@ -8,7 +8,7 @@ from typing import Literal
 
 from mms_engine.decoding.options import BeamSearch, HotwordPhrases, hotword_scores
 from mms_engine.errors import LanguageModelError
-from mms_engine.text.vocabulary import BLANK, WORD_BOUNDARY, Vocabulary
+from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import LmUnit
 from mms_kernels import BeamOptions
 from mms_kernels.hotwords import Hotwords
@@ -195,7 +195,7 @@ def _outside(vocabulary: Vocabulary) -> list[int]:
 
 
 def _separator(vocabulary: Vocabulary) -> str | None:
-    return WORD_BOUNDARY if vocabulary.has_boundary else None
+    return vocabulary.word_delimiter if vocabulary.has_boundary else None
 
 
 def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:

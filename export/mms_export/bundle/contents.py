@@ -10,7 +10,7 @@ from mms_engine.errors import BundleError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
-from mms_export.checkpoints.selection import select_languages
+from mms_export.checkpoints.selection import matching, select_languages
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
@@ -32,6 +32,8 @@ class Contents:
     task: Task
     checkpoint: Checkpoint
     languages: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the checkpoint, a sentence each."""
     planner: Planner | None
     """`None` without TensorRT plans."""
 
@@ -94,14 +96,23 @@ def open_contents(options: ExportOptions) -> Contents:
     """
     task = ASR
     checkpoint = open_checkpoint(options.model, options.languages)
-    languages = select_languages(options.languages, checkpoint.adapters, source=checkpoint.name)
+    unusable = checkpoint.unusable
+    languages = select_languages(
+        options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
+    )
     planner = None
     if options.plans:
         streams = options.plans.streams
         names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
         planner = Planner(options.plans, checkpoint, options.precisions, names)
+    skipped = [f"skipped: {unusable[code]}" for code in matching(options.languages, unusable)]
     return Contents(
-        options=options, task=task, checkpoint=checkpoint, languages=languages, planner=planner
+        options=options,
+        task=task,
+        checkpoint=checkpoint,
+        languages=languages,
+        warnings=(*checkpoint.warnings, *skipped),
+        planner=planner,
     )
 
 

@@ -148,8 +148,12 @@ def _default_out(model: str) -> Path:
 
 def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
     from mms_export.bundle.contents import format_size, open_contents
+    from mms_export.cli.progress import Reporter
 
-    sizes = open_contents(options).all_sizes()
+    contents = open_contents(options)
+    for sentence in contents.warnings:
+        Reporter().warn(sentence)
+    sizes = contents.all_sizes()
     total = sum(sizes.values())
     if as_json:
         click.echo(
