@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         MmsError,
         PlanError,
         StreamError,
+        TextError,
     )
     from mms_engine.types import Alternative, Audio, Span, Transcript, Word
 
@@ -80,6 +81,7 @@ _MODULES = {
         "MmsError",
         "PlanError",
         "StreamError",
+        "TextError",
     ),
     "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
 }
