@@ -10,7 +10,7 @@ import click
 
 from mms_engine.cli.transcribe.recordings import STDIN, Recording
 from mms_engine.errors import MmsError
-from mms_engine.formats import FORMATS, render
+from mms_engine.formats import FORMATS, check_installed, render
 from mms_engine.types import Transcript
 
 _SEVERAL_IN_ONE = frozenset({"text", "json", "ctm"})
@@ -44,6 +44,7 @@ class Output:
         Raises:
             click.UsageError: two recordings share an output file, or a format needs a folder.
         """
+        check_installed(self.format_name)
         if not self.is_folder:
             if self.several and self.format_name not in _SEVERAL_IN_ONE:
                 raise click.UsageError(
@@ -77,7 +78,8 @@ class Output:
             MmsError: the file cannot be written.
         """
         name = recording.name if self.format_name == "json" else recording.output.name
-        text = render(transcript, name, format_name=self.format_name)
+        media = "" if recording.name == STDIN else recording.name
+        text = render(transcript, name, format_name=self.format_name, media=media)
         if self.several and not self.is_folder and self.format_name == "text":
             text = f"{recording.name}\t{text}"
         if self.is_stdout:
