@@ -31,6 +31,7 @@ def read(text: str, language: str) -> str:
         ("eng", "at 12:30 on 3/5", "at twelve:thirty on three/five"),
         ("deu", "am 3.5.2019", "am drei.fünf.zweitausendneunzehn"),
         ("eng", "the 3rd, 21ST and 4x", "the third, twenty-first and four x"),
+        ("eng", "1.2.3 4.5", "one.two.three four point five"),
         ("eng", "1984", "nineteen eighty-four"),
         ("deu", "1984", "neunzehnhundertvierundachtzig"),
         ("deu", "2984", "zweitausendneunhundertvierundachtzig"),

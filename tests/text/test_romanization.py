@@ -118,8 +118,12 @@ def test_letters_of_english_need_no_table(reference: uroman.Uroman) -> None:
 
 
 def test_long_run_is_cut_between_characters(reference: uroman.Uroman) -> None:
-    word = "ขึ้น" * 2000
-    assert romanized(word, "tha") == reference.romanize_string(word)
+    word = "अ" + "कि" * 2000
+    pieces = [word[start:end] for start, end in romanization._pieces(word)]
+    assert "".join(pieces) == word
+    assert max(map(len, pieces)) <= 1000
+    assert all(piece[0] in "अक" for piece in pieces)
+    assert romanized(word, "hin") == reference.romanize_string(word)
 
 
 def test_threads_share_one_romanizer(monkeypatch: pytest.MonkeyPatch) -> None:

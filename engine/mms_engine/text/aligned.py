@@ -30,9 +30,6 @@ class AlignedText:
         end = offset + len(source)
         return cls(source, range(offset, end), range(offset + 1, end + 1))
 
-    def __len__(self) -> int:
-        return len(self.text)
-
     def __getitem__(self, part: slice) -> "AlignedText":
         return AlignedText(self.text[part], self.starts[part], self.ends[part])
 

@@ -78,7 +78,7 @@ def _pieces(run: str) -> Iterator[tuple[int, int]]:
     yield start, len(run)
 
 
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=1 << 15)
 def _edges(run: str, code: str | None) -> tuple[_Edge, ...]:
     """Return the edges that change a run, in order."""
     if _PLAIN.fullmatch(run):

@@ -113,7 +113,7 @@ def _clusters(text: str, run: Span) -> Iterator[Span]:
     for i in range(start + 1, end):
         if attaches(text[i]) or text[i - 1] in _JOINERS:
             continue
-        if _is_unspaced(text[i - 1]) or _is_unspaced(text[i]) or attaches(text[i - 1]):
+        if _is_unspaced(text[start]) or _is_unspaced(text[i]):
             yield start, i
             start = i
     yield start, end
