@@ -23,6 +23,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LmUnit = Literal["auto", "word", "token"]
 Latency = Literal["low", "balanced", "accurate"]
 ContextKind = Literal["cached", "window"]
+NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
 
@@ -113,4 +114,5 @@ class Transcript:
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()
-    """Remarks about the recording; see `Audio.warnings`."""
+    """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
+    hotwords that cannot be used."""
