@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         OutputError,
         PlanError,
         StreamError,
+        TextError,
     )
     from mms_engine.types import Alternative, Audio, Span, Transcript, Word
 
@@ -86,6 +87,7 @@ _MODULES = {
         "MmsError",
         "PlanError",
         "StreamError",
+        "TextError",
     ),
     "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
 }

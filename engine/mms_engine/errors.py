@@ -51,3 +51,7 @@ class OutputError(MmsError):
 
 class PlanError(MmsError):
     """A TensorRT plan cannot be built, or is invalid."""
+
+
+class TextError(MmsError):
+    """A text is not valid Unicode, over the limits, or cannot be written in a vocabulary."""
