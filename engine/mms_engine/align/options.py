@@ -17,9 +17,9 @@ class AlignerOptions(RunOptions):
     """Options of an `Aligner`."""
 
     stars: Stars = "edges"
-    """Places of stars: before and after the text, and with `paragraphs` or `lines` between these
-    too. A star takes any audio. Where the model decodes much speech that the text lacks, there is
-    one in any case."""
+    """Places of stars: before and after the text if anything is decoded there, and with
+    `paragraphs` or `lines` between these too. A star takes any audio. Where the model decodes much
+    that the text lacks, there is one in any case."""
     times: WordTimes = "tight"
     """Times of the words: of their own letters, or with gaps between words shared."""
     padding_seconds: float = 0.0

@@ -162,7 +162,7 @@ class TargetPlanner:
         words, lines = self._text.words, self._text.lines
         found = np.zeros(len(words) + 1, np.bool_)
         if stars != "none":
-            found[[0, -1]] = True
+            found[[0, -1]] = self._is_open_at_edges()
         for i in range(1, len(words)):
             before, line = words[i - 1].line, words[i].line
             if stars == "lines":
@@ -176,6 +176,16 @@ class TargetPlanner:
                 if gap.text_size:
                     found[words_there.stop] = True
         return found
+
+    def _is_open_at_edges(self) -> tuple[bool, bool]:
+        """Return whether anything is decoded before the first pair, and after the last.
+
+        Elsewhere a star would only let the first and the last words stray.
+        """
+        known = self._matching.partner[self._matching.partner >= 0]
+        if not len(known):
+            return True, True
+        return bool(known[0] > 0), bool(known[-1] < len(self._decoded.tokens) - 1)
 
     def _nearest_word(self, letter: int) -> int:
         """Return the word before which a star stands that belongs before a letter."""
