@@ -47,7 +47,9 @@ def demo_speech() -> dict[str, list[Speech]]:
     return found
 
 
-def join(clips: Sequence[Speech], seed: int = 0, pauses: tuple[float, float] = (0.3, 1.0)) -> Joined:
+def join(
+    clips: Sequence[Speech], seed: int = 0, pauses: tuple[float, float] = (0.3, 1.0)
+) -> Joined:
     """Join clips with pauses of random length before each and half a second at the end."""
     random = np.random.default_rng(seed)
     parts: list[np.ndarray] = []

@@ -93,7 +93,7 @@ class RegionFinder:
         ends = np.concatenate([[0.0], self._frames.ends[aligned]])
         starts = np.append(self._frames.starts[aligned], np.inf)
         firsts = np.searchsorted(self._decoded.starts, ends)
-        lasts = np.searchsorted(self._decoded.starts, starts)
+        lasts = np.searchsorted(self._decoded.ends, starts, side="right")
         words = np.append(aligned, len(self._text.words))
         for k in np.flatnonzero(lasts - firsts >= MIN_GAP).tolist():
             before = int(words[k - 1]) + 1 if k else 0

@@ -134,7 +134,8 @@ class RepeatSettler:
             moves = [
                 move
                 for move in moves
-                if lowest <= move.gap.text_start and move.gap.text_end <= highest
+                if lowest <= min(move.gap.text_start, move.letters.start)
+                and max(move.gap.text_end, move.letters.stop) <= highest
             ]
             if moves:
                 best = max(moves, key=lambda move: move.rank)
@@ -158,33 +159,49 @@ class RepeatSettler:
         )
 
     def _text_moves(self, gap: Gap, partner: Int64Array) -> list[_Move]:
-        """Return the moves within letters that are the same in both passages."""
-        tokens, start, end = self._letters.tokens, gap.text_start, gap.text_end
-        found = []
-        for step in (1, -1):
-            first, second = (start, end) if step > 0 else (start - 1, end - 1)
-            size = 0
-            while first >= 0 and second < len(tokens) and tokens[first] == tokens[second]:
-                size, first, second = size + 1, first + step, second + step
-            for k in range(1 if step < 0 else 0, size + 1):
-                at = start + step * k
-                if not self._word_starts[at]:
-                    continue
-                moved = Gap(at, at + end - start, gap.decoded_start, gap.decoded_end)
-                if step > 0:
-                    letters = slice(start, at + end - start)
-                    values = np.full(letters.stop - start, -1, np.int64)
-                    values[:k] = partner[end : end + k]
-                else:
-                    letters = slice(at, end)
-                    values = np.full(end - at, -1, np.int64)
-                    values[end - start :] = partner[at:start]
-                known = values[values >= 0]
-                if len(known):
-                    place = int(known[-1]) + 1 if step > 0 else int(known[0])
-                    moved = Gap(moved.text_start, moved.text_end, place, place)
-                found.append(_Move(moved, letters, values, bool(self._line_starts[at]), 0))
-        return found
+        """Return the best move of a gap within text that is written twice, if there is one."""
+        found = self._period(gap)
+        if found is None:
+            return []
+        first, period, size = found
+        # Wherever the gap is in it, the same letters are left.
+        end = first + size + period
+        places = np.flatnonzero(self._word_starts[first : first + size + 1]) + first
+        if not len(places):
+            return []
+        place = min(
+            places.tolist(), key=lambda at: (not self._line_starts[at], abs(at - gap.text_start))
+        )
+        before, after = partner[:first], partner[end:]
+        before, after = before[before >= 0], after[after >= 0]
+        start = int(before[-1]) + 1 if len(before) else 0
+        stop = int(after[0]) if len(after) else len(self._decoded.tokens)
+        left = np.concatenate(
+            [self._letters.tokens[first:place], self._letters.tokens[place + period : end]]
+        )
+        matching = self._comparer.compare(left, self._decoded.tokens[start:stop])
+        own = np.where(matching.partner >= 0, matching.partner + start, -1)
+        values = np.insert(own, place - first, np.full(period, -1))
+        known = own[: place - first][own[: place - first] >= 0]
+        at = int(known[-1]) + 1 if len(known) else start
+        moved = Gap(place, place + period, at, at)
+        return [_Move(moved, slice(first, end), values, bool(self._line_starts[place]), 0)]
+
+    def _period(self, gap: Gap) -> tuple[int, int, int] | None:
+        """Return where a text around a gap begins to repeat, after how many letters, how long."""
+        tokens = self._letters.tokens
+        around = range(-MIN_GAP + 1, MIN_GAP)
+        for period in sorted(
+            (gap.text_size + step for step in around), key=lambda p: abs(p - gap.text_size)
+        ):
+            low = max(0, gap.text_start - period)
+            high = min(len(tokens), gap.text_end + period)
+            same = tokens[low : high - period] == tokens[low + period : high]
+            edges = np.flatnonzero(np.diff(same.astype(np.int8), prepend=0, append=0))
+            sizes = edges[1::2] - edges[::2]
+            if len(sizes) and sizes.max() >= period:
+                return low + int(edges[2 * sizes.argmax()]), period, int(sizes.max())
+        return None
 
     def _decoded_moves(self, gap: Gap, partner: Int64Array) -> list[_Move] | None:
         """Return the moves of a gap of decoded letters, `None` if they are not said twice."""

@@ -172,6 +172,4 @@ class ResultBuilder:
 def _describe(shortage: Shortage, first_line: int, last_line: int) -> str:
     if first_line == last_line:
         return f"line {first_line + 1} {shortage}"
-    return f"lines {first_line + 1} to {last_line + 1} {shortage}".replace(
-        "needs", "need", 1
-    ).replace("its place", "their place", 1)
+    return f"lines {first_line + 1} to {last_line + 1}: the passage {shortage}"

@@ -20,6 +20,7 @@ At this margin as many spoken words are rejected as other words in their place a
 139 held-out recordings of the demo model in five languages (19 % character errors), 891 words, and
 417 times another word of the language, of the same length give or take a letter, in place of one.
 """
+_STAR_SCORE = 0.0
 _MAX_CELLS = 1 << 38
 """Frames times letters of one block: about two minutes of work on one core."""
 
@@ -63,7 +64,9 @@ def find_spans(emission: TargetEmission, target: Target, letters: int) -> Letter
         tokens = target.tokens[block.start : block.end]
         columns = np.array([emission.columns.get(token, STAR) for token in tokens.tolist()])
         log_probs = emission.log_probs[block.first_frame : block.last_frame]
-        (found,) = forced_align(log_probs, columns, star=STAR, kind="log_probs")
+        (found,) = forced_align(
+            log_probs, columns, star=STAR, star_score=_STAR_SCORE, kind="log_probs"
+        )
         own = target.letters[block.start : block.end]
         kept = own != NO_LETTER
         spans.starts[own[kept]] = found.starts[kept] + block.first_frame

@@ -1,13 +1,13 @@
 """Target of an alignment: the letters of a text, with stars where the audio holds other things."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mms_engine.align.emission import DecodedLetters
-from mms_engine.align.matching import ANCHOR, Gap, Matching
+from mms_engine.align.matching import ANCHOR, MIN_GAP, Gap, Matching
 from mms_engine.align.options import Stars
 from mms_engine.text.targets import TargetText
 from mms_kernels import STAR
@@ -74,10 +74,19 @@ class Shortage:
     frames: int
     """Frames there."""
 
+    typical: int = 0
+    """Frames that they take at the rate of the speech, where they would fit."""
+
     def __str__(self) -> str:
+        there = f"its place in the audio has {self.frames}"
+        if self.typical:
+            return (
+                f"is not spoken: its {self.letters} letters take some {self.typical} frames at the "
+                f"rate of this speech, {there}"
+            )
         return (
             f"needs at least {self.letters + self.repeats} frames ({self.letters} letters, "
-            f"{self.repeats} repeats), its place in the audio has {self.frames}"
+            f"{self.repeats} repeats), {there}"
         )
 
 
@@ -135,6 +144,7 @@ class TargetPlanner:
         self._matching = matching
         self._frames = frames
         self._boundary = boundary
+        self._letter_frames = self._typical_letter_frames()
 
     def plan(self, stars: Stars, block_frames: int) -> Target:
         """Return the target.
@@ -207,14 +217,25 @@ class TargetPlanner:
         after = np.flatnonzero(partner[last:] >= 0)
         start = int(decoded.ends[partner[before[-1]]]) if len(before) else 0
         end = int(decoded.starts[partner[last + after[0]]]) if len(after) else self._frames
-        return self._lacking(self._letters.tokens[first:last], words, max(0, end - start))
-
-    def _lacking(self, tokens: Int64Array, words: slice, frames: int) -> Shortage | None:
+        tokens, frames = self._letters.tokens[first:last], max(0, end - start)
         boundaries = (words.stop - words.start - 1) * (self._boundary is not None)
         repeats = int(np.count_nonzero(tokens[1:] == tokens[:-1]))
-        if len(tokens) + repeats + boundaries <= frames:
-            return None
-        return Shortage(words.start, words.stop, len(tokens), repeats, frames)
+        found = Shortage(words.start, words.stop, len(tokens), repeats, frames)
+        if len(tokens) + repeats + boundaries > frames:
+            return found
+        # Words that would fit only in a hurry, where nothing is decoded, would crowd others.
+        typical = round(len(tokens) * self._letter_frames)
+        if gap.decoded_size < MIN_GAP and frames < typical:
+            return replace(found, typical=typical)
+        return None
+
+    def _typical_letter_frames(self) -> float:
+        """Return the median of the frames from one paired letter to the next."""
+        partner = self._matching.partner
+        together = (partner[:-1] >= 0) & (partner[1:] == partner[:-1] + 1)
+        starts = self._decoded.starts[partner[:-1][together] + 1]
+        frames = starts - self._decoded.starts[partner[:-1][together]]
+        return float(np.median(frames)) if len(frames) else 0.0
 
     def _cuts(self, block_frames: int) -> Iterator[tuple[int, int]]:
         """Yield letters and frames at which the target may be divided.
