@@ -23,14 +23,15 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LmUnit = Literal["auto", "word", "token"]
 Latency = Literal["low", "balanced", "accurate"]
 ContextKind = Literal["cached", "window"]
+NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
 WordTimes = Literal["tight", "filled"]
-"""`tight`: the frames of a word's own letters. `filled`: gaps between words shared half and half."""
+"""`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
 RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
-"""`missing`: speech that the text lacks. `extra`: text that is not spoken. `swapped`: text spoken at
-another place. `repeated`: spoken or written once more than the other. `untrusted`: text that differs
-from what is spoken there, or that the model cannot confirm."""
+"""`missing`: speech that the text lacks. `extra`: text that is not spoken. `swapped`: text spoken
+at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that
+differs from what is spoken there, or that the model cannot confirm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ class Transcript:
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()
-    """Remarks about the recording; see `Audio.warnings`."""
+    """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
+    hotwords that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ class AlignedLine:
     paragraph: int
     """Index of its paragraph: the block of lines between blank lines."""
     error: str | None = None
-    """Why it, or a part of it, was not aligned: the frames that it needs and those that are there."""
+    """Why it, or a part of it, was not aligned: frames that it needs, and those that are there."""
 
 
 @dataclass(frozen=True, slots=True)

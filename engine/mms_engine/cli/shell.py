@@ -2,6 +2,8 @@
 
 import codecs
 import contextlib
+import errno
+import functools
 import io
 import os
 import signal
@@ -13,7 +15,9 @@ from typing import NoReturn
 from mms_engine.errors import OutputError
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
-_ERRORS = "mms.escape"
+_OUTPUT_ERRORS, _MESSAGE_ERRORS = "mms.output", "mms.message"
+_DEFAULT_ERRORS = ("strict", "surrogateescape", "backslashreplace")
+"""Error handlers that Python chooses by itself."""
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -24,15 +28,34 @@ class Terminated(SystemExit):
 class _StandardOutput(io.TextIOWrapper):
     """Standard output: a closed pipe ends the program, other errors name it."""
 
+    _failure: OSError | None = None
+
     def write(self, text: str, /) -> int:
         """Write text."""
-        with _output_errors():
+        if text == "":  # even an empty write fails on a full device
+            return 0
+        with self._errors():
             return super().write(text)
 
     def flush(self) -> None:
         """Write what is buffered."""
-        with _output_errors():
+        with self._errors():
             super().flush()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            if self._failure is not None:  # again, should the caller have passed over it
+                raise self._failure
+            yield
+        except OSError as error:
+            if self._failure is None:
+                self._failure = error
+                _discard(1)
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(BROKEN_PIPE) from None
+            reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+            raise OutputError(f"cannot write standard output: {reason}") from error
 
 
 class _StandardError(io.TextIOWrapper):
@@ -40,14 +63,21 @@ class _StandardError(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         """Write text."""
-        with contextlib.suppress(OSError):
+        with self._errors():
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
         """Write what is buffered."""
-        with contextlib.suppress(OSError):
+        with self._errors():
             super().flush()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            _discard(2)
 
 
 @contextlib.contextmanager
@@ -59,27 +89,35 @@ def standard_streams() -> Iterator[None]:
     their bytes. A closed stream fails when it is used, and its descriptor is not given to a file.
     """
     _occupy_closed()
-    codecs.register_error(_ERRORS, _escape)
+    codecs.register_error(_OUTPUT_ERRORS, functools.partial(_escape, keep_bytes=True))
+    codecs.register_error(_MESSAGE_ERRORS, functools.partial(_escape, keep_bytes=False))
     before = sys.stdout, sys.stderr
-    if out := _standard(1, "stdout"):
-        sys.stdout = out = _wrapped(out, _StandardOutput, _ERRORS)
-    if messages := _standard(2, "stderr"):
-        sys.stderr = messages = _wrapped(messages, _StandardError, "backslashreplace")
+    out, messages = _standard(1, "stdout"), _standard(2, "stderr")
+    wrapped = []
+    if out is not None:
+        sys.stdout = _wrapped(out, _StandardOutput, _OUTPUT_ERRORS)
+        wrapped.append(sys.stdout)
+    if messages is not None:
+        sys.stderr = _wrapped(messages, _StandardError, _MESSAGE_ERRORS)
+        wrapped.append(sys.stderr)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-        for stream in filter(None, (out, messages)):
-            stream.detach()
+        for stream in wrapped:
+            with contextlib.suppress(OutputError, SystemExit):  # reported before
+                stream.detach()
 
 
 def _wrapped(
     stream: io.TextIOWrapper, kind: type[io.TextIOWrapper], errors: str
 ) -> io.TextIOWrapper:
+    # ASCII is the encoding of a process without a locale, not a choice.
+    is_ascii = codecs.lookup(stream.encoding).name == "ascii"
     return kind(
         stream.buffer,
-        encoding=stream.encoding,
-        errors=errors if stream.errors in ("strict", "surrogateescape") else stream.errors,
+        encoding="utf-8" if is_ascii else stream.encoding,
+        errors=errors if stream.errors in _DEFAULT_ERRORS else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
@@ -104,26 +142,22 @@ def _standard(number: int, name: str) -> io.TextIOWrapper | None:
     return stream if stream is own and isinstance(stream, io.TextIOWrapper) else None
 
 
-@contextlib.contextmanager
-def _output_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        # What is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
-        if isinstance(error, BrokenPipeError):
-            raise SystemExit(BROKEN_PIPE) from None
-        raise OutputError(f"cannot write standard output: {error.strerror}") from error
+def _discard(number: int) -> None:
+    """Discard what a stream still buffers: it must not fail again when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
-def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encode characters as bytes of a file name, or as the escapes of JSON."""
+def _escape(error: UnicodeError, *, keep_bytes: bool) -> tuple[str | bytes, int]:
+    r"""Encode the bytes of a file name as they are, or as `\xNN`; other characters as in JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     content = b""
     for character in error.object[error.start : error.end]:
         if "\udc80" <= character <= "\udcff":
-            content += character.encode("ascii", "surrogateescape")
+            byte = character.encode("ascii", "surrogateescape")
+            content += byte if keep_bytes else f"\\x{byte.hex()}".encode()
         else:
             units = character.encode("utf-16-be", "surrogatepass").hex()
             content += "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)).encode()

@@ -1,6 +1,7 @@
 """ELAN annotation documents (EAF), written by the library pympi."""
 
 import mimetypes
+import os
 import re
 import urllib.parse
 from pathlib import Path
@@ -41,8 +42,10 @@ def _add_media(document: Any, media: str) -> None:  # noqa: ANN401
     """Add the recording, by the path the user wrote and relative to the document."""
     path = Path(media)
     kind = mimetypes.guess_type(path.name)[0] or "unknown"
-    url = "file://" + urllib.parse.quote(str(path.absolute()))
-    document.add_linked_file(url, relpath=f"./{urllib.parse.quote(path.name)}", mimetype=kind)
+    url = "file://" + urllib.parse.quote(os.fsencode(path.absolute()))
+    document.add_linked_file(
+        url, relpath=f"./{urllib.parse.quote(os.fsencode(path.name))}", mimetype=kind
+    )
 
 
 def _add_annotations(document: Any, tier: Tier, joiner: str) -> None:  # noqa: ANN401

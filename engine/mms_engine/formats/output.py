@@ -114,6 +114,7 @@ def open_output(
     inputs: Inputs = (),
     binary: bool = False,
     keep: bool = False,
+    token: str | None = None,
 ) -> Iterator[IO[Any]]:
     """Open an output for writing.
 
@@ -134,12 +135,15 @@ def open_output(
             UTF-8 (surrogate escapes) are written as they are.
         keep: Whether to keep an incomplete file with content after an error. Its name, then
             `NAME.XXXXXXXX.partial`, is not hidden; the stream's `name` is its path.
+        token: Part of the temporary name instead of a random one, by which the caller finds what a
+            killed process left.
 
     Raises:
         OutputError: the output cannot be written, or is one of the inputs.
     """
     target = _checked(path, inputs)
-    opened = _replacement(target, keep=keep) if target.is_file else _through(target)
+    token = token or secrets.token_hex(4)
+    opened = _replacement(target, token, keep=keep) if target.is_file else _through(target)
     with opened as file:
         buffered = io.BufferedWriter(file)
         stream: IO[Any] = buffered
@@ -248,11 +252,11 @@ _changing = threading.Lock()
 
 
 @contextlib.contextmanager
-def _replacement(target: _Target, *, keep: bool) -> Iterator[_OutputFile]:
+def _replacement(target: _Target, token: str, *, keep: bool) -> Iterator[_OutputFile]:
     """Open a temporary file that replaces the target when the block ends."""
     with _explained(target.name), _changing:
         target.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, file = _create(target, keep=keep)
+        temporary, file = _create(target, token, keep=keep)
         _unfinished[temporary] = keep
     try:
         with file:
@@ -269,9 +273,9 @@ def _replacement(target: _Target, *, keep: bool) -> Iterator[_OutputFile]:
         _discard(temporary)
 
 
-def _create(target: _Target, *, keep: bool) -> tuple[Path, _OutputFile]:
+def _create(target: _Target, token: str, *, keep: bool) -> tuple[Path, _OutputFile]:
     start = "" if keep else "."
-    name = f"{start}{target.path.name[:_NAME_SHOWN]}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
+    name = f"{start}{target.path.name[:_NAME_SHOWN]}.{token}{PARTIAL_SUFFIX}"
     temporary = target.path.with_name(name)
     # The content of a private file must not be readable before its permissions are copied.
     mode = 0o666 if target.status is None else 0o600
@@ -285,6 +289,25 @@ def _create(target: _Target, *, keep: bool) -> tuple[Path, _OutputFile]:
             shutil.copystat(target.path, temporary)
             os.utime(temporary)
     return temporary, file
+
+
+def leftovers(outputs: Iterable[Path]) -> Iterator[Path]:
+    """Yield the temporary files of outputs that were not finished.
+
+    They are those of killed processes, unless one is writing such an output now.
+    """
+    names: dict[Path, set[str]] = {}
+    for output in outputs:
+        path = _resolved(os.fspath(output)).path
+        names.setdefault(path.parent, set()).add(path.name[:_NAME_SHOWN])
+    for folder, known in names.items():
+        with contextlib.suppress(OSError):
+            for path in list(folder.iterdir()):
+                found = re.fullmatch(
+                    rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}", path.name
+                )
+                if found and found[1] in known:
+                    yield path
 
 
 def _discard(temporary: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mms_engine.errors import MmsError
+from mms_export.checkpoints.documents import check_present
 from mms_export.checkpoints.names import is_language_tensor
 from mms_export.checkpoints.weights import FloatArray, Weights
 
@@ -23,6 +24,7 @@ def open_tensors(paths: list[Path]) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], FloatArray]] = {}
     for path in paths:
+        check_present(path)
         if path.suffix == ".safetensors":
             opened = _open_safetensors(path)
         else:
@@ -41,12 +43,18 @@ def renamed(tensors: Weights, rename: Callable[[str], str]) -> Weights:
 
 def base_model(tensors: Weights, ignored: tuple[str, ...]) -> Weights:
     """Return the tensors of no language whose names do not begin with one of `ignored`."""
-    shapes = {
-        name: shape
-        for name, shape in tensors.shapes.items()
-        if not is_language_tensor(name) and not name.startswith(ignored)
-    }
-    return Weights(shapes, tensors.read)
+    return _only(
+        tensors, lambda name: not is_language_tensor(name) and not name.startswith(ignored)
+    )
+
+
+def language_tensors(tensors: Weights) -> Weights:
+    """Return the tensors of a language among those of a base model."""
+    return _only(tensors, is_language_tensor)
+
+
+def _only(tensors: Weights, wanted: Callable[[str], bool]) -> Weights:
+    return Weights({n: shape for n, shape in tensors.shapes.items() if wanted(n)}, tensors.read)
 
 
 def _open_safetensors(path: Path) -> Weights:

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import IO, Self
 
@@ -68,7 +69,9 @@ class Output:
         """Whether each recording has its own file."""
         if self.path is None or self.is_stdout:
             return False
-        return Path(self.path).is_dir() or self.path.endswith(("/", os.sep))
+        # Unlike `Path`, it takes the empty path, and one that is too long, for no folder.
+        is_dir = os.path.isdir(self.path)  # noqa: PTH112
+        return is_dir or self.path.endswith(("/", os.sep))
 
     def check(self, recordings: Sequence[Recording], tables: Iterable[Path]) -> None:
         """Check that no transcript overwrites another, or an input, before any is computed.
@@ -93,16 +96,30 @@ class Output:
             if not self.is_stdout:
                 check_output(str(self.path), inputs=self._inputs)
             return
-        taken: dict[Path, str] = {}
+        self._check_collisions(recordings)
         for recording in recordings:
-            path = self._file(recording)
-            if path in taken:
+            check_output(self.file(recording), inputs=self._inputs)
+
+    def _check_collisions(self, recordings: Sequence[Recording]) -> None:
+        taken: dict[str, Recording] = {}
+        for recording in recordings:
+            # Many file systems ignore case and the composition of characters.
+            key = unicodedata.normalize("NFC", str(self.relative(recording))).casefold()
+            other = taken.setdefault(key, recording)
+            if other is not recording:
+                path, same = self.file(recording), self.file(other)
+                where = str(path) if path == same else f"{same} and {path}, the same name in places"
                 raise click.UsageError(
-                    f"{taken[path]} and {recording.name} would both be written to {path}: "
-                    "transcribe them with separate commands"
+                    f"{other.name} and {recording.name} would both be written to {where}: rename "
+                    "one, or transcribe them into separate folders"
                 )
-            taken[path] = recording.name
-            check_output(path, inputs=self._inputs)
+        for key, recording in taken.items():
+            for folder in PurePath(key).parents:
+                if above := taken.get(str(folder)):
+                    raise click.UsageError(
+                        f"{self.file(above)}, the transcript of {above.name}, would be a folder of "
+                        f"that of {recording.name}: rename one of them"
+                    )
 
     def write(self, recording: Recording, transcript: Transcript) -> None:
         """Write one transcript.
@@ -110,17 +127,14 @@ class Output:
         Raises:
             OutputError: the file cannot be written.
         """
-        name = recording.name if self.format_name == "json" else recording.output.name
-        media = "" if recording.name == STDIN else recording.name
-        text = render(transcript, name, format_name=self.format_name, media=media)
+        text = self.render(recording, transcript)
         if self.several and not self.is_folder and self.format_name == "text":
             text = f"{recording.name}\t{text}"
         if self.is_stdout:
             sys.stdout.write(text)
             sys.stdout.flush()
         elif self.is_folder:
-            with open_output(self._file(recording), inputs=self._inputs) as stream:
-                stream.write(text)
+            self.write_file(recording, text)
         else:
             if self._stream is None:
                 opened = open_output(str(self.path), inputs=self._inputs, keep=self.several)
@@ -128,8 +142,25 @@ class Output:
             self._stream.write(text)
             self._stream.flush()
 
-    def _file(self, recording: Recording) -> Path:
-        relative = recording.output.with_name(
-            recording.output.name + FORMATS[self.format_name].suffix
-        )
-        return Path(str(self.path)) / relative
+    def render(self, recording: Recording, transcript: Transcript) -> str:
+        """Return the content of a recording's own file."""
+        name = recording.name if self.format_name == "json" else recording.output.name
+        media = "" if recording.name == STDIN else recording.name
+        return render(transcript, name, format_name=self.format_name, media=media)
+
+    def write_file(self, recording: Recording, text: str) -> None:
+        """Write the file of a recording in the folder.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        with open_output(self.file(recording), inputs=self._inputs) as stream:
+            stream.write(text)
+
+    def relative(self, recording: Recording) -> Path:
+        """Return the path of a recording's file in the folder."""
+        return recording.output.with_name(recording.output.name + FORMATS[self.format_name].suffix)
+
+    def file(self, recording: Recording) -> Path:
+        """Return the path of a recording's file."""
+        return Path(str(self.path)) / self.relative(recording)
