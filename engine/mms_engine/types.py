@@ -26,6 +26,15 @@ ContextKind = Literal["cached", "window"]
 NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
+ClipFormat = Literal["flac", "wav"]
+NumberPolicy = Literal["words", "star"]
+"""Numbers are read out where the language's rules are known, or never."""
+TextUnit = Literal["line", "sentence", "paragraph"]
+"""Lines as given, sentences, or blocks between blank lines."""
+Stars = Literal["none", "edges", "paragraphs", "lines"]
+"""Places of a text where the audio may hold speech of any length that the text lacks."""
+SegmentUnit = Literal["line", "pause"]
+"""A segment per line of an alignment, or per span between pauses."""
 WordTimes = Literal["tight", "filled"]
 """`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
 RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from mms_engine.types import AlignedWord, Alignment, Float32Array, Region
-
-SegmentUnit = Literal["line", "pause"]
+from mms_engine.types import AlignedWord, Alignment, Float32Array, Region, SegmentUnit
 
 _FOREIGN_SECONDS = 0.1
 """Speech without text in a segment, from which the segment is of no use for training."""

@@ -1,14 +1,11 @@
 """Audio files written by the engine: 16-bit FLAC and WAV."""
 
 import io
-from typing import Literal, get_args
 
 import numpy as np
 
-from mms_engine.types import Float32Array
+from mms_engine.types import ClipFormat, Float32Array
 
-ClipFormat = Literal["flac", "wav"]
-CLIP_FORMATS: tuple[ClipFormat, ...] = get_args(ClipFormat)
 _CODECS = {"flac": "flac", "wav": "pcm_s16le"}
 
 

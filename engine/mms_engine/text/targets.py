@@ -23,10 +23,6 @@ from mms_engine.text.vocabulary import Vocabulary
 MAX_CHARACTERS = 5_000_000
 """Longest text in characters: a Bible, or 90 hours of speech."""
 
-NumberPolicy = Literal["words", "star"]
-"""Numbers are read out where the language's rules are known, or never."""
-TextUnit = Literal["line", "sentence", "paragraph"]
-"""Unit of `TargetText.lines`: lines as given, sentences, or blocks between blank lines."""
 
 _ROMANIZED = frozenset("abcdefghijklmnopqrstuvwxyz'")
 _APOSTROPHES = frozenset("\u2018\u2019\u201b\u02bc\u02bb`\u00b4")

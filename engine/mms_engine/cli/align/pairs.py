@@ -9,10 +9,13 @@ from typing import BinaryIO
 import click
 
 from mms_engine.bundle import Bundle
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.cli.transcribe.recordings import STDIN, read_table
 from mms_engine.errors import TextError
+from mms_engine.languages import all_languages, resolve
 
 _MAX_BYTES = 256 << 20
+_SHOWN_LANGUAGES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,17 @@ def with_language(pair: Pair, bundle: Bundle) -> Pair:
 
     Raises:
         click.UsageError: the language is not given, and the bundle has several.
-        LanguageError: the bundle does not have it.
+        LanguageError: the bundle does not have it, or it is no language.
     """
+    is_romanized = bundle.model(Wav2Vec2Ctc).text == "uroman"
     language = pair.language
-    if language is None and len(bundle.languages) == 1:
+    if language is None and len(bundle.languages) == 1 and not is_romanized:
         language = bundle.languages[0]
     if language is None:
-        raise click.UsageError(f"--lang is required: the bundle has {', '.join(bundle.languages[:12])}")
+        known = "any language" if is_romanized else ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
+        raise click.UsageError(f"--lang is required: the bundle has {known}")
+    if is_romanized:
+        language = resolve(language, [one.code for one in all_languages()])
+    else:
+        bundle.entry(language)  # refuse an unknown code before any recording is read
     return dataclasses.replace(pair, language=language)
