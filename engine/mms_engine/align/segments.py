@@ -1,7 +1,7 @@
 """Segments of an alignment: its lines, or the speech between pauses, as clips of a corpus."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -136,7 +136,7 @@ def _segment(
         trusted_share=sum(word.trusted for word in inside) / len(inside),
     )
     reason = _fault(segment, last.end - first.start, alignment.regions, options)
-    return Segment(*(getattr(segment, name) for name in Segment.__slots__[:-1]), reason)
+    return replace(segment, rejected=reason)
 
 
 def _text(alignment: Alignment, group: range) -> str:

@@ -1,6 +1,7 @@
 """Audio files written by the engine: 16-bit FLAC and WAV."""
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def encode_audio(samples: Float32Array, sample_rate: int, file_format: ClipForma
     scaled = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=file_format) as container:
-        stream = container.add_stream(_CODECS[file_format], rate=sample_rate, layout="mono")
+        stream: Any = container.add_stream(_CODECS[file_format], rate=sample_rate, layout="mono")
         if scaled.size:
             frame = av.AudioFrame.from_ndarray(scaled[None], format="s16", layout="mono")
             frame.sample_rate = sample_rate

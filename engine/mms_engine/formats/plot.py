@@ -62,12 +62,14 @@ def alignment_svg(alignment: Alignment, waveform: Float32Array, title: str) -> s
     count = max(1, int(np.ceil(alignment.seconds / _ROW_SECONDS)))
     width, height = int(_LEFT + _WIDTH * _ROW_SECONDS + 20), _TOP + _ROW * count
     share = f"{alignment.trusted_share:.0%} of the words are trusted"
-    parts = [
+    heading = _escape(f"{title} · {alignment.language} · {share}")
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}"><style>{_STYLE}</style>'
         f'<rect width="{width}" height="{height}" fill="#fff"/>'
-        f'<text x="{_LEFT}" y="22">{_escape(title)} · {_escape(alignment.language)} · {share}</text>'
-    ]
+        f'<text x="{_LEFT}" y="22">{heading}</text>'
+    )
+    parts = [head]
     scale = 1 / max(float(waveform.max(initial=0.0)), 1e-4)
     for row in range(count):
         parts.extend(_row(alignment, waveform * np.float32(scale), row))

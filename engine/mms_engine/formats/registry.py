@@ -86,9 +86,7 @@ def render_timed(timed: TimedText, *, format_name: str) -> str:
     return written
 
 
-def render_alignment(
-    alignment: Alignment, name: str, *, format_name: str, media: str = ""
-) -> str:
+def render_alignment(alignment: Alignment, name: str, *, format_name: str, media: str = "") -> str:
     """Return an alignment in one of `ALIGNMENT_FORMATS`; see `render` for the arguments."""
     from mms_engine.formats.alignment import alignment_json, from_alignment
 

@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from mms_engine.errors import TextError
 from mms_engine.text.aligned import AlignedText
@@ -19,6 +18,7 @@ from mms_engine.text.segmentation import (
     word_spans,
 )
 from mms_engine.text.vocabulary import Vocabulary
+from mms_engine.types import NumberPolicy, TextUnit
 
 MAX_CHARACTERS = 5_000_000
 """Longest text in characters: a Bible, or 90 hours of speech."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from mms_engine.align import Aligner
+from mms_engine.align.aligner import Aligner
 from mms_engine.align.options import AlignerOptions
 from mms_engine.align.segments import Segment, cut, segments
 from mms_engine.audio.sources import Recording
@@ -20,7 +20,7 @@ from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.align.options import AlignmentChoice
 from mms_engine.cli.align.pairs import Pair, pairs_of, with_language
-from mms_engine.cli.align.segment import SegmentChoice
+from mms_engine.cli.align.segment_options import SegmentChoice
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
@@ -29,6 +29,7 @@ from mms_engine.cli.transcribe.journal import Entry, Journal, entry_of
 from mms_engine.cli.transcribe.recordings import STDIN
 from mms_engine.errors import MmsError
 from mms_engine.formats.output import InputFiles, open_output
+from mms_engine.text.aligned import AlignedText
 from mms_engine.text.normalization import normalize
 from mms_engine.types import Alignment, ClipFormat
 
@@ -163,15 +164,14 @@ class _Corpus:
         except (OSError, MmsError):  # reported when it is read
             return False
         rows = _rows(self._request.out / pair.output / _PART)
-        return all((self._request.out / row["file_name"]).is_file() for row in rows if row["file_name"])
+        names = [row["file_name"] for row in rows if row["file_name"]]
+        return all((self._request.out / name).is_file() for name in names)
 
     def write(self, pair: Pair, entry: Entry, alignment: Alignment) -> None:
         """Write the clips of a recording, then its part of the manifest."""
         parts = segments(alignment, self._sizes)
         accepted = [part for part in parts if part.rejected is None]
-        recording = Recording(
-            Path(pair.name), self._rate, options=self._request.audio.reading()
-        )
+        recording = Recording(Path(pair.name), self._rate, options=self._request.audio.reading())
         clips = cut(recording, self._rate, accepted)
         rows: list[dict[str, object]] = []
         for number, part in enumerate(parts, 1):
@@ -209,7 +209,7 @@ def _row(part: Segment, name: str, duration: float, pair: Pair) -> dict[str, obj
         "file_name": name,
         "audio_filepath": name,
         "text": part.text,
-        "normalized_text": normalize(part.text, language).text,
+        "normalized_text": normalize(AlignedText.from_source(part.text), language).text,
         "source": pair.name,
         "start": round(part.start, 3),
         "duration": duration,

@@ -12,7 +12,7 @@ from mms_engine.cli.program import FiniteFloat, section
 from mms_engine.types import NumberPolicy, Stars, TextUnit
 
 if TYPE_CHECKING:
-    from mms_engine.align import AlignerOptions
+    from mms_engine.align.options import AlignerOptions
     from mms_engine.backends.options import RunOptions
 
 _input, _text = section("Input"), section("Alignment")
@@ -70,7 +70,7 @@ class AlignmentChoice:
         """Return the options of the aligner."""
         import dataclasses
 
-        from mms_engine.align import AlignerOptions
+        from mms_engine.align.options import AlignerOptions
 
         return AlignerOptions(
             **dataclasses.asdict(engine),

@@ -10,7 +10,7 @@ import click
 
 from mms_engine.bundle import Bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
-from mms_engine.cli.transcribe.recordings import STDIN, read_table
+from mms_engine.cli.transcribe.recordings import STDIN, read_table, table_outputs
 from mms_engine.errors import TextError
 from mms_engine.languages import all_languages, resolve
 
@@ -86,16 +86,17 @@ def pairs_of(files: tuple[str, ...], table: Path | None, lang: str | None) -> li
 
 
 def _from_table(table: Path, lang: str | None) -> list[Pair]:
-    needed = ("file",) if lang else ("file", "lang")
+    rows = read_table(table, ("file",) if lang else ("file", "lang"))
+    paths = [table.parent / row["file"] for row in rows]
     pairs: list[Pair] = []
-    for line, row in read_table(table, needed):
+    for path, output, row in zip(paths, table_outputs(table, paths), rows, strict=True):
         text_file, text = row.get("text_file"), row.get("text")
         if not text_file and not text:
-            raise click.UsageError(f"{table}, line {line}: neither text_file nor text")
+            raise click.UsageError(f"{table}: {row['file']} has neither text_file nor text")
         pairs.append(
             Pair(
-                name=str(table.parent / row["file"]),
-                output=Path(row["file"]).with_suffix(""),
+                name=str(path),
+                output=output,
                 language=row.get("lang") or lang,
                 text_file=table.parent / text_file if text_file else None,
                 text="" if text_file else text or "",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mms_engine.align import Aligner
+from mms_engine.align.aligner import Aligner
 from mms_engine.audio.sources import Recording
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import open_bundle
