@@ -156,6 +156,8 @@ class Aligner:
         )
         letters = TextLetters.of(target_text)
         if not len(letters.tokens):
+            if not target_text.words:
+                raise AlignmentError("the text is empty")
             raise AlignmentError(
                 f"none of the text's {len(target_text.words)} words has a letter of the "
                 f"vocabulary of {language}: check the language and the script"

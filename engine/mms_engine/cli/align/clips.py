@@ -3,10 +3,11 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -27,14 +28,18 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
 from mms_engine.cli.transcribe.journal import Entry, Journal, entry_of
 from mms_engine.cli.transcribe.recordings import STDIN
-from mms_engine.errors import MmsError
-from mms_engine.formats.output import InputFiles, open_output
+from mms_engine.errors import MmsError, OutputError
+from mms_engine.formats.output import InputFiles, leftovers, open_output
 from mms_engine.text.aligned import AlignedText
 from mms_engine.text.normalization import normalize
 from mms_engine.types import Alignment, ClipFormat
 
 _PART = "segments.jsonl"
 """Manifest of one recording, in the folder of its clips, rejected segments included."""
+_HOUR = 3600.0
+
+Row = dict[str, Any]
+"""Line of a manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,42 +173,62 @@ class _Corpus:
         return all((self._request.out / name).is_file() for name in names)
 
     def write(self, pair: Pair, entry: Entry, alignment: Alignment) -> None:
-        """Write the clips of a recording, then its part of the manifest."""
+        """Write the clips of a recording, then its part of the manifest.
+
+        Raises:
+            MmsError: a file cannot be written, or the part was changed by the user.
+        """
+        part = self._request.out / entry.output
+        if self._journal.state(entry) == "kept":
+            raise OutputError(
+                f"{part} was changed since mms segment wrote it: choose another --out folder, or "
+                "delete it to write it and its clips again"
+            )
+        earlier = {row["file_name"] for row in _rows(part)} if part.exists() else set()
+        rows = self._write_clips(pair, alignment)
+        self._journal.write(entry, _lines(rows), lambda text: self._write(entry.output, text))
+        for name in earlier - {row["file_name"] for row in rows}:
+            (self._request.out / name).unlink(missing_ok=True)
+
+    def _write_clips(self, pair: Pair, alignment: Alignment) -> list[Row]:
+        """Write the clips of a recording; return the rows of all its segments."""
         parts = segments(alignment, self._sizes)
-        accepted = [part for part in parts if part.rejected is None]
         recording = Recording(Path(pair.name), self._rate, options=self._request.audio.reading())
-        clips = cut(recording, self._rate, accepted)
-        rows: list[dict[str, object]] = []
+        clips = cut(recording, self._rate, [part for part in parts if part.rejected is None])
+        rows: list[Row] = []
         for number, part in enumerate(parts, 1):
-            name, duration = "", round(part.end - part.start, 3)
-            if part.rejected is None:
-                samples = next(clips)
-                clip = f"{pair.output.name}-{number:04}.{self._request.file_format}"
-                name = (pair.output / clip).as_posix()
-                duration = samples.size / self._rate
-                path = self._request.out / name
-                with open_output(path, inputs=self._inputs, binary=True) as stream:
-                    stream.write(encode_audio(samples, self._rate, self._request.file_format))
-            rows.append(_row(part, name, duration, pair))
-        text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-        self._journal.write(entry, text, lambda content: self._write(entry.output, content))
+            if part.rejected is not None:
+                rows.append(_row(part, "", part.end - part.start, pair))
+                continue
+            samples = next(clips)
+            clip = f"{pair.output.name}-{number:04}.{self._request.file_format}"
+            name = (pair.output / clip).as_posix()
+            path = self._request.out / name
+            if self._request.resume:  # of a killed run
+                for leftover in leftovers([path]):
+                    leftover.unlink(missing_ok=True)
+            with open_output(path, inputs=self._inputs, binary=True) as stream:
+                stream.write(encode_audio(samples, self._rate, self._request.file_format))
+            rows.append(_row(part, name, samples.size / self._rate, pair))
+        return rows
 
     def finish(self) -> str:
         """Write the manifests from the parts of all recordings in the folder; return a summary."""
         rows = [row for part in sorted(self._request.out.rglob(_PART)) for row in _rows(part)]
-        accepted = [row for row in rows if not row["rejected"]]
-        rejected = [row for row in rows if row["rejected"]]
-        self._write("manifest.jsonl", _lines(accepted, without="rejected"))
-        self._write("rejected.jsonl", _lines(rejected, without="file_name"))
-        hours = sum(row["duration"] for row in accepted) / 3600
-        return f"{len(accepted)} clips, {hours:.2f} h; {len(rejected)} segments rejected"
+        accepted = [row for row in rows if row["file_name"]]
+        rejected = [row for row in rows if not row["file_name"]]
+        self._write("manifest.jsonl", _lines(accepted, without=("rejected",)))
+        self._write("rejected.jsonl", _lines(rejected, without=("file_name", "audio_filepath")))
+        seconds = sum(row["duration"] for row in accepted)
+        length = f"{seconds / 3600:.1f} h" if seconds >= _HOUR else f"{seconds / 60:.1f} min"
+        return f"{len(accepted)} clips, {length}; {len(rejected)} segments rejected"
 
     def _write(self, name: str, text: str) -> None:
         with open_output(self._request.out / name, inputs=self._inputs) as stream:
             stream.write(text)
 
 
-def _row(part: Segment, name: str, duration: float, pair: Pair) -> dict[str, object]:
+def _row(part: Segment, name: str, duration: float, pair: Pair) -> Row:
     language = str(pair.language)
     return {
         "file_name": name,
@@ -211,8 +236,8 @@ def _row(part: Segment, name: str, duration: float, pair: Pair) -> dict[str, obj
         "text": part.text,
         "normalized_text": normalize(AlignedText.from_source(part.text), language).text,
         "source": pair.name,
-        "start": round(part.start, 3),
-        "duration": duration,
+        "start": round(part.start, 4),
+        "duration": round(duration, 4),
         "score": round(part.score, 4),
         "trusted": round(part.trusted_share, 4),
         "lang": language,
@@ -220,11 +245,10 @@ def _row(part: Segment, name: str, duration: float, pair: Pair) -> dict[str, obj
     }
 
 
-def _rows(path: Path) -> Iterator[dict]:  # type: ignore[type-arg]
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
+def _rows(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _lines(rows: Sequence[dict], without: str) -> str:  # type: ignore[type-arg]
-    kept = [{key: value for key, value in row.items() if key != without} for row in rows]
+def _lines(rows: Sequence[Row], without: Collection[str] = ()) -> str:
+    kept = [{key: value for key, value in row.items() if key not in without} for row in rows]
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept)

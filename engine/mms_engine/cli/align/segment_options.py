@@ -25,7 +25,6 @@ _SIZES = (
     ),
     _clips(
         "--max-clip-seconds",
-        "max_seconds",
         type=FiniteFloat(min=0, min_open=True),
         metavar="SECONDS",
         default=20.0,
@@ -83,7 +82,7 @@ class SegmentChoice:
     """Sizes and limits of the clips, as given on the command line."""
 
     unit: SegmentUnit
-    max_seconds: float
+    max_clip_seconds: float
     pause_seconds: float
     padding_seconds: float
     min_score: float
@@ -99,7 +98,8 @@ class SegmentChoice:
         from mms_engine.align.segments import SegmentOptions
 
         try:
-            return SegmentOptions(**dataclasses.asdict(self))
+            fields = dataclasses.asdict(self)
+            return SegmentOptions(max_seconds=fields.pop("max_clip_seconds"), **fields)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
