@@ -83,7 +83,10 @@ def _precisions(
 )
 @plan_options
 @click.option(
-    "--replace", is_flag=True, help="Overwrite a bundle of another model or schema in --out."
+    "--replace",
+    is_flag=True,
+    help="Overwrite a bundle of another model or schema in --out, and files in the place of its "
+    "parts. Other files in the folder stay.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
