@@ -9,7 +9,12 @@ Names are loaded on first use, so importing the package costs nothing.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+# ONNX Runtime 1.29 and later send usage data and keep files of it, unless this is set before its
+# first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from mms_engine.asr.jobs import Job, JobResult
@@ -42,8 +47,10 @@ if TYPE_CHECKING:
         LanguageError,
         LanguageModelError,
         MmsError,
+        OutputError,
         PlanError,
         StreamError,
+        TextError,
     )
     from mms_engine.types import Alternative, Audio, Span, Transcript, Word
 
@@ -80,6 +87,7 @@ _MODULES = {
         "MmsError",
         "PlanError",
         "StreamError",
+        "TextError",
     ),
     "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
 }

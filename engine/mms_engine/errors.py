@@ -45,5 +45,17 @@ class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""
 
 
+class OutputError(MmsError):
+    """A file that the user named cannot be written."""
+
+
 class PlanError(MmsError):
     """A TensorRT plan cannot be built, or is invalid."""
+
+
+class AlignmentError(MmsError):
+    """A text cannot be aligned with an audio."""
+
+
+class TextError(MmsError):
+    """A text is not valid Unicode, over the limits, or cannot be written in a vocabulary."""

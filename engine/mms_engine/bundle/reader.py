@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
-from mms_engine.bundle.files import ByteProgress, check
+from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
@@ -18,7 +18,7 @@ from mms_engine.bundle.manifest import (
     decode,
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
-from mms_engine.languages import nearest
+from mms_engine.languages import nearest, resolve
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 
@@ -91,10 +91,16 @@ class Bundle:
         """
         entry = self.manifest.data.get(_normal(language))
         if entry is None:
-            near = ", ".join(nearest(language, self.languages, count=3))
-            hint = f"; did you mean {near}?" if near else ""
-            raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
+            near = ", ".join(self._nearest(language))
+            hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
+            raise LanguageError(f"{self.path} does not have the language {language!r}; {hint}")
         return entry
+
+    def _nearest(self, language: str) -> list[str]:
+        try:
+            return [resolve(language, self.languages)]
+        except LanguageError:
+            return nearest(language, self.languages, count=3)
 
     def vocabulary(self, language: str) -> Vocabulary:
         """Return a language's vocabulary without reading its weights.
@@ -179,10 +185,11 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
 
     Raises:
         BundleFileMissing: the folder holds no bundle, or one whose export has not finished.
-        BundleError: the bundle is of another schema.
+        BundleError: the bundle is of another schema, or its name is not UTF-8.
         BundleCorrupt: the manifest is damaged.
     """
     path = Path(path)
+    check_name(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(

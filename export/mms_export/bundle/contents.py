@@ -1,7 +1,7 @@
 """Contents of a bundle: the graphs, plans and data files an export has to provide."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.checkpoints.selection import matching, select_languages
 from mms_export.graphs.builder import GraphBuilder
-from mms_export.graphs.contract import GraphKey
+from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
-from mms_export.graphs.writer import INLINE_TOTAL
+from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
 from mms_export.tasks.task import Task
 from mms_export.tensorrt.plans import Planner
@@ -41,6 +41,14 @@ class Contents:
     def graphs(self) -> list[GraphKey]:
         """Every graph in each precision."""
         return [(g.name, p) for p in self.options.precisions for g in self.task.graphs]
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the files of the graphs and the languages."""
+        for key in self.graphs:
+            path = graph_path(self.options.out, *key)
+            yield from (path, data_path(path))
+        for language in self.languages:
+            yield self.task.data_path(self.options.out, language)
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
+from mms_engine.bundle.files import partial_token
 from mms_engine.bundle.manifest import SCHEMA, Source
 from mms_engine.errors import BundleError
 from mms_engine.types import PRECISIONS
@@ -54,10 +55,11 @@ def export(options: ExportOptions, progress: Progress) -> Manifest:
         progress.warn(sentence)
     with locked(options.out):
         work = _Export(contents, progress)
-        try:
-            return work.run()
-        finally:
-            work.space.sweep()
+        with partial_token(work.space.token):
+            try:
+                return work.run()
+            finally:
+                work.space.sweep()
 
 
 class _Export:
@@ -127,6 +129,7 @@ class _Export:
     def _take_over(self) -> None:
         """Adopt the valid parts of earlier exports, and drop the others."""
         earlier = self._earlier()
+        self.space.claim(self._contents.paths(), may_replace=self._options.replace)
         if earlier:
             self._done.add(earlier)
         self.space.resume(self._done)

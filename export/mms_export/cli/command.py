@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mms_engine.cli.program import ProgramCommand
-from mms_engine.system import usable_cores
+from mms_engine.system import printable, usable_cores
 from mms_export.cli.plan_options import plan_options, split_list, take_plan_options
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
     sizes = contents.all_sizes()
     total = sum(sizes.values())
     if as_json:
-        click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
+        click.echo(
+            json.dumps({"bundle": printable(str(options.out)), "bytes": sizes, "total": total})
+        )
         return
     width = max(24, *map(len, sizes))
     for name, size in sizes.items():
@@ -179,7 +181,7 @@ def _sentence(out: Path, manifest: "Manifest") -> str:
 
 def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
     return {
-        "bundle": str(out),
+        "bundle": printable(str(out)),
         "source": manifest.source.name,
         "languages": sorted(manifest.data),
         "bytes": sum(file.size for file in manifest.files()),

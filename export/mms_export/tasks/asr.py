@@ -74,6 +74,7 @@ ASR = Task(
         ),
     ),
     model=lambda checkpoint: checkpoint.config,
+    data_path=adapter_path,
     write_data=write_adapter,
     data_size=adapter_size,
     reference=reference_logits,
