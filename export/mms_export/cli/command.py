@@ -44,14 +44,15 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, a folder, a fairseq .pt file, or a hub id.",
+    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id.",
 )
 @click.option(
     "--lang",
     "languages",
     default="all",
     show_default=True,
-    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*.",
+    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*; the code of a model "
+    "of one language.",
 )
 @click.option(
     "--out",
