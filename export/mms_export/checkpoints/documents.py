@@ -1,6 +1,8 @@
 """Text files of a checkpoint: JSON documents and the model card."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,22 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise MmsError(f"{path} holds a {type(document).__name__}, not an object")
     return document
+
+
+@contextlib.contextmanager
+def interpreting(where: Path) -> Iterator[None]:
+    """Turn the errors of values of another type than expected into one that names the file.
+
+    Raises:
+        MmsError: a value of a document is not of the expected type.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MmsError(
+            f"{where} is not of the form that transformers writes ({type(error).__name__}: "
+            f"{error}): copy it from the model that this one was trained from"
+        ) from error
 
 
 def read_model_card(folder: Path) -> dict[str, str]:

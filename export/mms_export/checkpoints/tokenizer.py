@@ -8,7 +8,7 @@ from typing import Any
 
 from mms_engine.errors import MmsError
 from mms_engine.text.vocabulary import WORD_BOUNDARY
-from mms_export.checkpoints.documents import read_json
+from mms_export.checkpoints.documents import interpreting, read_json
 from mms_export.checkpoints.selection import normal_code
 
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -160,6 +160,13 @@ def read_tokenizer(folder: Path) -> Tokenizer:
             f"{folder / FILES[0]}: tokenizer_class is {kind}, whose tokens are phonemes: only "
             "models that spell words (Wav2Vec2CTCTokenizer) can be exported"
         )
+    with interpreting(folder / FILES[0]):
+        return _tokenizer(config, specials, added)
+
+
+def _tokenizer(
+    config: dict[str, Any], specials: dict[str, Any], added: dict[str, Any]
+) -> Tokenizer:
     entries = config.get("added_tokens_decoder")
     if entries is None:  # the files of earlier releases
         config |= specials

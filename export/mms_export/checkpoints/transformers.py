@@ -21,6 +21,7 @@ from mms_export.checkpoints.languages import find_languages
 from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
 from mms_export.checkpoints.weights import Weights
 
+_SAMPLE_RATES = range(1_000, 768_001)
 # Tensors that are used in training only.
 _IGNORED = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.")
 
@@ -61,7 +62,7 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
         adapters=dict(sorted(found.adapters.items())),
         unusable=found.unusable,
         warnings=(*warnings, *found.warnings),
-        sample_rate=int(preprocessor.get("sampling_rate", 16000)),
+        sample_rate=_sample_rate(preprocessor, path),
         licence=card.get("license", MMS_LICENCE if is_mms else UNKNOWN_LICENCE),
         notice=card.get("notice", ""),
     )
@@ -80,6 +81,16 @@ def _preprocessor(path: Path) -> dict[str, Any]:
             "model that this one was trained from"
         )
     return read_json(file)
+
+
+def _sample_rate(preprocessor: dict[str, Any], path: Path) -> int:
+    rate = preprocessor.get("sampling_rate", 16_000)
+    if not isinstance(rate, int) or rate not in _SAMPLE_RATES:
+        raise MmsError(
+            f"{path / 'preprocessor_config.json'}: sampling_rate is {rate!r}, must be "
+            f"{_SAMPLE_RATES.start} to {_SAMPLE_RATES.stop - 1} Hz"
+        )
+    return rate
 
 
 def _base_tensors(
