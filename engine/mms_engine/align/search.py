@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mms_engine.align.emission import TargetEmission
+import mms_kernels
+from mms_engine.align.emission import Int32Array, Int64Array, TargetEmission
 from mms_engine.align.target import NO_LETTER, Target, TextLetters
 from mms_engine.errors import AlignmentError
 from mms_kernels import STAR, forced_align
 
-Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 TRUSTED_MARGIN = -3.0
@@ -20,7 +20,6 @@ At this margin as many spoken words are rejected as other words in their place a
 139 held-out recordings of the demo model in five languages (19 % character errors), 891 words, and
 417 times another word of the language, of the same length give or take a letter, in place of one.
 """
-_STAR_SCORE = 0.0
 _MAX_CELLS = 1 << 38
 """Frames times letters of one block: about two minutes of work on one core."""
 
@@ -51,6 +50,7 @@ def find_spans(emission: TargetEmission, target: Target, letters: int) -> Letter
     spans = LetterSpans(
         np.zeros(letters, np.int64), np.zeros(letters, np.int64), np.zeros(letters, np.float64)
     )
+    best_sums = _cumulative(emission.best_log_probs)
     for block in target.blocks:
         frames, size = block.last_frame - block.first_frame, block.end - block.start
         if frames * size > _MAX_CELLS:
@@ -64,15 +64,43 @@ def find_spans(emission: TargetEmission, target: Target, letters: int) -> Letter
         tokens = target.tokens[block.start : block.end]
         columns = np.array([emission.columns.get(token, STAR) for token in tokens.tolist()])
         log_probs = emission.log_probs[block.first_frame : block.last_frame]
-        (found,) = forced_align(
-            log_probs, columns, star=STAR, star_score=_STAR_SCORE, kind="log_probs"
-        )
+        (found,) = forced_align(log_probs, columns, star=STAR, kind="log_probs")
+        best = emission.best[block.first_frame : block.last_frame]
+        starts, ends = _without_star(tokens, best, found)
+        more = best_sums[block.first_frame + ends] - best_sums[block.first_frame + found.ends]
+        more += best_sums[block.first_frame + found.starts] - best_sums[block.first_frame + starts]
+        sums = found.scores * (found.ends - found.starts) + more
         own = target.letters[block.start : block.end]
-        kept = own != NO_LETTER
-        spans.starts[own[kept]] = found.starts[kept] + block.first_frame
-        spans.ends[own[kept]] = found.ends[kept] + block.first_frame
-        spans.sums[own[kept]] = found.scores[kept] * (found.ends - found.starts)[kept]
+        kept = np.flatnonzero(own != NO_LETTER)
+        spans.starts[own[kept]] = starts[kept] + block.first_frame
+        spans.ends[own[kept]] = ends[kept] + block.first_frame
+        spans.sums[own[kept]] = sums[kept]
     return spans
+
+
+def _without_star(
+    tokens: Int64Array, best: Int32Array, found: mms_kernels.Alignment
+) -> tuple[Int64Array, Int64Array]:
+    """Return the spans with the frames that a star took of the letters beside it.
+
+    A star is as likely as anything, so it takes all frames of such a letter but one. Those on
+    which the letter is the most likely token are the letter's.
+    """
+    starts, ends = found.starts.copy(), found.ends.copy()
+    for star in np.flatnonzero(tokens == STAR).tolist():
+        first, last = int(starts[star]), int(ends[star])
+        if star > 0:
+            ends[star - 1] += _run(best[ends[star - 1] : last], tokens[star - 1])
+            first = max(first, int(ends[star - 1]))
+        if star + 1 < len(tokens):
+            starts[star + 1] -= _run(best[first : starts[star + 1]][::-1], tokens[star + 1])
+    return starts, ends
+
+
+def _run(best: Int32Array, token: int) -> int:
+    """Return the length of the run of a token with which some frames begin."""
+    other = np.flatnonzero(best != token)
+    return int(other[0]) if len(other) else len(best)
 
 
 def word_margins(
