@@ -19,9 +19,9 @@ def report(name: str, alignment: Alignment) -> None:
     """Print warnings, the share of trusted words, and the passages that differ."""
     for warning in alignment.warnings:
         click.echo(f"Warning: {name}: {warning}", err=True)
-    for number, line in enumerate(alignment.lines, 1):
+    for line in alignment.lines:
         if line.error:
-            click.echo(f"Warning: {name}: line {number} {line.error}", err=True)
+            click.echo(f"Warning: {name}: {line.error}", err=True)
     regions = alignment.regions
     share = f"{alignment.trusted_share:.1%} of {len(alignment.words)} words are trusted"
     if not regions:
