@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mms_engine.cli.options import MAX_THREADS
 from mms_engine.cli.program import FiniteFloat, Program
 from mms_engine.formats.output import check_output, open_output
 from mms_engine.types import BACKEND_NAMES, DEVICES
@@ -64,7 +65,10 @@ def main(*, debug: bool) -> None:
 @click.option("--seconds", default=10.0, type=FiniteFloat(0.1), help="Length of a clip in seconds.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option(
-    "--threads", default=2, type=click.IntRange(1), help="Threads of an implementation on a CPU."
+    "--threads",
+    default=2,
+    type=click.IntRange(1, MAX_THREADS),
+    help="Threads of an implementation on a CPU.",
 )
 @click.option(
     "--device", default="cpu", type=click.Choice(DEVICES[1:]), help="Device of the model."

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from mms_engine.align.aligner import Aligner
+    from mms_engine.align.options import AlignerOptions
+    from mms_engine.align.segments import Segment, SegmentOptions, segments
     from mms_engine.asr.jobs import Job, JobResult
     from mms_engine.asr.options import RecognizerOptions
     from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from mms_engine.decoding.options import BeamSearch
     from mms_engine.encoder.windows import WindowOptions
     from mms_engine.errors import (
+        AlignmentError,
         AudioError,
         BackendError,
         BundleCorrupt,
@@ -52,9 +56,23 @@ if TYPE_CHECKING:
         StreamError,
         TextError,
     )
-    from mms_engine.types import Alternative, Audio, Span, Transcript, Word
+    from mms_engine.types import (
+        AlignedCharacter,
+        AlignedLine,
+        AlignedWord,
+        Alignment,
+        Alternative,
+        Audio,
+        Region,
+        Span,
+        Transcript,
+        Word,
+    )
 
 _MODULES = {
+    "align.aligner": ("Aligner",),
+    "align.options": ("AlignerOptions",),
+    "align.segments": ("Segment", "SegmentOptions", "segments"),
     "asr.jobs": ("Job", "JobResult"),
     "asr.options": ("RecognizerOptions",),
     "asr.pool": ("PoolOptions", "PooledStream", "StreamPool"),
@@ -75,6 +93,7 @@ _MODULES = {
     "decoding.options": ("BeamSearch",),
     "encoder.windows": ("WindowOptions",),
     "errors": (
+        "AlignmentError",
         "AudioError",
         "BackendError",
         "BundleCorrupt",
@@ -85,11 +104,23 @@ _MODULES = {
         "LanguageError",
         "LanguageModelError",
         "MmsError",
+        "OutputError",
         "PlanError",
         "StreamError",
         "TextError",
     ),
-    "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
+    "types": (
+        "AlignedCharacter",
+        "AlignedLine",
+        "AlignedWord",
+        "Alignment",
+        "Alternative",
+        "Audio",
+        "Region",
+        "Span",
+        "Transcript",
+        "Word",
+    ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -53,5 +53,9 @@ class PlanError(MmsError):
     """A TensorRT plan cannot be built, or is invalid."""
 
 
+class AlignmentError(MmsError):
+    """A text cannot be aligned with an audio."""
+
+
 class TextError(MmsError):
     """A text is not valid Unicode, over the limits, or cannot be written in a vocabulary."""

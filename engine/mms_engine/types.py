@@ -26,6 +26,21 @@ ContextKind = Literal["cached", "window"]
 NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
+ClipFormat = Literal["flac", "wav"]
+NumberPolicy = Literal["words", "star"]
+"""Numbers are read out where the language's rules are known, or never."""
+TextUnit = Literal["line", "sentence", "paragraph"]
+"""Lines as given, sentences, or blocks between blank lines."""
+Stars = Literal["none", "edges", "paragraphs", "lines"]
+"""Places of a text where the audio may hold speech of any length that the text lacks."""
+SegmentUnit = Literal["line", "pause"]
+"""A segment per line of an alignment, or per span between pauses."""
+WordTimes = Literal["tight", "filled"]
+"""`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
+RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
+"""`missing`: speech that the text lacks. `extra`: text that is not spoken. `swapped`: text spoken
+at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that
+differs from what is spoken there, or that the model cannot confirm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +131,106 @@ class Transcript:
     warnings: tuple[str, ...] = ()
     """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
     hotwords that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedCharacter:
+    """A character of a word, or several that sound as one, and its span of time."""
+
+    text: str
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    score: float
+    """Geometric mean of the probabilities of its letters over their frames, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedWord:
+    """A word of a text and its span of time."""
+
+    text: str
+    """As written, with its punctuation."""
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    score: float
+    """Geometric mean of the probabilities of its letters over their frames, in [0, 1]."""
+    trusted: bool
+    """Whether the audio at this place confirms the word."""
+    aligned: bool
+    """Whether its letters were aligned. A word without letters in the vocabulary, or one that does
+    not fit in the audio, lies in the gap between its neighbours."""
+    line: int
+    """Index in `Alignment.lines`."""
+    characters: tuple[AlignedCharacter, ...] = ()
+    """In order; characters without letters, such as punctuation, are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedLine:
+    """A line, sentence or paragraph of a text and its span of time."""
+
+    text: str
+    """As written."""
+    start: float
+    """Start of its first word, in seconds; for an empty line, the end of the line before."""
+    end: float
+    """End of its last word, in seconds."""
+    score: float
+    """Geometric mean of the probabilities of its letters over their frames, in [0, 1]."""
+    trusted_share: float
+    """Share of trusted words among those with letters; 1 without any."""
+    first_word: int
+    """Index in `Alignment.words` of its first word."""
+    last_word: int
+    """Index behind its last word."""
+    paragraph: int
+    """Index of its paragraph: the block of lines between blank lines."""
+    error: str | None = None
+    """Why it, or a part of it, was not aligned: frames that it needs, and those that are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A passage where text and audio differ."""
+
+    kind: RegionKind
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    text: str
+    """Words of the text, as written; empty if the text has none."""
+    decoded: str
+    """Text that the model decodes in this span, without a language model; empty for none."""
+    first_word: int
+    """Index in `Alignment.words` of its first word, or of the word behind it if it has none."""
+    last_word: int
+    """Index behind its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """A text with the times of its words."""
+
+    words: tuple[AlignedWord, ...]
+    """All words of the text, in order; neither starts nor ends ever decrease."""
+    lines: tuple[AlignedLine, ...]
+    """All lines of the text, empty ones included."""
+    regions: tuple[Region, ...]
+    """Passages where text and audio differ, in order of time."""
+    seconds: float
+    """Duration of the audio."""
+    language: str
+    """Code as MMS writes it."""
+    times: WordTimes
+    """Meaning of the start and end of words and characters."""
+    trusted_share: float
+    """Share of trusted words among those with letters; 1 without any."""
+    missing: tuple[Span, ...] = ()
+    """Spans of the recording that are damaged, in order."""
+    warnings: tuple[str, ...] = ()
+    """Remarks about the recording; see `Audio.warnings`."""

@@ -175,6 +175,7 @@ def test_socket_is_written_through(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         server.listen()
+        server.settimeout(10)
         write(tmp_path / "socket")
         connection, _ = server.accept()
         with connection:

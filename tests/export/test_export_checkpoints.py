@@ -62,12 +62,15 @@ def test_sharded_safetensors(checkpoint, folder):
     assert_same_weights(checkpoint, folder)
 
 
-def test_pickled_weights_and_adapters(checkpoint, folder):
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_weights_and_adapters(checkpoint, folder, zipped):
+    """Zipped is the format of torch since 1.6."""
+    format_of = {"_use_new_zipfile_serialization": zipped}
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin", **format_of)
     (folder / "model.safetensors").unlink()
     for code in LANGUAGES:
         path = folder / f"adapter.{code}.safetensors"
-        torch.save(load_file(path), path.with_suffix(".bin"))
+        torch.save(load_file(path), path.with_suffix(".bin"), **format_of)
         path.unlink()
     assert_same_weights(checkpoint, folder)
 
@@ -136,11 +139,19 @@ class Evil:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "asr.pt"])
-def test_pickle_with_code_is_refused(folder, tmp_path, name):
+@pytest.mark.parametrize(
+    ("zipped", "message"),
+    [
+        (True, r"asks for posix\.system to be run: it is not loaded"),
+        (False, "cannot be read as a torch checkpoint: Weights only load failed"),
+    ],
+)
+def test_pickle_with_code_is_refused(folder, tmp_path, name, zipped, message):
     (folder / "model.safetensors").unlink()
-    torch.save({"model": Evil(f"touch {tmp_path}/ran")}, folder / name)
+    document = {"model": Evil(f"touch {tmp_path}/ran")}
+    torch.save(document, folder / name, _use_new_zipfile_serialization=zipped)
     model = folder if name.endswith("bin") else folder / name
-    with pytest.raises(MmsError, match=r"asks for posix\.system to be run: it is not loaded"):
+    with pytest.raises(MmsError, match=message):
         open_checkpoint(str(model))
     assert not (tmp_path / "ran").exists()
 

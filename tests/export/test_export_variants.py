@@ -1,6 +1,7 @@
 """Variants of a checkpoint: each gives the text of transformers."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +85,29 @@ def test_text_equals_that_of_transformers(original, tmp_path, speech, variant):
     assert result.exit_code == 0, result.output
     assert open_bundle(bundle).languages == (code,)
     found = transcribe(bundle, speech, code)
+    if variant == "odd-code":
+        decomposed = unicodedata.normalize("NFD", code)
+        assert transcribe(bundle, speech, decomposed).text == found.text
     assert found.text == expected_text(folder, speech, variant)
     assert len(set(found.text)) > 5
     delimiter = "_" if variant == "delimiter-text" else None
     joined = "no-delimiter" in variant or code == "mul"
     words = list(found.text) if joined else found.text.split(delimiter)
     assert [word.text for word in found.words] == [word for word in words if word]
+
+
+@pytest.mark.parametrize(
+    "variant", ["flat-vocab", "pickled", "plain", "processor-config", "trainer"]
+)
+def test_variant_is_found_in_the_hub_cache(original, tmp_path, monkeypatch, variant):
+    repository = tmp_path / "models--nobody--mms-tuned"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(original, snapshot)
+    VARIANTS[variant](snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    result = invoke("--model", "nobody/mms-tuned", "--precision", "fp32", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "adapters (1)" in result.stdout

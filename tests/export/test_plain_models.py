@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import Wav2Vec2ForCTC
 
 from export_runs import edit_tensors, invoke, run_export
@@ -15,7 +16,8 @@ from mms_engine.audio import normalize, read_audio
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import LanguageError, MmsError
-from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.names import base_shapes
+from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.single import ALIGNER_TOKENS
 from mms_export.parity.comparison import SPEECH
 from mms_export.tensorrt.options import USES, PlanOptions
@@ -189,3 +191,75 @@ def test_aligner_is_recognised_by_its_letters(plain, tmp_path):
     assert not vocabulary.has_boundary
     with pytest.raises(LanguageError, match="has no language 'swh'"):
         run_export(folder, tmp_path / "c", languages="swh")
+
+
+ALIGNER = TinyOptions(languages=(("eng", len(ALIGNER_TOKENS)),), hidden_size=64, heads=16)
+
+
+@pytest.fixture(scope="module")
+def aligner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Aligner on the hub: `model.pt` beside it has torchaudio's names."""
+    folder = make_plain(tmp_path_factory.mktemp("aligner") / "hub", ALIGNER)
+    vocab = {token: row for row, token in enumerate(ALIGNER_TOKENS)}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    return folder
+
+
+def torchaudio_tensors(hub: Path) -> dict[str, torch.Tensor]:
+    names = {
+        "lm_head.": "aux.",
+        "wav2vec2.encoder.": "encoder.transformer.",
+        "wav2vec2.feature_projection.": "encoder.feature_projection.",
+        "wav2vec2.": "",
+    }
+    tensors = load_file(hub / "model.safetensors")
+    tensors.pop("wav2vec2.masked_spec_embed")
+    found = {}
+    for name, tensor in tensors.items():
+        prefix = next(prefix for prefix in names if name.startswith(prefix))
+        found[names[prefix] + name.removeprefix(prefix)] = tensor
+    return found
+
+
+@pytest.mark.parametrize(("wrapper", "special"), [("", True), ("model.", False)])
+def test_torchaudio_aligner_equals_that_of_the_hub(aligner, tmp_path, wrapper, special):
+    """As downloaded, and as `MMS_FA.get_model()` holds it: wrapped, without special tokens."""
+    tensors = torchaudio_tensors(aligner)
+    if not special:
+        for name in ("aux.weight", "aux.bias"):
+            tensors[name] = torch.cat([tensors[name][:1], tensors[name][4:]])
+    path = tmp_path / "model.pt"
+    torch.save({wrapper + name: tensor for name, tensor in tensors.items()}, path)
+    hub, ours = open_checkpoint(str(aligner)), open_checkpoint(str(path))
+    assert (ours.config, ours.format) == (hub.config, "torchaudio")
+    assert ours.config.text == "uroman"
+    for name in base_shapes(hub.config):
+        np.testing.assert_array_equal(ours.weights.read(name), hub.weights.read(name), name)
+    heads = [read_adapter(one.adapters["mul"], one.config) for one in (hub, ours)]
+    kept = slice(None) if special else [0, *range(4, len(ALIGNER_TOKENS))]
+    for name in ("lm_head.weight", "lm_head.bias"):
+        np.testing.assert_array_equal(heads[0].read(name)[kept], heads[1].read(name))
+    tokens = np.array(hub.adapters["mul"].vocab)[kept].tolist()
+    assert list(ours.adapters["mul"].vocab) == tokens
+
+
+@pytest.mark.parametrize("first", [["<s>", "<pad>", "</s>", "<unk>"], ["<pad>"]])
+def test_dictionary_beside_a_state_dict(aligner, tmp_path, first):
+    tensors = torchaudio_tensors(aligner)
+    size = len(first) + 6
+    for name in ("aux.weight", "aux.bias"):
+        tensors[name] = tensors[name][:size].clone()
+    path = tmp_path / "model.pt"
+    torch.save(tensors, path)
+    with pytest.raises(MmsError, match=rf"a head of {size} rows and no dictionary: write its"):
+        open_checkpoint(str(path))
+    dictionary = tmp_path / "dictionary.txt"
+    dictionary.write_text("\n".join([*first, "|", *"abcde"]) + "\n")
+    source = open_checkpoint(str(path), "swh")
+    assert source.adapters["swh"].vocab[-6:] == ("|", *"abcde")
+    assert source.adapters["swh"].vocab[0] == "<pad>"
+    assert (source.config.text, source.config.normalize) == ("native", True)
+    assert list(open_checkpoint(str(path)).adapters) == ["und"]
+    dictionary.write_text("a\n")
+    with pytest.raises(MmsError, match=rf"a head of {size} rows, its dictionary has 1 tokens"):
+        open_checkpoint(str(path))

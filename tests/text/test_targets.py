@@ -129,6 +129,7 @@ def test_words_keep_their_spelling_and_lines() -> None:
         ("lao", "ດີ", ["ດີ=dii"]),
         ("mya", "င်္ဂလာ", ["င်္ဂ=ngga", "လာ=laa"]),
         ("bod", "བདེ་ལེ།", ["བ=b", "དེ་=de", "ལེ།=le"]),
+        ("tha", "อ่าน ก", ["อ่า=aa", "น=n", "ก=k"]),
         ("tha", "cafe\u0301s มี", ["cafe\u0301s=cafes", "มี=mii"]),
         ("kor", "학교에 가요.", ["학교에=haggyoe", "가요.=gayo"]),
         ("nan", "Tâi-oân lâng", ["Tâi-oân=taioan", "lâng=lang"]),

@@ -1,6 +1,7 @@
 """Normalisation of an utterance to zero mean and unit variance, as in training."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,9 +48,18 @@ def statistics(samples: Float32Array) -> Normalization:
     Args:
         samples: Shape `[N]`; may be a memory map of hours. The mean of no samples is 0.
     """
+    return streamed_statistics([samples])
+
+
+def streamed_statistics(pieces: Iterable[Float32Array]) -> Normalization:
+    """Return the normalisation of consecutive samples; it does not depend on how they are cut.
+
+    Args:
+        pieces: Arrays of shape `[N]`.
+    """
     count, mean, squares = 0, 0.0, 0.0
-    for start in range(0, len(samples), _BLOCK):
-        block = samples[start : start + _BLOCK].astype(np.float64)
+    for samples in _blocks(pieces):
+        block = samples.astype(np.float64)
         # Merging the moments of blocks (Chan et al.) avoids the cancellation of E[x²] - E[x]².
         block_mean = float(block.mean())
         block -= block_mean
@@ -60,6 +70,23 @@ def statistics(samples: Float32Array) -> Normalization:
         count = total
     variance = squares / count if count else 0.0
     return Normalization(mean=mean, scale=1.0 / math.sqrt(variance + EPSILON))
+
+
+def _blocks(pieces: Iterable[Float32Array]) -> Iterator[Float32Array]:
+    """Yield the samples in blocks of `_BLOCK`, the last one shorter and none empty."""
+    waiting: list[Float32Array] = []
+    size = 0
+    for piece in pieces:
+        start = 0
+        while size + len(piece) - start >= _BLOCK:
+            end = start + _BLOCK - size
+            yield np.concatenate([*waiting, piece[start:end]]) if waiting else piece[start:end]
+            waiting, size, start = [], 0, end
+        if start < len(piece):
+            waiting.append(piece[start:])
+            size += len(piece) - start
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def normalize(samples: Float32Array) -> Float32Array:

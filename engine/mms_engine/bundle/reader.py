@@ -1,5 +1,6 @@
 """Opened bundle: graphs, plans and data files, each checked before use."""
 
+import unicodedata
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,12 +84,12 @@ class Bundle:
         return check(self.path, plan.file, verify=self._verify)
 
     def entry(self, language: str) -> DataFile:
-        """Return the manifest entry of a language.
+        """Return the manifest entry of a language; its code may be in any normal form of Unicode.
 
         Raises:
             LanguageError: the bundle does not have it; the message names the nearest codes.
         """
-        entry = self.manifest.data.get(language)
+        entry = self.manifest.data.get(_normal(language))
         if entry is None:
             near = ", ".join(self._nearest(language))
             hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
@@ -135,7 +136,7 @@ class Bundle:
                 f"{path} belongs to another base model than {self.manifest.source.name}: "
                 "export the bundle again"
             )
-        if weights.language != language:
+        if weights.language != _normal(language):
             raise BundleCorrupt(f"{path} holds {weights.language!r}, not {language!r}")
         expected = {
             "adapter": (model.adapter_parameters,),
@@ -168,6 +169,11 @@ class Bundle:
             except BundleError as error:
                 found.append(str(error))
         return found
+
+
+def _normal(code: str) -> str:
+    """Return a language code in the normal form of the manifest."""
+    return unicodedata.normalize("NFC", code)
 
 
 def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:

@@ -1,7 +1,8 @@
 """Offline encoding: utterances to windows, windows to batches, and each batch to a sink."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +19,7 @@ from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.encoder.batches import BatchLimits, WindowRow, plan_batches
 from mms_engine.encoder.emission import Emission, Segment
 from mms_engine.encoder.model import AcousticModel
-from mms_engine.encoder.windows import WindowOptions, plan_windows
+from mms_engine.encoder.windows import Window, WindowOptions, next_window, plan_windows
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.types import Audio, Float32Array
 
@@ -144,9 +145,71 @@ class OfflineEncoder:
                 self._run(batch, state, sink, ahead)
                 ahead.wait()
                 if progress is not None:
-                    kept = sum(row.window.keep_end - row.window.keep_start for row in batch)
-                    progress(kept * self._model.frame_seconds)
+                    progress(_kept(batch) * self._model.frame_seconds)
                 yield state.take_complete()
+
+    def run_stream(
+        self,
+        pieces: Iterable[Float32Array],
+        normalization: Normalization,
+        language: str,
+        sink: Sink,
+        progress: Progress | None = None,
+    ) -> None:
+        """Encode one utterance while its samples arrive, in the windows of `run`.
+
+        At most two windows of samples, and a batch of windows, are in memory.
+
+        Args:
+            pieces: Consecutive samples, arrays of shape `[N]`.
+            normalization: Statistics of all of them.
+            language: Code.
+            sink: Consumer of the logits.
+            progress: Called with the seconds of audio finished since its last call.
+
+        Raises:
+            BackendError: the device failed.
+            BundleError, LanguageError: the language's adapter cannot be loaded.
+        """
+        batch: list[tuple[WindowRow, Segment]] = []
+        for window, samples in self._windows_of(pieces):
+            row = WindowRow(0, language, window)
+            rows = [each for each, _ in batch] + [row]
+            if batch and len(plan_batches(rows, self._limits())) > 1:
+                self._run_rows(batch, sink, progress)
+                batch = []
+            batch.append((row, Segment(normalization.apply(samples), language)))
+        if batch:
+            self._run_rows(batch, sink, progress)
+
+    def _windows_of(self, pieces: Iterable[Float32Array]) -> Iterator[tuple[Window, Float32Array]]:
+        """Yield the windows of samples that arrive in pieces, each with its samples."""
+        geometry, seconds = self._model.geometry, self._model.frame_seconds
+        held = np.zeros(0, np.float32)
+        waiting: list[Float32Array] = []
+        first, count, kept = 0, 0, 0  # sample held first, samples so far, frames kept
+        for piece in itertools.chain(pieces, [None]):
+            if piece is not None:
+                waiting.append(piece)
+                count += len(piece)
+            frames, more = geometry.frames(count), piece is not None
+            while window := next_window(
+                kept, frames, self._windows, frame_seconds=seconds, more=more
+            ):
+                held, waiting = np.concatenate([held, *waiting]), []
+                span = geometry.span(window.start, window.end)
+                yield window, held[span.start - first : span.stop - first]
+                kept = window.keep_end
+                held, first = held[span.start - first :], span.start
+
+    def _run_rows(
+        self, batch: Sequence[tuple[WindowRow, Segment]], sink: Sink, progress: Progress | None
+    ) -> None:
+        rows = [row for row, _ in batch]
+        with self._model.encoder.emission([segment for _, segment in batch]) as emission:
+            sink.take(rows, emission)
+        if progress is not None:
+            progress(_kept(rows) * self._model.frame_seconds)
 
     def _rows(self, index: int, utterance: OfflineUtterance) -> list[WindowRow]:
         frames = self._model.geometry.frames(utterance.audio.samples.size)
@@ -188,6 +251,10 @@ class OfflineEncoder:
         span = self._model.geometry.span(row.window.start, row.window.end)
         samples = utterance.normalization.apply_to(utterance.audio.samples, span)
         return Segment(samples, utterance.language)
+
+
+def _kept(rows: Iterable[WindowRow]) -> int:
+    return sum(row.window.keep_end - row.window.keep_start for row in rows)
 
 
 class _Progress:

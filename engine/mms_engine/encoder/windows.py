@@ -44,19 +44,35 @@ def plan_windows(frames: int, options: WindowOptions, *, frame_seconds: float) -
     rather than running on a sliver: a few seconds of extra context cost less than a word
     recognised without any.
     """
-    if frames <= 0:
-        return []
+    windows: list[Window] = []
+    kept = 0
+    while window := next_window(kept, frames, options, frame_seconds=frame_seconds):
+        windows.append(window)
+        kept = window.keep_end
+    return windows
+
+
+def next_window(
+    kept: int, frames: int, options: WindowOptions, *, frame_seconds: float, more: bool = False
+) -> Window | None:
+    """Return the window of `plan_windows` whose kept part begins at frame `kept`.
+
+    Args:
+        kept: Frames kept by the windows before it.
+        frames: Frames known so far.
+        options: Sizes.
+        frame_seconds: Seconds of a frame.
+        more: Whether frames may follow.
+
+    Returns:
+        The window, or `None` at the end, or where it depends on frames that may follow.
+    """
     keep = max(1, round(options.seconds / frame_seconds))
     context = round(options.context_seconds / frame_seconds)
     full = keep + 2 * context
-    if frames <= full:
-        return [Window(0, frames, 0, frames)]
-    windows = []
-    kept = 0
-    while kept < frames:
-        start = max(0, min(kept - context, frames - full))
-        end = min(frames, start + full)
-        keep_end = end if end == frames else end - context
-        windows.append(Window(start, end, kept, keep_end))
-        kept = keep_end
-    return windows
+    start = max(0, kept - context)
+    if frames > start + full:
+        return Window(start, start + full, kept, start + full - context)
+    if more or kept >= frames:
+        return None
+    return Window(max(0, min(kept - context, frames - full)), frames, kept, frames)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from mms_engine.formats.timed_text import Tier, TimedText, merge_empty
 
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _INCLUDED = "Included_In"
 """ELAN's constraint of a tier whose annotations lie within those of its parent, with gaps."""
 _DATE = "1970-01-01T00:00:00+00:00"
@@ -18,7 +19,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def eaf(timed: TimedText) -> str:
-    """Return an ELAN document with one tier per tier, each included in the one before.
+    """Return an ELAN document with one tier per tier.
 
     Times are whole milliseconds.
     """
@@ -30,13 +31,11 @@ def eaf(timed: TimedText) -> str:
     if timed.media:
         _add_media(document, timed.media)
     document.add_linguistic_type("included", constraints=_INCLUDED)
-    parent: str | None = None
     for tier in timed.tiers:
-        document.add_tier(tier.name, "included" if parent else "default-lt", parent)
+        document.add_tier(tier.name, "included" if tier.within else "default-lt", tier.within)
         _add_annotations(document, tier, timed.joiner)
-        parent = tier.name
     root: ET.Element = Elan.to_adocument(document)
-    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+    return _DECLARATION + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _add_media(document: Any, media: str) -> None:  # noqa: ANN401

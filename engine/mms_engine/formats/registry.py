@@ -8,7 +8,7 @@ from typing import Any
 
 from mms_engine.errors import MmsError
 from mms_engine.formats.timed_text import TimedText, from_transcript
-from mms_engine.types import Transcript
+from mms_engine.types import Alignment, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,12 @@ TIMED_FORMATS: Mapping[str, Format] = {
     "csv": Format(".csv", "mms_engine.formats.tables", "csv"),
 }
 """Formats of timed text."""
+
+ALIGNMENT_FORMATS: Mapping[str, Format] = {
+    "json": Format(".json", "mms_engine.formats.alignment", "alignment_json"),
+    **TIMED_FORMATS,
+}
+"""Formats of alignments."""
 
 FORMATS: Mapping[str, Format] = {**_TRANSCRIPT_FORMATS, **TIMED_FORMATS}
 """Formats of transcripts."""
@@ -78,6 +84,15 @@ def render_timed(timed: TimedText, *, format_name: str) -> str:
     """Return timed text in one of `TIMED_FORMATS`, ending in a newline unless it is empty."""
     written: str = _writer(TIMED_FORMATS[format_name])(timed)
     return written
+
+
+def render_alignment(alignment: Alignment, name: str, *, format_name: str, media: str = "") -> str:
+    """Return an alignment in one of `ALIGNMENT_FORMATS`; see `render` for the arguments."""
+    from mms_engine.formats.alignment import alignment_json, from_alignment
+
+    if format_name in TIMED_FORMATS:
+        return render_timed(from_alignment(alignment, name, media), format_name=format_name)
+    return alignment_json(alignment, name)
 
 
 def _writer(chosen: Format) -> Any:  # noqa: ANN401

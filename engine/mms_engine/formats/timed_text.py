@@ -9,6 +9,10 @@ WORDS = "words"
 """Name of the tier that every timed text has."""
 LINES = "lines"
 """Name of the tier of the lines or sentences of a given text."""
+CHARACTERS = "characters"
+"""Name of the tier of the characters of a given text."""
+REGIONS = "regions"
+"""Name of the tier of the passages where a given text and the audio differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Tier:
 
     name: str
     intervals: tuple[Interval, ...]
+    within: str | None = None
+    """Name of an earlier tier, in one interval of which each interval lies; `None` for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,12 +92,15 @@ def word_spans(text: str, line: Span, letters: Sequence[Span], *, by_character: 
         for part in range(first + 1, last + 1):
             joined[part] = spelled[part] = True
     for i, (start, end) in enumerate(parts):
-        after = i > 0 and parts[i - 1][1] == start
-        bare = not spelled[i] and by_character and after and _is_mark_like(text[start:end])
-        if bare or (not spelled[i] and is_silent(text[start:end])):
-            opens = unicodedata.category(text[end - 1]) in _OPENING or i == 0
-            target = i + 1 if opens and i + 1 < len(parts) else i
-            joined[target] = True
+        if spelled[i]:
+            continue
+        before = i > 0 and parts[i - 1][1] == start
+        behind = i + 1 < len(parts) and parts[i + 1][0] == end
+        if is_silent(text[start:end]):
+            leads = i == 0 or unicodedata.category(text[end - 1]) in _OPENING
+            joined[i + 1 if leads and i + 1 < len(parts) else i] = True
+        elif by_character and (before or behind) and _is_mark_like(text[start:end]):
+            joined[i if before else i + 1] = True
     words: list[Span] = []
     for part, (start, end) in enumerate(parts):
         if joined[part] and words:

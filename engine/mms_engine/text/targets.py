@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from mms_engine.errors import TextError
 from mms_engine.text.aligned import AlignedText
@@ -19,14 +18,11 @@ from mms_engine.text.segmentation import (
     word_spans,
 )
 from mms_engine.text.vocabulary import Vocabulary
+from mms_engine.types import NumberPolicy, TextUnit
 
 MAX_CHARACTERS = 5_000_000
 """Longest text in characters: a Bible, or 90 hours of speech."""
 
-NumberPolicy = Literal["words", "star"]
-"""Numbers are read out where the language's rules are known, or never."""
-TextUnit = Literal["line", "sentence", "paragraph"]
-"""Unit of `TargetText.lines`: lines as given, sentences, or blocks between blank lines."""
 
 _ROMANIZED = frozenset("abcdefghijklmnopqrstuvwxyz'")
 _APOSTROPHES = frozenset("\u2018\u2019\u201b\u02bc\u02bb`\u00b4")

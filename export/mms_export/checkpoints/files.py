@@ -1,6 +1,7 @@
 """Tensor files: safetensors, and torch pickles read without running code from them."""
 
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,10 @@ def _read_safetensor(path: Path, name: str) -> FloatArray:
 
 
 def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """Load a torch pickle that holds a mapping; its tensors stay mapped from the file.
+    """Load a torch pickle that holds a mapping.
+
+    Tensors stay mapped from the file, except in the format of torch before 1.6, which may hold
+    tensors only.
 
     Args:
         path: The file.
@@ -90,12 +94,13 @@ def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
     import torch
 
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        is_mappable = zipfile.is_zipfile(path)
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_mappable else []
         for name in names:
             if name.split(".")[0] not in inert:
                 raise MmsError(f"{path} asks for {name} to be run: it is not loaded")
         with torch.serialization.safe_globals([(_inert_class(name), name) for name in names]):
-            document = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mappable)
     except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
         # The rest of the message advises loading the file unsafely.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]

@@ -44,14 +44,15 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, a folder, a fairseq .pt file, or a hub id.",
+    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id.",
 )
 @click.option(
     "--lang",
     "languages",
     default="all",
     show_default=True,
-    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*.",
+    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*; the code of a model "
+    "of one language.",
 )
 @click.option(
     "--out",
@@ -83,7 +84,10 @@ def _precisions(
 )
 @plan_options
 @click.option(
-    "--replace", is_flag=True, help="Overwrite a bundle of another model or schema in --out."
+    "--replace",
+    is_flag=True,
+    help="Overwrite a bundle of another model or schema in --out, and files in the place of its "
+    "parts. Other files in the folder stay.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

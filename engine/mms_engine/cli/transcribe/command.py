@@ -86,8 +86,9 @@ _input, _output = section("Input"), section("Output")
     "--output",
     "-o",
     metavar="FILE|FOLDER/",
-    help="Output file, or folder (with a trailing slash) for one file per recording.  [default: "
-    "standard output]",
+    help="Output file, or folder (with a trailing slash) for one file per recording. A file is "
+    "replaced when the command ends; until then, and if it ends early, the transcripts of several "
+    "recordings are in FILE.XXXXXXXX.partial.  [default: standard output]",
 )
 @_output(
     "--resume",

@@ -88,25 +88,34 @@ def from_table(table: Path, *, with_text: bool) -> list[Recording]:
     Raises:
         click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
     """
-    rows = _rows(table, ("file", "lang", "text") if with_text else ("file", "lang"))
+    rows = read_table(table, ("file", "lang", "text") if with_text else ("file", "lang"))
     paths = [table.parent / row["file"] for row in rows]
-    base = _absolute(table.parent)
-    if not all(_absolute(path).is_relative_to(base) for path in paths):
-        base = _common_folder(paths)
     return [
         Recording(
             name=str(path),
-            output=_output(path, base),
+            output=output,
             language=row["lang"],
             reference=row.get("text") or "",
             held_out=(row.get("held_out") or "").lower() in {"1", "true", "yes", "y"},
         )
-        for path, row in zip(paths, rows, strict=True)
+        for path, output, row in zip(paths, table_outputs(table, paths), rows, strict=True)
     ]
 
 
-def _rows(table: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a table, each with the needed columns."""
+def table_outputs(table: Path, paths: Sequence[Path]) -> list[Path]:
+    """Return the relative paths of the outputs of a table's recordings, without suffix."""
+    base = _absolute(table.parent)
+    if not all(_absolute(path).is_relative_to(base) for path in paths):
+        base = _common_folder(paths)
+    return [_output(path, base) for path in paths]
+
+
+def read_table(table: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a TSV, each with the needed columns.
+
+    Raises:
+        click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
+    """
     reader = csv.DictReader(
         io.StringIO(_read_text(table), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
     )

@@ -1,0 +1,1 @@
+"""Forced alignment: the times of a text's words in an audio, and where the two differ."""

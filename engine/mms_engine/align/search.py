@@ -1,0 +1,136 @@
+"""Best path of a target through an emission, and how well the audio confirms its words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+import mms_kernels
+from mms_engine.align.emission import Int32Array, Int64Array, TargetEmission
+from mms_engine.align.target import NO_LETTER, Target, TextLetters
+from mms_engine.errors import AlignmentError
+from mms_kernels import STAR, forced_align
+
+Float64Array = npt.NDArray[np.float64]
+
+TRUSTED_MARGIN = -3.0
+"""Least margin of a trusted word: see `word_margins`.
+
+At this margin as many spoken words are rejected as other words in their place accepted, 4.6 % each:
+139 held-out recordings of the demo model in five languages (19 % character errors), 891 words, and
+417 times another word of the language, of the same length give or take a letter, in place of one.
+"""
+_MAX_CELLS = 1 << 38
+"""Frames times letters of one block: about two minutes of work on one core."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LetterSpans:
+    """Frames of each letter of a text; those of letters that were not aligned are empty."""
+
+    starts: Int64Array
+    """Shape `[N]`: first frame."""
+    ends: Int64Array
+    """Shape `[N]`: frame behind the last."""
+    sums: Float64Array
+    """Shape `[N]`: sum of the natural-log probabilities over these frames."""
+
+    @property
+    def frames(self) -> Int64Array:
+        """Shape `[N]`: frames of each letter, 0 for those that were not aligned."""
+        return self.ends - self.starts
+
+
+def find_spans(emission: TargetEmission, target: Target, letters: int) -> LetterSpans:
+    """Return the frames of each of the text's letters on the best path of each block.
+
+    Raises:
+        AlignmentError: a block is too large for an exact search.
+    """
+    spans = LetterSpans(
+        np.zeros(letters, np.int64), np.zeros(letters, np.int64), np.zeros(letters, np.float64)
+    )
+    best_sums = _cumulative(emission.best_log_probs)
+    for block in target.blocks:
+        frames, size = block.last_frame - block.first_frame, block.end - block.start
+        if frames * size > _MAX_CELLS:
+            raise AlignmentError(
+                f"{frames} frames and {size} letters have nothing in common by which the search "
+                "could be divided, and are too many to search at once: check that the text and "
+                "its language belong to the audio, or split both"
+            )
+        if size == 0:
+            continue
+        tokens = target.tokens[block.start : block.end]
+        columns = np.array([emission.columns.get(token, STAR) for token in tokens.tolist()])
+        log_probs = emission.log_probs[block.first_frame : block.last_frame]
+        (found,) = forced_align(log_probs, columns, star=STAR, kind="log_probs")
+        best = emission.best[block.first_frame : block.last_frame]
+        starts, ends = _without_star(tokens, best, found)
+        more = best_sums[block.first_frame + ends] - best_sums[block.first_frame + found.ends]
+        more += best_sums[block.first_frame + found.starts] - best_sums[block.first_frame + starts]
+        sums = found.scores * (found.ends - found.starts) + more
+        own = target.letters[block.start : block.end]
+        kept = np.flatnonzero(own != NO_LETTER)
+        spans.starts[own[kept]] = starts[kept] + block.first_frame
+        spans.ends[own[kept]] = ends[kept] + block.first_frame
+        spans.sums[own[kept]] = sums[kept]
+    return spans
+
+
+def _without_star(
+    tokens: Int64Array, best: Int32Array, found: mms_kernels.Alignment
+) -> tuple[Int64Array, Int64Array]:
+    """Return the spans with the frames that a star took of the letters beside it.
+
+    A star is as likely as anything, so it takes all frames of such a letter but one. Those on
+    which the letter is the most likely token are the letter's.
+    """
+    starts, ends = found.starts.copy(), found.ends.copy()
+    for star in np.flatnonzero(tokens == STAR).tolist():
+        first, last = int(starts[star]), int(ends[star])
+        if star > 0:
+            ends[star - 1] += _run(best[ends[star - 1] : last], tokens[star - 1])
+            first = max(first, int(ends[star - 1]))
+        if star + 1 < len(tokens):
+            starts[star + 1] -= _run(best[first : starts[star + 1]][::-1], tokens[star + 1])
+    return starts, ends
+
+
+def _run(best: Int32Array, token: int) -> int:
+    """Return the length of the run of a token with which some frames begin."""
+    other = np.flatnonzero(best != token)
+    return int(other[0]) if len(other) else len(best)
+
+
+def word_margins(
+    emission: TargetEmission, letters: TextLetters, spans: LetterSpans
+) -> Float64Array:
+    """Return how much less each word scores than the best tokens of the same frames.
+
+    The score of a word is that of its path from its first letter's first frame to its last
+    letter's last frame, blanks included. It is divided by the letters and one more, since a single
+    error in a short word says little.
+
+    Returns:
+        Shape `[words]`: nats, at most 0; -inf for words that were not aligned.
+    """
+    best = _cumulative(emission.best_log_probs)
+    blank = _cumulative(emission.log_probs[:, 0])
+    margins = spans.sums - (best[spans.ends] - best[spans.starts])
+    same = np.flatnonzero((letters.words[1:] == letters.words[:-1]) & (spans.frames[1:] > 0))
+    start, end = spans.ends[same], spans.starts[same + 1]
+    margins[same] += (blank[end] - blank[start]) - (best[end] - best[start])
+    sizes = np.diff(letters.first)
+    found = np.full(len(sizes), -np.inf)
+    aligned = sizes > 0
+    if aligned.any():
+        first = letters.first[:-1][aligned]
+        is_aligned = spans.frames[first] > 0
+        totals = np.add.reduceat(margins, first) / (sizes[aligned] + 1)
+        found[np.flatnonzero(aligned)[is_aligned]] = np.minimum(0.0, totals[is_aligned])
+    return found
+
+
+def _cumulative(values: npt.NDArray[np.float32]) -> Float64Array:
+    return np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
