@@ -12,6 +12,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mms_engine.align.aligner import Aligner
+    from mms_engine.align.options import AlignerOptions
     from mms_engine.asr.jobs import Job, JobResult
     from mms_engine.asr.options import RecognizerOptions
     from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from mms_engine.decoding.options import BeamSearch
     from mms_engine.encoder.windows import WindowOptions
     from mms_engine.errors import (
+        AlignmentError,
         AudioError,
         BackendError,
         BundleCorrupt,
@@ -46,9 +49,22 @@ if TYPE_CHECKING:
         StreamError,
         TextError,
     )
-    from mms_engine.types import Alternative, Audio, Span, Transcript, Word
+    from mms_engine.types import (
+        AlignedCharacter,
+        AlignedLine,
+        AlignedWord,
+        Alignment,
+        Alternative,
+        Audio,
+        Region,
+        Span,
+        Transcript,
+        Word,
+    )
 
 _MODULES = {
+    "align.aligner": ("Aligner",),
+    "align.options": ("AlignerOptions",),
     "asr.jobs": ("Job", "JobResult"),
     "asr.options": ("RecognizerOptions",),
     "asr.pool": ("PoolOptions", "PooledStream", "StreamPool"),
@@ -69,6 +85,7 @@ _MODULES = {
     "decoding.options": ("BeamSearch",),
     "encoder.windows": ("WindowOptions",),
     "errors": (
+        "AlignmentError",
         "AudioError",
         "BackendError",
         "BundleCorrupt",
@@ -83,7 +100,18 @@ _MODULES = {
         "StreamError",
         "TextError",
     ),
-    "types": ("Alternative", "Audio", "Span", "Transcript", "Word"),
+    "types": (
+        "AlignedCharacter",
+        "AlignedLine",
+        "AlignedWord",
+        "Alignment",
+        "Alternative",
+        "Audio",
+        "Region",
+        "Span",
+        "Transcript",
+        "Word",
+    ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -12,7 +12,13 @@ from mms_engine.align.options import AlignerOptions
 from mms_engine.align.regions import Passage, RegionFinder, untrusted_passages
 from mms_engine.align.repeats import Comparer, RepeatSettler
 from mms_engine.align.result import ResultBuilder
-from mms_engine.align.search import TRUSTED_MARGIN, find_spans, word_margins
+from mms_engine.align.search import (
+    STRAY_LETTERS,
+    TRUSTED_MARGIN,
+    find_spans,
+    gather_letters,
+    word_margins,
+)
 from mms_engine.align.target import TargetPlanner, TextLetters
 from mms_engine.align.times import word_frames
 from mms_engine.audio import AudioLimits, Normalization
@@ -231,6 +237,7 @@ def align_emission(
     target = planner.plan(options.stars, round(min(frames, block_seconds / frame_seconds)))
     spans = find_spans(emission, target, len(letters.tokens))
     trusted = word_margins(emission, letters, spans) >= TRUSTED_MARGIN
+    spans = gather_letters(emission, letters, spans, STRAY_LETTERS * planner.letter_frames)
     for gap in matching.gaps:
         trusted[letters.gap_words(gap)] = False
     tight = word_frames(text, letters, spans, decoded, frames)
