@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint types format bench audit full-size gpu-check clean
+.PHONY: help demo test fuzz race lint types format bench audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -18,11 +18,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: $(NATIVE) | $(BIN)/python
-	$(INSTALL) -e '.[cpu,export,score]'
+	$(INSTALL) -e '.[cpu,export,score,align]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(INSTALL) -e '.[cpu,export,score,bench,dev]'
+	$(INSTALL) -e '.[cpu,export,score,align,bench,dev]'
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 
@@ -33,6 +33,10 @@ demo: $(VENV)/.user ## export the demo checkpoint and transcribe real speech in 
 test: $(VENV)/.developer ## run the tests
 	@-$(BIN)/python tests/cudasim/build.py
 	$(BIN)/python -m pytest
+
+SECONDS_OF_FUZZING ?= 3600
+fuzz: $(VENV)/.developer ## read damaged files of every kind for an hour
+	nice $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_OF_FUZZING) --seed $$(date +%s)
 
 race: ## run the C++ tests under the thread sanitizer
 	cmake -S . -B build/race -DMMS_BUILD_PYTHON=OFF -DMMS_BUILD_TESTS=ON -DMMS_SANITIZE=thread

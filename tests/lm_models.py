@@ -1,11 +1,21 @@
 """Small n-gram models, counted from random text and written as ARPA."""
 
+import io
 import math
 from collections import Counter
 
 import numpy as np
 
+from mms_kernels.arpa import convert_arpa
+
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
+
+
+def convert(source, target, **options):
+    """Convert an ARPA file to a compact one."""
+    content = io.BytesIO()
+    convert_arpa(source, content, **options)
+    target.write_bytes(content.getvalue())
 
 
 def random_text(words, sentences, seed):

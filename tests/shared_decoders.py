@@ -12,7 +12,6 @@ import lm_models
 from ctc_cases import NUMBERS, log_probs
 from mms_kernels import BeamDecoder, BeamOptions
 from mms_kernels.align import forced_align
-from mms_kernels.arpa import convert_arpa
 from mms_kernels.greedy import greedy_decode
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import NgramModel
@@ -37,7 +36,7 @@ def write_model(folder: Path) -> Path:
     """Write a compact model of `WORDS`."""
     tables = lm_models.estimate(lm_models.random_text(WORDS, 200, 0), 3)
     (folder / "lm.arpa").write_text(lm_models.arpa(tables))
-    convert_arpa(folder / "lm.arpa", folder / "lm.bin")
+    lm_models.convert(folder / "lm.arpa", folder / "lm.bin")
     return folder / "lm.bin"
 
 

@@ -1,6 +1,7 @@
 """Tiny random MMS checkpoints in the layout of the hub, of a few kilobytes."""
 
 import argparse
+import dataclasses
 import json
 import sys
 import types
@@ -25,6 +26,9 @@ class TinyOptions:
     layers: int = 2
     heads: int = 4
     seed: int = 0
+    adapter: int | None = 4
+    """Size of the adapters' inner layer; `None` for a model without adapters."""
+    normalize: bool = True
 
 
 def tiny_config(options: TinyOptions) -> Wav2Vec2Config:
@@ -40,7 +44,7 @@ def tiny_config(options: TinyOptions) -> Wav2Vec2Config:
         do_stable_layer_norm=True,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
-        adapter_attn_dim=4,
+        adapter_attn_dim=options.adapter,
         vocab_size=options.languages[0][1],
         pad_token_id=0,
         bos_token_id=1,
@@ -88,7 +92,23 @@ def make_tiny(folder: Path, options: TinyOptions | None = None) -> Path:
         save_file(
             tiny_adapter(model, size, seed=index + 1), folder / f"adapter.{language}.safetensors"
         )
-    _write_tokenizer(folder, options.languages[0][0])
+    _write_tokenizer(folder, options.languages[0][0], normalize=options.normalize)
+    return folder
+
+
+def make_plain(folder: Path, options: TinyOptions) -> Path:
+    """Write a random `Wav2Vec2ForCTC` without adapters to `folder` and return it."""
+    options = dataclasses.replace(options, adapter=None)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = tiny_model(options)
+    language, size = options.languages[0]
+    torch.manual_seed(1)
+    with torch.no_grad():  # all tokens win, the blank more often
+        model.lm_head.weight.normal_(0, 8 * options.hidden_size**-0.5)
+        model.lm_head.bias.zero_()[0] = 12
+    model.save_pretrained(folder)
+    _write_json(folder / "vocab.json", tiny_vocab(language, size))
+    _write_tokenizer(folder, None, normalize=options.normalize)
     return folder
 
 
@@ -187,7 +207,7 @@ def _fairseq_dictionary(vocab: dict[str, int]) -> object:
     return dictionary
 
 
-def _write_tokenizer(folder: Path, language: str) -> None:
+def _write_tokenizer(folder: Path, language: str | None, *, normalize: bool) -> None:
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     tokenizer = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "target_lang": language, **special}
     tokenizer |= {"word_delimiter_token": "|", "do_lower_case": False}
@@ -196,7 +216,7 @@ def _write_tokenizer(folder: Path, language: str) -> None:
     _write_json(
         folder / "preprocessor_config.json",
         {
-            "do_normalize": True,
+            "do_normalize": normalize,
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
             "feature_size": 1,
             "padding_side": "right",

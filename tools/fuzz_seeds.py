@@ -49,7 +49,8 @@ def main(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             source, target = Path(scratch) / "arpa", Path(scratch) / "model"
             source.write_text(text, encoding="utf-8")
-            convert_arpa(source, target)
+            with target.open("wb") as stream:
+                convert_arpa(source, stream)
             for mended in (0, 1):
                 content = bytes([mended]) + target.read_bytes()
                 (folder / "lm_file_fuzz" / f"{name}-{mended}").write_bytes(content)

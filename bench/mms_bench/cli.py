@@ -1,14 +1,14 @@
 """The command `mms-bench`. What a subcommand needs, it imports itself."""
 
-import signal
-import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from mms_engine.cli.program import Program
+from mms_engine.cli.options import MAX_THREADS
+from mms_engine.cli.program import FiniteFloat, Program
+from mms_engine.formats.output import check_output, open_output
 from mms_engine.types import BACKEND_NAMES, DEVICES
 
 _PATH = click.Path(path_type=Path)
@@ -21,17 +21,11 @@ _SETTINGS = {
 }
 
 
-def _terminate(number: int, _: object) -> NoReturn:
-    """End as Ctrl-C does, so that no worker is left."""
-    sys.exit(128 + number)
-
-
 @click.group(cls=Program, context_settings=_SETTINGS)
 @click.version_option(package_name="mms-engine", message="%(package)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
+def main(*, debug: bool) -> None:
     """Benchmark the exporter, the engine and the kernels beside their peers."""
-    signal.signal(signal.SIGTERM, _terminate)
 
 
 @main.command(short_help="Run a suite and print the report.")
@@ -68,12 +62,13 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
     show_default=False,
     help="Comma-separated cases of the suite.  [default: all]",
 )
-@click.option(
-    "--seconds", default=10.0, type=click.FloatRange(0.1), help="Length of a clip in seconds."
-)
+@click.option("--seconds", default=10.0, type=FiniteFloat(0.1), help="Length of a clip in seconds.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
 @click.option(
-    "--threads", default=2, type=click.IntRange(1), help="Threads of an implementation on a CPU."
+    "--threads",
+    default=2,
+    type=click.IntRange(1, MAX_THREADS),
+    help="Threads of an implementation on a CPU.",
 )
 @click.option(
     "--device", default="cpu", type=click.Choice(DEVICES[1:]), help="Device of the model."
@@ -85,7 +80,7 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
 )
 @click.option(
     "--min-time",
-    type=click.FloatRange(0),
+    type=FiniteFloat(0),
     help="Minimal time of samples per implementation in seconds.  [default: set by the suite]",
 )
 @click.option(
@@ -95,7 +90,7 @@ def main(*, debug: bool) -> None:  # noqa: ARG001 - read by Program
 )
 @click.option(
     "--warmup",
-    type=click.FloatRange(0),
+    type=FiniteFloat(0),
     help="Warm-up per implementation in seconds.  [default: set by the suite]",
 )
 @click.option("--seed", default=0, type=int, help="Seed of the order of turns.")
@@ -108,6 +103,8 @@ def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
     from mms_bench.suites import load_suite
 
     chosen = load_suite(suite)
+    if out is not None:
+        check_output(out)
     start = time.monotonic()
 
     def tell(line: str) -> None:
@@ -131,15 +128,23 @@ def report(
     from mms_bench.report import html, markdown
     from mms_bench.run.result import load
 
+    outputs = [path for path in (page, chart) if path is not None]
+    for path in outputs:
+        check_output(path, inputs=paths)
     results = [load(path) for path in paths]
     texts = [markdown.render(result) for result in results]
     if page is not None:
-        page.write_text(html.render(results), encoding="utf-8")
+        _write(page, html.render(results).encode(), paths)
     if chart is not None:
-        chart.write_bytes(html.first_picture(results))
+        _write(chart, html.first_picture(results), paths)
     if update is not None:
         markdown.update(update, dict(zip((path.name for path in paths), texts, strict=True)))
     click.echo("\n\n".join(texts))
+
+
+def _write(path: Path, content: bytes, inputs: tuple[Path, ...] = ()) -> None:
+    with open_output(path, inputs=inputs, binary=True) as stream:
+        stream.write(content)
 
 
 @main.command()
@@ -166,7 +171,7 @@ def roofline(bundle: Path | None, chart: Path | None, update: Path | None) -> No
     model = tables.Model.open(bundle)
     text = tables.bounds(model)
     if chart is not None:
-        chart.write_bytes(tables.chart(model))
+        _write(chart, tables.chart(model))
     if update is not None:
         markdown.update(update, {"roofline": text})
     click.echo(text)

@@ -9,11 +9,17 @@ Names are loaded on first use, so importing the package costs nothing.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+# ONNX Runtime 1.29 and later send usage data and keep files of it, unless this is set before its
+# first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from mms_engine.align.aligner import Aligner
     from mms_engine.align.options import AlignerOptions
+    from mms_engine.align.segments import Segment, SegmentOptions, segments
     from mms_engine.asr.jobs import Job, JobResult
     from mms_engine.asr.options import RecognizerOptions
     from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
         LanguageError,
         LanguageModelError,
         MmsError,
+        OutputError,
         PlanError,
         StreamError,
         TextError,
@@ -65,6 +72,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "align.aligner": ("Aligner",),
     "align.options": ("AlignerOptions",),
+    "align.segments": ("Segment", "SegmentOptions", "segments"),
     "asr.jobs": ("Job", "JobResult"),
     "asr.options": ("RecognizerOptions",),
     "asr.pool": ("PoolOptions", "PooledStream", "StreamPool"),
@@ -96,6 +104,7 @@ _MODULES = {
         "LanguageError",
         "LanguageModelError",
         "MmsError",
+        "OutputError",
         "PlanError",
         "StreamError",
         "TextError",

@@ -45,6 +45,10 @@ class LanguageModelError(MmsError):
     """A language model, or a list of hotwords, cannot be used."""
 
 
+class OutputError(MmsError):
+    """A file that the user named cannot be written."""
+
+
 class PlanError(MmsError):
     """A TensorRT plan cannot be built, or is invalid."""
 

@@ -1,4 +1,4 @@
-"""CPU cores this process may use, and the cache folders of its user."""
+"""CPU cores this process may use, the cache folders of its user, and names of files as text."""
 
 import os
 import platform
@@ -37,12 +37,19 @@ def parse_quota(text: str) -> int | None:
 
 def cache_folder() -> Path:
     """Return the user's cache folder of this application; `XDG_CACHE_HOME` moves it on Linux."""
-    return Path(platformdirs.user_cache_dir(APPLICATION))
+    path = Path(platformdirs.user_cache_dir(APPLICATION))
+    # A user without a home folder has no cache; a folder named ~ would land in the current one.
+    return Path("/nonexistent", APPLICATION) if path.parts[0] == "~" else path
 
 
 def demo_bundle() -> Path:
     """Return the folder that `mms-export --model demo` writes, the default bundle of commands."""
     return cache_folder() / "bundles" / "demo"
+
+
+def printable(name: str) -> str:
+    r"""Return a file name as valid Unicode: bytes that are not UTF-8 become `\xNN`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def processor_name() -> str:

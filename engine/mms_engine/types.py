@@ -23,8 +23,18 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LmUnit = Literal["auto", "word", "token"]
 Latency = Literal["low", "balanced", "accurate"]
 ContextKind = Literal["cached", "window"]
+NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
+ClipFormat = Literal["flac", "wav"]
+NumberPolicy = Literal["words", "star"]
+"""Numbers are read out where the language's rules are known, or never."""
+TextUnit = Literal["line", "sentence", "paragraph"]
+"""Lines as given, sentences, or blocks between blank lines."""
+Stars = Literal["none", "edges", "paragraphs", "lines"]
+"""Places of a text where the audio may hold speech of any length that the text lacks."""
+SegmentUnit = Literal["line", "pause"]
+"""A segment per line of an alignment, or per span between pauses."""
 WordTimes = Literal["tight", "filled"]
 """`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
 RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
@@ -119,7 +129,8 @@ class Transcript:
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()
-    """Remarks about the recording; see `Audio.warnings`."""
+    """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
+    hotwords that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from examples.demo.prepare import CACHE
 from examples.demo.publish import CHECKPOINT, load_weights
 from examples.demo.vocab import NestedVocab, decode_greedy
 
+from mms_engine.formats.output import check_output, open_output
+
 logger = logging.getLogger(__name__)
 
 
@@ -82,6 +84,7 @@ def with_average(found: dict[str, float]) -> dict[str, float]:
 def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
     """Measure held-out sentences (real), left-out speakers, and left-out voices (synthetic)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_output(out, inputs=[state])
     torch.set_num_threads(1)  # clips are short, and training may be using the cores
     weights, config, vocab = load_weights(state, averaged=not last)
     model = AcousticModel(config)
@@ -95,7 +98,8 @@ def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
         "left_out_speakers_cer": with_average(strangers),
         "left_out_voices_cer": with_average(rates(model, store, vocab, ("synthetic", "leftout"))),
     }
-    out.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    with open_output(out) as stream:
+        stream.write(json.dumps(metrics, indent=2) + "\n")
     click.echo(json.dumps(metrics, indent=2))
 
 

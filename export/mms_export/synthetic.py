@@ -3,7 +3,8 @@
     python -m mms_export.synthetic --out DIR --languages 1162
 
 For checks of memory, time and parity at full size without real weights. Such a model's text is
-meaningless.
+meaningless. Smaller sizes, and `--variant` for the layouts of `mms_export.variants`, serve checks
+of the exporter.
 
 Weights are chosen to keep activations in the range of a trained network: every matrix preserves
 the variance of its input (standard deviation 1/sqrt(inputs)); the outputs of attention and
@@ -37,6 +38,7 @@ from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.cli.progress import Reporter
+from mms_export.variants import VARIANTS
 
 TEMPLATE = Path(__file__).parent / "data" / "mms-1b-all"
 FIRST_LANGUAGES = ("eng", "swh", "uzb-script_latin")
@@ -185,19 +187,49 @@ def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> I
     "--layers", type=click.IntRange(min=1), default=48, help="Number of transformer layers."
 )
 @click.option(
+    "--hidden-size",
+    type=click.IntRange(16, 4096),
+    default=1280,
+    help="Size of the residual stream, a multiple of 16.",
+)
+@click.option(
+    "--channels", type=click.IntRange(1, 4096), default=512, help="Channels of the convolutions."
+)
+@click.option(
+    "--variant",
+    type=click.Choice(sorted(VARIANTS)),
+    show_default=False,
+    help="Layout of the checkpoint, with English only.  [default: that of facebook/mms-1b-all, "
+    "with every language]",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
 )
-def main(out: Path, count: int, layers: int, jobs: int) -> None:
+def main(
+    *,
+    out: Path,
+    count: int,
+    layers: int,
+    hidden_size: int,
+    channels: int,
+    variant: str | None,
+    jobs: int,
+) -> None:
     """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
     out.mkdir(parents=True, exist_ok=True)
     document = json.loads((TEMPLATE / "config.json").read_text())
-    document["num_hidden_layers"] = layers
+    document |= {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden_size,
+        "intermediate_size": 4 * hidden_size,
+        "conv_dim": [channels] * len(document["conv_dim"]),
+    }
     config = parse_config(document, where="config.json")
     (out / "config.json").write_text(json.dumps(document, indent=2))
     with Reporter().step("synthetic checkpoint", count + 1, "file") as advance:
         for _ in write_checkpoint(out, config, count, jobs):
             advance(1)
-    click.echo(str(out))
+    click.echo(str(VARIANTS[variant](out) if variant else out))
 
 
 if __name__ == "__main__":

@@ -147,6 +147,14 @@ class NgramModel(LanguageModel):
     def finish(self, state: int) -> float:
         """Return log10 P(</s>)."""
 
+    def words(self) -> bytes:
+        """Return the words by unit, each followed by LF."""
+
+    def renamed(self, words: bytes) -> NgramImage:
+        """
+        Return the model with other words, each followed by LF; equal n-grams are merged.
+        """
+
     @property
     def order(self) -> int:
         """Length of the longest n-gram."""
@@ -172,11 +180,18 @@ class KenlmModel(LanguageModel):
 
     def __init__(self, model: object, state_class: object) -> None: ...
 
+    def alias(self, text: str, word: str) -> None:
+        """Let a text stand for a word of the model."""
+
 class NgramImage:
     """Content of a compact file."""
 
     def pieces(self) -> list[Annotated[NDArray[numpy.uint8], dict(shape=(None,), writable=False)]]:
         """Return the content in pieces."""
+
+    @property
+    def dropped(self) -> int:
+        """Entries of n-grams given several times that do not count."""
 
 class ArpaReader:
     """Conversion of ARPA text to the compact format."""

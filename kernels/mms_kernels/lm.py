@@ -2,18 +2,25 @@
 
 import abc
 import logging
+import mmap
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Self
 
 from mms_kernels import _ctc
-from mms_kernels.arpa import convert_arpa
+from mms_kernels.arpa import convert_arpa, is_compressed, write_image
 
 logger = logging.getLogger(__name__)
 
 _COMPACT = b"MMSNGRAM"
 _KENLM = b"mmap lm http://kheafield.com/code"
-_GZIP = b"\x1f\x8b"
+_SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>", ""})
+"""Words that stand for no text; KenLM files may hold an empty one."""
+
+Rewrite = Callable[[Sequence[str]], list[str | None]]
+"""Returns the form of each word that a decoder writes, such as `Spelling.written`; `None` for words
+that it cannot write."""
 
 
 class LanguageModel(abc.ABC):
@@ -30,6 +37,40 @@ class LanguageModel(abc.ABC):
     @abc.abstractmethod
     def order(self) -> int:
         """Length of the longest n-gram."""
+
+    @abc.abstractmethod
+    def words(self) -> list[str]:
+        """Return the words, with bytes that are not UTF-8 as surrogates (`surrogateescape`).
+
+        A KenLM binary may have been built without them; then there are none.
+        """
+
+    @abc.abstractmethod
+    def _renamed(self, words: Sequence[str], forms: Sequence[str]) -> Self:
+        """Return a model in which each word has the form of the same index, equal ones merged."""
+
+    def rewritten(self, rewrite: Rewrite) -> "tuple[Self, list[str], int]":
+        """Return the model with its words in the form that a decoder writes.
+
+        Words with equal forms become one: of their n-grams that become equal, the most probable
+        one counts, with its back-off weight. Words without a form stay as they are.
+
+        Args:
+            rewrite: Returns the form of each word.
+
+        Returns:
+            The model, this one if no word changes; the words that have no form; and the number of
+            words. `<s>`, `</s>` and `<unk>` are left out of both.
+        """
+        words = self.words()
+        texts = [word for word in words if word not in _SPECIAL]
+        forms = rewrite(texts)
+        without = [text for text, form in zip(texts, forms, strict=True) if form is None]
+        if all(form is None or form == text for text, form in zip(texts, forms, strict=True)):
+            return self, without, len(texts)
+        changed = dict(zip(texts, forms, strict=True))
+        renamed = self._renamed(words, [changed.get(word) or word for word in words])
+        return renamed, without, len(texts)
 
     def unit(self, text: str) -> int:
         """Return the id of a unit; that of `<unk>` if unknown."""
@@ -81,6 +122,14 @@ class NgramModel(LanguageModel):
         """Length of the longest n-gram."""
         return self._model.order
 
+    def words(self) -> list[str]:
+        """Return the words by unit."""
+        return self._model.words().decode("utf-8", "surrogateescape").split("\n")[:-1]
+
+    def _renamed(self, words: Sequence[str], forms: Sequence[str]) -> "NgramModel":  # noqa: ARG002
+        text = "".join([f"{form}\n" for form in forms]).encode("utf-8", "surrogateescape")
+        return _mapped(lambda target: write_image(self._model.renamed(text), target))
+
     @property
     def ngrams(self) -> int:
         """Number of n-grams of all orders."""
@@ -127,7 +176,9 @@ class KenlmModel(LanguageModel):
             self._kenlm = kenlm.Model(str(path))
         except (OSError, RuntimeError) as error:
             raise ValueError(_kenlm_error(path, error)) from error
-        self._model = _ctc.KenlmModel(self._kenlm, kenlm.State)
+        self._path = path
+        self._state = kenlm.State
+        self._model = _ctc.KenlmModel(self._kenlm, self._state)
 
     def __repr__(self) -> str:
         return f"KenlmModel(order {self.order})"
@@ -136,6 +187,27 @@ class KenlmModel(LanguageModel):
     def order(self) -> int:
         """Length of the longest n-gram."""
         return int(self._kenlm.order)
+
+    def words(self) -> list[str]:
+        """Return the words, which end a KenLM binary; none of an ARPA file."""
+        with (
+            self._path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
+        ):
+            start = m.rfind(b"<unk>\0") if m[: len(_KENLM)] == _KENLM else -1
+            text = m[start:] if start >= 0 else b""
+        return text.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+    def _renamed(self, words: Sequence[str], forms: Sequence[str]) -> "KenlmModel":
+        """Return a view of the model. Of words that become equal only one is used."""
+        other = object.__new__(KenlmModel)
+        other._path, other._kenlm, other._state = self._path, self._kenlm, self._state
+        other._model = _ctc.KenlmModel(self._kenlm, self._state)
+        known = set(words)
+        for word, form in zip(words, forms, strict=True):
+            if form != word and form not in known:
+                other._model.alias(form, word)
+        return other
 
 
 def _kenlm_error(path: Path, error: Exception) -> str:
@@ -152,8 +224,9 @@ def _kenlm_error(path: Path, error: Exception) -> str:
 def open_lm(path: Path) -> LanguageModel:
     """Open a language model, whose format is detected by its first bytes.
 
-    A compact file is mapped. A KenLM binary needs the package `kenlm`. An ARPA file, plain or gzip,
-    is converted to a temporary file, which is slow for a large one: convert it once instead.
+    A compact file is mapped. A KenLM binary needs the package `kenlm`. An ARPA file, plain or
+    compressed, is converted to a temporary file, which is slow for a large one: convert it once
+    instead.
 
     Raises:
         ImportError: A KenLM binary without the package `kenlm`.
@@ -166,10 +239,17 @@ def open_lm(path: Path) -> LanguageModel:
         return NgramModel.open(path)
     if start.startswith(_KENLM):
         return KenlmModel(path)
-    if not start.startswith(_GZIP) and b"\0" in start:
+    if not is_compressed(start) and b"\0" in start:
         raise ValueError(f"{path} is neither an ARPA file nor a KenLM binary nor a compact model")
+    model = _mapped(lambda target: convert_arpa(path, target))
+    logger.info("%s was converted temporarily; `mms lm convert` converts it once for all", path)
+    return model
+
+
+def _mapped(write: Callable[[IO[bytes]], None]) -> NgramModel:
+    """Return the model in a file that `write` writes, which exists only while it is mapped."""
     with tempfile.TemporaryDirectory(prefix="mms-lm-") as folder:
         compact = Path(folder) / "model"
-        convert_arpa(path, compact)
-        logger.info("%s was converted temporarily; `mms lm convert` converts it once for all", path)
+        with compact.open("wb") as stream:
+            write(stream)
         return NgramModel.open(compact)

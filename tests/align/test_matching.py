@@ -36,10 +36,8 @@ def best_score(text: np.ndarray, decoded: np.ndarray) -> int:
             if i and j:
                 pair = EQUAL if text[i - 1] == decoded[j - 1] else DIFFERENT
                 steps.append(scores[i - 1, j - 1] + pair)
-            for n in range(1, i + 1):
-                steps.append(scores[i - n, j] + max(n * INDEL, OPEN + n * EXTEND))
-            for n in range(1, j + 1):
-                steps.append(scores[i, j - n] + max(n * INDEL, OPEN + n * EXTEND))
+            steps += [scores[i - n, j] + max(n * INDEL, OPEN + n * EXTEND) for n in range(1, i + 1)]
+            steps += [scores[i, j - n] + max(n * INDEL, OPEN + n * EXTEND) for n in range(1, j + 1)]
             scores[i, j] = max(steps)
     return int(scores[-1, -1])
 

@@ -104,7 +104,8 @@ def test_times_are_those_of_the_letters() -> None:
     logits, places = spoken_logits(text, random)
     found = align(logits, text)
     np.testing.assert_allclose(starts_of(found), places * FRAME, atol=1e-9)
-    assert found.trusted_share == 1 and not found.regions
+    assert found.trusted_share == 1
+    assert not found.regions
     assert [word.text for word in found.words] == text.split()
     assert [line.text for line in found.lines] == text.split("\n")
 
@@ -113,9 +114,11 @@ def check_order(found: Alignment) -> None:
     """Starts and ends increase, lie inside the audio, and no word ends before it starts."""
     starts, ends = zip(*((w.start, w.end) for w in found.words), strict=True)
     assert all(a <= b for a, b in zip(starts, ends, strict=True))
-    assert list(starts) == sorted(starts) and list(ends) == sorted(ends)
+    assert list(starts) == sorted(starts)
+    assert list(ends) == sorted(ends)
     assert all(a <= b + 1e-9 for a, b in zip(ends, starts[1:], strict=False)), "words overlap"
-    assert starts[0] >= 0 and ends[-1] <= found.seconds + 1e-9
+    assert starts[0] >= 0
+    assert ends[-1] <= found.seconds + 1e-9
     for word in found.words:
         for character in word.characters:
             assert word.start <= character.start <= character.end <= word.end
@@ -159,8 +162,10 @@ def test_words_without_letters_lie_between_their_neighbours() -> None:
     check_order(found)
     year = next(word for word in found.words if word.text.startswith("1995"))
     whole = align(logits, "in nineteen ninety five it rained")
-    assert not year.aligned and not year.characters
-    assert abs(year.start - whole.words[1].start) < 0.1 and not found.regions
+    assert not year.aligned
+    assert not year.characters
+    assert abs(year.start - whole.words[1].start) < 0.1
+    assert not found.regions
     assert found.trusted_share == 1
 
 
@@ -173,7 +178,8 @@ def test_line_that_does_not_fit_fails_with_its_figures() -> None:
     assert [line.error is None for line in found.lines] == [True, False, True]
     assert "line 2 needs at least 252 frames (216 letters, 36 repeats)" in found.lines[1].error
     own = [word for word in found.words if word.line != 1]
-    assert all(word.trusted for word in own) and len(own) == 11
+    assert all(word.trusted for word in own)
+    assert len(own) == 11
     assert not any(word.aligned for word in found.words if word.line == 1)
     assert [region.kind for region in found.regions] == ["extra"]
     expected = align(logits, f"{first}\n{second}")

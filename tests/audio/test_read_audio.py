@@ -12,6 +12,7 @@ import soundfile
 import soxr
 
 from mms_engine.audio import read_audio
+from mms_engine.audio.read import from_pcm
 from sounds import encode, film, noise, tone, wav
 
 ENCODED = [
@@ -51,6 +52,18 @@ def test_lossless_formats_hold_the_same_samples(tmp_path, name):
     sound = (np.round(noise(2.0) * 32768) / 32768).astype(np.float32)
     soundfile.write(path, sound, 16_000, subtype="PCM_16")
     np.testing.assert_array_equal(read_audio(path).samples, sound)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000, 192_000])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_samples_at_any_rate_are_at_least_one_sample(tmp_path, rate, count):
+    path = tmp_path / "short.wav"
+    path.write_bytes(wav(b"\x00\x10" * count, rate=rate))
+    samples = read_audio(path).samples
+    assert len(samples) == max(1, round(count * 16_000 / rate))
+    assert np.isfinite(samples).all()
+    array = from_pcm(np.full(count, 4096, np.int16), rate).samples
+    assert array.tobytes() == samples.tobytes()
 
 
 @pytest.mark.parametrize(("name", "codec", "rate"), ENCODED)
@@ -159,6 +172,7 @@ def test_long_audio_is_a_read_only_map_of_an_unnamed_file(tmp_path):
 import os, pathlib
 import numpy as np
 from mms_engine.audio import read_audio
+from mms_engine.audio.read import from_pcm
 before = os.listdir({str(tmp_path)!r})
 audio = read_audio(pathlib.Path({str(path)!r}))
 assert isinstance(audio.samples, np.memmap), type(audio.samples)

@@ -313,6 +313,6 @@ def test_cache_bytes_determine_the_slots(languages: int, budget: int, slots: int
     model = SimpleNamespace(adapter_parameters=2_151_168, hidden_size=1280)
     data = dict.fromkeys(range(languages), SimpleNamespace(vocab_size=154))
     bundle = SimpleNamespace(model=lambda _: model, manifest=SimpleNamespace(data=data))
-    inputs = [Tensor(name="adapters", dtype="float32", shape=("slots", "p"), meaning="")]
+    inputs = [Tensor(name="head_bias", dtype="float32", shape=("slots", "v"), meaning="")]
     found = bank_options(bundle, inputs, budget)
     assert (found.vocab, found.slots) == (154, slots)

@@ -70,7 +70,8 @@ def test_language_model_and_its_weights(mms, lm: Path) -> None:
     heavy, none = ("--lm-weight", 4, "--word-score", 6), ("--lm-weight", 0, "--word-score", 0)
     with_it, without = spoken(mms(*beam, *heavy)), spoken(mms(*beam, *none))
     assert wrong(with_it) < wrong(without)
-    assert spoken(mms(*beam, "--lm-unit", "token", *heavy)) != with_it
+    lm.write_text(arpa(estimate([list(CLIP.text.replace(" ", "|"))] * 3, 5)))
+    assert wrong(spoken(mms(*beam, "--lm-unit", "token", "--lm-weight", 4))) < wrong(without)
 
 
 def test_hotwords_and_their_weights(mms, tmp_path: Path) -> None:
@@ -92,6 +93,7 @@ USAGE = {
     "--word-score needs --decoder beam": ["--word-score", "0"],
     "--lm-weight needs --lm": ["--decoder", "beam", "--lm-weight", "2"],
     "--lm-unit needs --lm": ["--decoder", "beam", "--lm-unit", "word"],
+    "--strict needs --hotwords": ["--decoder", "beam", "--strict"],
     "--hotword-weight needs --hotwords": ["--decoder", "beam", "--hotword-weight", "2"],
     "--nbest needs --json, without --reference": [*("--decoder", "beam", "--nbest", "2")],
     "nbest is 9, must be from 1 to beam_size 3": [
@@ -120,12 +122,20 @@ def test_language_model_needs_recordings_in_one_language(mms, lm: Path, tmp_path
 
 
 BROKEN = {
-    "the hotwords cannot be used: FILE:2: the weight 'much' is not a finite number": (
+    "the hotwords cannot be used: FILE is not UTF-8: byte 2 cannot be read": (
         "--hotwords",
-        "pound\npassword\tmuch\n",
+        "a\n\udcff\n",
     ),
     "the language model cannot be used: FILE: ": ("--lm", "\\data\\\nngram 1=x\n"),
-    "beam search in eng: phrase 'ß': 'ß' is not in the vocabulary": ("--hotwords", "ß\n"),
+    "1 of 2 hotwords cannot be used in eng: phrase 'ß': 'ß' is not in the vocabulary": (
+        "--strict --hotwords",
+        "ß\npound\n",
+    ),
+    "the weight of phrase 'pound' is nan": ("--strict --hotwords", "pound\tmuch\n"),
+    "1 of 1 words of FILE cannot be written with the letters of eng: да; choose": (
+        "--lm",
+        arpa(estimate([["да"]], 1)),
+    ),
 }
 
 
@@ -133,12 +143,13 @@ BROKEN = {
 def test_invalid_file_is_one_line(mms, tmp_path: Path, message: str) -> None:
     option, text = BROKEN[message]
     path = tmp_path / "file"
-    path.write_text(text, encoding="utf-8")
-    result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", option, path)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    result = mms(CLIP.path, "--lang", "eng", "--decoder", "beam", *option.split(), path)
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
-    assert errors[0].startswith(f"Error: {message.replace('FILE', str(path))}")
+    assert message.replace("FILE", str(path)) in errors[0]
+    assert result.stdout == ""
 
 
 def test_missing_file_is_a_usage_error(mms, tmp_path: Path) -> None:

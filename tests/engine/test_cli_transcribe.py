@@ -1,7 +1,9 @@
 """`mms transcribe`: inputs, outputs, and errors."""
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ from click.testing import CliRunner, Result
 
 from engine_sounds import RATE, sound
 from mms_engine import Recognizer
+from mms_engine.asr.scoring import Scored, score
 from mms_engine.cli import main
+from mms_engine.cli.transcribe.scores import score_table
 
 
 @pytest.fixture
@@ -99,7 +103,8 @@ def test_invalid_file_among_many_is_reported_and_the_rest_transcribed(
     result = mms(clips, missing, "--lang", "eng")
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 2
-    errors = result.stderr.splitlines()
+    skipped, *errors = result.stderr.splitlines()
+    assert skipped == f"Skipped 1 file without audio: {clips / 'notes.txt'}"
     assert len(errors) == 3
     assert str(bad) in errors[0]
     assert str(missing) in errors[1]
@@ -154,6 +159,13 @@ def test_channel_and_limits_are_options(mms, clips: Path, tiny: Recognizer) -> N
     assert "has more than 1000 bytes, the limit of a stream" in refused.stderr
 
 
+def test_one_sample_at_any_rate_has_an_empty_transcript(mms, clips: Path) -> None:
+    for rate in (16_000, 44_100):
+        soundfile.write(clips / f"{rate}.wav", np.full(1, 0.1, np.float32), rate)
+        result = mms(clips / f"{rate}.wav", "--lang", "eng")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "\n", "")
+
+
 def test_list_has_one_language_per_file(mms, clips: Path, tiny: Recognizer) -> None:
     table = clips / "list.tsv"
     table.write_text("lang\tfile\nswh\tdeeper/b.flac\neng\ta.wav\n")
@@ -198,6 +210,58 @@ def test_references_are_scored(mms, clips: Path, tiny: Recognizer) -> None:
     assert document["files"][0]["hypothesis"] == text
 
 
+def test_differences_are_printed_and_in_the_json(mms, clips: Path, tiny: Recognizer) -> None:
+    text = expected(tiny, clips / "a.wav")
+    first, *rest = text.split()
+    table = clips / "references.tsv"
+    table.write_text(
+        f"file\tlang\ttext\na.wav\teng\tother {' '.join(rest)}\ndeeper/b.flac\teng\t\n"
+    )
+    shown = mms("--reference", table, "--diff")
+    assert shown.exit_code == 0
+    marked = " ".join([f"[-other-]{{+{first}+}}", *rest])
+    assert f"  differences {marked}\n" in shown.stdout
+    assert "1 substitution, 0 deletions, 0 insertions (words)" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    inserted = len(expected(tiny, clips / "deeper" / "b.flac").split())
+    assert f"1 file without a reference: {inserted} inserted words" in shown.stdout
+    document = json.loads(mms("--reference", table, "--diff", "--json").stdout)
+    differences = document["files"][0]["differences"]
+    assert differences["edits"] == {"substitutions": 1, "deletions": 0, "insertions": 0}
+    changed = {"kind": "substitute", "reference": "other", "hypothesis": first}
+    assert differences["alignment"][0] == changed
+    assert document["no_reference"]["wer"] is None
+    assert "differences" not in json.loads(mms("--reference", table, "--json").stdout)["files"][0]
+    assert "--diff needs --reference" in mms(clips / "a.wav", "--lang", "eng", "--diff").stderr
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "variables", "is_coloured"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_differences_are_coloured_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, variables: dict[str, str], is_coloured: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return is_terminal
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    shown = score_table(score([Scored("a.wav", "eng", "one two", "one to")]), with_differences=True)
+    assert ("\x1b[31m[-two-]\x1b[0m\x1b[32m{+to+}\x1b[0m" in shown) == is_coloured
+    assert ("[-two-]{+to+}" in shown) != is_coloured
+
+
 ONE_WAY = "name the recordings by exactly one of FILES, --list and --reference"
 REFUSED = {
     "no recordings": ("", 2, ONE_WAY),
@@ -226,6 +290,14 @@ def test_contradicting_or_unusable_arguments_are_refused(mms, clips: Path, case:
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
     assert code == 2 or result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", ["EN", "en-US", "en_GB.UTF-8", "English", "ENG"])
+def test_other_names_of_a_language_are_one_line_with_its_code(mms, clips: Path, code: str) -> None:
+    result = mms(clips / "a.wav", "--lang", code)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith(f"does not have the language {code!r}; did you mean eng?\n")
 
 
 def test_missing_bundle_names_the_command_that_creates_it(mms, clips: Path) -> None:

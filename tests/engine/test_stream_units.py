@@ -13,8 +13,8 @@ from mms_engine.asr.streaming import (
 )
 from mms_engine.asr.streaming.audio_buffer import AudioBuffer
 from mms_engine.asr.streaming.endpoints import Endpointer
-from mms_engine.asr.streaming.running_norm import RunningNormalization
 from mms_engine.audio.normalization import EPSILON, statistics
+from mms_engine.audio.running_norm import RunningNormalization
 from mms_engine.encoder.frames import FrameGeometry
 
 RATE, HOP, FRAME = 16_000, 320, 0.02

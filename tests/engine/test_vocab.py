@@ -51,3 +51,12 @@ def test_each_token_is_a_word_without_a_boundary() -> None:
     vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "你", "好"))
     assert vocabulary.group([4, 5, 3, 5]) == [[0], [1], [3]]
     assert vocabulary.text([4, 5, 5]) == "你好好"
+
+
+def test_word_delimiter_and_its_text_are_those_of_the_tokenizer() -> None:
+    vocabulary = Vocabulary(("<pad>", "|", " ", "a"), word_delimiter=" ", delimiter_text="_")
+    assert vocabulary.text([3, 1, 2, 3]) == "a|_a"
+    assert vocabulary.group([3, 1, 2, 3]) == [[0, 1], [3]]
+    without = Vocabulary(("<pad>", "|", "a"), word_delimiter=None)
+    assert without.text([2, 1, 2]) == "a|a"
+    assert not without.has_boundary

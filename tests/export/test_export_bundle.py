@@ -1,6 +1,7 @@
 """Bundles on disk: equal bytes however an export went, and never an invalid bundle."""
 
 import dataclasses
+import json
 import os
 import shutil
 import time
@@ -120,6 +121,19 @@ def test_newer_adapter_replaces_its_copy(checkpoint, tmp_path):
     run_export(source, out)
     new = open_bundle(out).adapter("swh")
     np.testing.assert_allclose(new.head_bias, old.head_bias + 1, atol=0.01)
+
+
+def test_newer_vocabulary_replaces_its_copy(checkpoint, tmp_path):
+    source = Path(shutil.copytree(checkpoint, tmp_path / "source"))
+    out = tmp_path / "b"
+    run_export(source, out)
+    path = source / "vocab.json"
+    vocabs = json.loads(path.read_text())
+    vocabs["swh"] = {"é" if i == 5 else token: i for token, i in vocabs["swh"].items()}
+    path.write_text(json.dumps(vocabs))
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    run_export(source, out)
+    assert open_bundle(out).vocabulary("swh").tokens[5] == "é"
 
 
 def test_manifest_omits_files_being_replaced(checkpoint, tmp_path, monkeypatch):

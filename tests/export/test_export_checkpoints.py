@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export_runs import edit_tensors
+from export_runs import edit_tensors, invoke
+from mms_engine.bundle import open_bundle
 from mms_engine.errors import LanguageError, MmsError
 from mms_export.checkpoints.names import base_shapes
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
@@ -61,12 +62,15 @@ def test_sharded_safetensors(checkpoint, folder):
     assert_same_weights(checkpoint, folder)
 
 
-def test_pickled_weights_and_adapters(checkpoint, folder):
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_weights_and_adapters(checkpoint, folder, zipped):
+    """Zipped is the format of torch since 1.6."""
+    format_of = {"_use_new_zipfile_serialization": zipped}
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin", **format_of)
     (folder / "model.safetensors").unlink()
     for code in LANGUAGES:
         path = folder / f"adapter.{code}.safetensors"
-        torch.save(load_file(path), path.with_suffix(".bin"))
+        torch.save(load_file(path), path.with_suffix(".bin"), **format_of)
         path.unlink()
     assert_same_weights(checkpoint, folder)
 
@@ -135,11 +139,19 @@ class Evil:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "asr.pt"])
-def test_pickle_with_code_is_refused(folder, tmp_path, name):
+@pytest.mark.parametrize(
+    ("zipped", "message"),
+    [
+        (True, r"asks for posix\.system to be run: it is not loaded"),
+        (False, "cannot be read as a torch checkpoint: Weights only load failed"),
+    ],
+)
+def test_pickle_with_code_is_refused(folder, tmp_path, name, zipped, message):
     (folder / "model.safetensors").unlink()
-    torch.save({"model": Evil(f"touch {tmp_path}/ran")}, folder / name)
+    document = {"model": Evil(f"touch {tmp_path}/ran")}
+    torch.save(document, folder / name, _use_new_zipfile_serialization=zipped)
     model = folder if name.endswith("bin") else folder / name
-    with pytest.raises(MmsError, match=r"asks for posix\.system to be run: it is not loaded"):
+    with pytest.raises(MmsError, match=message):
         open_checkpoint(str(model))
     assert not (tmp_path / "ran").exists()
 
@@ -152,6 +164,18 @@ def edit_vocabs(folder: Path, edit) -> None:
     vocabs = json.loads((folder / "vocab.json").read_text())
     edit(vocabs)
     (folder / "vocab.json").write_text(json.dumps(vocabs))
+
+
+def remove_languages(folder: Path) -> None:
+    for path in folder.glob("adapter.*"):
+        path.unlink()
+    edit_tensors(
+        folder / "model.safetensors", lambda t: [t.pop(k) for k in list(t) if of_language(k)]
+    )
+
+
+def of_language(name: str) -> bool:
+    return name.startswith("lm_head.") or ".adapter_layer." in name
 
 
 def name_a_shard_outside(folder: Path) -> None:
@@ -170,10 +194,8 @@ def name_a_shard_outside(folder: Path) -> None:
         (lambda f: (f / "vocab.json").write_text("{"), r"vocab\.json cannot be read as JSON"),
         (lambda f: truncate(f / "model.safetensors", -100), "cannot be read as safetensors"),
         (lambda f: (f / "model.safetensors").unlink(), r"neither model\.safetensors nor pytorch"),
-        (lambda f: [p.unlink() for p in f.glob("adapter.*")], "there is no language to export"),
+        (remove_languages, "there is no language to export"),
         (name_a_shard_outside, "which is not beside it"),
-        (lambda f: edit_vocabs(f, lambda v: v.pop("swh")), "has no vocabulary for 'swh'"),
-        (lambda f: edit_vocabs(f, lambda v: v["swh"].update(new=99)), "the ids of 'swh' are not 0"),
     ],
 )
 def test_incomplete_or_damaged_folder(folder, spoil, message):
@@ -201,26 +223,96 @@ def test_pickle_that_is_damaged_or_no_checkpoint(tmp_path, document, size, messa
     ("file", "edit", "message"),
     [
         ("model", lambda t: t.pop("wav2vec2.encoder.layer_norm.bias"), "norm.bias is missing"),
-        ("model", lambda t: t.update(extra=torch.ones(2)), "extra is unexpected"),
         (
             "model",
             lambda t: t.update({"wav2vec2.encoder.layer_norm.bias": torch.ones(31)}),
             r"encoder.layer_norm.bias has shape \[31\], expected \[32\]",
         ),
         ("model", lambda t: [t.pop(k) for k in list(t) if ".feed_forward." in k], "and 5 more"),
-        ("adapter.swh", lambda t: t.pop("lm_head.bias"), "lm_head.bias is missing"),
-        (
-            "adapter.swh",
-            lambda t: t.update({"lm_head.weight": torch.ones(5, 32)}),
-            r"lm_head.weight has shape \[5, 32\], expected \[7, 32\]",
-        ),
     ],
 )
 def test_wrong_tensors(folder, file, edit, message):
     edit_tensors(folder / f"{file}.safetensors", edit)
     with pytest.raises(MmsError, match=rf"{file}\.safetensors does not hold .*{message}"):
-        source = open_checkpoint(str(folder))
-        read_adapter(source.adapters["swh"], source.config)
+        open_checkpoint(str(folder))
+
+
+def test_unused_base_tensors_are_ignored_with_a_warning(checkpoint, folder):
+    edit_tensors(folder / "model.safetensors", lambda t: t.update(extra=torch.ones(2)))
+    assert_same_weights(checkpoint, folder)
+    (warning,) = open_checkpoint(str(folder)).warnings
+    assert warning.endswith("model.safetensors: not part of the network, ignored: extra")
+
+
+def spoil_adapter(edit):
+    return lambda folder: edit_tensors(folder / "adapter.swh.safetensors", edit)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            spoil_adapter(lambda t: t.pop("lm_head.bias")),
+            "does not hold .* lm_head.bias is missing",
+        ),
+        (spoil_adapter(lambda t: t.update(more=torch.ones(2))), "more is unexpected"),
+        (
+            spoil_adapter(lambda t: t.update({"lm_head.weight": torch.ones(7, 31)})),
+            r"lm_head.weight has shape \[7, 31\], expected \[7, 32\]",
+        ),
+        (
+            spoil_adapter(
+                lambda t: t.update(
+                    {"lm_head.weight": torch.ones(6, 32), "lm_head.bias": torch.ones(6)}
+                )
+            ),
+            "ids up to 6 .* the head has 6 rows: they belong to different models",
+        ),
+        (lambda f: edit_vocabs(f, lambda v: v.pop("swh")), "has no vocabulary for 'swh'"),
+        (lambda f: edit_vocabs(f, lambda v: v["swh"].update(new=99)), "different models"),
+        (lambda f: edit_vocabs(f, lambda v: v["swh"].update(new="4")), "are not all integers"),
+        (lambda f: edit_vocabs(f, lambda v: v["swh"].pop("<pad>")), "has no blank"),
+        (lambda f: truncate(f / "adapter.swh.safetensors", 1000), "cannot be read as safetensors"),
+        (lambda f: (f / "adapter.swh.safetensors").write_bytes(b""), "cannot be read as safetens"),
+        (lambda f: write_pointer(f / "adapter.swh.safetensors"), "a pointer of Git LFS"),
+    ],
+)
+def test_unusable_adapter_is_skipped_unless_it_is_named(folder, tmp_path, spoil, message):
+    spoil(folder)
+    source = open_checkpoint(str(folder))
+    assert list(source.adapters) == ["eng", "uzb-script_latin"]
+    with pytest.raises(LanguageError, match=message):
+        select_languages("swh", source.adapters, source="m", unusable=source.unusable)
+    out = tmp_path / "b"
+    result = invoke(
+        "--model", folder, "--out", out, "--precision", "fp32", "--quiet", "--jobs", "1"
+    )
+    assert result.exit_code == 0, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: skipped: ")
+    assert open_bundle(out).languages == ("eng", "uzb-script_latin")
+    assert invoke("--model", folder, "--out", out, "--lang", "eng,swh").exit_code == 1
+
+
+def test_adapter_with_damaged_values_is_skipped_unless_it_is_named(folder, tmp_path):
+    spoil_adapter(lambda t: t["lm_head.weight"][5].fill_(torch.nan))(folder)
+    out = tmp_path / "b"
+    given = ("--model", folder, "--out", out, "--precision", "fp32", "--quiet", "--jobs", "2")
+    result = invoke(*given)
+    assert result.exit_code == 0, result.output
+    assert (
+        "adapter.swh.safetensors is damaged: its head_weight has values not finite" in result.stderr
+    )
+    assert open_bundle(out).languages == ("eng", "uzb-script_latin")
+    for named in ("swh", "eng,swh"):
+        result = invoke(*given, "--lang", named)
+        assert result.exit_code == 1
+        assert "its head_weight has values not finite" in result.stderr
+    assert open_bundle(out).problems() == []
+
+
+def write_pointer(path: Path) -> None:
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9\n")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +325,7 @@ def test_wrong_tensors(folder, file, edit, message):
         ({"conv_bias": False}, "conv_bias is False"),
         ({"model_type": "whisper"}, "model_type is 'whisper'"),
         ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
-        ({"adapter_attn_dim": None}, "the model has no language adapters"),
+        ({"adapter_attn_dim": None}, "adapter_attn_dim is missing, but the weights hold language"),
         (
             {"hidden_size": "32"},
             r"Expected `int`, got `str` - at `\$\.hidden_size`",

@@ -145,3 +145,30 @@ def expected(checkpoint: Path) -> np.ndarray:
     with torch.inference_mode():
         logits: np.ndarray = model(torch.from_numpy(clip)[None]).logits[0].numpy()
     return logits
+
+
+@pytest.fixture(scope="module")
+def aligner(folder: Path) -> Path:
+    out = folder / "mms-300m-aligner-synthetic"
+    if not (out / "config.json").exists():
+        sizes = ("--layers", 24, "--hidden-size", 1024, "--languages", 1, "--variant", "aligner")
+        watch(sys.executable, "-m", "mms_export.synthetic", "--out", out, *sizes)
+    return out
+
+
+def test_aligner_has_the_parity_of_transformers(folder, aligner):
+    out = folder / "test-aligner"
+    run = watch(*exporter(aligner, out, "fp32,fp16,int8", "all"))
+    assert run.peak < 4e9
+    manifest = open_bundle(out).manifest
+    assert (list(manifest.data), manifest.model.text) == (["mul"], "uroman")
+    case = Case(aligner, ("mul", "mul"), normalize=False)
+    clip, _ = case.clips()
+    model = Wav2Vec2ForCTC.from_pretrained(aligner).eval()
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(clip)[None]).logits[0].numpy()
+    for precision, share in (("fp32", 0.999), ("fp16", 0.995), ("int8", 0.97)):
+        found = graph_logits(case, out, precision, "encoder")[0]
+        assert (found.argmax(-1) == wanted.argmax(-1)).mean() >= share
+        if precision == "fp32":
+            assert np.abs(found - wanted).max() < 2e-3

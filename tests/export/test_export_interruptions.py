@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from export_runs import command, digests, run_export
+from export_runs import command, digests, edit_tensors, run_export
 from mms_engine.bundle import MANIFEST, open_bundle
 from mms_engine.errors import BundleError
 from mms_export.bundle import contents, pipeline
 from mms_export.bundle.workspace import JOURNAL, locked
 from tiny_models import LANGUAGES
+
+FIRST, *_, LAST = LANGUAGES
 
 
 def test_insufficient_disk_is_reported_before_writing(checkpoint, tmp_path, monkeypatch):
@@ -138,3 +140,91 @@ def test_full_disk(checkpoint, tmp_path):
     assert not (tmp_path / "b" / MANIFEST).exists()
     run_export(checkpoint, tmp_path / "b")
     assert open_bundle(tmp_path / "b").problems() == []
+
+
+def foreign_files(out: Path) -> dict[Path, bytes]:
+    """Files of someone else in a bundle's folder, with names like those of an export."""
+    names = ("a.partial", "graphs/b.partial", "plans/c.plan", "adapters/d.safetensors", "notes.txt")
+    names += (".e.0123abcd.partial", "graphs/.encoder.fp32.onnx.0123abcd.partial", "voices/f/g.txt")
+    files = {out / name: f"someone's {name}".encode() for name in names}
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return files
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_foreign_files_stay(checkpoint, other_checkpoint, tmp_path, again):
+    files = foreign_files(tmp_path / "b")
+    run_export(checkpoint, tmp_path / "b")
+    run_export(other_checkpoint if again else checkpoint, tmp_path / "b", replace=again)
+    assert open_bundle(tmp_path / "b").problems() == []
+    assert {path: path.read_bytes() for path in files} == files
+
+
+@pytest.fixture
+def other_checkpoint(checkpoint, tmp_path):
+    """Other weights, with one language fewer."""
+    other = Path(shutil.copytree(checkpoint, tmp_path / "other"))
+    name = "wav2vec2.feature_projection.layer_norm.bias"
+    edit_tensors(other / "model.safetensors", lambda tensors: tensors[name].add_(1))
+    (other / f"adapter.{LAST}.safetensors").unlink()
+    return other
+
+
+def test_replacing_removes_what_the_former_manifest_names(checkpoint, other_checkpoint, tmp_path):
+    run_export(checkpoint, tmp_path / "b")
+    former = tmp_path / "b" / "adapters" / f"{LAST}.safetensors"
+    assert former.exists()
+    run_export(other_checkpoint, tmp_path / "b", replace=True)
+    assert not former.exists()
+    assert open_bundle(tmp_path / "b").problems() == []
+
+
+@pytest.mark.parametrize("name", ["graphs/encoder.fp32.onnx", f"adapters/{FIRST}.safetensors"])
+def test_foreign_file_in_the_place_of_a_part_is_refused(checkpoint, tmp_path, name):
+    path = tmp_path / "b" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"foreign")
+    with pytest.raises(BundleError, match=rf"{name} is there already and was not written"):
+        run_export(checkpoint, tmp_path / "b")
+    assert path.read_bytes() == b"foreign"
+    assert [p for p in (tmp_path / "b").rglob("*") if p.is_file()] == [path]
+    run_export(checkpoint, tmp_path / "b", replace=True)
+    assert open_bundle(tmp_path / "b").problems() == []
+
+
+def test_partial_files_of_a_killed_export_are_removed_by_the_next(checkpoint, tmp_path):
+    """Killed in the middle of a graph: its partial file goes, a file of the same look stays."""
+    program = (
+        "import os, signal\nfrom mms_export.graphs import writer\n"
+        "def write(weight):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "writer.INLINE_TOTAL = writer.INLINE_TENSOR = 0\nwriter.checked = write\n"
+        "from mms_export.cli import main; main()"
+    )
+    given = ["--model", str(checkpoint), "--out", str(tmp_path / "b"), "--precision", "fp32"]
+    result = subprocess.run([sys.executable, "-c", program, *given], capture_output=True)
+    assert result.returncode == -signal.SIGKILL
+    (partial,) = (tmp_path / "b").rglob("*.partial")
+    assert partial.name.startswith(".")
+    foreign = partial.with_name(f".{partial.name.split('.')[1]}.0123abcd.partial")
+    foreign.write_bytes(b"foreign")
+    run_export(checkpoint, tmp_path / "b")
+    assert list((tmp_path / "b").rglob("*.partial")) == [foreign]
+    assert open_bundle(tmp_path / "b").problems() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_the_export_and_its_workers(checkpoint, tmp_path, number):
+    process = subprocess.Popen(
+        command(checkpoint, tmp_path / "b"), stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.time() + 60
+    while not (tmp_path / "b" / JOURNAL).exists() and time.time() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in errors
+    assert b"interrupted: run the same command again to continue" in errors
+    assert not list((tmp_path / "b").rglob("*.partial"))

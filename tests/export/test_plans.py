@@ -11,14 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import psutil
 import pytest
 
 from export_runs import command, digests, invoke, run_export
+from full_disk import full_disk
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
-from mms_engine.bundle.files import atomic_path
+from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle import pipeline
 from mms_export.bundle.isolation import run_reporting
@@ -291,19 +292,17 @@ def test_failed_build_gives_the_reason_of_the_library(checkpoint, frontend_job, 
 def test_full_disk_is_reported_and_leaves_no_file(frontend_job, monkeypatch):
     """The library writes the plan piece by piece, and the disk rejects the pieces."""
     frontend_job.path.unlink()
-    monkeypatch.setattr(build, "atomic_open", full_disk)
-    with pytest.raises(BundleError, match="No space left"):
+    monkeypatch.setattr(build, "atomic_open", open_on_full_disk)
+    with pytest.raises(BundleError, match="File too large"):
         build_plan(lambda _: None, frontend_job)
     assert not list(frontend_job.path.parent.glob(f"{frontend_job.path.name}*"))
 
 
 @contextlib.contextmanager
-def full_disk(path: Path) -> Iterator[BinaryIO]:
-    """`atomic_open` onto a full device."""
-    with atomic_path(path) as partial:
-        partial.touch()
-        with Path("/dev/full").open("wb") as stream:
-            yield stream
+def open_on_full_disk(path: Path) -> Iterator[IO[bytes]]:
+    """`atomic_open` onto a full disk."""
+    with full_disk(), atomic_open(path) as stream:
+        yield stream
 
 
 def test_release_without_stream_writers_writes_the_plan(tmp_path):

@@ -85,12 +85,13 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
         {name: (one.min, one.opt, one.max) for name, one in profile.shapes.items()}
         for profile in profiles
     ]
+    inputs = {name for profile in profiles for name in profile.shapes}
     return plans.SimulatedPlan(
         graph=str(graph),
         profiles=shapes,
         version=trt.__version__,
         capabilities=[86],
         # Other rows of the bank may be written during a run.
-        gathered=("adapters", "head_weight", "head_bias"),
+        gathered=tuple(inputs & {"adapters", "head_weight", "head_bias"}),
         **options,
     )

@@ -1,5 +1,6 @@
 """Decoding on the double of the driver: the results equal the CPU's."""
 
+import re
 import threading
 
 import numpy as np
@@ -79,8 +80,17 @@ def opened(sim, encoder, installed):
 
 @pytest.fixture(scope="module")
 def lm(tmp_path_factory):
-    path = tmp_path_factory.mktemp("lm") / "words.arpa"
-    words = ["ab", "ba", "é", "cab", "chu", "kuk", "a"]
+    return write_lm(tmp_path_factory.mktemp("lm") / "words.arpa", str.lower)
+
+
+@pytest.fixture(scope="module")
+def cased_lm(tmp_path_factory):
+    """The same model in capitals, from which each language makes one of its own."""
+    return write_lm(tmp_path_factory.mktemp("lm") / "cased.arpa", str.upper)
+
+
+def write_lm(path, case):
+    words = [case(word) for word in ("ab", "ba", "é", "cab", "chu", "kuk", "a")]
     path.write_text(arpa(estimate(random_text(words, 300, seed=1), 3)), encoding="utf-8")
     return path
 
@@ -173,13 +183,14 @@ def test_greedy_equals_the_cpu(opened, encoder, sim, seed):
         assert_as_on_the_cpu(hypotheses, logits, language)
 
 
-@pytest.mark.parametrize("kind", ["plain", "hotwords", "lm"])
-def test_beam_equals_the_cpu(opened, encoder, sim, lm, kind):
+@pytest.mark.parametrize("kind", ["plain", "hotwords", "lm", "cased lm"])
+def test_beam_equals_the_cpu(opened, encoder, sim, lm, cased_lm, kind):
     sim.order(seed=5, slow_copies=True)
     options = {
         "plain": {"beam_size": 6},
         "hotwords": {"beam_size": 5, "hotwords": {"ab": 3.0, "cab": 2.0, "ba": -1.0}, "nbest": 2},
         "lm": {"beam_size": 5, "lm": lm, "hotwords": {"a": 1.0}, "nbest": 2},
+        "cased lm": {"beam_size": 5, "lm": cased_lm, "nbest": 2},
     }[kind]
     utterances = UTTERANCES if kind == "plain" else [u for u in UTTERANCES if u[1] != "jpn"]
     found = decode(opened(**options), encoder, utterances, windows=40)
@@ -339,11 +350,14 @@ def test_unsupported_searches_are_rejected(opened, monkeypatch, lm):
         opened(beam_size=4, lm=lm)
 
 
-def test_hotwords_outside_the_vocabulary_are_an_error(opened):
-    with pytest.raises(LanguageModelError, match="beam search in eng"):
-        start(opened(beam_size=4, hotwords={"xyz": 1.0}), "eng")
-    with pytest.raises(LanguageModelError, match="beam search in eng"):
-        start(opened(beam_size=4), "eng", {"xyz": 1.0})
+def test_hotwords_outside_the_vocabulary_are_a_warning_or_an_error(opened):
+    message = "^1 of 1 hotwords cannot be used in eng: phrase 'xyz': '.' is not in the vocabulary$"
+    for options, own in (({"hotwords": {"xyz": 1.0}}, None), ({}, {"xyz": 1.0})):
+        (warning,) = start(opened(beam_size=4, **options), "eng", own).warnings
+        assert re.search(message, warning)
+        with pytest.raises(LanguageModelError, match=message):
+            start(opened(beam_size=4, strict=True, **options), "eng", own)
+    assert start(opened(), "eng").warnings == ()
     with pytest.raises(LanguageModelError, match="hotwords need beam search"):
         start(opened(), "eng", {"ab": 1.0})
 

@@ -11,12 +11,13 @@ import pytest
 
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine.audio import read_audio
 from mms_engine.bundle import Bundle
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import ContextSizes
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.errors import BackendError
-from tiny_models import make_tiny
+from tiny_models import TinyOptions, make_plain, make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
 LANGUAGES = [clip.name[:3] for clip in CLIPS]
@@ -105,6 +106,27 @@ def test_logits_equal_the_cpu_in_any_batch(
         start = segments.index(batch[0])
         for got, expected in zip(model.logits(batch), alone[start:], strict=False):
             np.testing.assert_allclose(got, expected, atol=3e-2)
+
+
+def test_model_without_adapters_gives_the_text_and_steps_of_the_cpu(on_gpu, tmp_path) -> None:
+    options = TinyOptions(languages=(("eng", 24),))
+    checkpoint = make_plain(tmp_path / "plain", options)
+    bundle = bundles.export(str(checkpoint), tmp_path / "bundle", "--lang", "eng")
+    bundles.add_plans(bundle, streams=True)
+    ours, theirs = on_gpu(bundle), on_cpu(bundle)
+    assert "adapters" not in ours._model.bank.storage.arrays
+    clips = [str(clip) for clip in CLIPS[:3]]
+    expected = texts(theirs, clips, ["eng"] * 3)
+    assert texts(ours, clips, ["eng"] * 3) == expected
+    assert all(expected)
+    sound = read_audio(CLIPS[0]).samples
+    assert streamed(ours, sound) == streamed(theirs, sound) != ""
+
+
+def streamed(recognizer: Recognizer, sound: np.ndarray) -> str:
+    with recognizer.stream("eng") as stream:
+        events = [*stream.feed(sound), *stream.finish()]
+    return " ".join(event.transcript.text for event in events if event.type == "final")
 
 
 def test_memory_is_constant_over_many_batches(on_gpu, sim, tiny: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 import lm_models
 from ctc_cases import assert_same, close, decode, log_probs, sharp, texts
 from mms_kernels import BeamDecoder, BeamOptions
-from mms_kernels.arpa import convert_arpa
 from mms_kernels.cuda.models import BeamModels
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import NgramModel
@@ -27,7 +26,7 @@ def make_model(units, path, order=3, seed=0):
     """The tables, for the slow oracle, and the model."""
     tables = lm_models.estimate(lm_models.random_text(units, 200, seed), order)
     (path / "lm.arpa").write_text(lm_models.arpa(tables), encoding="utf-8")
-    convert_arpa(path / "lm.arpa", path / "lm.bin")
+    lm_models.convert(path / "lm.arpa", path / "lm.bin")
     return tables, NgramModel.open(path / "lm.bin")
 
 

@@ -50,7 +50,7 @@ def test_excluded_tokens_spell_nothing():
     ("phrases", "message"),
     [
         (["b", "a-b"], "phrase 'a-b': '-' is not in the vocabulary"),
-        (["aB"], "phrase 'aB': 'B' is not in the vocabulary (it has 'b')"),
+        (["aX"], "phrase 'aX': 'X' is not in the vocabulary"),
         (["a|b"], "phrase 'a|b': '|' is not in the vocabulary"),
         (["a", " \t"], "a phrase is empty"),
         ({"a": float("nan")}, "the weight of phrase 'a' is nan, not a finite number"),

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lm_models import BOS, EOS, UNK, arpa, estimate, prune, random_text, slow_score
-from mms_kernels.arpa import convert_arpa
+from lm_models import BOS, EOS, UNK, arpa, convert, estimate, prune, random_text, slow_score
 from mms_kernels.lm import KenlmModel, NgramModel
 
 WORDS = [f"w{number}" for number in range(11)] + ["é日"]
@@ -17,7 +16,7 @@ TOLERANCE = 1e-5
 def make(tmp_path, models, name="model", **options):
     source = tmp_path / f"{name}.arpa"
     source.write_bytes(arpa(models, **options).encode())
-    convert_arpa(source, tmp_path / name)
+    convert(source, tmp_path / name)
     return NgramModel.open(tmp_path / name), source
 
 

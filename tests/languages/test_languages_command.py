@@ -45,7 +45,7 @@ def bundle(tmp_path):
     sizes |= dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))
     contents = Manifest(
         schema=SCHEMA,
-        model=Wav2Vec2Ctc(**sizes | {"normalize": True}),
+        model=Wav2Vec2Ctc(**sizes | {"normalize": True, "text": "native"}),
         source=Source(name="tiny", format="", fingerprint="f", sha256={}, licence="none"),
         sample_rate=16_000,
         graphs=(),
@@ -65,11 +65,18 @@ def test_all_languages(run):
     assert result.stderr == "1198 languages\n"
 
 
+@pytest.mark.parametrize(("task", "count"), [("asr", 1198), ("tts", 1143), ("lid", 4017)])
+def test_languages_of_a_task(run, task, count):
+    assert len(run("--task", task).stdout.splitlines()) == count
+
+
 def test_languages_in_the_bundle_are_marked(run, bundle, monkeypatch):
     result = run("uzbek")
-    assert result.stdout == "  uzb-script_cyrillic  Uzbek\n  uzb-script_latin     Uzbek\n"
+    name = "Uzbek (o\u2018zbek)"
+    listed = f"  uzb-script_cyrillic  {name}\n  uzb-script_latin     {name}\n"
+    assert result.stdout == listed
     assert result.stderr == "2 languages\n"
-    marked = "  uzb-script_cyrillic  Uzbek\n* uzb-script_latin     Uzbek\n"
+    marked = listed.replace("  uzb-script_latin ", "* uzb-script_latin ")
     assert run("uzbek", "--bundle", bundle).stdout == marked
     monkeypatch.setenv("MMS_BUNDLE", str(bundle))
     assert run("uzbek").stdout == marked
@@ -80,7 +87,7 @@ def test_in_bundle_lists_unknown_languages_too(run, bundle):
     assert result.stdout.splitlines() == [
         "* eng               English",
         "* mine",
-        "* uzb-script_latin  Uzbek",
+        "* uzb-script_latin  Uzbek (o\u2018zbek)",
     ]
 
 
@@ -93,8 +100,17 @@ def test_json_output(run, bundle):
         "iso": "uzb",
         "script": "latin",
         "dialect": "",
+        "native": "o\u2018zbek",
+        "iso1": "uz",
+        "tag": "uz-Latn",
+        "writing": "Latn",
+        "country": "Uzbekistan",
+        "macrolanguage": "",
+        "macro_iso1": "",
         "in_fl102": True,
         "by_character": False,
+        "tasks": ["asr"],
+        "in_lid126": False,
         "in_bundle": True,
     }
     assert rows[0]["in_bundle"] is False

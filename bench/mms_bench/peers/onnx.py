@@ -4,9 +4,11 @@ One language is baked in. The graph is cached, because the export takes minutes.
 `python -m mms_bench.peers.onnx CHECKPOINT LANG OUT` exports the graph to a folder.
 """
 
+import contextlib
 import hashlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,12 +139,14 @@ def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Pat
     identity = repr((setup.checkpoint, newest, setup.languages[0], sorted(made_by.items())))
     folder = setup.cache / f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     if not (folder / GRAPH).is_file():
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.mkdir(parents=True)
-        make(partial)
-        partial.rename(folder)
+        setup.cache.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=setup.cache))
+        try:
+            make(partial)
+            with contextlib.suppress(OSError):  # another process was faster
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return folder / GRAPH
 
 

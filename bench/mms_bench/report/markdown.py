@@ -13,6 +13,7 @@ from mms_bench.errors import BenchError
 from mms_bench.report import text
 from mms_bench.run.result import QUIET, Case, Machine, Result, Row
 from mms_bench.targets import Judgement, judge
+from mms_engine.formats.output import open_output
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- mms-bench: (?P<name>[\w.-]+) -->\n).*?(?P<end><!-- mms-bench: end -->)",
@@ -175,7 +176,8 @@ def update(document: Path, blocks: Mapping[str, str]) -> None:
             f"{document} has no place for {name}: put the lines `<!-- mms-bench: {name} -->` "
             "and `<!-- mms-bench: end -->` where its tables belong"
         )
-    document.write_text(updated(before, blocks), encoding="utf-8")
+    with open_output(document) as stream:
+        stream.write(updated(before, blocks))
 
 
 def updated(document: str, blocks: Mapping[str, str]) -> str:

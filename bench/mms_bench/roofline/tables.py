@@ -13,7 +13,7 @@ from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.config import parse_config
-from mms_export.checkpoints.transformers import read_json
+from mms_export.checkpoints.documents import read_json
 from mms_export.synthetic import TEMPLATE
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")

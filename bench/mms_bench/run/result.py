@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from mms_bench.errors import BenchError, NotMeasured
+from mms_engine.formats.output import open_output
 
 QUIET = 0.5
 """Load average above which other programs disturb the times."""
@@ -190,8 +191,9 @@ class Result:
 
 def save(result: Result, path: Path) -> None:
     """Write a result as indented JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    content = msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n"
+    with open_output(path, binary=True) as stream:
+        stream.write(content)
 
 
 def load(path: Path) -> Result:

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from mms_bench.errors import BenchError
 from mms_bench.run.context import Context, RunOptions
 from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
-from mms_engine.system import APPLICATION, demo_bundle
+from mms_engine.system import cache_folder, demo_bundle
 from mms_export.checkpoints.open import demo_checkpoint
 from mms_export.parity import SPEECH
 
@@ -70,7 +67,7 @@ class Suite:
         return RunOptions(
             checkpoint=(checkpoint or demo).resolve(),
             bundle=bundle and bundle.resolve(),
-            cache=Path(platformdirs.user_cache_dir(APPLICATION)) / "bench",
+            cache=cache_folder() / "bench",
             peers=self.choose_peers(given["peers"], given["device"]),
             cases=_names(given["cases"]),
             languages=_names(given["languages"]),

@@ -26,7 +26,7 @@ from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
 from mms_engine.audio.sources import AudioSource, Recording
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, Progress
@@ -105,9 +105,14 @@ class Aligner:
         return self._model.bundle
 
     @property
+    def romanized(self) -> bool:
+        """Whether the letters are romanised, so that text of any language can be aligned."""
+        return self.bundle.model(Wav2Vec2Ctc).text == "uroman"
+
+    @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages it can align, sorted."""
-        return self.bundle.languages
+        """Codes of the languages it can align, sorted; none if it can align any."""
+        return () if self.romanized else self.bundle.languages
 
     def close(self) -> None:
         """Free the graphs, and device memory."""
@@ -145,17 +150,20 @@ class Aligner:
             BackendError: the device failed.
         """
         options, manifest = self._options, self.bundle.manifest
-        vocabulary = self._model.vocabulary(language)
+        spelling = UROMAN_LANGUAGE if self.romanized else language
+        vocabulary = self._model.vocabulary(spelling)
         target_text = targets(
             text,
             language,
             vocabulary,
-            romanized=False,
+            romanized=self.romanized,
             numbers=options.numbers,
             split=options.split,
         )
         letters = TextLetters.of(target_text)
         if not len(letters.tokens):
+            if not target_text.words:
+                raise AlignmentError("the text is empty")
             raise AlignmentError(
                 f"none of the text's {len(target_text.words)} words has a letter of the "
                 f"vocabulary of {language}: check the language and the script"
@@ -163,7 +171,7 @@ class Aligner:
         recording = Recording(
             audio, manifest.sample_rate, array_rate=sample_rate, options=self._reading
         )
-        emission = self._emission(recording, letters, vocabulary, language, progress)
+        emission = self._emission(recording, letters, vocabulary, spelling, progress)
         found = align_emission(
             emission, target_text, vocabulary, options, self._model.frame_seconds
         )

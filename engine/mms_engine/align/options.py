@@ -1,15 +1,10 @@
 """Options of forced alignment."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mms_engine.backends.options import RunOptions
 from mms_engine.encoder.windows import WindowOptions
-from mms_engine.text.targets import NumberPolicy, TextUnit
-from mms_engine.types import WordTimes
-
-Stars = Literal["none", "edges", "paragraphs", "lines"]
-"""Places of the text where the audio may hold speech of any length that the text lacks."""
+from mms_engine.types import NumberPolicy, Stars, TextUnit, WordTimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

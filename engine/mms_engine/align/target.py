@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from mms_engine.align.emission import DecodedLetters
 from mms_engine.align.matching import ANCHOR, MIN_GAP, Gap, Matching
-from mms_engine.align.options import Stars
 from mms_engine.text.targets import TargetText
+from mms_engine.types import Stars
 from mms_kernels import STAR
 
 Int64Array = npt.NDArray[np.int64]

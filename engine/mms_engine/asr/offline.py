@@ -39,7 +39,9 @@ class OfflineRecognizer:
             track=options.track,
             channel=options.channel,
         )
-        self._encoder = OfflineEncoder(model, options.windows, options.batch_frames)
+        self._encoder = OfflineEncoder(
+            model, options.windows, options.batch_frames, options.normalization
+        )
 
     def run(self, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[JobResult]:
         """Transcribe jobs; results come as they are ready, in any order.
@@ -105,7 +107,8 @@ class OfflineRecognizer:
             return JobResult(one.job, None, error)
         found = transcript(decoded, one.info, self._decoders.nbest)
         audio = one.utterance.audio
-        return JobResult(one.job, replace(found, missing=audio.missing, warnings=audio.warnings))
+        warnings = audio.warnings + one.decoding.warnings
+        return JobResult(one.job, replace(found, missing=audio.missing, warnings=warnings))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

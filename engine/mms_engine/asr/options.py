@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.decoding.options import BeamSearch
 from mms_engine.encoder.windows import WindowOptions
@@ -25,6 +26,9 @@ class RecognizerOptions(RunOptions):
     """Audio track of files with several, from 1; `None` for the default one."""
     channel: int | None = None
     """Channel, from 1; `None` for the mean, or for the loudest where channels cancel out."""
+    normalization: NormalizationOptions | None = None
+    """Running mean and variance, for speech between long silence or of changing level; `None` for
+    those of each whole recording, as in training."""
     windows: WindowOptions = field(default_factory=WindowOptions)
 
     def __post_init__(self) -> None:

@@ -117,6 +117,16 @@ class Recognizer:
         """Codes of the languages it can transcribe, sorted."""
         return self.bundle.languages
 
+    def decoder_warnings(self, language: str) -> tuple[str, ...]:
+        """Return the remarks on the language model and hotwords of the options, for a language.
+
+        `Transcript.warnings` of each recording has them too.
+
+        Raises:
+            LanguageError, BundleError, LanguageModelError: as for `transcribe`.
+        """
+        return self._decoders.start(language, self._model.vocabulary(language)).warnings
+
     def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
         """Begin a stream of audio in a language.
 

@@ -68,7 +68,7 @@ def convert(
     """
     mixer = Downmix(options.channel, report)
     resampler = Resampler(sample_rate)
-    seconds = 0.0
+    seconds, count, first = 0.0, 0, np.zeros(0, np.float32)
     for block in mixer.mix(_checked(blocks, options.limits, report.name)):
         mono = block.frames[:, 0]
         finite = np.isfinite(mono)
@@ -82,8 +82,16 @@ def convert(
             report.lose(float(bad[0]), float(bad[-1]) + 1 / block.sample_rate, "NaN or infinity")
             mono = np.where(finite, mono, np.float32(0))
         seconds += len(mono) / block.sample_rate
-        yield from resampler.resample(mono, block.sample_rate)
-    yield from resampler.flush()
+        first = first if len(first) else mono[:1]
+        for piece in resampler.resample(mono, block.sample_rate):
+            count += len(piece)
+            yield piece
+    for piece in resampler.flush():
+        count += len(piece)
+        yield piece
+    if not count:
+        # The resampler rounds audio of less than half a sample to none.
+        yield first
 
 
 def _checked(blocks: Iterable[Block], limits: AudioLimits, name: str) -> Iterator[Block]:

@@ -4,9 +4,6 @@ import itertools
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
 from mms_engine.audio import containers
 from mms_engine.audio.block import (
     NO_SAMPLES,
@@ -18,10 +15,9 @@ from mms_engine.audio.block import (
 from mms_engine.audio.containers import OggPage
 from mms_engine.audio.input import Splice
 from mms_engine.audio.limits import ReadOptions
+from mms_engine.audio.samples import to_float
 from mms_engine.audio.timeline import Loss, TimedFrames, Timeline
 from mms_engine.audio.tracks import choose_track
-from mms_engine.errors import AudioError
-from mms_engine.types import Float32Array
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
@@ -35,13 +31,14 @@ _FORMATS = (
     "paf pvf qcp qoa rm sbc sds shn sln sox tak truehd tta voc w64 wav webm wtv wv wve xwma"
 )
 # Playlists and the like name other files and hosts, which untrusted input must not open.
-_OPTIONS = {
+DEMUXER_OPTIONS = {
     "format_whitelist": ",".join(_FORMATS.split()),
     "protocol_whitelist": "none",
 }
-_PCM_OPTIONS = _OPTIONS | {"max_size": "65536"}
+"""Options with which FFmpeg opens untrusted files."""
+_PCM_OPTIONS = DEMUXER_OPTIONS | {"max_size": "65536"}
 """Larger packets than the default of 4 KB, which takes five times as long."""
-_PIPE_OPTIONS = _OPTIONS | {"analyzeduration": "500000"}
+_PIPE_OPTIONS = DEMUXER_OPTIONS | {"analyzeduration": "500000"}
 """The analysis of the streams, in µs of audio, delays the first samples."""
 _BUFFER, _PIPE_BUFFER = 32_768, 4096
 _CLOCK_RESETS = 0x200
@@ -117,7 +114,7 @@ class ContainerDecoder:
         """
         import av  # slow to import, and not needed for arrays
 
-        options_of_format = _PCM_OPTIONS if is_pcm else _OPTIONS
+        options_of_format = _PCM_OPTIONS if is_pcm else DEMUXER_OPTIONS
         if self._splice is None:
             options_of_format = _PIPE_OPTIONS
         try:
@@ -251,7 +248,7 @@ class ContainerDecoder:
         if frame.pts is not None and self._format not in _BARE:
             start = float(frame.pts * (frame.time_base or 0)) - self._zero
         loss, self._loss = self._loss, Loss()
-        frames = _to_float(self._report.name, frame)
+        frames = to_float(self._report.name, frame)
         return TimedFrames(frames, frame.sample_rate, start, size, loss)
 
     def _declared_end(self, container: "InputContainer", stream: "AudioStream") -> float:
@@ -366,22 +363,6 @@ class _PacketSizes:
         """Whether the last packet is incomplete."""
         is_constant = self._largest - self._smallest <= 1 + self._largest // 50
         return self._is_cut or (is_constant and self._last < self._smallest - 1)
-
-
-def _to_float(name: str, frame: "AudioFrame") -> Float32Array:
-    """Return a frame's samples as float32 `[N, channels]`, full scale ±1."""
-    try:
-        array: npt.NDArray[Any] = frame.to_ndarray()
-    except ValueError as error:
-        kind = frame.format.name
-        raise AudioError(f"{name} has samples of type {kind}: convert it to WAV or FLAC") from error
-    samples = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    return (samples / full_scale).astype(np.float32)
 
 
 def _reason(error: Exception) -> str:

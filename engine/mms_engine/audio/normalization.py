@@ -37,6 +37,10 @@ class Normalization:
             result[part] = (block[part].astype(np.float64) - self.mean) * self.scale
         return result
 
+    def apply_to(self, samples: Float32Array, span: slice) -> Float32Array:
+        """Return a span of audio `[N]`, normalised, as a new array."""
+        return self.apply(samples[span])
+
 
 def statistics(samples: Float32Array) -> Normalization:
     """Return the normalisation of audio, computed in one pass over blocks, in float64.

@@ -126,9 +126,10 @@ class Timeline:
         return gap
 
     def _silence(self, count: int, piece: TimedFrames) -> Iterator[Block]:
-        # By the second, so that a limit ends it before memory is taken.
+        # By the second, so that a limit ends it before memory is taken, and of one channel, which
+        # takes no time to mix down: a file of a few bytes may pause for hours.
         while count > 0:
             size = min(count, piece.sample_rate)
             self.seconds += size / piece.sample_rate
             count -= size
-            yield Block(np.zeros((size, piece.frames.shape[1]), np.float32), piece.sample_rate)
+            yield Block(np.zeros((size, 1), np.float32), piece.sample_rate)

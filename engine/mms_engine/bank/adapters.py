@@ -24,7 +24,7 @@ class BankOptions:
     """Sizes of an adapter bank."""
 
     adapter_parameters: int
-    """P: values of one language's adapter."""
+    """P: values of one language's adapter; 0 for a model without adapters."""
     hidden_size: int
     """H: weights of one token in a head."""
     vocab: int
@@ -49,7 +49,7 @@ def adapter_bank(
     """
     return Bank(
         load,
-        lambda weights: Vocabulary(weights.vocab),
+        lambda weights: weights.vocabulary,
         storage,
         slots=options.slots,
         wait_seconds=options.wait_seconds,
@@ -65,12 +65,12 @@ def bank_options(bundle: Bundle, inputs: Iterable[Tensor], budget: int) -> BankO
         budget: Bytes for resident languages; one fits in any case.
 
     Raises:
-        BundleCorrupt: the encoder has no input `adapters`, or none of floating-point numbers.
+        BundleCorrupt: the encoder has no input `head_bias`, or none of floating-point numbers.
     """
     model, entries = bundle.model(Wav2Vec2Ctc), bundle.manifest.data.values()
-    dtype = next((tensor.dtype for tensor in inputs if tensor.name == "adapters"), None)
+    dtype = next((tensor.dtype for tensor in inputs if tensor.name == "head_bias"), None)
     if dtype not in _DTYPES:
-        raise BundleCorrupt(f"{bundle.path}: the encoder's input `adapters` is {dtype}")
+        raise BundleCorrupt(f"{bundle.path}: the encoder's input `head_bias` is {dtype}")
     vocab = max((entry.vocab_size for entry in entries), default=1)
     values = model.adapter_parameters + vocab * (model.hidden_size + 1)
     slots = budget // (values * storage_dtype(dtype).itemsize)

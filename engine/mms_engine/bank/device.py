@@ -37,8 +37,8 @@ class _Slot:
 class DeviceBank:
     """Slots in device memory at fixed addresses; see `BankStorage`.
 
-    A language is three contiguous copies on a CUDA stream of their own. Events order them: a run
-    waits for the copies into its slots, a copy waits for the runs that read the slot before.
+    A language is one contiguous copy per array, on a CUDA stream of their own. Events order them: a
+    run waits for the copies into its slots, a copy waits for the runs that read the slot before.
     """
 
     def __init__(self, device: CudaDevice, options: BankOptions) -> None:
@@ -57,6 +57,8 @@ class DeviceBank:
             "head_weight": (slots, vocab, options.hidden_size),
             "head_bias": (slots, vocab),
         }
+        if not options.adapter_parameters:
+            del shapes["adapters"]
         with device.creating(f"allocating {slots} adapter slots") as owned:
             self.arrays = {
                 name: owned(DeviceArray.empty(device, shape, dtype))
@@ -128,17 +130,18 @@ class DeviceBank:
 
     def _parts(self, slot: int, weights: AdapterWeights) -> list[tuple[DeviceArray, np.ndarray]]:
         """Return the parts of a language: target and values."""
-        adapters, heads, biases = (
-            self.arrays[name].row(slot) for name in ("adapters", "head_weight", "head_bias")
-        )
+        rows = {name: array.row(slot) for name, array in self.arrays.items()}
+        heads, biases = rows["head_weight"], rows["head_bias"]
         vocab = len(weights.vocab)
         bias = np.full(biases.shape, minus_infinity(self._dtype), biases.dtype)
         bias[:vocab] = convert(weights.head_bias, self._dtype)
-        return [
-            (adapters, convert(weights.adapter, self._dtype)),
+        parts = [
             (heads.rows(0, vocab), convert(weights.head_weight, self._dtype)),
             (biases, bias),
         ]
+        if "adapters" in rows:
+            parts.append((rows["adapters"], convert(weights.adapter, self._dtype)))
+        return parts
 
     def _send(self, slot: int, staged: list[tuple[DeviceArray, np.ndarray]]) -> None:
         state = self._slots[slot]

@@ -66,9 +66,12 @@ class HostBank:
             last = max(self._vocabs, default=0)
             rows = min(self._options.slots, 1 << last.bit_length())
             arrays, versions = self._arrays, self._versions[:rows].copy()
+        names = ["head_weight", "head_bias"]
+        if self._options.adapter_parameters:
+            names.append("adapters")
         return {
             name: Constant(getattr(arrays, name)[:rows], self._options.dtype, versions)
-            for name in ("adapters", "head_weight", "head_bias")
+            for name in names
         }
 
     def _grow(self, vocab: int) -> None:

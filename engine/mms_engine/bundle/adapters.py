@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import BundleCorrupt
+from mms_engine.text.vocabulary import WORD_BOUNDARY, Vocabulary
 
 FORMAT = "mms-adapter-1"
 FloatArray = npt.NDArray[np.float16] | npt.NDArray[np.float32]
@@ -32,6 +33,15 @@ class AdapterWeights:
     """V tokens, by id."""
     fingerprint: str
     """`Source.fingerprint` of the base model it was trained for."""
+    word_delimiter: str | None = WORD_BOUNDARY
+    """As `Vocabulary.word_delimiter`."""
+    delimiter_text: str = " "
+    """As `Vocabulary.delimiter_text`."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Tokens with their roles."""
+        return Vocabulary(self.vocab, self.word_delimiter, self.delimiter_text)
 
 
 def save_adapter(path: Path, weights: AdapterWeights) -> None:
@@ -51,6 +61,8 @@ def save_adapter(path: Path, weights: AdapterWeights) -> None:
         "language": weights.language,
         "fingerprint": weights.fingerprint,
         "vocab": list(weights.vocab),
+        "word_delimiter": weights.word_delimiter,
+        "delimiter_text": weights.delimiter_text,
     }
     document = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     content = save(
@@ -62,15 +74,16 @@ def save_adapter(path: Path, weights: AdapterWeights) -> None:
         stream.write(content)
 
 
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """Return a language's tokens from the header of its file.
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Return a language's vocabulary from the header of its file.
 
     Raises:
         BundleCorrupt: the file is not an adapter of this format.
     """
     try:
         with safe_open(str(path), framework="numpy") as reader:
-            return tuple(json.loads((reader.metadata() or {})["mms"])["vocab"])
+            metadata: dict[str, Any] = json.loads((reader.metadata() or {})["mms"])
+            return Vocabulary(tuple(metadata["vocab"]), *_delimiter(metadata))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise _not_an_adapter(path, error) from error
 
@@ -86,6 +99,7 @@ def load_adapter(path: Path) -> AdapterWeights:
             metadata: dict[str, Any] = json.loads((reader.metadata() or {})["mms"])
             if metadata["format"] != FORMAT:
                 raise KeyError("format")
+            delimiter, delimiter_text = _delimiter(metadata)
             return AdapterWeights(
                 language=metadata["language"],
                 adapter=reader.get_tensor("adapter"),
@@ -93,9 +107,16 @@ def load_adapter(path: Path) -> AdapterWeights:
                 head_bias=reader.get_tensor("head_bias"),
                 vocab=tuple(metadata["vocab"]),
                 fingerprint=metadata["fingerprint"],
+                word_delimiter=delimiter,
+                delimiter_text=delimiter_text,
             )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _not_an_adapter(path, error) from error
+
+
+def _delimiter(metadata: dict[str, Any]) -> tuple[str | None, str]:
+    """Return the word delimiter and its text, which early bundles of the schema do not name."""
+    return metadata.get("word_delimiter", WORD_BOUNDARY), str(metadata.get("delimiter_text", " "))
 
 
 def _not_an_adapter(path: Path, error: Exception) -> BundleCorrupt:

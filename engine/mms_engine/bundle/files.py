@@ -2,59 +2,57 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from mms_engine.bundle.manifest import File
-from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing
+from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, OutputError
+from mms_engine.formats.output import PARTIAL_SUFFIX, open_output
 
-PARTIAL_SUFFIX = ".partial"
 ByteProgress = Callable[[int], object]
 """Called with the number of bytes read since its last call."""
 _BUFFER = 1 << 20
 
 
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`.
+_token: ContextVar[str | None] = ContextVar("partial_token", default=None)
 
-    On an error the temporary file is removed, and `path` keeps its content.
+
+@contextlib.contextmanager
+def partial_token(token: str | None) -> Iterator[None]:
+    """Name the partial files of this thread by a token, with which `partials` finds them."""
+    before = _token.set(token)
+    try:
+        yield
+    finally:
+        _token.reset(before)
+
+
+def current_token() -> str | None:
+    """Return the token of `partial_token`, for other processes that write the same bundle."""
+    return _token.get()
+
+
+def partials(folder: Path, token: str) -> Iterator[Path]:
+    """Yield the partial files in a folder that a killed process left under a token."""
+    return folder.glob(f".*.{token}{PARTIAL_SUFFIX}")
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a binary file that appears at `path` only if the block ends without an error.
+
+    Until then `path` keeps its content; see `mms_engine.formats.output.open_output`.
 
     Raises:
         BundleError: the file system refused (no space, no permission).
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        _flush(partial)
-        partial.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BundleError(
-            f"cannot write {path}: {reason}. Free some space or choose another folder, "
-            "then run the same command again to continue"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that appears at `path` only if the block ends without an error."""
-    with atomic_path(path) as partial, partial.open("wb") as stream:
-        yield stream
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with open_output(path, binary=True, token=_token.get()) as stream:
+            yield stream
+    except OutputError as error:
+        raise BundleError(f"{error}, then run the same command again to continue") from error
 
 
 def describe(root: Path, path: Path) -> File:
@@ -73,6 +71,21 @@ def digest(path: Path, progress: ByteProgress | None = None) -> str:
             if progress is not None:
                 progress(size)
     return sha256.hexdigest()
+
+
+def check_name(folder: Path) -> None:
+    """Check that the libraries which load a bundle's files can open its folder.
+
+    Raises:
+        BundleError: its name is not UTF-8.
+    """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise BundleError(
+            f"the name of the bundle {folder} is not UTF-8, and ONNX Runtime opens only such "
+            "files: choose another folder"
+        ) from error
 
 
 def resolve(root: Path, file: File) -> Path:

@@ -11,10 +11,14 @@ from mms_engine.types import Precision
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
+UROMAN_LANGUAGE = "mul"
+"""Code of the data file of a model of romanised text: ISO 639-2 for several languages."""
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 DataDtype = Literal["float16", "float32"]
+Text = Literal["native", "uroman"]
 Count = Annotated[int, msgspec.Meta(gt=0)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Wav2Vec2(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -30,7 +34,8 @@ class Wav2Vec2(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     num_conv_pos_embeddings: Count
     """Kernel of the positional convolution, in frames."""
     num_conv_pos_embedding_groups: Count
-    adapter_attn_dim: Count
+    adapter_attn_dim: CountOrZero
+    """Size of the adapters' inner layer; 0 for a model without language adapters."""
     normalize: bool
     """Whether each waveform is scaled to zero mean and unit variance."""
 
@@ -41,10 +46,17 @@ class Wav2Vec2(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Wav2Vec2Ctc(Wav2Vec2, frozen=True, kw_only=True, tag=True):
-    """Speech recognition: one adapter and head per language, as data files."""
+    """Speech recognition and alignment: one adapter and head per language, as data files.
 
-    adapter_parameters: Count
-    """P: adapter weights of one language, one row of the adapter bank."""
+    A model without language adapters has one data file, with its head only.
+    """
+
+    adapter_parameters: CountOrZero
+    """P: adapter weights of one language, one row of the adapter bank; 0 without adapters."""
+    text: Text = "native"
+    """Text of the vocabularies: `native` for each language's own spelling, `uroman` for text of any
+    language in the letters a to z and the apostrophe, as the universal romaniser writes it (the MMS
+    aligner, whose only data file is `UROMAN_LANGUAGE`)."""
 
 
 class Wav2Vec2Classifier(Wav2Vec2, frozen=True, kw_only=True, tag=True):
@@ -117,7 +129,7 @@ class Source:
     name: str
     """Hub id, or name of the folder or file."""
     format: str
-    """`transformers` or `fairseq`."""
+    """`transformers`, `fairseq` or `torchaudio`."""
     fingerprint: str
     """Identity of the base weights, which every data file carries: the SHA-256 of the weights file,
     or of the digests of its shards."""

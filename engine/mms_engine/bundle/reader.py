@@ -1,10 +1,11 @@
 """Opened bundle: graphs, plans and data files, each checked before use."""
 
+import unicodedata
 from pathlib import Path
 from typing import TypeVar
 
 from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabulary
-from mms_engine.bundle.files import ByteProgress, check
+from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
@@ -17,7 +18,8 @@ from mms_engine.bundle.manifest import (
     decode,
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
-from mms_engine.languages import nearest
+from mms_engine.languages import nearest, resolve
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
@@ -82,20 +84,26 @@ class Bundle:
         return check(self.path, plan.file, verify=self._verify)
 
     def entry(self, language: str) -> DataFile:
-        """Return the manifest entry of a language.
+        """Return the manifest entry of a language; its code may be in any normal form of Unicode.
 
         Raises:
             LanguageError: the bundle does not have it; the message names the nearest codes.
         """
-        entry = self.manifest.data.get(language)
+        entry = self.manifest.data.get(_normal(language))
         if entry is None:
-            near = ", ".join(nearest(language, self.languages, count=3))
-            hint = f"; did you mean {near}?" if near else ""
-            raise LanguageError(f"{self.path} does not have the language {language!r}{hint}")
+            near = ", ".join(self._nearest(language))
+            hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
+            raise LanguageError(f"{self.path} does not have the language {language!r}; {hint}")
         return entry
 
-    def vocabulary(self, language: str) -> tuple[str, ...]:
-        """Return a language's tokens without reading its weights.
+    def _nearest(self, language: str) -> list[str]:
+        try:
+            return [resolve(language, self.languages)]
+        except LanguageError:
+            return nearest(language, self.languages, count=3)
+
+    def vocabulary(self, language: str) -> Vocabulary:
+        """Return a language's vocabulary without reading its weights.
 
         The digest is checked when the weights are read, before they are used.
 
@@ -128,7 +136,7 @@ class Bundle:
                 f"{path} belongs to another base model than {self.manifest.source.name}: "
                 "export the bundle again"
             )
-        if weights.language != language:
+        if weights.language != _normal(language):
             raise BundleCorrupt(f"{path} holds {weights.language!r}, not {language!r}")
         expected = {
             "adapter": (model.adapter_parameters,),
@@ -163,6 +171,11 @@ class Bundle:
         return found
 
 
+def _normal(code: str) -> str:
+    """Return a language code in the normal form of the manifest."""
+    return unicodedata.normalize("NFC", code)
+
+
 def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Open the bundle in folder `path`.
 
@@ -172,10 +185,11 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
 
     Raises:
         BundleFileMissing: the folder holds no bundle, or one whose export has not finished.
-        BundleError: the bundle is of another schema.
+        BundleError: the bundle is of another schema, or its name is not UTF-8.
         BundleCorrupt: the manifest is damaged.
     """
     path = Path(path)
+    check_name(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise BundleFileMissing(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mms_engine.cli.options import grouped
-from mms_engine.cli.program import section
+from mms_engine.cli.program import FiniteFloat, section
 
 if TYPE_CHECKING:
     from mms_engine.audio import AudioLimits
@@ -36,7 +36,7 @@ _OPTIONS = (
     ),
     _audio(
         "--max-seconds",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteFloat(min=0, min_open=True),
         metavar="SECONDS",
         help="Maximum duration of a recording; longer ones are refused.  [default: 14400]",
     ),
@@ -68,22 +68,15 @@ class AudioChoice:
     max_bytes: int | None
 
     def limits(self) -> "AudioLimits":
-        """Return the limits on audio.
-
-        Raises:
-            click.UsageError: a limit is not a number.
-        """
+        """Return the limits on audio."""
         from mms_engine.audio import AudioLimits
 
         default = AudioLimits()
-        try:
-            return AudioLimits(
-                max_seconds=self.max_seconds or default.max_seconds,
-                max_bytes=self.max_bytes or default.max_bytes,
-                max_channels=self.max_channels or default.max_channels,
-            )
-        except ValueError as error:  # nan
-            raise click.UsageError(str(error)) from error
+        return AudioLimits(
+            max_seconds=self.max_seconds or default.max_seconds,
+            max_bytes=self.max_bytes or default.max_bytes,
+            max_channels=self.max_channels or default.max_channels,
+        )
 
     def reading(self) -> "ReadOptions":
         """Return the options of one read."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from mms_engine.cli.options import grouped
-from mms_engine.cli.program import section
+from mms_engine.cli.program import FiniteFloat, section
 from mms_engine.errors import LanguageModelError
 from mms_engine.types import LmUnit
 
@@ -42,8 +42,8 @@ _OPTIONS = (
         "--lm",
         type=_FILE,
         metavar="FILE",
-        help="N-gram language model: ARPA (plain or gzip), the output of mms lm convert, or a "
-        "KenLM binary. All recordings must be in its language.",
+        help="N-gram language model: ARPA (plain or compressed), the output of mms lm convert, or "
+        "a KenLM binary. All recordings must be in its language.",
     ),
     _beam(
         "--lm-unit",
@@ -53,13 +53,13 @@ _OPTIONS = (
     ),
     _beam(
         "--lm-weight",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Multiplier of the model's log10 probability.  [default: 1]",
     ),
     _beam(
         "--word-score",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
         "else 0]",
@@ -73,12 +73,18 @@ _OPTIONS = (
     ),
     _beam(
         "--hotword-weight",
-        type=float,
+        type=FiniteFloat(),
         metavar="NATS",
         help="Weight of hotwords that have none of their own.  [default: 5]",
     ),
+    _beam(
+        "--strict",
+        is_flag=True,
+        default=None,
+        help="Refusal of hotwords that cannot be used, instead of a warning.",
+    ),
 )
-_NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords"}
+_NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords", "strict": "hotwords"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,7 @@ class DecoderChoice:
     word_score: float | None
     hotwords: Path | None
     hotword_weight: float | None
+    strict: bool | None
 
     def _given(self) -> dict[str, Any]:
         names = [name for name in self.__dataclass_fields__ if name != "decoder"]
@@ -149,11 +156,11 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _phrases(path: Path, weight: float | None) -> dict[str, float]:
-    from mms_kernels.hotwords import DEFAULT_WEIGHT, read_hotwords
+def _phrases(path: Path, weight: float | None) -> list[tuple[str, float]]:
+    from mms_kernels.hotwords import DEFAULT_WEIGHT, read_phrases
 
     try:
-        return read_hotwords(path, weight=DEFAULT_WEIGHT if weight is None else weight)
+        return read_phrases(path, weight=DEFAULT_WEIGHT if weight is None else weight)
     except (OSError, ValueError) as error:
         raise LanguageModelError(f"the hotwords cannot be used: {error}") from error
 

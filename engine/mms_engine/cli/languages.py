@@ -8,25 +8,34 @@ import click
 from mms_engine.cli.options import bundle_option, json_option
 
 if TYPE_CHECKING:
-    from mms_engine.languages import Language
+    from mms_engine.languages import Language, Task
 
 
 @click.command()
 @click.argument("query", required=False, default="")
 @bundle_option
 @click.option("--in-bundle", is_flag=True, help="List only the languages in the bundle.")
+@click.option(
+    "--task",
+    type=click.Choice(("asr", "tts", "lid")),
+    default="asr",
+    show_default=True,
+    help="Languages of MMS's models for recognition (asr), speech (tts) or identification (lid).",
+)
 @json_option
-def languages(*, query: str, bundle: Path | None, in_bundle: bool, as_json: bool) -> None:
+def languages(
+    *, query: str, bundle: Path | None, in_bundle: bool, task: "Task", as_json: bool
+) -> None:
     """List languages and their codes.
 
-    Lists all languages of MMS, or those whose code or name contains QUERY. An asterisk marks the
-    languages in the bundle.
+    Lists all languages of MMS, or those that match QUERY: a code (ISO 639-1 or 639-3, BCP 47), an
+    English or native name, or a country. An asterisk marks the languages in the bundle.
     """
     from mms_engine.errors import LanguageError
     from mms_engine.languages import nearest, search
 
     codes = _bundle_codes(bundle, required=in_bundle)
-    found = search(query, _known(codes))
+    found = search(query, _known(codes, task))
     if in_bundle and codes is not None:
         found = [language for language in found if language.code in codes]
     if not found:
@@ -52,11 +61,11 @@ def _bundle_codes(bundle: Path | None, *, required: bool) -> frozenset[str] | No
         return None
 
 
-def _known(codes: frozenset[str] | None) -> "list[Language]":
-    """Return the table, and the languages of the bundle that are not in it."""
+def _known(codes: frozenset[str] | None, task: "Task") -> "list[Language]":
+    """Return the languages of a task, and the languages of the bundle that are not among them."""
     from mms_engine.languages import all_languages, language_from_code
 
-    table = all_languages()
+    table = all_languages(task)
     others = (codes or frozenset()) - {language.code for language in table}
     return [*table, *(language_from_code(code) for code in sorted(others))]
 
@@ -65,9 +74,13 @@ def _as_lines(found: "list[Language]", codes: frozenset[str] | None) -> str:
     width = max(len(language.code) for language in found)
     marked = codes or frozenset()
     return "\n".join(
-        f"{'*' if one.code in marked else ' '} {one.code:{width}}  {one.name}".rstrip()
+        f"{'*' if one.code in marked else ' '} {one.code:{width}}  {_names(one)}".rstrip()
         for one in found
     )
+
+
+def _names(language: "Language") -> str:
+    return f"{language.name} ({language.native})" if language.native else language.name
 
 
 def _as_json(found: "list[Language]", codes: frozenset[str] | None) -> str:

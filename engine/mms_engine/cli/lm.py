@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mms_engine.cli.program import one_line
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -18,25 +20,31 @@ def lm() -> None:
 def convert(*, source: Path, target: Path) -> None:
     """Convert an ARPA language model to the compact format, which needs no parsing.
 
-    SOURCE is an ARPA file, plain or gzip. TARGET is written completely or not at all. Peak memory
-    is about 45 bytes per n-gram.
+    SOURCE is an ARPA file, plain or gzip. TARGET is written completely, or keeps what it had. Peak
+    memory is about 45 bytes per n-gram.
     """
     from mms_engine.cli.progress import byte_bar
     from mms_engine.errors import LanguageModelError
+    from mms_engine.formats.output import open_output
     from mms_kernels.arpa import convert_arpa
     from mms_kernels.lm import NgramModel
 
     try:
-        with byte_bar(source.name, source.stat().st_size) as advance:
-            convert_arpa(source, target, progress=advance)
-        model = NgramModel.open(target)
+        with (
+            byte_bar(source.name, source.stat().st_size) as advance,
+            open_output(target, inputs=[source], binary=True) as stream,
+        ):
+            convert_arpa(source, stream, progress=advance)
+            stream.flush()
+            # A device or fifo, whose name is a descriptor, cannot be read again.
+            model = NgramModel.open(Path(stream.name)) if isinstance(stream.name, str) else None
     except OSError as error:
-        reason = f"{error.filename or target}: {error.strerror or error}"
-        raise LanguageModelError(reason) from error
+        raise LanguageModelError(one_line(error)) from error
     except ValueError as error:
         raise LanguageModelError(str(error)) from error
-    click.echo(
-        f"{target}: order {model.order}, {model.ngrams} n-grams, {model.states} states, "
-        f"{model.nbytes} bytes",
-        err=True,
-    )
+    if model is not None:
+        click.echo(
+            f"{target}: order {model.order}, {model.ngrams} n-grams, {model.states} states, "
+            f"{model.nbytes} bytes",
+            err=True,
+        )

@@ -24,6 +24,7 @@ bundle_option = _model(
     show_envvar=True,
     help="Bundle written by mms-export.  [default: the demo bundle]",
 )
+MAX_THREADS = 1024
 json_option = section("Output")(
     "--json", "as_json", is_flag=True, help="Print JSON instead of text."
 )
@@ -49,7 +50,7 @@ _ENGINE_OPTIONS = (
     ),
     _model(
         "--threads",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, MAX_THREADS),
         metavar="N",
         default=0,
         show_default=True,

@@ -1,14 +1,16 @@
-"""Base classes of the command-line programs: exit codes, one-line errors, help sections, Ctrl-C."""
+"""Base classes of the command-line programs: exit codes, one-line errors, sections of help."""
 
 import functools
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from mms_engine.cli.shell import Terminated, signals, standard_streams
 from mms_engine.errors import MmsError
 
 INTERRUPTED = 130
@@ -16,26 +18,45 @@ _Result = TypeVar("_Result")
 
 
 class ProgramCommand(click.Command):
-    """A command that reports `MmsError` as one line and exit code 1, Ctrl-C as exit code 130.
+    """A command with the exit codes of a shell and errors of one line.
 
-    Usage errors exit with 2. With the option `--debug`, errors keep their traceback.
+    `MmsError`, `OSError` and `MemoryError` are exit code 1; only other exceptions, which are bugs,
+    and those with the option `--debug` have a traceback. Usage errors are exit code 2, signals 128
+    and their number (Ctrl-C 130, SIGTERM 143, SIGHUP 129), and so is a closed pipe (141), which has
+    no message.
     """
 
     interrupted = ""
-    """Line printed after Ctrl-C; empty for none."""
+    """Line printed after a signal; empty for none."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401
+        """Run as a program."""
+        with standard_streams(), signals():
+            return super().main(*args, **extra)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401
+        """Parse the arguments; prints the help and the version too."""
+        try:
+            return super().make_context(*args, **extra)
+        except MmsError as error:
+            raise click.ClickException(one_line(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as error:
             if self.interrupted:
                 click.echo(self.interrupted, err=True)
-            ctx.exit(INTERRUPTED)
-        except MmsError as error:
+            ctx.exit(_exit_code(error))
+        except (MmsError, OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(one_line(error)) from error
+
+
+def _exit_code(error: KeyboardInterrupt | SystemExit) -> int:
+    return int(error.code or 0) if isinstance(error, SystemExit) else INTERRUPTED
 
 
 class Program(ProgramCommand, click.Group):
@@ -71,22 +92,54 @@ def section(title: str) -> Callable[..., Callable[[Any], Any]]:
     return functools.partial(click.option, cls=_SectionOption, section=title)
 
 
+class FiniteFloat(click.FloatRange):
+    """A number in a range; neither nan nor infinite."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none, or not in the range.
+        """
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's message without line breaks."""
-    return " ".join(str(error).split())
+    message = str(error)
+    if isinstance(error, MemoryError):
+        message = f"out of memory: {message}" if message else "out of memory"
+    elif isinstance(error, OSError) and error.strerror and not isinstance(error, MmsError):
+        message = error.strerror
+        if error.filename is not None:
+            message = f"{os.fsdecode(error.filename)}: {message}"
+    return " ".join(message.split())
+
+
+def report_incomplete(path: str | os.PathLike[str]) -> None:
+    """Print the name of an output file that was not finished."""
+    click.echo(f"Incomplete output: {os.fspath(path)}", err=True)
 
 
 def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None = None) -> _Result:
-    """Run `work` so that Ctrl-C takes effect at once, even during a long graph run.
+    """Run `work` so that signals take effect at once, even during a long graph run.
 
     Python handles signals only between bytecode instructions, and a graph run is a single one. So
     a thread does the work while the main thread waits.
 
     Args:
         work: Function to run.
-        stop: Called at the first Ctrl-C. If it returns true, `work` winds down by itself and the
-            command then exits with 130; a second Ctrl-C ends the process at once. Without `stop`,
-            or if it returns false, the first one does.
+        stop: Called at the first signal (Ctrl-C, SIGTERM, SIGHUP). If it returns true, `work` winds
+            down by itself and the command then exits with the signal's code; a second signal ends
+            the process at once. Without `stop`, or if it returns false, the first one does.
     """
     results: list[_Result] = []
     errors: list[BaseException] = []
@@ -100,18 +153,25 @@ def interruptible(work: Callable[[], _Result], stop: Callable[[], bool] | None =
         done.set()
 
     threading.Thread(target=body, daemon=True).start()
-    is_stopping = False
+    signalled: KeyboardInterrupt | Terminated | None = None
     while not done.is_set():
         try:
             done.wait(0.1)
-        except KeyboardInterrupt:
-            if is_stopping or stop is None or not stop():
-                sys.stdout.flush()
-                # A normal exit would unload the runtime while the thread still uses it.
-                os._exit(INTERRUPTED)
-            is_stopping = True
+        except (KeyboardInterrupt, Terminated) as error:
+            if signalled or stop is None or not stop():
+                _end(_exit_code(error))
+            signalled = error
     if errors:
         raise errors[0]
-    if is_stopping:
-        raise KeyboardInterrupt
+    if signalled:
+        raise signalled
     return results[0]
+
+
+def _end(code: int) -> NoReturn:
+    """End the process at once: a normal exit would unload libraries that a thread still uses."""
+    writer = sys.modules.get("mms_engine.formats.output")
+    if writer is not None:  # loaded by commands that write files
+        for partial in writer.abandon_outputs():
+            report_incomplete(partial)
+    os._exit(code)

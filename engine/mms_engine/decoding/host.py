@@ -7,7 +7,7 @@ from typing import Any
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.decoding.interface import Decoded, DecodeRow, StreamDecoding
 from mms_engine.decoding.options import BeamSearch, HotwordPhrases
-from mms_engine.decoding.search import BeamConfig, make_hotwords
+from mms_engine.decoding.search import BeamConfig
 from mms_engine.encoder.emission import Emission
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import BLANK, Vocabulary
@@ -31,7 +31,8 @@ class HostDecoders:
         self.config = None if beam is None else BeamConfig(beam)
         """Models and options of the search; `None` for greedy decoding."""
         self._lock = threading.Lock()
-        self._by_language: dict[str, BeamDecoder] = {}
+        self._by_language: dict[str, tuple[BeamDecoder, tuple[str, ...]]] = {}
+        """Decoder of each language, and its warnings."""
 
     @property
     def nbest(self) -> int:
@@ -50,19 +51,27 @@ class HostDecoders:
                 raise LanguageModelError(GREEDY_HOTWORDS)
             return _Greedy()
         try:
-            own = None if hotwords is None else make_hotwords(hotwords, vocabulary)
-            stream = self._decoder(self.config, language, vocabulary).stream(hotwords=own)
+            decoder, warnings = self._decoder(self.config, language, vocabulary)
+            own = None
+            if hotwords is not None:
+                beam = self.config.of(language, vocabulary, hotwords)
+                own = beam.hotwords or self.config.hotwords((), language, vocabulary)
+                warnings = beam.warnings
+            stream = decoder.stream(hotwords=own)
         except ValueError as error:
             raise LanguageModelError(f"beam search in {language}: {error}") from error
-        return _Beam(stream, self.config.wanted)
+        return _Beam(stream, self.config.wanted, warnings)
 
-    def _decoder(self, config: BeamConfig, language: str, vocabulary: Vocabulary) -> BeamDecoder:
+    def _decoder(
+        self, config: BeamConfig, language: str, vocabulary: Vocabulary
+    ) -> tuple[BeamDecoder, tuple[str, ...]]:
         with self._lock:
             if language not in self._by_language:
-                beam = config.of(vocabulary)
-                self._by_language[language] = BeamDecoder(
+                beam = config.of(language, vocabulary)
+                decoder = BeamDecoder(
                     beam.options, lm=beam.lm, hotwords=beam.hotwords, tokens=beam.tokens
                 )
+                self._by_language[language] = decoder, beam.warnings
             return self._by_language[language]
 
     def step(self, rows: Sequence[DecodeRow], emission: Emission) -> None:
@@ -89,6 +98,7 @@ GREEDY_HOTWORDS = "hotwords need beam search: greedy decoding does not use them"
 class _Greedy:
     error: ValueError | None = None
     """Why the utterance is undecodable."""
+    warnings: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._decoder = GreedyDecoder(BLANK)
@@ -115,9 +125,10 @@ class _Beam:
     error: ValueError | None = None
     """Why the utterance is undecodable."""
 
-    def __init__(self, stream: BeamStream, wanted: int) -> None:
+    def __init__(self, stream: BeamStream, wanted: int, warnings: tuple[str, ...]) -> None:
         self._stream = stream
         self._wanted = wanted
+        self.warnings = warnings
 
     def step(self, logits: Float32Array) -> None:
         self._stream.step(logits)

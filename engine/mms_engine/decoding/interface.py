@@ -17,6 +17,11 @@ Decoded = list[Hypothesis] | ValueError
 class Decoding(Protocol):
     """Decoder state of one utterance."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Remarks for the user: words of the language model and hotwords that cannot be used."""
+        ...
+
 
 class StreamDecoding(Decoding, Protocol):
     """Decoder state of one utterance on the host, which can be read before the end."""
@@ -80,8 +85,8 @@ class DecoderBackend(Protocol):
                 options; `None` keeps these.
 
         Raises:
-            LanguageModelError: hotwords or the language model do not fit the language, or hotwords
-                were given to greedy decoding.
+            LanguageModelError: the language model does not fit the language, hotwords cannot be
+                used and the options are strict, or hotwords were given to greedy decoding.
         """
         ...
 

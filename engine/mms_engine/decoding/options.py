@@ -7,8 +7,9 @@ from pathlib import Path
 from mms_engine.types import LmUnit
 from mms_kernels.hotwords import DEFAULT_WEIGHT
 
-HotwordPhrases = Mapping[str, float] | Sequence[str]
-"""Phrases to favour: with the score of each occurrence in nats, or a list with 5 nats each."""
+HotwordPhrases = Mapping[str, float] | Sequence[str | tuple[str, float]]
+"""Phrases to favour: with the score of each occurrence in nats, or a list, with 5 nats for each
+phrase without a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,9 @@ class BeamSearch:
     nbest: int = 1
     """Distinct texts in `Transcript.alternatives`, when more than one."""
     lm: str | Path | None = None
-    """N-gram language model: ARPA (plain or gzip), the output of `mms lm convert`, or a KenLM
-    binary. It is used for every language of the call, so it fits calls in one language."""
+    """N-gram language model: ARPA (plain or compressed), the output of `mms lm convert`, or a KenLM
+    binary. It is used for every language of the call, so it fits calls in one language. Its words
+    are folded to the case and the characters of the language's vocabulary."""
     lm_unit: LmUnit = "auto"
     """Unit of the model's n-grams and of `word_score`: words, or the vocabulary's tokens. `auto`
     is words where the language's vocabulary has a word boundary."""
@@ -35,7 +37,10 @@ class BeamSearch:
     """Score of each unit, in nats: above 0 favours more and shorter words. `None` for 2 with a
     language model of words, which offsets its cost per word, and else 0."""
     hotwords: HotwordPhrases = field(default_factory=dict)
-    """Phrases to favour."""
+    """Phrases to favour, folded to the case and the characters of the language's vocabulary."""
+    strict: bool = False
+    """Whether hotwords that cannot be used are an error, instead of being skipped with a warning in
+    `Transcript.warnings`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.nbest <= self.beam_size:
@@ -43,8 +48,8 @@ class BeamSearch:
         hotword_scores(self.hotwords)
 
 
-def hotword_scores(hotwords: HotwordPhrases) -> dict[str, float]:
-    """Return the score of each phrase, in nats.
+def hotword_scores(hotwords: HotwordPhrases) -> list[tuple[str, float]]:
+    """Return each phrase and its score, in nats.
 
     Raises:
         TypeError: a single string was given, which would be read as its letters.
@@ -52,5 +57,5 @@ def hotword_scores(hotwords: HotwordPhrases) -> dict[str, float]:
     if isinstance(hotwords, str):
         raise TypeError(f"hotwords must be a list or a mapping, got the string {hotwords!r}")
     if isinstance(hotwords, Mapping):
-        return dict(hotwords)
-    return dict.fromkeys(hotwords, DEFAULT_WEIGHT)
+        return list(hotwords.items())
+    return [(one, DEFAULT_WEIGHT) if isinstance(one, str) else one for one in hotwords]

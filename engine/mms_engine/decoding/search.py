@@ -1,21 +1,25 @@
 """Beam-search configuration per language: options, language model and hotwords."""
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mms_engine.decoding.options import BeamSearch, HotwordPhrases, hotword_scores
 from mms_engine.errors import LanguageModelError
-from mms_engine.text.vocabulary import BLANK, WORD_BOUNDARY, Vocabulary
+from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import LmUnit
 from mms_kernels import BeamOptions
 from mms_kernels.hotwords import Hotwords
 from mms_kernels.lm import LanguageModel, open_lm
+from mms_kernels.spelling import Spelling
 
 # Hypotheses with equal text are merged, so fetch 4 per requested alternative.
 _SPARE = 4
 # Best of 0, 1, 2 and 4 at weight 1, for the demo model and n-grams of its training sentences.
 _WORD_SCORE = 2.0
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +31,16 @@ class LanguageBeam:
     hotwords: Hotwords | None
     tokens: tuple[str, ...]
     """Text of each token, by id."""
+    warnings: tuple[str, ...] = ()
+    """Words of the language model and hotwords that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FittedLm:
+    """Language model with its words in the form of a vocabulary."""
+
+    model: LanguageModel
+    warnings: tuple[str, ...]
 
 
 class BeamConfig:
@@ -39,8 +53,10 @@ class BeamConfig:
             LanguageModelError: it cannot be read.
         """
         self._search = search
+        self._lock = threading.Lock()
+        self._fitted: dict[tuple[str, Vocabulary], _FittedLm] = {}
         self.lm = None if search.lm is None else _open(search.lm)
-        """Language model, used for every language."""
+        """Language model as it is in its file."""
 
     @property
     def beam_size(self) -> int:
@@ -57,15 +73,20 @@ class BeamConfig:
         """Hypotheses to fetch per utterance; some may have equal text."""
         return min(self.beam_size, _SPARE * self.nbest) if self.nbest > 1 else 1
 
-    def of(self, vocabulary: Vocabulary, hotwords: HotwordPhrases | None = None) -> LanguageBeam:
+    def of(
+        self, language: str, vocabulary: Vocabulary, hotwords: HotwordPhrases | None = None
+    ) -> LanguageBeam:
         """Return the search of a language.
 
         Args:
+            language: Code.
             vocabulary: Tokens of the language.
             hotwords: Phrases and scores in place of those of the options; `None` keeps these.
 
         Raises:
-            ValueError: hotwords do not fit the vocabulary.
+            LanguageModelError: the language model has no word that the vocabulary can spell, or
+                hotwords cannot be used and the options are strict.
+            ValueError: there are too many hotwords.
         """
         search = self._search
         unit = _unit(search.lm_unit, vocabulary)
@@ -79,8 +100,81 @@ class BeamConfig:
             unit=unit,
             separator=vocabulary.tokens.index(separator) if separator else None,
         )
-        boost = make_hotwords(phrases, vocabulary) if phrases else None
-        return LanguageBeam(options, self.lm, boost, vocabulary.tokens)
+        fitted = None if self.lm is None else self._fit(self.lm, language, vocabulary, unit)
+        boost = self.hotwords(phrases, language, vocabulary) if phrases else None
+        return LanguageBeam(
+            options,
+            fitted.model if fitted else None,
+            boost,
+            vocabulary.tokens,
+            (fitted.warnings if fitted else ()) + self.skipped(boost, phrases, language),
+        )
+
+    def hotwords(self, phrases: HotwordPhrases, language: str, vocabulary: Vocabulary) -> Hotwords:
+        """Return the hotword automaton of phrases over a language's tokens.
+
+        Raises:
+            LanguageModelError: some cannot be used, and the options are strict.
+            ValueError: there are too many.
+        """
+        made = Hotwords(
+            hotword_scores(phrases),
+            vocabulary.tokens,
+            separator=_separator(vocabulary),
+            excluded=_outside(vocabulary),
+            skip=True,
+        )
+        if made.skipped and self._search.strict:
+            raise LanguageModelError("; ".join(self.skipped(made, phrases, language)))
+        return made
+
+    @staticmethod
+    def skipped(made: Hotwords | None, phrases: HotwordPhrases, language: str) -> tuple[str, ...]:
+        """Return the warning on the phrases that an automaton leaves out, if there are any."""
+        if made is None or not made.skipped:
+            return ()
+        return (
+            f"{len(made.skipped):,} of {len(phrases):,} hotwords cannot be used in {language}: "
+            + _some(made.skipped, "; "),
+        )
+
+    def _fit(
+        self, lm: LanguageModel, language: str, vocabulary: Vocabulary, unit: str
+    ) -> _FittedLm:
+        """Return the language model for a vocabulary, made once.
+
+        Raises:
+            LanguageModelError: the vocabulary can spell none of its words.
+        """
+        with self._lock:
+            key = (language, vocabulary)
+            if key not in self._fitted:
+                self._fitted[key] = self._fitting(lm, language, vocabulary, unit)
+            return self._fitted[key]
+
+    def _fitting(
+        self, lm: LanguageModel, language: str, vocabulary: Vocabulary, unit: str
+    ) -> _FittedLm:
+        spelling = Spelling(
+            vocabulary.tokens, separator=_separator(vocabulary), excluded=_outside(vocabulary)
+        )
+        is_word = unit == "word"
+        model, without, count = lm.rewritten(
+            spelling.written if is_word else spelling.written_tokens
+        )
+        if not without:
+            return _FittedLm(model, ())
+        what, name = "words" if is_word else "tokens", self._search.lm
+        letters = f"letters of {language}" if is_word else f"tokens of {language}"
+        found = (
+            f"{len(without):,} of {count:,} {what} of {name} cannot be written with the {letters}"
+        )
+        if len(without) == count:
+            raise LanguageModelError(
+                f"{found}: {_some(without, ', ')}; choose a model of the language, and of "
+                f"{what} (option lm_unit)"
+            )
+        return _FittedLm(model, (f"{found}: {_some(without, ', ')}",))
 
     def _word_score(self, unit: str) -> float:
         if self._search.word_score is not None:
@@ -88,21 +182,20 @@ class BeamConfig:
         return _WORD_SCORE if self.lm is not None and unit == "word" else 0.0
 
 
-def make_hotwords(phrases: HotwordPhrases, vocabulary: Vocabulary) -> Hotwords:
-    """Return the hotword automaton of phrases over a language's tokens.
+def _some(items: Sequence[str], separator: str) -> str:
+    """Return the first few items."""
+    more = (separator + "…") if len(items) > _EXAMPLES else ""
+    shown = (item.encode("utf-8", "replace").decode() for item in items[:_EXAMPLES])
+    return separator.join(shown) + more
 
-    Raises:
-        ValueError: they do not fit the vocabulary.
-    """
-    outside = [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
-    separator = _separator(vocabulary)
-    return Hotwords(
-        hotword_scores(phrases), vocabulary.tokens, separator=separator, excluded=outside
-    )
+
+def _outside(vocabulary: Vocabulary) -> list[int]:
+    """Return the tokens that are no text."""
+    return [i for i in range(len(vocabulary)) if not vocabulary.is_text(i)]
 
 
 def _separator(vocabulary: Vocabulary) -> str | None:
-    return WORD_BOUNDARY if vocabulary.has_boundary else None
+    return vocabulary.word_delimiter if vocabulary.has_boundary else None
 
 
 def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:

@@ -49,7 +49,7 @@ class AcousticModel:
         """
         with self._lock:
             if language not in self._vocabularies:
-                self._vocabularies[language] = Vocabulary(self.bundle.vocabulary(language))
+                self._vocabularies[language] = self.bundle.vocabulary(language)
             return self._vocabularies[language]
 
     def logits(self, segments: Sequence[Segment]) -> list[Float32Array]:

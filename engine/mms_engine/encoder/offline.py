@@ -10,6 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from mms_engine.audio import Normalization, statistics
+from mms_engine.audio.running_norm import (
+    BlockNormalization,
+    NormalizationOptions,
+    running_statistics,
+)
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.encoder.batches import BatchLimits, WindowRow, plan_batches
 from mms_engine.encoder.emission import Emission, Segment
@@ -30,8 +35,8 @@ class OfflineUtterance:
     """Audio to encode as a whole."""
 
     audio: Audio
-    normalization: Normalization
-    """Statistics of the whole audio: those of a window would differ."""
+    normalization: Normalization | BlockNormalization
+    """Statistics of the whole audio, or of its blocks: those of a window would differ."""
     language: str
 
 
@@ -83,24 +88,37 @@ class PooledSink:
 class OfflineEncoder:
     """Windows, batches and runs of whole utterances, for any task."""
 
-    def __init__(self, model: AcousticModel, windows: WindowOptions, batch_frames: int = 0) -> None:
+    def __init__(
+        self,
+        model: AcousticModel,
+        windows: WindowOptions,
+        batch_frames: int = 0,
+        normalization: NormalizationOptions | None = None,
+    ) -> None:
         """Use a model.
 
         Args:
             model: Loaded.
             windows: Sizes of the windows of long audio.
             batch_frames: Frames of one run, padding included; 0 for the device's default.
+            normalization: Running statistics; `None` for those of the whole utterance.
         """
         self._model = model
         self._windows = windows
+        self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
         self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full)
 
     def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
         """Return an utterance, normalised if the model expects that."""
-        wanted = self._model.bundle.model(Wav2Vec2).normalize
-        normalization = statistics(audio.samples) if wanted else Normalization(0.0, 1.0)
-        return OfflineUtterance(audio, normalization, language)
+        return OfflineUtterance(audio, self._statistics(audio), language)
+
+    def _statistics(self, audio: Audio) -> Normalization | BlockNormalization:
+        if not self._model.bundle.model(Wav2Vec2).normalize:
+            return Normalization(0.0, 1.0)
+        if self._normalization is None:
+            return statistics(audio.samples)
+        return running_statistics(audio.samples, self._normalization, audio.sample_rate)
 
     def run(
         self,
@@ -231,7 +249,7 @@ class OfflineEncoder:
 
     def _segment(self, utterance: OfflineUtterance, row: WindowRow) -> Segment:
         span = self._model.geometry.span(row.window.start, row.window.end)
-        samples = utterance.normalization.apply(utterance.audio.samples[span])
+        samples = utterance.normalization.apply_to(utterance.audio.samples, span)
         return Segment(samples, utterance.language)
 
 

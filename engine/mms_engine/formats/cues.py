@@ -1,9 +1,9 @@
-"""Subtitle cues of a transcript, sized for reading."""
+"""Subtitle cues, sized for reading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mms_engine.types import Transcript, Word
+from mms_engine.formats.timed_text import LINES, WORDS, Interval, TimedText
 
 # Limits of a cue, after common subtitle guides.
 PAUSE_SECONDS = 0.7
@@ -24,21 +24,33 @@ class Cue:
     """Seconds (exclusive)."""
 
 
-def cues(transcript: Transcript) -> list[Cue]:
-    """Divide a transcript into cues, in order of time and without overlap."""
-    # In a script without spaces each token is a word, and words are joined without spaces.
-    joiner = " " if len(transcript.words) < 2 or " " in transcript.text else ""
-    groups = _group(transcript.words, joiner)
+def cues(timed: TimedText) -> list[Cue]:
+    """Divide the words into cues, in order of time and without overlap.
+
+    A cue contains words of one line only, if the text has lines.
+    """
+    groups = _group(timed.intervals(WORDS), _breaks(timed), timed.joiner)
     return [
-        Cue(joiner.join(word.text for word in group), group[0].start, group[-1].end)
+        Cue(timed.joiner.join(word.text for word in group), group[0].start, group[-1].end)
         for group in groups
     ]
 
 
-def _group(words: tuple[Word, ...], joiner: str) -> Iterator[list[Word]]:
-    group: list[Word] = []
+def _breaks(timed: TimedText) -> list[float]:
+    """Return the starts of the lines, in order."""
+    return [line.start for line in timed.intervals(LINES)]
+
+
+def _group(
+    words: tuple[Interval, ...], breaks: list[float], joiner: str
+) -> Iterator[list[Interval]]:
+    group: list[Interval] = []
+    line = 0
     for word in words:
-        if group and not _fits(group, word, joiner):
+        is_new_line = False
+        while line < len(breaks) and breaks[line] <= word.start:
+            line, is_new_line = line + 1, True
+        if group and (is_new_line or not _fits(group, word, joiner)):
             yield group
             group = []
         group.append(word)
@@ -46,7 +58,7 @@ def _group(words: tuple[Word, ...], joiner: str) -> Iterator[list[Word]]:
         yield group
 
 
-def _fits(group: list[Word], word: Word, joiner: str) -> bool:
+def _fits(group: list[Interval], word: Interval, joiner: str) -> bool:
     characters = len(joiner.join([*(other.text for other in group), word.text]))
     return (
         word.start - group[-1].end < PAUSE_SECONDS

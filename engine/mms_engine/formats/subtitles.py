@@ -4,25 +4,21 @@ import html
 import textwrap
 
 from mms_engine.formats.cues import Cue, cues
-from mms_engine.types import Transcript
+from mms_engine.formats.timed_text import TimedText
 
 _LINE = 42
 """Characters per line, as subtitle guides recommend."""
 
 
-def srt(transcript: Transcript, name: str) -> str:
+def srt(timed: TimedText) -> str:
     """Return SubRip."""
-    del name
-    blocks = [_block(number, cue, ",") for number, cue in enumerate(cues(transcript), 1)]
+    blocks = [_block(number, cue, ",") for number, cue in enumerate(cues(timed), 1)]
     return "\n".join(blocks) or "\n"
 
 
-def vtt(transcript: Transcript, name: str) -> str:
+def vtt(timed: TimedText) -> str:
     """Return WebVTT, with `&`, `<` and `>` escaped."""
-    del name
-    blocks = [
-        _block(number, cue, ".", escape=True) for number, cue in enumerate(cues(transcript), 1)
-    ]
+    blocks = [_block(number, cue, ".", escape=True) for number, cue in enumerate(cues(timed), 1)]
     return "\n".join(["WEBVTT\n", *blocks])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mms_engine.types import Transcript, Word
+from mms_engine.formats.timed_text import Interval, Tier, TimedText, merge_empty
 
 _SHORTEST = 0.001
 """Duration in seconds of an empty recording: Praat has no interval of length zero."""
@@ -13,11 +13,13 @@ Object class = "TextGrid"
 xmin = 0.0
 xmax = {end}
 tiers? <exists>
-size = 1
+size = {tiers}
 item []:
-    item [1]:
+"""
+_TIER = """\
+    item [{number}]:
         class = "IntervalTier"
-        name = "words"
+        name = "{name}"
         xmin = 0.0
         xmax = {end}
         intervals: size = {count}
@@ -30,24 +32,34 @@ _INTERVAL = """\
 """
 
 
-def textgrid(transcript: Transcript, name: str) -> str:
-    """Return a TextGrid with the interval tier `words`; silences are intervals without text."""
-    del name
-    end = max([transcript.duration, _SHORTEST, *(word.end for word in transcript.words)])
-    intervals = [
-        _INTERVAL.format(number=number, start=start, end=stop, text=text.replace('"', '""'))
-        for number, (start, stop, text) in enumerate(_intervals(transcript.words, end), 1)
+def textgrid(timed: TimedText) -> str:
+    """Return a TextGrid with one interval tier per tier; silences are intervals without text."""
+    ends = [interval.end for tier in timed.tiers for interval in tier.intervals]
+    end = max([timed.duration, _SHORTEST, *ends])
+    head = _HEAD.format(end=end, tiers=len(timed.tiers))
+    tiers = [
+        _tier(number, tier, end, timed.joiner) for number, tier in enumerate(timed.tiers, start=1)
     ]
-    return _HEAD.format(end=end, count=len(intervals)) + "".join(intervals)
+    return head + "".join(tiers)
 
 
-def _intervals(words: tuple[Word, ...], end: float) -> Iterator[tuple[float, float, str]]:
+def _tier(number: int, tier: Tier, end: float, joiner: str) -> str:
+    filled = list(_fill(merge_empty(tier.intervals, joiner=joiner), end))
+    intervals = [
+        _INTERVAL.format(number=place, start=start, end=stop, text=text.replace('"', '""'))
+        for place, (start, stop, text) in enumerate(filled, start=1)
+    ]
+    head = _TIER.format(number=number, name=tier.name, end=end, count=len(intervals))
+    return head + "".join(intervals)
+
+
+def _fill(intervals: Iterator[Interval], end: float) -> Iterator[tuple[float, float, str]]:
     """Yield start, end and text of intervals that cover `[0, end)` without gaps."""
     position = 0.0
-    for word in words:
-        if word.start > position:
-            yield position, word.start, ""
-        yield word.start, word.end, word.text
-        position = word.end
+    for interval in intervals:
+        if interval.start > position:
+            yield position, interval.start, ""
+        yield interval.start, interval.end, interval.text
+        position = interval.end
     if end > position:
         yield position, end, ""

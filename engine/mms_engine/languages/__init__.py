@@ -1,6 +1,23 @@
 """Languages of MMS: codes, names and search."""
 
-from mms_engine.languages.search import nearest, search
-from mms_engine.languages.table import Language, all_languages, language_from_code
+from mms_engine.languages.search import nearest, resolve, search
+from mms_engine.languages.table import (
+    TASKS,
+    Language,
+    Task,
+    all_languages,
+    codes_of_label,
+    language_from_code,
+)
 
-__all__ = ["Language", "all_languages", "language_from_code", "nearest", "search"]
+__all__ = [
+    "TASKS",
+    "Language",
+    "Task",
+    "all_languages",
+    "codes_of_label",
+    "language_from_code",
+    "nearest",
+    "resolve",
+    "search",
+]

@@ -3,23 +3,25 @@
 import difflib
 import functools
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mms_engine.languages.table import Language, all_languages
+from mms_engine.errors import LanguageError
+from mms_engine.languages.table import Language, all_languages, language_from_code
 
 _NO_MATCH = 9
 
 
 def search(query: str, languages: Sequence[Language] | None = None) -> list[Language]:
-    """Return the languages whose code or name contains every word of a query, best match first.
+    """Return the languages with every word of a query in their codes or names, best match first.
 
-    Case, accents and the kind of apostrophe are ignored. An empty query matches all.
+    Codes are those of MMS, ISO 639-1, ISO 639-3 and BCP 47; names are English and native, and
+    countries. Case, accents and the kind of apostrophe are ignored. An empty query matches all.
 
     Args:
-        query: For example `swahili`, `uzb` or `kurdish latin`.
-        languages: Languages to search; by default the whole table.
+        query: For example `swahili`, `Kiswahili`, `uz`, `kurdish latin` or `tanzania`.
+        languages: Languages to search; by default those of speech recognition.
     """
-    where = all_languages() if languages is None else languages
+    where = all_languages("asr") if languages is None else languages
     words = _fold(query).split()
     ranked = [(_rank(words, language), language.code, language) for language in where]
     return [language for rank, _, language in sorted(ranked, key=_key) if rank < _NO_MATCH]
@@ -31,7 +33,9 @@ def _key(entry: tuple[int, str, Language]) -> tuple[int, str]:
 
 def _rank(words: list[str], language: Language) -> int:
     code, name = _fold(language.code), _fold(language.name)
-    if not all(word in code or word in name for word in words):
+    native = _fold(language.native)
+    others = (language.iso1, _fold(language.tag), _fold(language.country))
+    if not all(word in code or word in name or word in native or word in others for word in words):
         return _NO_MATCH
     if not words:
         return 0
@@ -39,14 +43,66 @@ def _rank(words: list[str], language: Language) -> int:
     name_words = name.replace(",", " ").split()
     tests = (
         query == code,
-        query == language.iso,
-        query == name,
+        query in (language.iso, language.iso1, _fold(language.tag)),
+        query in (name, native),
         code.startswith(query),
         name.startswith(query),
         all(word in name_words for word in words),
         all(any(part.startswith(word) for part in name_words) for word in words),
     )
     return tests.index(True) if True in tests else len(tests)
+
+
+def resolve(query: str, known: Iterable[str] | None = None) -> str:
+    """Return the code of the one language that a code, tag or name stands for.
+
+    Understood are codes of MMS in any case, ISO 639-1 and 639-3 codes, macrolanguages, BCP 47 tags
+    with script or region, and English and native names.
+
+    Args:
+        query: For example `swh`, `sw`, `swa`, `Swahili`, `Kiswahili`, `sw-KE` or `sr-Latn`.
+        known: Codes to choose from; by default those of speech recognition.
+
+    Raises:
+        LanguageError: it is empty, or stands for none or several of the codes; the message names
+            the nearest.
+    """
+    allowed = _known(known)
+    folded = _fold(query).strip()
+    for found in _readings(folded, allowed):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise LanguageError(f"{query!r} stands for {', '.join(found)}: choose one")
+    near = ", ".join(nearest(query, allowed, count=3))
+    hint = f": did you mean {near}?" if near else ""
+    raise LanguageError(f"no language {query!r}{hint}")
+
+
+def _known(known: Iterable[str] | None) -> dict[str, Language]:
+    """Return language by code; languages outside the table have their code alone."""
+    table = {language.code: language for language in all_languages()}
+    codes = [one.code for one in all_languages("asr")] if known is None else sorted(known)
+    return {code: table.get(code) or language_from_code(code) for code in codes}
+
+
+def _readings(query: str, allowed: dict[str, Language]) -> Iterator[list[str]]:
+    """Yield the codes that a folded query matches, from the strictest reading to the loosest."""
+    if not query:
+        return
+    yield [code for code in allowed if _fold(code) == query]
+    language, *subtags = query.replace("_", "-").split("-")
+    languages = allowed.values()
+    readings = (
+        [one for one in languages if language == one.iso1],
+        [one for one in languages if language == one.iso],
+        [one for one in languages if language in (one.macrolanguage, one.macro_iso1)],
+    )
+    candidates = next(filter(None, readings), [])
+    scripts = [one for one in candidates if one.writing.casefold() in subtags]
+    has_script = any(len(subtag) == len("latn") for subtag in subtags)
+    yield [one.code for one in (scripts if has_script else candidates)]
+    yield [code for code, one in allowed.items() if query in (_fold(one.name), _fold(one.native))]
 
 
 def nearest(code: str, known: Iterable[str] | None = None, *, count: int = 5) -> list[str]:
@@ -57,19 +113,24 @@ def nearest(code: str, known: Iterable[str] | None = None, *, count: int = 5) ->
 
     Args:
         code: Unknown code, or a name.
-        known: Candidates; by default the whole table.
+        known: Candidates; by default the languages of speech recognition.
         count: Maximum number of codes.
     """
-    table = all_languages()
-    allowed = {language.code for language in table} if known is None else set(known)
+    languages = _known(known)
+    table, allowed = list(languages.values()), set(languages)
     folded = _fold(code).strip()
-    iso = folded.partition("-")[0]
-    found = [other for other in sorted(allowed) if other.partition("-")[0] == iso]
+    language = folded.replace("_", "-").partition("-")[0]
+    found = [one.code for one in table if language and language in _language_codes(one)]
     if len(folded) > 1:
         found += [language.code for language in search(folded, table)]
         found += _similar_names(folded, table)
     found += difflib.get_close_matches(folded, sorted(allowed), n=count, cutoff=0.5)
     return [other for other in dict.fromkeys(found) if other in allowed][:count]
+
+
+def _language_codes(language: Language) -> tuple[str, ...]:
+    """Return the codes of a language without its script, those of its macrolanguage included."""
+    return (language.iso, language.iso1, language.macrolanguage, language.macro_iso1)
 
 
 def _similar_names(name: str, table: Sequence[Language]) -> list[str]:

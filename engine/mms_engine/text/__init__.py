@@ -1,1 +1,1 @@
-"""Text: vocabularies of tokens, and the words they spell."""
+"""Text: vocabularies of tokens, and any text in their letters, with source offsets."""

@@ -14,16 +14,21 @@ class Vocabulary:
     """Tokens of one language. A token may be longer than a character."""
 
     tokens: tuple[str, ...]
-    """Tokens by id."""
+    """Tokens by id; id 0 is the blank."""
+    word_delimiter: str | None = WORD_BOUNDARY
+    """Token of the word boundary; it need not be among the tokens."""
+    delimiter_text: str = " "
+    """Text of the word boundary."""
     _written: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """Text of each token: a space for the word boundary, nothing for special tokens."""
+    """Text of each token; nothing for special tokens."""
     _texts: frozenset[int] = field(init=False, repr=False, compare=False)
     """Ids of the text tokens."""
     _boundary: int | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tokens = self.tokens
-        boundary = tokens.index(WORD_BOUNDARY) if WORD_BOUNDARY in tokens else None
+        delimiter = self.word_delimiter
+        boundary = tokens.index(delimiter) if delimiter in tokens else None
         texts = frozenset(
             i
             for i, token in enumerate(tokens)
@@ -35,7 +40,7 @@ class Vocabulary:
         object.__setattr__(
             self,
             "_written",
-            tuple(" " if i == boundary else text for i, text in enumerate(written)),
+            tuple(self.delimiter_text if i == boundary else t for i, t in enumerate(written)),
         )
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """Contents of a bundle: the graphs, plans and data files an export has to provide."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from mms_engine.errors import BundleError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
-from mms_export.checkpoints.selection import select_languages
+from mms_export.checkpoints.selection import matching, select_languages
 from mms_export.graphs.builder import GraphBuilder
-from mms_export.graphs.contract import GraphKey
+from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
-from mms_export.graphs.writer import INLINE_TOTAL
+from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
 from mms_export.tasks.task import Task
 from mms_export.tensorrt.plans import Planner
@@ -32,6 +32,8 @@ class Contents:
     task: Task
     checkpoint: Checkpoint
     languages: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the checkpoint, a sentence each."""
     planner: Planner | None
     """`None` without TensorRT plans."""
 
@@ -39,6 +41,14 @@ class Contents:
     def graphs(self) -> list[GraphKey]:
         """Every graph in each precision."""
         return [(g.name, p) for p in self.options.precisions for g in self.task.graphs]
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the files of the graphs and the languages."""
+        for key in self.graphs:
+            path = graph_path(self.options.out, *key)
+            yield from (path, data_path(path))
+        for language in self.languages:
+            yield self.task.data_path(self.options.out, language)
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""
@@ -86,14 +96,23 @@ def open_contents(options: ExportOptions) -> Contents:
     """
     task = ASR
     checkpoint = open_checkpoint(options.model, options.languages)
-    languages = select_languages(options.languages, checkpoint.adapters, source=checkpoint.name)
+    unusable = checkpoint.unusable
+    languages = select_languages(
+        options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
+    )
     planner = None
     if options.plans:
         streams = options.plans.streams
         names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
         planner = Planner(options.plans, checkpoint, options.precisions, names)
+    skipped = [f"skipped: {unusable[code]}" for code in matching(options.languages, unusable)]
     return Contents(
-        options=options, task=task, checkpoint=checkpoint, languages=languages, planner=planner
+        options=options,
+        task=task,
+        checkpoint=checkpoint,
+        languages=languages,
+        warnings=(*checkpoint.warnings, *skipped),
+        planner=planner,
     )
 
 

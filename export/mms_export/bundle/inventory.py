@@ -113,7 +113,7 @@ def _filter(
 def _is_outdated(language: str, written: Path, checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint's adapter is newer than its copy."""
     source = checkpoint.adapters.get(language)
-    # The fingerprint of a fairseq file covers its adapters too.
-    if source is None or source.format == "fairseq" or not written.is_file():
+    # The fingerprint of a file of fairseq or torchaudio covers its languages too.
+    if source is None or source.format != "transformers" or not written.is_file():
         return False
-    return source.path.stat().st_mtime > written.stat().st_mtime
+    return source.modified() > written.stat().st_mtime

@@ -12,10 +12,14 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
+from mms_engine.bundle.files import current_token, partial_token
 from mms_engine.errors import MmsError
 
+_partial_names = contextlib.ExitStack()
+"""Open until this process ends."""
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def run_isolated(
@@ -65,13 +69,18 @@ def _reporting(speaker: Connection, function: Callable[..., _Result], *args: Any
 
 
 class Workers(ProcessPoolExecutor):
-    """Pool of fresh processes that end with this one, however it ends, and ignore Ctrl-C."""
+    """Pool of fresh processes that end with this one, however it ends, and ignore other signals."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
         # Workers end when `_alive` closes, which also happens when this process is killed.
         listener, self._alive = context.Pipe(duplex=False)
-        super().__init__(count, mp_context=context, initializer=_end_with, initargs=(listener,))
+        super().__init__(
+            count,
+            mp_context=context,
+            initializer=_start,
+            initargs=(listener, current_token()),
+        )
 
     def __exit__(
         self,
@@ -98,26 +107,27 @@ class Workers(ProcessPoolExecutor):
         self, function: Callable[_Given, _Result], /, *args: _Given.args, **kwargs: _Given.kwargs
     ) -> Future[_Result]:
         """Submit a call."""
-        with _no_interrupts_for_children():
+        with _no_signals_for_children():
             return super().submit(function, *args, **kwargs)
 
 
 @contextlib.contextmanager
-def _no_interrupts_for_children() -> Iterator[None]:
-    """Start processes with Ctrl-C blocked; in this process it is delivered after the block.
+def _no_signals_for_children() -> Iterator[None]:
+    """Start processes with signals blocked; in this process they are delivered after the block.
 
-    Children inherit the blocked signals. Ignoring the signal in the child would come too late:
-    interrupted during its imports, it prints a traceback.
+    Children inherit the blocked signals, and end with this process. Ignoring a signal in the child
+    would come too late: interrupted during its imports, it prints a traceback.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(listener: Connection) -> None:
-    """End this process when the other end of a pipe is closed."""
+def _start(listener: Connection, token: str | None) -> None:
+    """End this process when the other end of a pipe is closed; name its partial files."""
+    _partial_names.enter_context(partial_token(token))
 
     def watch() -> None:
         wait([listener])

@@ -13,7 +13,7 @@ class ExportOptions:
     """Source, contents and destination of an export."""
 
     model: str
-    """`demo`, a folder, a fairseq `.pt` file, or a hub id."""
+    """`demo`, a folder, a `.pt` file of fairseq or torchaudio, or a hub id."""
     languages: str
     """`all`, or codes and globs separated by commas."""
     out: Path

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 
 from mms_engine.bundle.files import describe
 from mms_engine.bundle.manifest import DataFile, Graph
 from mms_export.bundle.contents import Contents
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.checkpoint import AdapterFile
+from mms_export.checkpoints.checkpoint import AdapterFile, DamagedAdapter
 from mms_export.graphs.contract import GraphKey, graph_path, tensors
 from mms_export.graphs.writer import Advance, write_graph, write_sharing
 from mms_export.tasks.task import DataJob
@@ -40,13 +41,26 @@ def export_data(
     job: DataJob,
     files: Sequence[AdapterFile],
     jobs: int,
-) -> Iterator[tuple[str, DataFile]]:
-    """Write data files in worker processes, and yield each language when it is finished."""
+) -> Iterator[tuple[str, DataFile | DamagedAdapter]]:
+    """Write data files in worker processes, and yield each language when it is finished.
+
+    A damaged language yields its error.
+
+    Raises:
+        MmsError: a language cannot be written.
+    """
     if jobs == 1 or len(files) < 2:
         for file in files:
-            yield file.language, write(job, file)
+            yield file.language, _written(partial(write, job, file))
         return
     with Workers(min(jobs, len(files))) as workers:
         languages = {workers.submit(write, job, file): file.language for file in files}
         for future in as_completed(languages):
-            yield languages[future], future.result()
+            yield languages[future], _written(future.result)
+
+
+def _written(result: Callable[[], DataFile]) -> DataFile | DamagedAdapter:
+    try:
+        return result()
+    except DamagedAdapter as error:
+        return error

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
+from mms_engine.bundle.files import partial_token
 from mms_engine.bundle.manifest import SCHEMA, Source
 from mms_engine.errors import BundleError
 from mms_engine.types import PRECISIONS
@@ -15,7 +16,8 @@ from mms_export.bundle.isolation import run_isolated, run_reporting
 from mms_export.bundle.options import ExportOptions
 from mms_export.bundle.parts import export_data, export_graph
 from mms_export.bundle.workspace import Header, Workspace, locked
-from mms_export.checkpoints.checkpoint import fingerprint
+from mms_export.checkpoints.checkpoint import DamagedAdapter, fingerprint
+from mms_export.checkpoints.selection import parse_patterns
 from mms_export.graphs.contract import GraphKey
 from mms_export.graphs.writer import Advance
 from mms_export.parity.comparison import Case, compare
@@ -37,6 +39,10 @@ class Progress(Protocol):
         """Show one step and yield its progress callback; `total` is 0 where it is unknown."""
         ...
 
+    def warn(self, sentence: str) -> None:
+        """Show a warning."""
+        ...
+
 
 def export(options: ExportOptions, progress: Progress) -> Manifest:
     """Write or complete the bundle at `options.out`.
@@ -45,12 +51,15 @@ def export(options: ExportOptions, progress: Progress) -> Manifest:
         MmsError: the checkpoint, the folder or the parity of a graph is not acceptable.
     """
     contents = open_contents(options)
+    for sentence in contents.warnings:
+        progress.warn(sentence)
     with locked(options.out):
         work = _Export(contents, progress)
-        try:
-            return work.run()
-        finally:
-            work.space.sweep()
+        with partial_token(work.space.token):
+            try:
+                return work.run()
+            finally:
+                work.space.sweep()
 
 
 class _Export:
@@ -120,6 +129,7 @@ class _Export:
     def _take_over(self) -> None:
         """Adopt the valid parts of earlier exports, and drop the others."""
         earlier = self._earlier()
+        self.space.claim(self._contents.paths(), may_replace=self._options.replace)
         if earlier:
             self._done.add(earlier)
         self.space.resume(self._done)
@@ -169,16 +179,25 @@ class _Export:
         options, checkpoint = self._options, self._checkpoint
         job = DataJob(options.out, checkpoint.config, options.data_dtype, self._fingerprint)
         files = [checkpoint.adapters[code] for code in languages]
-        write = self._contents.task.write_data
+        write, failed = self._contents.task.write_data, dict[str, DamagedAdapter]()
         with self._progress.step("adapters", len(files), "language") as advance:
             for language, entry in export_data(write, job, files, options.jobs):
-                self._record(Parts(data={language: entry}))
+                if isinstance(entry, DamagedAdapter):
+                    failed[language] = entry
+                else:
+                    self._record(Parts(data={language: entry}))
                 advance(1)
+        named = parse_patterns(options.languages)
+        for language, error in failed.items():
+            if language in named or self._done.data.keys().isdisjoint(self._contents.languages):
+                raise error
+            self._progress.warn(f"skipped: {error}")
 
     def _measure_parity(self) -> None:
         task, out = self._contents.task, self._options.out
-        languages = self._contents.languages
-        case = Case(self._checkpoint.path, (languages[0], languages[min(1, len(languages) - 1)]))
+        languages = [code for code in self._contents.languages if code in self._done.data]
+        pair = (languages[0], languages[min(1, len(languages) - 1)])
+        case = Case(self._checkpoint.path, pair, self._checkpoint.config.normalize)
         graphs = [self._done.graphs[key] for key in self._contents.graphs]
         unmeasured = [g for g in graphs if task.spec(g.name).has_parity and not g.parity]
         if not unmeasured:

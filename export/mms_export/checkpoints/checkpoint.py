@@ -2,16 +2,23 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mms_engine.bundle.files import digest
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.errors import MmsError
+from mms_export.checkpoints.tokenizer import Labels
 from mms_export.checkpoints.weights import Weights
 
 MMS_LICENCE = "CC-BY-NC-4.0"
-Format = Literal["transformers", "fairseq"]
+UNKNOWN_LICENCE = "unknown"
+Format = Literal["transformers", "fairseq", "torchaudio"]
+
+
+class DamagedAdapter(MmsError):
+    """The tensors of one language are damaged; others may be whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +26,27 @@ class AdapterFile:
     """Location and vocabulary of a language's tensors. Picklable, for worker processes."""
 
     language: str
-    path: Path
+    paths: tuple[Path, ...]
+    """Files that hold them: one of their own, or those of the base model."""
     format: Format
-    vocab: tuple[str, ...]
+    labels: Labels
+    described_by: tuple[Path, ...] = ()
+    """Files from which the labels were read."""
+
+    @property
+    def path(self) -> Path:
+        """First file, for messages."""
+        return self.paths[0]
+
+    @property
+    def vocab(self) -> tuple[str, ...]:
+        """Tokens in the order of a bundle."""
+        return self.labels.tokens
+
+    def modified(self) -> float:
+        """Return the time of the last change to weights or vocabulary, in seconds."""
+        files = (*self.paths, *self.described_by)
+        return max(path.stat().st_mtime for path in files if path.exists())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +62,10 @@ class Checkpoint:
     weight_files: tuple[Path, ...]
     adapters: Mapping[str, AdapterFile]
     """By language code, sorted."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Languages whose files cannot be exported, and why."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the checkpoint, a sentence each."""
     sample_rate: int
     licence: str
     notice: str = ""

@@ -14,7 +14,7 @@ LAYER_NORM_EPS = 1e-5
 def adapter_sizes(config: Wav2Vec2) -> tuple[int, int, int, int]:
     """Return the elements of one layer's adapter: down, down bias, up, up bias."""
     hidden, inner = config.hidden_size, config.adapter_attn_dim
-    return hidden * inner, inner, inner * hidden, hidden
+    return hidden * inner, inner, inner * hidden, hidden if inner else 0
 
 
 # Properties of every MMS ASR model, on which the graphs rely: required value, and the default of
@@ -34,6 +34,8 @@ _REQUIRED: dict[str, tuple[Any, Any]] = {
 def parse_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Ctc:
     """Read a transformers config.json, to which `normalize` of the preprocessor may be added.
 
+    A model without `adapter_attn_dim` has no language adapters.
+
     Raises:
         MmsError: the network is not that of MMS ASR; the message names the key.
     """
@@ -44,13 +46,11 @@ def parse_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Ctc:
                 f"{where}: {key} is {value!r}, an MMS ASR checkpoint has {required!r}: "
                 "this model cannot be exported"
             )
-    if not document.get("adapter_attn_dim"):
-        raise MmsError(
-            f"{where}: adapter_attn_dim is missing: the model has no language adapters "
-            "(a pretrained model without them, such as facebook/mms-1b, cannot transcribe)"
-        )
+    adapter = document.get("adapter_attn_dim") or 0
     try:
-        sizes = msgspec.convert({"normalize": True, **document}, Wav2Vec2)
+        sizes = msgspec.convert(
+            {"normalize": True, **document, "adapter_attn_dim": adapter}, Wav2Vec2
+        )
     except msgspec.ValidationError as error:
         raise MmsError(f"{where}: missing or malformed value: {error}") from error
     _check_sizes(sizes, where)

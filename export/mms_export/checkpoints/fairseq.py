@@ -1,4 +1,4 @@
-"""Checkpoints of fairseq: one `.pt` file with the base model and every language."""
+"""Checkpoints of fairseq: one `.pt` file with the base model and every language, or one head."""
 
 import functools
 import re
@@ -9,9 +9,17 @@ from typing import Any
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
-from mms_export.checkpoints.fairseq_config import fairseq_config
-from mms_export.checkpoints.files import base_model, load_pickle, renamed, tensors_of
+from mms_export.checkpoints.files import (
+    base_model,
+    language_tensors,
+    load_pickle,
+    renamed,
+    tensors_of,
+)
 from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
+from mms_export.checkpoints.pickled_config import pickled_config
+from mms_export.checkpoints.single import single_language
+from mms_export.checkpoints.tokenizer import Labels
 from mms_export.checkpoints.weights import Weights
 
 _INERT = ("argparse", "fairseq", "omegaconf", "typing", "enum", "collections")
@@ -46,19 +54,31 @@ _ADAPTER_PARTS = {
 }
 
 
-def open_fairseq(path: Path) -> Checkpoint:
-    """Open a `.pt` file such as mms1b_all.pt.
+def open_fairseq(path: Path, languages: str) -> Checkpoint:
+    """Open a `.pt` file: mms1b_all.pt with its adapters, or a fine-tuned model without.
+
+    Args:
+        path: The file.
+        languages: Languages to export, in the syntax of `--lang`.
 
     Raises:
-        MmsError: the file is not a checkpoint of MMS ASR.
+        MmsError: the file is not a checkpoint of wav2vec 2.0 with CTC.
     """
-    document = _load(path)
-    for key in ("model", "adapter"):
-        if not isinstance(document.get(key), dict):
-            raise MmsError(f"{path} has no {key!r}: it is not a checkpoint of fairseq's MMS ASR")
-    opened = tensors_of(document["model"], where=str(path))
-    tensors = base_model(renamed(opened, neutral_name), _IGNORED)
-    config = fairseq_config(document, tensors, path)
+    document = load_fairseq(path)
+    if not isinstance(document.get("model"), dict):
+        raise MmsError(f"{path} has no 'model': it is not a checkpoint of fairseq's MMS ASR")
+    opened = renamed(tensors_of(document["model"], where=str(path)), neutral_name)
+    tensors = base_model(opened, _IGNORED)
+    adapters = document.get("adapter")
+    if not isinstance(adapters, dict):
+        symbols = _symbols(document, path, "dict.ltr.txt")
+        head = language_tensors(opened)
+        config = pickled_config(document, tensors, path)
+        check_shapes(tensors.shapes, base_shapes(config), where=str(path))
+        return single_language(
+            path, "fairseq", config, tensors, head, symbols=symbols, languages=languages
+        )
+    config = pickled_config(document, tensors, path, rank=_rank(adapters, path))
     check_shapes(tensors.shapes, base_shapes(config), where=str(path))
     return Checkpoint(
         name=path.stem,
@@ -67,15 +87,33 @@ def open_fairseq(path: Path) -> Checkpoint:
         config=config,
         weights=tensors,
         weight_files=(path,),
-        adapters=_adapters(document, path),
+        adapters=_adapters(adapters, path),
         sample_rate=16000,
         licence=MMS_LICENCE,
     )
 
 
+def _rank(adapters: Mapping[str, Any], path: Path) -> int:
+    """Return the size of the adapters' inner layer."""
+    try:
+        tensors = next(iter(adapters.values()))["model"]
+        rank = next(
+            t.shape[-2] for name, t in tensors.items() if name.endswith("adapter_layer.W_a")
+        )
+    except (KeyError, StopIteration, TypeError, IndexError, AttributeError) as error:
+        raise MmsError(f"{path} has adapters that are not those of MMS ASR: {error!r}") from error
+    return int(rank)
+
+
 @functools.cache
-def _load(path: Path) -> Mapping[str, Any]:
-    # Cached: the file holds every language, and indexing its 340,000 tensors takes seconds.
+def load_fairseq(path: Path) -> Mapping[str, Any]:
+    """Return the content of a `.pt` file of fairseq or torchaudio.
+
+    Cached: a file may hold every language, and indexing its 340,000 tensors takes seconds.
+
+    Raises:
+        MmsError: the file is damaged, or names code to run.
+    """
     return load_pickle(path, _INERT)
 
 
@@ -101,8 +139,12 @@ def read_fairseq_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
         MmsError: the tensors are not those of an adapter of this model.
     """
     where = f"{file.path}, language {file.language}"
-    opened = tensors_of(_load(file.path)["adapter"][file.language]["model"], where=where)
-    tensors = _without_leading_one(renamed(opened, neutral_name))
+    document = load_fairseq(file.path)
+    own = (
+        document["adapter"][file.language]["model"] if "adapter" in document else document["model"]
+    )
+    opened = renamed(tensors_of(own, where=where), neutral_name)
+    tensors = _without_leading_one(language_tensors(opened))
     check_shapes(tensors.shapes, adapter_shapes(config, len(file.vocab)), where=where)
     return tensors
 
@@ -116,24 +158,33 @@ def _without_leading_one(tensors: Weights) -> Weights:
     return Weights(shapes, lambda name: tensors.read(name).reshape(shapes[name]))
 
 
-def _adapters(document: Mapping[str, Any], path: Path) -> dict[str, AdapterFile]:
+def _adapters(adapters: Mapping[str, Any], path: Path) -> dict[str, AdapterFile]:
     return {
-        language: AdapterFile(language, path, "fairseq", _vocab(content, language, path))
-        for language, content in sorted(document["adapter"].items())
+        language: AdapterFile(language, (path,), "fairseq", _labels(content, language, path))
+        for language, content in sorted(adapters.items())
     }
 
 
-def _vocab(content: Mapping[str, Any], language: str, path: Path) -> tuple[str, ...]:
+def _labels(content: Mapping[str, Any], language: str, path: Path) -> Labels:
     """Return a language's tokens, from its pickled dictionary or a text file beside the `.pt`."""
-    text = path.parent / "dict" / path.stem / f"{language}.txt"
-    dictionary = content.get("task_state", {}).get("target_dictionary")
-    symbols = getattr(dictionary, "symbols", None)
-    if symbols is None and text.is_file():
-        lines = text.read_text(encoding="utf-8").splitlines()
-        symbols = ["<s>", "<pad>", "</s>", "<unk>", *(line.rsplit(" ", 1)[0] for line in lines)]
+    text = f"dict/{path.stem}/{language}.txt"
+    symbols = _symbols(content, path, text)
     if symbols is None:
-        raise MmsError(f"{path} has no dictionary of {language!r}, and {text} does not exist")
+        raise MmsError(
+            f"{path} has no dictionary of {language!r}, and {path.parent / text} does not exist"
+        )
     if symbols[:2] != ["<s>", "<pad>"]:
         raise MmsError(f"{path}: the dictionary of {language!r} does not begin with <s> and <pad>")
     # fairseq's blank is <s>; in transformers, whose names the bundle uses, it is <pad>.
-    return ("<pad>", "<s>", *symbols[2:])
+    return Labels.named(("<pad>", "<s>", *symbols[2:]))
+
+
+def _symbols(content: Mapping[str, Any], path: Path, text: str) -> list[str] | None:
+    """Return the tokens of the pickled dictionary in `content`, or of a text file beside it."""
+    dictionary = (content.get("task_state") or {}).get("target_dictionary")
+    symbols: list[str] | None = getattr(dictionary, "symbols", None)
+    file = path.parent / text
+    if symbols is None and file.is_file():
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        symbols = ["<s>", "<pad>", "</s>", "<unk>", *(line.rsplit(" ", 1)[0] for line in lines)]
+    return symbols

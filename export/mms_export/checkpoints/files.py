@@ -1,6 +1,7 @@
 """Tensor files: safetensors, and torch pickles read without running code from them."""
 
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mms_engine.errors import MmsError
+from mms_export.checkpoints.documents import check_present
 from mms_export.checkpoints.names import is_language_tensor
 from mms_export.checkpoints.weights import FloatArray, Weights
 
@@ -23,6 +25,7 @@ def open_tensors(paths: list[Path]) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], FloatArray]] = {}
     for path in paths:
+        check_present(path)
         if path.suffix == ".safetensors":
             opened = _open_safetensors(path)
         else:
@@ -41,12 +44,18 @@ def renamed(tensors: Weights, rename: Callable[[str], str]) -> Weights:
 
 def base_model(tensors: Weights, ignored: tuple[str, ...]) -> Weights:
     """Return the tensors of no language whose names do not begin with one of `ignored`."""
-    shapes = {
-        name: shape
-        for name, shape in tensors.shapes.items()
-        if not is_language_tensor(name) and not name.startswith(ignored)
-    }
-    return Weights(shapes, tensors.read)
+    return _only(
+        tensors, lambda name: not is_language_tensor(name) and not name.startswith(ignored)
+    )
+
+
+def language_tensors(tensors: Weights) -> Weights:
+    """Return the tensors of a language among those of a base model."""
+    return _only(tensors, is_language_tensor)
+
+
+def _only(tensors: Weights, wanted: Callable[[str], bool]) -> Weights:
+    return Weights({n: shape for n, shape in tensors.shapes.items() if wanted(n)}, tensors.read)
 
 
 def _open_safetensors(path: Path) -> Weights:
@@ -69,7 +78,10 @@ def _read_safetensor(path: Path, name: str) -> FloatArray:
 
 
 def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """Load a torch pickle that holds a mapping; its tensors stay mapped from the file.
+    """Load a torch pickle that holds a mapping.
+
+    Tensors stay mapped from the file, except in the format of torch before 1.6, which may hold
+    tensors only.
 
     Args:
         path: The file.
@@ -82,12 +94,13 @@ def load_pickle(path: Path, inert: tuple[str, ...] = ()) -> Mapping[str, Any]:
     import torch
 
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        is_mappable = zipfile.is_zipfile(path)
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_mappable else []
         for name in names:
             if name.split(".")[0] not in inert:
                 raise MmsError(f"{path} asks for {name} to be run: it is not loaded")
         with torch.serialization.safe_globals([(_inert_class(name), name) for name in names]):
-            document = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mappable)
     except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
         # The rest of the message advises loading the file unsafely.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]

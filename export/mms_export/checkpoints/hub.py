@@ -1,19 +1,22 @@
 """Hub repositories: the local cache first, then a download of the files that are missing."""
 
 import fnmatch
-import json
 from pathlib import Path
 
 from mms_engine.errors import MmsError
+from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.selection import parse_patterns
+from mms_export.checkpoints.tokenizer import FILES, read_tokenizer
 
-_BASE = [
+_TEXTS = [
     "config.json",
     "README.md",
     "preprocessor_config.json",
+    "processor_config.json",
     "vocab.json",
-    "model*.safetensors*",
+    *FILES,
 ]
+_WEIGHTS = {"safetensors": "model*.safetensors*", "bin": "pytorch_model*.bin*"}
 
 
 def snapshot(repository: str, languages: str) -> Path:
@@ -36,9 +39,13 @@ def snapshot(repository: str, languages: str) -> Path:
             return cached
     except LocalEntryNotFoundError:
         pass
-    files = _BASE + [f"adapter.{pattern}.safetensors" for pattern in patterns]
     try:
-        found = Path(snapshot_download(repository, allow_patterns=files))
+        # Pickles only where there are no safetensors.
+        for suffix, weights in _WEIGHTS.items():
+            files = [*_TEXTS, weights, *(f"adapter.{pattern}.{suffix}" for pattern in patterns)]
+            found = Path(snapshot_download(repository, allow_patterns=files))
+            if list(found.glob(weights)):
+                break
     except Exception as error:
         raise _unreachable(repository, str(error)) from error
     # Without a connection the download returns the cached snapshot, incomplete as it is.
@@ -58,10 +65,16 @@ def _unreachable(what: str, reason: str) -> MmsError:
 
 def _missing(cached: Path, patterns: list[str]) -> str:
     """Return the name of a file that a cached snapshot lacks, or an empty string."""
-    for name in ("config.json", "vocab.json", "model*.safetensors"):
-        if not list(cached.glob(name)):
+    for name in ("config.json", "vocab.json"):
+        if not (cached / name).is_file():
             return name
-    known = json.loads((cached / "vocab.json").read_text(encoding="utf-8"))
-    wanted = {code for pattern in patterns for code in fnmatch.filter(known, pattern)}
-    absent = sorted(c for c in wanted if not (cached / f"adapter.{c}.safetensors").is_file())
+    if not any(list(cached.glob(pattern)) for pattern in _WEIGHTS.values()):
+        return "model.safetensors"
+    vocabs = read_json(cached / "vocab.json")
+    if not all(isinstance(vocab, dict) for vocab in vocabs.values()):
+        return ""  # one vocabulary, which names no languages
+    wanted = {code for pattern in patterns for code in fnmatch.filter(vocabs, pattern)}
+    # The adapter of the target language is among the base weights too.
+    wanted.discard(read_tokenizer(cached).target_lang or "")
+    absent = sorted(c for c in wanted if not list(cached.glob(f"adapter.{c}.*")))
     return f"adapter.{absent[0]}.safetensors" if absent else ""

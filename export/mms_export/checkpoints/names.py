@@ -45,7 +45,7 @@ def adapter_shapes(config: Wav2Vec2Ctc, vocab_size: int) -> Shapes:
     """Return the shape of every tensor of one language."""
     hidden, inner = config.hidden_size, config.adapter_attn_dim
     shapes: Shapes = {}
-    for index in range(config.num_hidden_layers):
+    for index in range(config.num_hidden_layers if inner else 0):
         name = f"encoder.layers.{index}.adapter_layer"
         shapes |= _norm(f"{name}.norm", hidden)
         shapes |= _linear(f"{name}.linear_1", hidden, inner)

@@ -10,7 +10,7 @@ from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
-from mms_export.checkpoints.weights import Weights
+from mms_export.checkpoints.weights import FloatArray, Weights
 
 DEMO = "demo"
 DEMO_LICENCE = "CC-BY-SA-3.0"
@@ -18,6 +18,7 @@ DEMO_NOTICE = (
     "This is the demonstration model, trained on telephone prompts in five languages: "
     "it shows how things work and is not for use."
 )
+_PART_OF_FOLDER = re.compile(r".+\.(safetensors|bin|json|h5|msgpack)")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -26,24 +27,39 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
 
     Args:
         model: `demo`, a folder, a fairseq `.pt` file, or the id of a hub repository.
-        languages: Languages to download from a hub, in the syntax of `--lang`.
+        languages: Languages to export, in the syntax of `--lang`: those to download from a hub, or
+            the language of a model that does not name its own.
 
     Raises:
         MmsError: there is no such checkpoint, or it is not one of MMS ASR.
     """
     if model == DEMO:
-        demo = open_transformers(demo_checkpoint(), name=DEMO)
+        demo = open_transformers(demo_checkpoint(), name=DEMO, languages=languages)
         return replace(demo, licence=DEMO_LICENCE, notice=DEMO_NOTICE)
     path = Path(model)
     if path.is_dir():
-        return open_transformers(path, name=path.resolve().name)
+        return open_transformers(path, name=path.resolve().name, languages=languages)
     if path.is_file():
-        from mms_export.checkpoints.fairseq import open_fairseq  # imports torch
-
-        return open_fairseq(path)
+        if _PART_OF_FOLDER.fullmatch(path.name):
+            raise MmsError(
+                f"{model} is one file of a checkpoint: give the folder that holds it, together "
+                "with config.json, vocab.json and preprocessor_config.json"
+            )
+        return _open_pickle(path, languages)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise MmsError(f"{model} is neither a folder, nor a file, nor a hub id such as owner/name")
-    return open_transformers(snapshot(model, languages), name=model)
+    return open_transformers(snapshot(model, languages), name=model, languages=languages)
+
+
+def _open_pickle(path: Path, languages: str) -> Checkpoint:
+    # These modules import torch.
+    from mms_export.checkpoints.fairseq import load_fairseq, open_fairseq
+    from mms_export.checkpoints.torchaudio import is_torchaudio, open_torchaudio
+
+    document = load_fairseq(path)
+    if is_torchaudio(document):
+        return open_torchaudio(path, document, languages)
+    return open_fairseq(path, languages)
 
 
 def demo_checkpoint() -> Path:
@@ -61,13 +77,35 @@ def demo_checkpoint() -> Path:
 
 
 def read_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
-    """Open a language's tensors, under the names of `names.adapter_shapes`.
+    """Open a language's tensors, under the names of `names.adapter_shapes`, blank first.
 
     Raises:
         MmsError: the tensors are not those of an adapter of this model.
     """
     if file.format == "transformers":
-        return read_transformers_adapter(file, config)
-    from mms_export.checkpoints.fairseq import read_fairseq_adapter  # imports torch
+        return _in_bundle_order(read_transformers_adapter(file, config), file.labels.rows)
+    # These modules import torch.
+    from mms_export.checkpoints.fairseq import load_fairseq, read_fairseq_adapter
+    from mms_export.checkpoints.torchaudio import read_torchaudio_head
 
-    return read_fairseq_adapter(file, config)
+    if file.format == "fairseq":
+        return _in_bundle_order(read_fairseq_adapter(file, config), file.labels.rows)
+    head = read_torchaudio_head(file, load_fairseq(file.path), config)
+    return _in_bundle_order(head, file.labels.rows)
+
+
+def _in_bundle_order(tensors: Weights, rows: tuple[int, ...]) -> Weights:
+    """Return the tensors with the head's rows in the order of the labels."""
+    if rows == tuple(range(len(rows))):
+        return tensors
+    order = list(rows)
+    shapes = {
+        name: (len(order), *shape[1:]) if name.startswith("lm_head.") else shape
+        for name, shape in tensors.shapes.items()
+    }
+
+    def read(name: str) -> FloatArray:
+        tensor = tensors.read(name)
+        return tensor[order] if name.startswith("lm_head.") else tensor
+
+    return Weights(shapes, read)

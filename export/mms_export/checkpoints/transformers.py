@@ -1,111 +1,112 @@
-"""Checkpoints of transformers, in the layout of facebook/mms-1b-all."""
+"""Checkpoints of transformers: facebook/mms-1b-all, fine-tuned adapters, plain CTC models."""
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
+from mms_export.checkpoints.checkpoint import (
+    MMS_LICENCE,
+    UNKNOWN_LICENCE,
+    AdapterFile,
+    Checkpoint,
+)
 from mms_export.checkpoints.config import parse_config
-from mms_export.checkpoints.files import base_model, open_tensors, renamed
+from mms_export.checkpoints.documents import read_json, read_model_card
+from mms_export.checkpoints.files import base_model, language_tensors, open_tensors, renamed
+from mms_export.checkpoints.folder import find_weights
+from mms_export.checkpoints.languages import find_languages
 from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
 from mms_export.checkpoints.weights import Weights
 
-_ADAPTER = re.compile(r"adapter\.(?P<language>[A-Za-z0-9_-]+)\.(?:safetensors|bin)")
-_IGNORED = ("masked_spec_embed",)  # used in training only
+_SAMPLE_RATES = range(1_000, 768_001)
+# Tensors that are used in training only.
+_IGNORED = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.")
 
 
-def open_transformers(path: Path, *, name: str) -> Checkpoint:
-    """Open a folder with config.json, weights, `adapter.{lang}.*` files and a nested vocab.json.
+def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
+    """Open a folder with config.json, weights, vocab.json and any `adapter.{lang}.*` files.
+
+    Args:
+        path: The folder.
+        name: Name of the checkpoint.
+        languages: Languages to export, in the syntax of `--lang`. A single code names the language
+            of a model that does not name it itself.
 
     Raises:
         MmsError: a file is missing or contradicts another; the message names it.
     """
+    files = find_weights(path)
     document = read_json(path / "config.json")
-    files = _weight_files(path)
-    preprocessor = read_json(path / "preprocessor_config.json")
+    preprocessor = _preprocessor(path)
     document["normalize"] = bool(preprocessor.get("do_normalize", True))
     config = parse_config(document, where=str(path / "config.json"))
-    card = _model_card(path)
+    tensors = renamed(open_tensors(files), neutral)
+    weights, warnings = _base_tensors(config, tensors, files)
+    inner = (language_tensors(tensors), files)
+    found = find_languages(path, config, document.get("pad_token_id"), languages, inner)
+    if any(file.labels.is_uroman for file in found.adapters.values()):
+        # It was trained, and is used everywhere, on waveforms as they are.
+        config = msgspec.structs.replace(config, text="uroman", normalize=False)
+    card = read_model_card(path)
+    is_mms = config.adapter_parameters or config.text == "uroman"
     return Checkpoint(
         name=name,
         format="transformers",
         path=path,
         config=config,
-        weights=_base_tensors(config, files),
+        weights=weights,
         weight_files=tuple(files),
-        adapters=_adapters(path),
-        sample_rate=int(preprocessor.get("sampling_rate", 16000)),
-        licence=card.get("license", MMS_LICENCE),
+        adapters=dict(sorted(found.adapters.items())),
+        unusable=found.unusable,
+        warnings=(*warnings, *found.warnings),
+        sample_rate=_sample_rate(preprocessor, path),
+        licence=card.get("license", MMS_LICENCE if is_mms else UNKNOWN_LICENCE),
         notice=card.get("notice", ""),
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        MmsError: the file is missing or malformed.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MmsError(f"{path} is missing: {path.parent} is not an MMS checkpoint") from error
-    except (OSError, ValueError) as error:
-        raise MmsError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise MmsError(f"{path} holds a {type(document).__name__}, not an object")
-    return document
-
-
-def _weight_files(path: Path) -> list[Path]:
-    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
-        single, index = path / f"{stem}.{suffix}", path / f"{stem}.{suffix}.index.json"
-        if single.is_file():
-            return [single]
-        if index.is_file():
-            names = sorted(set(read_json(index)["weight_map"].values()))
-            shards = [path / name for name in names]
-            for shard in shards:
-                if shard.parent != path or not shard.is_file():
-                    raise MmsError(f"{index} names {shard.name!r}, which is not beside it")
-            return shards
-    raise MmsError(f"{path} holds neither model.safetensors nor pytorch_model.bin")
-
-
-def _base_tensors(config: Wav2Vec2Ctc, files: list[Path]) -> Weights:
-    tensors = base_model(renamed(open_tensors(files), neutral), _IGNORED)
-    where = str(files[0] if len(files) == 1 else files[0].parent)
-    check_shapes(tensors.shapes, base_shapes(config), where=where)
-    return tensors
-
-
-def _adapters(path: Path) -> dict[str, AdapterFile]:
-    vocabs = read_json(path / "vocab.json")
-    found: dict[str, AdapterFile] = {}
-    # In reverse order, so that safetensors precedes .bin of the same language.
-    for file in sorted(path.glob("adapter.*"), reverse=True):
-        match = _ADAPTER.fullmatch(file.name)
-        if match and match["language"] not in found:
-            language = match["language"]
-            vocab = _vocab(vocabs, language, path / "vocab.json")
-            found[language] = AdapterFile(language, file, "transformers", vocab)
-    if not found:
+def _preprocessor(path: Path) -> dict[str, Any]:
+    """Return the settings of the feature extractor, of which recent releases nest a copy."""
+    file, nested = path / "preprocessor_config.json", path / "processor_config.json"
+    if nested.is_file():
+        settings = read_json(nested).get("feature_extractor")
+        if isinstance(settings, dict):
+            return settings
+    if not file.exists():
         raise MmsError(
-            f"{path} holds no adapter.{{lang}}.safetensors: there is no language to export"
+            f"{file} is missing: {path} is not an MMS checkpoint without it. Copy it from the "
+            "model that this one was trained from"
         )
-    return dict(sorted(found.items()))
+    return read_json(file)
 
 
-def _vocab(vocabs: dict[str, Any], language: str, where: Path) -> tuple[str, ...]:
-    tokens = vocabs.get(language)
-    if not isinstance(tokens, dict):
-        raise MmsError(f"{where} has no vocabulary for {language!r}, whose adapter is present")
-    if sorted(tokens.values()) != list(range(len(tokens))):
-        raise MmsError(f"{where}: the ids of {language!r} are not 0 to {len(tokens) - 1}")
-    return tuple(sorted(tokens, key=tokens.__getitem__))
+def _sample_rate(preprocessor: dict[str, Any], path: Path) -> int:
+    rate = preprocessor.get("sampling_rate", 16_000)
+    if not isinstance(rate, int) or rate not in _SAMPLE_RATES:
+        raise MmsError(
+            f"{path / 'preprocessor_config.json'}: sampling_rate is {rate!r}, must be "
+            f"{_SAMPLE_RATES.start} to {_SAMPLE_RATES.stop - 1} Hz"
+        )
+    return rate
+
+
+def _base_tensors(
+    config: Wav2Vec2Ctc, tensors: Weights, files: list[Path]
+) -> tuple[Weights, list[str]]:
+    """Return the tensors of the base model, and a warning of those that it does not use."""
+    base, expected = base_model(tensors, _IGNORED), base_shapes(config)
+    where = str(files[0] if len(files) == 1 else files[0].parent)
+    unused = sorted(set(base.shapes) - set(expected))
+    shapes = {name: shape for name, shape in base.shapes.items() if name in expected}
+    check_shapes(shapes, expected, where=where)
+    warnings = []
+    if unused:
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        warnings = [f"{where}: not part of the network, ignored: {', '.join(unused[:3])}{more}"]
+    return Weights(shapes, base.read), warnings
 
 
 def read_transformers_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
@@ -114,18 +115,6 @@ def read_transformers_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights
     Raises:
         MmsError: the tensors are not those of an adapter of this model.
     """
-    tensors = renamed(open_tensors([file.path]), neutral)
+    tensors = language_tensors(renamed(open_tensors(list(file.paths)), neutral))
     check_shapes(tensors.shapes, adapter_shapes(config, len(file.vocab)), where=str(file.path))
     return tensors
-
-
-def _model_card(path: Path) -> dict[str, str]:
-    """Return the `key: value` lines of the model card's front matter."""
-    card = path / "README.md"
-    if not card.is_file():
-        return {}
-    parts = card.read_text(encoding="utf-8").split("---", maxsplit=2)
-    if len(parts) < 3 or parts[0].strip():
-        return {}
-    lines = (line.split(":", 1) for line in parts[1].splitlines() if ":" in line)
-    return {key.strip(): value.strip().strip("\"'") for key, value in lines if value.strip()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mms_engine.cli.program import ProgramCommand
-from mms_engine.system import usable_cores
+from mms_engine.system import printable, usable_cores
 from mms_export.cli.plan_options import plan_options, split_list, take_plan_options
 
 if TYPE_CHECKING:
@@ -44,14 +44,15 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, a folder, a fairseq .pt file, or a hub id.",
+    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id.",
 )
 @click.option(
     "--lang",
     "languages",
     default="all",
     show_default=True,
-    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*.",
+    help="Languages to include: all, or codes and globs such as eng,swh,uzb-*; the code of a model "
+    "of one language.",
 )
 @click.option(
     "--out",
@@ -83,7 +84,10 @@ def _precisions(
 )
 @plan_options
 @click.option(
-    "--replace", is_flag=True, help="Overwrite a bundle of another model or schema in --out."
+    "--replace",
+    is_flag=True,
+    help="Overwrite a bundle of another model or schema in --out, and files in the place of its "
+    "parts. Other files in the folder stay.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -148,11 +152,17 @@ def _default_out(model: str) -> Path:
 
 def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
     from mms_export.bundle.contents import format_size, open_contents
+    from mms_export.cli.progress import Reporter
 
-    sizes = open_contents(options).all_sizes()
+    contents = open_contents(options)
+    for sentence in contents.warnings:
+        Reporter().warn(sentence)
+    sizes = contents.all_sizes()
     total = sum(sizes.values())
     if as_json:
-        click.echo(json.dumps({"bundle": str(options.out), "bytes": sizes, "total": total}))
+        click.echo(
+            json.dumps({"bundle": printable(str(options.out)), "bytes": sizes, "total": total})
+        )
         return
     width = max(24, *map(len, sizes))
     for name, size in sizes.items():
@@ -174,7 +184,7 @@ def _sentence(out: Path, manifest: "Manifest") -> str:
 
 def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
     return {
-        "bundle": str(out),
+        "bundle": printable(str(out)),
         "source": manifest.source.name,
         "languages": sorted(manifest.data),
         "bytes": sum(file.size for file in manifest.files()),

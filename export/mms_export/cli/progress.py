@@ -8,10 +8,14 @@ from tqdm import tqdm
 
 
 class Reporter:
-    """Progress display; a quiet one shows nothing."""
+    """Progress display; a quiet one shows warnings only."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+
+    def warn(self, sentence: str) -> None:
+        """Print a warning as one line, also when quiet."""
+        tqdm.write(f"Warning: {' '.join(sentence.split())}", file=sys.stderr)
 
     @contextlib.contextmanager
     def step(

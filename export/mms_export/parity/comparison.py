@@ -11,6 +11,7 @@ from mms_engine.audio import normalize, read_audio
 from mms_engine.bundle.manifest import Parity
 from mms_engine.errors import MmsError
 from mms_engine.types import Precision
+from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.checkpoints.weights import FloatArray
 
@@ -28,18 +29,26 @@ class Case:
     checkpoint: Path
     """Folder or file of the checkpoint."""
     languages: tuple[str, str]
+    """Equal for a model of one language."""
+    normalize: bool = True
+    """`Wav2Vec2.normalize` of the model."""
+
+    def open(self) -> Checkpoint:
+        """Open the checkpoint."""
+        return open_checkpoint(str(self.checkpoint), ",".join(dict.fromkeys(self.languages)))
 
     def clips(self) -> tuple[FloatArray, FloatArray]:
-        """Return the normalised samples of each clip, float32 `[N]`."""
+        """Return the samples of each clip as the model takes them, float32 `[N]`."""
         samples = read_audio(SPEECH).samples
-        return normalize(samples), normalize(samples[: int(len(samples) * SECOND_CLIP)])
+        clips = samples, samples[: int(len(samples) * SECOND_CLIP)]
+        return (normalize(clips[0]), normalize(clips[1])) if self.normalize else clips
 
 
 def reference_logits(case: Case) -> list[FloatArray]:
     """Return the reference's logits `[T, V]` of each clip, computed alone."""
     from mms_export.parity.reference import Reference  # imports torch
 
-    checkpoint = open_checkpoint(str(case.checkpoint))
+    checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
     return [
         reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))

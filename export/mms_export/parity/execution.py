@@ -9,7 +9,7 @@ import onnxruntime
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
-from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.checkpoints.open import read_adapter
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.contract import graph_path
@@ -27,7 +27,7 @@ def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> l
         precision: Precision of the graphs.
         name: `encoder`, or `step`, which takes each clip as one step with an empty cache.
     """
-    checkpoint = open_checkpoint(str(case.checkpoint))
+    checkpoint = case.open()
     clips = case.clips()
     audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
     for row, clip in zip(audio, clips, strict=True):
@@ -65,7 +65,10 @@ def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> 
 def bank(
     checkpoint: Checkpoint, languages: tuple[str, ...], numerics: Numerics
 ) -> dict[str, Array]:
-    """Return the adapter bank of some languages, one per slot, in the graph's operand dtype."""
+    """Return the adapter bank of some languages, one per slot, in the graph's operand dtype.
+
+    A graph without adapters has no input `adapters`.
+    """
     config = checkpoint.config
     size = max(len(checkpoint.adapters[language].vocab) for language in languages)
     adapters = np.empty((len(languages), config.adapter_parameters), np.float32)
@@ -77,7 +80,9 @@ def bank(
         adapters[slot] = pack_adapter(weights, config)
         head_weight[slot, : len(bias)] = weights.read("lm_head.weight")
         head_bias[slot, : len(bias)] = bias
-    arrays = {"adapters": adapters, "head_weight": head_weight, "head_bias": head_bias}
+    arrays = {"head_weight": head_weight, "head_bias": head_bias}
+    if config.adapter_parameters:
+        arrays["adapters"] = adapters
     operands = numpy_dtype(numerics.operands)
     return {name: array.astype(operands) for name, array in arrays.items()}
 

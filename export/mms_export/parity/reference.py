@@ -63,6 +63,8 @@ class Reference:
         wide = _norm(value, base, f"{name}.final_layer_norm")
         wide = functional.gelu(_linear(wide, base, f"{name}.feed_forward.intermediate_dense"))
         value = value + _linear(wide, base, f"{name}.feed_forward.output_dense")
+        if not self._config.adapter_parameters:
+            return value
         squeezed = _norm(value, adapter, f"{name}.adapter_layer.norm")
         squeezed = _linear(squeezed, adapter, f"{name}.adapter_layer.linear_1").relu()
         return value + _linear(squeezed, adapter, f"{name}.adapter_layer.linear_2")

@@ -8,7 +8,7 @@ from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
 from mms_engine.bundle.manifest import DataFile, Wav2Vec2Ctc
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile
+from mms_export.checkpoints.checkpoint import AdapterFile, DamagedAdapter
 from mms_export.checkpoints.open import read_adapter
 from mms_export.graphs.wav2vec2.adapters import pack_adapter
 from mms_export.graphs.wav2vec2.encoder import build_encoder
@@ -28,24 +28,33 @@ def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
     """Write the data file of one language and return its manifest entry.
 
     Raises:
+        DamagedAdapter: a value is not finite.
         MmsError: the adapter does not fit the model, or its values do not fit the dtype.
     """
     weights = read_adapter(file, job.config)
-    with np.errstate(over="ignore"):  # overflow is detected below
-        adapter = AdapterWeights(
-            language=file.language,
-            adapter=pack_adapter(weights, job.config).astype(job.dtype),
-            head_weight=weights.read("lm_head.weight").astype(job.dtype),
-            head_bias=weights.read("lm_head.bias").astype(job.dtype),
-            vocab=file.vocab,
-            fingerprint=job.fingerprint,
-        )
-    for array in (adapter.adapter, adapter.head_weight, adapter.head_bias):
+    arrays = {
+        "adapter": pack_adapter(weights, job.config),
+        "head_weight": weights.read("lm_head.weight"),
+        "head_bias": weights.read("lm_head.bias"),
+    }
+    for name, array in arrays.items():
         if not np.isfinite(array).all():
+            raise DamagedAdapter(f"{file.path} is damaged: its {name} has values not finite")
+        with np.errstate(over="ignore"):  # overflow is detected here
+            arrays[name] = array.astype(job.dtype)
+        if not np.isfinite(arrays[name]).all():
             raise MmsError(
                 f"{file.path} has values that are not finite in {job.dtype}: "
-                "it is damaged, or needs --adapter-dtype float32"
+                "it needs --adapter-dtype float32"
             )
+    adapter = AdapterWeights(
+        language=file.language,
+        vocab=file.vocab,
+        fingerprint=job.fingerprint,
+        word_delimiter=file.labels.word_delimiter,
+        delimiter_text=file.labels.delimiter_text,
+        **arrays,
+    )
     path = adapter_path(job.folder, file.language)
     save_adapter(path, adapter)
     return DataFile(file=describe(job.folder, path), vocab_size=len(file.vocab))
@@ -65,6 +74,7 @@ ASR = Task(
         ),
     ),
     model=lambda checkpoint: checkpoint.config,
+    data_path=adapter_path,
     write_data=write_adapter,
     data_size=adapter_size,
     reference=reference_logits,

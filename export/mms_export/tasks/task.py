@@ -45,6 +45,8 @@ class Task:
     """In the order in which they are written."""
     model: Callable[[Checkpoint], Model]
     """Returns the model's description for the manifest."""
+    data_path: Callable[[Path, str], Path]
+    """Returns the path of a language's data file in a bundle."""
     write_data: Callable[[DataJob, AdapterFile], DataFile]
     """Writes the data file of one language and returns its manifest entry."""
     data_size: Callable[[Wav2Vec2Ctc, AdapterFile], int]

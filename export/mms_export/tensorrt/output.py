@@ -1,11 +1,12 @@
 """Plan files, streamed to disk while the library builds, without a copy in memory."""
 
-from typing import Any, BinaryIO
+from typing import IO, Any
 
+from mms_engine.errors import MmsError
 from mms_export.tensorrt.toolkit import Toolkit
 
 
-def write_plan(toolkit: Toolkit, builder: Any, build: tuple[Any, Any], stream: BinaryIO) -> bool:  # noqa: ANN401
+def write_plan(toolkit: Toolkit, builder: Any, build: tuple[Any, Any], stream: IO[bytes]) -> bool:  # noqa: ANN401
     """Build a plan into a file.
 
     Args:
@@ -18,7 +19,7 @@ def write_plan(toolkit: Toolkit, builder: Any, build: tuple[Any, Any], stream: B
         Whether the build succeeded; otherwise the library's log holds the reason.
 
     Raises:
-        OSError: the file system refused.
+        OSError: the file system refused; `MmsError` from a stream of the engine's writer.
     """
     if not hasattr(builder, "build_serialized_network_to_stream"):  # an earlier release
         plan = builder.build_serialized_network(*build)
@@ -32,19 +33,19 @@ def write_plan(toolkit: Toolkit, builder: Any, build: tuple[Any, Any], stream: B
     return bool(built)
 
 
-def _make_writer(library: Any, stream: BinaryIO) -> Any:  # noqa: ANN401
-    """Return a writer for the library, which stores an `OSError` in `refusal`."""
+def _make_writer(library: Any, stream: IO[bytes]) -> Any:  # noqa: ANN401
+    """Return a writer for the library, which stores an error in `refusal`."""
 
     class Writer(library.IStreamWriter):  # type: ignore[misc]
         def __init__(self) -> None:
             library.IStreamWriter.__init__(self)
-            self.refusal: OSError | None = None
+            self.refusal: OSError | MmsError | None = None
 
         def write(self, piece: Any) -> int:  # noqa: ANN401
             # An exception must not propagate through the library.
             try:
                 return stream.write(piece)
-            except OSError as error:
+            except (OSError, MmsError) as error:
                 self.refusal = error
                 return 0
 

@@ -1,8 +1,8 @@
 #include "mms/arpa.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -63,17 +63,21 @@ std::optional<Number> number_of(std::string_view text) {
   Number value{};
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  return stop == end && error == std::errc() ? std::optional(value) : std::nullopt;
+  if (stop != end) return std::nullopt;
+  const bool is_tiny = error == std::errc::result_out_of_range &&
+                       (text.find("e-") != text.npos || text.find("E-") != text.npos);
+  return error == std::errc() || is_tiny ? std::optional(value) : std::nullopt;
 }
 
-/// A logarithm within kMaxLog10; -inf, which stands for probability 0, becomes kLogZero.
+/// A logarithm from -kMaxLog10, to which lower ones are raised, to kMaxLog10; -inf, which stands
+/// for probability 0, becomes kLogZero.
 std::optional<float> log10_of(std::string_view text) {
   if (text == "-inf" || text == "-INF" || text == "-Inf") return kLogZero;
   // std::from_chars takes no plus.
   if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   const std::optional<double> value = number_of<double>(text);
-  if (!value || !(std::abs(*value) <= static_cast<double>(kMaxLog10))) return std::nullopt;
-  return static_cast<float>(*value);
+  if (!value || !(*value <= static_cast<double>(kMaxLog10))) return std::nullopt;
+  return std::max(static_cast<float>(*value), -kMaxLog10);
 }
 
 float score_of(std::string_view text) {

@@ -23,6 +23,8 @@ std::span<const std::byte> bytes_of(const std::vector<Item>& items) {
 /// Sections of the compact file under construction.
 class Builder::Image final : public NgramImage {
  public:
+  std::uint64_t dropped() const override { return dropped_entries; }
+
   std::vector<std::span<const std::byte>> pieces() const override {
     static constexpr std::array<std::byte, kAlignment> kZeros{};
     std::vector<std::span<const std::byte>> result{std::as_bytes(std::span(&header, 1))};
@@ -65,6 +67,7 @@ class Builder::Image final : public NgramImage {
     states.push_back({0, gram.backoff, backoff_state});
   }
 
+  std::uint64_t dropped_entries = 0;
   Header header;
   std::vector<NgramUnigram> unigrams;
   std::vector<NgramState> states;
@@ -91,9 +94,15 @@ class Builder::Image final : public NgramImage {
 void Builder::add_unigram(std::string_view word, float score, float backoff) {
   const bool is_unknown = word == "<UNK>" || word == kUnknown;
   const auto [unit, is_new] = words_.add(is_unknown ? kUnknown : word);
-  if (!is_new) throw std::invalid_argument("the 1-gram " + std::string(word) + " is given twice");
   if (is_unknown) unknown_ = unit;
-  orders_[0].push_back({0, unit, score, backoff});
+  const Gram gram{0, unit, score, backoff};
+  if (is_new) {
+    orders_[0].push_back(gram);
+    return;
+  }
+  ++dropped_;
+  Gram& kept = orders_[0][unit];
+  if (repeated_ == Repeated::kBest ? score > kept.score : is_unknown) kept = gram;
 }
 
 LmUnit Builder::unit_of(std::string_view word) const {
@@ -145,18 +154,6 @@ void Builder::add(std::span<const std::string_view> words, float score, float ba
   orders_.back().push_back({parent, unit_of(words.back()), score, backoff});
 }
 
-/// Text of an n-gram of the latest order.
-std::string Builder::spelled(std::uint32_t gram) const {
-  std::string text;
-  for (std::size_t order = orders_.size(); order > 0; --order) {
-    const Gram& each = orders_[order - 1][gram];
-    const std::string_view word = words_.view().word(each.word);
-    text = std::string(word) + (text.empty() ? "" : " ") + text;
-    gram = each.parent;
-  }
-  return text;
-}
-
 void Builder::end_order() {
   auto& grams = orders_.back();
   path_.clear();
@@ -169,16 +166,21 @@ void Builder::end_order() {
     return a.parent != b.parent ? a.parent < b.parent : a.word < b.word;
   };
   if (!std::is_sorted(grams.begin(), grams.end(), before)) {
-    std::sort(grams.begin(), grams.end(), before);
+    std::stable_sort(grams.begin(), grams.end(), before);
   }
-  auto& first = first_.emplace_back(orders_[orders_.size() - 2].size() + 1);
-  for (std::uint32_t i = 0; i < grams.size(); ++i) {
-    if (i > 0 && !before(grams[i - 1], grams[i])) {
-      throw std::invalid_argument("the " + std::to_string(orders_.size()) + "-gram " + spelled(i) +
-                                  " is given twice");
+  std::size_t kept = 0;
+  for (const Gram& gram : grams) {
+    if (kept == 0 || before(grams[kept - 1], gram)) {
+      grams[kept++] = gram;
+      continue;
     }
-    ++first[grams[i].parent + 1];
+    ++dropped_;
+    Gram& other = grams[kept - 1];
+    if (repeated_ == Repeated::kBest && gram.score > other.score) other = gram;
   }
+  grams.resize(kept);
+  auto& first = first_.emplace_back(orders_[orders_.size() - 2].size() + 1);
+  for (const Gram& gram : grams) ++first[gram.parent + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
 }
 
@@ -245,6 +247,7 @@ std::unique_ptr<NgramImage> Builder::finish() {
   image->states.push_back({static_cast<std::uint32_t>(image->arcs.size()), 0.0F, 0});
   image->header.order = static_cast<std::uint32_t>(orders_.size());
   image->words = std::move(words_);
+  image->dropped_entries = dropped_;
   image->seal(unknown_, begin, end);
   return image;
 }

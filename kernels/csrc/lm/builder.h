@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,11 +12,18 @@
 
 namespace mms::lm {
 
+/// Entry that counts when an n-gram is given several times.
+enum class Repeated : std::uint8_t {
+  kAsKenlm,  ///< The first one; of <unk> the last one.
+  kBest,     ///< The most probable one.
+};
+
 /// Collects n-grams order by order in a tree, in which the context is the parent.
 ///
 /// Throws std::invalid_argument for an invalid model.
 class Builder {
  public:
+  explicit Builder(Repeated repeated = Repeated::kAsKenlm) : repeated_(repeated) {}
   /// Begin the next order.
   void begin_order() { orders_.emplace_back(); }
   void add_unigram(std::string_view word, float score, float backoff);
@@ -39,11 +45,12 @@ class Builder {
   LmUnit unit_of(std::string_view word) const;
   std::uint32_t child(std::size_t order, std::uint32_t parent, LmUnit word) const;
   std::uint32_t context_of(std::span<const std::string_view> words);
-  std::string spelled(std::uint32_t gram) const;
   bool is_state(std::size_t order, std::size_t gram) const;
   void write_unigrams(Image& image) const;
   void write_order(Image& image, std::size_t order, LmState parents) const;
 
+  Repeated repeated_;
+  std::uint64_t dropped_ = 0;  ///< Entries of n-grams given several times that do not count.
   Words words_;
   LmUnit unknown_ = Words::kMissing;
   std::vector<std::vector<Gram>> orders_;          ///< N-grams of order n at n - 1.

@@ -54,6 +54,18 @@ nb::typed<nb::list, Piece> pieces(nb::handle self) {
   return nb::typed<nb::list, Piece>(std::move(list));
 }
 
+/// The words, each followed by LF.
+nb::bytes words_of(const mms::NgramModel& model) {
+  std::string text;
+  {
+    const nb::gil_scoped_release release;
+    for (mms::LmUnit unit = 0; unit < model.view().vocab; ++unit) {
+      text.append(model.words().word(unit)).push_back('\n');
+    }
+  }
+  return nb::bytes(text.data(), text.size());
+}
+
 void bind_models(nb::module_& m) {
   nb::class_<mms::LanguageModel>(m, "LanguageModel", "Language model.")
       .def_prop_ro("start", &mms::LanguageModel::start, "State after <s>; 0 is the empty context.")
@@ -85,6 +97,15 @@ void bind_models(nb::module_& m) {
           },
           "state"_a,
           "Return log10 P(</s>).")
+      .def("words", &words_of, "Return the words by unit, each followed by LF.")
+      .def(
+          "renamed",
+          [](const mms::NgramModel& model, const nb::bytes& words) {
+            const nb::gil_scoped_release release;
+            return mms::renamed(model, {words.c_str(), words.size()});
+          },
+          "words"_a,
+          "Return the model with other words, each followed by LF; equal n-grams are merged.")
       .def_prop_ro("order", &mms::NgramModel::order, "Length of the longest n-gram.")
       .def_prop_ro(
           "vocab",
@@ -101,16 +122,28 @@ void bind_models(nb::module_& m) {
           },
           "Number of n-grams of all orders.")
       .def_prop_ro("nbytes", &mms::NgramModel::bytes, "File size in bytes.");
+}
+
+void bind_kenlm(nb::module_& m) {
   nb::class_<KenlmModel, mms::LanguageModel>(m, "KenlmModel", "Model of the package kenlm.")
-      .def(nb::init<nb::object, nb::object>(), "model"_a, "state_class"_a);
+      .def(nb::init<nb::object, nb::object>(), "model"_a, "state_class"_a)
+      .def("alias",
+           &KenlmModel::alias,
+           "text"_a,
+           "word"_a,
+           "Let a text stand for a word of the model.");
 }
 
 }  // namespace
 
 void bind_lm(nb::module_& m) {
   bind_models(m);
+  bind_kenlm(m);
   nb::class_<mms::NgramImage>(m, "NgramImage", "Content of a compact file.")
-      .def("pieces", &pieces, "Return the content in pieces.");
+      .def("pieces", &pieces, "Return the content in pieces.")
+      .def_prop_ro("dropped",
+                   &mms::NgramImage::dropped,
+                   "Entries of n-grams given several times that do not count.");
   nb::class_<mms::ArpaReader>(m, "ArpaReader", "Conversion of ARPA text to the compact format.")
       .def(nb::init<>())
       .def(

@@ -59,6 +59,12 @@ mms::LmUnit KenlmModel::add_unit(const std::string& word) const {
   return entry->second;
 }
 
+void KenlmModel::alias(std::string_view text, std::string_view word) {
+  const mms::LmUnit unit = add_unit(std::string(word));
+  const std::lock_guard lock(mutex_);
+  units_.emplace(text, unit);
+}
+
 mms::LmStep KenlmModel::score(mms::LmState state, mms::LmUnit unit) const {
   const std::uint64_t key = key_of(state, unit);
   std::string word;

@@ -27,6 +27,8 @@ class KenlmModel final : public mms::LanguageModel {
   mms::LmUnit unit(std::string_view text) const override;
   bool knows(std::string_view text) const override { return unit(text) != kUnknown; }
   mms::LmStep score(mms::LmState state, mms::LmUnit unit) const override;
+  /// Let a text stand for a word of the model.
+  void alias(std::string_view text, std::string_view word);
   float finish(mms::LmState state) const override { return score(state, kEnd).score; }
 
   KenlmModel(const KenlmModel&) = delete;

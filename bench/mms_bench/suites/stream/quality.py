@@ -1,6 +1,7 @@
 """Quality of a stream's output: what it displayed and when, beside when it was spoken."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -104,7 +105,8 @@ class Offline:
         """Return the pooled character error rate: edits over characters of the references."""
         languages = [recording.language for recording in self.recordings]
         rows = zip(languages, references, texts, strict=True)
-        return score([Scored("", *row) for row in rows]).total.cer
+        rate = score([Scored("", *row) for row in rows]).total.cer
+        return math.nan if rate is None else rate
 
     def figures(self) -> dict[str, float]:
         """Return error rate and compute."""

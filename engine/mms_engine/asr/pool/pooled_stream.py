@@ -97,6 +97,11 @@ class PooledStream:
         return self._error
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Words of the language model and hotwords that cannot be used."""
+        return self._core.utterance.warnings
+
+    @property
     def chunk_seconds(self) -> float:
         """Time within which a step should be done once its audio has arrived."""
         return self._core.options.contexts.chunk_seconds

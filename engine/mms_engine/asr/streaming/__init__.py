@@ -5,10 +5,10 @@ from mms_engine.asr.streaming.options import (
     LATENCIES,
     ContextOptions,
     EndpointOptions,
-    NormalizationOptions,
     StreamOptions,
 )
 from mms_engine.asr.streaming.stream import Stream
+from mms_engine.audio.running_norm import NormalizationOptions
 
 __all__ = [
     "LATENCIES",

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from mms_engine.asr.streaming.options import NormalizationOptions
-from mms_engine.asr.streaming.running_norm import RunningNormalization
 from mms_engine.audio.normalization import Normalization
+from mms_engine.audio.running_norm import NormalizationOptions, RunningNormalization
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Float32Array
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.decoding.options import HotwordPhrases
 from mms_engine.types import ContextKind, Latency, SampleFormat, VoiceDetector
 
@@ -47,27 +48,6 @@ LATENCIES: dict[Latency, ContextOptions] = {
     ),
 }
 """Contexts by latency; docs/streaming.md has the error rate, delay and cost of each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NormalizationOptions:
-    """Running mean and variance, in place of those of a whole utterance.
-
-    They are taken over a prior (`prior_seconds` of mean 0 and level `prior_level`) and all audio
-    so far, both weighted by `exp(-age / forget_seconds)`.
-    """
-
-    prior_seconds: float = 1.0
-    """Length of the prior in seconds."""
-    prior_level: float = 0.05
-    """Standard deviation of the prior at a full scale of 1; -26 dB."""
-    forget_seconds: float = 5.0
-    """Time constant of the weights in seconds."""
-
-    def __post_init__(self) -> None:
-        numbers = (self.prior_seconds, self.prior_level, self.forget_seconds)
-        if not all(number > 0 for number in numbers):
-            raise ValueError(f"numbers must be positive: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

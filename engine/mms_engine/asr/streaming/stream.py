@@ -46,6 +46,11 @@ class Stream:
         return self._core.language
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Words of the language model and hotwords that cannot be used."""
+        return self._core.utterance.warnings
+
+    @property
     def audio_seconds(self) -> float:
         """Seconds of audio fed."""
         return self._core.audio_seconds

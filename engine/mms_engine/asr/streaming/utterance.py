@@ -51,6 +51,11 @@ class UtteranceDecoder:
         self.logits: list[Float32Array] = []
         self._decoding = self._start()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Words of the language model and hotwords that cannot be used."""
+        return self._decoding.warnings
+
     def step(self, logits: Float32Array) -> None:
         """Decode the next frames, float32 `[N, V]`.
 

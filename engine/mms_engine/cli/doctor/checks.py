@@ -1,5 +1,6 @@
 """Checks of `mms doctor`."""
 
+import dataclasses
 import importlib.metadata
 import platform
 import re
@@ -18,7 +19,7 @@ from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BundleError
-from mms_engine.system import cpu_info, demo_bundle, processor_name, usable_cores
+from mms_engine.system import cpu_info, demo_bundle, printable, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -60,7 +61,8 @@ def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
 def report(findings: list[Finding], *, as_json: bool) -> str:
     """Return the findings as lines, or as JSON."""
     if as_json:
-        return msgspec.json.format(msgspec.json.encode(findings)).decode() + "\n"
+        texts = [dataclasses.replace(f, detail=printable(f.detail)) for f in findings]
+        return msgspec.json.format(msgspec.json.encode(texts)).decode() + "\n"
     width = max(len(finding.check) for finding in findings)
     return "".join(f"{f.state:7} {f.check:{width}}  {f.detail}\n" for f in findings)
 

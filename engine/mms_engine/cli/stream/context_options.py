@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from mms_engine.cli.options import grouped
-from mms_engine.cli.program import section
+from mms_engine.cli.program import FiniteFloat, section
 from mms_engine.types import ContextKind, Latency, VoiceDetector
 
 if TYPE_CHECKING:
     from mms_engine.asr.streaming import ContextOptions, EndpointOptions
 
 _latency, _endpoints = section("Latency"), section("Endpoints")
-_SECONDS = click.FloatRange(min=0)
+_SECONDS = FiniteFloat(min=0)
 _OPTIONS = (
     _latency(
         "--latency",

@@ -62,6 +62,8 @@ def run(request: Request, queue: AudioQueue) -> None:
         stdin = StandardInput() if request.source == STDIN else None
         is_raw = stdin is not None and not stdin.is_container()
         stream = recognizer.stream(language, _options(request, is_raw=is_raw))
+        for warning in stream.warnings:
+            click.echo(f"Warning: {warning}", err=True)
         with _source(request, stdin, bundle.manifest.sample_rate, queue):
             _transcribe(stream, queue, as_json=request.as_json)
 

@@ -155,7 +155,7 @@ class StandardInput(io.RawIOBase):
         while len(self._ahead) < _MAGIC_BYTES or (
             self._ahead[0] == _MPEG_SYNC and len(self._ahead) < _MPEG_BYTES
         ):
-            more = self._source.read(_STDIN_BYTES)
+            more = self._read(_STDIN_BYTES)
             if not more:
                 break
             self._ahead += more
@@ -168,9 +168,15 @@ class StandardInput(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """Return up to `size` bytes, as soon as there are any."""
         if not self._ahead:
-            return self._source.read(size) or b""
+            return self._read(size)
         content, self._ahead = self._ahead[:size], self._ahead[size:]
         return content
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._source.read(size) or b""
+        except OSError as error:
+            raise AudioError(f"standard input cannot be read: {error.strerror}") from error
 
     def pieces(self) -> Iterator[Piece]:
         """Yield bytes as they arrive."""

@@ -1,7 +1,7 @@
 """Command `mms transcribe`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -10,13 +10,15 @@ from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
 from mms_engine.formats import FORMATS
+from mms_engine.types import NormalizationScope
 
 _TABLE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _EXAMPLES = """\b
 Examples:
   mms transcribe clip.flac --lang eng
   mms transcribe recordings/ --lang swh --format srt --output subtitles/
-  mms transcribe --reference clips.tsv
+  mms transcribe recordings/ --lang swh --output transcripts/ --resume
+  mms transcribe --reference clips.tsv --diff
   mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
 _input, _output = section("Input"), section("Output")
@@ -45,7 +47,27 @@ _input, _output = section("Input"), section("Output")
     help="Table of recordings instead of FILES, with the columns file, lang and text: prints word "
     "and character error rates against the text. Needs the extra [score].",
 )
+@_input(
+    "--diff",
+    is_flag=True,
+    help="With --reference: also print how each transcript differs from the text: [-deleted-] and "
+    "{+inserted+} words, or characters for languages without spaces.",
+)
+@_input(
+    "--show-skipped",
+    is_flag=True,
+    help="Name every file of a folder that was passed over because it has no audio, instead of the "
+    "first three.",
+)
 @audio_options
+@section("Audio")(
+    "--normalization",
+    type=click.Choice(get_args(NormalizationScope)),
+    default="utterance",
+    show_default=True,
+    help="Audio whose mean and variance normalise a recording: all of it, as in training, or the "
+    "seconds around each one, for speech between long silence or of changing level.",
+)
 @_output(
     "--format",
     "format_name",
@@ -64,8 +86,15 @@ _input, _output = section("Input"), section("Output")
     "--output",
     "-o",
     metavar="FILE|FOLDER/",
-    help="Output file, or folder (with a trailing slash) for one file per recording.  [default: "
-    "standard output]",
+    help="Output file, or folder (with a trailing slash) for one file per recording. A file is "
+    "replaced when the command ends; until then, and if it ends early, the transcripts of several "
+    "recordings are in FILE.XXXXXXXX.partial.  [default: standard output]",
+)
+@_output(
+    "--resume",
+    is_flag=True,
+    help="Skip recordings whose transcript in the output folder is whole, and was made of the same "
+    "recording (size and time) with the same options. Kept in the file mms-resume.jsonl there.",
 )
 @decoder_options
 @bundle_option

@@ -1,21 +1,20 @@
 """Recordings of a command line: files, folders, standard input, or the rows of a TSV."""
 
 import csv
+import io
+import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
+from mms_engine.audio.probe import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mms_engine.cli.transcribe.folders import search_folder
+
 STDIN = "-"
-_TYPES = (
-    "3gp aac ac3 aif aiff amr au avi caf flac g722 gsm m4a m4v mka mkv mov mp2 mp3 mp4 oga ogg",
-    "opus sph w64 wav webm wma wv",
-)
-SUFFIXES = frozenset(f".{name}" for line in _TYPES for name in line.split())
-"""Suffixes of recordings in a folder; a file named directly may have any suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Recording:
     name: str
     """Path as given on the command line, or found in a folder."""
     output: Path
-    """Relative path of its transcript, without suffix."""
+    """Relative path of its transcript, without suffix; it never leads out of the folder."""
     language: str | None = None
     reference: str = ""
     held_out: bool = False
@@ -36,70 +35,147 @@ class Recording:
         return sys.stdin.buffer if self.name == STDIN else Path(self.name)
 
 
-def from_arguments(arguments: Iterable[str]) -> list[Recording]:
+@dataclass(slots=True)
+class Recordings:
+    """Recordings of a command line, and what was passed over in its folders."""
+
+    found: list[Recording] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    """Files without audio."""
+    unreadable: list[OSError] = field(default_factory=list)
+    """Folders that cannot be listed."""
+
+
+def from_arguments(arguments: Sequence[str], excluded: Path | None) -> Recordings:
     """Return the recordings of files, folders (searched recursively) and `-`.
 
+    Outputs keep the path below the only folder, or below the folder that holds all arguments.
+
+    Args:
+        arguments: Arguments of the command line.
+        excluded: Folder that is not searched, such as that of the output.
+
     Raises:
-        click.UsageError: a folder contains none.
+        click.UsageError: a folder contains no recordings.
     """
-    recordings: list[Recording] = []
+    paths = [Path(argument) for argument in arguments if argument != STDIN]
+    is_one_folder = len(arguments) == 1 and len(paths) == 1 and paths[0].is_dir()
+    base = _absolute(paths[0]) if is_one_folder else _common_folder(paths)
+    recordings = Recordings()
     for argument in arguments:
         path = Path(argument)
         if argument == STDIN:
-            recordings.append(Recording(STDIN, Path("stdin")))
+            recordings.found.append(Recording(STDIN, Path("stdin")))
         elif path.is_dir():
-            found = [Recording(str(p), p.relative_to(path).with_suffix("")) for p in _walk(path)]
-            if not found:
+            contents = search_folder(path, excluded)
+            if not contents.recordings and not contents.unreadable:
                 raise click.UsageError(f"{path} contains no recordings: name the files instead")
-            recordings.extend(found)
+            recordings.found += [Recording(str(p), _output(p, base)) for p in contents.recordings]
+            recordings.skipped += contents.skipped
+            recordings.unreadable += contents.unreadable
         else:
-            recordings.append(Recording(argument, Path(path.stem)))
+            recordings.found.append(Recording(argument, _output(path, base)))
     return recordings
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
 
 
 def from_table(table: Path, *, with_text: bool) -> list[Recording]:
     """Return the recordings of a TSV with the columns file, lang and, `with_text`, text.
 
-    Paths are relative to the TSV. The column held_out marks files held out of training.
+    Paths are relative to the TSV. Outputs keep them, or if some lead out of its folder, the path
+    below the folder that holds all recordings. The column held_out marks files held out of
+    training.
 
     Raises:
         click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
     """
-    needed = ("file", "lang", "text") if with_text else ("file", "lang")
+    rows = read_table(table, ("file", "lang", "text") if with_text else ("file", "lang"))
+    paths = [table.parent / row["file"] for row in rows]
+    return [
+        Recording(
+            name=str(path),
+            output=output,
+            language=row["lang"],
+            reference=row.get("text") or "",
+            held_out=(row.get("held_out") or "").lower() in {"1", "true", "yes", "y"},
+        )
+        for path, output, row in zip(paths, table_outputs(table, paths), rows, strict=True)
+    ]
+
+
+def table_outputs(table: Path, paths: Sequence[Path]) -> list[Path]:
+    """Return the relative paths of the outputs of a table's recordings, without suffix."""
+    base = _absolute(table.parent)
+    if not all(_absolute(path).is_relative_to(base) for path in paths):
+        base = _common_folder(paths)
+    return [_output(path, base) for path in paths]
+
+
+def read_table(table: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a TSV, each with the needed columns.
+
+    Raises:
+        click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
+    """
+    reader = csv.DictReader(
+        io.StringIO(_read_text(table), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
+    )
     try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            missing = [name for name in needed if name not in (reader.fieldnames or ())]
-            if missing:
-                raise click.UsageError(
-                    f"{table} has no column {', '.join(missing)}: its first line must name "
-                    f"the columns {', '.join(needed)}, separated by tabs"
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"cannot read {table}: {error}") from error
+        missing = [name for name in needed if name not in (reader.fieldnames or ())]
+        if missing:
+            raise click.UsageError(
+                f"{table} has no column {', '.join(missing)}: its first line must name "
+                f"the columns {', '.join(needed)}, separated by tabs"
+            )
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise click.UsageError(f"{table}, line {reader.line_num + 1}: {error}") from error
     if not rows:
         raise click.UsageError(f"{table} contains no recordings: add one line for each")
     for line, row in rows:
-        empty = [name for name in needed if not row[name]]
+        # A reference may be empty, as that of noise; its column may not be missing.
+        empty = [name for name in needed if row[name] is None or not (row[name] or name == "text")]
         if empty:
             raise click.UsageError(f"{table}, line {line}: no {', '.join(empty)}")
-    return [_from_row(table.parent, row) for _, row in rows]
+        if "\0" in row["file"]:
+            raise click.UsageError(f"{table}, line {line}: the file's name has a zero byte")
+    return [row for _, row in rows]
 
 
-def _from_row(folder: Path, row: dict[str, str]) -> Recording:
-    path = folder / row["file"]
-    return Recording(
-        name=str(path),
-        output=Path(Path(row["file"]).stem),
-        language=row["lang"],
-        reference=row.get("text") or "",
-        held_out=(row.get("held_out") or "").lower() in {"1", "true", "yes", "y"},
-    )
+def _read_text(table: Path) -> str:
+    """Return the text of a table in UTF-8, with or without a byte order mark."""
+    try:
+        content = table.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise click.UsageError(f"cannot read {table}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise click.UsageError(
+            f"{table}, line {line}: not UTF-8 (byte 0x{byte:02X}): save the table in UTF-8"
+        ) from error
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    """Return the folder that holds all paths; links are not followed."""
+    folders = [_absolute(path).parent for path in paths]
+    try:
+        return Path(os.path.commonpath(folders)) if folders else Path()
+    except ValueError:  # several drives
+        return Path()
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path without `..`, links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _output(path: Path, base: Path) -> Path:
+    """Return the path of a recording below a folder, without the suffix of an audio file."""
+    absolute = _absolute(path)
+    if absolute.is_relative_to(base):
+        relative = absolute.relative_to(base)
+    else:  # on another drive
+        relative = absolute.relative_to(absolute.anchor)
+    is_media = relative.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES
+    return relative.with_suffix("") if is_media else relative

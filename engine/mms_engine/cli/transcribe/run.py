@@ -1,7 +1,8 @@
 """Execution of `mms transcribe`."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
+from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
@@ -18,11 +20,21 @@ from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
+from mms_engine.cli.transcribe.journal import NAME as JOURNAL
+from mms_engine.cli.transcribe.journal import ClaimedError
 from mms_engine.cli.transcribe.output import Output
-from mms_engine.cli.transcribe.recordings import Recording, from_arguments, from_table
+from mms_engine.cli.transcribe.recordings import (
+    STDIN,
+    Recording,
+    Recordings,
+    from_arguments,
+    from_table,
+)
+from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
 from mms_engine.cli.transcribe.scores import score_json, score_table
-from mms_engine.errors import MmsError
-from mms_engine.types import Transcript
+from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.system import printable
+from mms_engine.types import NormalizationScope, Transcript
 
 Outcome = tuple[Recording, Transcript]
 _SHOWN_LANGUAGES = 12
@@ -37,10 +49,14 @@ class TranscribeRequest:
     lang: str | None
     table: Path | None
     reference: Path | None
+    diff: bool
     format_name: str
     as_json: bool
     output: str | None
+    resume: bool
+    show_skipped: bool
     audio: AudioChoice
+    normalization: NormalizationScope
     decoding: DecoderChoice
     engine: RunOptions
 
@@ -55,36 +71,68 @@ def run(request: TranscribeRequest) -> None:
     """
     if request.reference is not None:
         load_jiwer()  # fail before transcribing
+    elif request.diff:
+        raise click.UsageError("--diff needs --reference")
     recordings = _recordings(request)
-    output = _output(request, recordings)
+    output = _output(request, recordings.found)
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
-    spoken = [_with_language(recording, request, bundle) for recording in recordings]
-    recognizer = Recognizer.open(
-        bundle.path, options=_options(request, spoken), limits=request.audio.limits()
-    )
-    if bundle.manifest.source.notice:
-        click.echo(bundle.manifest.source.notice, err=True)
+    spoken = [_with_language(recording, request, bundle) for recording in recordings.found]
+    options = _options(request, spoken)
+    _report_skipped(recordings, output, show_all=request.show_skipped)
+    resume = Resume(output, options, bundle) if request.resume else None
+    remaining = spoken if resume is None else resume.remaining(spoken)
+    outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
+    if remaining:
+        with Recognizer.open(
+            bundle.path, options=options, limits=request.audio.limits()
+        ) as recognizer:
+            if bundle.manifest.source.notice:
+                click.echo(bundle.manifest.source.notice, err=True)
+            _transcribe(request, recognizer, outcomes, output)
+    outcomes.finish(len(recordings.unreadable))
+
+
+def _transcribe(
+    request: TranscribeRequest, recognizer: Recognizer, outcomes: "_Outcomes", output: Output
+) -> None:
+    report = ""
+    is_beam = request.decoding.decoder == "beam"
+    known = _decoder_warnings(recognizer, outcomes.remaining) if is_beam else set()
     with Bar() as bar:
-        outcomes = _Outcomes(recognizer, spoken, bar)
+        transcripts = outcomes.transcribe(recognizer, bar, known)
         if request.reference is not None:
-            report = _scored(outcomes, as_json=request.as_json)
+            report = _scored(transcripts, request)
         else:
-            report = ""
-            output.start()
-            for recording, transcript in outcomes:
-                with bar.paused():
-                    output.write(recording, transcript)
+            with output:
+                for recording, transcript in transcripts:
+                    with bar.paused():
+                        outcomes.write(output, recording, transcript)
     click.echo(report, nl=False)
-    outcomes.finish()
+
+
+def _decoder_warnings(recognizer: Recognizer, recordings: list[Recording]) -> set[str]:
+    """Print and return the remarks on the language model and hotwords, once per language.
+
+    Raises:
+        LanguageModelError: they cannot be used.
+    """
+    known: set[str] = set()
+    for language in sorted({str(recording.language) for recording in recordings}):
+        with contextlib.suppress(BundleError, LanguageError):  # an error of its recordings
+            for warning in recognizer.decoder_warnings(language):
+                click.echo(f"Warning: {warning}", err=True)
+                known.add(warning)
+    return known
 
 
 def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
-        output.check(recordings)
-    elif request.output is not None:
-        raise click.UsageError("--reference prints error rates: omit --output")
+        tables = (request.table, request.decoding.lm, request.decoding.hotwords)
+        output.check(recordings, [table for table in tables if table is not None])
+    elif request.output is not None or request.resume:
+        raise click.UsageError("--reference prints error rates: omit --output and --resume")
     return output
 
 
@@ -100,47 +148,119 @@ def _options(request: TranscribeRequest, recordings: list[Recording]) -> Recogni
         allow_truncated=request.audio.allow_truncated,
         track=request.audio.track,
         channel=request.audio.channel,
+        normalization=NormalizationOptions() if request.normalization == "running" else None,
     )
 
 
 class _Outcomes:
-    """Transcripts in the order of the recordings; failures are reported and skipped."""
+    """Transcripts of the recordings; failures are reported, counted and skipped."""
 
-    def __init__(self, recognizer: Recognizer, recordings: list[Recording], bar: Bar) -> None:
-        self._recognizer = recognizer
-        self._recordings = recordings
-        self._bar = bar
+    def __init__(
+        self,
+        all_recordings: list[Recording],
+        remaining: list[Recording],
+        resume: Resume | None,
+        *,
+        in_order: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            all_recordings: Recordings of the command line.
+            remaining: Those to transcribe.
+            resume: Journal of the output folder.
+            in_order: Whether transcripts are yielded in the order of the recordings, rather than
+                as they are ready.
+        """
+        self._all = all_recordings
+        self.remaining = remaining
+        """Recordings to transcribe."""
+        self._known: Collection[str] = ()
+        self._resume = resume
+        self._in_order = in_order
         self._failed = 0
 
-    def __iter__(self) -> Iterator[Outcome]:
-        jobs = [Job(r.source, str(r.language)) for r in self._recordings]
-        numbers = {id(job): number for number, job in enumerate(jobs)}
+    def transcribe(
+        self, recognizer: Recognizer, bar: Bar, known: Collection[str]
+    ) -> Iterator[Outcome]:
+        """Yield the recordings that succeed, with their transcripts.
+
+        Warnings in `known` have been printed.
+        """
+        self._known = known
+        numbers: dict[int, int] = {}
+
+        def jobs() -> Iterator[Job]:
+            for number, recording in enumerate(self.remaining):
+                if self._resume is not None:
+                    self._resume.begin(recording)
+                job = Job(recording.source, str(recording.language))
+                numbers[id(job)] = number
+                yield job
+
         waiting: dict[int, JobResult] = {}
         following = 0
-        for result in self._recognizer.transcribe_each(jobs, self._bar.advance):
-            waiting[numbers[id(result.job)]] = result
+        for result in recognizer.transcribe_each(jobs(), bar.advance):
+            number = numbers.pop(id(result.job))
+            if not self._in_order:
+                yield from self._outcome(self.remaining[number], result, bar)
+                continue
+            waiting[number] = result
             while following in waiting:
-                yield from self._outcome(self._recordings[following], waiting.pop(following))
+                yield from self._outcome(self.remaining[following], waiting.pop(following), bar)
                 following += 1
 
-    def _outcome(self, recording: Recording, result: JobResult) -> Iterator[Outcome]:
-        if result.error is None or len(self._recordings) == 1:
+    def _outcome(self, recording: Recording, result: JobResult, bar: Bar) -> Iterator[Outcome]:
+        is_alone = len(self._all) == 1 and self._resume is None
+        if result.error is None or is_alone:
             transcript = result.unwrap()
-            with self._bar.paused():
+            with bar.paused():
                 for warning in transcript.warnings:
-                    click.echo(f"Warning: {recording.name}: {warning}", err=True)
+                    if warning not in self._known:
+                        click.echo(f"Warning: {recording.name}: {warning}", err=True)
             yield recording, transcript
             return
-        self._failed += 1
-        with self._bar.paused():
-            _report(recording, result.error)
+        with bar.paused():
+            self._fail(recording, result.error)
 
-    def finish(self) -> None:
-        """Raise `click.ClickException` if a recording failed."""
-        if self._failed:
-            raise click.ClickException(
-                f"{self._failed} of {len(self._recordings)} recordings failed"
-            )
+    def _fail(self, recording: Recording, error: MmsError) -> None:
+        self._failed += 1
+        _report(recording, error)
+
+    def write(self, output: Output, recording: Recording, transcript: Transcript) -> None:
+        """Write a transcript.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if self._resume is None:
+            output.write(recording, transcript)
+            return
+        try:
+            self._resume.write(recording, transcript)
+        except ClaimedError as error:
+            self._fail(recording, error)
+
+    def finish(self, unreadable: int) -> None:
+        """Report the counts, if resumed.
+
+        Args:
+            unreadable: Folders that could not be listed.
+
+        Raises:
+            click.ClickException: a recording failed, or a folder could not be listed.
+        """
+        counts = f"{self._failed} of {len(self._all)} recordings failed"
+        if self._resume is not None:
+            skipped = self._resume.skipped
+            done = len(self._all) - skipped - self._failed
+            counts = f"{done} transcribed, {skipped} skipped, {self._failed} failed"
+        if unreadable:
+            counts += f", {unreadable} folder{'' if unreadable == 1 else 's'} could not be listed"
+        if self._failed or unreadable:
+            raise click.ClickException(counts)
+        if self._resume is not None:
+            click.echo(counts, err=True)
 
 
 def _report(recording: Recording, error: MmsError) -> None:
@@ -149,7 +269,7 @@ def _report(recording: Recording, error: MmsError) -> None:
     click.echo(f"Error: {named}", err=True)
 
 
-def _recordings(request: TranscribeRequest) -> list[Recording]:
+def _recordings(request: TranscribeRequest) -> Recordings:
     given = [request.files, request.table, request.reference]
     if sum(bool(source) for source in given) != 1:
         raise click.UsageError(
@@ -157,8 +277,30 @@ def _recordings(request: TranscribeRequest) -> list[Recording]:
         )
     table = request.table or request.reference
     if table is not None:
-        return from_table(table, with_text=request.reference is not None)
-    return from_arguments(request.files)
+        return Recordings(from_table(table, with_text=request.reference is not None))
+    excluded = None if request.output in (None, STDIN) else Path(str(request.output))
+    return from_arguments(request.files, excluded)
+
+
+def _report_skipped(recordings: Recordings, output: Output, *, show_all: bool) -> None:
+    """Report the files and folders that were passed over, outputs excepted."""
+    own: set[Path] = set()
+    if output.is_folder:
+        own = {_located(output.file(one)) for one in recordings.found}
+        own.add(_located(Path(str(output.path)) / JOURNAL))
+    names = [str(path) for path in recordings.skipped if _located(path) not in own]
+    if names:
+        listed = ", ".join(names) if show_all else first_names(names)
+        hint = "" if show_all or len(names) <= SHOWN_NAMES else " (--show-skipped lists all)"
+        count = f"{len(names)} file{'' if len(names) == 1 else 's'}"
+        click.echo(f"Skipped {count} without audio: {listed}{hint}", err=True)
+    for error in recordings.unreadable:
+        click.echo(f"Error: cannot list {error.filename}: {error.strerror}", err=True)
+
+
+def _located(path: Path) -> Path:
+    """Return a path with the links of its folders followed, not its own, which may be a loop."""
+    return path.parent.resolve() / path.name
 
 
 def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bundle) -> Recording:
@@ -174,12 +316,13 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
     return dataclasses.replace(recording, language=language)
 
 
-def _scored(outcomes: Iterable[Outcome], *, as_json: bool) -> str:
+def _scored(outcomes: Iterable[Outcome], request: TranscribeRequest) -> str:
     """Return the error rates of all transcripts."""
     files = [
-        Scored(r.name, transcript.language, r.reference, transcript.text, r.held_out)
+        Scored(printable(r.name), transcript.language, r.reference, transcript.text, r.held_out)
         for r, transcript in outcomes
     ]
     if not files:
         return ""
-    return score_json(score(files)) if as_json else score_table(score(files))
+    write = score_json if request.as_json else score_table
+    return write(score(files), with_differences=request.diff)

@@ -39,6 +39,11 @@ class DecodingStream:
     """Why its logits are undecodable; empty if they are not."""
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Words of the language model and hotwords that cannot be used."""
+        return self.beam.warnings if self.beam else ()
+
+    @property
     def index(self) -> int:
         """Index of its slot."""
         if self.slot is None:

@@ -41,6 +41,8 @@ from mms_kernels.lm import NgramModel
 # Prefixes and spans per hypothesis beyond the minimum of the arena: 9,600 in all at beam size 50,
 # about 0.5 MB. A full arena shortens the lookback.
 _ROOM = 128
+# A word takes at most this many times its bytes once it is written with the letters of a language.
+_FOLDED = 4
 _BLOCKS = (32, 256)
 _FINISHED_AT_ONCE = 64
 
@@ -71,9 +73,10 @@ class DeviceBeam:
         self._wanted = config.wanted
         self._options = BeamOptions(beam_size=config.beam_size, blank=BLANK)
         lm = config.lm if isinstance(config.lm, NgramModel) else None
-        least = beam_least_arena(config.beam_size, longest_word(lm) if lm else 0)
+        longest = _FOLDED * longest_word(lm) if lm else 0
+        least = beam_least_arena(config.beam_size, longest)
         self._arena = least + _ROOM * config.beam_size
-        self._models = DeviceModels(device, stream, lm)
+        self._models = DeviceModels(device, stream)
         self._workspace = Workspace(device)
         self._table = StreamTable(device, stream, self._layout())
 

@@ -83,10 +83,11 @@ class DeviceDecoders:
             return DecodingStream(language)
         try:
             if hotwords is not None:
-                return DecodingStream(language, self._config.of(vocabulary, hotwords), own=True)
+                beam = self._config.of(language, vocabulary, hotwords)
+                return DecodingStream(language, beam, own=True)
             with self._lock:
                 if language not in self._by_language:
-                    self._by_language[language] = self._config.of(vocabulary)
+                    self._by_language[language] = self._config.of(language, vocabulary)
                 return DecodingStream(language, self._by_language[language])
         except ValueError as error:
             raise LanguageModelError(f"beam search in {language}: {error}") from error

@@ -14,7 +14,8 @@ from mms_kernels.cuda.arguments import BeamScoring
 from mms_kernels.cuda.models import BeamModels
 from mms_kernels.lm import NgramModel
 
-# The language model serves every language; the other arrays depend on the vocabulary.
+# A language model serves all languages that write its words alike; the other arrays depend on the
+# vocabulary.
 _SHARED = ("lm.", "words.")
 
 
@@ -25,12 +26,11 @@ class DeviceModels:
     and freed after it.
     """
 
-    def __init__(self, device: CudaDevice, stream: CudaStream, lm: NgramModel | None) -> None:
+    def __init__(self, device: CudaDevice, stream: CudaStream) -> None:
         self._device = device
         self._stream = stream
-        self._lm = lm
         self._by_language: dict[str, BeamScoring] = {}
-        self._shared: dict[str, DeviceArray] = {}
+        self._shared: dict[NgramModel, dict[str, DeviceArray]] = {}
         self._arrays: list[DeviceArray] = []
         self._own: dict[int, list[DeviceArray]] = {}
         self._keys = itertools.count()
@@ -55,26 +55,30 @@ class DeviceModels:
     def _place(self, beam: LanguageBeam) -> tuple[BeamScoring, list[DeviceArray]]:
         """Upload the models of a beam; return its struct and the arrays that serve it alone."""
         options = beam.options
+        lm = beam.lm if isinstance(beam.lm, NgramModel) else None
         models = BeamModels(
             beam.tokens,
             hotwords=beam.hotwords,
-            lm=self._lm,
+            lm=lm,
             lm_weight=options.lm_weight,
             word_score=options.word_score,
             unit=options.unit,
             separator=-1 if options.separator is None else options.separator,
         )
+        shared = {} if lm is None else self._shared.get(lm, {})
         arrays: dict[str, DeviceArray] = {}
         with self._device.creating("copying the models of the beam") as owned:
             for name, array in models.arrays.items():
-                if name not in self._shared:
+                if name not in shared:
                     arrays[name] = owned(DeviceArray.empty(self._device, array.shape, array.dtype))
                     self._stream.upload(arrays[name], array)
             self._stream.synchronize()
-        self._shared |= {n: array for n, array in arrays.items() if n.startswith(_SHARED)}
-        placed = self._shared | arrays
+        placed = shared | arrays
+        if lm is not None:
+            shared = {n: array for n, array in placed.items() if n.startswith(_SHARED)}
+            self._shared[lm] = shared
         scoring = models.scoring({name: placed[name].address for name in models.arrays})
-        return scoring, [a for name, a in arrays.items() if name not in self._shared]
+        return scoring, [a for name, a in arrays.items() if name not in shared]
 
     def _sweep(self) -> None:
         """Free the hotwords of utterances that were collected."""
@@ -88,6 +92,7 @@ class DeviceModels:
     def free(self) -> None:
         """Free all memory."""
         own = [array for arrays in self._own.values() for array in arrays]
-        for array in (*self._shared.values(), *self._arrays, *own):
+        shared = [array for arrays in self._shared.values() for array in arrays.values()]
+        for array in (*shared, *self._arrays, *own):
             array.free()
         self._shared, self._by_language, self._arrays, self._own = {}, {}, [], {}

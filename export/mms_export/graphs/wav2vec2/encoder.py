@@ -64,27 +64,31 @@ def project(layers: Layers, features: str, valid: str) -> str:
 
 
 class Bank:
-    """Adapter bank among the inputs: adapters and heads, one language per slot."""
+    """Adapter bank among the inputs: adapters, if the model has any, and heads, by slot."""
 
     def __init__(self, layers: Layers) -> None:
         graph, config, dtype = layers.graph, layers.config, layers.numerics.operands
         self._layers = layers
         self._slot = graph.input("slot", "int64", ["batch"])
-        adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
+        self._parts: list[str] = []
+        if config.adapter_parameters:
+            adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
+            rows = graph.op("Gather", adapters, self._slot, axis=0)
+            sizes = adapter_sizes(config) * config.num_hidden_layers
+            self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
         shape: list[int | str] = ["slots", "vocab", config.hidden_size]
         self._head_weight = graph.input("head_weight", dtype, shape)
         self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
-        rows = graph.op("Gather", adapters, self._slot, axis=0)
-        sizes = adapter_sizes(config) * config.num_hidden_layers
-        self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
-        self._ones = graph.constant([1.0] * config.hidden_size, "float32")
 
     def adapt(self, value: str, layer: int) -> str:
         """Add a layer's adapter, that of each row's language, to the residual stream."""
+        if not self._parts:
+            return value
         layers, graph = self._layers, self._layers.graph
         hidden, inner = layers.config.hidden_size, layers.config.adapter_attn_dim
         down, down_bias, up, up_bias = self._parts[4 * layer : 4 * layer + 4]
-        normal = layers.operand(layers.layer_norm(value, self._ones))
+        ones = graph.constant([1.0] * hidden, "float32")
+        normal = layers.operand(layers.layer_norm(value, ones))
         down = graph.op("Reshape", down, graph.ints(-1, hidden, inner))
         squeezed = graph.op("MatMul", normal, down)
         squeezed = graph.op("Add", squeezed, self._row(down_bias))

@@ -1,4 +1,4 @@
-"""Network sizes of a fairseq checkpoint."""
+"""Network sizes of a pickled checkpoint, which has no config.json."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,19 @@ _MMS_CONVOLUTIONS = {10: 5, 3: 2, 2: 2}
 """Stride by kernel size, for files without `conv_feature_layers`."""
 
 
-def fairseq_config(document: Mapping[str, Any], tensors: Weights, path: Path) -> Wav2Vec2Ctc:
+def pickled_config(
+    document: Mapping[str, Any], tensors: Weights, path: Path, *, rank: int = 0
+) -> Wav2Vec2Ctc:
     """Derive the sizes from tensor shapes, and from training options what shapes do not show.
 
     Args:
-        document: Content of the `.pt`.
+        document: Content of the `.pt`; without training options, those of MMS are assumed.
         tensors: Base model, under the names of `names.base_shapes`.
         path: Path of the `.pt`, for messages.
+        rank: Size of the adapters' inner layer; 0 without adapters.
 
     Raises:
-        MmsError: the file is not a checkpoint of MMS ASR.
+        MmsError: the file is not a checkpoint of wav2vec 2.0.
     """
     shapes = tensors.shapes
     options = document.get("cfg") or document.get("args")
@@ -32,10 +35,8 @@ def fairseq_config(document: Mapping[str, Any], tensors: Weights, path: Path) ->
     try:
         positions = shapes["encoder.pos_conv_embed.conv.weight_v"]
         inner, hidden = shapes["encoder.layers.0.feed_forward.intermediate_dense.weight"]
-        adapter = next(iter(document["adapter"].values()))["model"]
-        rank = next(v.shape[-2] for k, v in adapter.items() if k.endswith("adapter_layer.W_a"))
-    except (KeyError, StopIteration, ValueError, TypeError) as error:
-        raise MmsError(f"{path} is not a checkpoint of fairseq's MMS ASR: {error!r}") from error
+    except (KeyError, ValueError) as error:
+        raise MmsError(f"{path} is not a checkpoint of wav2vec 2.0: {error!r}") from error
     layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}
     heads = find_option(options, "encoder_attention_heads", default=_DEFAULT_HEADS)
     document_like = {

@@ -1,0 +1,1 @@
+"""Commands `mms align` and `mms segment`: forced alignment of recordings and their texts."""
