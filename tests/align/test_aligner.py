@@ -183,7 +183,7 @@ def test_bad_input_is_one_clear_error(demo_bundle: Path, aligner: Aligner, tmp_p
     second = np.zeros(RATE, np.float32)
     with pytest.raises(AlignmentError, match=r"none of the text's 2 words has a letter"):
         aligner.align(second, "你好 123", "eng")
-    with pytest.raises(AlignmentError, match="none of the text's 0 words"):
+    with pytest.raises(AlignmentError, match="the text is empty"):
         aligner.align(second, " \n\n", "eng")
     with pytest.raises(AlignmentError, match="less than a frame"):
         aligner.align(second[:300], "word", "eng")
@@ -191,12 +191,16 @@ def test_bad_input_is_one_clear_error(demo_bundle: Path, aligner: Aligner, tmp_p
         aligner.align(second, "word", "xyz")
     with pytest.raises(AudioError, match="missing"):
         aligner.align(tmp_path / "missing.wav", "word", "eng")
-    with Aligner.open(demo_bundle, limits=AudioLimits(max_seconds=0.5)) as limited:
-        with pytest.raises(AudioError, match="longer than"):
-            limited.align(second, "word", "eng", sample_rate=RATE // 2)
-    with Aligner.open(demo_bundle, options=AlignerOptions(max_bytes=1000)) as small:
-        with pytest.raises(AlignmentError, match=r"exceeds 1000 bytes.*AlignerOptions.max_bytes"):
-            small.align(second, "word", "eng")
+    with (
+        Aligner.open(demo_bundle, limits=AudioLimits(max_seconds=0.5)) as limited,
+        pytest.raises(AudioError, match="longer than"),
+    ):
+        limited.align(second, "word", "eng", sample_rate=RATE // 2)
+    with (
+        Aligner.open(demo_bundle, options=AlignerOptions(max_bytes=1000)) as small,
+        pytest.raises(AlignmentError, match=r"exceeds 1000 bytes.*AlignerOptions.max_bytes"),
+    ):
+        small.align(second, "word", "eng")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ def test_raw_and_normalised_waveforms_follow_the_manifest(
     seen = []
     original = type(aligner._encoder).run_stream
 
-    def spy(self, pieces, normalization, *rest):  # noqa: ANN001, ANN202
+    def spy(self, pieces, normalization, *rest):
         seen.append(normalization)
         return original(self, pieces, normalization, *rest)
 
