@@ -14,6 +14,7 @@ from mms_engine.bundle.manifest import (
     Plan,
     Vits,
     Wav2Vec2,
+    Wav2Vec2Classifier,
     Wav2Vec2Ctc,
     decode,
 )
@@ -38,8 +39,10 @@ class Bundle:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages, sorted."""
-        return tuple(sorted(self.manifest.data))
+        """Codes of the languages, or labels of language identification, sorted."""
+        model = self.manifest.model
+        known = model.labels if isinstance(model, Wav2Vec2Classifier) else self.manifest.data
+        return tuple(sorted(known))
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
