@@ -17,11 +17,17 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_example_runs(
-    number: int, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    number: int,
+    demo_bundle: Path,
+    lid_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bundles").mkdir()
     Path("bundles/demo").symlink_to(demo_bundle)
+    Path("bundles/mms-lid-126").symlink_to(lid_bundle)
     shutil.copy(CLIP, "clip.flac")
     soundfile.write("other.wav", sound(1.0), RATE)
     exec(compile(EXAMPLES[number], f"docs/api.md example {number}", "exec"), {})  # noqa: S102
