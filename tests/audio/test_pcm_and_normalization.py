@@ -143,3 +143,12 @@ def test_memory_map_is_normalized_to_an_array(tmp_path):
 def test_normalization_of_no_samples():
     assert statistics(np.zeros(0, np.float32)) == Normalization(0.0, pytest.approx(1e7**0.5))
     assert normalize(np.zeros(0, np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize("size", [1, 999, 1 << 14, 1 << 20])
+def test_statistics_of_a_stream_do_not_depend_on_its_pieces(monkeypatch, size):
+    monkeypatch.setattr(module, "_BLOCK", 5000)
+    samples = noise(2.0)[: 4000 if size == 1 else None]
+    pieces = [samples[start : start + size] for start in range(0, len(samples), size)]
+    assert module.streamed_statistics(pieces) == statistics(samples)
+    assert module.streamed_statistics([]) == statistics(samples[:0])

@@ -5,7 +5,7 @@ import pytest
 
 from engine_sounds import RATE, sound
 from mms_engine import Audio, Recognizer, WindowOptions
-from mms_engine.audio import normalize
+from mms_engine.audio import Normalization, normalize, statistics
 from mms_engine.bundle.manifest import Tensor
 from mms_engine.encoder.batches import WindowRow
 from mms_engine.encoder.emission import HostEmission, Segment
@@ -71,3 +71,49 @@ def test_pooled_scores_come_with_the_frames_of_their_window() -> None:
     sink.take(rows, HostEmission(scores, (1, 1), (3, 3)))
     assert [(n, own.tolist()) for n, own in sink.pop(4)] == [(80, [0, 1, 2]), (80, [3, 4, 5])]
     assert sink.pop(4) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.5, 2.9, 3.0, 3.02, 3.04, 5.0, 11.3])
+@pytest.mark.parametrize("batch_frames", [0, 600])
+def test_logits_of_a_stream_are_those_of_the_whole(
+    tiny: Recognizer, seconds: float, batch_frames: int
+) -> None:
+    windows = WindowOptions(seconds=2.0, context_seconds=0.5)
+    samples = sound(seconds)
+    (expected,) = encode(tiny, [samples], windows)
+    encoder = OfflineEncoder(tiny._model, windows, batch_frames)
+    for size in (1, 317, 16_000, 1 << 20):
+        if size == 1 and seconds > 0.5:
+            continue
+        sink, counted = LogitsSink(), []
+        pieces = [samples[i : i + size] for i in range(0, len(samples), size)]
+        encoder.run_stream(pieces, statistics(samples), "swh", sink, counted.append)
+        logits = sink.pop(0)
+        assert logits.shape == expected.shape
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        assert sum(counted) == pytest.approx(len(logits) * 0.02)
+
+
+def test_stream_holds_two_windows_of_samples(tiny: Recognizer) -> None:
+    """Pieces are read as they are needed: none while a window waits to be run."""
+    windows = WindowOptions(seconds=2.0, context_seconds=0.5)
+    encoder = OfflineEncoder(tiny._model, windows)
+    read = 0
+
+    def pieces():
+        nonlocal read
+        for _ in range(40):
+            read += RATE
+            yield sound(1.0)
+
+    progress = []
+    encoder.run_stream(
+        pieces(),
+        Normalization(0.0, 1.0),
+        "swh",
+        LogitsSink(),
+        lambda seconds: progress.append((seconds, read / RATE)),
+    )
+    done = np.cumsum([seconds for seconds, _ in progress])
+    ahead = np.array([seconds for _, seconds in progress]) - done
+    assert ahead.max() <= 7.0

@@ -213,7 +213,8 @@ def test_scores_and_folders_of_names_that_are_not_utf_8(
     assert json.loads(scored.stdout)["files"][0]["file"] == "d\\xe9/1.wav"
     assert lines(folder, tiny_bundle, *arguments).returncode == 0
     out = lines(folder, tiny_bundle, "transcribe", inner.name, ODD, "--lang", "eng", "-o", "out/")
-    assert (out.returncode, out.stderr) == (0, b"")
+    skipped = b"Skipped 1 file without audio: d\\xe9/caf\\xe9.tsv\n"
+    assert (out.returncode, out.stderr) == (0, skipped)
     assert (folder / "out" / odd.with_suffix(".txt").name).is_file()
 
 
@@ -354,3 +355,21 @@ def test_ignored_hangup_stays_ignored(folder: Path, tiny_bundle: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "alive\n")
+
+
+def test_alignments_and_clips_of_names_that_are_not_utf_8(
+    odd: Path, folder: Path, tiny_bundle: Path
+) -> None:
+    (folder / "text.txt").write_text("dc dec\n")
+    given = [ODD, "text.txt", "--lang", "eng"]
+    aligned = lines(folder, tiny_bundle, "align", *given, "--format", "json")
+    assert json.loads(aligned.stdout)["file"] == "caf\\xe9.wav"
+    for _ in range(2):
+        made = lines(folder, tiny_bundle, "segment", *given, "--out", "clips", "--resume")
+        assert b"Traceback" not in made.stderr
+    rows = [
+        json.loads(line)
+        for path in (folder / "clips").rglob("*.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert {Path(row["source"]).name for row in rows} == {ODD}

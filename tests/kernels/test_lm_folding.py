@@ -118,6 +118,13 @@ def test_words_that_are_not_utf8_are_kept(tmp_path):
     assert {"abba", "x\udcff"} < set(folded.words())
 
 
+def test_wrong_number_of_words_is_refused(tmp_path):
+    model = opened(tmp_path, estimate(random_text(["a"], 9, 1), 2))
+    for words in (b"", b"a\n", b"a\nb\nc\nd"):
+        with pytest.raises(ValueError, match=r"words, the language model has 4|no line end"):
+            model.model.renamed(words)
+
+
 def test_beam_search_uses_the_folded_model(tmp_path):
     """Of two texts that sound alike, the one in the model, which is written in capitals."""
     models = estimate([["AB"]] * 3 + [["É"]], 2)

@@ -45,7 +45,7 @@ def bundle(tmp_path):
     sizes |= dict.fromkeys(("conv_kernel", "conv_stride", "conv_dim"), (1,))
     contents = Manifest(
         schema=SCHEMA,
-        model=Wav2Vec2Ctc(**sizes | {"normalize": True}),
+        model=Wav2Vec2Ctc(**sizes | {"normalize": True, "text": "native"}),
         source=Source(name="tiny", format="", fingerprint="f", sha256={}, licence="none"),
         sample_rate=16_000,
         graphs=(),

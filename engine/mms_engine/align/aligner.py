@@ -12,7 +12,13 @@ from mms_engine.align.options import AlignerOptions
 from mms_engine.align.regions import Passage, RegionFinder, untrusted_passages
 from mms_engine.align.repeats import Comparer, RepeatSettler
 from mms_engine.align.result import ResultBuilder
-from mms_engine.align.search import TRUSTED_MARGIN, find_spans, word_margins
+from mms_engine.align.search import (
+    STRAY_LETTERS,
+    TRUSTED_MARGIN,
+    find_spans,
+    gather_letters,
+    word_margins,
+)
 from mms_engine.align.target import TargetPlanner, TextLetters
 from mms_engine.align.times import word_frames
 from mms_engine.audio import AudioLimits, Normalization
@@ -143,31 +149,18 @@ class Aligner:
             BundleError: an adapter is damaged.
             BackendError: the device failed.
         """
-        options, manifest = self._options, self.bundle.manifest
         spelling = UROMAN_LANGUAGE if self.romanized else language
         vocabulary = self._model.vocabulary(spelling)
-        target_text = targets(
-            text,
-            language,
-            vocabulary,
-            romanized=self.romanized,
-            numbers=options.numbers,
-            split=options.split,
-        )
-        letters = TextLetters.of(target_text)
-        if not len(letters.tokens):
-            if not target_text.words:
-                raise AlignmentError("the text is empty")
-            raise AlignmentError(
-                f"none of the text's {len(target_text.words)} words has a letter of the "
-                f"vocabulary of {language}: check the language and the script"
-            )
+        target_text = self._target(text, language, vocabulary)
         recording = Recording(
-            audio, manifest.sample_rate, array_rate=sample_rate, options=self._reading
+            audio,
+            self.bundle.manifest.sample_rate,
+            array_rate=sample_rate,
+            options=self._reading,
         )
-        emission = self._emission(recording, letters, vocabulary, spelling, progress)
+        emission = self._emission(recording, target_text, vocabulary, spelling, progress)
         found = align_emission(
-            emission, target_text, vocabulary, options, self._model.frame_seconds
+            emission, target_text, vocabulary, self._options, self._model.frame_seconds
         )
         return dataclasses.replace(
             found,
@@ -177,10 +170,28 @@ class Aligner:
             warnings=recording.warnings,
         )
 
+    def _target(self, text: str, language: str, vocabulary: Vocabulary) -> TargetText:
+        found = targets(
+            text,
+            language,
+            vocabulary,
+            romanized=self.romanized,
+            numbers=self._options.numbers,
+            split=self._options.split,
+        )
+        if not found.words:
+            raise AlignmentError("the text is empty")
+        if not any(word.letters for word in found.words):
+            raise AlignmentError(
+                f"none of the text's {len(found.words)} words has a letter of the vocabulary of "
+                f"{language}: check the language and the script"
+            )
+        return found
+
     def _emission(
         self,
         recording: Recording,
-        letters: TextLetters,
+        text: TargetText,
         vocabulary: Vocabulary,
         language: str,
         progress: Progress | None,
@@ -188,7 +199,7 @@ class Aligner:
         normalization = Normalization(0.0, 1.0)
         if self.bundle.model(Wav2Vec2).normalize:
             normalization = streamed_statistics(recording)
-        tokens = set(letters.tokens.tolist())
+        tokens = {letter.token for word in text.words for letter in word.letters}
         if (boundary := boundary_of(vocabulary)) is not None:
             tokens.add(boundary)
         sink = EmissionSink(sorted(tokens), self._options.max_bytes)
@@ -239,6 +250,7 @@ def align_emission(
     target = planner.plan(options.stars, round(min(frames, block_seconds / frame_seconds)))
     spans = find_spans(emission, target, len(letters.tokens))
     trusted = word_margins(emission, letters, spans) >= TRUSTED_MARGIN
+    spans = gather_letters(emission, letters, spans, STRAY_LETTERS * planner.letter_frames)
     for gap in matching.gaps:
         trusted[letters.gap_words(gap)] = False
     tight = word_frames(text, letters, spans, decoded, frames)

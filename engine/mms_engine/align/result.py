@@ -159,7 +159,7 @@ class ResultBuilder:
         return self.text.source[own[0].start : own[-1].end] if own else ""
 
     def _score(self, letters: slice) -> float:
-        frames = int(self.spans.frames[letters].sum())
+        frames = int((self.spans.ends[letters] - self.spans.starts[letters]).sum())
         if frames == 0:
             return 0.0
         mean = float(self.spans.sums[letters].sum()) / frames

@@ -20,6 +20,8 @@ At this margin as many spoken words are rejected as other words in their place a
 139 held-out recordings of the demo model in five languages (19 % character errors), 891 words, and
 417 times another word of the language, of the same length give or take a letter, in place of one.
 """
+STRAY_LETTERS = 4
+"""Median distances of letters from which one that is not decoded is far from its word."""
 _MAX_CELLS = 1 << 38
 """Frames times letters of one block: about two minutes of work on one core."""
 
@@ -36,9 +38,9 @@ class LetterSpans:
     """Shape `[N]`: sum of the natural-log probabilities over these frames."""
 
     @property
-    def frames(self) -> Int64Array:
-        """Shape `[N]`: frames of each letter, 0 for those that were not aligned."""
-        return self.ends - self.starts
+    def aligned(self) -> npt.NDArray[np.bool_]:
+        """Shape `[N]`: whether a letter was aligned."""
+        return self.ends > self.starts
 
 
 def find_spans(emission: TargetEmission, target: Target, letters: int) -> LetterSpans:
@@ -103,6 +105,41 @@ def _run(best: Int32Array, token: int) -> int:
     return int(other[0]) if len(other) else len(best)
 
 
+def gather_letters(
+    emission: TargetEmission, letters: TextLetters, spans: LetterSpans, most_frames: float
+) -> LetterSpans:
+    """Return the spans with stray letters at the edges of words moved beside the others.
+
+    A letter that would not be trusted as a word may lie anywhere in a pause, where its probability
+    happens to be greatest: it says nothing about the end of its word.
+
+    Args:
+        emission: Emission.
+        letters: Letters of the text.
+        spans: Their frames.
+        most_frames: Frames between two letters of a word, from which such letters are strays.
+    """
+    starts, ends = spans.starts.copy(), spans.ends.copy()
+    best = _cumulative(emission.best_log_probs)
+    confirmed = (spans.sums - best[ends] + best[starts]) / 2 >= TRUSTED_MARGIN
+    aligned = spans.aligned
+    found = (letters.words[1:] == letters.words[:-1]) & aligned[1:] & aligned[:-1]
+    for after in (np.flatnonzero(found & (starts[1:] - ends[:-1] > most_frames)) + 1).tolist():
+        word = letters.words[after]
+        first, last = letters.first[[word, word + 1]].tolist()
+        before, behind = confirmed[first:after].any(), confirmed[after:last].any()
+        if before and not behind:
+            for k in range(after, last):
+                starts[k] = ends[k - 1] + (letters.tokens[k] == letters.tokens[k - 1])
+                ends[k] = starts[k] + 1
+        elif behind and not before:
+            for k in range(after - 1, first - 1, -1):
+                ends[k] = starts[k + 1] - (letters.tokens[k] == letters.tokens[k + 1])
+                starts[k] = ends[k] - 1
+    frames = np.maximum(1, spans.ends - spans.starts)
+    return LetterSpans(starts, ends, spans.sums / frames * (ends - starts))
+
+
 def word_margins(
     emission: TargetEmission, letters: TextLetters, spans: LetterSpans
 ) -> Float64Array:
@@ -118,17 +155,17 @@ def word_margins(
     best = _cumulative(emission.best_log_probs)
     blank = _cumulative(emission.log_probs[:, 0])
     margins = spans.sums - (best[spans.ends] - best[spans.starts])
-    same = np.flatnonzero((letters.words[1:] == letters.words[:-1]) & (spans.frames[1:] > 0))
+    aligned = spans.aligned
+    same = np.flatnonzero((letters.words[1:] == letters.words[:-1]) & (aligned[1:]))
     start, end = spans.ends[same], spans.starts[same + 1]
     margins[same] += (blank[end] - blank[start]) - (best[end] - best[start])
     sizes = np.diff(letters.first)
     found = np.full(len(sizes), -np.inf)
-    aligned = sizes > 0
-    if aligned.any():
-        first = letters.first[:-1][aligned]
-        is_aligned = spans.frames[first] > 0
-        totals = np.add.reduceat(margins, first) / (sizes[aligned] + 1)
-        found[np.flatnonzero(aligned)[is_aligned]] = np.minimum(0.0, totals[is_aligned])
+    words = np.flatnonzero(sizes > 0)
+    if len(words):
+        first = letters.first[:-1][words]
+        totals = np.add.reduceat(margins, first) / (sizes[words] + 1)
+        found[words[aligned[first]]] = np.minimum(0.0, totals[aligned[first]])
     return found
 
 

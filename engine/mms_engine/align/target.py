@@ -144,7 +144,8 @@ class TargetPlanner:
         self._matching = matching
         self._frames = frames
         self._boundary = boundary
-        self._letter_frames = self._typical_letter_frames()
+        self.letter_frames = self._typical_letter_frames()
+        """Median of the frames from one letter to the next, 0 where nothing is paired."""
 
     def plan(self, stars: Stars, block_frames: int) -> Target:
         """Return the target.
@@ -224,13 +225,13 @@ class TargetPlanner:
         if len(tokens) + repeats + boundaries > frames:
             return found
         # Words that would fit only in a hurry, where nothing is decoded, would crowd others.
-        typical = round(len(tokens) * self._letter_frames)
+        typical = round(len(tokens) * self.letter_frames)
         if gap.decoded_size < MIN_GAP and frames < typical:
             return replace(found, typical=typical)
         return None
 
     def _typical_letter_frames(self) -> float:
-        """Return the median of the frames from one paired letter to the next."""
+        """Return `letter_frames`."""
         partner = self._matching.partner
         together = (partner[:-1] >= 0) & (partner[1:] == partner[:-1] + 1)
         starts = self._decoded.starts[partner[:-1][together] + 1]

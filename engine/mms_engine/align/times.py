@@ -59,7 +59,7 @@ def word_frames(
     count = len(text.words)
     starts, ends = np.zeros(count), np.zeros(count)
     aligned = letters.has_letters
-    aligned[aligned] = spans.frames[letters.first[:-1][aligned]] > 0
+    aligned[aligned] = spans.aligned[letters.first[:-1][aligned]]
     starts[aligned] = spans.starts[letters.first[:-1][aligned]]
     ends[aligned] = spans.ends[letters.first[1:][aligned] - 1]
     edges = np.flatnonzero(np.diff(aligned.astype(np.int8), prepend=1, append=1)).tolist()

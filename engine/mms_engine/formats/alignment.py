@@ -14,6 +14,7 @@ from mms_engine.formats.timed_text import (
     Tier,
     TimedText,
 )
+from mms_engine.system import printable
 from mms_engine.types import Alignment, Region
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alignment))
@@ -22,7 +23,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Alignment))
 def alignment_json(alignment: Alignment, name: str) -> str:
     """Return the recording's name as `file`, then the alignment's fields, on one line."""
     fields = {field: getattr(alignment, field) for field in _FIELDS}
-    return msgspec.json.encode({"file": name, **fields}).decode() + "\n"
+    return msgspec.json.encode({"file": printable(name), **fields}).decode() + "\n"
 
 
 def from_alignment(alignment: Alignment, name: str, media: str = "") -> TimedText:

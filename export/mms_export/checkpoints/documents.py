@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         check_present(path)
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise MmsError(f"{path} is missing: {path.parent} is not an MMS checkpoint") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -70,7 +70,8 @@ def read_model_card(folder: Path) -> dict[str, str]:
     card = folder / "README.md"
     if not card.is_file():
         return {}
-    parts = card.read_text(encoding="utf-8-sig", errors="replace").split("---", maxsplit=2)
+    text = card.read_text(encoding="utf-8", errors="replace").removeprefix("\ufeff")
+    parts = text.split("---", maxsplit=2)
     if len(parts) < 3 or parts[0].strip():
         return {}
     values: dict[str, list[str]] = {}

@@ -6,9 +6,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "../lm/format.h"
+#include "mms/arpa.h"
 #include "mms/ngram.h"
 
 namespace fuzz {
@@ -35,7 +39,27 @@ inline void require(bool holds) {
   if (!holds) std::abort();
 }
 
+/// Merge words by their first letters; the result must be a sound model, or refused.
+inline void rename(const mms::NgramModel& model) {
+  std::string words;
+  for (mms::LmUnit unit = 0; unit < model.view().vocab; ++unit) {
+    const std::string_view word = model.words().word(unit);
+    words.append(word.starts_with('<') ? word : word.substr(0, 1)).push_back('\n');
+  }
+  std::vector<std::byte> content;
+  try {
+    const auto image = mms::renamed(model, words);
+    for (const auto part : image->pieces()) content.insert(content.end(), part.begin(), part.end());
+  } catch (const std::invalid_argument&) {
+    return;
+  }
+  const mms::NgramModel merged(content);
+  require(merged.order() == model.order());
+  require(merged.view().vocab <= model.view().vocab + 1);  // <unk>, if a made-up file has none
+}
+
 inline void walk(const mms::NgramModel& model, std::string_view text) {
+  rename(model);
   const mms::LmView& view = model.view();
   mms::LmState state = model.start();
   for (std::size_t at = 0; at < text.size() && at < 512; ++at) {

@@ -251,4 +251,6 @@ def _rows(path: Path) -> list[Row]:
 
 def _lines(rows: Sequence[Row], without: Collection[str] = ()) -> str:
     kept = [{key: value for key, value in row.items() if key not in without} for row in rows]
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept)
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept)
+    # Bytes of a name that are not UTF-8 become escapes of JSON, from which Python opens the file.
+    return lines.encode("utf-8", "backslashreplace").decode()
