@@ -118,6 +118,13 @@ def test_errors_are_one_line(run, arguments: str, status: int, message: str) -> 
     assert result.stdout == ""
 
 
+def test_bundle_must_be_named(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("MMS_BUNDLE")
+    result = run("recordings/one.wav")
+    assert result.exit_code == 2
+    assert "Missing option '--bundle'" in result.stderr
+
+
 def test_bundle_of_recognition_is_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from mms_export.cli import main as mms_export
     from tiny_models import make_tiny

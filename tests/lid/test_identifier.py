@@ -198,10 +198,11 @@ BACKGROUNDS = {
     "silence": np.zeros(3 * RATE, np.float32),
     "offset": np.full(3 * RATE, 0.25, np.float32),
     "dither": np.random.default_rng(0).integers(-1, 2, 3 * RATE).astype(np.float32) / 2**15,
-    "white": noise(30.0),
-    "brown": (0.01 * np.cumsum(noise(30.0, seed=1))).astype(np.float32),
+    "white": noise(300.0),
+    "brown": (0.01 * np.cumsum(noise(300.0, seed=1))).astype(np.float32),
     "tone": tone(5.0),
-    "hum": tone(5.0, hertz=50.0, amplitude=0.9),
+    "hum": tone(5.0, hertz=60.0, amplitude=0.9),
+    "hum and noise": tone(60.0, hertz=50.0) + 0.03 * noise(60.0),
 }
 
 
@@ -219,17 +220,23 @@ def test_silence_and_steady_noise_are_no_speech(
 @pytest.mark.parametrize("path", sorted(CLIPS.glob("*.flac"))[::7], ids=lambda path: path.stem)
 def test_clips_have_speech(path: Path) -> None:
     samples = read_audio(path).samples
-    levels = FrameLevels(320)
+    levels = FrameLevels(320, RATE)
     assert sum(map(len, levels.measured([samples]))) == len(samples)
-    assert 0.2 <= levels.speech().mean() <= 0.95
-    quieter = FrameLevels(320)
+    clean = levels.speech()
+    assert 0.2 <= clean.mean() <= 0.95
+    quieter, noisy = FrameLevels(320, RATE), FrameLevels(320, RATE)
     list(quieter.measured([samples / 8]))
     assert quieter.speech().mean() >= 0.2
+    # White noise 5 dB below the speech.
+    level = np.sqrt(np.square(samples).mean() / 10**0.5)
+    list(noisy.measured([samples + level * 10 * noise(len(samples) / RATE)]))
+    assert noisy.speech().sum() >= 0.3 * clean.sum()
+    assert (noisy.speech() & clean).sum() >= 0.9 * noisy.speech().sum()
 
 
 def test_levels_do_not_depend_on_pieces() -> None:
     samples = sound(3.0)
-    whole, cut = FrameLevels(320), FrameLevels(320)
+    whole, cut = FrameLevels(320, RATE), FrameLevels(320, RATE)
     list(whole.measured([samples]))
     list(cut.measured(np.split(samples, [0, 1, 319, 320, 700, 20_001])))
     np.testing.assert_array_equal(whole.speech(), cut.speech())

@@ -9,7 +9,7 @@ import click
 
 from mms_engine.backends.options import RunOptions
 from mms_engine.cli.audio_options import AudioChoice, audio_options
-from mms_engine.cli.options import bundle_option, engine_options, json_option
+from mms_engine.cli.options import engine_options, json_option
 from mms_engine.cli.program import FiniteFloat, SectionedCommand, interruptible, one_line, section
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Request:
     window: float
     min_logit: float
     as_json: bool
-    bundle: Path | None
+    bundle: Path
     audio: AudioChoice
     engine: RunOptions
 
@@ -95,7 +95,15 @@ def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
 )
 @audio_options
 @json_option
-@bundle_option
+@section("Model and device")(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    envvar="MMS_BUNDLE",
+    show_envvar=True,
+    required=True,
+    help="Bundle of language identification, written by mms-export --model facebook/mms-lid-126.",
+)
 @engine_options
 def identify(**values: Any) -> None:  # noqa: ANN401
     """Find the language of recordings.
@@ -116,7 +124,6 @@ def _run(request: _Request) -> None:
         MmsError: the engine cannot be opened, or the only recording failed.
         click.ClickException: some of several recordings failed; each was reported.
     """
-    from mms_engine.cli.options import find_bundle
     from mms_engine.cli.progress import Bar
     from mms_engine.cli.transcribe.recordings import from_arguments
     from mms_engine.errors import MmsError
@@ -124,9 +131,9 @@ def _run(request: _Request) -> None:
 
     recordings = from_arguments(request.files, None)
     _report_folders(recordings.skipped, recordings.unreadable)
-    bundle, limits = find_bundle(request.bundle), request.audio.limits()
+    options, limits = request.options(), request.audio.limits()
     failed = 0
-    with Identifier.open(bundle, options=request.options(), limits=limits) as identifier:
+    with Identifier.open(request.bundle, options=options, limits=limits) as identifier:
         among = _resolved(request.among, identifier)
         with Bar() as bar:
             for recording in recordings.found:

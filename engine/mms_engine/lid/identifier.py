@@ -129,8 +129,8 @@ class Identifier:
 
         Files are decoded twice: for their level, mean and variance, then for the encoder, which
         normalises every window by the statistics of the whole recording. Memory does not grow with
-        the samples. The windows' log-probabilities are averaged, weighted by their speech; that is
-        the softmax of the averaged logits.
+        the length of a file. The windows' log-probabilities are averaged, weighted by their speech;
+        that is the softmax of the averaged logits.
 
         Args:
             audio: Path, binary stream, `Audio`, or PCM samples `[N]` or `[N, C]`.
@@ -153,7 +153,7 @@ class Identifier:
         recording = Recording(
             audio, manifest.sample_rate, array_rate=sample_rate, options=self._reading
         )
-        levels = FrameLevels(self._model.geometry.stride)
+        levels = FrameLevels(self._model.geometry.stride, manifest.sample_rate)
         normalization = streamed_statistics(levels.measured(recording))
         speech = levels.speech()
         result = Identification(
@@ -224,8 +224,9 @@ class Identifier:
             weights.append(spoken)
             start += frames
         # Without any speech, which `min_speech_seconds` may allow, by duration.
-        shares = weights if any(weights) else [window.end - window.start for window in windows]
-        scores = self._scores(np.average(stacked, axis=0, weights=shares), allowed, top)
+        shares = np.array(weights if any(weights) else [one.end - one.start for one in windows])
+        shares /= shares.sum()
+        scores = self._scores((shares[:, np.newaxis] * stacked).sum(axis=0), allowed, top)
         answer = self._answer(scores, result.speech_seconds)
         return dataclasses.replace(
             result,
