@@ -10,10 +10,16 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2ForCTC,
+    Wav2Vec2ForSequenceClassification,
+)
 
 LANGUAGES = {"eng": 9, "swh": 7, "uzb-script_latin": 12}
 """Vocabulary size of each language, with the special tokens."""
+LID_LABELS = ("ara", "eng", "swh", "cmn", "fra", "deu", "yor", "hin")
+"""Labels in the order of the classifier's outputs, not sorted."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "|")
 
 
@@ -109,6 +115,29 @@ def make_plain(folder: Path, options: TinyOptions) -> Path:
     model.save_pretrained(folder)
     _write_json(folder / "vocab.json", tiny_vocab(language, size))
     _write_tokenizer(folder, None, normalize=options.normalize)
+    return folder
+
+
+def make_tiny_lid(
+    folder: Path, labels: tuple[str, ...] = LID_LABELS, options: TinyOptions | None = None
+) -> Path:
+    """Write a random `Wav2Vec2ForSequenceClassification` to `folder` and return it."""
+    options = options or TinyOptions()
+    config = tiny_config(options)
+    config.classifier_proj_size = 24
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: row for row, label in enumerate(labels)}
+    torch.manual_seed(options.seed)
+    model = Wav2Vec2ForSequenceClassification(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            _randomize(name, parameter)
+        # Pooling leaves little of what differs between recordings; this makes it count.
+        model.classifier.weight.mul_(8)
+        model.projector.bias.normal_(0, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    _write_preprocessor(folder, normalize=options.normalize)
     return folder
 
 
@@ -213,6 +242,10 @@ def _write_tokenizer(folder: Path, language: str | None, *, normalize: bool) -> 
     tokenizer |= {"word_delimiter_token": "|", "do_lower_case": False}
     _write_json(folder / "tokenizer_config.json", tokenizer)
     _write_json(folder / "special_tokens_map.json", special)
+    _write_preprocessor(folder, normalize=normalize)
+
+
+def _write_preprocessor(folder: Path, *, normalize: bool) -> None:
     _write_json(
         folder / "preprocessor_config.json",
         {

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
         StreamError,
         TextError,
     )
+    from mms_engine.lid.identifier import Identifier
+    from mms_engine.lid.options import IdentifierOptions
     from mms_engine.types import (
         AlignedCharacter,
         AlignedLine,
@@ -63,6 +65,9 @@ if TYPE_CHECKING:
         Alignment,
         Alternative,
         Audio,
+        Identification,
+        LanguageScore,
+        LanguageWindow,
         Region,
         Span,
         Transcript,
@@ -109,6 +114,8 @@ _MODULES = {
         "StreamError",
         "TextError",
     ),
+    "lid.identifier": ("Identifier",),
+    "lid.options": ("IdentifierOptions",),
     "types": (
         "AlignedCharacter",
         "AlignedLine",
@@ -116,6 +123,9 @@ _MODULES = {
         "Alignment",
         "Alternative",
         "Audio",
+        "Identification",
+        "LanguageScore",
+        "LanguageWindow",
         "Region",
         "Span",
         "Transcript",

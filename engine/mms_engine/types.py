@@ -42,6 +42,10 @@ RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
 at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that
 differs from what is spoken there, or that the model cannot confirm."""
 
+IdentificationAnswer = Literal["language", "unsure", "no_speech", "too_short"]
+"""`language`: the best one. `unsure`: its raw logit is below the floor. `no_speech`: there is too
+little speech. `too_short`: the audio is shorter than a frame of the model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -230,6 +234,59 @@ class Alignment:
     """Meaning of the start and end of words and characters."""
     trusted_share: float
     """Share of trusted words among those with letters; 1 without any."""
+    missing: tuple[Span, ...] = ()
+    """Spans of the recording that are damaged, in order."""
+    warnings: tuple[str, ...] = ()
+    """Remarks about the recording; see `Audio.warnings`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageScore:
+    """A language and how likely it is."""
+
+    code: str
+    """Label of the model: ISO 639-3."""
+    probability: float
+    """Probability among the languages to choose from, in [0, 1]."""
+    unrestricted_probability: float
+    """Probability among all languages of the model, in [0, 1]."""
+    logit: float
+    """Raw score of the model, the mean over the windows; evidence that other languages do not
+    change."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageWindow:
+    """A part of a recording and its language."""
+
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    speech_seconds: float
+    """Speech in it: its weight in the recording's scores."""
+    answer: IdentificationAnswer
+    language: str | None
+    """Code of the best language if the answer is `language`."""
+    scores: tuple[LanguageScore, ...]
+    """Best languages, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """Language of a recording, or that it is not known."""
+
+    answer: IdentificationAnswer
+    language: str | None
+    """Code of the best language if the answer is `language`."""
+    scores: tuple[LanguageScore, ...]
+    """Best languages, best first; empty if the answer is `no_speech` or `too_short`."""
+    windows: tuple[LanguageWindow, ...]
+    """Parts of the recording, in order."""
+    seconds: float
+    """Duration of the audio."""
+    speech_seconds: float
+    """Speech in it, by its level."""
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
-"""Random checkpoints with the names, shapes and sizes of facebook/mms-1b-all.
+"""Random checkpoints with the names, shapes and sizes of facebook/mms-1b-all or mms-lid-*.
 
     python -m mms_export.synthetic --out DIR --languages 1162
+    python -m mms_export.synthetic --out DIR --labels 4017
 
 For checks of memory, time and parity at full size without real weights. Such a model's text is
 meaningless. Smaller sizes, and `--variant` for the layouts of `mms_export.variants`, serve checks
@@ -31,11 +32,13 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.languages import all_languages
 from mms_engine.system import usable_cores
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.config import parse_config
-from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
+from mms_export.checkpoints.classifier import ARCHITECTURE
+from mms_export.checkpoints.config import parse_classifier_config, parse_config
+from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes, classifier_shapes
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.cli.progress import Reporter
 from mms_export.variants import VARIANTS
@@ -48,6 +51,8 @@ SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 LOGIT_SCALE = 12.0
 """Standard deviation of the most frequent token's scores."""
 TOKEN_DECAY = 0.7
+CLASSIFIER_PROJ_SIZE = 1024
+_HEADS = ("lm_head.", "projector.", "classifier.")
 BLANK_RANK = 30
 """Rank of the token whose score variance the blank has; its bias is what makes it win."""
 BLANK_BIAS = 8.0
@@ -57,12 +62,15 @@ BLANK_BIAS = 8.0
 class Writer:
     """Writer of random tensor files."""
 
-    config: Wav2Vec2Ctc
+    config: Wav2Vec2Ctc | Wav2Vec2Classifier
     folder: Path
 
     def base(self) -> None:
-        """Write model.safetensors, with the English adapter and head."""
-        shapes = base_shapes(self.config) | adapter_shapes(self.config, ENGLISH_VOCAB)
+        """Write model.safetensors, with the English adapter and head, or a classifier."""
+        if isinstance(self.config, Wav2Vec2Classifier):
+            shapes = classifier_shapes(self.config)
+        else:
+            shapes = base_shapes(self.config) | adapter_shapes(self.config, ENGLISH_VOCAB)
         shapes["masked_spec_embed"] = (self.config.hidden_size,)
         self._write("model.safetensors", shapes, seed="model")
 
@@ -99,7 +107,7 @@ def header(shapes: Shapes) -> tuple[bytes, int]:
 
 
 def _hub_name(name: str) -> str:
-    return name if name.startswith("lm_head.") else f"wav2vec2.{name}"
+    return name if name.startswith(_HEADS) else f"wav2vec2.{name}"
 
 
 def random_tensor(
@@ -116,7 +124,7 @@ def random_tensor(
         scale /= sqrt(2 * layers)
     values *= np.float32(scale)
     values += np.float32(mean)
-    if name == "lm_head.weight":
+    if name in ("lm_head.weight", "classifier.weight"):
         values *= head_scales(shape[0])[:, None]
     if name == "lm_head.bias":
         values[0] += np.float32(BLANK_BIAS)
@@ -151,6 +159,27 @@ def vocabulary(size: int) -> dict[str, int]:
     letters = [*ascii_lowercase, *map(chr, range(0x4E00, 0x4E00 + size))]
     tokens = [*SPECIAL_TOKENS, *letters][:size]
     return {token: index for index, token in enumerate(tokens)}
+
+
+def classifier_document(document: dict[str, object], labels: int) -> dict[str, object]:
+    """Return a config.json as that of a model of language identification.
+
+    The labels are those of facebook/mms-lid-*, in an order that is not sorted, as there.
+    """
+    known = [language.code for language in all_languages("lid")]
+    chosen = np.random.default_rng(labels).permutation(known)[:labels].tolist()
+    return document | {
+        "architectures": [ARCHITECTURE],
+        "classifier_proj_size": CLASSIFIER_PROJ_SIZE,
+        "id2label": {str(row): label for row, label in enumerate(chosen)},
+        "label2id": {label: row for row, label in enumerate(chosen)},
+    }
+
+
+def write_classifier(out: Path, config: Wav2Vec2Classifier) -> None:
+    """Write all files of a model of language identification but config.json."""
+    shutil.copyfile(TEMPLATE / "preprocessor_config.json", out / "preprocessor_config.json")
+    Writer(config, out).base()
 
 
 def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> Iterator[None]:
@@ -203,6 +232,13 @@ def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> I
     "with every language]",
 )
 @click.option(
+    "--labels",
+    type=click.IntRange(2, 4017),
+    show_default=False,
+    help="Number of labels of a model of language identification.  [default: a model of speech "
+    "recognition]",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
 )
 def main(
@@ -213,9 +249,12 @@ def main(
     hidden_size: int,
     channels: int,
     variant: str | None,
+    labels: int | None,
     jobs: int,
 ) -> None:
     """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
+    if labels and variant:
+        raise click.UsageError("--labels and --variant exclude each other")
     out.mkdir(parents=True, exist_ok=True)
     document = json.loads((TEMPLATE / "config.json").read_text())
     document |= {
@@ -224,6 +263,12 @@ def main(
         "intermediate_size": 4 * hidden_size,
         "conv_dim": [channels] * len(document["conv_dim"]),
     }
+    if labels:
+        document = classifier_document(document, labels)
+        (out / "config.json").write_text(json.dumps(document, indent=2))
+        write_classifier(out, parse_classifier_config(document, where="config.json"))
+        click.echo(str(out))
+        return
     config = parse_config(document, where="config.json")
     (out / "config.json").write_text(json.dumps(document, indent=2))
     with Reporter().step("synthetic checkpoint", count + 1, "file") as advance:

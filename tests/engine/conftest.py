@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from mms_engine import BeamSearch, Recognizer
 from mms_export.cli import main as mms_export
-from tiny_models import make_tiny
+from tiny_models import make_tiny, make_tiny_lid
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -70,6 +70,14 @@ def either(tiny_bundle: Path, beam: BeamSearch | None) -> Recognizer:
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo checkpoint of the repository, fp32. Not to be written to."""
     return export("demo", tmp_path_factory.mktemp("bundle") / "demo", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of language identification, fp32. Not to be written to."""
+    checkpoint = make_tiny_lid(tmp_path_factory.mktemp("checkpoint") / "tiny-lid")
+    out = tmp_path_factory.mktemp("bundle") / "lid"
+    return export(str(checkpoint), out, "--precision", "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,19 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example_runs(
-    code: str, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    code: str,
+    demo_bundle: Path,
+    lid_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
 ) -> None:
     if "romanized=True" in code:
         pytest.importorskip("uroman")
     monkeypatch.chdir(tmp_path)
     Path("bundles").mkdir()
     Path("bundles/demo").symlink_to(demo_bundle)
+    Path("bundles/mms-lid-126").symlink_to(lid_bundle)
     shutil.copy(CLIP, "clip.flac")
     soundfile.write("other.wav", sound(1.0), RATE)
     exec(compile(code, "example", "exec"), {})  # noqa: S102

@@ -14,6 +14,7 @@ from mms_engine.bundle.manifest import (
     Plan,
     Vits,
     Wav2Vec2,
+    Wav2Vec2Classifier,
     Wav2Vec2Ctc,
     decode,
 )
@@ -22,6 +23,10 @@ from mms_engine.languages import nearest, resolve
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 
+_EXAMPLES: dict[type, str] = {
+    Wav2Vec2Ctc: ", such as that of mms-export --model facebook/mms-1b-all",
+    Wav2Vec2Classifier: ", such as that of mms-export --model facebook/mms-lid-126",
+}
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 
 
@@ -38,8 +43,10 @@ class Bundle:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages, sorted."""
-        return tuple(sorted(self.manifest.data))
+        """Codes of the languages, or labels of language identification, sorted."""
+        model = self.manifest.model
+        known = model.labels if isinstance(model, Wav2Vec2Classifier) else self.manifest.data
+        return tuple(sorted(known))
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -56,7 +63,7 @@ class Bundle:
         if not isinstance(model, kind):
             raise BundleError(
                 f"{self.path} holds a {type(model).__name__} model, this task needs "
-                f"{kind.__name__}: choose another bundle"
+                f"{kind.__name__}: choose another bundle{_EXAMPLES.get(kind, '')}"
             )
         return model
 

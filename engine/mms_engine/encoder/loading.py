@@ -8,6 +8,7 @@ from mms_engine.backends.registry import BACKENDS, Choice, available
 from mms_engine.backends.registry import rank as rank_backends
 from mms_engine.bank.adapters import adapter_bank, bank_options
 from mms_engine.bank.host import HostBank
+from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Classifier, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.host.encoder import HostEncoder
 from mms_engine.encoder.host.graphs import HostGraphs
@@ -27,15 +28,23 @@ PREFERENCE: dict[str, tuple[Precision, ...]] = {
 _HOST_BANK_BYTES = 1 << 30
 
 
-def load_acoustic_model(bundle: Bundle, options: RunOptions) -> AcousticModel:
+def load_acoustic_model(
+    bundle: Bundle, options: RunOptions, kind: type[Wav2Vec2] = Wav2Vec2Ctc
+) -> AcousticModel:
     """Choose a backend and a precision, and load frontend and encoder.
 
     With `device="auto"`, a backend that cannot run this bundle is skipped with a warning.
 
+    Args:
+        bundle: The bundle.
+        options: Device, backend, precision and threads.
+        kind: Kind of model of the task.
+
     Raises:
-        BundleError: the bundle lacks the precision, or it is damaged.
+        BundleError: the bundle is of another kind, lacks the precision, or is damaged.
         BackendError: no backend can run it.
     """
+    bundle.model(kind)
     choices = rank_backends(options.device, available(), options.backend)
     for number, choice in enumerate(choices):
         try:
@@ -63,6 +72,9 @@ def _load_host_encoder(bundle: Bundle, choice: Choice, options: RunOptions) -> H
     graphs = HostGraphs(bundle, precision, choice, options.threads)
     try:
         graphs.session("frontend")
+        if isinstance(bundle.manifest.model, Wav2Vec2Classifier):
+            graphs.session("encoder")
+            return HostEncoder(graphs, None)
         inputs = graphs.session("encoder").inputs
         sizes = bank_options(bundle, inputs, options.adapter_cache_bytes or _HOST_BANK_BYTES)
         return HostEncoder(graphs, adapter_bank(bundle.adapter, sizes, HostBank(sizes)))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype
-from mms_engine.errors import BundleError
+from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
+from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
@@ -16,6 +16,7 @@ from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
+from mms_export.tasks.lid import LID
 from mms_export.tasks.task import Task
 from mms_export.tensorrt.plans import Planner
 
@@ -47,8 +48,9 @@ class Contents:
         for key in self.graphs:
             path = graph_path(self.options.out, *key)
             yield from (path, data_path(path))
-        for language in self.languages:
-            yield self.task.data_path(self.options.out, language)
+        if self.task.data:
+            for language in self.languages:
+                yield self.task.data.path(self.options.out, language)
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""
@@ -74,8 +76,11 @@ class Contents:
             is_shared = self.task.spec(key[0]).shares and size > INLINE_TOTAL
             sizes[".".join(key)] = 0 if is_shared else size
         sizes |= {self.plan_name(key): self._weights_size(key) for key in plans}
+        data = self.task.data
+        if data is None:
+            return sizes
         files = [self.checkpoint.adapters[code] for code in languages]
-        elements = sum(self.task.data_size(self.checkpoint.config, file) for file in files)
+        elements = sum(data.size(self.checkpoint.config, file) for file in files)
         size = elements * _DTYPE_SIZE[self.options.data_dtype]
         return sizes | {f"adapters ({len(files)})": size}
 
@@ -94,8 +99,17 @@ def open_contents(options: ExportOptions) -> Contents:
     Raises:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
-    task = ASR
     checkpoint = open_checkpoint(options.model, options.languages)
+    if isinstance(checkpoint.config, Wav2Vec2Classifier):
+        if options.plans:
+            raise PlanError(
+                "language identification has no TensorRT plans yet: leave out --engine; it runs "
+                "on a GPU with ONNX Runtime"
+            )
+        return Contents(
+            options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
+        )
+    task = ASR
     unusable = checkpoint.unusable
     languages = select_languages(
         options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable

@@ -174,14 +174,15 @@ class _Export:
         self._done.add(parts)
 
     def _write_data(self, languages: list[str]) -> None:
-        if not languages:
+        data = self._contents.task.data
+        if data is None or not languages:
             return
         options, checkpoint = self._options, self._checkpoint
         job = DataJob(options.out, checkpoint.config, options.data_dtype, self._fingerprint)
         files = [checkpoint.adapters[code] for code in languages]
-        write, failed = self._contents.task.write_data, dict[str, DamagedAdapter]()
+        failed = dict[str, DamagedAdapter]()
         with self._progress.step("adapters", len(files), "language") as advance:
-            for language, entry in export_data(write, job, files, options.jobs):
+            for language, entry in export_data(data.write, job, files, options.jobs):
                 if isinstance(entry, DamagedAdapter):
                     failed[language] = entry
                 else:
@@ -196,7 +197,7 @@ class _Export:
     def _measure_parity(self) -> None:
         task, out = self._contents.task, self._options.out
         languages = [code for code in self._contents.languages if code in self._done.data]
-        pair = (languages[0], languages[min(1, len(languages) - 1)])
+        pair = (languages[0], languages[min(1, len(languages) - 1)]) if languages else ()
         case = Case(self._checkpoint.path, pair, self._checkpoint.config.normalize)
         graphs = [self._done.graphs[key] for key in self._contents.graphs]
         unmeasured = [g for g in graphs if task.spec(g.name).has_parity and not g.parity]

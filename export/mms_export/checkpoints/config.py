@@ -1,11 +1,11 @@
-"""Network sizes of a checkpoint, read from its config.json and checked against MMS ASR."""
+"""Network sizes of a checkpoint, read from its config.json and checked against MMS."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Classifier, Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 
 LAYER_NORM_EPS = 1e-5
@@ -17,7 +17,12 @@ def adapter_sizes(config: Wav2Vec2) -> tuple[int, int, int, int]:
     return hidden * inner, inner, inner * hidden, hidden if inner else 0
 
 
-# Properties of every MMS ASR model, on which the graphs rely: required value, and the default of
+def adapter_parameters(config: Wav2Vec2) -> int:
+    """Return the number of elements of one language's adapters in all layers."""
+    return config.num_hidden_layers * sum(adapter_sizes(config))
+
+
+# Properties of every MMS model, on which the graphs rely: required value, and the default of
 # transformers for an absent key.
 _REQUIRED: dict[str, tuple[Any, Any]] = {
     "model_type": ("wav2vec2", "wav2vec2"),
@@ -31,6 +36,12 @@ _REQUIRED: dict[str, tuple[Any, Any]] = {
 }
 
 
+_CLASSIFIER_REQUIRED: dict[str, tuple[Any, Any]] = {
+    **_REQUIRED,
+    "use_weighted_layer_sum": (False, False),
+}
+
+
 def parse_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Ctc:
     """Read a transformers config.json, to which `normalize` of the preprocessor may be added.
 
@@ -39,11 +50,55 @@ def parse_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Ctc:
     Raises:
         MmsError: the network is not that of MMS ASR; the message names the key.
     """
-    for key, (required, default) in _REQUIRED.items():
+    sizes = _parse_sizes(document, _REQUIRED, "ASR", where)
+    parameters = adapter_parameters(sizes)
+    return Wav2Vec2Ctc(**msgspec.structs.asdict(sizes), adapter_parameters=parameters)
+
+
+def parse_classifier_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Classifier:
+    """Read the config.json of a `Wav2Vec2ForSequenceClassification`; see `parse_config`.
+
+    Raises:
+        MmsError: the network is not that of MMS language identification, or has no labels.
+    """
+    sizes = _parse_sizes(document, _CLASSIFIER_REQUIRED, "language identification", where)
+    size = document.get("classifier_proj_size", 256)  # the default of transformers
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise MmsError(f"{where}: classifier_proj_size is {size!r}, must be a positive integer")
+    return Wav2Vec2Classifier(
+        **msgspec.structs.asdict(sizes),
+        classifier_proj_size=size,
+        labels=_labels(document.get("id2label"), where),
+    )
+
+
+def _labels(names: object, where: str) -> tuple[str, ...]:
+    """Return the labels of `id2label` in the order of the classifier's outputs."""
+    if not isinstance(names, Mapping) or not names:
+        raise MmsError(f"{where}: id2label is missing, which names the languages")
+    try:
+        by_row = {int(row): label for row, label in names.items()}
+    except ValueError as error:
+        raise MmsError(f"{where}: id2label has a key that is not a number: {error}") from error
+    labels: dict[str, int] = {}
+    for row in range(len(names)):
+        label = by_row.get(row)
+        if not isinstance(label, str) or not label.strip():
+            raise MmsError(f"{where}: id2label has no label for output {row}")
+        if label in labels:
+            raise MmsError(f"{where}: id2label has {label!r} twice")
+        labels[label] = row
+    return tuple(labels)
+
+
+def _parse_sizes(
+    document: Mapping[str, Any], properties: Mapping[str, tuple[Any, Any]], task: str, where: str
+) -> Wav2Vec2:
+    for key, (required, default) in properties.items():
         value = document.get(key, default)
         if value != required:
             raise MmsError(
-                f"{where}: {key} is {value!r}, an MMS ASR checkpoint has {required!r}: "
+                f"{where}: {key} is {value!r}, an MMS {task} checkpoint has {required!r}: "
                 "this model cannot be exported"
             )
     adapter = document.get("adapter_attn_dim") or 0
@@ -54,8 +109,7 @@ def parse_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Ctc:
     except msgspec.ValidationError as error:
         raise MmsError(f"{where}: missing or malformed value: {error}") from error
     _check_sizes(sizes, where)
-    parameters = sizes.num_hidden_layers * sum(adapter_sizes(sizes))
-    return Wav2Vec2Ctc(**msgspec.structs.asdict(sizes), adapter_parameters=parameters)
+    return sizes
 
 
 def _check_sizes(config: Wav2Vec2, where: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
 from mms_export.checkpoints.files import (
@@ -132,7 +132,7 @@ def neutral_name(name: str) -> str:
     return name
 
 
-def read_fairseq_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
+def read_fairseq_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:

@@ -4,6 +4,7 @@ import fnmatch
 from pathlib import Path
 
 from mms_engine.errors import MmsError
+from mms_export.checkpoints.classifier import is_classifier
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.selection import parse_patterns
 from mms_export.checkpoints.tokenizer import FILES, read_tokenizer
@@ -65,11 +66,15 @@ def _unreachable(what: str, reason: str) -> MmsError:
 
 def _missing(cached: Path, patterns: list[str]) -> str:
     """Return the name of a file that a cached snapshot lacks, or an empty string."""
-    for name in ("config.json", "vocab.json"):
-        if not (cached / name).is_file():
-            return name
+    if not (cached / "config.json").is_file():
+        return "config.json"
+    is_without_text = is_classifier(read_json(cached / "config.json"))
+    if not is_without_text and not (cached / "vocab.json").is_file():
+        return "vocab.json"
     if not any(list(cached.glob(pattern)) for pattern in _WEIGHTS.values()):
         return "model.safetensors"
+    if is_without_text:
+        return ""
     vocabs = read_json(cached / "vocab.json")
     if not all(isinstance(vocab, dict) for vocab in vocabs.values()):
         return ""  # one vocabulary, which names no languages

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Classifier
 from mms_engine.errors import MmsError
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def base_shapes(config: Wav2Vec2Ctc) -> Shapes:
+def base_shapes(config: Wav2Vec2) -> Shapes:
     """Return the shape of every tensor of the base model."""
     hidden, inner = config.hidden_size, config.intermediate_size
     shapes: Shapes = {}
@@ -41,8 +41,23 @@ def base_shapes(config: Wav2Vec2Ctc) -> Shapes:
     return shapes | _norm("encoder.layer_norm", hidden)
 
 
-def adapter_shapes(config: Wav2Vec2Ctc, vocab_size: int) -> Shapes:
+def adapter_shapes(config: Wav2Vec2, vocab_size: int) -> Shapes:
     """Return the shape of every tensor of one language."""
+    return _adapter_layers(config) | _linear("lm_head", config.hidden_size, vocab_size)
+
+
+def classifier_shapes(config: Wav2Vec2Classifier) -> Shapes:
+    """Return the shape of every tensor of a model of language identification."""
+    size = config.classifier_proj_size
+    return (
+        base_shapes(config)
+        | _adapter_layers(config)
+        | _linear("projector", config.hidden_size, size)
+        | _linear("classifier", size, len(config.labels))
+    )
+
+
+def _adapter_layers(config: Wav2Vec2) -> Shapes:
     hidden, inner = config.hidden_size, config.adapter_attn_dim
     shapes: Shapes = {}
     for index in range(config.num_hidden_layers if inner else 0):
@@ -50,7 +65,7 @@ def adapter_shapes(config: Wav2Vec2Ctc, vocab_size: int) -> Shapes:
         shapes |= _norm(f"{name}.norm", hidden)
         shapes |= _linear(f"{name}.linear_1", hidden, inner)
         shapes |= _linear(f"{name}.linear_2", inner, hidden)
-    return shapes | _linear("lm_head", hidden, vocab_size)
+    return shapes
 
 
 def _linear(name: str, inputs: int, outputs: int) -> Shapes:

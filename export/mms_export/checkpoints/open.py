@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
+from mms_export.checkpoints.classifier import is_classifier, open_classifier
+from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
@@ -31,14 +33,14 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
             the language of a model that does not name its own.
 
     Raises:
-        MmsError: there is no such checkpoint, or it is not one of MMS ASR.
+        MmsError: there is no such checkpoint, or it is not one of MMS.
     """
     if model == DEMO:
         demo = open_transformers(demo_checkpoint(), name=DEMO, languages=languages)
         return replace(demo, licence=DEMO_LICENCE, notice=DEMO_NOTICE)
     path = Path(model)
     if path.is_dir():
-        return open_transformers(path, name=path.resolve().name, languages=languages)
+        return _open_folder(path, path.resolve().name, languages)
     if path.is_file():
         if _PART_OF_FOLDER.fullmatch(path.name):
             raise MmsError(
@@ -48,7 +50,15 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
         return _open_pickle(path, languages)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise MmsError(f"{model} is neither a folder, nor a file, nor a hub id such as owner/name")
-    return open_transformers(snapshot(model, languages), name=model, languages=languages)
+    return _open_folder(snapshot(model, languages), model, languages)
+
+
+def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:
+    """Open a folder by the architecture in its config.json."""
+    config = path / "config.json"
+    if config.is_file() and is_classifier(read_json(config)):
+        return open_classifier(path, name=name, languages=languages)
+    return open_transformers(path, name=name, languages=languages)
 
 
 def _open_pickle(path: Path, languages: str) -> Checkpoint:
@@ -76,7 +86,7 @@ def demo_checkpoint() -> Path:
     raise MmsError("the demo checkpoint is missing from the installation: install mms-engine again")
 
 
-def read_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
+def read_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`, blank first.
 
     Raises:

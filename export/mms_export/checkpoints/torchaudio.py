@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.files import base_model, language_tensors, renamed, tensors_of
 from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
@@ -51,7 +51,7 @@ def open_torchaudio(path: Path, document: Mapping[str, Any], languages: str) -> 
 
 
 def read_torchaudio_head(
-    file: AdapterFile, document: Mapping[str, Any], config: Wav2Vec2Ctc
+    file: AdapterFile, document: Mapping[str, Any], config: Wav2Vec2
 ) -> Weights:
     """Open the head of a `.pt` file, under the names of `names.adapter_shapes`.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import (
     MMS_LICENCE,
@@ -23,7 +23,7 @@ from mms_export.checkpoints.weights import Weights
 
 _SAMPLE_RATES = range(1_000, 768_001)
 # Tensors that are used in training only.
-_IGNORED = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.")
+IGNORED = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.")
 
 
 def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
@@ -40,7 +40,7 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
     """
     files = find_weights(path)
     document = read_json(path / "config.json")
-    preprocessor = _preprocessor(path)
+    preprocessor = read_preprocessor(path)
     document["normalize"] = bool(preprocessor.get("do_normalize", True))
     config = parse_config(document, where=str(path / "config.json"))
     tensors = renamed(open_tensors(files), neutral)
@@ -62,14 +62,18 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
         adapters=dict(sorted(found.adapters.items())),
         unusable=found.unusable,
         warnings=(*warnings, *found.warnings),
-        sample_rate=_sample_rate(preprocessor, path),
+        sample_rate=read_sample_rate(preprocessor, path),
         licence=card.get("license", MMS_LICENCE if is_mms else UNKNOWN_LICENCE),
         notice=card.get("notice", ""),
     )
 
 
-def _preprocessor(path: Path) -> dict[str, Any]:
-    """Return the settings of the feature extractor, of which recent releases nest a copy."""
+def read_preprocessor(path: Path) -> dict[str, Any]:
+    """Return the settings of the feature extractor, of which recent releases nest a copy.
+
+    Raises:
+        MmsError: they are missing.
+    """
     file, nested = path / "preprocessor_config.json", path / "processor_config.json"
     if nested.is_file():
         settings = read_json(nested).get("feature_extractor")
@@ -83,7 +87,12 @@ def _preprocessor(path: Path) -> dict[str, Any]:
     return read_json(file)
 
 
-def _sample_rate(preprocessor: dict[str, Any], path: Path) -> int:
+def read_sample_rate(preprocessor: dict[str, Any], path: Path) -> int:
+    """Return the sample rate of the feature extractor, in Hz.
+
+    Raises:
+        MmsError: it is not a usable one.
+    """
     rate = preprocessor.get("sampling_rate", 16_000)
     if not isinstance(rate, int) or rate not in _SAMPLE_RATES:
         raise MmsError(
@@ -97,7 +106,7 @@ def _base_tensors(
     config: Wav2Vec2Ctc, tensors: Weights, files: list[Path]
 ) -> tuple[Weights, list[str]]:
     """Return the tensors of the base model, and a warning of those that it does not use."""
-    base, expected = base_model(tensors, _IGNORED), base_shapes(config)
+    base, expected = base_model(tensors, IGNORED), base_shapes(config)
     where = str(files[0] if len(files) == 1 else files[0].parent)
     unused = sorted(set(base.shapes) - set(expected))
     shapes = {name: shape for name, shape in base.shapes.items() if name in expected}
@@ -109,7 +118,7 @@ def _base_tensors(
     return Weights(shapes, base.read), warnings
 
 
-def read_transformers_adapter(file: AdapterFile, config: Wav2Vec2Ctc) -> Weights:
+def read_transformers_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:
     """Open a language's tensors, under the names of `names.adapter_shapes`.
 
     Raises:

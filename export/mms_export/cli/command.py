@@ -108,6 +108,8 @@ def main(
 ) -> None:
     """Convert an MMS checkpoint to a bundle: ONNX graphs, and one adapter file per language.
 
+    The task, speech recognition or language identification, is that of the checkpoint.
+
     An interrupted export continues where it stopped. Languages, precisions and plans missing from
     an existing bundle are added to it.
     """
@@ -172,7 +174,7 @@ def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
 
 def _sentence(out: Path, manifest: "Manifest") -> str:
     precisions = ", ".join(dict.fromkeys(graph.precision for graph in manifest.graphs))
-    count = len(manifest.data)
+    count = len(_languages(manifest))
     languages = f"{count} language{'s' * (count != 1)}"
     targets = {
         f"; plans for {plan.runtime} {plan.runtime_version} ({plan.precision} on "
@@ -182,11 +184,16 @@ def _sentence(out: Path, manifest: "Manifest") -> str:
     return f"{out}: {manifest.source.name}, {languages}, {precisions}{''.join(sorted(targets))}"
 
 
+def _languages(manifest: "Manifest") -> list[str]:
+    """Return the languages of the data files, or the labels of language identification."""
+    return sorted(getattr(manifest.model, "labels", manifest.data))
+
+
 def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
     return {
         "bundle": printable(str(out)),
         "source": manifest.source.name,
-        "languages": sorted(manifest.data),
+        "languages": _languages(manifest),
         "bytes": sum(file.size for file in manifest.files()),
         "parity": {
             graph.precision: {

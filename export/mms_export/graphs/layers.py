@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.graphs.builder import CONTRIB, Array, GraphBuilder
 from mms_export.graphs.numerics import Numerics
@@ -35,7 +35,7 @@ class Layers:
 
     graph: GraphBuilder
     numerics: Numerics
-    config: Wav2Vec2Ctc
+    config: Wav2Vec2
     weights: Weights
 
     def matrix(self, name: str, inputs: int, outputs: int) -> Matrix:

@@ -13,6 +13,7 @@ from mms_engine.errors import MmsError
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.weights import FloatArray
 
 MIN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.97, "int8": 0.97}
@@ -24,18 +25,19 @@ SECOND_CLIP = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Two clips of real speech in two languages, which the graphs compute in one padded batch."""
+    """Two clips of real speech, which the graphs compute in one padded batch."""
 
     checkpoint: Path
     """Folder or file of the checkpoint."""
-    languages: tuple[str, str]
-    """Equal for a model of one language."""
+    languages: tuple[str, ...] = ()
+    """Equal for a model of one language; none for one of language identification."""
     normalize: bool = True
     """`Wav2Vec2.normalize` of the model."""
 
     def open(self) -> Checkpoint:
         """Open the checkpoint."""
-        return open_checkpoint(str(self.checkpoint), ",".join(dict.fromkeys(self.languages)))
+        languages = ",".join(dict.fromkeys(self.languages)) or ALL
+        return open_checkpoint(str(self.checkpoint), languages)
 
     def clips(self) -> tuple[FloatArray, FloatArray]:
         """Return the samples of each clip as the model takes them, float32 `[N]`."""
@@ -54,6 +56,15 @@ def reference_logits(case: Case) -> list[FloatArray]:
         reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))
         for clip, language in zip(case.clips(), case.languages, strict=True)
     ]
+
+
+def reference_scores(case: Case) -> list[FloatArray]:
+    """Return the reference's scores `[1, labels]` of each clip, computed alone."""
+    from mms_export.parity.reference import Reference  # imports torch
+
+    checkpoint = case.open()
+    reference = Reference(checkpoint.config, checkpoint.weights)
+    return [reference.scores(clip) for clip in case.clips()]
 
 
 def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:

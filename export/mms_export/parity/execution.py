@@ -9,6 +9,7 @@ import onnxruntime
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.config import adapter_parameters
 from mms_export.checkpoints.open import read_adapter
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.graphs.builder import Array, numpy_dtype
@@ -28,17 +29,9 @@ def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> l
         name: `encoder`, or `step`, which takes each clip as one step with an empty cache.
     """
     checkpoint = case.open()
-    clips = case.clips()
-    audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
-    for row, clip in zip(audio, clips, strict=True):
-        row[: len(clip)] = clip
-    geometry = FrameGeometry.of(checkpoint.config)
-    lengths = np.array([geometry.frames(len(clip)) for clip in clips], np.int64)
-    feeds: dict[str, Array] = {
-        "features": run_graph(folder, "frontend", precision, {"audio": audio}),
-        "lengths": lengths,
-        "slot": np.arange(len(clips)),
-    }
+    feeds = _features(case, checkpoint, folder, precision)
+    lengths = feeds["lengths"]
+    feeds["slot"] = np.arange(len(lengths))
     feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
     if name == "step":
         feeds |= empty_cache(checkpoint, feeds["features"], NUMERICS[precision])
@@ -46,6 +39,30 @@ def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> l
     sizes = [len(checkpoint.adapters[language].vocab) for language in case.languages]
     rows = zip(logits, lengths, sizes, strict=True)
     return [row[:length, :size] for row, length, size in rows]
+
+
+def graph_scores(case: Case, folder: Path, precision: Precision, name: str) -> list[FloatArray]:
+    """Return the scores `[1, labels]` of each clip of a case, computed in one batch.
+
+    The arguments are those of `graph_logits`.
+    """
+    scores = run_graph(folder, name, precision, _features(case, case.open(), folder, precision))
+    return [row[np.newaxis] for row in scores]
+
+
+def _features(
+    case: Case, checkpoint: Checkpoint, folder: Path, precision: Precision
+) -> dict[str, Array]:
+    """Return the inputs `features` and `lengths` of the clips, padded to one batch."""
+    clips = case.clips()
+    audio = np.zeros((len(clips), max(map(len, clips))), np.float32)
+    for row, clip in zip(audio, clips, strict=True):
+        row[: len(clip)] = clip
+    geometry = FrameGeometry.of(checkpoint.config)
+    return {
+        "features": run_graph(folder, "frontend", precision, {"audio": audio}),
+        "lengths": np.array([geometry.frames(len(clip)) for clip in clips], np.int64),
+    }
 
 
 def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> dict[str, Array]:
@@ -69,9 +86,9 @@ def bank(
 
     A graph without adapters has no input `adapters`.
     """
-    config = checkpoint.config
+    config, parameters = checkpoint.config, adapter_parameters(checkpoint.config)
     size = max(len(checkpoint.adapters[language].vocab) for language in languages)
-    adapters = np.empty((len(languages), config.adapter_parameters), np.float32)
+    adapters = np.empty((len(languages), parameters), np.float32)
     head_weight = np.zeros((len(languages), size, config.hidden_size), np.float32)
     head_bias = np.full((len(languages), size), -np.inf, np.float32)
     for slot, language in enumerate(languages):
@@ -81,7 +98,7 @@ def bank(
         head_weight[slot, : len(bias)] = weights.read("lm_head.weight")
         head_bias[slot, : len(bias)] = bias
     arrays = {"head_weight": head_weight, "head_bias": head_bias}
-    if config.adapter_parameters:
+    if parameters:
         arrays["adapters"] = adapters
     operands = numpy_dtype(numerics.operands)
     return {name: array.astype(operands) for name, array in arrays.items()}

@@ -80,6 +80,11 @@ def _gather(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
     return [inputs[0].index_select(attributes["axis"], inputs[1])]
 
 
+def _reduce_sum(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
+    value, axes = inputs
+    return [value.sum(tuple(_ints(axes)), keepdim=bool(attributes["keepdims"]))]
+
+
 def _range(start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
     return torch.arange(int(start), int(limit), int(step))
 
@@ -100,6 +105,7 @@ OPERATORS: dict[str, Operator] = {
     "MatMul": _one(torch.matmul),
     "Mul": _one(torch.mul),
     "Range": _one(_range),
+    "ReduceSum": _reduce_sum,
     "Relu": _one(torch.relu),
     "Reshape": _one(_reshape),
     "Shape": _shape,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.config import LAYER_NORM_EPS
 from mms_export.checkpoints.weights import FloatArray, Weights
 
@@ -16,7 +16,7 @@ from mms_export.checkpoints.weights import FloatArray, Weights
 class Reference:
     """One clip in one language at a time; nothing folded, fused or padded."""
 
-    def __init__(self, config: Wav2Vec2Ctc, base: Weights) -> None:
+    def __init__(self, config: Wav2Vec2, base: Weights) -> None:
         self._config = config
         self._base = base
 
@@ -28,11 +28,25 @@ class Reference:
             adapter: Tensors of the language, under the names of `names.adapter_shapes`.
         """
         with torch.inference_mode():
-            value = self._features(torch.from_numpy(audio)[None])
-            value = value + self._positions(value)
-            for index in range(self._config.num_hidden_layers):
-                value = self._layer(value, adapter, f"encoder.layers.{index}")
-            return self._head(value, adapter).numpy()
+            return _linear(self._hidden(audio, adapter), adapter, "lm_head")[0].numpy()
+
+    def scores(self, audio: FloatArray) -> FloatArray:
+        """Return the scores `[1, labels]` of one clip, of a model of language identification.
+
+        Args:
+            audio: Normalised samples, float32 `[N]`.
+        """
+        with torch.inference_mode():
+            projected = _linear(self._hidden(audio, self._base), self._base, "projector")
+            return _linear(projected.mean(dim=1), self._base, "classifier").numpy()
+
+    def _hidden(self, audio: FloatArray, adapter: Weights) -> Tensor:
+        """Return the last hidden state `[1, T, H]`, normalised."""
+        value = self._features(torch.from_numpy(audio)[None])
+        value = value + self._positions(value)
+        for index in range(self._config.num_hidden_layers):
+            value = self._layer(value, adapter, f"encoder.layers.{index}")
+        return _norm(value, self._base, "encoder.layer_norm")
 
     def _features(self, audio: Tensor) -> Tensor:
         value = audio[:, None]
@@ -63,7 +77,7 @@ class Reference:
         wide = _norm(value, base, f"{name}.final_layer_norm")
         wide = functional.gelu(_linear(wide, base, f"{name}.feed_forward.intermediate_dense"))
         value = value + _linear(wide, base, f"{name}.feed_forward.output_dense")
-        if not self._config.adapter_parameters:
+        if not self._config.adapter_attn_dim:
             return value
         squeezed = _norm(value, adapter, f"{name}.adapter_layer.norm")
         squeezed = _linear(squeezed, adapter, f"{name}.adapter_layer.linear_1").relu()
@@ -80,9 +94,6 @@ class Reference:
         )
         mixed = functional.scaled_dot_product_attention(queries, keys, values)
         return _linear(mixed.transpose(1, 2).flatten(2), self._base, f"{name}.attention.out_proj")
-
-    def _head(self, value: Tensor, adapter: Weights) -> Tensor:
-        return _linear(_norm(value, self._base, "encoder.layer_norm"), adapter, "lm_head")[0]
 
 
 def _tensor(weights: Weights, name: str) -> Tensor:

@@ -6,9 +6,10 @@ import numpy as np
 
 from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
-from mms_engine.bundle.manifest import DataFile, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import DataFile, Wav2Vec2
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import AdapterFile, DamagedAdapter
+from mms_export.checkpoints.config import adapter_parameters
 from mms_export.checkpoints.open import read_adapter
 from mms_export.graphs.wav2vec2.adapters import pack_adapter
 from mms_export.graphs.wav2vec2.encoder import build_encoder
@@ -16,7 +17,7 @@ from mms_export.graphs.wav2vec2.frontend import build_frontend
 from mms_export.graphs.wav2vec2.step import build_step
 from mms_export.parity.comparison import reference_logits
 from mms_export.parity.execution import graph_logits
-from mms_export.tasks.task import DataJob, GraphSpec, Task
+from mms_export.tasks.task import DataJob, DataSpec, GraphSpec, Task
 
 
 def adapter_path(folder: Path, language: str) -> Path:
@@ -60,9 +61,9 @@ def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
     return DataFile(file=describe(job.folder, path), vocab_size=len(file.vocab))
 
 
-def adapter_size(config: Wav2Vec2Ctc, file: AdapterFile) -> int:
+def adapter_size(config: Wav2Vec2, file: AdapterFile) -> int:
     """Return the number of elements of a language's adapter and head."""
-    return config.adapter_parameters + len(file.vocab) * (config.hidden_size + 1)
+    return adapter_parameters(config) + len(file.vocab) * (config.hidden_size + 1)
 
 
 ASR = Task(
@@ -74,9 +75,7 @@ ASR = Task(
         ),
     ),
     model=lambda checkpoint: checkpoint.config,
-    data_path=adapter_path,
-    write_data=write_adapter,
-    data_size=adapter_size,
+    data=DataSpec(path=adapter_path, write=write_adapter, size=adapter_size),
     reference=reference_logits,
     outputs=graph_logits,
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, DataFile, Model, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import DataDtype, DataFile, Model, Wav2Vec2
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.weights import FloatArray, Weights
@@ -18,7 +18,7 @@ class GraphSpec:
     """One graph of a task, written in every precision."""
 
     name: str
-    build: Callable[[Wav2Vec2Ctc, Weights, Numerics], GraphBuilder]
+    build: Callable[[Wav2Vec2, Weights, Numerics], GraphBuilder]
     shares: str = ""
     """Earlier graph whose weights and data file this one uses; empty for weights of its own."""
     has_parity: bool = False
@@ -32,9 +32,21 @@ class DataJob:
     """Settings of every data file of an export. Picklable, for worker processes."""
 
     folder: Path
-    config: Wav2Vec2Ctc
+    config: Wav2Vec2
     dtype: DataDtype
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """Data files of a task, one per language."""
+
+    path: Callable[[Path, str], Path]
+    """Returns the path of a language's data file in a bundle."""
+    write: Callable[[DataJob, AdapterFile], DataFile]
+    """Writes the data file of one language and returns its manifest entry."""
+    size: Callable[[Wav2Vec2, AdapterFile], int]
+    """Returns the number of elements of a language's data file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +57,8 @@ class Task:
     """In the order in which they are written."""
     model: Callable[[Checkpoint], Model]
     """Returns the model's description for the manifest."""
-    data_path: Callable[[Path, str], Path]
-    """Returns the path of a language's data file in a bundle."""
-    write_data: Callable[[DataJob, AdapterFile], DataFile]
-    """Writes the data file of one language and returns its manifest entry."""
-    data_size: Callable[[Wav2Vec2Ctc, AdapterFile], int]
-    """Returns the number of elements of a language's data file."""
+    data: DataSpec | None
+    """`None` for a model whose languages are in its graphs."""
     reference: Callable[[Case], list[FloatArray]]
     """Returns the outputs of the reference network for a case."""
     outputs: Callable[[Case, Path, Precision, str], list[FloatArray]]

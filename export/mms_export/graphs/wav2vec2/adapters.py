@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import FloatArray, Weights
 
 
-def pack_adapter(weights: Weights, config: Wav2Vec2Ctc) -> FloatArray:
+def pack_adapter(weights: Weights, config: Wav2Vec2) -> FloatArray:
     """Return a language's adapter weights as one row, float32 `[P]`.
 
     Layer by layer: down `[H, A]`, down bias `[A]`, up `[A, H]`, up bias `[H]`. The affine part of
     the adapter's layer norm is folded into down. Empty for a model without adapters.
     """
     parts: list[FloatArray] = [np.empty(0, np.float32)]
-    for index in range(config.num_hidden_layers if config.adapter_parameters else 0):
+    for index in range(config.num_hidden_layers if config.adapter_attn_dim else 0):
         name = f"encoder.layers.{index}.adapter_layer"
         down = weights.read(f"{name}.linear_1.weight").astype(np.float64)
         gamma = weights.read(f"{name}.norm.weight").astype(np.float64)

@@ -3,8 +3,8 @@
 Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
 """
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
-from mms_export.checkpoints.config import adapter_sizes
+from mms_engine.bundle.manifest import Wav2Vec2
+from mms_export.checkpoints.config import adapter_parameters, adapter_sizes
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers
@@ -14,7 +14,7 @@ from mms_export.graphs.wav2vec2.transformer import AttentionInputs, add_position
 FLOAT32_MIN = -3.4028234663852886e38
 
 
-def build_encoder(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_encoder(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md)."""
     graph = GraphBuilder("encoder", numerics.opset)
     layers = Layers(graph, numerics, config, weights)
@@ -71,8 +71,9 @@ class Bank:
         self._layers = layers
         self._slot = graph.input("slot", "int64", ["batch"])
         self._parts: list[str] = []
-        if config.adapter_parameters:
-            adapters = graph.input("adapters", dtype, ["slots", config.adapter_parameters])
+        if config.adapter_attn_dim:
+            parameters = adapter_parameters(config)
+            adapters = graph.input("adapters", dtype, ["slots", parameters])
             rows = graph.op("Gather", adapters, self._slot, axis=0)
             sizes = adapter_sizes(config) * config.num_hidden_layers
             self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)

@@ -6,14 +6,14 @@ product, and the layer norm over channels needs no transpose.
 
 from dataclasses import replace
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers, Matrix
 from mms_export.graphs.numerics import Numerics
 
 
-def build_frontend(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_frontend(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph `audio [batch, samples] -> features [batch, frames, feature_size]`."""
     graph = GraphBuilder("frontend", numerics.opset)
     # Without a residual stream, seven layers accumulate the error of 8-bit products: 5 % of the

@@ -6,7 +6,7 @@ and values were computed with the right context of their own step, which approxi
 context of the encoder (measured in docs/streaming.md).
 """
 
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers
@@ -20,7 +20,7 @@ from mms_export.graphs.wav2vec2.transformer import (
 )
 
 
-def build_step(config: Wav2Vec2Ctc, weights: Weights, numerics: Numerics) -> GraphBuilder:
+def build_step(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
     """Return the graph of one step (inputs and outputs in docs/bundle.md)."""
     graph = GraphBuilder("step", numerics.opset)
     layers = Layers(graph, numerics, config, weights)

@@ -1,0 +1,1 @@
+"""Language identification: the language of a recording, or that it is not known."""
