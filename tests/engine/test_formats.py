@@ -178,6 +178,7 @@ ALIGNED = TimedText(
                 Interval("<კი>", 2.0, 2.5, 0.7, trusted=True),
                 Interval("& \x07არა", 2.5, 3.0, 0.6, trusted=True),
             ),
+            within="lines",
         ),
     ),
 )
