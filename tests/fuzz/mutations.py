@@ -1,5 +1,6 @@
 """Random damage to files: bytes, lines of text, and values of JSON documents."""
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -145,7 +146,7 @@ def _change(generator: random.Random, place: dict | list, key: str | int) -> Non
     elif kind == 1 and isinstance(place, dict):
         place[generator.choice(_WORDS)] = place.pop(key)
     else:
-        place[key] = generator.choice(_VALUES)
+        place[key] = copy.deepcopy(generator.choice(_VALUES))
 
 
 def change_safetensors(generator: random.Random, content: bytes) -> bytes:

@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +117,33 @@ def _finding(status: int, log: str, *, is_large: bool) -> str:
     return f"{last} at {':'.join(places[-1])}" if places else last
 
 
+def check_seeds(targets: Sequence["Target"], scratch: Path) -> None:
+    """Check that each target reads its seed: one that refuses it would find nothing."""
+    from dataclasses import replace
+
+    for target in targets:
+        path = scratch / f"input{Path(target.name).suffix}"
+        path.write_bytes(target.seed)
+        outcome = read_in_child(replace(target, use=_reading(target)), path, scratch / "log")
+        if outcome.finding:
+            sys.exit(f"the seed of {target.name} is not read: {outcome.finding}\n{outcome.log}")
+
+
+def _reading(target: "Target") -> Callable[[Path], None]:
+    """Return the reader of a seed, whose refusals are errors of another kind."""
+    import click
+
+    from mms_engine.errors import MmsError
+
+    def read(path: Path) -> None:
+        try:
+            (target.read_whole or target.use)(path)
+        except (MmsError, click.ClickException) as error:
+            raise AssertionError(str(error)) from error
+
+    return read
+
+
 def damaged(generator: random.Random, target: "Target", others: Sequence["Target"]) -> bytes:
     """Return the seed of a target after one to three mutations."""
     from mutations import splice
@@ -162,6 +189,7 @@ def loop(options: argparse.Namespace, scratch: Path) -> Counter[str]:
     (scratch / "seeds").mkdir()
     every = targets(scratch / "seeds", *prepare(scratch))
     chosen = [one for one in every if re.search(options.kinds, one.name)]
+    check_seeds(chosen, scratch)
     cases: Counter[str] = Counter()
     findings: Counter[str] = Counter()
     peak = 0

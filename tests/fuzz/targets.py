@@ -43,6 +43,8 @@ class Target:
     mutations: tuple[mutations.Mutation, ...]
     use: Callable[[Path], None]
     """Reader of the damaged file; may raise `MmsError` and click's errors only."""
+    read_whole: Callable[[Path], object] | None = None
+    """Reader of the seed, which must succeed; `None` for the same one."""
 
 
 def targets(folder: Path, checkpoint: Path, bundle: Path) -> list[Target]:
@@ -73,7 +75,7 @@ def _audio(folder: Path) -> Iterator[Target]:
         if kind.codec not in av.codecs_available:
             continue
         content = write(folder / kind.name, kind).read_bytes()
-        yield Target(f"audio-{kind.name}", content, mutations.BYTES, _use_audio)
+        yield Target(f"audio-{kind.name}", content, mutations.BYTES, _use_audio, read_audio)
 
 
 def _use_audio(path: Path) -> None:

@@ -5,14 +5,11 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import click
 import pytest
 
-from mms_engine.audio import read_audio
 from mms_engine.errors import MmsError
 
 HERE = Path(__file__).parent
@@ -88,32 +85,32 @@ def test_each_kind_of_finding_is_found(use, finding, tmp_path, monkeypatch):
     assert bool(outcome.finding) == bool(finding)
 
 
-def test_seeds_are_read_whole_and_mutations_change_them(tmp_path):
-    """A target that refuses its own seed would find nothing."""
+def test_seed_that_is_refused_ends_the_run(tmp_path):
     import run
-    from targets import targets
+    from targets import Target
 
-    (tmp_path / "seeds").mkdir()
-    every = targets(tmp_path / "seeds", *run.prepare(tmp_path))
-    assert len(every) > 60
-    for target in every:
-        path = tmp_path / target.name
-        path.write_bytes(target.seed)
-        use = read_audio if target.name.startswith("audio") else target.use
-        outcome = run.read_in_child(replace(target, use=shown(use)), path, tmp_path / "log")
-        assert (outcome.finding, outcome.log) == ("", ""), target.name
-        generators = map(Random, range(20))
-        changed = {run.damaged(generator, target, every) for generator in generators}
-        assert len(changed) > 15
+    for use in (refuse, fail):
+        with pytest.raises(SystemExit, match="the seed of x is not read"):
+            run.check_seeds([Target("x", b"", (), use)], tmp_path)
+    run.check_seeds([Target("x", b"", (), refuse, str)], tmp_path)
 
 
-def shown(use):
-    """Return a reader whose refusals are errors of another kind."""
+SEEDS = {
+    "lines": b"\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-1 </s>\n-0.5 a\n",
+    "json": b'{"a": {"b": [1, 2, {"c": null}]}, "d": "e"}',
+    "safetensors": (29).to_bytes(8, "little") + b'{"a":{"dtype":"F32","b":[0]}}' + bytes(64),
+}
 
-    def read(path):
-        try:
-            use(path)
-        except (MmsError, click.ClickException) as error:
-            raise AssertionError(str(error)) from error
 
-    return read
+@pytest.mark.parametrize("kind", ["bytes", *SEEDS])
+def test_mutations_change_most_files_the_same_way_each_time(kind):
+    import mutations
+
+    content = SEEDS.get(kind, bytes(range(256)) * 4)
+    name = {"lines": "change_lines", "json": "change_json", "safetensors": "change_safetensors"}
+    chosen = mutations.BYTES if kind == "bytes" else (getattr(mutations, name[kind]),)
+    for mutation in chosen:
+        results = [mutation(Random(n), content) for n in range(100)]  # noqa: S311 (no secret)
+        assert len(set(results) - {content}) > 50
+        again = [mutation(Random(n), content) for n in range(100)]  # noqa: S311
+        assert again == results
