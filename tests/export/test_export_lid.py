@@ -18,6 +18,8 @@ from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import MmsError
 from mms_export import synthetic
 from mms_export.checkpoints import hub
+from mms_export.checkpoints.config import parse_classifier_config
+from mms_export.checkpoints.names import classifier_shapes
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import SPEECH
 from mms_export.parity.comparison import Case, reference_scores
@@ -223,3 +225,13 @@ def test_graphs_run_in_onnx_runtime_in_every_precision(bundle: Path) -> None:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         feeds = {"features": np.ones((2, 9, 16), np.float32), "lengths": np.array([9, 4])}
         assert np.isfinite(session.run(None, feeds)[0]).all()
+
+
+def test_synthetic_checkpoint_has_published_size() -> None:
+    """facebook/mms-lid-126 has 3,864,495,808 bytes."""
+    document = json.loads((synthetic.TEMPLATE / "config.json").read_text())
+    config = parse_classifier_config(synthetic.classifier_document(document, 126), where="")
+    shapes = classifier_shapes(config) | {"masked_spec_embed": (config.hidden_size,)}
+    start, content = synthetic.header(shapes)
+    assert len(shapes) == 1098
+    assert len(start) + content == 3_864_495_808
