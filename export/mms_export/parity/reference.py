@@ -28,7 +28,7 @@ class Reference:
             adapter: Tensors of the language, under the names of `names.adapter_shapes`.
         """
         with torch.inference_mode():
-            return _linear(self._hidden(audio, adapter), adapter, "lm_head")[0].numpy()
+            return self._head(self._encoded(audio, adapter), adapter).numpy()
 
     def scores(self, audio: FloatArray) -> FloatArray:
         """Return the scores `[1, labels]` of one clip, of a model of language identification.
@@ -37,15 +37,22 @@ class Reference:
             audio: Normalised samples, float32 `[N]`.
         """
         with torch.inference_mode():
-            projected = _linear(self._hidden(audio, self._base), self._base, "projector")
+            hidden = self._normal(self._encoded(audio, self._base))
+            projected = _linear(hidden, self._base, "projector")
             return _linear(projected.mean(dim=1), self._base, "classifier").numpy()
 
-    def _hidden(self, audio: FloatArray, adapter: Weights) -> Tensor:
-        """Return the last hidden state `[1, T, H]`, normalised."""
+    def _encoded(self, audio: FloatArray, adapter: Weights) -> Tensor:
+        """Return the residual stream behind the last layer, `[1, T, H]`."""
         value = self._features(torch.from_numpy(audio)[None])
         value = value + self._positions(value)
         for index in range(self._config.num_hidden_layers):
             value = self._layer(value, adapter, f"encoder.layers.{index}")
+        return value
+
+    def _head(self, value: Tensor, adapter: Weights) -> Tensor:
+        return _linear(self._normal(value), adapter, "lm_head")[0]
+
+    def _normal(self, value: Tensor) -> Tensor:
         return _norm(value, self._base, "encoder.layer_norm")
 
     def _features(self, audio: Tensor) -> Tensor:
