@@ -10,8 +10,23 @@ from mms_engine.bundle.manifest import Tensor
 from mms_engine.encoder.batches import WindowRow
 from mms_engine.encoder.emission import HostEmission, Segment
 from mms_engine.encoder.host.graphs import run_encoder
-from mms_engine.encoder.offline import LogitsSink, OfflineEncoder, PooledSink
+from mms_engine.encoder.offline import OfflineEncoder, PooledSink
 from mms_engine.encoder.windows import Window
+
+
+class LogitsSink:
+    """Sink that keeps all logits."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[np.ndarray]] = {}
+
+    def take(self, rows: list[WindowRow], emission: HostEmission) -> None:
+        for row, logits in zip(rows, emission.rows(), strict=True):
+            self._parts.setdefault(row.utterance, []).append(logits[row.window.kept])
+
+    def pop(self, utterance: int) -> np.ndarray:
+        parts = self._parts.pop(utterance, [])
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def encode(recognizer: Recognizer, audios: list[np.ndarray], windows: WindowOptions) -> list:

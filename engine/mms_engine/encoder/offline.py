@@ -51,23 +51,6 @@ class Sink(Protocol):
         ...
 
 
-class LogitsSink:
-    """Sink that collects the logits of each utterance in host memory."""
-
-    def __init__(self) -> None:
-        self._parts: dict[int, list[Float32Array]] = {}
-
-    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
-        """Keep the logits of a batch; see `Sink.take`."""
-        for row, logits in zip(rows, emission.rows(), strict=True):
-            self._parts.setdefault(row.utterance, []).append(logits[row.window.kept])
-
-    def pop(self, utterance: int) -> Float32Array:
-        """Return the logits of an utterance, `[T, V]`, and forget them; `[0, 0]` for no frames."""
-        parts = self._parts.pop(utterance, [])
-        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-
-
 class PooledSink:
     """Sink that collects one score vector per window, of a model that pools over time."""
 
