@@ -1,10 +1,12 @@
 """Ten seconds of fuzzing with a fixed seed, and proof that it finds what it looks for."""
 
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -75,24 +77,45 @@ def refuse(_):
         (str, ""),
     ],
 )
-def test_each_kind_of_finding_is_found(use, finding, tmp_path, monkeypatch):
+def test_each_kind_of_finding_is_found(use, finding, tmp_path):
+    found = in_fresh_process(finding_of, use, tmp_path)
+    assert found.startswith(finding)
+    assert bool(found) == bool(finding)
+
+
+def finding_of(use, folder):
     import run
     from targets import Target
 
-    monkeypatch.setattr(run, "WALL_SECONDS", 2 if use is wait else 60)
-    outcome = run.read_in_child(Target("x", b"", (), use), tmp_path / "x", tmp_path / "log")
-    assert outcome.finding.startswith(finding)
-    assert bool(outcome.finding) == bool(finding)
+    run.WALL_SECONDS = 2 if use is wait else 60
+    return run.read_in_child(Target("x", b"", (), use), folder / "x", folder / "log").finding
 
 
-def test_seed_that_is_refused_ends_the_run(tmp_path):
+def in_fresh_process(function, *arguments):
+    """Call a function in a small process: a fork begins with the memory of its parent."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+@pytest.mark.parametrize(
+    ("use", "read_whole", "is_read"),
+    [(refuse, None, False), (fail, None, False), (refuse, str, True)],
+)
+def test_seed_that_is_refused_ends_the_run(use, read_whole, is_read, tmp_path):
+    message = in_fresh_process(refusal_of, use, read_whole, tmp_path)
+    assert message.startswith("" if is_read else "the seed of x is not read")
+    assert bool(message) != is_read
+
+
+def refusal_of(use, read_whole, folder):
     import run
     from targets import Target
 
-    for use in (refuse, fail):
-        with pytest.raises(SystemExit, match="the seed of x is not read"):
-            run.check_seeds([Target("x", b"", (), use)], tmp_path)
-    run.check_seeds([Target("x", b"", (), refuse, str)], tmp_path)
+    try:
+        run.check_seeds([Target("x", b"", (), use, read_whole)], folder)
+    except SystemExit as error:
+        return str(error)
+    return ""
 
 
 SEEDS = {

@@ -12,7 +12,7 @@ from engine_sounds import RATE, sound
 from mms_engine import Identifier
 from mms_engine.cli import main
 
-NO_FLOOR = "--min-logit -inf --threads 1"
+NO_FLOOR = "--min-logit -1000 --threads 1"
 
 
 @pytest.fixture

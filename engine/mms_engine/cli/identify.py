@@ -1,7 +1,6 @@
 """Command `mms identify`: the language of recordings."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +53,6 @@ class _Request:
         )
 
 
-def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if math.isnan(value) or value == math.inf:
-        raise click.BadParameter(f"{value} is not a floor", ctx, param)
-    return value
-
-
 @click.command(cls=SectionedCommand, epilog=_EXAMPLES)
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @_language(
@@ -86,12 +79,11 @@ def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
 )
 @_language(
     "--min-logit",
-    type=float,
-    callback=_number,
+    type=FiniteFloat(),
     metavar="NUMBER",
     default=0.0,
     show_default=True,
-    help="Floor of the best language's raw score, below which the answer is unsure; -inf for none.",
+    help="Floor of the best language's raw score, below which the answer is unsure.",
 )
 @audio_options
 @json_option

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -73,6 +74,9 @@ class Workers(ProcessPoolExecutor):
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
+        # A hangup would end the process that tracks semaphores, and its successor not know them.
+        with _no_signals_for_children():
+            resource_tracker.ensure_running()
         # Workers end when `_alive` closes, which also happens when this process is killed.
         listener, self._alive = context.Pipe(duplex=False)
         super().__init__(
