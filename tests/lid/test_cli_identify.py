@@ -106,8 +106,8 @@ def test_failures_of_some_recordings_are_reported(run) -> None:  # type: ignore[
         ("recordings/one.wav --top 0", 2, "--top"),
         ("recordings/one.wav --window 5", 2, "--window"),
         ("recordings/one.wav --window nan", 2, "--window"),
-        ("recordings/one.wav --min-logit nan", 2, "nan is not a floor"),
-        ("recordings/one.wav --min-logit inf", 2, "inf is not a floor"),
+        ("recordings/one.wav --min-logit nan", 2, "'nan' is not a finite number"),
+        ("recordings/one.wav --min-logit inf", 2, "'inf' is not a finite number"),
         ("recordings/one.wav --bundle nowhere", 1, "nowhere holds no manifest.json"),
     ],
 )
