@@ -155,7 +155,7 @@ class AlignedWord:
     """A word of a text and its span of time."""
 
     text: str
-    """As written, with its punctuation."""
+    """Spelling of the text, with its punctuation."""
     start: float
     """Seconds from the start of the audio (inclusive)."""
     end: float
@@ -178,7 +178,7 @@ class AlignedLine:
     """A line, sentence or paragraph of a text and its span of time."""
 
     text: str
-    """As written."""
+    """Spelling of the text."""
     start: float
     """Start of its first word, in seconds; for an empty line, the end of the line before."""
     end: float

@@ -95,7 +95,7 @@ def test_folder_that_cannot_be_listed_is_a_failure(mms, tmp_path: Path) -> None:
 def test_folder_that_vanishes_from_the_search_is_a_failure(
     mms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the one above, for root too."""
+    """The same as above, for root too."""
     record(tmp_path / "rec" / "a.wav", tmp_path / "rec" / "closed" / "b.wav")
     scandir = os.scandir
 

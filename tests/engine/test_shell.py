@@ -347,7 +347,7 @@ def test_error_keeps_the_old_file_and_what_is_finished(
 
 
 def test_ignored_hangup_stays_ignored(folder: Path, tiny_bundle: Path) -> None:
-    """As under nohup."""
+    """The state under nohup."""
     code = (
         "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "from mms_engine.cli.shell import signals\n"

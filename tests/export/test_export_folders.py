@@ -1,4 +1,4 @@
-"""What users give in place of a checkpoint: one line names what it is and what to do."""
+"""Files given in place of a checkpoint: one line names each and what to do."""
 
 import json
 import shutil

@@ -54,7 +54,7 @@ class Segment:
     """A span of the audio and its text."""
 
     text: str
-    """As written."""
+    """Spelling of the text."""
     start: float
     """Seconds from the start of the audio (inclusive), padding included."""
     end: float

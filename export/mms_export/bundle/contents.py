@@ -34,7 +34,7 @@ class Contents:
     checkpoint: Checkpoint
     languages: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    """What the user should know of the checkpoint, a sentence each."""
+    """Remarks on the checkpoint for the user, a sentence each."""
     planner: Planner | None
     """`None` without TensorRT plans."""
 

@@ -65,7 +65,7 @@ class Checkpoint:
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Languages whose files cannot be exported, and why."""
     warnings: tuple[str, ...] = ()
-    """What the user should know of the checkpoint, a sentence each."""
+    """Remarks on the checkpoint for the user, a sentence each."""
     sample_rate: int
     licence: str
     notice: str = ""
