@@ -221,3 +221,12 @@ def test_killed_and_resumed_corpus_has_the_same_bytes(run, tmp_path: Path) -> No
     assert result.exit_code == 0
     assert contents(tmp_path / "killed") == whole
     assert "recordings skipped" in result.stderr
+
+
+def test_segment_reads_its_text_from_standard_input(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = (tmp_path / "eng.txt").read_bytes()
+    for extra in ("", " --resume"):
+        result = run(f"segment eng.flac - --lang eng --out clips{extra}", input=text)
+        assert result.exit_code == 0, result.stderr
+    assert run("segment eng.flac eng.txt --lang eng --out files").exit_code == 0
+    assert contents(tmp_path / "clips") == contents(tmp_path / "files")

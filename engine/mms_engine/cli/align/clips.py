@@ -19,6 +19,7 @@ from mms_engine.audio.sources import Recording
 from mms_engine.audio.write import encode_audio
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2Ctc
 from mms_engine.cli.align.options import AlignmentChoice
 from mms_engine.cli.align.pairs import Pair, pairs_of, with_language
 from mms_engine.cli.align.segment_options import SegmentChoice
@@ -81,7 +82,8 @@ def run(request: SegmentRequest) -> None:
 
         def work(pair: Pair) -> MmsError | None:
             try:
-                entry, text = corpus.entry(pair), pair.read_text()
+                text = pair.read_text()
+                entry = corpus.entry(pair, text)
                 alignment = aligner.align(
                     pair.source, text, str(pair.language), progress=bar.advance
                 )
@@ -138,33 +140,32 @@ class _Corpus:
         texts = [str(pair.text_file) for pair in pairs if pair.text_file is not None]
         self._inputs = InputFiles([*(pair.name for pair in pairs), *texts])
 
-    def entry(self, pair: Pair) -> Entry:
-        """Return the journal's entry of a recording as it is now.
-
-        Raises:
-            MmsError: the text cannot be read.
-        """
+    def entry(self, pair: Pair, text: str) -> Entry:
+        """Return the journal's entry of a recording as it is now, and of its text."""
         fields = dataclasses.asdict(self._options)
         for name in ("device", "backend", "threads", "verify", "batch_frames"):
             del fields[name]
         manifest = self._bundle.manifest
         language = str(pair.language)
+        is_romanized = self._bundle.model(Wav2Vec2Ctc).text == "uroman"
+        weights = self._bundle.entry(UROMAN_LANGUAGE if is_romanized else language)
         content = [
             fields,
             dataclasses.asdict(self._sizes),
             self._request.file_format,
-            [manifest.source.fingerprint, self._bundle.entry(language).file.sha256, language],
-            hashlib.sha256(pair.read_text().encode()).hexdigest(),
+            [manifest.source.fingerprint, weights.file.sha256, language],
+            hashlib.sha256(text.encode()).hexdigest(),
         ]
         digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
         return entry_of(pair.output / _PART, Path(pair.name), digest)
 
     def is_done(self, pair: Pair) -> bool:
         """Return whether all clips of a recording are there, made with the same options."""
-        if not self._request.resume:
+        # Standard input can be read only once, by the alignment.
+        if not self._request.resume or str(pair.text_file) == STDIN:
             return False
         try:
-            if self._journal.state(self.entry(pair)) != "done":
+            if self._journal.state(self.entry(pair, pair.read_text())) != "done":
                 return False
         except (OSError, MmsError):  # reported when it is read
             return False
