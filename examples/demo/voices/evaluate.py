@@ -128,7 +128,8 @@ def draw_spectrogram(path: Path, panels: dict[str, Samples], text: str) -> None:
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots(len(panels), sharex=True, sharey=True)
     for axis, (name, samples) in zip(axes, panels.items(), strict=True):
-        axis.specgram(samples + 1e-6, NFFT=512, noverlap=384, Fs=SAMPLE_RATE, vmin=-140, vmax=-40)
+        scale = {"vmin": -125, "vmax": -55, "cmap": "magma"}
+        axis.specgram(samples + 1e-6, NFFT=768, noverlap=640, Fs=SAMPLE_RATE, **scale)
         axis.set(ylim=(0, 8000), ylabel="Hz", title=name)
     axes[-1].set_xlabel(f"seconds: \u201c{text}\u201d")
     figure.savefig(path, dpi=90)

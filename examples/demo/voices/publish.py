@@ -33,7 +33,7 @@ from transformers import VitsConfig, VitsModel
 logger = logging.getLogger(__name__)
 
 VOICE = HERE / "eng"
-CALIBRATED_SENTENCES = 16
+CALIBRATED_SENTENCES = 40
 TOKENIZER: dict[str, Any] = {
     "add_blank": True,
     "clean_up_tokenization_spaces": True,
