@@ -99,7 +99,7 @@ def config_json(config: ModelConfig) -> dict[str, Any]:
         conv_stride=list(STRIDES),
         num_conv_pos_embeddings=POSITION_KERNEL,
         num_conv_pos_embedding_groups=POSITION_GROUPS,
-        vocab_size=config.vocab_sizes[config.languages.index("eng")],
+        vocab_size=dict(zip(config.languages, config.vocab_sizes, strict=True)).get("eng", 32),
     )
     return dict(template)
 

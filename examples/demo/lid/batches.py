@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 Audio = NDArray[np.float32]
 NONE = -1  # target of a row that is none of the labels
 # Seconds of the longest excerpt of a batch: few values, since oneDNN compiles for every shape.
-LENGTHS = (1.0, 1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0)
-NOT_SPEECH, OTHER_LANGUAGES = 0.12, 0.08  # shares of the rows
+LENGTHS = (1.5, 2.0, 2.0, 2.6, 3.4, 4.5, 6.0, 3.0)
+NOT_SPEECH, OTHER_LANGUAGES = 0.09, 0.06  # shares of the rows
+STRENGTH = 0.5  # of the variation of speech
 KIND_SHARE = {"multispeaker": 0.62, "synthetic": 0.2, "varied": 0.1, "real": 0.08}
 SPEAKER_BALANCE = 0.5  # power of a speaker's minutes; 0 draws all speakers alike
 
@@ -125,12 +126,12 @@ class TrainingBatches(Dataset[Batch]):
             pools = self.pools[LANGUAGES[target]]
             speakers = pools[rng.choice(len(pools), p=[share for share, _ in pools])][1]
         audio = _with_pause(speakers.draw(lead, rng), rng)
-        if rng.random() < 0.12:
+        if rng.random() < 0.08:
             behind = self._music(lead, rng)
             audio = audio + behind * (_level(audio) / _level(behind)) * decibels(
                 -rng.uniform(3, 20)
             )
-        audio = augment(audio.astype(np.float32), rng, speakers.draw(lead, rng))
+        audio = augment(audio.astype(np.float32), rng, speakers.draw(lead, rng), STRENGTH)
         start = rng.integers(0, max(len(audio) - count, 0) + 1)
         return audio[start : start + count], target
 

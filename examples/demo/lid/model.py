@@ -120,6 +120,7 @@ def write_checkpoint(folder: Path, model: Classifier) -> None:
         for name, tensor in tensors.items()
     }
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     write_json(folder / "config.json", lid_config_json(config))
     template = (TEMPLATES / "preprocessor_config.json").read_text(encoding="utf-8")
     preprocessor = json.loads(template)
