@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
+from examples.demo.augment import normalise_audio
 from examples.demo.batches import ClipStore
 from examples.demo.lid.batches import NONE, Batch, TrainingBatches
 from examples.demo.lid.model import CHECKPOINT, Classifier, pretrained, write_checkpoint
-from examples.demo.lid.sounds import Music
-from examples.demo.prepare import CACHE
+from examples.demo.lid.sounds import KINDS, Music
+from examples.demo.model import HOP
+from examples.demo.prepare import CACHE, SAMPLE_RATE
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -31,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 PEAK_RATE, HEAD_SCALE, WARMUP_STEPS, FLAT_STEPS = 6e-4, 5.0, 60, 1500
 AVERAGE_DECAY = 0.995
+CALIBRATION_SOUNDS, CALIBRATION_SECONDS, FLOOR_MARGIN = 210, 4, 0.3
 SAVE_SECONDS, LOG_STEPS = 300, 25
 
 
@@ -112,6 +116,26 @@ class Trainer:
         return trainer
 
 
+@torch.inference_mode()
+def calibrate(model: Classifier, recorded: Music) -> None:
+    """Shift all logits alike, so that sounds without speech stay below 0, the engine's floor.
+
+    The softmax does not change. The sounds are of the kinds of the training.
+    """
+    model.eval()
+    rng = np.random.default_rng(20_261_130)
+    highest = float("-inf")
+    for number in range(CALIBRATION_SOUNDS):
+        makers = (*KINDS, recorded.draw)
+        sound = makers[number % len(makers)](CALIBRATION_SECONDS * SAMPLE_RATE, rng)
+        audio = torch.from_numpy(np.append(normalise_audio(sound), np.zeros(HOP, np.float32)))
+        logits = model(audio[None], torch.tensor([len(sound)]))
+        highest = max(highest, float(logits.max()))
+    shift = max(0.0, highest + FLOOR_MARGIN)
+    model.classifier.bias -= shift
+    logger.info("logits of sounds without speech reach %.2f: all lowered by %.2f", highest, shift)
+
+
 def rate_at(step: int) -> float:
     """Learning rate: warm-up, then flat, then falling with the square root of the step."""
     warm = min((step + 1) / WARMUP_STEPS, 1.0)
@@ -171,6 +195,7 @@ def main(cache: Path, steps: int, out: Path, *, publish: bool) -> None:
     if not publish:
         run(trainer, TrainingBatches(ClipStore(cache), Music(cache)), steps, folder)
         return
+    calibrate(trainer.average, Music(cache))
     write_checkpoint(out, trainer.average)
     click.echo(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
