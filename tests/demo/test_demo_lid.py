@@ -202,6 +202,7 @@ def test_accuracy_counts_by_duration_and_language() -> None:
         "clips": {"eng": 2, "fra": 1},
         "best": 0.3333,
         "best_by_language": {"eng": 0.5, "fra": 0.0},
+        "best_mean": 0.25,
         "answered": 0.6667,
         "wrong": 0.3333,
     }
