@@ -79,6 +79,18 @@ def test_blank_is_a_letter():
     assert set(ids[::2]) == {0}
 
 
+@torch.inference_mode()
+def test_durations_depend_on_the_text():
+    model, tokenizer = VitsModel.from_pretrained(VOICE).eval(), VitsTokenizer.from_pretrained(VOICE)
+    for text in held_out_sentences()[:5]:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        mask = torch.ones(1, ids.shape[1], 1)
+        hidden = model.text_encoder(ids, mask).last_hidden_state.transpose(1, 2)
+        found = model.duration_predictor(hidden, mask.mT, reverse=True, noise_scale=0.0)[0, 0]
+        assert float(found[:-1].std()) > 0.3
+        assert float(found[-1].exp()) > 4  # frames of silence after the last letter
+
+
 def test_speech_has_no_offset_clipping_or_long_silence(readings):
     figures = sound_figures(readings[1])
     assert figures["largest_offset"] < 0.002

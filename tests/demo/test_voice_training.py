@@ -177,6 +177,7 @@ def test_stopped_training_goes_on_as_if_it_had_not_been(shards, tmp_path):
     whole, first = Student(), Student()
     losses = [step(whole) for _ in range(6)]
     assert losses[5]["means"] < losses[0]["means"]
+    assert losses[4]["middle"] < losses[0]["middle"]
     for _ in range(3):
         step(first)
     first.save(tmp_path / "state.pt")
@@ -185,6 +186,16 @@ def test_stopped_training_goes_on_as_if_it_had_not_been(shards, tmp_path):
     assert [step(second) for _ in range(3)] == losses[3:]
     for name, weight in whole.average.state_dict().items():
         assert torch.equal(weight, second.average.state_dict()[name])
+
+
+def test_fresh_duration_flows_are_the_identity():
+    predictor = Student().model.duration_predictor.eval()
+    latents, mask = torch.randn(2, 2, 7), torch.ones(2, 1, 7)
+    with torch.no_grad():
+        for flow in predictor.flows[1:]:
+            found, _ = flow(latents, mask, global_conditioning=torch.randn(2, 192, 7))
+            # Bins of equal width and height whose inner slopes are not quite 1.
+            assert (found - latents).abs().max() < 0.1
 
 
 def test_first_shard_is_never_trained_on(shards, monkeypatch):

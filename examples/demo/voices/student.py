@@ -168,6 +168,36 @@ def squared_error(learned: Tensor, taught: Tensor, shared: Tensor, weight: Tenso
     return (quadratic * learned.square() - 2 * linear * learned).sum() + constant
 
 
+def duration_losses(
+    predictor: torch.nn.Module, hidden: Tensor, durations: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
+    """Return the negative log likelihood, and the squared error of the predictor's middle.
+
+    The likelihood alone leaves the durations independent of the text for thousands of steps.
+
+    Args:
+        predictor: Stochastic duration predictor.
+        hidden: Hidden states, shape [B, T, D]; no gradient goes through them.
+        durations: Frames of each token, shape [B, 1, T].
+        mask: 1 for valid tokens, shape [B, T].
+    """
+    inputs, valid = hidden.detach().transpose(1, 2), mask[:, None]
+    nll = predictor(inputs, valid, durations=durations)
+    middle = predictor(inputs, valid, reverse=True, noise_scale=0.0)
+    error = (middle - (durations.clamp(min=1.0) - 0.5).log()).square() * valid
+    return {"durations": nll.sum() / mask.sum(), "middle": error.sum() / mask.sum()}
+
+
+@torch.no_grad()
+def start_splines(model: VitsModel) -> None:
+    """Make the flows of the duration predictor the identity, as VITS begins."""
+    predictor = model.duration_predictor
+    for flow in [*predictor.flows, *predictor.post_flows]:
+        if hasattr(flow, "conv_proj"):
+            flow.conv_proj.weight.zero_()
+            flow.conv_proj.bias.zero_()
+
+
 @torch.no_grad()
 def start_from_teacher(model: VitsModel, teacher: VitsModel) -> None:
     """Set the last layers and the projection to the teacher's, with the strongest FFN channels."""
@@ -196,6 +226,7 @@ class Student:
             del model.flow, model.decoder, model.posterior_encoder
         self.average.eval()
         self.step = 0
+        start_splines(self.model)
         if teacher is not None:
             start_from_teacher(self.model, teacher)
         self.average.load_state_dict(self.model.state_dict())
@@ -221,10 +252,7 @@ class Student:
             chosen = slice(None, None, 2)  # slow, and learned long before the rest
             mask = (torch.arange(batch.ids.shape[1]) < batch.tokens[chosen, None]).float()
             durations = shared[chosen].sum(2)[:, None]
-            nll = model.duration_predictor(
-                hidden[chosen].transpose(1, 2), mask[:, None], durations=durations
-            )
-            found["durations"] = nll.sum() / mask.sum()
+            found |= duration_losses(model.duration_predictor, hidden[chosen], durations, mask)
         return found
 
     def train_step(self, batch: Batch) -> dict[str, float]:

@@ -3,8 +3,9 @@
     python -m examples.demo.voices.train
 
 State and log are in the cache folder (`voices/state.pt`, saved every five minutes and when
-stopped; `voices/train.csv`). Shards that `prepare` adds are used as soon as they are there; the
-first one is kept apart to measure the losses on sentences that are never trained on.
+stopped; `voices/train.csv`). Training waits while the folder holds a file named `pause`. Shards
+that `prepare` adds are used as soon as they are there; the first one is kept apart to measure the
+losses on sentences that are never trained on.
 """
 
 import csv
@@ -19,6 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from examples.demo.train import wait_while_paused
 from examples.demo.voices.prepare import SHARD_SENTENCES
 from examples.demo.voices.student import BATCH, Batch, Student, read_batch
 from examples.demo.voices.teacher import VOICES, load_teacher
@@ -62,7 +64,10 @@ def run(student: Student, cache: Path, steps: int) -> None:
         signal.signal(number, lambda received, _: stopping.append(received))
     saved = reported = time.monotonic()
     recent: dict[str, list[float]] = defaultdict(list)
-    while student.step < steps and not stopping:
+    while student.step < steps:
+        wait_while_paused(cache, stopping)
+        if stopping:
+            break
         shards = sorted((cache / "shards").glob("*.safetensors"))
         if len(shards) < 2:
             raise click.ClickException(f"{cache / 'shards'} holds no shards: run `prepare` first")
