@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
+from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier, Wav2Vec2Pretrained
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
@@ -16,6 +16,7 @@ from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
+from mms_export.tasks.embedding import EMBEDDING
 from mms_export.tasks.lid import LID
 from mms_export.tasks.task import Task
 from mms_export.tensorrt.plans import Planner
@@ -100,14 +101,16 @@ def open_contents(options: ExportOptions) -> Contents:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
     checkpoint = open_checkpoint(options.model, options.languages)
-    if isinstance(checkpoint.config, Wav2Vec2Classifier):
+    if isinstance(checkpoint.config, Wav2Vec2Classifier | Wav2Vec2Pretrained):
+        is_lid = isinstance(checkpoint.config, Wav2Vec2Classifier)
         if options.plans:
             raise PlanError(
-                "language identification has no TensorRT plans yet: leave out --engine; it runs "
-                "on a GPU with ONNX Runtime"
+                f"{'language identification has' if is_lid else 'embeddings have'} no TensorRT "
+                "plans yet: leave out --engine; ONNX Runtime runs the graphs on a GPU"
             )
+        task = LID if is_lid else EMBEDDING
         return Contents(
-            options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
+            options=options, task=task, checkpoint=checkpoint, languages=(), planner=None
         )
     task = ASR
     unusable = checkpoint.unusable
