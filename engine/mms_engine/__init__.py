@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from mms_engine.audio import AudioLimits, read_audio
     from mms_engine.bundle import Bundle, open_bundle
-    from mms_engine.decoding.options import BeamSearch
+    from mms_engine.decoding.options import BeamSearch, LexiconSearch
     from mms_engine.embeddings.embedder import Embedder
     from mms_engine.embeddings.options import EmbedderOptions
     from mms_engine.encoder.windows import WindowOptions
@@ -98,7 +98,7 @@ _MODULES = {
     ),
     "audio": ("AudioLimits", "read_audio"),
     "bundle": ("Bundle", "open_bundle"),
-    "decoding.options": ("BeamSearch",),
+    "decoding.options": ("BeamSearch", "LexiconSearch"),
     "embeddings.embedder": ("Embedder",),
     "embeddings.options": ("EmbedderOptions",),
     "encoder.windows": ("WindowOptions",),

@@ -15,7 +15,7 @@ PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 CLIP = Path(__file__).resolve().parents[2] / "examples/demo/clips/eng_dir-first.flac"
 EXAMPLES = [
     pytest.param(code, id=f"{page}-{number}")
-    for page in ("api", "align", "embeddings")
+    for page in ("api", "align", "embeddings", "zero-shot")
     for number, code in enumerate(
         re.findall(
             r"^```python\n(.*?)^```",
