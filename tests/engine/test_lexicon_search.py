@@ -10,12 +10,17 @@ from click.testing import CliRunner, Result
 
 import lm_models
 from engine_demo import demo_clips
-from mms_engine import LanguageModelError, LexiconSearch, Recognizer
+from flashlight_peer import Peer
+from mms_engine import LanguageModelError, LexiconSearch, Recognizer, read_audio
+from mms_engine.audio import normalize
 from mms_engine.cli import main
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.loading import open_decoders
 from mms_engine.decoding.transcript import UtteranceInfo, text_of, transcript
+from mms_engine.encoder.emission import Segment
+from mms_engine.text.targets import spellings
 from mms_engine.text.vocabulary import Vocabulary
+from mms_kernels import Lexicon, LexiconDecoder, LexiconOptions
 
 LATIN = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz'"))
 SEAMLESS = Vocabulary(("<pad>", *"abcdefghijklmnopqrstuvwxyz'"))
@@ -160,6 +165,41 @@ def test_demo_writes_words_of_the_list_only(demo_bundle: Path, word_list: Path) 
         )
     assert set(" ".join(texts).split()) <= known
     assert errors[search] < errors[None]
+
+
+@pytest.mark.parametrize("language", ["eng", "spa", "rus"])
+def test_scores_on_the_demo_are_those_of_flashlight(demo_bundle: Path, language: str) -> None:
+    rows = (line.split("\t") for line in SENTENCES.read_text(encoding="utf-8").splitlines())
+    words = sorted({word for lang, text in rows if lang == language for word in text.split()})
+    with Recognizer.open(demo_bundle, threads=2) as recognizer:
+        vocabulary = recognizer.bundle.vocabulary(language)
+        logits = [
+            recognizer._model.logits([Segment(normalize(read_audio(clip.path).samples), language)])[
+                0
+            ]
+            for clip in demo_clips()
+            if clip.language == language
+        ]
+    separator = vocabulary.tokens.index("|")
+    spelled = [
+        ((*tokens, separator), i)
+        for i, tokens in enumerate(spellings(words, language, vocabulary, romanized=False))
+        if tokens
+    ]
+    peer = Peer(spelled, words, len(vocabulary), separator, word_score=-3.5, beam_threshold=50.0)
+    options = LexiconOptions(
+        separator=separator, word_score=-3.5, beam_threshold=50.0, open_end=False
+    )
+    decoder = LexiconDecoder(Lexicon(spelled, words), options)
+    for one in logits:
+        shifted = one - np.logaddexp.reduce(one, axis=1, keepdims=True)
+        score, found = peer.decode(np.ascontiguousarray(shifted))
+        stream = decoder.stream()
+        stream.step(one)
+        best = stream.finish()[0]
+        assert best.score == pytest.approx(score, abs=1e-3)
+        assert tuple(best.tokens.tolist()) == found
+        assert len(found) > 3
 
 
 def run(bundle: Path, *arguments: object) -> Result:

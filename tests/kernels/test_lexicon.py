@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lm_models
+from flashlight_peer import THRESHOLD, Peer
 from mms_kernels.lexicon import Lexicon, LexiconDecoder, LexiconOptions
 from mms_kernels.lm import NgramModel
 from mms_kernels.reference import lexicon as oracle
@@ -14,8 +15,6 @@ from mms_kernels.reference import lexicon as oracle
 BLANK, SEPARATOR = 0, 1
 LETTERS = "abcdefghij"
 TOKENS = ["<pad>", "|", *LETTERS]
-THRESHOLD = 1e9
-"""Of flashlight, which takes no infinity."""
 
 
 def log_probs(frames: int, vocab: int, seed: int, scale: float = 3.0) -> np.ndarray:
@@ -86,83 +85,21 @@ def models(many_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> t
     return NgramModel.open(folder / "lm.bin"), kenlm.Model(str(folder / "lm.arpa"))
 
 
-class Peer:
-    """flashlight's LexiconDecoder over the same words."""
-
-    def __init__(self, words: list[str], model: object | None, **options: object) -> None:
-        reason = "the package flashlight-text is not installed"
-        flashlight = pytest.importorskip("flashlight.lib.text.decoder", reason=reason)
-        values = {
-            "beam_size": 500,
-            "beam_size_token": len(TOKENS),
-            "beam_threshold": THRESHOLD,
-            "lm_weight": 0.0,
-            "word_score": 0.0,
-            "unk_score": -math.inf,
-            "sil_score": 0.0,
-            "log_add": False,
-            "criterion_type": flashlight.CriterionType.CTC,
-        }
-        self._lm = (
-            flashlight.ZeroLM() if model is None else _flashlight_lm(flashlight, model, words)
-        )
-        trie = flashlight.Trie(len(TOKENS), SEPARATOR)
-        for tokens, word in spelled(words):
-            trie.insert(tokens, word, 0.0)
-        self._decoder = flashlight.LexiconDecoder(
-            flashlight.LexiconDecoderOptions(**(values | options)),
-            trie,
-            self._lm,
-            SEPARATOR,
-            BLANK,
-            len(words),
-            [],
-            False,
-        )
-
-    def decode(self, emission: np.ndarray) -> tuple[float, tuple[int, ...]]:
-        """Return the score and the words of the best hypothesis."""
-        best = self._decoder.decode(emission.ctypes.data, *emission.shape)[0]
-        return best.score, tuple(word for word in best.words if word >= 0)
-
-
-def _flashlight_lm(flashlight: object, model: object, words: list[str]) -> object:
-    """Return flashlight's interface of a KenLM model."""
-    import kenlm
-
-    class Model(flashlight.LM):
-        def __init__(self) -> None:
-            flashlight.LM.__init__(self)
-            self._states: dict = {}
-
-        def start(self, start_with_nothing: bool) -> object:
-            state, begin = flashlight.LMState(), kenlm.State()
-            model.BeginSentenceWrite(begin)
-            self._states[state] = begin
-            return state
-
-        def score(self, state: object, word: int) -> tuple[object, float]:
-            after = state.child(word)
-            if after not in self._states:
-                self._states[after] = kenlm.State()
-            return after, model.BaseScore(self._states[state], words[word], self._states[after])
-
-        def finish(self, state: object) -> tuple[object, float]:
-            after = state.child(-1)
-            if after not in self._states:
-                self._states[after] = kenlm.State()
-            return after, model.BaseScore(self._states[state], "</s>", self._states[after])
-
-    return Model()
-
-
 @pytest.mark.parametrize("sum_paths", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 3.0, 8.0])
 @pytest.mark.parametrize("beam_threshold", [THRESHOLD, 25.0])
 def test_scores_at_beam_500_are_those_of_flashlight(
     many_words: list[str], scale: float, beam_threshold: float, sum_paths: bool
 ) -> None:
-    peer = Peer(many_words, None, word_score=-3.5, log_add=sum_paths, beam_threshold=beam_threshold)
+    peer = Peer(
+        spelled(many_words),
+        many_words,
+        len(TOKENS),
+        SEPARATOR,
+        word_score=-3.5,
+        log_add=sum_paths,
+        beam_threshold=beam_threshold,
+    )
     options = {"word_score": -3.5, "sum_paths": sum_paths, "beam_threshold": beam_threshold}
     for seed in range(8):
         emission = log_probs(60, len(TOKENS), seed, scale)
@@ -177,7 +114,7 @@ def test_scores_with_language_model_are_those_of_flashlight(
 ) -> None:
     ours, theirs = models
     options = {"lm_weight": 1.48, "word_score": -0.18}
-    peer = Peer(many_words, theirs, **options)
+    peer = Peer(spelled(many_words), many_words, len(TOKENS), SEPARATOR, theirs, **options)
     for seed in range(6):
         emission = log_probs(40, len(TOKENS), seed)
         score, words = peer.decode(emission)
