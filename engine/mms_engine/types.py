@@ -37,8 +37,9 @@ SegmentUnit = Literal["line", "pause"]
 """A segment per line of an alignment, or per span between pauses."""
 Pooling = Literal["mean", "none"]
 """`mean` over all frames, or `none`: every frame."""
-WordTimes = Literal["tight", "filled"]
-"""`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
+WordTimes = Literal["spoken", "tight", "filled"]
+"""`tight`: the frames of a word's own letters. `spoken`: with 60 ms of the gap behind the word, at
+most half of it, in which its last sound goes on. `filled`: with half of the gap to each side."""
 RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
 """`missing`: speech that the text lacks. `extra`: text that is not spoken. `swapped`: text spoken
 at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that
