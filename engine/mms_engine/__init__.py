@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     )
     from mms_engine.audio import AudioLimits, read_audio
     from mms_engine.bundle import Bundle, open_bundle
-    from mms_engine.decoding.options import BeamSearch
+    from mms_engine.decoding.options import BeamSearch, LexiconSearch
+    from mms_engine.embeddings.embedder import Embedder
+    from mms_engine.embeddings.options import EmbedderOptions
     from mms_engine.encoder.windows import WindowOptions
     from mms_engine.errors import (
         AlignmentError,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         Alignment,
         Alternative,
         Audio,
+        Embedding,
         Identification,
         LanguageScore,
         LanguageWindow,
@@ -95,7 +98,9 @@ _MODULES = {
     ),
     "audio": ("AudioLimits", "read_audio"),
     "bundle": ("Bundle", "open_bundle"),
-    "decoding.options": ("BeamSearch",),
+    "decoding.options": ("BeamSearch", "LexiconSearch"),
+    "embeddings.embedder": ("Embedder",),
+    "embeddings.options": ("EmbedderOptions",),
     "encoder.windows": ("WindowOptions",),
     "errors": (
         "AlignmentError",
@@ -123,6 +128,7 @@ _MODULES = {
         "Alignment",
         "Alternative",
         "Audio",
+        "Embedding",
         "Identification",
         "LanguageScore",
         "LanguageWindow",

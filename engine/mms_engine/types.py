@@ -35,6 +35,8 @@ Stars = Literal["none", "edges", "paragraphs", "lines"]
 """Places of a text where the audio may hold speech of any length that the text lacks."""
 SegmentUnit = Literal["line", "pause"]
 """A segment per line of an alignment, or per span between pauses."""
+Pooling = Literal["mean", "none"]
+"""`mean` over all frames, or `none`: every frame."""
 WordTimes = Literal["spoken", "tight", "filled"]
 """`tight`: the frames of a word's own letters. `spoken`: with 60 ms of the gap behind the word, at
 most half of it, in which its last sound goes on. `filled`: with half of the gap to each side."""
@@ -288,6 +290,24 @@ class Identification:
     """Duration of the audio."""
     speech_seconds: float
     """Speech in it, by its level."""
+    missing: tuple[Span, ...] = ()
+    """Spans of the recording that are damaged, in order."""
+    warnings: tuple[str, ...] = ()
+    """Remarks about the recording; see `Audio.warnings`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """Hidden states of a recording."""
+
+    values: "Float32Array"
+    """Shape `[H]` of a mean over all frames, `[T, H]` without pooling."""
+    layer: int | None
+    """Number of the hidden state; `None` for the last, behind the final layer norm."""
+    frame_seconds: float
+    """Seconds from the start of a frame to the start of the next."""
+    seconds: float
+    """Duration of the audio."""
     missing: tuple[Span, ...] = ()
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()

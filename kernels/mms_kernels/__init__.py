@@ -12,6 +12,13 @@ from mms_kernels.beam import (
 )
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
+from mms_kernels.lexicon import (
+    Lexicon,
+    LexiconDecoder,
+    LexiconHypothesis,
+    LexiconOptions,
+    LexiconStream,
+)
 from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
 
 __all__ = [
@@ -27,6 +34,11 @@ __all__ = [
     "Hypothesis",
     "KenlmModel",
     "LanguageModel",
+    "Lexicon",
+    "LexiconDecoder",
+    "LexiconHypothesis",
+    "LexiconOptions",
+    "LexiconStream",
     "NgramModel",
     "Partial",
     "TokenSpan",

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from mms_engine import BeamSearch, Recognizer
 from mms_export.cli import main as mms_export
-from tiny_models import make_tiny, make_tiny_lid
+from tiny_models import make_tiny, make_tiny_lid, make_tiny_pretrained
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -77,6 +77,14 @@ def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of language identification, fp32. Not to be written to."""
     checkpoint = make_tiny_lid(tmp_path_factory.mktemp("checkpoint") / "tiny-lid")
     out = tmp_path_factory.mktemp("bundle") / "lid"
+    return export(str(checkpoint), out, "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def pretrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random network without a head, fp32. Not to be written to."""
+    checkpoint = make_tiny_pretrained(tmp_path_factory.mktemp("checkpoint") / "tiny-pretrained")
+    out = tmp_path_factory.mktemp("bundle") / "pretrained"
     return export(str(checkpoint), out, "--precision", "fp32")
 
 

@@ -8,7 +8,9 @@ from mms_engine.asr.options import RecognizerOptions
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.sources import load
+from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2Ctc
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
+from mms_engine.decoding.options import LexiconSearch
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
 from mms_engine.encoder.batches import WindowRow
 from mms_engine.encoder.emission import Emission
@@ -65,7 +67,8 @@ class OfflineRecognizer:
         yield from self._transcribe(group, progress)
 
     def _prepare(self, job: Job) -> "_Prepared":
-        vocabulary = self._model.vocabulary(job.language)
+        code = self.data_language(job.language)
+        vocabulary = self._model.vocabulary(code)
         decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
         audio = load(
             job.audio,
@@ -74,7 +77,16 @@ class OfflineRecognizer:
             options=self._reading,
         )
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
-        return _Prepared(job, self._encoder.utterance(audio, job.language), info, decoding)
+        return _Prepared(job, self._encoder.utterance(audio, code), info, decoding)
+
+    def data_language(self, language: str) -> str:
+        """Return the code of the data file that transcribes a language.
+
+        A list of words in any language is spelled in the letters of a romanised model.
+        """
+        is_romanized = self._model.bundle.model(Wav2Vec2Ctc).text == "uroman"
+        has_words = isinstance(self._options.beam, LexiconSearch)
+        return UROMAN_LANGUAGE if is_romanized and has_words else language
 
     def _transcribe(
         self, group: Sequence["_Prepared"], progress: Progress | None

@@ -20,7 +20,7 @@ from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
 from mms_engine.decoding.loading import open_decoders
-from mms_engine.decoding.options import BeamSearch, HotwordPhrases
+from mms_engine.decoding.options import HotwordPhrases, Search
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import Progress
@@ -58,7 +58,7 @@ class Recognizer:
         backend: BackendName | None = None,
         precision: Precision | None = None,
         threads: int | None = None,
-        beam: BeamSearch | None = None,
+        beam: Search | None = None,
         options: RecognizerOptions | None = None,
         limits: AudioLimits | None = None,
     ) -> Self:
@@ -70,7 +70,7 @@ class Recognizer:
             backend: Library that runs the graphs; by default the first usable one.
             precision: Precision of the graphs; by default the best for the device.
             threads: Threads of one run on a CPU; by default every usable core.
-            beam: Beam search; by default greedy decoding.
+            beam: Beam search, or search over a list of words; by default greedy decoding.
             options: All options; those given above take precedence.
             limits: Bounds on the audio that is accepted.
 
@@ -89,7 +89,9 @@ class Recognizer:
         changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
         chosen = dataclasses.replace(options or RecognizerOptions(), **changes)
         opened = open_bundle(Path(bundle), verify=chosen.verify)
-        host = HostDecoders(chosen.beam)  # first: it may refuse the language model
+        is_romanized = getattr(opened.manifest.model, "text", "native") == "uroman"
+        # First: it may refuse the language model.
+        host = HostDecoders(chosen.beam, romanized=is_romanized)
         model = load_acoustic_model(opened, chosen)
         try:
             decoders = open_decoders(host, model.encoder.gpu)
@@ -118,14 +120,15 @@ class Recognizer:
         return self.bundle.languages
 
     def decoder_warnings(self, language: str) -> tuple[str, ...]:
-        """Return the remarks on the language model and hotwords of the options, for a language.
+        """Return the remarks on the words of the options' models, for a language.
 
         `Transcript.warnings` of each recording has them too.
 
         Raises:
             LanguageError, BundleError, LanguageModelError: as for `transcribe`.
         """
-        return self._decoders.start(language, self._model.vocabulary(language)).warnings
+        vocabulary = self._model.vocabulary(self._offline.data_language(language))
+        return self._decoders.start(language, vocabulary).warnings
 
     def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
         """Begin a stream of audio in a language.

@@ -67,6 +67,10 @@ class Wav2Vec2Classifier(Wav2Vec2, frozen=True, kw_only=True, tag=True):
     """Language code of each score, in the order of the classifier's outputs."""
 
 
+class Wav2Vec2Pretrained(Wav2Vec2, frozen=True, kw_only=True, tag=True):
+    """Embeddings: the pretrained network, without a head; adapters, if any, inside the graph."""
+
+
 class Vits(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """Speech synthesis: one voice per data file; sizes under the names of config.json."""
 
@@ -90,7 +94,7 @@ class Vits(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True
     """Default rate; durations are divided by it."""
 
 
-Model = Wav2Vec2Ctc | Wav2Vec2Classifier | Vits
+Model = Wav2Vec2Ctc | Wav2Vec2Classifier | Wav2Vec2Pretrained | Vits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +146,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Difference between a graph's logits and the reference network's, measured at export."""
+    """Difference between a graph's output and the reference network's, measured at export."""
 
     max_abs_error: float
     argmax_agreement: float
-    """Share of frames with the same most likely token, in [0, 1]."""
+    """Share of frames with the same most likely token, in [0, 1]; of hidden states, share of frames
+    with a cosine similarity of at least 0.99."""
     min_argmax_agreement: float
     """Tolerance: an export below it fails."""
     frames: int

@@ -16,6 +16,7 @@ from mms_engine.bundle.manifest import (
     Wav2Vec2,
     Wav2Vec2Classifier,
     Wav2Vec2Ctc,
+    Wav2Vec2Pretrained,
     decode,
 )
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
@@ -26,6 +27,7 @@ from mms_engine.types import Precision
 _EXAMPLES: dict[type, str] = {
     Wav2Vec2Ctc: ", such as that of mms-export --model facebook/mms-1b-all",
     Wav2Vec2Classifier: ", such as that of mms-export --model facebook/mms-lid-126",
+    Wav2Vec2Pretrained: ", such as that of mms-export --model facebook/mms-300m",
 }
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 

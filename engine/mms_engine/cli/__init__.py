@@ -7,6 +7,7 @@ import click
 from mms_engine.cli.align.command import align
 from mms_engine.cli.align.segment import segment
 from mms_engine.cli.doctor.command import doctor
+from mms_engine.cli.embed import embed
 from mms_engine.cli.identify import identify
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
@@ -28,5 +29,5 @@ def main(*, debug: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (transcribe, stream, align, segment, identify, languages, lm, doctor):
+for _command in (transcribe, stream, align, segment, identify, embed, languages, lm, doctor):
     main.add_command(_command)

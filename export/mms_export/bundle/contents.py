@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
-from mms_engine.errors import BundleError
+from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier, Wav2Vec2Pretrained
+from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
@@ -16,6 +16,7 @@ from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
+from mms_export.tasks.embedding import EMBEDDING
 from mms_export.tasks.lid import LID
 from mms_export.tasks.task import Task
 from mms_export.tensorrt.plans import Planner
@@ -93,6 +94,17 @@ class Contents:
         return sum(weight.nbytes for weight in self.build(key).weights)
 
 
+def _task(checkpoint: Checkpoint) -> Task:
+    """Return the task of a checkpoint."""
+    match checkpoint.config:
+        case Wav2Vec2Classifier():
+            return LID
+        case Wav2Vec2Pretrained():
+            return EMBEDDING
+        case _:
+            return ASR
+
+
 def open_contents(options: ExportOptions) -> Contents:
     """Open the checkpoint, and resolve what to export from it.
 
@@ -100,7 +112,12 @@ def open_contents(options: ExportOptions) -> Contents:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
     checkpoint = open_checkpoint(options.model, options.languages)
-    task = LID if isinstance(checkpoint.config, Wav2Vec2Classifier) else ASR
+    task = _task(checkpoint)
+    if options.plans and task is EMBEDDING:
+        raise PlanError(
+            "embeddings have no TensorRT plans yet: leave out --engine; ONNX Runtime runs the "
+            "graphs on a GPU"
+        )
     unusable = checkpoint.unusable
     languages: tuple[str, ...] = ()
     if task.data is not None:

@@ -208,7 +208,7 @@ class _Export:
         for graph in unmeasured:
             with self._progress.step(f"parity: {graph.name}.{graph.precision}"):
                 found = self._bounded(task.outputs, case, out, graph.precision, graph.name)
-            parity = compare(case, graph.precision, found, expected)
+            parity = compare(case, graph.precision, found, expected, task.agreement)
             self._record(Parts(graphs=(replace(graph, parity=parity),)))
 
     def _bounded(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mms_engine.bundle.files import digest
-from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.tokenizer import Labels
 from mms_export.checkpoints.weights import Weights
@@ -56,12 +56,13 @@ class Checkpoint:
     name: str
     format: Format
     path: Path
-    config: Wav2Vec2Ctc | Wav2Vec2Classifier
+    config: Wav2Vec2Ctc | Wav2Vec2Classifier | Wav2Vec2Pretrained
     weights: Weights
-    """Base model, under the names of `names.base_shapes`, or of `names.classifier_shapes`."""
+    """Base model, under the names of `names.base_shapes`; the whole model, under those of
+    `names.classifier_shapes` or `names.pretrained_shapes`, if it has no adapters of its own."""
     weight_files: tuple[Path, ...]
     adapters: Mapping[str, AdapterFile]
-    """By language code, sorted; none in a model of language identification."""
+    """By language code, sorted; none in a model of language identification or without a head."""
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Languages whose files cannot be exported, and why."""
     warnings: tuple[str, ...] = ()

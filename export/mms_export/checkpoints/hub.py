@@ -4,10 +4,10 @@ import fnmatch
 from pathlib import Path
 
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.classifier import is_classifier
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.selection import parse_patterns
 from mms_export.checkpoints.tokenizer import FILES, read_tokenizer
+from mms_export.checkpoints.whole import is_whole
 
 _TEXTS = [
     "config.json",
@@ -68,7 +68,7 @@ def _missing(cached: Path, patterns: list[str]) -> str:
     """Return the name of a file that a cached snapshot lacks, or an empty string."""
     if not (cached / "config.json").is_file():
         return "config.json"
-    is_without_text = is_classifier(read_json(cached / "config.json"))
+    is_without_text = is_whole(read_json(cached / "config.json"))
     if not is_without_text and not (cached / "vocab.json").is_file():
         return "vocab.json"
     if not any(list(cached.glob(pattern)) for pattern in _WEIGHTS.values()):

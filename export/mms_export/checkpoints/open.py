@@ -7,12 +7,12 @@ from pathlib import Path
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
-from mms_export.checkpoints.classifier import is_classifier, open_classifier
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
 from mms_export.checkpoints.weights import FloatArray, Weights
+from mms_export.checkpoints.whole import is_whole, open_whole
 
 DEMO, DEMO_LID = "demo", "demo-lid"
 _DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint"}
@@ -58,8 +58,8 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
 def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:
     """Open a folder by the architecture in its config.json."""
     config = path / "config.json"
-    if config.is_file() and is_classifier(read_json(config)):
-        return open_classifier(path, name=name, languages=languages)
+    if config.is_file() and is_whole(read_json(config)):
+        return open_whole(path, name=name, languages=languages)
     return open_transformers(path, name=name, languages=languages)
 
 

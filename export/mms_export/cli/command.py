@@ -109,7 +109,8 @@ def main(
 ) -> None:
     """Convert an MMS checkpoint to a bundle: ONNX graphs, and one adapter file per language.
 
-    The task, speech recognition or language identification, is that of the checkpoint.
+    The task is that of the checkpoint: speech recognition, language identification, or embeddings
+    of a pretrained network.
 
     An interrupted export continues where it stopped. Languages, precisions and plans missing from
     an existing bundle are added to it.
@@ -176,13 +177,14 @@ def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
 def _sentence(out: Path, manifest: "Manifest") -> str:
     precisions = ", ".join(dict.fromkeys(graph.precision for graph in manifest.graphs))
     count = len(_languages(manifest))
-    languages = f"{count} language{'s' * (count != 1)}"
+    # A pretrained network has none.
+    languages = f", {count} language{'s' * (count != 1)}" if count else ""
     targets = {
         f"; plans for {plan.runtime} {plan.runtime_version} ({plan.precision} on "
         f"{', '.join(plan.compute_capabilities)})"
         for plan in manifest.plans
     }
-    return f"{out}: {manifest.source.name}, {languages}, {precisions}{''.join(sorted(targets))}"
+    return f"{out}: {manifest.source.name}{languages}, {precisions}{''.join(sorted(targets))}"
 
 
 def _languages(manifest: "Manifest") -> list[str]:

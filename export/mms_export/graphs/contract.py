@@ -24,6 +24,8 @@ MEANINGS = {
     "filled": "valid frames of the cache, from its first",
     "update": "keys and values of the new frames, laid out as the cache",
     "scores": "label scores before softmax, of the mean over a row's length",
+    "hidden": "hidden states of the last layer, behind the final layer norm; undefined beyond a "
+    "row's length",
     "logits": "token scores before log-softmax; undefined beyond a row's length",
 }
 _NAMES = {value: name for name, value in DTYPES.items()}

@@ -50,6 +50,16 @@ def graph_scores(case: Case, folder: Path, precision: Precision, name: str) -> l
     return [row[np.newaxis] for row in scores]
 
 
+def graph_hidden(case: Case, folder: Path, precision: Precision, name: str) -> list[FloatArray]:
+    """Return the hidden states `[T, H]` of each clip of a case, computed in one batch.
+
+    The arguments are those of `graph_logits`.
+    """
+    feeds = _features(case, case.open(), folder, precision)
+    hidden = run_graph(folder, name, precision, feeds)
+    return [row[:length] for row, length in zip(hidden, feeds["lengths"], strict=True)]
+
+
 def _features(
     case: Case, checkpoint: Checkpoint, folder: Path, precision: Precision
 ) -> dict[str, Array]:

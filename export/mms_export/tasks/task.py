@@ -10,7 +10,7 @@ from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
 from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.numerics import Numerics
-from mms_export.parity.comparison import Case
+from mms_export.parity.comparison import TOKENS, Agreement, Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class Task:
     """Returns the outputs of the reference network for a case."""
     outputs: Callable[[Case, Path, Precision, str], list[FloatArray]]
     """Returns the outputs of a bundle's graph for a case."""
+    agreement: Agreement = TOKENS
+    """Agreement of the two that an export requires."""
 
     def spec(self, name: str) -> GraphSpec:
         """Return the graph of a name."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.decoding.interface import StreamDecoding
-from mms_engine.decoding.transcript import UtteranceInfo, transcript
+from mms_engine.decoding.transcript import UtteranceInfo, text_of, transcript
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array, Transcript, Word
 
@@ -71,7 +71,7 @@ class UtteranceDecoder:
         """Return the text so far, including frames after those decoded, float32 `[M, V]`."""
         hypothesis, stable = self._decoding.partial(tail)
         whole = transcript([hypothesis], self._info(self.frames + len(tail)), 1)
-        settled = self._vocabulary.text(hypothesis.tokens[:stable].tolist())
+        settled = text_of(hypothesis, self._vocabulary, stable)
         return PartialText(whole.text, whole.words, len(settled))
 
     def finish(self, nbest: int) -> Transcript:

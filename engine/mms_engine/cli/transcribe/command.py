@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from mms_engine.cli.audio_options import audio_options
-from mms_engine.cli.decoder_options import decoder_options
+from mms_engine.cli.decoder_options import offline_decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
 from mms_engine.formats import FORMATS
@@ -96,7 +96,7 @@ _input, _output = section("Input"), section("Output")
     help="Skip recordings whose transcript in the output folder is whole, and was made of the same "
     "recording (size and time) with the same options. Kept in the file mms-resume.jsonl there.",
 )
-@decoder_options
+@offline_decoder_options
 @bundle_option
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401

@@ -120,14 +120,17 @@ def options_digest(
 ) -> str:
     """Return a digest of all that a transcript depends on besides the recording.
 
-    These are the options, the size and time of the language model, and the model's weights.
+    These are the options, size and time of the language model and the list of words, and the
+    model's weights.
     """
     fields: dict[str, Any] = dataclasses.asdict(options)
     for name in _NO_EFFECT:
         del fields[name]
-    if options.beam is not None and options.beam.lm is not None:
-        status = Path(options.beam.lm).stat()
-        fields["beam"]["lm"] = [status.st_size, status.st_mtime_ns]
+    for name in ("lm", "words"):
+        file = getattr(options.beam, name, None)
+        if isinstance(file, str | Path):
+            status = Path(file).stat()
+            fields["beam"][name] = [status.st_size, status.st_mtime_ns]
     try:
         adapter = bundle.entry(language).file.sha256
     except LanguageError:  # reported when the recording is read

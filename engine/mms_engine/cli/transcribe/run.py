@@ -15,6 +15,7 @@ from mms_engine.asr.scoring import Scored, load_jiwer, score
 from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
@@ -33,6 +34,7 @@ from mms_engine.cli.transcribe.recordings import (
 from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.languages import all_languages, resolve
 from mms_engine.system import printable
 from mms_engine.types import NormalizationScope, Transcript
 
@@ -96,7 +98,7 @@ def _transcribe(
     request: TranscribeRequest, recognizer: Recognizer, outcomes: "_Outcomes", output: Output
 ) -> None:
     report = ""
-    is_beam = request.decoding.decoder == "beam"
+    is_beam = request.decoding.is_beam
     known = _decoder_warnings(recognizer, outcomes.remaining) if is_beam else set()
     with Bar() as bar:
         transcripts = outcomes.transcribe(recognizer, bar, known)
@@ -129,7 +131,8 @@ def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
-        tables = (request.table, request.decoding.lm, request.decoding.hotwords)
+        decoding = request.decoding
+        tables = (request.table, decoding.lm, decoding.hotwords, decoding.zero_shot)
         output.check(recordings, [table for table in tables if table is not None])
     elif request.output is not None or request.resume:
         raise click.UsageError("--reference prints error rates: omit --output and --resume")
@@ -311,7 +314,12 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
         known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
         raise click.UsageError(f"--lang is required: the bundle has {known}{more}")
-    if request.lang is not None:
+    model = bundle.manifest.model
+    is_romanized = isinstance(model, Wav2Vec2Ctc) and model.text == "uroman"
+    takes_any = is_romanized and request.decoding.zero_shot is not None
+    if takes_any and language not in bundle.languages:
+        language = resolve(language, [one.code for one in all_languages()])
+    elif request.lang is not None:
         bundle.entry(language)  # refuse an unknown code before any recording is read
     return dataclasses.replace(recording, language=language)
 
