@@ -164,8 +164,10 @@ class Parity:
     """Share of frames with the same most likely token, in [0, 1]; `None` without tokens."""
     min_argmax_agreement: float | None = None
     """Tolerance of the agreement: an export below it fails."""
-    max_allowed_error: float | None = None
-    """Tolerance of the error: an export above it fails. `None` where the agreement has one."""
+    relative_error: float | None = None
+    """Root mean square of the error, relative to that of the reference; `None` with tokens."""
+    max_relative_error: float | None = None
+    """Tolerance of the relative error: an export above it fails."""
     frames: int
     seconds: float
     """Duration of the audio."""

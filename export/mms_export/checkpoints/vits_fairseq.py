@@ -53,6 +53,7 @@ _PARTS = (
     (r"\.convs_sep\.", ".convs_dilated."),
     (r"\.convs_1x1\.", ".convs_pointwise."),
 )
+_CONVOLUTIONS = {"pre": "conv_pre", "post": "conv_post", "proj": "conv_proj"}
 
 
 def find_generator(folder: Path) -> Path | None:
@@ -134,20 +135,14 @@ def rename(name: str) -> str:
         return name
     for pattern, replacement in _PARTS:
         found = re.sub(pattern, replacement, found)
-    if found.startswith("flow.flows."):
-        return _flow_name(found, offset=0)
-    if found.startswith("duration_predictor.flows."):
-        return _flow_name(found, offset=1)
-    return found
-
-
-def _flow_name(name: str, *, offset: int) -> str:
-    """Return the name of a flow whose index does not count the flips between flows."""
-    parts = name.split(".")
-    index = int(parts[2])
-    parts[2] = str((index + offset) // 2)
-    renames = {"pre": "conv_pre", "post": "conv_post", "proj": "conv_proj"}
-    return ".".join(renames.get(part, part) for part in parts)
+    if not found.startswith(("flow.", "duration_predictor.")):
+        return found
+    parts = [_CONVOLUTIONS.get(part, part) for part in found.split(".")]
+    if parts[1] == "flows":
+        # The index of transformers does not count the flips between flows.
+        offset = int(parts[0] == "duration_predictor")
+        parts[2] = str((int(parts[2]) + offset) // 2)
+    return ".".join(parts)
 
 
 def _in_transformers_shapes(weights: Weights) -> Weights:

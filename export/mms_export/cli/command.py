@@ -199,6 +199,7 @@ def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
             graph.precision: {
                 "max_abs_error": graph.parity.max_abs_error,
                 "argmax_agreement": graph.parity.argmax_agreement,
+                "relative_error": graph.parity.relative_error,
             }
             for graph in manifest.graphs
             if graph.parity

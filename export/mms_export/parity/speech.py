@@ -20,6 +20,7 @@ from mms_export.checkpoints.voices import read_voice_tensors
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.numerics import NUMERICS
+from mms_export.graphs.vits.calibration import quantize_voice
 from mms_export.graphs.vits.voice import fold_voice
 from mms_export.parity.execution import run_outputs
 
@@ -27,7 +28,7 @@ TOKENS = (41, 24)
 FRAMES = (57, 33)
 """Lengths of the two rows of a batch, so that it has padding."""
 MAX_ERROR: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.3, "int8": 0.3}
-"""Largest error relative to the reference's largest value, or to 1 if that is less."""
+"""Largest relative error, in root mean squares."""
 NOISE_SCALE_DURATION, NOISE_SCALE = 0.8, 0.667
 
 
@@ -55,15 +56,29 @@ class SpeechCase:
         return [NOISE_SCALE_DURATION * _normal(random, 2, size) for size in TOKENS]
 
     @cached_property
-    def latents(self) -> list[FloatArray]:
-        """Samples of the prior of each row, float32 `[D, F]`."""
-        random = np.random.default_rng(2)
-        return [NOISE_SCALE * _normal(random, self.config.flow_size, size) for size in FRAMES]
+    def expected(self) -> dict[str, list[FloatArray]]:
+        """Outputs of the reference network, as `reference_speech` returns them."""
+        return reference_speech(self)
 
-    @cached_property
+    @property
     def features(self) -> list[FloatArray]:
-        """Features of each row, float32 `[C, S]`, in the range of the reference's."""
-        return reference_speech(self)["flow"]
+        """Features of each row, float32 `[C, S]`, those of the reference."""
+        return self.expected["flow"]
+
+    def latents(self, statistics: list[FloatArray]) -> list[FloatArray]:
+        """Return a sample of the prior of each row, float32 `[D, F]`.
+
+        Args:
+            statistics: Means and log-scales at each token, `[2 D or more, T]`.
+        """
+        random, size = np.random.default_rng(2), self.config.flow_size
+        rows = []
+        for row, frames in zip(statistics, FRAMES, strict=True):
+            tokens = np.arange(frames) * row.shape[1] // frames
+            means, log_scales = row[:size, tokens], row[size : 2 * size, tokens]
+            noise = _normal(random, size, frames)
+            rows.append(np.asarray(means + NOISE_SCALE * np.exp(log_scales) * noise, np.float32))
+        return rows
 
 
 def _normal(random: np.random.Generator, *shape: int) -> FloatArray:
@@ -82,10 +97,11 @@ def reference_speech(case: SpeechCase) -> dict[str, list[FloatArray]]:
             reference.text(torch.from_numpy(ids), torch.from_numpy(noise))
             for ids, noise in zip(case.ids, case.duration_noise, strict=True)
         ]
-        features = [reference.flow(torch.from_numpy(latents)) for latents in case.latents]
+        statistics = [torch.cat([m, s, d[None]]).numpy() for m, s, d in text]
+        features = [reference.flow(torch.from_numpy(row)) for row in case.latents(statistics)]
         samples = [reference.decoder(row)[None] for row in features]
         return {
-            "text": [torch.cat([m, s, d[None]]).numpy() for m, s, d in text],
+            "text": statistics,
             "flow": [row.numpy() for row in features],
             "decoder": [row.numpy() for row in samples],
         }
@@ -96,10 +112,17 @@ def graph_speech(
 ) -> list[FloatArray]:
     """Return a graph's outputs of each row of a case, computed in one batch."""
     rows, scale = stage_inputs(case, name)
-    weights = dict(fold_voice(case.config, read_voice_tensors(case.file), case.file.rows))
+    weights: dict[str, Array] = dict(
+        fold_voice(case.config, read_voice_tensors(case.file), case.file.rows)
+    )
+    if precision == "int8":
+        weights |= quantize_voice(case.config, weights, case.file.rows)
     operands = numpy_dtype(NUMERICS[precision].operands)
-    feeds = {key: array.astype(operands) for key, array in weights.items()} | rows
-    outputs = run_outputs(folder, name, precision, feeds)
+    feeds = {
+        key: array.astype(operands) if array.dtype == np.float32 else array
+        for key, array in weights.items()
+    }
+    outputs = run_outputs(folder, name, precision, feeds | rows)
     sizes = [size * scale for size in (TOKENS if name == "text" else FRAMES)]
     stacked = np.concatenate([o if o.ndim == 3 else o[:, np.newaxis] for o in outputs], axis=1)
     return [row[:, :size] for row, size in zip(stacked, sizes, strict=True)]
@@ -112,7 +135,8 @@ def stage_inputs(case: SpeechCase, name: str) -> tuple[dict[str, Array], int]:
         inputs = {"ids": _padded(case.ids), "duration_noise": _padded(case.duration_noise)}
         return inputs | {"lengths": np.array(TOKENS, np.int64)}, 1
     if name == "flow":
-        inputs = {"latents": _padded(case.latents), "lengths": np.array(FRAMES, np.int64)}
+        latents = case.latents(case.expected["text"])
+        inputs = {"latents": _padded(latents), "lengths": np.array(FRAMES, np.int64)}
         return inputs, rates[0]
     valid = np.array([[0, frames * rates[0]] for frames in FRAMES], np.int64)
     return {"features": _padded(case.features), "valid": valid}, prod(rates)
@@ -133,21 +157,22 @@ def compare_speech(
     Raises:
         MmsError: an output is not finite, or the error is beyond the precision's tolerance.
     """
-    errors = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
-    error = max(errors) if np.isfinite(errors).all() else float("inf")
-    level = max(1.0, *(float(np.abs(row).max()) for row in expected))
-    allowed = MAX_ERROR[precision] * level
-    if not error <= allowed:
+    ours, theirs = (np.concatenate([row.ravel() for row in rows]) for rows in (found, expected))
+    error = ours.astype(np.float64) - theirs
+    relative = float(np.sqrt(np.square(error).mean() / np.square(theirs).mean()))
+    allowed = MAX_ERROR[precision]
+    if not relative <= allowed:
         raise MmsError(
-            f"the {precision} graphs differ from the reference network by {error:.3g} (allowed: "
-            f"{allowed:.3g}) for the voice {case.file.language}: export it without "
-            f"--precision {precision}"
+            f"the {precision} graphs differ from the reference network by {relative:.3g} of its "
+            f"root mean square (allowed: {allowed:g}) for the voice {case.file.language}: export "
+            f"it without --precision {precision}"
         )
     samples = sum(FRAMES) * prod(case.config.upsample_rates)
     return Parity(
         # Three digits: the rest depends on the number of threads.
-        max_abs_error=float(f"{error:.3g}"),
-        max_allowed_error=float(f"{allowed:.3g}"),
+        max_abs_error=float(f"{np.abs(error).max():.3g}"),
+        relative_error=float(f"{relative:.3g}"),
+        max_relative_error=allowed,
         frames=sum(FRAMES),
         seconds=samples / case.file.voice.sampling_rate,
     )

@@ -16,6 +16,10 @@ class VoiceLayers:
     graph: GraphBuilder
     numerics: Numerics
     config: Vits
+    places: dict[str, str] = field(default_factory=dict)
+    """Values that 8-bit integers would hold, by the name of their scale."""
+    parent: "VoiceLayers | None" = None
+    """Layers of the graph of which this one is a branch; inputs are declared there."""
     _declared: set[str] = field(default_factory=set)
 
     def weight(self, name: str, *shape: int | str) -> str:
@@ -24,6 +28,8 @@ class VoiceLayers:
 
     def typed_weight(self, name: str, dtype: str, *shape: int | str) -> str:
         """Return a weight in a dtype of its own."""
+        if self.parent:
+            return self.parent.typed_weight(name, dtype, *shape)
         if name not in self._declared:
             self._declared.add(name)
             self.graph.input(name, dtype, shape)
@@ -89,6 +95,15 @@ class VoiceLayers:
         """Convolve a float32 value as `convolution` does; return float32."""
         operand = self.operand(value)
         return self.widen(self.convolution(operand, name, sizes, dilation=dilation, groups=groups))
+
+    def masked(self, value: str, mask: str) -> str:
+        """Multiply a value by a mask; an empty one has no effect."""
+        return self.graph.op("Mul", value, mask) if mask else value
+
+    def branch(self, name: str) -> "VoiceLayers":
+        """Return layers for a branch of this graph."""
+        graph = GraphBuilder(name, self.graph.opset, prefix=f"{name}_")
+        return VoiceLayers(graph, self.numerics, self.config, parent=self)
 
     def upsampler(self, operand: str, index: int) -> str:
         """Up-sample an operand of the decoder by the rate of a stage."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mms_engine.bundle.manifest import Vits
+from mms_engine.bundle.manifest import Tensor, Vits
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.weights import FloatArray, Weights
+from mms_export.graphs.contract import tensors
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.vits.decoder import build_decoder
 from mms_export.graphs.vits.flow import build_flow, moved_half
@@ -31,6 +32,13 @@ def voice_shapes(config: Vits, vocab_size: int) -> dict[str, tuple[int, ...]]:
                 sizes = value.type.tensor_type.shape.dim
                 shapes[value.name] = tuple(d.dim_value or vocab_size for d in sizes)
     return shapes
+
+
+def quantized_inputs(config: Vits) -> tuple[Tensor, ...]:
+    """Return the inputs of the 8-bit decoder that a voice's quantised weights are."""
+    inputs, _ = tensors(build_decoder(config, Weights({}, _no_weights), NUMERICS["int8"]))
+    known = voice_shapes(config, vocab_size=1).keys() | ACTIVATIONS
+    return tuple(tensor for tensor in inputs if tensor.name not in known)
 
 
 def _no_weights(name: str) -> FloatArray:
