@@ -57,7 +57,8 @@ def save_voice(path: Path, tensors: Mapping[str, npt.NDArray[Any]], voice: Voice
         BundleError: the file system refused.
     """
     document = msgspec.json.encode(voice).decode()
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # Not ascontiguousarray, which gives scalars an axis.
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     # Not save_file, whose files only their owner can read.
     with atomic_open(path) as stream:
         stream.write(save(arrays, metadata={_KEY: document}))

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mms_engine.bundle.manifest import Wav2Vec2Classifier
@@ -116,18 +116,18 @@ def open_contents(options: ExportOptions) -> Contents:
                 "language identification has no TensorRT plans yet: leave out --engine; it runs "
                 "on a GPU with ONNX Runtime"
             )
+        options = _with_precisions(options, LID)
         return Contents(
             options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
         )
     task = TTS if isinstance(checkpoint, VoiceSet) else ASR
+    options = _with_precisions(options, task)
     unusable = checkpoint.unusable
     languages = select_languages(
         options.languages, checkpoint.files, source=checkpoint.name, unusable=unusable
     )
     planner = None
     if options.plans:
-        if isinstance(checkpoint, VoiceSet):
-            raise PlanError("speech synthesis has no TensorRT plans yet: leave out --engine")
         streams = options.plans.streams
         names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
         planner = Planner(options.plans, checkpoint, options.precisions, names)
@@ -140,6 +140,11 @@ def open_contents(options: ExportOptions) -> Contents:
         warnings=(*checkpoint.warnings, *skipped),
         planner=planner,
     )
+
+
+def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:
+    """Return options that name precisions, those of the task by default."""
+    return replace(options, precisions=options.precisions or task.precisions)
 
 
 def check_free(folder: Path, needed: int) -> None:

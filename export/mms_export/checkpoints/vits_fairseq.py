@@ -42,6 +42,7 @@ _RENAMES = (
     (r"dp\.flows\.0\.logs$", "duration_predictor.flows.0.log_scale"),
     (r"dp\.", "duration_predictor."),
     (r"flow\.flows\.(\d+)\.enc\.", r"flow.flows.\1.wavenet."),
+    (r"flow\.", "flow."),
     (r"dec\.ups\.", "decoder.upsampler."),
     (r"dec\.", "decoder."),
 )
@@ -94,7 +95,7 @@ def voice_document(
             "is_uroman": files.rsplit(".", 1)[-1] == "uroman",
             "normalize": True,
             "phonemize": False,
-            "language": folder.name if folder.name == "ron" else None,
+            "language": folder.name,
         }
     symbols = _read_symbols(folder / VOCABULARY)
     config["vocab_size"] = len(symbols)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "facebook/mms-1b-all"
 DEMO = "demo"
-DEFAULT_PRECISIONS = ("fp32", "fp16", "int8")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -44,7 +43,8 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id.",
+    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id; for speech "
+    "synthesis a voice, a folder of voices, or the beginning of hub ids such as facebook/mms-tts.",
 )
 @click.option(
     "--lang",
@@ -64,8 +64,8 @@ def _precisions(
     "precisions",
     metavar="LIST",
     callback=_precisions,
-    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for the "
-    "demo fp32, with --engine also fp16]",
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for "
+    "voices fp32,fp16; for the demo fp32, with --engine also fp16]",
 )
 @click.option(
     "--adapter-dtype",
@@ -106,9 +106,10 @@ def main(
     debug: bool,  # noqa: ARG001 - read by ProgramCommand
     **values: Any,  # noqa: ANN401
 ) -> None:
-    """Convert an MMS checkpoint to a bundle: ONNX graphs, and one adapter file per language.
+    """Convert an MMS checkpoint to a bundle: ONNX graphs, and one file per language or voice.
 
-    The task, speech recognition or language identification, is that of the checkpoint.
+    The task, speech recognition, language identification or speech synthesis, is that of the
+    checkpoint.
 
     An interrupted export continues where it stopped. Languages, precisions and plans missing from
     an existing bundle are added to it.
@@ -142,7 +143,7 @@ def main(
 
 def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, ...]:
     if model != DEMO:
-        return DEFAULT_PRECISIONS
+        return ()
     return ("fp32", "fp16") if plans else ("fp32",)
 
 

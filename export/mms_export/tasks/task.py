@@ -68,6 +68,8 @@ class Task:
 
     graphs: tuple[GraphSpec, ...]
     """In the order in which they are written."""
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    """Precisions of an export that names none."""
     model: Callable[[Any], Model]
     """Returns the model's description for the manifest."""
     data: DataSpec | None

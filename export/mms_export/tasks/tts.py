@@ -100,6 +100,8 @@ TTS = Task(
         GraphSpec(name="flow", build=build_flow, has_parity=True),
         GraphSpec(name="decoder", build=build_decoder, has_parity=True),
     ),
+    # Quantised weights would add a fifth to the size of every voice.
+    precisions=("fp32", "fp16"),
     model=lambda checkpoint: checkpoint.config,
     data=DataSpec(
         noun="voices",
