@@ -3,6 +3,7 @@
     python -m mms_export.synthetic --out DIR --languages 1162
     python -m mms_export.synthetic --out DIR --labels 4017
     python -m mms_export.synthetic --out DIR --pretrained
+    python -m mms_export.synthetic --out DIR --voices 40
 
 For checks of memory, time and parity at full size without real weights. Such a model's text is
 meaningless. Smaller sizes, and `--variant` for the layouts of `mms_export.variants`, serve checks
@@ -52,6 +53,7 @@ from mms_export.checkpoints.names import (
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.checkpoints.whole import CLASSIFIER, PRETRAINED
 from mms_export.cli.progress import Reporter
+from mms_export.synthetic_voices import write_voices
 from mms_export.variants import VARIANTS
 
 TEMPLATE = Path(__file__).parent / "data" / "mms-1b-all"
@@ -264,6 +266,18 @@ def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> I
     help="Write a pretrained network without a head, as facebook/mms-1b.",
 )
 @click.option(
+    "--voices",
+    type=click.IntRange(1, 17000),
+    show_default=False,
+    help="Number of voices of the size of facebook/mms-tts-*, a folder each, without the weights "
+    "that only training uses.  [default: a model of speech recognition]",
+)
+@click.option(
+    "--sparse",
+    is_flag=True,
+    help="Write voices of zeros that take no room on the disk, for --dry-run.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
 )
 def main(
@@ -276,12 +290,20 @@ def main(
     variant: str | None,
     labels: int | None,
     pretrained: bool,
+    voices: int | None,
+    sparse: bool,
     jobs: int,
 ) -> None:
     """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
-    if sum(map(bool, (labels, variant, pretrained))) > 1:
-        raise click.UsageError("--labels, --pretrained and --variant exclude each other")
+    if sum(map(bool, (labels, variant, pretrained, voices))) > 1:
+        raise click.UsageError("--labels, --pretrained, --variant and --voices exclude each other")
     out.mkdir(parents=True, exist_ok=True)
+    if voices:
+        with Reporter().step("synthetic voices", voices, "voice") as advance:
+            for _ in write_voices(out, voices, jobs, sparse=sparse):
+                advance(1)
+        click.echo(str(out))
+        return
     document = json.loads((TEMPLATE / "config.json").read_text())
     document |= {
         "num_hidden_layers": layers,

@@ -28,6 +28,7 @@ _EXAMPLES: dict[type, str] = {
     Wav2Vec2Ctc: ", such as that of mms-export --model facebook/mms-1b-all",
     Wav2Vec2Classifier: ", such as that of mms-export --model facebook/mms-lid-126",
     Wav2Vec2Pretrained: ", such as that of mms-export --model facebook/mms-300m",
+    Vits: ", such as that of mms-export --model facebook/mms-tts --lang eng",
 }
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 

@@ -48,34 +48,35 @@ class Case:
         return (normalize(clips[0]), normalize(clips[1])) if self.normalize else clips
 
 
-def reference_logits(case: Case) -> list[FloatArray]:
-    """Return the reference's logits `[T, V]` of each clip, computed alone."""
+def reference_logits(case: Case) -> dict[str, list[FloatArray]]:
+    """Return the reference's logits `[T, V]` of each clip, computed alone, for both graphs."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [
+    logits = [
         reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))
         for clip, language in zip(case.clips(), case.languages, strict=True)
     ]
+    return {"encoder": logits, "step": logits}
 
 
-def reference_scores(case: Case) -> list[FloatArray]:
+def reference_scores(case: Case) -> dict[str, list[FloatArray]]:
     """Return the reference's scores `[1, labels]` of each clip, computed alone."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [reference.scores(clip) for clip in case.clips()]
+    return {"encoder": [reference.scores(clip) for clip in case.clips()]}
 
 
-def reference_hidden(case: Case) -> list[FloatArray]:
+def reference_hidden(case: Case) -> dict[str, list[FloatArray]]:
     """Return the reference's last hidden states `[T, H]` of each clip, computed alone."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [reference.hidden(clip) for clip in case.clips()]
+    return {"encoder": [reference.hidden(clip) for clip in case.clips()]}
 
 
 def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
@@ -147,21 +148,21 @@ def compare(
         frames=sum(map(len, expected)),
         seconds=sum(len(clip) for clip in case.clips()) / 16000,
     )
-    _check(parity, precision, measure)
+    _check(parity, measure.share(found, expected), precision, measure)
     return parity
 
 
-def _check(parity: Parity, precision: Precision, measure: Agreement) -> None:
+def _check(parity: Parity, agreement: float, precision: Precision, measure: Agreement) -> None:
     if isinf(parity.max_abs_error):
         raise MmsError(
             f"the {precision} graphs give {measure.outputs} that are not finite: the model has "
             f"values outside the range of {precision}. Export it without --precision {precision}; "
             "bf16 has the range of fp32"
         )
-    if parity.argmax_agreement < parity.min_argmax_agreement:
+    if agreement < MIN_AGREEMENT[precision]:
         raise MmsError(
             f"the {precision} graphs give {measure.what} in only "
-            f"{parity.argmax_agreement:.2%} of {parity.frames} frames "
-            f"(required: {parity.min_argmax_agreement:.2%}; largest difference "
+            f"{agreement:.2%} of {parity.frames} frames "
+            f"(required: {MIN_AGREEMENT[precision]:.2%}; largest difference "
             f"{parity.max_abs_error:g}): this checkpoint needs another precision"
         )
