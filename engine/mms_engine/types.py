@@ -29,6 +29,9 @@ VoiceDetector = Literal["level", "silero"]
 ClipFormat = Literal["flac", "wav"]
 NumberPolicy = Literal["words", "star"]
 """Numbers are read out where the language's rules are known, or never."""
+SpokenNumbers = Literal["words", "keep", "error"]
+"""Numbers, dates and symbols are read out where the language's rules are known, kept as they are
+written, or read out with an error for those that cannot be."""
 TextUnit = Literal["line", "sentence", "paragraph"]
 """Lines as given, sentences, or blocks between blank lines."""
 Stars = Literal["none", "edges", "paragraphs", "lines"]
