@@ -26,6 +26,7 @@ from mms_engine.types import Precision
 _EXAMPLES: dict[type, str] = {
     Wav2Vec2Ctc: ", such as that of mms-export --model facebook/mms-1b-all",
     Wav2Vec2Classifier: ", such as that of mms-export --model facebook/mms-lid-126",
+    Vits: ", such as that of mms-export --model facebook/mms-tts --lang eng",
 }
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
+from mms_engine.bundle.manifest import Wav2Vec2Classifier
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
-from mms_export.checkpoints.checkpoint import Checkpoint
-from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
+from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.selection import matching, select_languages
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.contract import GraphKey, graph_path
@@ -17,12 +17,12 @@ from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
 from mms_export.tasks.lid import LID
-from mms_export.tasks.task import Task
+from mms_export.tasks.task import DataJob, Task
+from mms_export.tasks.tts import TTS
 from mms_export.tensorrt.plans import Planner
 
 MARGIN = 64 << 20
 """Bytes that an export leaves free on the disk."""
-_DTYPE_SIZE: dict[DataDtype, int] = {"float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Contents:
 
     options: ExportOptions
     task: Task
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | VoiceSet
     languages: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """Remarks on the checkpoint for the user, a sentence each."""
@@ -50,7 +50,7 @@ class Contents:
             yield from (path, data_path(path))
         if self.task.data:
             for language in self.languages:
-                yield self.task.data.path(self.options.out, language)
+                yield from self.task.data.paths(self.options.out, language)
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""
@@ -58,6 +58,17 @@ class Contents:
         checkpoint = self.checkpoint
         spec = self.task.spec(name)
         return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
+
+    def data_job(self, fingerprint: str = "") -> DataJob:
+        """Return the settings of the data files."""
+        options = self.options
+        return DataJob(
+            folder=options.out,
+            config=self.checkpoint.config,
+            dtype=options.data_dtype,
+            precisions=options.precisions,
+            fingerprint=fingerprint,
+        )
 
     def plan_name(self, key: GraphKey) -> str:
         """Return the name of a graph's plan, for display."""
@@ -79,10 +90,9 @@ class Contents:
         data = self.task.data
         if data is None:
             return sizes
-        files = [self.checkpoint.adapters[code] for code in languages]
-        elements = sum(data.size(self.checkpoint.config, file) for file in files)
-        size = elements * _DTYPE_SIZE[self.options.data_dtype]
-        return sizes | {f"adapters ({len(files)})": size}
+        job = self.data_job()
+        size = sum(data.size(job, self.checkpoint.files[code]) for code in languages)
+        return sizes | {f"{data.noun} ({len(languages)})": size}
 
     def all_sizes(self) -> dict[str, int]:
         """Return the sizes of a whole export."""
@@ -99,7 +109,7 @@ def open_contents(options: ExportOptions) -> Contents:
     Raises:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
-    checkpoint = open_checkpoint(options.model, options.languages)
+    checkpoint = open_model(options.model, options.languages)
     if isinstance(checkpoint.config, Wav2Vec2Classifier):
         if options.plans:
             raise PlanError(
@@ -109,13 +119,15 @@ def open_contents(options: ExportOptions) -> Contents:
         return Contents(
             options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
         )
-    task = ASR
+    task = TTS if isinstance(checkpoint, VoiceSet) else ASR
     unusable = checkpoint.unusable
     languages = select_languages(
-        options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
+        options.languages, checkpoint.files, source=checkpoint.name, unusable=unusable
     )
     planner = None
     if options.plans:
+        if isinstance(checkpoint, VoiceSet):
+            raise PlanError("speech synthesis has no TensorRT plans yet: leave out --engine")
         streams = options.plans.streams
         names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
         planner = Planner(options.plans, checkpoint, options.precisions, names)

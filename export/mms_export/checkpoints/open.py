@@ -6,12 +6,14 @@ from pathlib import Path
 
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
+from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint, VoiceSet
 from mms_export.checkpoints.classifier import is_classifier, open_classifier
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
+from mms_export.checkpoints.hub_voices import is_voice_repository, open_hub_voices
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
+from mms_export.checkpoints.voices import is_voice, open_voice_folder, voice_folders
 from mms_export.checkpoints.weights import FloatArray, Weights
 
 DEMO = "demo"
@@ -51,6 +53,28 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise MmsError(f"{model} is neither a folder, nor a file, nor a hub id such as owner/name")
     return _open_folder(snapshot(model, languages), model, languages)
+
+
+def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
+    """Open a checkpoint or a set of voices.
+
+    Args:
+        model: As for `open_checkpoint`; or a folder of one voice or of voices' folders, the hub id
+            of a voice, or the beginning of the hub ids of many, such as facebook/mms-tts.
+        languages: Languages to export, in the syntax of `--lang`.
+
+    Raises:
+        MmsError: there is no such checkpoint or voice, or it is not one of MMS.
+    """
+    path = Path(model)
+    if path.is_dir():
+        if is_voice(path) or (not (path / "config.json").is_file() and voice_folders(path)):
+            return open_voice_folder(path, name=path.resolve().name, languages=languages)
+    elif path.suffix == ".pth" and path.is_file():
+        return open_voice_folder(path.parent, name=path.resolve().parent.name, languages=languages)
+    elif _HUB_ID.fullmatch(model) and is_voice_repository(model):
+        return open_hub_voices(model, languages)
+    return open_checkpoint(model, languages)
 
 
 def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:

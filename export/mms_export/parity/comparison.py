@@ -46,25 +46,26 @@ class Case:
         return (normalize(clips[0]), normalize(clips[1])) if self.normalize else clips
 
 
-def reference_logits(case: Case) -> list[FloatArray]:
-    """Return the reference's logits `[T, V]` of each clip, computed alone."""
+def reference_logits(case: Case) -> dict[str, list[FloatArray]]:
+    """Return the reference's logits `[T, V]` of each clip, computed alone, for both graphs."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [
+    logits = [
         reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))
         for clip, language in zip(case.clips(), case.languages, strict=True)
     ]
+    return {"encoder": logits, "step": logits}
 
 
-def reference_scores(case: Case) -> list[FloatArray]:
+def reference_scores(case: Case) -> dict[str, list[FloatArray]]:
     """Return the reference's scores `[1, labels]` of each clip, computed alone."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [reference.scores(clip) for clip in case.clips()]
+    return {"encoder": [reference.scores(clip) for clip in case.clips()]}
 
 
 def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
@@ -101,21 +102,21 @@ def compare(
         frames=sum(map(len, expected)),
         seconds=sum(len(clip) for clip in case.clips()) / 16000,
     )
-    _check(parity, precision)
+    _check(parity, parity.argmax_agreement or 0.0, precision)
     return parity
 
 
-def _check(parity: Parity, precision: Precision) -> None:
+def _check(parity: Parity, agreement: float, precision: Precision) -> None:
     if isinf(parity.max_abs_error):
         raise MmsError(
             f"the {precision} graphs give logits that are not finite: the model has values outside "
             f"the range of {precision}. Export it without --precision {precision}; bf16 has the "
             "range of fp32"
         )
-    if parity.argmax_agreement < parity.min_argmax_agreement:
+    if agreement < MIN_AGREEMENT[precision]:
         raise MmsError(
             f"the {precision} graphs give the model's most likely token in only "
-            f"{parity.argmax_agreement:.2%} of {parity.frames} frames "
-            f"(required: {parity.min_argmax_agreement:.2%}; largest difference of a logit "
+            f"{agreement:.2%} of {parity.frames} frames "
+            f"(required: {MIN_AGREEMENT[precision]:.2%}; largest difference of a logit "
             f"{parity.max_abs_error:g}): this checkpoint needs another precision"
         )

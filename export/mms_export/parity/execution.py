@@ -107,10 +107,23 @@ def bank(
 def run_graph(
     folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
 ) -> FloatArray:
-    """Run a graph of a bundle once and return its first output.
+    """Run a graph of a bundle once and return its first output, as `run_outputs` does."""
+    return run_outputs(folder, name, precision, feeds)[0]
+
+
+def run_outputs(
+    folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
+) -> list[FloatArray]:
+    """Run a graph of a bundle once and return its outputs.
 
     On a CPU, ONNX Runtime has no bfloat16 and hides the rounding and overflow of float16: 16-bit
     graphs run node by node instead.
+
+    Args:
+        folder: Folder of the bundle.
+        name: Name of the graph.
+        precision: Precision of the graph.
+        feeds: Inputs by name; those that the graph does not have are ignored.
     """
     path = graph_path(folder, name, precision)
     if NUMERICS[precision].operands != "float32":
@@ -122,5 +135,6 @@ def run_graph(
     # Packed copies of the weights would double the memory for a single run.
     options.add_session_config_entry("session.disable_prepacking", "1")
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    output: FloatArray = session.run(None, dict(feeds))[0]
-    return output
+    names = [value.name for value in session.get_inputs()]
+    outputs: list[FloatArray] = session.run(None, {key: feeds[key] for key in names})
+    return outputs

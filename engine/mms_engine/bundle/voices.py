@@ -1,0 +1,99 @@
+"""Voice files, `voices/<code>.safetensors`: one voice's weights and the rules of its text."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mms_engine.bundle.files import atomic_open
+from mms_engine.errors import BundleCorrupt
+
+FORMAT = "mms-voice-1"
+_KEY = "mms"
+"""Key of the metadata: a single one, because safetensors writes several in no fixed order."""
+
+
+class Voice(msgspec.Struct, frozen=True, kw_only=True):
+    """Description of a voice, in the header of its file."""
+
+    format: str = FORMAT
+    language: str
+    """Code of the voice in the bundle."""
+    fingerprint: str
+    """`Source.fingerprint` of the bundle whose graphs take the voice."""
+    source: str
+    """Hub id, or name of the folder."""
+    sampling_rate: int
+    vocabulary: dict[str, int]
+    """Id of each token, in the order in which the tokenizer tries them. Id 0 is a letter too."""
+    add_blank: bool = True
+    """Whether id 0 stands before, between and behind the letters."""
+    normalize: bool = True
+    """Whether text is lower-cased, and other characters than those of the vocabulary dropped."""
+    is_uroman: bool = False
+    """Whether text with other characters than ASCII is romanised."""
+    phonemize: bool = False
+    """Whether text is converted to phonemes."""
+    tokenizer_language: str | None = None
+    """Language of the tokenizer, which has a rule of its own for `ron`."""
+    noise_scale: float = 0.667
+    """Default scale of the latents' noise."""
+    noise_scale_duration: float = 0.8
+    """Default scale of the durations' noise."""
+    speaking_rate: float = 1.0
+    """Default rate; durations are divided by it."""
+
+
+def save_voice(path: Path, tensors: Mapping[str, npt.NDArray[Any]], voice: Voice) -> None:
+    """Write a voice file atomically; equal voices give equal bytes.
+
+    Raises:
+        BundleError: the file system refused.
+    """
+    document = msgspec.json.encode(voice).decode()
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # Not save_file, whose files only their owner can read.
+    with atomic_open(path) as stream:
+        stream.write(save(arrays, metadata={_KEY: document}))
+
+
+def read_voice(path: Path) -> Voice:
+    """Return the description of a voice from the header of its file.
+
+    Raises:
+        BundleCorrupt: the file is not a voice of this format.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            voice = msgspec.convert(json.loads((reader.metadata() or {})[_KEY]), Voice)
+    except (SafetensorError, msgspec.MsgspecError, KeyError, ValueError, OSError) as error:
+        raise _not_a_voice(path, error) from error
+    if voice.format != FORMAT:
+        raise _not_a_voice(path, KeyError("format"))
+    return voice
+
+
+def load_voice(path: Path) -> tuple[Voice, dict[str, npt.NDArray[Any]]]:
+    """Return the description and every tensor of a voice file.
+
+    Raises:
+        BundleCorrupt: the file is not a voice of this format.
+    """
+    voice = read_voice(path)
+    try:
+        with safe_open(str(path), framework="numpy") as reader:
+            return voice, {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
+        raise _not_a_voice(path, error) from error
+
+
+def _not_a_voice(path: Path, error: Exception) -> BundleCorrupt:
+    return BundleCorrupt(
+        f"{path} is not a voice of format {FORMAT} ({error}): export the bundle again"
+    )
