@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     )
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
+    from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
+    from mms_engine.tts.synthesizer import Synthesizer
     from mms_engine.types import (
         AlignedCharacter,
         AlignedLine,
@@ -65,11 +67,15 @@ if TYPE_CHECKING:
         Alignment,
         Alternative,
         Audio,
+        Dropped,
         Identification,
         LanguageScore,
         LanguageWindow,
         Region,
         Span,
+        Speech,
+        Spoken,
+        SpokenWord,
         Transcript,
         Word,
     )
@@ -116,6 +122,8 @@ _MODULES = {
     ),
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
+    "tts.options": ("SpeechOptions", "SynthesizerOptions"),
+    "tts.synthesizer": ("Synthesizer",),
     "types": (
         "AlignedCharacter",
         "AlignedLine",
@@ -123,11 +131,15 @@ _MODULES = {
         "Alignment",
         "Alternative",
         "Audio",
+        "Dropped",
         "Identification",
         "LanguageScore",
         "LanguageWindow",
         "Region",
         "Span",
+        "Speech",
+        "Spoken",
+        "SpokenWord",
         "Transcript",
         "Word",
     ),

@@ -1,4 +1,4 @@
-"""CTC kernels: greedy decoding, prefix beam search and forced alignment."""
+"""CTC kernels: greedy decoding, prefix beam search and forced alignment; weights as float32."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
 from mms_kernels.arpa import convert_arpa
@@ -13,6 +13,7 @@ from mms_kernels.beam import (
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
 from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
+from mms_kernels.widen import widen
 
 __all__ = [
     "STAR",
@@ -35,4 +36,5 @@ __all__ = [
     "greedy_decode",
     "open_lm",
     "read_hotwords",
+    "widen",
 ]

@@ -14,7 +14,8 @@ from mms_engine.text.symbols import read_symbols
 from text.samples import SAMPLES, TEXTS
 
 MIXED = (
-    'Hello there. Dr. Smith paid 3.5 dollars! "Really?" he asked. <break time="500ms"/> Next; one…\n'
+    'Hello there. Dr. Smith paid 3.5 dollars! "Really?" he asked. <break time="500ms"/> '
+    "Next; one…\n"
     "\nA paragraph of example.com. यह है। वह है। 你好。世界！ ጤና ይስጥልኝ። مرحبا؟ <break time='1s'> "
     "Καλά; <break/>end"
 )

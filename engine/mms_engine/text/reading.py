@@ -10,8 +10,8 @@ from mms_engine.text.numbers import read_numbers
 from mms_engine.text.segmentation import SENTENCE_END, is_by_character, word_spans
 from mms_engine.text.sentences import CLAUSE_END, CLAUSE_PAUSE, Sentence
 from mms_engine.text.symbols import read_symbols
-from mms_engine.text.tokenizer import Dropped, VoiceText, VoiceTokenizer, VoiceTokens
-from mms_engine.types import SpokenNumbers
+from mms_engine.text.tokenizer import VoiceText, VoiceTokenizer, VoiceTokens
+from mms_engine.types import Dropped, SpokenNumbers
 
 _CLOSERS = "\"'\u00bb\u2019\u201d\u203a)]}\u300d\u300f\uff09\u3011 "
 _INNER_PAUSE = CLAUSE_END | SENTENCE_END

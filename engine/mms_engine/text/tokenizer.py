@@ -4,7 +4,6 @@ import functools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +12,12 @@ from mms_engine.text.aligned import AlignedText, Edit, attaches
 from mms_engine.text.confusables import look_alikes
 from mms_engine.text.romanization import romanize
 from mms_engine.text.segmentation import is_silent
+from mms_engine.types import Dropped, DroppedKind
 
 BLANK = 0
 """Id of the blank, which is a letter as well: it stands around every token."""
 
 APOSTROPHES = frozenset("'\u2018\u2019\u201b\u02bc\u02bb`\u00b4")
-DroppedKind = Literal["letter", "mark", "digit", "symbol", "punctuation", "silent"]
-"""`mark`: of a letter. `symbol`: also emoji. `punctuation`: also control characters. `silent`: the
-romanisation writes nothing for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +42,6 @@ class VoiceLetter:
     """Offset in the source of the first character."""
     end: int
     """Offset behind the last character."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Characters of a text that a voice cannot speak."""
-
-    text: str
-    start: int
-    """Offset in the source of the first character, in code points."""
-    end: int
-    """Offset behind the last character."""
-    kind: DroppedKind
-    look_alikes: tuple[str, ...] = ()
-    """Letters of the voice that look like it."""
-    replacement: str = ""
-    """Letter that is spoken in its place; empty if it is left out."""
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether the speech lacks something: not for punctuation and silent letters."""
-        return self.kind not in ("punctuation", "silent") and not self.replacement
 
 
 @dataclass(frozen=True, slots=True)

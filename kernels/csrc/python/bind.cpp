@@ -35,5 +35,6 @@ NB_MODULE(_ctc, m) {
   bind_beam(m);
   bind_hotwords(m);
   bind_lm(m);
+  bind_widen(m);
   bind_device(m);
 }

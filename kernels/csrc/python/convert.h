@@ -56,4 +56,5 @@ void bind_greedy(nb::module_& m);
 void bind_beam(nb::module_& m);
 void bind_hotwords(nb::module_& m);
 void bind_lm(nb::module_& m);
+void bind_widen(nb::module_& m);
 void bind_device(nb::module_& m);
