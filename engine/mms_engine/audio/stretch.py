@@ -1,4 +1,4 @@
-"""Time stretching by FFmpeg's filter `atempo`: another duration at the same pitch."""
+"""Time stretching by FFmpeg's filter `atempo`: a shorter duration at the same pitch."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from mms_engine.types import Float32Array
 
-_SLOWEST, _FASTEST = 0.5, 100.0
+_SLOWEST, _FASTEST = 1.0, 100.0
 """Factors of one filter."""
 
 
@@ -17,7 +17,7 @@ class TimeStretch:
         """Open the filter.
 
         Args:
-            tempo: Factor by which the audio gets shorter, 0.5 to 100.
+            tempo: Factor by which the audio gets shorter, 1 to 100.
             sample_rate: Samples per second.
         """
         import av

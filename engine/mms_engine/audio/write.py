@@ -35,7 +35,9 @@ class AudioWriter:
             rate = _OPUS_RATES[-1]
         self._rate = sample_rate
         self._samples = 0
-        self._container = av.open(file, "w", format=file_format)
+        self._file = file
+        # Whoever reads a pipe gets each block at once.
+        self._container = av.open(file, "w", format=file_format, options={"flush_packets": "1"})
         self._stream: Any = self._container.add_stream(
             _CODECS[file_format], rate=rate, layout="mono"
         )
@@ -60,6 +62,7 @@ class AudioWriter:
             frame.pts = self._samples
             self._samples += part.size
             self._container.mux(self._stream.encode(frame))
+        self._file.flush()
 
 
 def encode_audio(samples: Float32Array, sample_rate: int, file_format: ClipFormat) -> bytes:

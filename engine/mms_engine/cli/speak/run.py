@@ -184,9 +184,9 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
             line += piece.count(b"\n")
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
+        line += error.object.count(b"\n", 0, error.start)
         raise TextError(
-            f"{name}, from line {line} on: not UTF-8; convert it, for example with "
-            "iconv -f latin1 -t utf-8"
+            f"{name}, line {line}: not UTF-8; convert it, for example with iconv -f latin1 -t utf-8"
         ) from error
     except OSError as error:
         raise TextError(f"cannot read {name}: {error.strerror}") from error
