@@ -18,11 +18,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: $(NATIVE) | $(BIN)/python
-	$(INSTALL) -e '.[cpu,export,score,align]'
+	$(INSTALL) -e '.[cpu,export,score,align,tts]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(INSTALL) -e '.[cpu,export,score,align,bench,dev]'
+	$(INSTALL) -e '.[cpu,export,score,align,tts,bench,dev]'
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
+    from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
+    from mms_engine.tts.synthesizer import Synthesizer
     from mms_engine.types import (
         AlignedCharacter,
         AlignedLine,
@@ -67,12 +69,16 @@ if TYPE_CHECKING:
         Alignment,
         Alternative,
         Audio,
+        Dropped,
         Embedding,
         Identification,
         LanguageScore,
         LanguageWindow,
         Region,
         Span,
+        Speech,
+        Spoken,
+        SpokenWord,
         Transcript,
         Word,
     )
@@ -121,6 +127,8 @@ _MODULES = {
     ),
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
+    "tts.options": ("SpeechOptions", "SynthesizerOptions"),
+    "tts.synthesizer": ("Synthesizer",),
     "types": (
         "AlignedCharacter",
         "AlignedLine",
@@ -128,12 +136,16 @@ _MODULES = {
         "Alignment",
         "Alternative",
         "Audio",
+        "Dropped",
         "Embedding",
         "Identification",
         "LanguageScore",
         "LanguageWindow",
         "Region",
         "Span",
+        "Speech",
+        "Spoken",
+        "SpokenWord",
         "Transcript",
         "Word",
     ),

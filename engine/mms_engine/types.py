@@ -27,8 +27,12 @@ NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw"]
 VoiceDetector = Literal["level", "silero"]
 ClipFormat = Literal["flac", "wav"]
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 NumberPolicy = Literal["words", "star"]
 """Numbers are read out where the language's rules are known, or never."""
+SpokenNumbers = Literal["words", "keep", "error"]
+"""Numbers, dates and symbols are read out where the language's rules are known, kept as they are
+written, or read out with an error for those that cannot be."""
 TextUnit = Literal["line", "sentence", "paragraph"]
 """Lines as given, sentences, or blocks between blank lines."""
 Stars = Literal["none", "edges", "paragraphs", "lines"]
@@ -45,6 +49,9 @@ RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
 at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that
 differs from what is spoken there, or that the model cannot confirm."""
 
+DroppedKind = Literal["letter", "mark", "digit", "symbol", "punctuation", "silent"]
+"""`mark`: of a letter. `symbol`: also emoji. `punctuation`: also control characters. `silent`: the
+romanisation writes nothing for it."""
 IdentificationAnswer = Literal["language", "unsure", "no_speech", "too_short"]
 """`language`: the best one. `unsure`: its raw logit is below the floor. `no_speech`: there is too
 little speech. `too_short`: the audio is shorter than a frame of the model."""
@@ -312,3 +319,93 @@ class Embedding:
     """Spans of the recording that are damaged, in order."""
     warnings: tuple[str, ...] = ()
     """Remarks about the recording; see `Audio.warnings`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Characters of a text that a voice cannot speak."""
+
+    text: str
+    start: int
+    """Offset in the text of the first character, in code points."""
+    end: int
+    """Offset behind the last character."""
+    kind: DroppedKind
+    look_alikes: tuple[str, ...] = ()
+    """Letters of the voice that look like it."""
+    replacement: str = ""
+    """Letter that is spoken in its place; empty if it is left out."""
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the speech lacks something: not for punctuation and silent letters."""
+        return self.kind not in ("punctuation", "silent") and not self.replacement
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of a spoken text and its span of time."""
+
+    text: str
+    """As written, with its punctuation."""
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A sentence as it is spoken."""
+
+    text: str
+    """As written."""
+    offset: int
+    """Offset of its first character in the whole text, in code points."""
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive); `start` if nothing of it can be spoken."""
+    words: tuple[SpokenWord, ...]
+    """Words that have letters of the voice, in order."""
+    dropped: tuple[Dropped, ...]
+    """Characters that have none, in order, punctuation included."""
+    warnings: tuple[str, ...] = ()
+    """One line about the characters that the speech lacks, if there are any."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech:
+    """A spoken text."""
+
+    samples: "Float32Array"
+    """Shape `[N]`; full scale is ±1."""
+    sample_rate: int
+    """Samples per second."""
+    voice: str
+    """Code of the voice."""
+    sentences: tuple[Spoken, ...]
+    """In order."""
+
+    def __repr__(self) -> str:
+        return f"Speech({self.seconds:.2f} s, {self.sample_rate} Hz, {self.voice!r})"
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples.size / self.sample_rate
+
+    @property
+    def words(self) -> tuple[SpokenWord, ...]:
+        """Words of all sentences, in order of time."""
+        return tuple(word for sentence in self.sentences for word in sentence.words)
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Dropped characters of all sentences, in order."""
+        return tuple(one for sentence in self.sentences for one in sentence.dropped)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of all sentences, in order."""
+        return tuple(line for sentence in self.sentences for line in sentence.warnings)

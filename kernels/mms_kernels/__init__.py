@@ -1,4 +1,4 @@
-"""CTC kernels: greedy decoding, prefix beam search and forced alignment."""
+"""CTC kernels: greedy decoding, prefix beam search and forced alignment; weights as float32."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
 from mms_kernels.arpa import convert_arpa
@@ -20,6 +20,7 @@ from mms_kernels.lexicon import (
     LexiconStream,
 )
 from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
+from mms_kernels.widen import widen
 
 __all__ = [
     "STAR",
@@ -47,4 +48,5 @@ __all__ = [
     "greedy_decode",
     "open_lm",
     "read_hotwords",
+    "widen",
 ]

@@ -242,6 +242,9 @@ class LexiconStream:
     def live(self) -> int:
         """Word sequences and times in memory."""
 
+def widen(numbers: Annotated[NDArray[numpy.uint16], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], bfloat16: bool, threads: int) -> None:
+    """Write the bits of half-precision numbers as float32."""
+
 def hotwords_arrays(hotwords: Hotwords) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
     """Return the bytes of HotwordsView and of its nodes, rows and pages."""
 

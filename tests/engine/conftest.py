@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from mms_engine import BeamSearch, Recognizer
 from mms_export.cli import main as mms_export
 from tiny_models import make_tiny, make_tiny_lid, make_tiny_pretrained
+from tiny_voices import make_tiny_voices
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -70,6 +71,13 @@ def either(tiny_bundle: Path, beam: BeamSearch | None) -> Recognizer:
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo checkpoint of the repository, fp32. Not to be written to."""
     return export("demo", tmp_path_factory.mktemp("bundle") / "demo", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def speech_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny random voices. Not to be written to."""
+    folder = make_tiny_voices(tmp_path_factory.mktemp("voices"), ["eng", "swh"])
+    return export(str(folder), tmp_path_factory.mktemp("bundle") / "speech", "--precision", "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ def test_example_runs(
     demo_bundle: Path,
     lid_bundle: Path,
     pretrained_bundle: Path,
+    speech_bundle: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys,
@@ -43,6 +44,7 @@ def test_example_runs(
     Path("bundles/demo").symlink_to(demo_bundle)
     Path("bundles/mms-lid-126").symlink_to(lid_bundle)
     Path("bundles/mms-300m").symlink_to(pretrained_bundle)
+    Path("bundles/mms-tts").symlink_to(speech_bundle)
     shutil.copy(CLIP, "clip.flac")
     soundfile.write("other.wav", sound(1.0), RATE)
     exec(compile(code, "example", "exec"), {})  # noqa: S102

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import BundleCorrupt
 
 FORMAT = "mms-voice-1"
+_LENGTH = 8
+"""Bytes of the length of the header, with which a safetensors file begins."""
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"), "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"), "I8": np.dtype("i1"), "U8": np.dtype("u1"),
+}  # fmt: skip
 _KEY = "mms"
 """Key of the metadata: a single one, because safetensors writes several in no fixed order."""
 
@@ -80,18 +87,50 @@ def read_voice(path: Path) -> Voice:
     return voice
 
 
-def load_voice(path: Path) -> tuple[Voice, dict[str, npt.NDArray[Any]]]:
-    """Return the description and every tensor of a voice file.
+@dataclass(frozen=True, slots=True, eq=False)
+class VoiceWeights:
+    """Weights of a voice, over the memory maps of its files."""
+
+    path: Path
+    voice: Voice
+    tensors: Mapping[str, npt.NDArray[Any]]
+    """Read-only arrays by name; bfloat16 as its bits."""
+
+
+def load_voice(path: Path, int8: Path | None = None) -> VoiceWeights:
+    """Map a voice file, and the file of its quantised weights, which take precedence.
 
     Raises:
-        BundleCorrupt: the file is not a voice of this format.
+        BundleCorrupt: a file is not a voice of this format.
     """
     voice = read_voice(path)
+    tensors = _map_tensors(path)
+    if int8 is not None:
+        tensors.update(_map_tensors(int8))
+    return VoiceWeights(path, voice, tensors)
+
+
+def _map_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of a safetensors file without reading them."""
     try:
-        with safe_open(str(path), framework="numpy") as reader:
-            return voice, {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
+        with safe_open(str(path), framework="numpy"):  # which checks sizes and offsets
+            pass
+        content = np.memmap(path, np.uint8, mode="r")
+        start = _LENGTH + int.from_bytes(content[:_LENGTH].tobytes(), "little")
+        header = json.loads(content[_LENGTH:start].tobytes())
+        return {
+            name: _view(content[start:], entry)
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise _not_a_voice(path, error) from error
+
+
+def _view(content: npt.NDArray[np.uint8], entry: dict[str, Any]) -> npt.NDArray[Any]:
+    begin, end = entry["data_offsets"]
+    array: npt.NDArray[Any] = content[begin:end].view(_DTYPES[entry["dtype"]])
+    return array.reshape(entry["shape"])
 
 
 def _not_a_voice(path: Path, error: Exception) -> BundleCorrupt:

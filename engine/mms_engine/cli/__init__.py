@@ -12,6 +12,7 @@ from mms_engine.cli.identify import identify
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
+from mms_engine.cli.speak.command import speak
 from mms_engine.cli.stream.command import stream
 from mms_engine.cli.transcribe.command import transcribe
 
@@ -24,10 +25,11 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.version_option(package_name="mms-engine", message="%(package)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors and debug messages.")
 def main(*, debug: bool) -> None:
-    """Recognise, align and identify speech in the languages of Meta's MMS models."""
+    """Recognise, speak, align and identify speech in the languages of Meta's MMS models."""
     level = logging.DEBUG if debug else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (transcribe, stream, align, segment, identify, embed, languages, lm, doctor):
+_COMMANDS = (transcribe, stream, speak, align, segment, identify, embed, languages, lm, doctor)
+for _command in _COMMANDS:
     main.add_command(_command)
