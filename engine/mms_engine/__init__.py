@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         EndpointOptions,
         Event,
         Final,
+        LanguageChange,
         NormalizationOptions,
         Partial,
         Stream,
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     )
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
+    from mms_engine.routing.options import RoutingOptions
+    from mms_engine.routing.router import Router
     from mms_engine.types import (
         AlignedCharacter,
         AlignedLine,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
         Audio,
         Identification,
         LanguageScore,
+        LanguageSegment,
         LanguageWindow,
         Region,
         Span,
@@ -88,6 +92,7 @@ _MODULES = {
         "EndpointOptions",
         "Event",
         "Final",
+        "LanguageChange",
         "NormalizationOptions",
         "Partial",
         "Stream",
@@ -116,6 +121,8 @@ _MODULES = {
     ),
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
+    "routing.options": ("RoutingOptions",),
+    "routing.router": ("Router",),
     "types": (
         "AlignedCharacter",
         "AlignedLine",
@@ -125,6 +132,7 @@ _MODULES = {
         "Audio",
         "Identification",
         "LanguageScore",
+        "LanguageSegment",
         "LanguageWindow",
         "Region",
         "Span",

@@ -7,7 +7,7 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.limits import ReadOptions
-from mms_engine.audio.sources import load
+from mms_engine.audio.sources import AudioSource, load
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
 from mms_engine.encoder.batches import WindowRow
@@ -15,6 +15,7 @@ from mms_engine.encoder.emission import Emission
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
 from mms_engine.errors import BackendError, MmsError
+from mms_engine.types import Audio
 
 _READ_AHEAD_JOBS = 1000
 
@@ -64,15 +65,19 @@ class OfflineRecognizer:
                 group, seconds = [], 0.0
         yield from self._transcribe(group, progress)
 
+    def read(self, audio: AudioSource, sample_rate: int | None) -> Audio:
+        """Return an audio; `sample_rate` is that of an array in Hz, `None` for the bundle's.
+
+        Raises:
+            AudioError: it cannot be read or is outside the limits.
+        """
+        rate = self._model.bundle.manifest.sample_rate
+        return load(audio, rate, array_rate=sample_rate, options=self._reading)
+
     def _prepare(self, job: Job) -> "_Prepared":
         vocabulary = self._model.vocabulary(job.language)
         decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
-        audio = load(
-            job.audio,
-            self._model.bundle.manifest.sample_rate,
-            array_rate=job.sample_rate,
-            options=self._reading,
-        )
+        audio = self.read(job.audio, job.sample_rate)
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
         return _Prepared(job, self._encoder.utterance(audio, job.language), info, decoding)
 

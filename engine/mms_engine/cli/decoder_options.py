@@ -123,6 +123,8 @@ class DecoderChoice:
                 raise click.UsageError(f"{_flag(name)} needs --decoder beam")
             if _NEEDS.get(name, name) not in given:
                 raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
+        if self.lm is not None and any(code.partition(":")[0] == "auto" for code in languages):
+            raise click.UsageError("--lm is a model of one language: give --lang instead of auto")
         if self.lm is not None and len(languages) > 1:
             raise click.UsageError(
                 f"--lm is a model of one language, the recordings are in "

@@ -1,0 +1,144 @@
+"""Routes of recordings: the jobs of a recording whose language is identified, and their join."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mms_engine.asr.jobs import Job
+from mms_engine.routing.switching import LanguageSpan
+from mms_engine.types import UNDETERMINED, Audio, LanguageSegment, Transcript, Word
+
+
+class Route(Protocol):
+    """Jobs in given languages that stand for one whose language is identified."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs."""
+        ...
+
+    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+        """Return the transcript of the recording; `transcripts` are those of the jobs, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Recording whose language the caller gave."""
+
+    jobs: tuple[Job, ...]
+
+    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+        """Return the transcript."""
+        return transcripts[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Silent:
+    """Recording without speech: an empty transcript of an undetermined language."""
+
+    audio: Audio
+    jobs: tuple[Job, ...] = ()
+
+    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+        """Return the empty transcript."""
+        del transcripts
+        return Transcript(
+            text="",
+            language=UNDETERMINED,
+            words=(),
+            duration=self.audio.seconds,
+            confidence=0.0,
+            missing=self.audio.missing,
+            warnings=(*self.audio.warnings, "no speech, so no language was identified"),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """Recording in one language."""
+
+    jobs: tuple[Job, ...]
+    probability: float
+    warnings: tuple[str, ...] = ()
+
+    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+        """Return the transcript with its language's probability."""
+        return identified(transcripts[0], self.probability, self.warnings)
+
+
+def identified(transcript: Transcript, probability: float, warnings: tuple[str, ...]) -> Transcript:
+    """Return a transcript whose one language was identified with a probability."""
+    segment = LanguageSegment(
+        0.0, transcript.duration, transcript.language, probability, transcript.text
+    )
+    return dataclasses.replace(
+        transcript,
+        language_probability=probability,
+        segments=(segment,),
+        warnings=(*transcript.warnings, *warnings),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Switched:
+    """Recording in parts of one language each."""
+
+    audio: Audio
+    jobs: tuple[Job, ...]
+    """Jobs of the parts with an adapter, in order."""
+    spans: tuple[LanguageSpan, ...]
+    """All parts."""
+    languages: tuple[tuple[str, bool], ...]
+    """Code of each part, and whether it has a job."""
+    frame_seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+        """Return the transcript of all parts."""
+        remaining = iter(transcripts)
+        segments: list[LanguageSegment] = []
+        words: list[Word] = []
+        confidences: list[tuple[float, float]] = []
+        remarks: dict[str, None] = dict.fromkeys(self.audio.warnings)
+        for span, (language, has_job) in zip(self.spans, self.languages, strict=True):
+            start = round(span.start * self.frame_seconds, 3)
+            end = round(min(span.end * self.frame_seconds, self.audio.seconds), 3)
+            text = ""
+            if has_job:
+                own = next(remaining)
+                text = own.text
+                words += [_shifted(word, start) for word in own.words]
+                confidences.append((own.confidence, sum(w.end - w.start for w in own.words)))
+                remarks.update(dict.fromkeys(own.warnings))
+            segments.append(LanguageSegment(start, end, language, span.probability, text))
+        main = _main_language(segments)
+        seconds = sum(length for _, length in confidences)
+        total = sum(confidence * length for confidence, length in confidences)
+        return Transcript(
+            text=" ".join(segment.text for segment in segments if segment.text),
+            language=main.language,
+            words=tuple(words),
+            duration=self.audio.seconds,
+            confidence=round(total / seconds, 6) if seconds else 0.0,
+            missing=self.audio.missing,
+            warnings=(*remarks, *self.warnings),
+            language_probability=main.probability,
+            segments=tuple(segments),
+        )
+
+
+def _shifted(word: Word, seconds: float) -> Word:
+    start, end = round(word.start + seconds, 3), round(word.end + seconds, 3)
+    return Word(word.text, start, end, word.confidence)
+
+
+def _main_language(segments: Sequence[LanguageSegment]) -> LanguageSegment:
+    """Return the longest segment of the language with most seconds."""
+    lengths: dict[str, float] = {}
+    for one in segments:
+        lengths[one.language] = lengths.get(one.language, 0.0) + one.end - one.start
+    main = max(lengths, key=lambda language: lengths[language])
+    own = [one for one in segments if one.language == main]
+    return max(own, key=lambda one: one.end - one.start)
