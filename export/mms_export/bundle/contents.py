@@ -107,7 +107,12 @@ def open_contents(options: ExportOptions) -> Contents:
                 "on a GPU with ONNX Runtime"
             )
         return Contents(
-            options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
+            options=options,
+            task=LID,
+            checkpoint=checkpoint,
+            languages=(),
+            warnings=checkpoint.warnings,
+            planner=None,
         )
     task = ASR
     unusable = checkpoint.unusable
