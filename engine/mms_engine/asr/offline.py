@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.audio import AudioLimits
@@ -15,7 +17,7 @@ from mms_engine.encoder.emission import Emission
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
 from mms_engine.errors import BackendError, MmsError
-from mms_engine.types import Audio
+from mms_engine.types import Audio, Float32Array
 
 _READ_AHEAD_JOBS = 1000
 
@@ -84,7 +86,7 @@ class OfflineRecognizer:
     def _transcribe(
         self, group: Sequence["_Prepared"], progress: Progress | None
     ) -> Iterator[JobResult]:
-        sink = _DecodeSink(self._decoders, [one.decoding for one in group])
+        sink = _DecodeSink(self._decoders, group)
         ready: list[_Prepared] = []
         for complete in self._encoder.run([one.utterance for one in group], sink, progress):
             for index, error in complete:
@@ -113,10 +115,11 @@ class OfflineRecognizer:
         found = transcript(decoded, one.info, self._decoders.nbest)
         audio = one.utterance.audio
         warnings = audio.warnings + one.decoding.warnings
-        return JobResult(one.job, replace(found, missing=audio.missing, warnings=warnings))
+        complete = replace(found, missing=audio.missing, warnings=warnings)
+        return JobResult(one.job, complete, path_log_prob=one.path_log_prob)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Prepared:
     """A job whose audio is read."""
 
@@ -124,16 +127,31 @@ class _Prepared:
     utterance: OfflineUtterance
     info: UtteranceInfo
     decoding: Decoding
+    path_log_prob: float | None = None
+    """See `JobResult.path_log_prob`; grows with the windows."""
 
 
 class _DecodeSink:
     """Sink that decodes the logits of each utterance."""
 
-    def __init__(self, decoders: DecoderBackend, decodings: Sequence[Decoding]) -> None:
+    def __init__(self, decoders: DecoderBackend, group: Sequence[_Prepared]) -> None:
         self._decoders = decoders
-        self._decodings = decodings
+        self._group = group
 
     def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
         """Decode a batch; see `Sink.take`."""
-        steps = [DecodeRow(self._decodings[row.utterance], row.window.kept) for row in rows]
+        owners = [self._group[row.utterance] for row in rows]
+        kept = [row.window.kept for row in rows]
+        steps = [DecodeRow(one.decoding, own) for one, own in zip(owners, kept, strict=True)]
         self._decoders.step(steps, emission)
+        if any(one.job.scored for one in owners):
+            for one, own, logits in zip(owners, kept, emission.rows(), strict=True):
+                if one.job.scored:
+                    one.path_log_prob = (one.path_log_prob or 0.0) + _path_log_prob(logits[own])
+
+
+def _path_log_prob(logits: Float32Array) -> float:
+    """Return the log-probability of the most likely token of each frame of `[T, V]`, summed."""
+    best = logits.max(axis=1, keepdims=True)
+    shares = np.exp((logits - best).astype(np.float64))
+    return -float(np.log(shares.sum(axis=1)).sum())

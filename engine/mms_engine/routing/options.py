@@ -1,6 +1,8 @@
 """Options of routing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mms_engine.routing.rerank import RerankWeights
 
 MAX_RERANKED = 32
 """Most languages to decode a recording in."""
@@ -21,6 +23,8 @@ class RoutingOptions:
     rerank: int = 1
     """Most likely languages to decode a recording in; the best text decides (arXiv 2409.18428).
     1 to decode in the most likely language only. Not for streams or with `switching`."""
+    weights: RerankWeights = field(default_factory=RerankWeights)
+    """Weights of the features by which `rerank` chooses."""
     switching_penalty: float = 4.0
     """Loss of log-probability, in nats, that a change of language must make up for."""
 

@@ -1,13 +1,18 @@
 """Routes of recordings: the jobs of a recording whose language is identified, and their join."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mms_engine.asr.jobs import Job
+from mms_engine.asr.jobs import Job, JobResult
+from mms_engine.routing.rerank import Candidate, RerankWeights, rerank
 from mms_engine.routing.switching import LanguageSpan
 from mms_engine.types import UNDETERMINED, Audio, LanguageSegment, Transcript, Word
+
+_LEAST = 1e-6
+"""Least probability of a language whose text is examined."""
 
 
 class Route(Protocol):
@@ -18,8 +23,8 @@ class Route(Protocol):
         """The jobs."""
         ...
 
-    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
-        """Return the transcript of the recording; `transcripts` are those of the jobs, in order."""
+    def join(self, results: Sequence[JobResult]) -> Transcript:
+        """Return the transcript of the recording from the results of the jobs, in their order."""
         ...
 
 
@@ -29,9 +34,9 @@ class Given:
 
     jobs: tuple[Job, ...]
 
-    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+    def join(self, results: Sequence[JobResult]) -> Transcript:
         """Return the transcript."""
-        return transcripts[0]
+        return results[0].unwrap()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +46,9 @@ class Silent:
     audio: Audio
     jobs: tuple[Job, ...] = ()
 
-    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+    def join(self, results: Sequence[JobResult]) -> Transcript:
         """Return the empty transcript."""
-        del transcripts
+        del results
         return Transcript(
             text="",
             language=UNDETERMINED,
@@ -63,9 +68,30 @@ class Whole:
     probability: float
     warnings: tuple[str, ...] = ()
 
-    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+    def join(self, results: Sequence[JobResult]) -> Transcript:
         """Return the transcript with its language's probability."""
-        return identified(transcripts[0], self.probability, self.warnings)
+        return identified(results[0].unwrap(), self.probability, self.warnings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reranked:
+    """Recording decoded in several languages, of which the text decides."""
+
+    jobs: tuple[Job, ...]
+    """Scored jobs, most likely language first."""
+    probabilities: tuple[float, ...]
+    """Probability of each language by identification."""
+    weights: RerankWeights
+    warnings: tuple[str, ...] = ()
+
+    def join(self, results: Sequence[JobResult]) -> Transcript:
+        """Return the transcript of the best candidate, with its share of the weighted scores."""
+        candidates = [
+            Candidate(result.unwrap(), math.log(max(own, _LEAST)), result.path_log_prob or 0.0)
+            for result, own in zip(results, self.probabilities, strict=True)
+        ]
+        best, probability = rerank(candidates, self.weights)
+        return identified(candidates[best].transcript, round(probability, 4), self.warnings)
 
 
 def identified(transcript: Transcript, probability: float, warnings: tuple[str, ...]) -> Transcript:
@@ -95,9 +121,9 @@ class Switched:
     frame_seconds: float
     warnings: tuple[str, ...] = ()
 
-    def join(self, transcripts: Sequence[Transcript]) -> Transcript:
+    def join(self, results: Sequence[JobResult]) -> Transcript:
         """Return the transcript of all parts."""
-        remaining = iter(transcripts)
+        remaining = iter(results)
         segments: list[LanguageSegment] = []
         words: list[Word] = []
         confidences: list[tuple[float, float]] = []
@@ -107,7 +133,7 @@ class Switched:
             end = round(min(span.end * self.frame_seconds, self.audio.seconds), 3)
             text = ""
             if has_job:
-                own = next(remaining)
+                own = next(remaining).unwrap()
                 text = own.text
                 words += [_shifted(word, start) for word in own.words]
                 confidences.append((own.confidence, sum(w.end - w.start for w in own.words)))

@@ -17,7 +17,7 @@ from mms_engine.lid.activity import BoolArray, FrameLevels
 from mms_engine.lid.identifier import Identifier
 from mms_engine.routing.candidates import Candidates, Scores, find_candidates
 from mms_engine.routing.options import RoutingOptions
-from mms_engine.routing.recordings import Given, Route, Silent, Switched, Whole
+from mms_engine.routing.recordings import Given, Reranked, Route, Silent, Switched, Whole
 from mms_engine.routing.switching import LanguageSpan, Timing, language_spans
 from mms_engine.routing.tracker import StreamFinder
 from mms_engine.types import Audio, Transcript
@@ -184,8 +184,16 @@ class Router:
         warnings: tuple[str, ...] = ()
         if found.answer == "unsure":
             warnings = (f"unsure of the language: {describe(best.code)}, {probability:.0%}",)
-        own = dataclasses.replace(job, audio=audio, language=code, sample_rate=None)
-        return Whole((own,), probability, warnings)
+        read = dataclasses.replace(job, audio=audio, sample_rate=None)
+        several: dict[str, float] = {}
+        for one in found.scores:
+            if other := candidates.code(one.code):
+                several.setdefault(other, one.probability)
+        chosen = dict(list(several.items())[: self.options.rerank])
+        if len(chosen) > 1:
+            jobs = [dataclasses.replace(read, language=other, scored=True) for other in chosen]
+            return Reranked(tuple(jobs), tuple(chosen.values()), self.options.weights, warnings)
+        return Whole((dataclasses.replace(read, language=code),), probability, warnings)
 
     def _switched(self, job: Job, audio: Audio, candidates: Candidates) -> Route:
         geometry = self._recognizer.geometry
@@ -258,8 +266,8 @@ class _Run:
         self._progress = progress
         self._ready: list[JobResult] = []
         """Results that needed no recognition."""
-        self._routes: dict[int, tuple[Job, Route, dict[int, Transcript]]] = {}
-        """Job, route and transcripts so far, by the identity of each of the route's jobs."""
+        self._routes: dict[int, tuple[Job, Route, dict[int, JobResult]]] = {}
+        """Job, route and results so far, by the identity of each of the route's jobs."""
 
     def results(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Yield the results as they are ready."""
@@ -288,7 +296,7 @@ class _Run:
                 continue
             if not route.jobs:
                 self._ready.append(JobResult(job, route.join([])))
-            entry: tuple[Job, Route, dict[int, Transcript]] = (job, route, {})
+            entry: tuple[Job, Route, dict[int, JobResult]] = (job, route, {})
             self._routes.update((id(own), entry) for own in route.jobs)
             yield from route.jobs
 
@@ -302,7 +310,7 @@ class _Run:
             for own in route.jobs:
                 self._routes.pop(id(own), None)
             return JobResult(job, None, result.error)
-        found[id(result.job)] = result.transcript
+        found[id(result.job)] = result
         if len(found) < len(route.jobs):
             return None
         transcript = route.join([found[id(own)] for own in route.jobs])

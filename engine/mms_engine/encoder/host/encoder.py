@@ -43,7 +43,10 @@ class HostEncoder:
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
         """Run segments as one batch; see `Encoder.emission`."""
-        features = [self._features(segment.samples) for segment in segments]
+        # Rows of one audio in several languages share their samples, and so their features.
+        distinct = {id(segment.samples): segment.samples for segment in segments}
+        by_samples = {key: self._features(samples) for key, samples in distinct.items()}
+        features = [by_samples[id(segment.samples)] for segment in segments]
         languages = [segment.language for segment in segments]
         yield run_encoder(self._encoder, self.bank, features, languages)
 
