@@ -25,6 +25,7 @@ from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import SPEECH
 from mms_export.parity.comparison import Case, reference_scores
 from mms_export.parity.execution import graph_scores, run_graph
+from mms_export.tensorrt.options import USES, PlanOptions
 from tiny_models import LID_LABELS, TinyOptions, make_tiny_fairseq_lid, make_tiny_lid
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -247,7 +248,10 @@ def test_command_recognises_the_task(tmp_path: Path, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--lang", "eng"], "leave out --lang"), (["--engine", "tensorrt"], "leave out --engine")],
+    [
+        (["--lang", "eng"], "leave out --lang"),
+        (["--engine", "tensorrt-rtx", "--precision", "fp32"], "add one to --precision"),
+    ],
 )
 def test_command_refuses(
     tmp_path: Path, checkpoint: Path, options: list[str], message: str
@@ -256,6 +260,20 @@ def test_command_refuses(
     assert result.exit_code == 1
     assert message in result.output
     assert not (tmp_path / "bundle").exists()
+
+
+def test_plans_are_built_without_a_gpu(tmp_path: Path, checkpoint: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    uses = (USES["offline"].limited(2, 20),)
+    plans = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.6",), uses=uses)
+    out = tmp_path / "bundle"
+    manifest = run_export(checkpoint, out, precisions=("fp16",), plans=plans)
+    assert {plan.graph for plan in manifest.plans} == {"frontend", "encoder"}
+    (plan,) = (plan for plan in manifest.plans if plan.graph == "encoder")
+    assert [tensor.name for tensor in plan.outputs] == ["scores"]
+    assert plan.profiles[0].shapes["features"].max[:2] == (2, 1000)
+    assert open_bundle(out).problems() == []
+    assert run_export(checkpoint, out, precisions=("fp16",), plans=plans) == manifest
 
 
 def test_snapshot_without_vocabulary_is_complete(checkpoint: Path) -> None:

@@ -20,7 +20,7 @@ NONE = -1  # target of a row that is none of the labels
 LENGTHS = (1.5, 2.0, 2.0, 2.6, 3.4, 4.5, 6.0, 3.0)
 NOT_SPEECH, OTHER_LANGUAGES = 0.09, 0.06  # shares of the rows
 STRENGTH = 0.5  # of the variation of speech
-KIND_SHARE = {"multispeaker": 0.62, "synthetic": 0.2, "varied": 0.1, "real": 0.08}
+KIND_SHARE = {"multispeaker": 0.74, "synthetic": 0.13, "varied": 0.07, "real": 0.06}
 SPEAKER_BALANCE = 0.5  # power of a speaker's minutes; 0 draws all speakers alike
 
 

@@ -1,9 +1,10 @@
 """Train the demo model of language identification on a CPU; stop and start again as you like.
 
-    python -m examples.demo.lid.train --steps 2000
+    python -m examples.demo.lid.train               # until stopped
+    python -m examples.demo.lid.train --publish     # writes checkpoint/, at any time
 
 Starts from the published demo model of speech recognition, or goes on from `lid/state.pt` in the
-cache folder. The learning rate falls to zero at the last step; more steps can follow.
+cache folder. What is published is a running average of the weights.
 """
 
 import csv
@@ -16,19 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
+from examples.demo.augment import normalise_audio
 from examples.demo.batches import ClipStore
 from examples.demo.lid.batches import NONE, Batch, TrainingBatches
 from examples.demo.lid.model import CHECKPOINT, Classifier, pretrained, write_checkpoint
-from examples.demo.lid.sounds import Music
-from examples.demo.prepare import CACHE
+from examples.demo.lid.sounds import KINDS, Music
+from examples.demo.model import HOP
+from examples.demo.prepare import CACHE, SAMPLE_RATE
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 logger = logging.getLogger(__name__)
 
-PEAK_RATE, HEAD_RATE, WARMUP_STEPS = 6e-4, 3e-3, 60
+PEAK_RATE, HEAD_SCALE, WARMUP_STEPS, FLAT_STEPS = 6e-4, 5.0, 60, 1500
+AVERAGE_DECAY = 0.995
+CALIBRATION_SOUNDS, CALIBRATION_SECONDS, FLOOR_MARGIN = 210, 4, 0.3
 SAVE_SECONDS, LOG_STEPS = 300, 25
 
 
@@ -52,13 +58,15 @@ class Trainer:
     """Model and optimizer, with everything needed to resume."""
 
     def __init__(self, model: Classifier) -> None:
-        self.model, self.step, self.first = model, 0, 0
+        self.model, self.step = model, 0
+        self.average = pretrained()
+        self.average.load_state_dict(model.state_dict())
         head = [*model.projector.parameters(), *model.classifier.parameters()]
         known = {id(parameter) for parameter in head}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
         groups = [
             {"params": others, "share": 1.0},
-            {"params": head, "share": HEAD_RATE / PEAK_RATE},
+            {"params": head, "share": HEAD_SCALE},
         ]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
 
@@ -76,14 +84,19 @@ class Trainer:
             group["lr"] = rate * group["share"]
         self.optimizer.step()
         self.step += 1
+        decay = min(AVERAGE_DECAY, self.step / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+            )
         return float(loss.detach()), right
 
     def save(self, path: Path) -> None:
         """Write the state; a reader sees the old file or the new one."""
         state = {
             "step": self.step,
-            "first": self.first,
             "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         scratch = path.with_suffix(".tmp")
@@ -96,17 +109,37 @@ class Trainer:
         """Continue from a saved state."""
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         trainer = cls(pretrained())
-        trainer.step, trainer.first = state["step"], state["first"]
+        trainer.step = state["step"]
         trainer.model.load_state_dict(state["model"])
+        trainer.average.load_state_dict(state.get("average", state["model"]))
         trainer.optimizer.load_state_dict(state["optimizer"])
         return trainer
 
 
-def rate_at(step: int, first: int, last: int) -> float:
-    """Learning rate: a short warm-up from step `first`, then half a cosine to zero at `last`."""
-    done = (step - first) / (last - first)
-    warm = min((step - first + 1) / WARMUP_STEPS, 1.0)
-    return PEAK_RATE * warm * 0.5 * (1 + math.cos(math.pi * done))
+@torch.inference_mode()
+def calibrate(model: Classifier, recorded: Music) -> None:
+    """Shift all logits alike, so that sounds without speech stay below 0, the engine's floor.
+
+    The softmax does not change. The sounds are of the kinds of the training.
+    """
+    model.eval()
+    rng = np.random.default_rng(20_261_130)
+    highest = float("-inf")
+    for number in range(CALIBRATION_SOUNDS):
+        makers = (*KINDS, recorded.draw)
+        sound = makers[number % len(makers)](CALIBRATION_SECONDS * SAMPLE_RATE, rng)
+        audio = torch.from_numpy(np.append(normalise_audio(sound), np.zeros(HOP, np.float32)))
+        logits = model(audio[None], torch.tensor([len(sound)]))
+        highest = max(highest, float(logits.max()))
+    shift = max(0.0, highest + FLOOR_MARGIN)
+    model.classifier.bias -= shift
+    logger.info("logits of sounds without speech reach %.2f: all lowered by %.2f", highest, shift)
+
+
+def rate_at(step: int) -> float:
+    """Learning rate: warm-up, then flat, then falling with the square root of the step."""
+    warm = min((step + 1) / WARMUP_STEPS, 1.0)
+    return PEAK_RATE * warm * min(math.sqrt(FLAT_STEPS / (step + 1)), 1.0)
 
 
 def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> None:
@@ -126,7 +159,7 @@ def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> N
     for batch in loader:
         if stopping:
             break
-        loss, right = trainer.train_step(batch, rate_at(trainer.step, trainer.first, last))
+        loss, right = trainer.train_step(batch, rate_at(trainer.step))
         losses.append(loss)
         rights.append(right)
         if trainer.step % LOG_STEPS == 0:
@@ -144,12 +177,13 @@ def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> N
 
 @click.command()
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE)
-@click.option("--steps", type=int, default=2000, show_default=True, help="Number of the last step.")
-@click.option("--restart", is_flag=True, help="Warm the rate up again, for steps after the last.")
-@click.option("--publish", is_flag=True, help="Write the state's checkpoint, and do not train.")
+@click.option("--steps", type=int, default=1 << 40, help="Number of the last step.")
+@click.option(
+    "--publish", is_flag=True, help="Write the checkpoint of the state, without training."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=CHECKPOINT)
-def main(cache: Path, steps: int, out: Path, *, restart: bool, publish: bool) -> None:
-    """Train, or continue training, from the clips in the cache folder; write the checkpoint."""
+def main(cache: Path, steps: int, out: Path, *, publish: bool) -> None:
+    """Train, or continue training, from the clips in the cache folder; or write the checkpoint."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
     os.nice(19)
@@ -158,12 +192,11 @@ def main(cache: Path, steps: int, out: Path, *, restart: bool, publish: bool) ->
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.pt"
     trainer = Trainer.load(state) if state.exists() else Trainer(pretrained())
-    if restart:
-        trainer.first = trainer.step
     if not publish:
-        batches = TrainingBatches(ClipStore(cache), Music(cache))
-        run(trainer, batches, steps, folder)
-    write_checkpoint(out, trainer.model)
+        run(trainer, TrainingBatches(ClipStore(cache), Music(cache)), steps, folder)
+        return
+    calibrate(trainer.average, Music(cache))
+    write_checkpoint(out, trainer.average)
     click.echo(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
 
