@@ -41,7 +41,6 @@ class RoutingChoice:
             click.UsageError: one needs `--lang auto`, or two exclude each other.
         """
         given = {
-            "--identifier": self.identifier is not None and not _is_from_environment(),
             "--switching": self.switching is not None,
             "--nearest": self.nearest,
             "--rerank": self.rerank > 1,
@@ -103,13 +102,6 @@ class RoutingChoice:
             "--lang auto needs a bundle of language identification: choose one with --identifier "
             "or MMS_IDENTIFIER, such as that of mms-export --model facebook/mms-lid-126"
         )
-
-
-def _is_from_environment() -> bool:
-    """Return whether the identifier is that of the environment variable."""
-    context = click.get_current_context(silent=True)
-    source = None if context is None else context.get_parameter_source("identifier")
-    return source is click.core.ParameterSource.ENVIRONMENT
 
 
 def is_auto(lang: str | None) -> bool:

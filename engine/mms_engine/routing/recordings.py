@@ -130,7 +130,8 @@ class Switched:
         remarks: dict[str, None] = dict.fromkeys(self.audio.warnings)
         for span, (language, has_job) in zip(self.spans, self.languages, strict=True):
             start = round(span.start * self.frame_seconds, 3)
-            end = round(min(span.end * self.frame_seconds, self.audio.seconds), 3)
+            is_last = span is self.spans[-1]
+            end = round(self.audio.seconds if is_last else span.end * self.frame_seconds, 3)
             text = ""
             if has_job:
                 own = next(remaining).unwrap()

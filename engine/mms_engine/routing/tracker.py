@@ -26,28 +26,28 @@ class TrackerOptions:
 
     hop: float = 0.2
     """Audio between two looks at the level."""
-    looks: tuple[float, ...] = (0.8, 1.2, 1.6)
+    looks: tuple[float, ...] = (0.8, 1.6)
     """Time since the first speech at which an undecided stream is classified; at the last it is
     decided in any case."""
     least_speech: float = 0.3
     """Speech without which nothing is decided; less within the last look was a sound."""
     sure: float = 3.0
     """Log-odds of the best language against the second from which an earlier look decides."""
-    window: float = 1.6
+    window: float = 1.2
     """Audio of a window while listening."""
     interval: float = 4.0
     """Speech between two windows."""
     pause: float = 0.3
     """Silence after which speech is classified sooner."""
-    after_pause: float = 1.0
+    after_pause: float = 0.7
     """Speech after a pause that is classified."""
     spacing: float = 2.0
     """Least time between two windows."""
-    alert: float = 0.5
+    alert: float = 0.4
     """Speech until the next window after one that contradicts the language."""
-    most: float = 4.0
-    """Bound on the log-odds of one window, so that none decides alone against a long past."""
-    switch: float = 5.0
+    most: float = 6.0
+    """Bound on the log-odds of one window."""
+    switch: float = 4.0
     """Sum of log-odds against the language that changes it."""
     border: float = 1.0
     """Audio within which the place of a change is known."""
@@ -193,27 +193,37 @@ class StreamTracker:
         return max(self._begin, self._onset - self._margin, 0)
 
     def _listen(self) -> list[tuple[int, int]]:
-        """Return the window of a decided stream, if one is due."""
+        """Return the window of a decided stream, if one is due.
+
+        It begins at the last pause, where the language may have changed, if that leaves enough.
+        """
         options = self._options
-        flags = self._flags(self._heard, self.position)
-        spoken = int(flags.sum())
-        length = self._frames(options.window)
-        start = self.position - length
+        heard = self._flags(self._heard, self.position)
+        spoken = int(heard.sum())
+        resumed = self._resumed()
+        after = int(self._flags(max(resumed, self._heard), self.position).sum())
         is_due = spoken >= self._frames(options.interval)
         if self._odds.max() > 0:
-            is_due = spoken >= self._frames(options.alert)
-        elif not is_due and len(flags) >= self._frames(options.spacing):
-            after = self._after_pause(flags)
-            is_due = after >= self._frames(options.after_pause)
-        enough = int(self._flags(start, self.position).sum()) >= length // 3
-        return [(max(start, 0), self.position)] if is_due and enough else []
+            is_due = is_due or spoken >= self._frames(options.alert)
+        elif resumed > self._heard and len(heard) >= self._frames(options.spacing):
+            is_due = is_due or after >= self._frames(options.after_pause)
+        if not is_due:
+            return []
+        start = max(0, self.position - self._frames(options.window))
+        if self.position - resumed >= self._frames(options.after_pause):
+            start = max(start, resumed - 3)
+        enough = int(self._flags(start, self.position).sum()) >= (self.position - start) // 3
+        return [(start, self.position)] if enough else []
 
-    def _after_pause(self, flags: "np.typing.NDArray[np.bool_]") -> int:
-        """Return the frames of speech since the last pause among flags; 0 without one."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[True], flags, [True]]).astype(np.int8)))
+    def _resumed(self) -> int:
+        """Return the frame at which speech resumed after the last pause; the first without one."""
+        first = self.position - len(self._speech)
+        edges = np.flatnonzero(
+            np.diff(np.concatenate([[True], self._speech, [True]]).astype(np.int8))
+        )
         runs = edges.reshape(-1, 2)
         pauses = runs[runs[:, 1] - runs[:, 0] >= self._frames(self._options.pause)]
-        return int(flags[pauses[-1, 1] :].sum()) if len(pauses) else 0
+        return first + int(pauses[-1, 1]) if len(pauses) else first
 
     def take(self, logits: Sequence[Float32Array]) -> LanguageDecision | None:
         """Take logits; see `LanguageTracker.take`."""

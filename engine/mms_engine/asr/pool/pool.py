@@ -24,6 +24,9 @@ from mms_engine.system import usable_cores
 from mms_engine.types import Float32Array
 
 _ROUNDING = 1e-9
+_AUTO_LOAD = 1.3
+"""Load of a stream that finds its language, of that of others: windows are classified, and what was
+held back is decoded at once."""
 _In = TypeVar("_In", bound="_Ready | _Windows")
 _Out = TypeVar("_Out")
 
@@ -152,7 +155,8 @@ class StreamPool:
         """
         options = options or StreamOptions()
         seat = object()
-        self._reserve(seat, self._measurable(language), options)
+        self._measurable(language)
+        self._reserve(seat, language, options)
         try:
             core = open_core(self._model, self._decoders, language, options, self._finder)
         except BaseException:
@@ -222,7 +226,9 @@ class StreamPool:
     def _load(self, language: str, options: StreamOptions) -> float:
         if not self._options.admission:
             return 0.0
-        return self._capacity.load(options.contexts, language, is_idle=not self._loads)
+        code = self._measurable(language)
+        load = self._capacity.load(options.contexts, code, is_idle=not self._loads)
+        return load if code == language else load * _AUTO_LOAD
 
     def describe_capacity(self, language: str, options: StreamOptions | None = None) -> str:
         """Return as a clause how many streams of a kind this machine sustains in real time.
