@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
     from mms_engine.routing.options import RoutingOptions
+    from mms_engine.routing.rerank import RerankWeights
     from mms_engine.routing.router import Router
     from mms_engine.types import (
         AlignedCharacter,
@@ -122,6 +123,7 @@ _MODULES = {
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
     "routing.options": ("RoutingOptions",),
+    "routing.rerank": ("RerankWeights",),
     "routing.router": ("Router",),
     "types": (
         "AlignedCharacter",
