@@ -73,6 +73,14 @@ def test_logits_are_those_of_transformers(bundles: dict[str, Path]) -> None:
             np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
+def test_clips_are_identified(bundles: dict[str, Path]) -> None:
+    """Announcers that it knows, with sentences that it mostly does not."""
+    options = IdentifierOptions(min_logit=float("-inf"), threads=1)
+    with Identifier.open(bundles["demo-lid"], options=options) as identifier:
+        found = {path.name: identifier.identify(path).language for path in CLIPS}
+    assert found == {path.name: path.name[:3] for path in CLIPS}
+
+
 def test_frontend_is_that_of_recognition(bundles: dict[str, Path]) -> None:
     """Streams compute the features once for both models."""
     ours, theirs = (load_file(f / "model.safetensors") for f in (CHECKPOINT, DEMO / "checkpoint"))
@@ -202,6 +210,7 @@ def test_accuracy_counts_by_duration_and_language() -> None:
         "clips": {"eng": 2, "fra": 1},
         "best": 0.3333,
         "best_by_language": {"eng": 0.5, "fra": 0.0},
+        "best_mean": 0.25,
         "answered": 0.6667,
         "wrong": 0.3333,
     }

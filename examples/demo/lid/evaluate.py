@@ -62,7 +62,7 @@ def of_set(store: ClipStore, kind: str, split: str) -> Iterator[tuple[str, Audio
 
 
 def accuracy(found: list[Result], least: float) -> dict[str, Any]:
-    """Share of clips of at least so many seconds whose best label, and whose answer, is right."""
+    """Shares of clips of at least so many seconds whose best label or answer is right or wrong."""
     long = [one for one in found if one[4] >= least]
     if not long:
         return {}
@@ -75,6 +75,7 @@ def accuracy(found: list[Result], least: float) -> dict[str, Any]:
         "clips": {lang: len(right) for lang, right in by_language.items()},
         "best": round(sum(one[0] == one[1] for one in long) / len(long), 4),
         "best_by_language": {k: round(sum(v) / len(v), 4) for k, v in by_language.items()},
+        "best_mean": round(float(np.mean([np.mean(v) for v in by_language.values()])), 4),
         "answered": round(sum(one[2] != UNSURE for one in long) / len(long), 4),
         "wrong": round(sum(one[2] not in (one[0], UNSURE) for one in long) / len(long), 4),
     }
