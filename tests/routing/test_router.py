@@ -212,9 +212,9 @@ def test_unknown_candidates_are_errors(among: list[str]) -> None:
 
 
 def test_viterbi_pays_a_change_only_if_it_gains() -> None:
-    scores = np.array([[0, -1], [0, -1], [-1, 0], [0, -1], [-1, 0], [-1, 0], [-1, 0]], float)
-    assert viterbi(scores, 0.4).tolist() == [0, 0, 1, 0, 1, 1, 1]
-    assert viterbi(scores, 1.5).tolist() == [0, 0, 0, 0, 1, 1, 1]
+    scores = np.array([[0, -1], [0, -1], [-0.5, 0], [0, -1], [-1, 0], [-1, 0], [-1, 0]], float)
+    assert viterbi(scores, 0.2).tolist() == [0, 0, 1, 0, 1, 1, 1]
+    assert viterbi(scores, 1.2).tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert viterbi(scores, 9.0).tolist() == [1] * 7
 
 
