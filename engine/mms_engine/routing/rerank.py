@@ -15,13 +15,17 @@ from mms_engine.types import Transcript
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankWeights:
-    """Weights of the features of a text in a candidate language; the largest sum is chosen."""
+    """Weights of the features of a text in a candidate language; the largest sum is chosen.
+
+    The defaults are a maximum-likelihood fit on 200 excerpts of 0.8 to 2.2 s, most of them noisy, of
+    speakers that neither of the demo's models was trained on.
+    """
 
     identification: float = 1.0
     """Of the log-probability of the language among those to choose from, in nats."""
-    acoustic: float = 0.0
+    acoustic: float = 0.08
     """Of the log-probability of the most likely token of each frame, summed, in nats."""
-    length: float = 0.0
+    length: float = 0.19
     """Of the characters of the text."""
 
 
