@@ -17,8 +17,8 @@ from mms_engine.types import Transcript
 class RerankWeights:
     """Weights of the features of a text in a candidate language; the largest sum is chosen.
 
-    The defaults are a maximum-likelihood fit on 200 excerpts of 0.8 to 2.2 s, most of them noisy, of
-    speakers that neither of the demo's models was trained on.
+    The defaults are a maximum-likelihood fit on 200 excerpts of 0.8 to 2.2 s, most of them noisy,
+    of speakers that neither of the demo's models was trained on.
     """
 
     identification: float = 1.0
