@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         EndpointOptions,
         Event,
         Final,
+        LanguageChange,
         NormalizationOptions,
         Partial,
         Stream,
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     )
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
+    from mms_engine.routing.options import RoutingOptions
+    from mms_engine.routing.rerank import RerankWeights
+    from mms_engine.routing.router import Router
     from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
     from mms_engine.tts.synthesizer import Synthesizer
     from mms_engine.types import (
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
         Embedding,
         Identification,
         LanguageScore,
+        LanguageSegment,
         LanguageWindow,
         Region,
         Span,
@@ -97,6 +102,7 @@ _MODULES = {
         "EndpointOptions",
         "Event",
         "Final",
+        "LanguageChange",
         "NormalizationOptions",
         "Partial",
         "Stream",
@@ -127,6 +133,9 @@ _MODULES = {
     ),
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
+    "routing.options": ("RoutingOptions",),
+    "routing.rerank": ("RerankWeights",),
+    "routing.router": ("Router",),
     "tts.options": ("SpeechOptions", "SynthesizerOptions"),
     "tts.synthesizer": ("Synthesizer",),
     "types": (
@@ -140,6 +149,7 @@ _MODULES = {
         "Embedding",
         "Identification",
         "LanguageScore",
+        "LanguageSegment",
         "LanguageWindow",
         "Region",
         "Span",

@@ -20,6 +20,8 @@ BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
 BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+UNDETERMINED = "und"
+"""ISO 639-3 code of an undetermined language."""
 LmUnit = Literal["auto", "word", "token"]
 Latency = Literal["low", "balanced", "accurate"]
 ContextKind = Literal["cached", "window"]
@@ -125,12 +127,28 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageSegment:
+    """A part of a recording in one language."""
+
+    start: float
+    """Seconds from the start of the audio (inclusive)."""
+    end: float
+    """Seconds from the start of the audio (exclusive)."""
+    language: str
+    """Code as MMS writes it."""
+    probability: float
+    """Probability of the language among those to choose from, in [0, 1]."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """Text of an audio, with the times of its words."""
 
     text: str
     language: str
-    """Code as MMS writes it: ISO 639-3, possibly with `-script_…` or `-dialect_…`."""
+    """Code as MMS writes it: ISO 639-3, possibly with `-script_…` or `-dialect_…`. If it was
+    identified and there is no speech, `und`; if languages switch, that of most seconds."""
     words: tuple[Word, ...]
     """In order of time, not overlapping."""
     duration: float
@@ -145,6 +163,11 @@ class Transcript:
     warnings: tuple[str, ...] = ()
     """Remarks about the recording (see `Audio.warnings`), and on words of the language model and
     hotwords that cannot be used."""
+    language_probability: float | None = None
+    """Probability of an identified language among those to choose from, in [0, 1]; `None` if the
+    caller gave the language, or there is no speech."""
+    segments: tuple[LanguageSegment, ...] = ()
+    """Parts of a recording whose languages were identified, in order of time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.limits import ReadOptions
-from mms_engine.audio.sources import load
+from mms_engine.audio.sources import AudioSource, load
 from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2Ctc
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
 from mms_engine.decoding.options import LexiconSearch
@@ -17,6 +19,7 @@ from mms_engine.encoder.emission import Emission
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
 from mms_engine.errors import BackendError, MmsError
+from mms_engine.types import Audio, Float32Array
 
 _READ_AHEAD_JOBS = 1000
 
@@ -66,16 +69,20 @@ class OfflineRecognizer:
                 group, seconds = [], 0.0
         yield from self._transcribe(group, progress)
 
+    def read(self, audio: AudioSource, sample_rate: int | None) -> Audio:
+        """Return an audio; `sample_rate` is that of an array in Hz, `None` for the bundle's.
+
+        Raises:
+            AudioError: it cannot be read or is outside the limits.
+        """
+        rate = self._model.bundle.manifest.sample_rate
+        return load(audio, rate, array_rate=sample_rate, options=self._reading)
+
     def _prepare(self, job: Job) -> "_Prepared":
         code = self.data_language(job.language)
         vocabulary = self._model.vocabulary(code)
         decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
-        audio = load(
-            job.audio,
-            self._model.bundle.manifest.sample_rate,
-            array_rate=job.sample_rate,
-            options=self._reading,
-        )
+        audio = self.read(job.audio, job.sample_rate)
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
         return _Prepared(job, self._encoder.utterance(audio, code), info, decoding)
 
@@ -91,7 +98,7 @@ class OfflineRecognizer:
     def _transcribe(
         self, group: Sequence["_Prepared"], progress: Progress | None
     ) -> Iterator[JobResult]:
-        sink = _DecodeSink(self._decoders, [one.decoding for one in group])
+        sink = _DecodeSink(self._decoders, group)
         ready: list[_Prepared] = []
         for complete in self._encoder.run([one.utterance for one in group], sink, progress):
             for index, error in complete:
@@ -120,10 +127,11 @@ class OfflineRecognizer:
         found = transcript(decoded, one.info, self._decoders.nbest)
         audio = one.utterance.audio
         warnings = audio.warnings + one.decoding.warnings
-        return JobResult(one.job, replace(found, missing=audio.missing, warnings=warnings))
+        complete = replace(found, missing=audio.missing, warnings=warnings)
+        return JobResult(one.job, complete, path_log_prob=one.path_log_prob)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Prepared:
     """A job whose audio is read."""
 
@@ -131,16 +139,31 @@ class _Prepared:
     utterance: OfflineUtterance
     info: UtteranceInfo
     decoding: Decoding
+    path_log_prob: float | None = None
+    """See `JobResult.path_log_prob`; grows with the windows."""
 
 
 class _DecodeSink:
     """Sink that decodes the logits of each utterance."""
 
-    def __init__(self, decoders: DecoderBackend, decodings: Sequence[Decoding]) -> None:
+    def __init__(self, decoders: DecoderBackend, group: Sequence[_Prepared]) -> None:
         self._decoders = decoders
-        self._decodings = decodings
+        self._group = group
 
     def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
         """Decode a batch; see `Sink.take`."""
-        steps = [DecodeRow(self._decodings[row.utterance], row.window.kept) for row in rows]
+        owners = [self._group[row.utterance] for row in rows]
+        kept = [row.window.kept for row in rows]
+        steps = [DecodeRow(one.decoding, own) for one, own in zip(owners, kept, strict=True)]
         self._decoders.step(steps, emission)
+        if any(one.job.scored for one in owners):
+            for one, own, logits in zip(owners, kept, emission.rows(), strict=True):
+                if one.job.scored:
+                    one.path_log_prob = (one.path_log_prob or 0.0) + _path_log_prob(logits[own])
+
+
+def _path_log_prob(logits: Float32Array) -> float:
+    """Return the log-probability of the most likely token of each frame of `[T, V]`, summed."""
+    best = logits.max(axis=1, keepdims=True)
+    shares = np.exp((logits - best).astype(np.float64))
+    return -float(np.log(shares.sum(axis=1)).sum())

@@ -9,6 +9,7 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.offline import OfflineRecognizer
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.pool import PoolOptions, StreamPool
+from mms_engine.asr.streaming.language import LanguageFinder
 from mms_engine.asr.streaming.model import StreamingModel, open_core
 from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.state import load as load_state
@@ -21,11 +22,12 @@ from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
 from mms_engine.decoding.loading import open_decoders
 from mms_engine.decoding.options import HotwordPhrases, Search
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import Progress
 from mms_engine.system import usable_cores
-from mms_engine.types import BackendName, Device, Precision, Transcript
+from mms_engine.types import Audio, BackendName, Device, Precision, Transcript
 
 
 class Recognizer:
@@ -119,6 +121,19 @@ class Recognizer:
         """Codes of the languages it can transcribe, sorted."""
         return self.bundle.languages
 
+    @property
+    def geometry(self) -> FrameGeometry:
+        """Frames of the encoder."""
+        return self._model.geometry
+
+    def read(self, audio: AudioSource, *, sample_rate: int | None = None) -> Audio:
+        """Return an audio as `transcribe` reads it: mono, at the bundle's sample rate.
+
+        Raises:
+            AudioError: it cannot be read or is outside the limits.
+        """
+        return self._offline.read(audio, sample_rate)
+
     def decoder_warnings(self, language: str) -> tuple[str, ...]:
         """Return the remarks on the words of the options' models, for a language.
 
@@ -130,8 +145,19 @@ class Recognizer:
         vocabulary = self._model.vocabulary(self._offline.data_language(language))
         return self._decoders.start(language, vocabulary).warnings
 
-    def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
+    def stream(
+        self,
+        language: str,
+        options: StreamOptions | None = None,
+        *,
+        finder: LanguageFinder | None = None,
+    ) -> Stream:
         """Begin a stream of audio in a language.
+
+        Args:
+            language: Code; `auto` with a `finder`.
+            options: Options.
+            finder: Identification model of a stream that finds its language; see `Router.stream`.
 
         Raises:
             LanguageError: the bundle does not have it.
@@ -141,10 +167,15 @@ class Recognizer:
             LanguageModelError: hotwords or the language model do not fit the language.
         """
         model = StreamingModel(self._model)
-        return Stream(open_core(model, self._host, language, options or StreamOptions()), model)
+        core = open_core(model, self._host, language, options or StreamOptions(), finder)
+        return Stream(core, model, finder)
 
-    def restore_stream(self, state: bytes) -> Stream:
+    def restore_stream(self, state: bytes, *, finder: LanguageFinder | None = None) -> Stream:
         """Continue a stream from the state that `Stream.save` returned, in this or another process.
+
+        Args:
+            state: The state.
+            finder: As for `stream`.
 
         Raises:
             StreamError: it is damaged, or of another model or release.
@@ -153,18 +184,26 @@ class Recognizer:
         manifest = self.bundle.manifest
         saved = load_state(state, manifest.source.fingerprint)
         model = StreamingModel(self._model)
-        core = open_core(model, self._host, saved.language, saved.options)
+        core = open_core(model, self._host, saved.language, saved.options, finder)
         try:
             restore(core, saved, manifest.sample_rate)
         except BaseException:
             core.release()
             raise
-        return Stream(core, model)
+        return Stream(core, model, finder)
 
-    def pool(self, options: PoolOptions | None = None) -> StreamPool:
-        """Return a pool of streams that share this recogniser. Close it before the recogniser."""
+    def pool(
+        self, options: PoolOptions | None = None, *, finder: LanguageFinder | None = None
+    ) -> StreamPool:
+        """Return a pool of streams that share this recogniser. Close it before the recogniser.
+
+        Args:
+            options: Bounds.
+            finder: Identification model of its streams in the language `auto`; see `Router.pool`.
+        """
         cores = self._options.threads or usable_cores()
-        return StreamPool(StreamingModel(self._model), self._host, cores, options or PoolOptions())
+        model = StreamingModel(self._model)
+        return StreamPool(model, self._host, cores, options or PoolOptions(), finder)
 
     def close(self) -> None:
         """Free the graphs, and device memory."""

@@ -130,7 +130,10 @@ class DecoderChoice:
             if _NEEDS.get(name, name) not in given:
                 raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
         model = "--zero-shot is a list" if is_lexicon else "--lm is a model"
-        if (is_lexicon or self.lm is not None) and len(languages) > 1:
+        is_single = is_lexicon or self.lm is not None
+        if is_single and any(code.partition(":")[0] == "auto" for code in languages):
+            raise click.UsageError(f"{model} of one language: give --lang instead of auto")
+        if is_single and len(languages) > 1:
             raise click.UsageError(
                 f"{model} of one language, the recordings are in "
                 f"{', '.join(sorted(languages))}: run one command per language"

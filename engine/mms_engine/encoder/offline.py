@@ -214,7 +214,7 @@ class OfflineEncoder:
         batch = [row for row in batch if row.utterance not in state.errors]
         if not batch:
             return
-        segments = [self._segment(state.utterances[row.utterance], row) for row in batch]
+        segments = self._segments(state.utterances, batch)
         try:
             with self._model.encoder.emission(segments) as emission:
                 ahead.start()
@@ -230,10 +230,20 @@ class OfflineEncoder:
         else:
             state.count(batch)
 
-    def _segment(self, utterance: OfflineUtterance, row: WindowRow) -> Segment:
-        span = self._model.geometry.span(row.window.start, row.window.end)
-        samples = utterance.normalization.apply_to(utterance.audio.samples, span)
-        return Segment(samples, utterance.language)
+    def _segments(
+        self, utterances: Sequence[OfflineUtterance], rows: Sequence[WindowRow]
+    ) -> list[Segment]:
+        """Return the segments of rows; those of one audio in several languages share samples."""
+        shared: dict[tuple[int, Normalization | BlockNormalization, Window], Float32Array] = {}
+        segments = []
+        for row in rows:
+            own = utterances[row.utterance]
+            key = id(own.audio.samples), own.normalization, row.window
+            if key not in shared:
+                span = self._model.geometry.span(row.window.start, row.window.end)
+                shared[key] = own.normalization.apply_to(own.audio.samples, span)
+            segments.append(Segment(shared[key], own.language))
+        return segments
 
 
 def _kept(rows: Iterable[WindowRow]) -> int:

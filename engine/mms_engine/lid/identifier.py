@@ -22,6 +22,7 @@ from mms_engine.errors import BundleCorrupt, LanguageError
 from mms_engine.languages import nearest
 from mms_engine.lid.activity import BoolArray, FrameLevels
 from mms_engine.lid.options import IdentifierOptions
+from mms_engine.lid.windows import WindowClassifier
 from mms_engine.types import (
     BackendName,
     Device,
@@ -111,6 +112,20 @@ class Identifier:
     def languages(self) -> tuple[str, ...]:
         """Labels that it can tell apart, sorted: ISO 639-3 codes."""
         return self.bundle.languages
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the model's outputs."""
+        return self._labels
+
+    @property
+    def options(self) -> IdentifierOptions:
+        """Options it was opened with."""
+        return self._options
+
+    def windows(self) -> WindowClassifier:
+        """Return the same model for windows that the caller cuts."""
+        return WindowClassifier(self._model)
 
     def close(self) -> None:
         """Free the graphs, and device memory."""

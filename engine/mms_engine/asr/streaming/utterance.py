@@ -1,7 +1,7 @@
 """Decoder of the current utterance of a stream: logits in, partial and final text out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,15 @@ class PartialText:
     text: str
     words: tuple[Word, ...]
     stable_chars: int
+
+    def revocable(self, seconds: float) -> "PartialText":
+        """Return the same text, whose words that end after a time may still change."""
+        settled = 0
+        for word in self.words:
+            if word.end > seconds:
+                return replace(self, stable_chars=min(self.stable_chars, settled))
+            settled = self.text.index(word.text, settled) + len(word.text)
+        return self
 
 
 class UtteranceDecoder:
@@ -66,6 +75,12 @@ class UtteranceDecoder:
             self._decoding.step(logits)
             self.logits.append(logits)
             self.frames += len(logits)
+
+    def cut(self, frame: int) -> None:
+        """Take back what was decoded from a frame of the stream on."""
+        logits = np.concatenate(self.logits)[: frame - self.frame]
+        self.begin(self.frame)
+        self.step(logits)
 
     def partial(self, tail: Float32Array) -> PartialText:
         """Return the text so far, including frames after those decoded, float32 `[M, V]`."""

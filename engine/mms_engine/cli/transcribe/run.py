@@ -21,6 +21,7 @@ from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
+from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.transcribe.journal import NAME as JOURNAL
 from mms_engine.cli.transcribe.journal import ClaimedError
 from mms_engine.cli.transcribe.output import Output
@@ -35,6 +36,7 @@ from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.languages import all_languages, resolve
+from mms_engine.routing.router import Router
 from mms_engine.system import printable
 from mms_engine.types import NormalizationScope, Transcript
 
@@ -60,6 +62,7 @@ class TranscribeRequest:
     audio: AudioChoice
     normalization: NormalizationScope
     decoding: DecoderChoice
+    routing: RoutingChoice
     engine: RunOptions
 
 
@@ -76,22 +79,37 @@ def run(request: TranscribeRequest) -> None:
     elif request.diff:
         raise click.UsageError("--diff needs --reference")
     recordings = _recordings(request)
+    request.routing.check(_auto(request, recordings.found))
     output = _output(request, recordings.found)
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings.found]
     options = _options(request, spoken)
     _report_skipped(recordings, output, show_all=request.show_skipped)
-    resume = Resume(output, options, bundle) if request.resume else None
+    routing = request.routing.digest(bundle.path) if _auto(request, spoken) else None
+    resume = Resume(output, options, bundle, routing) if request.resume else None
     remaining = spoken if resume is None else resume.remaining(spoken)
     outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
     if remaining:
-        with Recognizer.open(
-            bundle.path, options=options, limits=request.audio.limits()
-        ) as recognizer:
+        with contextlib.ExitStack() as opened:
+            limits = request.audio.limits()
+            recognizer = opened.enter_context(
+                Recognizer.open(bundle.path, options=options, limits=limits)
+            )
+            if _auto(request, remaining):
+                identifier = opened.enter_context(
+                    request.routing.open(recognizer, request.engine, limits)
+                )
+                outcomes.router = Router(recognizer, identifier, request.routing.options())
             if bundle.manifest.source.notice:
                 click.echo(bundle.manifest.source.notice, err=True)
             _transcribe(request, recognizer, outcomes, output)
     outcomes.finish(len(recordings.unreadable))
+
+
+def _auto(request: TranscribeRequest, recordings: list[Recording]) -> str | None:
+    """Return `--lang`, or a language of a table that is to be identified; `None` for none."""
+    languages = [request.lang, *(recording.language for recording in recordings)]
+    return next((language for language in languages if is_auto(language)), None)
 
 
 def _transcribe(
@@ -119,7 +137,8 @@ def _decoder_warnings(recognizer: Recognizer, recordings: list[Recording]) -> se
         LanguageModelError: they cannot be used.
     """
     known: set[str] = set()
-    for language in sorted({str(recording.language) for recording in recordings}):
+    languages = {str(one.language) for one in recordings if not is_auto(one.language)}
+    for language in sorted(languages):
         with contextlib.suppress(BundleError, LanguageError):  # an error of its recordings
             for warning in recognizer.decoder_warnings(language):
                 click.echo(f"Warning: {warning}", err=True)
@@ -182,6 +201,8 @@ class _Outcomes:
         self._resume = resume
         self._in_order = in_order
         self._failed = 0
+        self.router: Router | None = None
+        """Router of recordings whose language is identified; `None` if there are none."""
 
     def transcribe(
         self, recognizer: Recognizer, bar: Bar, known: Collection[str]
@@ -203,7 +224,7 @@ class _Outcomes:
 
         waiting: dict[int, JobResult] = {}
         following = 0
-        for result in recognizer.transcribe_each(jobs(), bar.advance):
+        for result in (self.router or recognizer).transcribe_each(jobs(), bar.advance):
             number = numbers.pop(id(result.job))
             if not self._in_order:
                 yield from self._outcome(self.remaining[number], result, bar)
@@ -308,6 +329,10 @@ def _located(path: Path) -> Path:
 
 def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bundle) -> Recording:
     language = recording.language or request.lang
+    if is_auto(request.lang) or is_auto(language):
+        language = request.lang if is_auto(request.lang) else language
+        spoken = None if is_auto(recording.language) else recording.language
+        return dataclasses.replace(recording, language=language, spoken=spoken)
     if language is None and len(bundle.languages) == 1:
         language = bundle.languages[0]
     if language is None:
@@ -327,7 +352,13 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
 def _scored(outcomes: Iterable[Outcome], request: TranscribeRequest) -> str:
     """Return the error rates of all transcripts."""
     files = [
-        Scored(printable(r.name), transcript.language, r.reference, transcript.text, r.held_out)
+        Scored(
+            file=printable(r.name),
+            language=r.spoken or transcript.language,
+            reference=r.reference,
+            hypothesis=transcript.text,
+            held_out=r.held_out,
+        )
         for r, transcript in outcomes
     ]
     if not files:
