@@ -10,7 +10,7 @@ from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.sources import load
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
-from mms_engine.encoder.batches import WindowRow
+from mms_engine.encoder.batches import BatchLimits, WindowRow
 from mms_engine.encoder.emission import Emission
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
@@ -49,11 +49,11 @@ class OfflineRecognizer:
         Raises:
             BackendError: the device failed.
         """
-        group: list[_Prepared] = []
+        group: list[PreparedJob] = []
         seconds = 0.0
         for job in jobs:
             try:
-                prepared = self._prepare(job)
+                prepared = self.prepare(job)
             except MmsError as error:
                 yield JobResult(job, None, error)
                 continue
@@ -64,7 +64,13 @@ class OfflineRecognizer:
                 group, seconds = [], 0.0
         yield from self._transcribe(group, progress)
 
-    def _prepare(self, job: Job) -> "_Prepared":
+    def prepare(self, job: Job) -> "PreparedJob":
+        """Read a job's audio and begin its decoding.
+
+        Raises:
+            AudioError, LanguageError, BundleError, LanguageModelError: as for
+                `Recognizer.transcribe`.
+        """
         vocabulary = self._model.vocabulary(job.language)
         decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
         audio = load(
@@ -74,13 +80,13 @@ class OfflineRecognizer:
             options=self._reading,
         )
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
-        return _Prepared(job, self._encoder.utterance(audio, job.language), info, decoding)
+        return PreparedJob(job, self._encoder.utterance(audio, job.language), info, decoding)
 
     def _transcribe(
-        self, group: Sequence["_Prepared"], progress: Progress | None
+        self, group: Sequence["PreparedJob"], progress: Progress | None
     ) -> Iterator[JobResult]:
         sink = _DecodeSink(self._decoders, [one.decoding for one in group])
-        ready: list[_Prepared] = []
+        ready: list[PreparedJob] = []
         for complete in self._encoder.run([one.utterance for one in group], sink, progress):
             for index, error in complete:
                 if error is None:
@@ -89,16 +95,40 @@ class OfflineRecognizer:
                     yield JobResult(group[index].job, None, error)
             # On a GPU this would wait for the batch: there, results follow at the end.
             if self._model.encoder.gpu is None:
-                yield from self._finish(ready)
+                yield from self.finish(ready)
                 ready = []
-        yield from self._finish(ready)
+        yield from self.finish(ready)
 
-    def _finish(self, ready: Sequence["_Prepared"]) -> Iterator[JobResult]:
+    def rows(self, index: int, one: "PreparedJob") -> list[WindowRow]:
+        """Return the windows of a job, in order of time."""
+        return self._encoder.rows(index, one.utterance)
+
+    @property
+    def limits(self) -> BatchLimits:
+        """Bounds of one batch."""
+        return self._encoder.limits
+
+    def run_batch(
+        self, group: Sequence["PreparedJob"], batch: Sequence[WindowRow]
+    ) -> dict[int, MmsError]:
+        """Encode and decode one batch of the windows of a group.
+
+        Returns:
+            The error of each job, by index, whose adapter cannot be loaded.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        sink = _DecodeSink(self._decoders, [one.decoding for one in group])
+        return self._encoder.run_batch([one.utterance for one in group], batch, sink)
+
+    def finish(self, ready: Sequence["PreparedJob"]) -> Iterator[JobResult]:
+        """Yield the results of jobs whose windows have all run."""
         decoded = self._decoders.finish([one.decoding for one in ready])
         for one, found in zip(ready, decoded, strict=True):
             yield self._result(one, found)
 
-    def _result(self, one: "_Prepared", decoded: Decoded) -> JobResult:
+    def _result(self, one: "PreparedJob", decoded: Decoded) -> JobResult:
         if isinstance(decoded, ValueError):
             error = BackendError(
                 f"{self._model.bundle.path}: the encoder's logits cannot be decoded: {decoded}"
@@ -112,7 +142,7 @@ class OfflineRecognizer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
+class PreparedJob:
     """A job whose audio is read."""
 
     job: Job

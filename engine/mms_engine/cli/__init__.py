@@ -11,6 +11,7 @@ from mms_engine.cli.identify import identify
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
+from mms_engine.cli.serve import key, serve
 from mms_engine.cli.stream.command import stream
 from mms_engine.cli.transcribe.command import transcribe
 
@@ -28,5 +29,5 @@ def main(*, debug: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (transcribe, stream, align, segment, identify, languages, lm, doctor):
+for _command in (transcribe, stream, align, segment, identify, serve, key, languages, lm, doctor):
     main.add_command(_command)

@@ -1,6 +1,6 @@
 """Languages of MMS: codes, names and search."""
 
-from mms_engine.languages.search import nearest, resolve, search
+from mms_engine.languages.search import candidates, nearest, resolve, search
 from mms_engine.languages.table import (
     TASKS,
     Language,
@@ -15,6 +15,7 @@ __all__ = [
     "Language",
     "Task",
     "all_languages",
+    "candidates",
     "codes_of_label",
     "language_from_code",
     "nearest",

@@ -1,0 +1,204 @@
+"""Commands `mms serve` and `mms key`: the server, and its API keys."""
+
+import logging
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mms_engine.cli.decoder_options import DecoderChoice, decoder_options
+from mms_engine.cli.options import engine_options, find_bundle
+from mms_engine.cli.program import FiniteFloat, SectionedCommand, section
+
+if TYPE_CHECKING:
+    from mms_engine.backends.options import RunOptions
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_POSITIVE = FiniteFloat(min=0, min_open=True)
+_server = section("Server")
+_limit = section("Limits")
+_EXAMPLES = """\b
+Examples:
+  mms serve
+  mms serve --bundle bundles/mms-1b-all --bundle bundles/mms-lid-1024 --host 0.0.0.0 --keys keys.txt
+  curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@clip.flac -F language=eng
+"""
+_SIZES: tuple[tuple[str, str, str], ...] = (
+    ("max_upload_bytes", "BYTES", "Size of one request."),
+    ("max_uploads_bytes", "BYTES", "Size of all requests in memory."),
+    ("max_requests", "N", "Requests being served, waiting ones included."),
+    ("max_client_requests", "N", "Requests of one client being served."),
+    ("max_connections", "N", "Open connections."),
+)
+_TIMES: tuple[tuple[str, str], ...] = (
+    ("max_seconds", "Audio of one request."),
+    ("max_decoded_seconds", "Decoded audio of all requests, beyond which decoding waits."),
+    ("max_wait_seconds", "Estimated wait from which requests are refused."),
+    ("header_seconds", "Time for the headers of a request."),
+    ("body_seconds", "Time for a body; each 16 KiB received add a second."),
+    ("idle_seconds", "Time between two requests of a connection."),
+    ("request_seconds", "Time until a request must have its result."),
+    ("drain_seconds", "Time for running requests after SIGTERM."),
+)
+
+
+def _with_limits(command: Any) -> Any:  # noqa: ANN401
+    for name, text in reversed(_TIMES):
+        command = _limit(
+            _flag(name), type=_POSITIVE, metavar="S", help=f"{text}  [seconds]", **_variable(name)
+        )(command)
+    for name, metavar, text in reversed(_SIZES):
+        command = _limit(
+            _flag(name), type=click.IntRange(1), metavar=metavar, help=text, **_variable(name)
+        )(command)
+    return command
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _variable(name: str) -> dict[str, Any]:
+    return {"envvar": f"MMS_{name.upper()}", "show_envvar": True}
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Take the values of a TOML file as defaults of the options."""
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{path} cannot be read: {error}") from error
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    known = {parameter.name for parameter in ctx.command.params} - {"config"}
+    aliases = named.get("alias")
+    if isinstance(aliases, dict):
+        named["alias"] = [f"{name}={target}" for name, target in aliases.items()]
+    for name, value in named.items():
+        if name not in known or isinstance(value, dict):
+            raise click.BadParameter(f"{path}: no option {name!r}")
+    ctx.default_map = {**(ctx.default_map or {}), **named}
+
+
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
+@_server(
+    "--config",
+    type=_FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file with the names of these options; options and variables take precedence.",
+    **_variable("config"),
+)
+@_server(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Bundle of speech recognition, identification or alignment; may be repeated.  [default: "
+    "the demo bundle]",
+    **_variable("bundle"),
+)
+@_server("--host", default="127.0.0.1", show_default=True, help="Address.", **_variable("host"))
+@_server(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port; 0 for any free one.",
+    **_variable("port"),
+)
+@_server("--keys", type=_FILE, help="File of API keys, see mms key.", **_variable("keys"))
+@_server(
+    "--tls-certificate",
+    type=_FILE,
+    help="Certificate and its chain (PEM), for HTTPS.",
+    **_variable("tls_certificate"),
+)
+@_server("--tls-key", type=_FILE, help="Key of the certificate (PEM).", **_variable("tls_key"))
+@_server(
+    "--alias",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Further name of a model; may be repeated.",
+    **_variable("alias"),
+)
+@_server(
+    "--cors-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin of web pages that may call the server, or *; may be repeated.  [default: none]",
+    **_variable("cors_origin"),
+)
+@_server("--log-text", is_flag=True, help="Transcripts in the log.", **_variable("log_text"))
+@_with_limits
+@decoder_options
+@engine_options
+def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> None:  # noqa: ANN401
+    """Serve speech recognition, alignment and identification over HTTP.
+
+    The routes are those of OpenAI's API, so that its clients work with another base URL. SIGTERM
+    and Ctrl-C end the server after the running requests; pressed twice, Ctrl-C ends it at once.
+    """
+    from mms_engine.errors import MmsError
+
+    logging.getLogger("mms_engine.serve").setLevel(logging.INFO)
+    try:
+        from mms_engine.serve.config import Limits, ServeConfig
+        from mms_engine.serve.server import serve as run
+    except ModuleNotFoundError as error:
+        raise MmsError(
+            f"the server needs the package {error.name}: pip install 'mms-engine[serve]'"
+        ) from error
+    decoding.check(has_alternatives=False, languages=())
+    names = [name for name, *_ in (*_SIZES, *_TIMES)]
+    given = {name: values[name] for name in names if values[name] is not None}
+    config = ServeConfig(
+        bundles=tuple(values["bundles"]) or (find_bundle(None),),
+        run=engine,
+        beam=decoding.search(),
+        host=values["host"],
+        port=values["port"],
+        tls_certificate=values["tls_certificate"],
+        tls_key=values["tls_key"],
+        keys=values["keys"],
+        aliases=tuple(map(_alias, values["alias"])),
+        cors_origins=values["cors_origin"],
+        log_text=values["log_text"],
+        limits=Limits(**given),
+    )
+    run(config)
+
+
+def _alias(given: str) -> tuple[str, str]:
+    name, separator, target = given.partition("=")
+    if not (name and separator and target):
+        raise click.BadParameter(f"{given!r} is not NAME=MODEL", param_hint="--alias")
+    return name, target
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="Permission: transcribe, align, identify, speak or metrics; may be repeated.  [default: "
+    "all but metrics]",
+)
+def key(*, name: str, scopes: tuple[str, ...]) -> None:
+    """Make an API key of a server.
+
+    The key is printed once on standard error; the line for the file of mms serve --keys, with
+    its SHA-256, on standard output.
+    """
+    from mms_engine.serve.auth import SCOPES, new_key
+
+    chosen = scopes or tuple(scope for scope in SCOPES if scope != "metrics")
+    secret, line = new_key(name, chosen)
+    click.echo(line)
+    click.echo(f"The key, which is kept nowhere: {secret}", err=True)
