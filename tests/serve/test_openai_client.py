@@ -174,7 +174,7 @@ def test_errors_are_in_the_envelope(client, clip, changes, error, param, code) -
 
 
 def test_unknown_language_names_the_nearest(client, clip) -> None:
-    with pytest.raises(openai.BadRequestError, match="did you mean.*ita"):
+    with pytest.raises(openai.BadRequestError, match=r"did you mean.*ita"):
         client.audio.transcriptions.create(file=clip.path, model="whisper-1", language="itz")
 
 

@@ -72,14 +72,19 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"{path} cannot be read: {error}") from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
-    known = {parameter.name for parameter in ctx.command.params} - {"config"}
+    known = {_name(parameter): parameter.name for parameter in ctx.command.params}
     aliases = named.get("alias")
     if isinstance(aliases, dict):
         named["alias"] = [f"{name}={target}" for name, target in aliases.items()]
     for name, value in named.items():
-        if name not in known or isinstance(value, dict):
+        if known.get(name) in (None, "config") or isinstance(value, dict):
             raise click.BadParameter(f"{path}: no option {name!r}")
-    ctx.default_map = {**(ctx.default_map or {}), **named}
+    ctx.default_map = {str(known[name]): value for name, value in named.items()}
+
+
+def _name(parameter: click.Parameter) -> str:
+    """Return the name of an option as it is written, without its dashes."""
+    return parameter.opts[0].removeprefix("--").replace("-", "_")
 
 
 @click.command(cls=SectionedCommand, epilog=_EXAMPLES)

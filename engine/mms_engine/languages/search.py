@@ -91,9 +91,14 @@ def candidates(query: str, known: Iterable[str] | None = None) -> list[str]:
 
 def _known(known: Iterable[str] | None) -> dict[str, Language]:
     """Return language by code; languages outside the table have their code alone."""
-    table = {language.code: language for language in all_languages()}
+    table = _by_code()
     codes = [one.code for one in all_languages("asr")] if known is None else sorted(known)
     return {code: table.get(code) or language_from_code(code) for code in codes}
+
+
+@functools.cache
+def _by_code() -> dict[str, Language]:
+    return {language.code: language for language in all_languages()}
 
 
 def _readings(query: str, allowed: dict[str, Language]) -> Iterator[list[str]]:

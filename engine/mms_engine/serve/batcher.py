@@ -1,8 +1,10 @@
 """Push batcher: jobs of all requests, in common runs of one recogniser, in a thread of its own."""
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import InvalidStateError
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ import numpy as np
 from mms_engine.asr.continuous import Batch, ContinuousRecognizer, RunningJob
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.errors import DeviceLostError, MmsError
-from mms_engine.serve.errors import ApiError
+from mms_engine.serve.errors import ApiError, deadline_exceeded
 from mms_engine.serve.queue import Clock, FairQueue, QueuedJob
 from mms_engine.types import Audio
 
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _TRIAL_SECONDS = 5.0
 """Audio of the run that measures the speed at the start."""
+_GATHER_SECONDS = 0.005
+"""Longest pause before a run, for jobs whose audio is just being decoded."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Batcher:
         self._by_job: dict[int, QueuedJob] = {}
         self._changed = threading.Condition()
         self._is_closed = False
+        self._coming = 0
         self._thread = threading.Thread(target=self._work, name="mms-batcher", daemon=True)
         self.clock = Clock()
         self.counts = BatcherCounts()
@@ -96,6 +101,18 @@ class Batcher:
         with self._changed:
             return len(self._queue)
 
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        """Announce a job that `submit` is to add inside this context: a run may wait for it."""
+        with self._changed:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= 1
+                self._changed.notify()
+
     def submit(self, job: QueuedJob) -> None:
         """Add a job; its future has the result. Never waits.
 
@@ -127,6 +144,7 @@ class Batcher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed or len(self._queue))
+                self._changed.wait_for(lambda: self._is_closed or not self._coming, _GATHER_SECONDS)
                 if self._is_closed:
                     return
                 self._drop(time.monotonic())
@@ -142,8 +160,7 @@ class Batcher:
                 self._end(job, None)
             elif job.deadline <= now:
                 self.counts.expired += 1
-                message = "the request was not served before its deadline"
-                self._end(job, ApiError(503, message, code="deadline_exceeded", retry_after=5))
+                self._end(job, deadline_exceeded())
 
     def _run(self, batch: Batch) -> None:
         begin = time.perf_counter()

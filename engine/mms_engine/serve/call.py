@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from starlette.datastructures import Headers, UploadFile
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
 from mms_engine.serve.auth import check_scope
-from mms_engine.serve.errors import ApiError, invalid
+from mms_engine.serve.errors import ApiError, deadline_exceeded, invalid
 from mms_engine.serve.service import Service
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class Call:
         self.arrived = time.monotonic()
         self.audio_seconds = 0.0
         """Audio of the request, for the log."""
+        self.held = contextlib.AsyncExitStack()
+        """What is to be closed at the end of the request."""
         self.code = ""
         """Code of the error with which it ended."""
         address = scope.get("client") or ("local", 0)
@@ -53,7 +55,6 @@ class Call:
         self._held = 0
         self._admitted = False
         self._form: Form | None = None
-        self._closers: list[Callable[[], Awaitable[None]]] = []
 
     def _size(self) -> int | None:
         """Return the declared size of the body; `None` for a body of chunks."""
@@ -154,18 +155,22 @@ class Call:
         return self._form
 
     async def while_connected(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Return the result of work that is cancelled when the client leaves.
+        """Return the result of work that is cancelled when the client leaves or gives up.
 
         Raises:
             ClientLeft: it left.
+            ApiError: 503; the deadline has passed.
         """
         task = asyncio.ensure_future(work)
         watch = asyncio.ensure_future(self._disconnected())
         try:
-            await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+            patience = self.deadline - time.monotonic()
+            await asyncio.wait({task, watch}, timeout=patience, return_when="FIRST_COMPLETED")
+            if task.done():
+                return task.result()
+            if watch.done():
                 raise ClientLeft
-            return task.result()
+            raise deadline_exceeded()
         finally:
             task.cancel()
             watch.cancel()
@@ -187,10 +192,6 @@ class Call:
             patience = min(patience, float(self.headers.get("x-stainless-read-timeout", "inf")))
         return self.arrived + max(0.0, patience)
 
-    def keep(self, closer: Callable[[], Awaitable[None]]) -> None:
-        """Add something to close at the end of the request."""
-        self._closers.append(closer)
-
     def free_body(self) -> None:
         """Free the body, which has been read."""
         if self._form is not None:
@@ -205,8 +206,7 @@ class Call:
 
     async def close(self) -> None:
         """Free what the request holds."""
-        for closer in self._closers:
-            await closer()
+        await self.held.aclose()
         self.free_body()
         if self._admitted:
             self._admitted = False

@@ -87,6 +87,12 @@ def invalid(message: str, param: str, code: str = "invalid_value") -> ApiError:
     return ApiError(400, message, code=code, param=param)
 
 
+def deadline_exceeded() -> ApiError:
+    """Return the error for a request that was not served in time."""
+    message = "the request was not served before its deadline"
+    return ApiError(503, message, code="deadline_exceeded", retry_after=5)
+
+
 def api_error(error: BaseException) -> ApiError:
     """Return the answer for any error. Those of the server are logged, and not shown."""
     if isinstance(error, ApiError):

@@ -1,5 +1,6 @@
 """Language codes of clients: any code system, and one script where a code names none."""
 
+import functools
 from collections.abc import Sequence
 
 from mms_engine.errors import LanguageError
@@ -21,15 +22,18 @@ def language_code(given: str, known: Sequence[str], param: str = "language") -> 
     Raises:
         ApiError: 400, with the nearest codes.
     """
+    try:
+        return _resolve(given, tuple(known))
+    except LanguageError as error:
+        raise invalid(str(error), param, "unsupported_language") from error
+
+
+@functools.lru_cache(1024)
+def _resolve(given: str, known: tuple[str, ...]) -> str:
     found = candidates(given, known)
     if len(found) > 1:
         found = _usual(found) or found
-    if len(found) == 1:
-        return found[0]
-    try:
-        return resolve(given, known)
-    except LanguageError as error:
-        raise invalid(str(error), param, "unsupported_language") from error
+    return found[0] if len(found) == 1 else resolve(given, known)
 
 
 def _usual(codes: Sequence[str]) -> list[str]:

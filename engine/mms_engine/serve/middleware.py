@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mms_engine.serve.call import Call
-from mms_engine.serve.config import ServeConfig
+from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.service import Service
 
@@ -119,4 +119,8 @@ def is_allowed_origin(headers: Headers, config: ServeConfig) -> bool:
     origin = headers.get("origin")
     if origin is None or "*" in config.cors_origins or origin in config.cors_origins:
         return True
-    return urlsplit(origin).netloc == headers.get("host", "")
+    page = urlsplit(origin)
+    if page.netloc != headers.get("host", ""):
+        return False
+    # The owner of a page may let its name lead here (DNS rebinding).
+    return config.host not in LOCAL_HOSTS or page.hostname in LOCAL_HOSTS

@@ -14,6 +14,7 @@ from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc
 from mms_engine.errors import BundleError, MmsError
+from mms_engine.languages import all_languages
 from mms_engine.lid.identifier import Identifier
 from mms_engine.lid.options import IdentifierOptions
 from mms_engine.serve.batcher import Batcher
@@ -95,7 +96,10 @@ def check_bundles(paths: Sequence[Path]) -> tuple[Bundle, ...]:
         if not isinstance(bundle.manifest.model, kinds):
             kind = type(bundle.manifest.model).__name__
             raise BundleError(f"{bundle.path} holds a {kind} model, which is not served")
-    if not any(_is_recognizer(bundle) for bundle in bundles):
+    names = [model_id(bundle) for bundle in bundles if _is_recognizer(bundle)]
+    if len(set(names)) < len(names):
+        raise BundleError(f"two bundles are of one model: {', '.join(names)}")
+    if not names:
         raise BundleError("no bundle of speech recognition: add one with --bundle")
     return bundles
 
@@ -108,12 +112,15 @@ def open_models(bundles: Sequence[Bundle], config: ServeConfig) -> Models:
     """
     models = Models()
     try:
+        all_languages()  # the table takes a moment to read
         for bundle in bundles:
             _open(bundle, models, config)
-        models.aliases = dict.fromkeys(OPENAI_NAMES, models.speech[0].id) | dict(config.aliases)
+        models.aliases = dict.fromkeys(OPENAI_NAMES, models.speech[0].id)
         for name, target in config.aliases:
-            if target not in [model.id for model in models.speech]:
-                raise MmsError(f"the alias {name} names no open model: {target}")
+            try:
+                models.aliases[name] = models.find(target).id
+            except ApiError as error:
+                raise MmsError(f"the alias {name}: {error.message}") from error
     except BaseException:
         models.close()
         raise
@@ -146,5 +153,6 @@ def _is_recognizer(bundle: Bundle) -> bool:
 
 
 def model_id(bundle: Bundle) -> str:
-    """Return the name of a bundle's model: that of its checkpoint."""
-    return bundle.manifest.source.name
+    """Return the name of a bundle's model: that of its checkpoint, without folders of a path."""
+    name = bundle.manifest.source.name
+    return Path(name).name if Path(name).is_absolute() else name

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import BinaryIO, TypeVar
 
@@ -17,6 +16,7 @@ from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
+from mms_engine.serve.slots import FairSlots
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio
 
@@ -38,10 +38,10 @@ class Service:
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
         self._models: Models | None = None
-        self._decoded = DecodedAudio(config.limits.max_decoded_seconds)
+        self._decoded_seconds = 0.0
         threads = config.run.threads or usable_cores()
-        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
-        self._tasks = ThreadPoolExecutor(1, thread_name_prefix="mms-task")
+        self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
+        self._tasks = FairSlots(1, "mms-task")
 
     async def load(self) -> None:
         """Open the models, in a thread.
@@ -58,8 +58,8 @@ class Service:
 
     async def close(self) -> None:
         """Free everything."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
-        self._tasks.shutdown(wait=False, cancel_futures=True)
+        self._decoding.close()
+        self._tasks.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 
@@ -89,6 +89,9 @@ class Service:
         """Estimated time until all that waits is done."""
         return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
 
+    def _may_decode(self) -> bool:
+        return self._decoded_seconds < self.config.limits.max_decoded_seconds
+
     def _batchers(self) -> dict[str, Batcher]:
         models = self._models.speech if self._models is not None else []
         return {model.id: model.batcher for model in models}
@@ -98,59 +101,32 @@ class Service:
             "ready": float(self.state == "ready"),
             "requests_running": self.admission.requests,
             "upload_bytes": self.admission.upload_bytes,
-            "decoded_seconds": self._decoded.seconds,
+            "decoded_seconds": self._decoded_seconds,
+            "decoding_waiting": self._decoding.waiting,
+            "tasks_waiting": self._tasks.waiting,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
         }
 
     @asynccontextmanager
-    async def decoded(self, upload: BinaryIO) -> AsyncIterator[Audio]:
+    async def decoded(self, client: str, upload: BinaryIO) -> AsyncIterator[Audio]:
         """Decode an upload; its audio counts as held until the end of the context.
+
+        Decoding waits while too much audio is held.
 
         Raises:
             AudioError: it cannot be decoded, or is longer than the limit.
         """
-        await self._decoded.wait()
         limits = self.config.limits
         bounds = AudioLimits(max_seconds=limits.max_seconds, max_bytes=limits.max_upload_bytes)
-        loop = asyncio.get_running_loop()
-        audio = await loop.run_in_executor(
-            self._decoders, lambda: read_audio(upload, limits=bounds)
-        )
-        seconds = audio.seconds
-        self._decoded.add(seconds)
+        audio = await self._decoding.run(client, lambda: read_audio(upload, limits=bounds))
+        self._decoded_seconds += audio.seconds
         try:
             yield audio
         finally:
-            self._decoded.add(-seconds)
+            self._decoded_seconds -= audio.seconds
+            self._decoding.wake()
 
-    async def prepare(self, work: Callable[[], _Result]) -> _Result:
-        """Return the result of short work, done in one of the decoding threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
-
-    async def run_task(self, work: Callable[[], _Result]) -> _Result:
+    async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
         """Return the result of a run of alignment or identification; one at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._tasks, work)
-
-
-class DecodedAudio:
-    """Seconds of decoded audio that are held; decoding waits while there are too many."""
-
-    def __init__(self, limit: float) -> None:
-        self.seconds = 0.0
-        self._limit = limit
-        self._has_room = asyncio.Event()
-        self._has_room.set()
-
-    async def wait(self) -> None:
-        """Wait until another decoding may begin."""
-        while not self._has_room.is_set():
-            await self._has_room.wait()
-
-    def add(self, seconds: float) -> None:
-        """Count audio that is held, or with a negative number freed."""
-        self.seconds = max(0.0, self.seconds + seconds)
-        if self.seconds < self._limit:
-            self._has_room.set()
-        else:
-            self._has_room.clear()
+        return await self._tasks.run(client, work)

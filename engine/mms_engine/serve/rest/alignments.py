@@ -42,10 +42,12 @@ async def align(request: Request) -> Response:
     name = recording_name(upload)
 
     async def answer() -> Response:
-        async with call.service.decoded(upload.file) as audio:
+        async with call.service.decoded(call.client, upload.file) as audio:
             call.free_body()
             call.audio_seconds = audio.seconds
-            found = await call.service.run_task(lambda: aligner.align(audio, text, language))
+            found = await call.service.run_task(
+                call.client, lambda: aligner.align(audio, text, language)
+            )
         content = render_alignment(found, name, format_name=format_name)
         is_json = format_name == "json"
         kind = "application/json" if is_json else "text/plain; charset=utf-8"

@@ -46,10 +46,12 @@ async def identify(request: Request) -> Response:
     upload = form.file()
 
     async def answer() -> Response:
-        async with call.service.decoded(upload.file) as audio:
+        async with call.service.decoded(call.client, upload.file) as audio:
             call.free_body()
             call.audio_seconds = audio.seconds
-            found = await call.service.run_task(lambda: identifier.identify(audio, among, top))
+            found = await call.service.run_task(
+                call.client, lambda: identifier.identify(audio, among, top)
+            )
         names = {one.code: one.name for one in all_languages("lid")}
         body = msgspec.to_builtins(found)
         for score in body["scores"]:

@@ -22,7 +22,9 @@ async def event_stream(call: Call, upload: BinaryIO, run: Run, *, logprobs: bool
     The audio is decoded first, so that its errors have a status of their own.
     """
     held = AsyncExitStack()
-    audio = await call.while_connected(held.enter_async_context(call.service.decoded(upload)))
+    audio = await call.while_connected(
+        held.enter_async_context(call.service.decoded(call.client, upload))
+    )
     call.free_body()
 
     async def events() -> AsyncIterator[str]:
@@ -31,7 +33,7 @@ async def event_stream(call: Call, upload: BinaryIO, run: Run, *, logprobs: bool
                 yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    call.keep(held.aclose)
+    call.held.push_async_callback(held.aclose)
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 

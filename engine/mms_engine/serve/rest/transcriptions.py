@@ -1,6 +1,7 @@
 """Transcription of an uploaded recording."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -195,7 +196,7 @@ async def transcribe(request: Request) -> Response:
     name = recording_name(upload)
 
     async def answer() -> Response:
-        async with call.service.decoded(upload.file) as audio:
+        async with call.service.decoded(call.client, upload.file) as audio:
             call.free_body()
             return await work.answer(audio, name)
 
@@ -216,6 +217,9 @@ class _Transcription:
     def __init__(self, call: Call, fields: Fields) -> None:
         self._call = call
         self._fields = fields
+        self._coming = contextlib.ExitStack()
+        self._coming.enter_context(fields.model.batcher.coming())
+        call.held.callback(self._coming.close)
         self.detected: str | None = None
         """Code of the language, if it was identified."""
 
@@ -234,11 +238,12 @@ class _Transcription:
         if language is None:
             language = self.detected = await self._identify(audio)
         job = Job(audio, language, hotwords=fields.hotwords or None)
-        prepared = await call.service.prepare(lambda: fields.model.batcher.prepare(job))
+        prepared = await asyncio.to_thread(fields.model.batcher.prepare, job)
         queued = QueuedJob(
             prepared, call.client, call.due(audio.seconds), call.deadline, changed=changed
         )
         fields.model.batcher.submit(queued)
+        self._coming.close()
         transcript = (await asyncio.wrap_future(queued.future)).unwrap()
         call.log_text(transcript.text)
         return transcript, self.detected
@@ -257,7 +262,9 @@ class _Transcription:
         labels = [label for label in identifier.languages if codes_of_label(label, codes)]
         if not labels:
             raise invalid("none of the languages can be identified: give language", "language")
-        found = await self._call.service.run_task(lambda: identifier.identify(audio, labels))
+        found = await self._call.service.run_task(
+            self._call.client, lambda: identifier.identify(audio, labels)
+        )
         if not found.scores:
             return codes[0]  # without speech there is no text in any language
         label = found.scores[0].code
@@ -273,9 +280,11 @@ class _Transcription:
         if fields.format == "json":
             body = results.plain(transcript, detected=detected, logprobs=fields.logprobs)
         else:
-            body = await self._call.service.prepare(
-                lambda: results.verbose(
-                    transcript, audio, fields.granularities, logprobs=fields.logprobs
-                )
+            body = await asyncio.to_thread(
+                results.verbose,
+                transcript,
+                audio,
+                fields.granularities,
+                logprobs=fields.logprobs,
             )
         return JSONResponse(body)
