@@ -7,6 +7,7 @@ from mms_engine.languages.table import (
     Task,
     all_languages,
     codes_of_label,
+    labels_with_codes,
     language_from_code,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "all_languages",
     "candidates",
     "codes_of_label",
+    "labels_with_codes",
     "language_from_code",
     "nearest",
     "resolve",

@@ -7,6 +7,8 @@ from mms_engine.errors import LanguageError
 from mms_engine.languages import all_languages, candidates, resolve
 from mms_engine.serve.errors import invalid
 
+_MAX_CHARACTERS = 100
+
 
 def language_code(given: str, known: Sequence[str], param: str = "language") -> str:
     """Return the code of a model for the code, tag or name of a client.
@@ -22,6 +24,8 @@ def language_code(given: str, known: Sequence[str], param: str = "language") -> 
     Raises:
         ApiError: 400, with the nearest codes.
     """
+    if len(given) > _MAX_CHARACTERS:
+        raise invalid(f"{param} is longer than {_MAX_CHARACTERS} characters", param)
     try:
         return _resolve(given, tuple(known))
     except LanguageError as error:

@@ -1,5 +1,6 @@
 """Alignment of a text with an uploaded recording."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -37,7 +38,7 @@ async def align(request: Request) -> Response:
     text, format_name = form.one("text"), choice(form, "response_format", _FORMATS)
     if not text:
         raise invalid("text is missing", "text", "missing_text")
-    aligner, language = _aligner(call, form)
+    aligner, language = await asyncio.to_thread(_aligner, call, form)
     upload = form.file()
     name = recording_name(upload)
 
@@ -48,7 +49,7 @@ async def align(request: Request) -> Response:
             found = await call.service.run_task(
                 call.client, lambda: aligner.align(audio, text, language)
             )
-        content = render_alignment(found, name, format_name=format_name)
+        content = await asyncio.to_thread(render_alignment, found, name, format_name=format_name)
         is_json = format_name == "json"
         kind = "application/json" if is_json else "text/plain; charset=utf-8"
         return PlainTextResponse(content, media_type=kind)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mms_engine.asr.jobs import Job
-from mms_engine.languages import codes_of_label
+from mms_engine.languages import codes_of_label, labels_with_codes
 from mms_engine.serve.call import Call, Form, call_of
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.languages import language_code
@@ -188,7 +188,7 @@ async def transcribe(request: Request) -> Response:
     call = call_of(request)
     call.admit("transcribe")
     form = await call.form()
-    fields = Fields.read(call, form)
+    fields = await asyncio.to_thread(Fields.read, call, form)
     upload = form.file()
     work = _Transcription(call, fields)
     if fields.stream:
@@ -259,7 +259,7 @@ class _Transcription:
         if identifier is None:
             raise RuntimeError("identification was checked before")
         codes = self._fields.among or model.languages
-        labels = [label for label in identifier.languages if codes_of_label(label, codes)]
+        labels = labels_with_codes(identifier.languages, codes)
         if not labels:
             raise invalid("none of the languages can be identified: give language", "language")
         found = await self._call.service.run_task(
@@ -272,19 +272,18 @@ class _Transcription:
 
     async def answer(self, audio: Audio, name: str) -> Response:
         """Return the response in the format of the request."""
+        transcript, _ = await self.run(audio)
+        return await asyncio.to_thread(self._response, transcript, audio, name)
+
+    def _response(self, transcript: Transcript, audio: Audio, name: str) -> Response:
         fields = self._fields
-        transcript, detected = await self.run(audio)
         if fields.format in results.MEDIA_TYPES:
             text = results.as_text(transcript, name, fields.format)
             return PlainTextResponse(text, media_type=results.MEDIA_TYPES[fields.format])
         if fields.format == "json":
-            body = results.plain(transcript, detected=detected, logprobs=fields.logprobs)
+            body = results.plain(transcript, detected=self.detected, logprobs=fields.logprobs)
         else:
-            body = await asyncio.to_thread(
-                results.verbose,
-                transcript,
-                audio,
-                fields.granularities,
-                logprobs=fields.logprobs,
+            body = results.verbose(
+                transcript, audio, fields.granularities, logprobs=fields.logprobs
             )
         return JSONResponse(body)
