@@ -1,17 +1,20 @@
 """OpenAI's own client, unmodified, against a real server."""
 
 import asyncio
+import io
 import math
 import threading
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import openai
 import pytest
 
 from engine_demo import Clip
-from mms_engine import Recognizer
+from mms_engine import Recognizer, read_audio
 from server_process import ServerProcess, request_head, running
 
 
@@ -113,6 +116,39 @@ def test_events_join_to_the_text(client, clip, text) -> None:
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == text
     assert "".join(one.token for one in events[-1].logprobs) == text
+
+
+def long_clip(clips: list[Clip]) -> bytes:
+    """Return over a minute of English speech as WAV."""
+    english = [read_audio(one.path).samples for one in clips if one.language == "eng"]
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((np.concatenate(english * 7) * 32767).astype("<i2").tobytes())
+    return content.getvalue()
+
+
+def test_events_come_while_the_rest_is_being_transcribed(client, clips) -> None:
+    content = long_clip(clips)
+    request = {"file": ("a.wav", content), "model": "whisper-1", "language": "en"}
+    whole = client.audio.transcriptions.create(**request).text
+    with client.audio.transcriptions.create(**request, stream=True) as stream:
+        deltas = [event.delta for event in stream if event.type == "transcript.text.delta"]
+    assert len(deltas) > 1
+    assert "".join(deltas) == whole
+
+
+def test_client_that_leaves_its_events_frees_everything(server, client, clips) -> None:
+    content = long_clip(clips)
+    with client.audio.transcriptions.create(
+        file=("a.wav", content), model="whisper-1", language="en", stream=True
+    ) as stream:
+        next(iter(stream))
+    server.wait_metric("mms_requests_running", 0, 60)
+    server.wait_metric("mms_decoded_seconds", 0, 60)
+    server.wait_metric("mms_jobs_waiting", 0, 60)
 
 
 def test_language_is_identified_where_it_is_missing(client, clip) -> None:

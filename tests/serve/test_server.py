@@ -1,10 +1,13 @@
 """The process of the server: start, end, configuration, keys, and its other routes."""
 
 import json
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -303,6 +306,27 @@ def test_busy_port_is_one_line(server, demo_bundle) -> None:
     found = mms("serve", "--bundle", demo_bundle, "--port", server.port)
     assert found.returncode == 1
     assert "in use" in found.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_tls(demo_bundle, tmp_path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *name]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    server = ServerProcess(
+        "--bundle", demo_bundle, "--tls-certificate", certificate, "--tls-key", key
+    )
+    try:
+        url = f"https://localhost:{server.port}/health/live"
+        with urllib.request.urlopen(
+            url, context=ssl.create_default_context(cafile=certificate), timeout=60
+        ) as response:
+            assert response.status == 200
+        assert "https://" in server.log
+    finally:
+        server.close()
 
 
 def test_open_server_on_every_address_warns(demo_bundle) -> None:

@@ -19,13 +19,23 @@ from mms_engine.serve.rest import (
     documentation,
     health,
     identification,
+    kserve,
     languages,
     models,
     transcriptions,
 )
 from mms_engine.serve.service import Service
 
-_ROUTERS = (transcriptions, alignments, identification, languages, models, health, documentation)
+_ROUTERS = (
+    transcriptions,
+    alignments,
+    identification,
+    kserve,
+    languages,
+    models,
+    health,
+    documentation,
+)
 
 
 def create_app(service: Service) -> ASGIApp:

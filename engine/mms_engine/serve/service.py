@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import BinaryIO, TypeVar
 
-from mms_engine.audio import AudioLimits, read_audio
+import numpy as np
+
+from mms_engine.audio import AudioLimits, from_pcm, read_audio
+from mms_engine.audio.convert import SAMPLE_RATE
 from mms_engine.bundle import Bundle
 from mms_engine.serve.admission import Admission
 from mms_engine.serve.auth import Keyring
@@ -18,7 +21,7 @@ from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
 from mms_engine.system import usable_cores
-from mms_engine.types import Audio
+from mms_engine.types import Audio, Float32Array
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +112,8 @@ class Service:
         }
 
     @asynccontextmanager
-    async def decoded(self, client: str, upload: BinaryIO) -> AsyncIterator[Audio]:
-        """Decode an upload; its audio counts as held until the end of the context.
+    async def decoded(self, client: str, upload: BinaryIO | Float32Array) -> AsyncIterator[Audio]:
+        """Decode a file, or take samples at 16 kHz; the audio is held until the context ends.
 
         Decoding waits while too much audio is held.
 
@@ -119,7 +122,13 @@ class Service:
         """
         limits = self.config.limits
         bounds = AudioLimits(max_seconds=limits.max_seconds, max_bytes=limits.max_upload_bytes)
-        audio = await self._decoding.run(client, lambda: read_audio(upload, limits=bounds))
+
+        def read() -> Audio:
+            if isinstance(upload, np.ndarray):
+                return from_pcm(upload, SAMPLE_RATE, limits=bounds)
+            return read_audio(upload, limits=bounds)
+
+        audio = await self._decoding.run(client, read)
         self._decoded_seconds += audio.seconds
         try:
             yield audio

@@ -9,13 +9,11 @@ from typing import Any, Self
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from mms_engine.asr.jobs import Job
 from mms_engine.languages import codes_of_label, labels_with_codes
 from mms_engine.serve.call import Call, Form, call_of
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.languages import language_code
 from mms_engine.serve.models import SpeechModel
-from mms_engine.serve.queue import QueuedJob
 from mms_engine.serve.rest import results
 from mms_engine.serve.rest.fields import (
     FILE,
@@ -26,6 +24,7 @@ from mms_engine.serve.rest.fields import (
     recording_name,
     values,
 )
+from mms_engine.serve.rest.recognition import transcribed
 from mms_engine.serve.rest.sse import event_stream
 from mms_engine.types import Audio, Transcript
 
@@ -232,20 +231,19 @@ class _Transcription:
             audio: Decoded.
             changed: Called with the settled start of the text, in a thread.
         """
-        call, fields = self._call, self._fields
-        call.audio_seconds = audio.seconds
+        fields = self._fields
         language = fields.language
         if language is None:
             language = self.detected = await self._identify(audio)
-        job = Job(audio, language, hotwords=fields.hotwords or None)
-        prepared = await asyncio.to_thread(fields.model.batcher.prepare, job)
-        queued = QueuedJob(
-            prepared, call.client, call.due(audio.seconds), call.deadline, changed=changed
+        transcript = await transcribed(
+            self._call,
+            fields.model,
+            audio,
+            language,
+            hotwords=fields.hotwords,
+            changed=changed,
+            submitted=self._coming.close,
         )
-        fields.model.batcher.submit(queued)
-        self._coming.close()
-        transcript = (await asyncio.wrap_future(queued.future)).unwrap()
-        call.log_text(transcript.text)
         return transcript, self.detected
 
     async def _identify(self, audio: Audio) -> str:
