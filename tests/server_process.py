@@ -86,6 +86,13 @@ class ServerProcess:
             assert time.monotonic() < end, f"{name} is {found}, not {value}"
             time.sleep(0.02)
 
+    def wait_log(self, text: str) -> None:
+        """Wait until the log, which another thread reads, has a text."""
+        end = time.monotonic() + 20
+        while text not in self.log:
+            assert time.monotonic() < end, self.log
+            time.sleep(0.02)
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=120)
 

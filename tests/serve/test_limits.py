@@ -360,7 +360,7 @@ def test_client_that_leaves_ends_its_work(demo_bundle) -> None:
         server.wait_metric("mms_jobs_waiting", 0, 60)
         server.wait_metric("mms_requests_running", 0)
         assert server.metric("mms_batcher_cancelled_total") == 1
-        assert " 499 " in server.log
+        server.wait_log(" 499 ")
 
 
 def test_event_loop_answers_while_everything_is_busy(demo_bundle) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from engine_demo import Clip
 from mms_engine import Aligner, Identifier, Recognizer, read_audio
+from mms_engine.cli.serve import serve
 from mms_engine.serve.auth import Keyring, new_key, read_keyring
+from mms_engine.serve.config import Limits, ServeConfig
 from mms_engine.serve.errors import ApiError
 from server_process import ServerProcess, form_bytes, read_answer, request_head, running
 
@@ -148,7 +150,7 @@ def test_metrics_count(server, clip) -> None:
 def test_log_has_no_text(server, clip, recognizer) -> None:
     body = form_bytes(clip.path.read_bytes(), language="eng", prompt="zanzibar")
     post(server, "/v1/audio/transcriptions", body)
-    assert "POST /v1/audio/transcriptions 200" in server.log
+    server.wait_log("POST /v1/audio/transcriptions 200")
     for word in ("zanzibar", "clip.flac", *recognizer.transcribe(clip.path, "eng").text.split()):
         if len(word) > 5:
             assert word not in server.log
@@ -197,7 +199,7 @@ def test_drain_has_an_end(demo_bundle) -> None:
             begin = time.monotonic()
             assert server.terminate() == 0
             assert time.monotonic() - begin < 15
-        assert "cut off" in server.log
+        server.wait_log("cut off")
 
 
 def test_second_signal_ends_at_once(demo_bundle) -> None:
@@ -237,7 +239,7 @@ def test_keys_have_scopes(demo_bundle, clip, tmp_path) -> None:
         assert server.get("/v1/models", secrets["watcher"])[0] == 200
         assert server.get("/health/live")[0] == 200
         assert not any(secret in server.log for secret in secrets.values())
-        assert "key writer" in server.log
+        server.wait_log("key writer")
     finally:
         server.close()
 
@@ -285,6 +287,14 @@ def test_options_variables_and_file_in_this_order(demo_bundle, tmp_path) -> None
         assert "from-file" in server.get("/v1/models")[1]
 
 
+def test_defaults_of_options_are_those_of_the_library() -> None:
+    options = {one.name: one.default for one in serve.params}
+    for name in Limits.__dataclass_fields__:
+        assert options[name] == getattr(Limits(), name), name
+    assert options["port"] == ServeConfig(bundles=()).port
+    assert options["host"] == ServeConfig(bundles=()).host
+
+
 def test_wrong_configuration_is_one_line(demo_bundle, tmp_path) -> None:
     file = tmp_path / "serve.toml"
     for content in ("unknown = 1", "port = 'x'", "[limits]\nmax_requests = 1", "not toml"):
@@ -324,7 +334,7 @@ def test_tls(demo_bundle, tmp_path) -> None:
             url, context=ssl.create_default_context(cafile=certificate), timeout=60
         ) as response:
             assert response.status == 200
-        assert "https://" in server.log
+        server.wait_log("https://")
     finally:
         server.close()
 
@@ -332,7 +342,7 @@ def test_tls(demo_bundle, tmp_path) -> None:
 def test_open_server_on_every_address_warns(demo_bundle) -> None:
     everywhere = "0.0.0.0"  # noqa: S104
     with running("--bundle", demo_bundle, "--host", everywhere) as server:
-        assert "no API keys" in server.log
+        server.wait_log("no API keys")
 
 
 def test_cross_origin_requests_are_off_by_default(demo_bundle, clip) -> None:

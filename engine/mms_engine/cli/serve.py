@@ -1,7 +1,7 @@
 """Commands `mms serve` and `mms key`: the server, and its API keys."""
 
 import logging
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,35 +24,45 @@ Examples:
   mms serve --bundle bundles/mms-1b-all --bundle bundles/mms-lid-1024 --host 0.0.0.0 --keys keys.txt
   curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@clip.flac -F language=eng
 """
-_SIZES: tuple[tuple[str, str, str], ...] = (
-    ("max_upload_bytes", "BYTES", "Size of one request."),
-    ("max_uploads_bytes", "BYTES", "Size of all requests in memory."),
-    ("max_requests", "N", "Requests being served, waiting ones included."),
-    ("max_client_requests", "N", "Requests of one client being served."),
-    ("max_connections", "N", "Open connections."),
+_SIZES: tuple[tuple[str, int, str, str], ...] = (
+    ("max_upload_bytes", 100 << 20, "BYTES", "Size of one request."),
+    ("max_uploads_bytes", 512 << 20, "BYTES", "Size of all requests in memory."),
+    ("max_requests", 128, "N", "Requests being served, waiting ones included."),
+    ("max_client_requests", 64, "N", "Requests of one client being served."),
+    ("max_connections", 1024, "N", "Open connections."),
 )
-_TIMES: tuple[tuple[str, str], ...] = (
-    ("max_seconds", "Audio of one request."),
-    ("max_decoded_seconds", "Decoded audio of all requests, beyond which decoding waits."),
-    ("max_wait_seconds", "Estimated wait from which requests are refused."),
-    ("header_seconds", "Time for the headers of a request."),
-    ("body_seconds", "Time for a body; each 16 KiB received add a second."),
-    ("idle_seconds", "Time between two requests of a connection."),
-    ("request_seconds", "Time until a request must have its result."),
-    ("drain_seconds", "Time for running requests after SIGTERM."),
+_TIMES: tuple[tuple[str, float, str], ...] = (
+    ("max_seconds", 7200, "Audio of one request, in seconds."),
+    ("max_decoded_seconds", 14400, "Decoded audio, in seconds, beyond which decoding waits."),
+    ("max_wait_seconds", 60, "Estimated wait, in seconds, from which requests are refused."),
+    ("header_seconds", 10, "Seconds for the headers of a request."),
+    ("body_seconds", 10, "Seconds for a body; each 16 KiB received add one."),
+    ("idle_seconds", 30, "Seconds between two requests of a connection."),
+    ("request_seconds", 600, "Seconds until a request must have its result."),
+    ("drain_seconds", 30, "Seconds for running requests after SIGTERM."),
 )
 
 
 def _with_limits(command: Any) -> Any:  # noqa: ANN401
-    for name, text in reversed(_TIMES):
-        command = _limit(
-            _flag(name), type=_POSITIVE, metavar="S", help=f"{text}  [seconds]", **_variable(name)
-        )(command)
-    for name, metavar, text in reversed(_SIZES):
-        command = _limit(
-            _flag(name), type=click.IntRange(1), metavar=metavar, help=text, **_variable(name)
-        )(command)
+    for name, seconds, text in reversed(_TIMES):
+        command = _limit_option(name, seconds, _POSITIVE, "S", text)(command)
+    for name, size, metavar, text in reversed(_SIZES):
+        command = _limit_option(name, size, click.IntRange(1), metavar, text)(command)
     return command
+
+
+def _limit_option(
+    name: str, default: float, kind: click.IntRange | FiniteFloat, metavar: str, text: str
+) -> Callable[[Any], Any]:
+    return _limit(
+        _flag(name),
+        type=kind,
+        metavar=metavar,
+        default=default,
+        show_default=True,
+        help=text,
+        **_variable(name),
+    )
 
 
 def _flag(name: str) -> str:
@@ -65,6 +75,8 @@ def _variable(name: str) -> dict[str, Any]:
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Take the values of a TOML file as defaults of the options."""
+    import tomllib
+
     if path is None:
         return
     try:
@@ -159,8 +171,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
             f"the server needs the package {error.name}: pip install 'mms-engine[serve]'"
         ) from error
     decoding.check(has_alternatives=False, languages=())
-    names = [name for name, *_ in (*_SIZES, *_TIMES)]
-    given = {name: values[name] for name in names if values[name] is not None}
+    names = [row[0] for row in _SIZES] + [row[0] for row in _TIMES]
     config = ServeConfig(
         bundles=tuple(values["bundles"]) or (find_bundle(None),),
         run=engine,
@@ -173,7 +184,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         aliases=tuple(map(_alias, values["alias"])),
         cors_origins=values["cors_origin"],
         log_text=values["log_text"],
-        limits=Limits(**given),
+        limits=Limits(**{name: values[name] for name in names}),
     )
     run(config)
 
