@@ -238,8 +238,8 @@ def test_keys_have_scopes(demo_bundle, clip, tmp_path) -> None:
         assert server.get("/v1/models")[0] == 401
         assert server.get("/v1/models", secrets["watcher"])[0] == 200
         assert server.get("/health/live")[0] == 200
-        assert not any(secret in server.log for secret in secrets.values())
         server.wait_log("key writer")
+        assert not any(secret in server.log for secret in secrets.values())
     finally:
         server.close()
 
