@@ -26,8 +26,10 @@ $(VENV)/.developer: $(VENV)/.user
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 
-demo: $(VENV)/.user ## export the demo checkpoint and transcribe real speech in five languages
+demo: $(VENV)/.user ## export the demo checkpoints, identify and transcribe real speech in five languages
 	$(BIN)/mms-export --model demo
+	$(BIN)/mms-export --model demo-lid
+	$(BIN)/mms identify examples/demo/clips/*.flac
 	$(BIN)/mms transcribe --reference examples/demo/clips/clips.tsv
 
 serve: $(VENV)/.user ## export the demo checkpoint and serve it at http://127.0.0.1:8000

@@ -173,7 +173,31 @@ def make_tiny_fairseq(path: Path, hub: Path) -> Path:
         }
         for language, vocab in vocabs.items()
     }
-    options = argparse.Namespace(
+    config = {"model": {"w2v_args": {"model": _fairseq_options(hub)}}, "task": {"normalize": True}}
+    torch.save({"cfg": config, "model": _fairseq_tensors(base), "adapter": adapters}, path)
+    return path
+
+
+def make_tiny_fairseq_lid(path: Path, hub: Path, **options: object) -> Path:
+    """Write the classifier in folder `hub` as a fairseq `.pt` file, and return its path.
+
+    `options` are of the model, such as `activation_fn`.
+    """
+    labels = json.loads((hub / "config.json").read_text())["id2label"]
+    dictionary = _fairseq_dictionary({})
+    dictionary.symbols = [labels[str(row)] for row in range(len(labels))]
+    model = {"w2v_args": {"model": _fairseq_options(hub)}, "pooling": "mean", **options}
+    document = {
+        "cfg": {"model": model, "task": {"normalize": True}},
+        "model": _fairseq_tensors(load_file(hub / "model.safetensors")),
+        "task_state": {"target_dictionary": dictionary},
+    }
+    torch.save(document, path)
+    return path
+
+
+def _fairseq_options(hub: Path) -> argparse.Namespace:
+    return argparse.Namespace(
         conv_feature_layers="[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16,2,2)] + [(16,2,2)]",
         encoder_attention_heads=json.loads((hub / "config.json").read_text())[
             "num_attention_heads"
@@ -181,9 +205,6 @@ def make_tiny_fairseq(path: Path, hub: Path) -> Path:
         layer_norm_first=True,
         activation_fn="gelu",
     )
-    config = {"model": {"w2v_args": {"model": options}}, "task": {"normalize": True}}
-    torch.save({"cfg": config, "model": _fairseq_tensors(base), "adapter": adapters}, path)
-    return path
 
 
 def _fairseq_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -198,6 +219,8 @@ def _fairseq_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 _FAIRSEQ_NAMES = (
     ("lm_head", "w2v_encoder.proj"),
+    ("projector", "pooling_layer.linear"),
+    ("classifier", "pooling_layer.projection"),
     ("wav2vec2.", "w2v_encoder.w2v_model."),
     ("w2v_model.feature_projection.layer_norm", "w2v_model.layer_norm"),
     ("w2v_model.feature_projection.projection", "w2v_model.post_extract_proj"),

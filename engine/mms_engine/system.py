@@ -42,9 +42,9 @@ def cache_folder() -> Path:
     return Path("/nonexistent", APPLICATION) if path.parts[0] == "~" else path
 
 
-def demo_bundle() -> Path:
-    """Return the folder that `mms-export --model demo` writes, the default bundle of commands."""
-    return cache_folder() / "bundles" / "demo"
+def demo_bundle(name: str = "demo") -> Path:
+    """Return the folder that `mms-export --model NAME` writes, the default bundle of commands."""
+    return cache_folder() / "bundles" / name
 
 
 def printable(name: str) -> str:

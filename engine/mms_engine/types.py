@@ -35,8 +35,9 @@ Stars = Literal["none", "edges", "paragraphs", "lines"]
 """Places of a text where the audio may hold speech of any length that the text lacks."""
 SegmentUnit = Literal["line", "pause"]
 """A segment per line of an alignment, or per span between pauses."""
-WordTimes = Literal["tight", "filled"]
-"""`tight`: the frames of a word's own letters. `filled`: with half of the gap to each neighbour."""
+WordTimes = Literal["spoken", "tight", "filled"]
+"""`tight`: the frames of a word's own letters. `spoken`: with 60 ms of the gap behind the word, at
+most half of it, in which its last sound goes on. `filled`: with half of the gap to each side."""
 RegionKind = Literal["missing", "extra", "swapped", "repeated", "untrusted"]
 """`missing`: speech that the text lacks. `extra`: text that is not spoken. `swapped`: text spoken
 at another place. `repeated`: spoken or written once more than the other. `untrusted`: text that

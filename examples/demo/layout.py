@@ -39,15 +39,23 @@ _PER_LAYER = {
 def adapter_tensors(state: dict[str, Tensor], config: ModelConfig, lang: str) -> dict[str, Tensor]:
     """Tensors of adapter.{lang}.safetensors: every layer's adapter and the head."""
     index = config.languages.index(lang)
+    size = config.vocab_sizes[index]
+    head = {
+        "lm_head.weight": state["head_weight"][index, :size].float().contiguous(),
+        "lm_head.bias": state["head_bias"][index, :size].float().contiguous(),
+    }
+    return adapter_layers(state, config, index) | head
+
+
+def adapter_layers(state: dict[str, Tensor], config: ModelConfig, index: int) -> dict[str, Tensor]:
+    """Tensors of every layer's adapter of the language `index`."""
     tensors = {}
     for layer in range(config.layers):
         for theirs, ours in _ADAPTER_PARTS.items():
             name = f"wav2vec2.encoder.layers.{layer}.adapter_layer.{theirs}"
-            tensors[name] = state[f"layers.{layer}.adapter_layer.{ours}"][index]
-    size = config.vocab_sizes[index]
-    tensors["lm_head.weight"] = state["head_weight"][index, :size]
-    tensors["lm_head.bias"] = state["head_bias"][index, :size]
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+            tensor = state[f"layers.{layer}.adapter_layer.{ours}"][index]
+            tensors[name] = tensor.float().contiguous()
+    return tensors
 
 
 def backbone_tensors(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
@@ -91,7 +99,7 @@ def config_json(config: ModelConfig) -> dict[str, Any]:
         conv_stride=list(STRIDES),
         num_conv_pos_embeddings=POSITION_KERNEL,
         num_conv_pos_embedding_groups=POSITION_GROUPS,
-        vocab_size=config.vocab_sizes[config.languages.index("eng")],
+        vocab_size=dict(zip(config.languages, config.vocab_sizes, strict=True)).get("eng", 32),
     )
     return dict(template)
 
@@ -109,8 +117,8 @@ def write_checkpoint(
         for lang in config.languages:
             adapter = adapter_tensors(state, config, lang)
             save_file(adapter, folder / f"adapter.{lang}.safetensors", metadata)
-    _write_json(folder / "config.json", config_json(config))
-    _write_json(folder / "vocab.json", vocab)
+    write_json(folder / "config.json", config_json(config))
+    write_json(folder / "vocab.json", vocab)
     for name in ("preprocessor_config", "special_tokens_map", "tokenizer_config"):
         source = TEMPLATES / f"{name}.json"
         (folder / f"{name}.json").write_bytes(source.read_bytes())
@@ -119,18 +127,19 @@ def write_checkpoint(
 def read_checkpoint(folder: Path, state: dict[str, Tensor], config: ModelConfig) -> None:
     """Copy the weights of a folder written by `write_checkpoint` into a model's state dict."""
     with torch.no_grad():
-        _copy_into(backbone_tensors(state, config), load_file(folder / "model.safetensors"))
+        copy_into(backbone_tensors(state, config), load_file(folder / "model.safetensors"))
         for lang in config.languages:
             adapter = load_file(folder / f"adapter.{lang}.safetensors")
-            _copy_into(adapter_tensors(state, config, lang), adapter)
+            copy_into(adapter_tensors(state, config, lang), adapter)
 
 
-def _copy_into(views: dict[str, Tensor], loaded: dict[str, Tensor]) -> None:
+def copy_into(views: dict[str, Tensor], loaded: dict[str, Tensor]) -> None:
     """Fill `views`, which share the memory of a float32 model, with what was loaded."""
     for name, view in views.items():
         view.copy_(loaded[name])
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write a document as the hub's are written."""
     text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=path.stem == "config")
     path.write_text(text + "\n", encoding="utf-8")

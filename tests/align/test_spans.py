@@ -1,5 +1,7 @@
 """Spans of letters and words in emissions whose best path is known."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -9,14 +11,14 @@ from mms_engine.align.options import AlignerOptions
 from mms_engine.align.search import find_spans
 from mms_engine.align.target import NO_LETTER, Block, Target
 from mms_engine.text.targets import targets
-from mms_engine.types import Alignment
+from mms_engine.types import Alignment, WordTimes
 from mms_kernels import STAR
 from mms_kernels.reference.align import align_log_probs
 
 
 def align(logits: np.ndarray, text: str, **options: object) -> Alignment:
     block = options.pop("block_seconds", 60.0)
-    chosen = AlignerOptions(**options)
+    chosen = AlignerOptions(**{"times": "tight", **options})
     target = targets(text, "eng", LATIN, romanized=False, numbers=chosen.numbers)
     return align_emission(emission_of(logits), target, LATIN, chosen, FRAME, block)
 
@@ -124,7 +126,7 @@ def check_order(found: Alignment) -> None:
             assert word.start <= character.start <= character.end <= word.end
 
 
-@pytest.mark.parametrize("times", ["tight", "filled"])
+@pytest.mark.parametrize("times", get_args(WordTimes))
 @pytest.mark.parametrize("padding", [0.0, 0.05, 3.0])
 @pytest.mark.parametrize("case", range(8))
 def test_order_holds_for_any_text(times: str, padding: float, case: int) -> None:
@@ -152,6 +154,48 @@ def test_filled_times_share_gaps_and_padding_takes_part_of_them() -> None:
     )
     for one, other in zip(filled.words[1].characters, filled.words[1].characters[1:], strict=False):
         assert one.end == other.start
+
+
+def test_spoken_times_end_with_the_last_sound() -> None:
+    """Up to 60 ms after its last letter's frames, and at most in the middle of the gap."""
+    random = np.random.default_rng(5)
+    logits, _ = spoken_logits("more and more and more", random, frames_per_letter=6)
+    tight = align(logits, "more and more and more")
+    spoken = align(logits, "more and more and more", times="spoken")
+    padded = align(logits, "more and more and more", times="spoken", padding_seconds=0.02)
+    assert AlignerOptions().times == spoken.times == "spoken"
+    following = [*(word.start for word in tight.words[1:]), np.inf]
+    for own, word, wide, after in zip(
+        tight.words, spoken.words, padded.words, following, strict=True
+    ):
+        assert word.start == own.start
+        most = (after - own.end) / 2
+        assert word.end == pytest.approx(own.end + min(0.06, most), abs=1e-3)
+        assert wide.end == pytest.approx(own.end + min(0.08, most), abs=1e-3)
+        assert word.characters == own.characters
+
+
+@pytest.mark.parametrize(("blank", "aligned"), [(1.5, True), (20.0, False)])
+def test_words_in_a_hurry_are_left_out_unless_the_sound_confirms_them(
+    blank: float, aligned: bool
+) -> None:
+    """A blank is decoded in place of each letter, a little more likely than it or far more."""
+    random = np.random.default_rng(12)
+    texts = ["the old man", "climbed seven narrow stairs", "before he slept"]
+    (before, _), (logits, places), (after, _) = (
+        spoken_logits(text, random, frames_per_letter=pace)
+        for text, pace in zip(texts, (4, 2, 4), strict=True)
+    )
+    logits[places, 0] = logits[places].max(axis=1) + blank
+    found = align(np.concatenate([before, logits, after]), " ".join(texts))
+    words = [word for word in found.words if word.text in texts[1].split()]
+    assert len(words) == 4
+    assert all(word.aligned == word.trusted == aligned for word in words)
+    assert (found.lines[0].error is None) == aligned
+    if aligned:
+        expected = (places + len(before)) * FRAME
+        starts = [character.start for word in words for character in word.characters]
+        assert np.abs(np.array(starts) - expected).max() <= 2 * FRAME
 
 
 def test_words_without_letters_lie_between_their_neighbours() -> None:

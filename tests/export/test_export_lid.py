@@ -19,12 +19,14 @@ from mms_engine.errors import MmsError
 from mms_export import synthetic
 from mms_export.checkpoints import hub
 from mms_export.checkpoints.config import parse_classifier_config
+from mms_export.checkpoints.fairseq import load_fairseq
 from mms_export.checkpoints.names import classifier_shapes
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import SPEECH
 from mms_export.parity.comparison import Case, reference_scores
 from mms_export.parity.execution import graph_scores, run_graph
-from tiny_models import LID_LABELS, TinyOptions, make_tiny_lid
+from mms_export.tensorrt.options import USES, PlanOptions
+from tiny_models import LID_LABELS, TinyOptions, make_tiny_fairseq_lid, make_tiny_lid
 
 PRECISIONS = ("fp32", "fp16", "int8")
 SECONDS = (10.0, 3.3, 0.5, 0.0251, 6.0)
@@ -144,6 +146,64 @@ def test_reduced_precision_is_near(checkpoint: Path, bundle: Path, precision: st
     assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
 
 
+def test_fairseq_is_exported_as_transformers_runs_the_same_weights(
+    tmp_path: Path, checkpoint: Path, bundle: Path
+) -> None:
+    """Trap: fairseq's own forward has an activation between projector and classifier."""
+    path = make_tiny_fairseq_lid(tmp_path / "mms1b_l8.pt", checkpoint, activation_fn="gelu")
+    ours, hub_ones = open_checkpoint(str(path)), open_checkpoint(str(checkpoint))
+    assert (ours.format, ours.config) == ("fairseq", hub_ones.config)
+    assert ours.weights.shapes == hub_ones.weights.shapes
+    for name in ours.weights.shapes:
+        np.testing.assert_array_equal(ours.weights.read(name), hub_ones.weights.read(name))
+    result = invoke("--model", path, "--out", tmp_path / "bundle", "--precision", "fp32")
+    assert result.exit_code == 0, result.output
+    assert "fairseq applies gelu between the projector and the classifier" in result.output
+    audios = clips()
+    expected, inputs = oracle(checkpoint, audios)
+    sizes = [len(audio) for audio in audios]
+    found = run(tmp_path / "bundle", checkpoint, inputs["input_values"].numpy(), sizes)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert open_bundle(tmp_path / "bundle").model(Wav2Vec2Classifier).labels == LID_LABELS
+
+
+def test_fairseq_without_activation_has_no_warning(tmp_path: Path, checkpoint: Path) -> None:
+    path = make_tiny_fairseq_lid(tmp_path / "lid.pt", checkpoint, activation_fn="linear")
+    assert open_checkpoint(str(path)).warnings == ()
+    path = make_tiny_fairseq_lid(tmp_path / "other.pt", checkpoint)
+    assert "applies gelu" in " ".join(open_checkpoint(str(path)).warnings)  # fairseq's default
+
+
+def test_labels_of_fairseq_from_a_text_file(tmp_path: Path, checkpoint: Path) -> None:
+    path = make_tiny_fairseq_lid(tmp_path / "lid.pt", checkpoint)
+    document = torch.load(path, weights_only=False)
+    del document["task_state"]
+    torch.save(document, bare := tmp_path / "bare.pt")
+    with pytest.raises(MmsError, match=r"languages of its 8 outputs: put dict\.lang\.txt"):
+        open_checkpoint(str(bare))
+    text = tmp_path / "dict.lang.txt"
+    text.write_text("".join(f"{label} 1\n" for label in LID_LABELS))
+    assert open_checkpoint(str(bare)).config.labels == LID_LABELS
+    text.write_text("".join(f"{label} 1\n" for label in LID_LABELS[1:]))
+    load_fairseq.cache_clear()
+    with pytest.raises(MmsError, match="8 outputs, its dictionary 7 labels"):
+        open_checkpoint(str(bare))
+
+
+def test_refused_fairseq(tmp_path: Path, checkpoint: Path) -> None:
+    path = make_tiny_fairseq_lid(tmp_path / "lid.pt", checkpoint, pooling="mean_amsoftmax")
+    with pytest.raises(MmsError, match="pooling is 'mean_amsoftmax', an MMS checkpoint has 'mean'"):
+        open_checkpoint(str(path))
+    path = make_tiny_fairseq_lid(tmp_path / "whole.pt", checkpoint)
+    with pytest.raises(MmsError, match="languages cannot be divided: leave out --lang"):
+        open_checkpoint(str(path), "eng")
+    document = torch.load(path, weights_only=False)
+    del document["model"]["pooling_layer.linear.bias"]
+    torch.save(document, short := tmp_path / "short.pt")
+    with pytest.raises(MmsError, match=r"projector\.bias is missing"):
+        open_checkpoint(str(short))
+
+
 def edit_config(folder: Path, **changes: object) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
@@ -188,7 +248,10 @@ def test_command_recognises_the_task(tmp_path: Path, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--lang", "eng"], "leave out --lang"), (["--engine", "tensorrt"], "leave out --engine")],
+    [
+        (["--lang", "eng"], "leave out --lang"),
+        (["--engine", "tensorrt-rtx", "--precision", "fp32"], "add one to --precision"),
+    ],
 )
 def test_command_refuses(
     tmp_path: Path, checkpoint: Path, options: list[str], message: str
@@ -197,6 +260,20 @@ def test_command_refuses(
     assert result.exit_code == 1
     assert message in result.output
     assert not (tmp_path / "bundle").exists()
+
+
+def test_plans_are_built_without_a_gpu(tmp_path: Path, checkpoint: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    uses = (USES["offline"].limited(2, 20),)
+    plans = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.6",), uses=uses)
+    out = tmp_path / "bundle"
+    manifest = run_export(checkpoint, out, precisions=("fp16",), plans=plans)
+    assert {plan.graph for plan in manifest.plans} == {"frontend", "encoder"}
+    (plan,) = (plan for plan in manifest.plans if plan.graph == "encoder")
+    assert [tensor.name for tensor in plan.outputs] == ["scores"]
+    assert plan.profiles[0].shapes["features"].max[:2] == (2, 1000)
+    assert open_bundle(out).problems() == []
+    assert run_export(checkpoint, out, precisions=("fp16",), plans=plans) == manifest
 
 
 def test_snapshot_without_vocabulary_is_complete(checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """Command `mms identify`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from engine_sounds import RATE, sound
 from mms_engine import Identifier
 from mms_engine.cli import main
+from mms_engine.system import demo_bundle
 
 NO_FLOOR = "--min-logit -1000 --threads 1"
 
@@ -118,11 +120,18 @@ def test_errors_are_one_line(run, arguments: str, status: int, message: str) -> 
     assert result.stdout == ""
 
 
-def test_bundle_must_be_named(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_demo_bundle_is_the_default(  # type: ignore[no-untyped-def]
+    run, lid_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("recordings/one.wav").stdout
     monkeypatch.delenv("MMS_BUNDLE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     result = run("recordings/one.wav")
-    assert result.exit_code == 2
-    assert "Missing option '--bundle'" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "mms-export --model demo-lid" in result.stderr
+    shutil.copytree(lid_bundle, demo_bundle("demo-lid"))
+    assert demo_bundle("demo-lid").is_relative_to(tmp_path)
+    assert run("recordings/one.wav").stdout == expected
 
 
 def test_bundle_of_recognition_is_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

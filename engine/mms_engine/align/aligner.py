@@ -15,12 +15,12 @@ from mms_engine.align.result import ResultBuilder
 from mms_engine.align.search import (
     STRAY_LETTERS,
     TRUSTED_MARGIN,
-    find_spans,
+    find_text,
     gather_letters,
     word_margins,
 )
 from mms_engine.align.target import TargetPlanner, TextLetters
-from mms_engine.align.times import word_frames
+from mms_engine.align.times import LAST_SOUND_SECONDS, word_frames
 from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
@@ -246,16 +246,19 @@ def align_emission(
     comparer = Comparer()
     settler = RepeatSettler(letters, _line_starts(text), decoded, comparer)
     matching, repeated = settler.settle(match_letters(letters.tokens, decoded.tokens))
-    planner = TargetPlanner(text, letters, decoded, matching, frames, boundary_of(vocabulary))
-    target = planner.plan(options.stars, round(min(frames, block_seconds / frame_seconds)))
-    spans = find_spans(emission, target, len(letters.tokens))
+    planner = TargetPlanner(
+        text, letters, decoded, matching, frames, boundary_of(vocabulary), options.stars
+    )
+    block_frames = round(min(frames, block_seconds / frame_seconds))
+    target, spans, spoken = find_text(emission, letters, planner, block_frames)
+    gaps = [gap for gap in matching.gaps if gap not in spoken]
     trusted = word_margins(emission, letters, spans) >= TRUSTED_MARGIN
     spans = gather_letters(emission, letters, spans, STRAY_LETTERS * planner.letter_frames)
-    for gap in matching.gaps:
+    for gap in gaps:
         trusted[letters.gap_words(gap)] = False
     tight = word_frames(text, letters, spans, decoded, frames)
     finder = RegionFinder(text, letters, decoded, tight, comparer)
-    passages = finder.passages(matching.gaps, repeated)
+    passages = finder.passages(gaps, repeated)
     passages += untrusted_passages(passages, trusted, letters.has_letters)
 
     filled = options.times == "filled"
@@ -264,7 +267,9 @@ def align_emission(
         if filled
         else np.zeros(len(text.words) + 1, np.bool_)
     )
-    widened = tight.widened(options.padding_seconds / frame_seconds, frames, shared)
+    padding = options.padding_seconds / frame_seconds
+    tail = LAST_SOUND_SECONDS / frame_seconds if options.times == "spoken" else 0.0
+    widened = tight.widened(padding, padding + tail, frames, shared)
     build = ResultBuilder(text, letters, spans, frame_seconds)
     words = build.words(widened, trusted, filled=filled)
     return Alignment(

@@ -15,8 +15,9 @@ class AlignerOptions(RunOptions):
     """Places of stars: before and after the text if anything is decoded there, and with
     `paragraphs` or `lines` between these too. A star takes any audio. Where the model decodes much
     that the text lacks, there is one in any case."""
-    times: WordTimes = "tight"
-    """Times of the words: of their own letters, or with gaps between words shared."""
+    times: WordTimes = "spoken"
+    """Times of the words: with the end of their last sound, of their own letters' frames, or with
+    gaps between words shared."""
     padding_seconds: float = 0.0
     """Time added before and after each word, at most up to the middle of the gap."""
     split: TextUnit = "line"

@@ -1,5 +1,6 @@
 """Best path of a target through an emission, and how well the audio confirms its words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy.typing as npt
 
 import mms_kernels
 from mms_engine.align.emission import Int32Array, Int64Array, TargetEmission
-from mms_engine.align.target import NO_LETTER, Target, TextLetters
+from mms_engine.align.matching import Gap
+from mms_engine.align.target import NO_LETTER, Target, TargetPlanner, TextLetters
 from mms_engine.errors import AlignmentError
 from mms_kernels import STAR, forced_align
 
@@ -24,6 +26,10 @@ STRAY_LETTERS = 4
 """Median distances of letters from which one that is not decoded is far from its word."""
 _MAX_CELLS = 1 << 38
 """Frames times letters of one block: about two minutes of work on one core."""
+_NEIGHBOURS = 8
+"""Words on each side of a gap that its words may displace."""
+_MAX_GAP_CELLS = 1 << 26
+"""Frames times letters of a gap and its neighbours, up to which both readings are compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +109,88 @@ def _run(best: Int32Array, token: int) -> int:
     """Return the length of the run of a token with which some frames begin."""
     other = np.flatnonzero(best != token)
     return int(other[0]) if len(other) else len(best)
+
+
+def find_text(
+    emission: TargetEmission, letters: TextLetters, planner: TargetPlanner, block_frames: int
+) -> tuple[Target, LetterSpans, frozenset[Gap]]:
+    """Return the target, the frames of its letters, and gaps whose words are spoken all the same.
+
+    Words that do not fit between their neighbours are left out, unless the audio confirms them.
+
+    Raises:
+        AlignmentError: a block is too large for an exact search.
+    """
+    spoken: frozenset[Gap] = frozenset()
+    while True:
+        target = planner.plan(block_frames, spoken)
+        spans = find_spans(emission, target, len(letters.tokens))
+        left_out = [gap for gap in planner.shortages if gap not in spoken]
+        found = _spoken_gaps(emission, letters, planner, target, spans, left_out)
+        if not found:
+            return target, spans, spoken
+        spoken |= frozenset(found)
+
+
+def _spoken_gaps(
+    emission: TargetEmission,
+    letters: TextLetters,
+    planner: TargetPlanner,
+    target: Target,
+    spans: LetterSpans,
+    gaps: Iterable[Gap],
+) -> list[Gap]:
+    """Return gaps of which the words were left out of a target though the audio confirms them.
+
+    The matching is one of letters; where the model errs much, it pairs letters of other words, and
+    leaves too few frames for some. Both readings of the words around a gap are compared, with its
+    words and without, in the frames that these words take. A gap is spoken if its words are not
+    worse by more than a trusted word's margin. Of gaps that lie together, one is returned.
+    """
+    found: list[Gap] = []
+    last_frame = 0
+    count = len(letters.first) - 1
+    for gap in gaps:
+        own = letters.gap_words(gap)
+        words = slice(max(0, own.start - _NEIGHBOURS), min(own.stop + _NEIGHBOURS, count))
+        start, end = _frames_of(words, letters, spans, emission.frames)
+        if start < last_frame:
+            continue
+        without, whole = planner.tokens_of(words, target, gap)
+        repeats = int(np.count_nonzero(whole[1:] == whole[:-1]))
+        if len(whole) + repeats > end - start or len(whole) * (end - start) > _MAX_GAP_CELLS:
+            continue
+        log_probs = emission.log_probs[start:end]
+        columns = [
+            np.array([emission.columns.get(token, STAR) for token in tokens.tolist()])
+            for tokens in (without, whole)
+        ]
+        lost, kept = (
+            forced_align(log_probs, each, star=STAR, kind="log_probs")[0].score
+            if len(each)
+            else float(log_probs[:, 0].sum())
+            for each in columns
+        )
+        size = int(letters.first[own.stop] - letters.first[own.start])
+        if kept - lost >= TRUSTED_MARGIN * (size + own.stop - own.start):
+            found.append(gap)
+            last_frame = end
+    return found
+
+
+def _frames_of(
+    words: slice, letters: TextLetters, spans: LetterSpans, frames: int
+) -> tuple[int, int]:
+    """Return the frames of some words, or those between their neighbours if none is aligned."""
+    aligned = np.flatnonzero(spans.aligned)
+    first, last = np.searchsorted(aligned, letters.first[[words.start, words.stop]]).tolist()
+    before, after = aligned[:first], aligned[last:]
+    start = int(spans.ends[before[-1]]) if len(before) else 0
+    end = int(spans.starts[after[0]]) if len(after) else frames
+    if first < last:
+        start = int(spans.starts[aligned[first]]) if len(before) else start
+        end = int(spans.ends[aligned[last - 1]]) if len(after) else end
+    return start, end
 
 
 def gather_letters(

@@ -1,6 +1,6 @@
 """Target of an alignment: the letters of a text, with stars where the audio holds other things."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -127,6 +127,7 @@ class TargetPlanner:
         matching: Matching,
         frames: int,
         boundary: int | None,
+        stars: Stars = "edges",
     ) -> None:
         """Take the parts.
 
@@ -137,6 +138,7 @@ class TargetPlanner:
             matching: Pairs of both.
             frames: Frames of the audio.
             boundary: Token between words, if the vocabulary has one.
+            stars: Places of stars besides those of long gaps.
         """
         self._text = text
         self._letters = letters
@@ -144,29 +146,50 @@ class TargetPlanner:
         self._matching = matching
         self._frames = frames
         self._boundary = boundary
+        self._star_before = self._stars(stars)
         self.letter_frames = self._typical_letter_frames()
         """Median of the frames from one letter to the next, 0 where nothing is paired."""
+        self.shortages = {gap: each for gap in matching.gaps if (each := self._shortage(gap))}
+        """What the words of gaps lack that do not fit between their neighbours."""
 
-    def plan(self, stars: Stars, block_frames: int) -> Target:
+    def plan(self, block_frames: int, spoken: Container[Gap] = ()) -> Target:
         """Return the target.
 
         Args:
-            stars: Places of stars besides those of long gaps.
             block_frames: Frames from which a block may end.
+            spoken: Gaps of which the words are part of the target, short of frames or not.
         """
-        star_before = self._stars(stars)
-        shortages = [each for gap in self._matching.gaps if (each := self._shortage(gap))]
+        shortages = [each for gap, each in self.shortages.items() if gap not in spoken]
         cuts = list(self._cuts(block_frames))
+        words = slice(0, len(self._text.words))
         while True:
-            left_out = np.zeros(len(self._text.words), np.bool_)
-            for shortage in shortages:
-                left_out[shortage.first_word : shortage.last_word] = True
-            tokens, letters = self._items(star_before, left_out)
+            tokens, letters = self._items(words, self._left_out(shortages))
             blocks = self._blocks(letters, cuts)
             found = [each for block in blocks if (each := self._lack(tokens, letters, block))]
             if not found:
                 return Target(tokens, letters, tuple(blocks), tuple(shortages))
             shortages += found
+
+    def tokens_of(self, words: slice, target: Target, gap: Gap) -> tuple[Int64Array, Int64Array]:
+        """Return the tokens of some words as they are in a target, and with those of a gap.
+
+        Args:
+            words: The words, without a star before the first or after the last, unless they are
+                the text's.
+            target: Target that lacks the words of the gap.
+            gap: A gap.
+        """
+        left_out = self._left_out(target.shortages)
+        without, _ = self._items(words, left_out)
+        left_out[self._letters.gap_words(gap)] = False
+        return without, self._items(words, left_out)[0]
+
+    def _left_out(self, shortages: Iterable[Shortage]) -> BoolArray:
+        """Return whether each word is left out."""
+        found = np.zeros(len(self._text.words), np.bool_)
+        for shortage in shortages:
+            found[shortage.first_word : shortage.last_word] = True
+        return found
 
     def _stars(self, stars: Stars) -> BoolArray:
         """Return whether a star stands before each word, and after the last."""
@@ -260,14 +283,16 @@ class TargetPlanner:
                     last_frame = frame
                 middle += 1
 
-    def _items(self, star_before: BoolArray, left_out: BoolArray) -> tuple[Int64Array, Int64Array]:
+    def _items(self, words: slice, left_out: BoolArray) -> tuple[Int64Array, Int64Array]:
+        """Return tokens and letters of some words; stars at their edges only at the text's."""
         tokens: list[int] = []
         letters: list[int] = []
-        for word, (first, last) in enumerate(
-            zip(self._letters.first[:-1].tolist(), self._letters.first[1:].tolist(), strict=True)
+        first_letters = self._letters.first[words.start : words.stop + 1].tolist()
+        for word, first, last in zip(
+            range(words.start, words.stop), first_letters[:-1], first_letters[1:], strict=True
         ):
-            is_star = star_before[word] or first == last
-            if is_star and (not tokens or tokens[-1] != STAR):
+            is_star = self._star_before[word] and (tokens or word == 0)
+            if (is_star or first == last) and (not tokens or tokens[-1] != STAR):
                 tokens.append(STAR)
                 letters.append(NO_LETTER)
             if first == last or left_out[word]:
@@ -277,7 +302,8 @@ class TargetPlanner:
                 letters.append(NO_LETTER)
             tokens += self._letters.tokens[first:last].tolist()
             letters += range(first, last)
-        if star_before[-1] and (not tokens or tokens[-1] != STAR):
+        at_end = words.stop == len(self._text.words)
+        if at_end and self._star_before[-1] and (not tokens or tokens[-1] != STAR):
             tokens.append(STAR)
             letters.append(NO_LETTER)
         return np.array(tokens, np.int64), np.array(letters, np.int64)

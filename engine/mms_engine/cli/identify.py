@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  mms identify clip.flac --bundle bundles/mms-lid-126
-  mms identify recordings/ --among eng,fra,Swahili
+  mms identify clip.flac
+  mms identify recordings/ --among eng,fra,Swahili --bundle bundles/mms-lid-126
   mms identify talk.mp3 --top 5 --json
 """
 _WORDS = {"unsure": "unsure", "no_speech": "no speech", "too_short": "too short"}
@@ -36,7 +36,7 @@ class _Request:
     window: float
     min_logit: float
     as_json: bool
-    bundle: Path
+    bundle: Path | None
     audio: AudioChoice
     engine: RunOptions
 
@@ -93,8 +93,8 @@ class _Request:
     metavar="FOLDER",
     envvar="MMS_BUNDLE",
     show_envvar=True,
-    required=True,
-    help="Bundle of language identification, written by mms-export --model facebook/mms-lid-126.",
+    help="Bundle of language identification, written by mms-export --model facebook/mms-lid-126.  "
+    "[default: the bundle of mms-export --model demo-lid]",
 )
 @engine_options
 def identify(**values: Any) -> None:  # noqa: ANN401
@@ -116,6 +116,7 @@ def _run(request: _Request) -> None:
         MmsError: the engine cannot be opened, or the only recording failed.
         click.ClickException: some of several recordings failed; each was reported.
     """
+    from mms_engine.cli.options import find_bundle
     from mms_engine.cli.progress import Bar
     from mms_engine.cli.transcribe.recordings import from_arguments
     from mms_engine.errors import MmsError
@@ -125,7 +126,8 @@ def _run(request: _Request) -> None:
     _report_folders(recordings.skipped, recordings.unreadable)
     options, limits = request.options(), request.audio.limits()
     failed = 0
-    with Identifier.open(request.bundle, options=options, limits=limits) as identifier:
+    bundle = find_bundle(request.bundle, "demo-lid")
+    with Identifier.open(bundle, options=options, limits=limits) as identifier:
         among = _resolved(request.among, identifier)
         with Bar() as bar:
             for recording in recordings.found:

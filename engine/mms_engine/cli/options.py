@@ -97,18 +97,18 @@ engine_options = grouped("engine", RunOptions, _ENGINE_OPTIONS)
 """Adds the options of `RunOptions` as the argument `engine`."""
 
 
-def find_bundle(chosen: Path | None) -> Path:
-    """Return the chosen bundle, or the default one.
+def find_bundle(chosen: Path | None, demo: str = "demo") -> Path:
+    """Return the chosen bundle, or the default one, that of a demo model.
 
     Raises:
         BundleFileMissing: none was chosen and there is no demo bundle.
     """
     if chosen is not None:
         return chosen
-    demo = demo_bundle()
-    if not demo.is_dir():
+    default = demo_bundle(demo)
+    if not default.is_dir():
         raise BundleFileMissing(
             "no bundle: choose one with --bundle or MMS_BUNDLE, or create the demo bundle with "
-            "mms-export --model demo"
+            f"mms-export --model {demo}"
         )
-    return demo
+    return default

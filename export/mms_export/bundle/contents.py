@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
-from mms_engine.errors import BundleError, PlanError
+from mms_engine.errors import BundleError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint
@@ -100,20 +100,13 @@ def open_contents(options: ExportOptions) -> Contents:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
     checkpoint = open_checkpoint(options.model, options.languages)
-    if isinstance(checkpoint.config, Wav2Vec2Classifier):
-        if options.plans:
-            raise PlanError(
-                "language identification has no TensorRT plans yet: leave out --engine; it runs "
-                "on a GPU with ONNX Runtime"
-            )
-        return Contents(
-            options=options, task=LID, checkpoint=checkpoint, languages=(), planner=None
-        )
-    task = ASR
+    task = LID if isinstance(checkpoint.config, Wav2Vec2Classifier) else ASR
     unusable = checkpoint.unusable
-    languages = select_languages(
-        options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
-    )
+    languages: tuple[str, ...] = ()
+    if task.data is not None:
+        languages = select_languages(
+            options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
+        )
     planner = None
     if options.plans:
         streams = options.plans.streams

@@ -11,7 +11,7 @@ from mms_export.checkpoints.documents import read_json, read_model_card
 from mms_export.checkpoints.files import open_tensors, renamed
 from mms_export.checkpoints.folder import find_weights
 from mms_export.checkpoints.names import check_shapes, classifier_shapes, neutral
-from mms_export.checkpoints.selection import ALL
+from mms_export.checkpoints.selection import ALL, whole_only
 from mms_export.checkpoints.transformers import IGNORED, read_preprocessor, read_sample_rate
 from mms_export.checkpoints.weights import Weights
 
@@ -35,11 +35,7 @@ def open_classifier(path: Path, *, name: str, languages: str = ALL) -> Checkpoin
     Raises:
         MmsError: a file is missing or contradicts another; the message names it.
     """
-    if languages != ALL:
-        raise MmsError(
-            f"{name} is a model of language identification, whose languages cannot be divided: "
-            "leave out --lang"
-        )
+    whole_only(name, languages)
     files = find_weights(path)
     document = read_json(path / "config.json")
     preprocessor = read_preprocessor(path)

@@ -1,4 +1,8 @@
-"""Checkpoints of fairseq: one `.pt` file with the base model and every language, or one head."""
+"""Checkpoints of fairseq: one `.pt` file with the base model and every language, or one head.
+
+Those of language identification are exported as transformers runs the same weights
+(facebook/mms-lid-126): without the activation that fairseq has between projector and classifier.
+"""
 
 import functools
 import re
@@ -9,6 +13,7 @@ from typing import Any
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import MMS_LICENCE, AdapterFile, Checkpoint
+from mms_export.checkpoints.config import parse_classifier_config
 from mms_export.checkpoints.files import (
     base_model,
     language_tensors,
@@ -16,8 +21,15 @@ from mms_export.checkpoints.files import (
     renamed,
     tensors_of,
 )
-from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
-from mms_export.checkpoints.pickled_config import pickled_config
+from mms_export.checkpoints.names import (
+    adapter_shapes,
+    base_shapes,
+    check_shapes,
+    classifier_shapes,
+    neutral,
+)
+from mms_export.checkpoints.pickled_config import find_option, pickled_config, pickled_document
+from mms_export.checkpoints.selection import whole_only
 from mms_export.checkpoints.single import single_language
 from mms_export.checkpoints.tokenizer import Labels
 from mms_export.checkpoints.weights import Weights
@@ -44,6 +56,13 @@ _RENAMES = (
     (r"(encoder\.layers\.\d+)\.fc1\.(\w+)", r"\1.feed_forward.intermediate_dense.\2"),
     (r"(encoder\.layers\.\d+)\.fc2\.(\w+)", r"\1.feed_forward.output_dense.\2"),
 )
+_LABELS = "dict.lang.txt"
+_CLASSIFIER = "pooling_layer.projection.weight"
+_HEADS = {
+    "w2v_encoder.proj.": "lm_head.",
+    "pooling_layer.linear.": "projector.",
+    "pooling_layer.projection.": "classifier.",
+}
 _ADAPTER_PARTS = {
     "W_a": "linear_1.weight",
     "b_a": "linear_1.bias",
@@ -55,18 +74,20 @@ _ADAPTER_PARTS = {
 
 
 def open_fairseq(path: Path, languages: str) -> Checkpoint:
-    """Open a `.pt` file: mms1b_all.pt with its adapters, or a fine-tuned model without.
+    """Open a `.pt` file: mms1b_all.pt with its adapters, a fine-tuned model without, mms1b_l126.pt.
 
     Args:
         path: The file.
         languages: Languages to export, in the syntax of `--lang`.
 
     Raises:
-        MmsError: the file is not a checkpoint of wav2vec 2.0 with CTC.
+        MmsError: the file is not a checkpoint of wav2vec 2.0 with CTC or a classifier.
     """
     document = load_fairseq(path)
     if not isinstance(document.get("model"), dict):
         raise MmsError(f"{path} has no 'model': it is not a checkpoint of fairseq's MMS ASR")
+    if _CLASSIFIER in document["model"]:
+        return _open_classifier(document, path, languages)
     opened = renamed(tensors_of(document["model"], where=str(path)), neutral_name)
     tensors = base_model(opened, _IGNORED)
     adapters = document.get("adapter")
@@ -91,6 +112,61 @@ def open_fairseq(path: Path, languages: str) -> Checkpoint:
         sample_rate=16000,
         licence=MMS_LICENCE,
     )
+
+
+def _open_classifier(document: Mapping[str, Any], path: Path, languages: str) -> Checkpoint:
+    """Open a model of language identification."""
+    whole_only(path.stem, languages)
+    options = document.get("cfg") or document.get("args")
+    pooling = find_option(options, "pooling", default="mean")
+    if pooling != "mean":
+        raise MmsError(f"{path}: pooling is {pooling!r}, an MMS checkpoint has 'mean'")
+    opened = renamed(tensors_of(document["model"], where=str(path)), neutral_name)
+    opened = _without_leading_one(opened)
+    shapes = {name: s for name, s in opened.shapes.items() if not name.startswith(_IGNORED)}
+    inner, _ = shapes.get("encoder.layers.0.adapter_layer.linear_1.weight", (0, 0))
+    labels = _labels_of_classifier(document, path, shapes["classifier.weight"][0])
+    described = pickled_document(document, opened, path, rank=inner) | {
+        "classifier_proj_size": shapes["classifier.weight"][1],
+        "id2label": dict(enumerate(labels)),
+    }
+    config = parse_classifier_config(described, where=str(path))
+    check_shapes(shapes, classifier_shapes(config), where=str(path))
+    activation = find_option(options, "activation_fn", default="gelu")
+    warning = (
+        f"{path}: fairseq applies {activation} between the projector and the classifier, "
+        "facebook/mms-lid-* does not; the graph follows the latter"
+    )
+    return Checkpoint(
+        name=path.stem,
+        format="fairseq",
+        path=path,
+        config=config,
+        weights=Weights(shapes, opened.read),
+        weight_files=(path,),
+        adapters={},
+        warnings=() if activation == "linear" else (warning,),
+        sample_rate=16000,
+        licence=MMS_LICENCE,
+    )
+
+
+def _labels_of_classifier(document: Mapping[str, Any], path: Path, count: int) -> list[str]:
+    """Return the labels in the order of the outputs; the dictionary has no special tokens."""
+    dictionary = (document.get("task_state") or {}).get("target_dictionary")
+    labels: list[str] | None = getattr(dictionary, "symbols", None)
+    file = path.parent / _LABELS
+    if labels is None and file.is_file():
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        labels = [line.split()[0] for line in lines if line.strip()]
+    if labels is None:
+        raise MmsError(
+            f"{path} does not name the languages of its {count} outputs: put {_LABELS} of the same "
+            "model beside it (fairseq publishes it as dict/l126/dict.lang.txt)"
+        )
+    if len(labels) != count:
+        raise MmsError(f"{path} has {count} outputs, its dictionary {len(labels)} labels")
+    return labels
 
 
 def _rank(adapters: Mapping[str, Any], path: Path) -> int:
@@ -119,8 +195,9 @@ def load_fairseq(path: Path) -> Mapping[str, Any]:
 
 def neutral_name(name: str) -> str:
     """Return the name of `names.base_shapes` or `adapter_shapes` for a fairseq name."""
-    if name.startswith("w2v_encoder.proj."):
-        return name.replace("w2v_encoder.proj", "lm_head")
+    for prefix, replacement in _HEADS.items():
+        if name.startswith(prefix):
+            return name.replace(prefix, replacement)
     name = name.removeprefix(_MODEL)
     for pattern, replacement in _RENAMES:
         renamed_name, count = re.subn(f"^{pattern}$", replacement, name)

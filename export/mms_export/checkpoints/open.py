@@ -14,7 +14,9 @@ from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
 from mms_export.checkpoints.weights import FloatArray, Weights
 
-DEMO = "demo"
+DEMO, DEMO_LID = "demo", "demo-lid"
+_DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint"}
+"""Checkpoints of the demo, by name: folders in examples/demo."""
 DEMO_LICENCE = "CC-BY-SA-3.0"
 DEMO_NOTICE = (
     "This is the demonstration model, trained on telephone prompts in five languages: "
@@ -28,15 +30,15 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     """Open a checkpoint.
 
     Args:
-        model: `demo`, a folder, a fairseq `.pt` file, or the id of a hub repository.
+        model: `demo`, `demo-lid`, a folder, a fairseq `.pt` file, or the id of a hub repository.
         languages: Languages to export, in the syntax of `--lang`: those to download from a hub, or
             the language of a model that does not name its own.
 
     Raises:
         MmsError: there is no such checkpoint, or it is not one of MMS.
     """
-    if model == DEMO:
-        demo = open_transformers(demo_checkpoint(), name=DEMO, languages=languages)
+    if model in _DEMO_FOLDERS:
+        demo = _open_folder(demo_checkpoint(model), model, languages)
         return replace(demo, licence=DEMO_LICENCE, notice=DEMO_NOTICE)
     path = Path(model)
     if path.is_dir():
@@ -72,18 +74,20 @@ def _open_pickle(path: Path, languages: str) -> Checkpoint:
     return open_fairseq(path, languages)
 
 
-def demo_checkpoint() -> Path:
-    """Return the folder of the demo checkpoint, in the source tree or the installed package.
+def demo_checkpoint(name: str = DEMO) -> Path:
+    """Return the folder of a checkpoint of the demo, in the source tree or the installed package.
 
     Raises:
         MmsError: it is in neither.
     """
     package = Path(__file__).resolve().parents[1]
-    source = package.parents[1] / "examples" / "demo" / "checkpoint"
-    for candidate in (source, package / "demo"):
+    source = package.parents[1] / "examples" / "demo" / _DEMO_FOLDERS[name]
+    for candidate in (source, package / name):
         if (candidate / "config.json").is_file():
             return candidate
-    raise MmsError("the demo checkpoint is missing from the installation: install mms-engine again")
+    raise MmsError(
+        f"the checkpoint of {name} is missing from the installation: install mms-engine again"
+    )
 
 
 def read_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:

@@ -18,7 +18,14 @@ _MMS_CONVOLUTIONS = {10: 5, 3: 2, 2: 2}
 def pickled_config(
     document: Mapping[str, Any], tensors: Weights, path: Path, *, rank: int = 0
 ) -> Wav2Vec2Ctc:
-    """Derive the sizes from tensor shapes, and from training options what shapes do not show.
+    """Return the sizes of a model of speech recognition; see `pickled_document`."""
+    return parse_config(pickled_document(document, tensors, path, rank=rank), where=str(path))
+
+
+def pickled_document(
+    document: Mapping[str, Any], tensors: Weights, path: Path, *, rank: int = 0
+) -> dict[str, Any]:
+    """Derive a config.json from tensor shapes, and from training options what shapes do not show.
 
     Args:
         document: Content of the `.pt`; without training options, those of MMS are assumed.
@@ -39,11 +46,13 @@ def pickled_config(
         raise MmsError(f"{path} is not a checkpoint of wav2vec 2.0: {error!r}") from error
     layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}
     heads = find_option(options, "encoder_attention_heads", default=_DEFAULT_HEADS)
-    document_like = {
+    # A classifier has an `activation_fn` of its own, outside the encoder's options.
+    encoder = find_option(options, "w2v_args", default=options)
+    return {
         "feat_extract_norm": "layer",
         "conv_bias": "feature_extractor.conv_layers.0.conv.bias" in shapes,
         "do_stable_layer_norm": bool(find_option(options, "layer_norm_first", default=True)),
-        "hidden_act": find_option(options, "activation_fn", default="gelu"),
+        "hidden_act": find_option(encoder, "activation_fn", default="gelu"),
         "conv_dim": [outputs for outputs, _, _ in convolutions],
         "conv_kernel": [kernel for _, kernel, _ in convolutions],
         "conv_stride": [stride for _, _, stride in convolutions],
@@ -56,7 +65,6 @@ def pickled_config(
         "adapter_attn_dim": rank,
         "normalize": bool(find_option(document.get("cfg"), "normalize", default=True)),
     }
-    return parse_config(document_like, where=str(path))
 
 
 def _convolutions(

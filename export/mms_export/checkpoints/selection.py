@@ -53,6 +53,19 @@ def single_code(asked: str) -> str | None:
     return patterns[0] if len(patterns) == 1 and not is_glob(patterns[0]) else None
 
 
+def whole_only(name: str, asked: str) -> None:
+    """Check that all languages of a classifier are to be exported.
+
+    Raises:
+        LanguageError: some of them are.
+    """
+    if asked != ALL:
+        raise LanguageError(
+            f"{name} is a model of language identification, whose languages cannot be divided: "
+            "leave out --lang"
+        )
+
+
 def matching(asked: str, codes: Iterable[str]) -> list[str]:
     """Return the codes that `asked` selects, sorted."""
     found = {code for pattern in parse_patterns(asked) for code in fnmatch.filter(codes, pattern)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mms_export.tensorrt.options import PlanOptions
 
 DEFAULT_MODEL = "facebook/mms-1b-all"
-DEMO = "demo"
+DEMOS = ("demo", "demo-lid")
 DEFAULT_PRECISIONS = ("fp32", "fp16", "int8")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -44,7 +44,8 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, a folder, a .pt file of fairseq or torchaudio, or a hub id.",
+    help="Checkpoint: demo, demo-lid (language identification), a folder, a .pt file of fairseq or "
+    "torchaudio, or a hub id.",
 )
 @click.option(
     "--lang",
@@ -57,7 +58,7 @@ def _precisions(
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the bundle.  [default: bundles/NAME; the user's cache folder for the demo]",
+    help="Folder of the bundle.  [default: bundles/NAME; the user's cache folder for the demos]",
 )
 @click.option(
     "--precision",
@@ -65,7 +66,7 @@ def _precisions(
     metavar="LIST",
     callback=_precisions,
     help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for the "
-    "demo fp32, with --engine also fp16]",
+    "demos fp32, with --engine also fp16]",
 )
 @click.option(
     "--adapter-dtype",
@@ -122,7 +123,7 @@ def main(
         precisions=precisions or _default_precisions(model, plans),
         plans=plans,
         # A new release brings another demo checkpoint, which replaces the one in the cache.
-        replace=replace or (model == DEMO and out is None),
+        replace=replace or (model in DEMOS and out is None),
         **values,
     )
     if dry_run:
@@ -141,7 +142,7 @@ def main(
 
 
 def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, ...]:
-    if model != DEMO:
+    if model not in DEMOS:
         return DEFAULT_PRECISIONS
     return ("fp32", "fp16") if plans else ("fp32",)
 
@@ -149,7 +150,7 @@ def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, .
 def _default_out(model: str) -> Path:
     from mms_engine.system import demo_bundle
 
-    return demo_bundle() if model == DEMO else Path("bundles") / Path(model).resolve().stem
+    return demo_bundle(model) if model in DEMOS else Path("bundles") / Path(model).resolve().stem
 
 
 def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:

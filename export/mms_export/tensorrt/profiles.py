@@ -38,8 +38,8 @@ class Extents:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
         """Return the extents of a checkpoint, with room for every language it has."""
-        languages = len(checkpoint.adapters)
-        largest = max(len(adapter.vocab) for adapter in checkpoint.adapters.values())
+        languages = max(1, len(checkpoint.adapters))
+        largest = max((len(one.vocab) for one in checkpoint.adapters.values()), default=1)
         return cls(
             geometry=FrameGeometry.of(checkpoint.config),
             sample_rate=checkpoint.sample_rate,

@@ -37,9 +37,10 @@ _output = section("Output")
 @_output(
     "--times",
     type=click.Choice(get_args(WordTimes)),
-    default="tight",
+    default="spoken",
     show_default=True,
-    help="Times of the words: those of their own letters, or with the gaps between words shared.",
+    help="Times of the words: with the end of their last sound, of their own letters only, or with "
+    "the gaps between words shared.",
 )
 @_output(
     "--padding",

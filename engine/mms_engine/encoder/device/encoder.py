@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 
 import numpy as np
@@ -31,8 +31,8 @@ _STAGES = 2
 class DeviceEncoder:
     """Frontend and encoder plans on one CUDA stream; see `Encoder`."""
 
-    def __init__(self, plans: DevicePlans, bank: AdapterBank[DeviceBank]) -> None:
-        """Take over plans and bank."""
+    def __init__(self, plans: DevicePlans, bank: AdapterBank[DeviceBank] | None) -> None:
+        """Take over plans and bank; `None` for a model without adapters."""
         self.device = "cuda"
         self.variant = plans.variant
         self.bank = bank
@@ -62,14 +62,25 @@ class DeviceEncoder:
             BackendError: the device failed, or no profile takes the batch.
         """
         languages = [segment.language for segment in segments]
-        # The bank first: waiting for slots must not block runs that would free some.
+        frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
         doing = f"running a batch of {len(segments)}"
+        if self.bank is None:
+            with self._on_stream(doing):
+                scores = self._run(segments, frames, [0], {})
+                self._stream.record(self._ready)
+                # Pooled over time: an emission of one frame.
+                rows, labels = len(segments), scores.shape[1]
+                logits = scores.view((scores.shape[0], 1, labels))
+                yield DeviceEmission(
+                    logits, (1,) * rows, (labels,) * rows, self._ready, self._stream
+                )
+            return
+        # The bank first: waiting for slots must not block runs that would free some.
         with self.bank.acquire(languages) as residents, self._on_stream(doing):
             held = [residents[language] for language in languages]
-            frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
             slots = [resident.slot for resident in held]
             with self.bank.storage.reading(slots, self._stream):
-                logits = self._run(segments, frames, slots)
+                logits = self._run(segments, frames, slots, self.bank.storage.arrays)
             self._stream.record(self._ready)
             vocabs = tuple(len(resident.info) for resident in held)
             yield DeviceEmission(logits, frames, vocabs, self._ready, self._stream)
@@ -86,6 +97,8 @@ class DeviceEncoder:
     def steps(self, threads: int | None) -> StepEncoder:
         """Return the encoder of streaming steps; `threads` has no effect on a GPU."""
         del threads
+        if self.bank is None:
+            raise BackendError("a model without adapters has no streaming steps")
         with self._lock:
             if self._steps is None:
                 self._steps = DeviceSteps(self._plans, self.bank, self._on_stream)
@@ -102,23 +115,32 @@ class DeviceEncoder:
                 self._steps.close()
             self._ring.free()
             self._workspace.free()
-            self.bank.storage.free()
+            if self.bank is not None:
+                self.bank.storage.free()
             self._ready.free()
             self._plans.close()
 
     def _run(
-        self, segments: Sequence[Segment], frames: tuple[int, ...], slots: list[int]
+        self,
+        segments: Sequence[Segment],
+        frames: tuple[int, ...],
+        slots: list[int],
+        bank: Mapping[str, DeviceArray],
     ) -> DeviceArray:
-        bank = self.bank.storage.arrays
-        rows, vocab = bank["head_bias"].shape
-        wanted = {"batch": len(segments), "frames": max(frames), "slots": rows, "vocab": vocab}
+        """Return the logits `[B, T, V]`, or scores `[B, C]` where there is no bank."""
+        wanted = {"batch": len(segments), "frames": max(frames)}
+        if bank:
+            wanted["slots"], wanted["vocab"] = bank["head_bias"].shape
         bucket = self._encoder.buckets.fit(wanted, rounded=("batch", "frames"))
         inputs = self._upload(segments, frames, slots, bucket)
         features = self._features(inputs["audio"], bucket)
-        shape = (bucket.sizes["batch"], bucket.sizes["frames"], vocab)
+        output = self._encoder.outputs[0]
+        sizes = bucket.sizes
+        shape = tuple(size if isinstance(size, int) else sizes[size] for size in output.shape)
         logits = self._workspace.device("logits", shape, np.float32)
-        feeds = {"features": features, "lengths": inputs["lengths"], "slot": inputs["slot"], **bank}
-        self._encoder.enqueue(bucket.profile, feeds, {"logits": logits})
+        arrays = {"features": features, **inputs, **bank}
+        feeds = {tensor.name: arrays[tensor.name] for tensor in self._encoder.inputs}
+        self._encoder.enqueue(bucket.profile, feeds, {output.name: logits})
         return logits
 
     def _upload(

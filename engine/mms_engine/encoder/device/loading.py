@@ -6,7 +6,7 @@ from dataclasses import replace
 from mms_engine.backends.options import RunOptions
 from mms_engine.bank.adapters import AdapterBank, adapter_bank, bank_options
 from mms_engine.bank.device import DeviceBank, bank_bytes
-from mms_engine.bundle.manifest import Runtime
+from mms_engine.bundle.manifest import Runtime, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.encoder.device.encoder import DeviceEncoder
@@ -40,8 +40,10 @@ def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -
         undo.callback(plans.close)
         for name in OFFLINE_GRAPHS:
             plans.session(name)
-        bank = _make_bank(bundle, plans.session("encoder"), options, device)
-        undo.callback(bank.storage.free)
+        bank = None
+        if isinstance(bundle.manifest.model, Wav2Vec2Ctc):
+            bank = _make_bank(bundle, plans.session("encoder"), options, device)
+            undo.callback(bank.storage.free)
         encoder = DeviceEncoder(plans, bank)
         undo.pop_all()
     return encoder

@@ -1,0 +1,1 @@
+"""Training of the demo model of language identification, and its weights."""
