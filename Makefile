@@ -32,8 +32,9 @@ demo: $(VENV)/.user ## export the demo checkpoints, identify and transcribe real
 	$(BIN)/mms identify examples/demo/clips/*.flac
 	$(BIN)/mms transcribe --reference examples/demo/clips/clips.tsv
 
-serve: $(VENV)/.user ## export the demo checkpoint and serve it at http://127.0.0.1:8000
+serve: $(VENV)/.user ## export the demo checkpoints and serve them at http://127.0.0.1:8000
 	$(BIN)/mms-export --model demo
+	$(BIN)/mms-export --model demo-lid
 	$(BIN)/mms serve
 
 test: $(VENV)/.developer ## run the tests

@@ -351,3 +351,16 @@ def test_cross_origin_requests_are_off_by_default(demo_bundle, clip) -> None:
         status, _ = server.get("/v1/models", Origin=origin)
         assert status == 200
         assert server.get("/v1/models", Origin="https://other.example")[0] == 403
+
+
+def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, tmp_path, clip) -> None:
+    folder = tmp_path / "mms-engine" / "bundles"
+    folder.mkdir(parents=True)
+    (folder / "demo").symlink_to(demo_bundle)
+    body = form_bytes(clip.path.read_bytes())
+    for path, wanted in (("demo", 404), ("demo-lid", 200)):
+        if path == "demo-lid":
+            (folder / path).symlink_to(lid_bundle)
+        with running(env={"XDG_CACHE_HOME": str(tmp_path), "MMS_BUNDLE": ""}) as server:
+            assert post(server, "/v1/audio/languages", body)[0] == wanted
+            assert server.get("/v1/models/demo")[0] == 200

@@ -116,7 +116,7 @@ def _name(parameter: click.Parameter) -> str:
     multiple=True,
     metavar="FOLDER",
     help="Bundle of speech recognition, identification or alignment; may be repeated.  [default: "
-    "the demo bundle]",
+    "the demo bundles]",
     **_variable("bundle"),
 )
 @_server("--host", default="127.0.0.1", show_default=True, help="Address.", **_variable("host"))
@@ -173,7 +173,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
     decoding.check(has_alternatives=False, languages=())
     names = [row[0] for row in _SIZES] + [row[0] for row in _TIMES]
     config = ServeConfig(
-        bundles=tuple(values["bundles"]) or (find_bundle(None),),
+        bundles=tuple(values["bundles"]) or _demo_bundles(),
         run=engine,
         beam=decoding.search(),
         host=values["host"],
@@ -187,6 +187,14 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         limits=Limits(**{name: values[name] for name in names}),
     )
     run(config)
+
+
+def _demo_bundles() -> tuple[Path, ...]:
+    """Return the demo bundle, and that of identification where it was exported."""
+    from mms_engine.system import demo_bundle
+
+    identification = demo_bundle("demo-lid")
+    return (find_bundle(None), *([identification] if identification.is_dir() else []))
 
 
 def _alias(given: str) -> tuple[str, str]:
