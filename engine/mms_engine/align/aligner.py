@@ -20,7 +20,7 @@ from mms_engine.align.search import (
     word_margins,
 )
 from mms_engine.align.target import TargetPlanner, TextLetters
-from mms_engine.align.times import LAST_SOUND_SECONDS, word_frames
+from mms_engine.align.times import LAST_SOUND_SECONDS, WordFrames, word_frames
 from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
@@ -261,17 +261,9 @@ def align_emission(
     passages = finder.passages(gaps, repeated)
     passages += untrusted_passages(passages, trusted, letters.has_letters)
 
-    filled = options.times == "filled"
-    shared = (
-        _shared_gaps(passages, len(text.words))
-        if filled
-        else np.zeros(len(text.words) + 1, np.bool_)
-    )
-    padding = options.padding_seconds / frame_seconds
-    tail = LAST_SOUND_SECONDS / frame_seconds if options.times == "spoken" else 0.0
-    widened = tight.widened(padding, padding + tail, frames, shared)
+    widened = _widened(tight, passages, options, frame_seconds, frames)
     build = ResultBuilder(text, letters, spans, frame_seconds)
-    words = build.words(widened, trusted, filled=filled)
+    words = build.words(widened, trusted, filled=options.times == "filled")
     return Alignment(
         words=tuple(words),
         lines=tuple(build.lines(words, target.shortages)),
@@ -287,6 +279,22 @@ def _line_starts(text: TargetText) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     """Return whether each word is the first of its line."""
     lines = np.array([word.line for word in text.words], np.int64)
     return np.diff(lines, prepend=-1) > 0
+
+
+def _widened(
+    tight: WordFrames,
+    passages: list[Passage],
+    options: AlignerOptions,
+    frame_seconds: float,
+    frames: int,
+) -> WordFrames:
+    """Return the words with the time of the gaps that the options give them."""
+    words = len(tight.starts)
+    is_filled = options.times == "filled"
+    shared = _shared_gaps(passages, words) if is_filled else np.zeros(words + 1, np.bool_)
+    padding = options.padding_seconds / frame_seconds
+    tail = LAST_SOUND_SECONDS / frame_seconds if options.times == "spoken" else 0.0
+    return tight.widened(padding, padding + tail, frames, shared)
 
 
 def _shared_gaps(passages: list[Passage], words: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":

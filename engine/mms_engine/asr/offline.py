@@ -14,7 +14,7 @@ from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2Ctc
 from mms_engine.decoding.interface import Decoded, DecoderBackend, DecodeRow, Decoding
 from mms_engine.decoding.options import LexiconSearch
 from mms_engine.decoding.transcript import UtteranceInfo, transcript
-from mms_engine.encoder.batches import WindowRow
+from mms_engine.encoder.batches import BatchLimits, WindowRow
 from mms_engine.encoder.emission import Emission
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import OfflineEncoder, OfflineUtterance, Progress
@@ -54,11 +54,11 @@ class OfflineRecognizer:
         Raises:
             BackendError: the device failed.
         """
-        group: list[_Prepared] = []
+        group: list[PreparedJob] = []
         seconds = 0.0
         for job in jobs:
             try:
-                prepared = self._prepare(job)
+                prepared = self.prepare(job)
             except MmsError as error:
                 yield JobResult(job, None, error)
                 continue
@@ -78,13 +78,19 @@ class OfflineRecognizer:
         rate = self._model.bundle.manifest.sample_rate
         return load(audio, rate, array_rate=sample_rate, options=self._reading)
 
-    def _prepare(self, job: Job) -> "_Prepared":
+    def prepare(self, job: Job) -> "PreparedJob":
+        """Read a job's audio and begin its decoding.
+
+        Raises:
+            AudioError, LanguageError, BundleError, LanguageModelError: as for
+                `Recognizer.transcribe`.
+        """
         code = self.data_language(job.language)
         vocabulary = self._model.vocabulary(code)
         decoding = self._decoders.start(job.language, vocabulary, job.hotwords)
         audio = self.read(job.audio, job.sample_rate)
         info = UtteranceInfo(job.language, vocabulary, audio.seconds, self._model.frame_seconds)
-        return _Prepared(job, self._encoder.utterance(audio, code), info, decoding)
+        return PreparedJob(job, self._encoder.utterance(audio, code), info, decoding)
 
     def data_language(self, language: str) -> str:
         """Return the code of the data file that transcribes a language.
@@ -96,10 +102,10 @@ class OfflineRecognizer:
         return UROMAN_LANGUAGE if is_romanized and has_words else language
 
     def _transcribe(
-        self, group: Sequence["_Prepared"], progress: Progress | None
+        self, group: Sequence["PreparedJob"], progress: Progress | None
     ) -> Iterator[JobResult]:
         sink = _DecodeSink(self._decoders, group)
-        ready: list[_Prepared] = []
+        ready: list[PreparedJob] = []
         for complete in self._encoder.run([one.utterance for one in group], sink, progress):
             for index, error in complete:
                 if error is None:
@@ -108,16 +114,40 @@ class OfflineRecognizer:
                     yield JobResult(group[index].job, None, error)
             # On a GPU this would wait for the batch: there, results follow at the end.
             if self._model.encoder.gpu is None:
-                yield from self._finish(ready)
+                yield from self.finish(ready)
                 ready = []
-        yield from self._finish(ready)
+        yield from self.finish(ready)
 
-    def _finish(self, ready: Sequence["_Prepared"]) -> Iterator[JobResult]:
+    def rows(self, index: int, one: "PreparedJob") -> list[WindowRow]:
+        """Return the windows of a job, in order of time."""
+        return self._encoder.rows(index, one.utterance)
+
+    @property
+    def limits(self) -> BatchLimits:
+        """Bounds of one batch."""
+        return self._encoder.limits
+
+    def run_batch(
+        self, group: Sequence["PreparedJob"], batch: Sequence[WindowRow]
+    ) -> dict[int, MmsError]:
+        """Encode and decode one batch of the windows of a group.
+
+        Returns:
+            The error of each job, by index, whose adapter cannot be loaded.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        sink = _DecodeSink(self._decoders, group)
+        return self._encoder.run_batch([one.utterance for one in group], batch, sink)
+
+    def finish(self, ready: Sequence["PreparedJob"]) -> Iterator[JobResult]:
+        """Yield the results of jobs whose windows have all run."""
         decoded = self._decoders.finish([one.decoding for one in ready])
         for one, found in zip(ready, decoded, strict=True):
             yield self._result(one, found)
 
-    def _result(self, one: "_Prepared", decoded: Decoded) -> JobResult:
+    def _result(self, one: "PreparedJob", decoded: Decoded) -> JobResult:
         if isinstance(decoded, ValueError):
             error = BackendError(
                 f"{self._model.bundle.path}: the encoder's logits cannot be decoded: {decoded}"
@@ -132,7 +162,7 @@ class OfflineRecognizer:
 
 
 @dataclass(slots=True, eq=False)
-class _Prepared:
+class PreparedJob:
     """A job whose audio is read."""
 
     job: Job
@@ -146,7 +176,7 @@ class _Prepared:
 class _DecodeSink:
     """Sink that decodes the logits of each utterance."""
 
-    def __init__(self, decoders: DecoderBackend, group: Sequence[_Prepared]) -> None:
+    def __init__(self, decoders: DecoderBackend, group: Sequence[PreparedJob]) -> None:
         self._decoders = decoders
         self._group = group
 

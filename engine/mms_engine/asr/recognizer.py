@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, overload
 
+from mms_engine.asr.continuous import ContinuousRecognizer
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.offline import OfflineRecognizer
 from mms_engine.asr.options import RecognizerOptions
@@ -21,7 +22,7 @@ from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
 from mms_engine.decoding.loading import open_decoders
-from mms_engine.decoding.options import HotwordPhrases, Search
+from mms_engine.decoding.options import BeamSearch, HotwordPhrases, Search
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
@@ -49,6 +50,8 @@ class Recognizer:
         self._host = host
         self._decoders = decoders
         self._options = options
+        self._limits = limits
+        self._searching: DecoderBackend | None = None
         self._offline = OfflineRecognizer(model, decoders, options, limits)
 
     @classmethod
@@ -115,6 +118,11 @@ class Recognizer:
     def bundle(self) -> Bundle:
         """The open bundle."""
         return self._model.bundle
+
+    @property
+    def acoustic(self) -> AcousticModel:
+        """Its acoustic model, which other tasks may share while it is open."""
+        return self._model
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -205,10 +213,27 @@ class Recognizer:
         model = StreamingModel(self._model)
         return StreamPool(model, self._host, cores, options or PoolOptions(), finder)
 
+    def continuous(self) -> ContinuousRecognizer:
+        """Return a recogniser whose caller chooses the jobs of each run, as a server needs it.
+
+        Jobs with hotwords use beam search, also where this recogniser decodes greedily.
+        """
+        return ContinuousRecognizer(self._model, self._offline, self._open_searching)
+
+    def _open_searching(self) -> OfflineRecognizer:
+        if self._options.beam is not None:
+            return self._offline
+        if self._searching is None:
+            host = HostDecoders(BeamSearch())
+            self._searching = open_decoders(host, self._model.encoder.gpu)
+        return OfflineRecognizer(self._model, self._searching, self._options, self._limits)
+
     def close(self) -> None:
         """Free the graphs, and device memory."""
         try:
             self._decoders.close()
+            if self._searching is not None:
+                self._searching.close()
         finally:
             self._model.close()
 

@@ -12,6 +12,7 @@ from mms_engine.cli.identify import identify
 from mms_engine.cli.languages import languages
 from mms_engine.cli.lm import lm
 from mms_engine.cli.program import Program
+from mms_engine.cli.serve import key, serve
 from mms_engine.cli.speak.command import speak
 from mms_engine.cli.stream.command import stream
 from mms_engine.cli.transcribe.command import transcribe
@@ -30,6 +31,6 @@ def main(*, debug: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
-_COMMANDS = (transcribe, stream, speak, align, segment, identify, embed, languages, lm, doctor)
-for _command in _COMMANDS:
+_COMMANDS = (transcribe, stream, speak, align, segment, identify, embed, serve, key)
+for _command in (*_COMMANDS, languages, lm, doctor):
     main.add_command(_command)
