@@ -13,7 +13,7 @@ from mms_engine.bundle.voices import save_voice
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import DamagedAdapter, VoiceFile
 from mms_export.checkpoints.voices import read_voice_tensors, with_fingerprint
-from mms_export.graphs.builder import numpy_dtype
+from mms_export.graphs.builder import Array, numpy_dtype
 from mms_export.graphs.vits.calibration import quantize_voice
 from mms_export.graphs.vits.decoder import build_decoder
 from mms_export.graphs.vits.flow import build_flow
@@ -40,22 +40,20 @@ def write_voice(job: DataJob, file: VoiceFile) -> DataFile:
         DamagedAdapter: a tensor is missing or not finite.
         MmsError: a value does not fit the dtype.
     """
+    tensors: dict[str, Array] = {}
     try:
-        tensors = dict(fold_voice(file.config, read_voice_tensors(file), file.rows))
+        for name, tensor in fold_voice(file.config, read_voice_tensors(file), file.rows):
+            if not np.isfinite(tensor).all():
+                raise MmsError(f"damaged: its {name} has values not finite")
+            with np.errstate(over="ignore"):  # overflow is detected below
+                tensors[name] = tensor.astype(job.dtype)
     except MmsError as error:
         raise DamagedAdapter(f"{file.voice.source}: {error}") from error
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise DamagedAdapter(
-                f"{file.voice.source} is damaged: its {name} has values not finite"
-            )
-        with np.errstate(over="ignore"):  # overflow is detected here
-            tensors[name] = tensor.astype(job.dtype)
-        if not np.isfinite(tensors[name]).all():
-            raise MmsError(
-                f"{file.voice.source} has values that are not finite in {job.dtype}: "
-                "it needs --adapter-dtype float32"
-            )
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise MmsError(
+            f"{file.voice.source} has values that are not finite in {job.dtype}: "
+            "it needs --adapter-dtype float32"
+        )
     voice, path = with_fingerprint(file, job.fingerprint), voice_path(job.folder, file.language)
     save_voice(path, tensors, voice)
     entry = DataFile(file=describe(job.folder, path), vocab_size=file.rows)

@@ -102,6 +102,7 @@ def _session(graph: GraphBuilder) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # One thread: voices are converted by as many processes as there are cores.
     options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # which would keep the memory between voices
     return onnxruntime.InferenceSession(model_bytes(graph, []), options, ["CPUExecutionProvider"])
 
 
