@@ -155,7 +155,7 @@ def _name(parameter: click.Parameter) -> str:
 @decoder_options
 @engine_options
 def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> None:  # noqa: ANN401
-    """Serve speech recognition, alignment and identification over HTTP.
+    """Serve the models over HTTP.
 
     The routes are those of OpenAI's API, so that its clients work with another base URL. SIGTERM
     and Ctrl-C end the server after the running requests; pressed twice, Ctrl-C ends it at once.
