@@ -25,6 +25,7 @@ from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
 from mms_engine.audio.sources import AudioSource, Recording
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.encoder.loading import load_acoustic_model
@@ -84,9 +85,13 @@ class Aligner:
             BundleError: it is missing, damaged, or lacks the precision.
             BackendError: no backend here can run it.
         """
-        given = {"device": device, "backend": backend, "precision": precision, "threads": threads}
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or AlignerOptions(), **changes)
+        chosen = with_given(
+            options or AlignerOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         return cls(load_acoustic_model(opened, chosen), chosen, limits or AudioLimits())
 

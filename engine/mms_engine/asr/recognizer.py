@@ -1,9 +1,8 @@
 """Speech recogniser: transcription of recordings and streams in the languages of one bundle."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from typing import Self, cast, overload
 
 from mms_engine.asr.continuous import ContinuousRecognizer
 from mms_engine.asr.jobs import Job, JobResult
@@ -18,6 +17,7 @@ from mms_engine.asr.streaming.state import restore
 from mms_engine.asr.streaming.stream import Stream
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.sources import AudioSource, is_source
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
@@ -84,15 +84,14 @@ class Recognizer:
             BackendError: no backend here can run it.
             LanguageModelError: the language model cannot be read.
         """
-        given = {
-            "device": device,
-            "backend": backend,
-            "precision": precision,
-            "threads": threads,
-            "beam": beam,
-        }
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or RecognizerOptions(), **changes)
+        chosen = with_given(
+            options or RecognizerOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            beam=beam,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         is_romanized = getattr(opened.manifest.model, "text", "native") == "uroman"
         # First: it may refuse the language model.

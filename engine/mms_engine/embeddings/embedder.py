@@ -1,10 +1,9 @@
 """Embedder: hidden states of any layer of a bundle's encoder, for recordings of any length."""
 
-import dataclasses
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
 from mms_engine.audio.sources import AudioSource, Recording
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.embeddings.options import EmbedderOptions
@@ -85,9 +85,13 @@ class Embedder:
         Raises:
             BundleError: it is missing, damaged, or of speech synthesis.
         """
-        given = {"device": device, "backend": backend, "precision": precision, "threads": threads}
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or EmbedderOptions(), **changes)
+        chosen = with_given(
+            options or EmbedderOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         return cls(opened, chosen, limits or AudioLimits())
 

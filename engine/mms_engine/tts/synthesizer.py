@@ -1,12 +1,12 @@
 """Synthesizer: speech of texts of any length with the voices of one bundle."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from mms_engine.backends.options import with_given
 from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.voices import voice_bank
 from mms_engine.bundle import Bundle, open_bundle
@@ -76,9 +76,13 @@ class Synthesizer:
             BundleError: it is missing, damaged, of another task, or lacks the precision.
             BackendError: no backend here can run it.
         """
-        given = {"device": device, "backend": backend, "precision": precision, "threads": threads}
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or SynthesizerOptions(), **changes)
+        chosen = with_given(
+            options or SynthesizerOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         return cls(opened, load_graphs(opened, chosen), chosen)
 
@@ -150,14 +154,13 @@ class Synthesizer:
             BundleError: the voice is damaged, or needs phonemes.
             BackendError: the device failed.
         """
-        given = {
-            "speed": speed,
-            "seed": seed,
-            "noise_scale": noise_scale,
-            "noise_scale_duration": noise_scale_duration,
-        }
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or SpeechOptions(), **changes)
+        chosen = with_given(
+            options or SpeechOptions(),
+            speed=speed,
+            seed=seed,
+            noise_scale=noise_scale,
+            noise_scale_duration=noise_scale_duration,
+        )
         code = self._code(voice)
         return self._speak(text, code, chosen, on_sentence)
 
