@@ -47,9 +47,9 @@ class Graphs:
         self.options.intra_op_num_threads = threads
         self.bundle, self.precision = bundle, precision
         entry = open_bundle(bundle).manifest.data[code]
-        self.tensors = load_voice(bundle / entry.file.path)[1]
+        self.tensors = dict(load_voice(bundle / entry.file.path).tensors)
         if precision == "int8":
-            self.tensors |= load_voice(bundle / entry.int8.path)[1]
+            self.tensors |= load_voice(bundle / entry.int8.path).tensors
 
     def __call__(self, name: str, **activations: np.ndarray) -> list[np.ndarray]:
         path = graph_path(self.bundle, name, self.precision)
@@ -165,13 +165,14 @@ def test_spline_is_identity_beyond_its_tails_and_finite(checkpoint: Path, bundle
 def test_voice_file_holds_exactly_the_weights_of_the_graphs(bundle: Path) -> None:
     manifest = open_bundle(bundle).manifest
     entry = manifest.data["yor"]
-    voice, tensors = load_voice(bundle / entry.file.path)
+    weights = load_voice(bundle / entry.file.path)
+    voice, tensors = weights.voice, weights.tensors
     assert voice.fingerprint == manifest.source.fingerprint
     assert list(voice.vocabulary.items())[:2] == [(" ", 0), ("a", 1)]
     assert {n: t.shape for n, t in tensors.items()} == voice_shapes(
         manifest.model, len(voice.vocabulary)
     )
-    quantized = load_voice(bundle / entry.int8.path)[1]
+    quantized = load_voice(bundle / entry.int8.path).tensors
     assert not tensors.keys() & quantized.keys()
     for graph in manifest.graphs:
         names = [tensor.name for tensor in graph.inputs]

@@ -31,16 +31,17 @@ def voice_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("bundle") / "voices"
     arguments = ["--model", str(voice_folder), "--out", str(out), "--quiet"]
     mms_export.main(
-        [*arguments, "--precision", "fp32", "--adapter-dtype", "float32"], standalone_mode=False
+        [*arguments, "--precision", "fp32,int8", "--adapter-dtype", "float32"],
+        standalone_mode=False,
     )
     return out
 
 
 @pytest.fixture(scope="session")
 def half_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same voices in float16, as they are shipped."""
+    """The English voice in float16, as voices are shipped."""
     out = tmp_path_factory.mktemp("bundle") / "half"
-    arguments = ["--model", str(voice_folder), "--out", str(out), "--quiet"]
+    arguments = ["--model", str(voice_folder), "--lang", "eng", "--out", str(out), "--quiet"]
     mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
     return out
 
@@ -49,3 +50,18 @@ def half_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
     with Synthesizer.open(voice_bundle, threads=1) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def int8_synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
+    with Synthesizer.open(voice_bundle, threads=1, precision="int8") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle of the demo voice in float32 and int8, its weights stored in float16."""
+    out = tmp_path_factory.mktemp("bundle") / "demo-voice"
+    arguments = ["--model", "demo-voice", "--out", str(out), "--quiet"]
+    mms_export.main([*arguments, "--precision", "fp32,int8"], standalone_mode=False)
+    return out

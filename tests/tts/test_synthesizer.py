@@ -92,26 +92,43 @@ def test_half_precision_voice_sounds_the_same(half_bundle: Path, synthesizer: Sy
         assert np.abs(found - expected).max() < 0.02
 
 
-@pytest.mark.parametrize("speed", [1.0, 0.5, 3.0])
-def test_joined_chunks_equal_one_run_to_the_bit(synthesizer: Synthesizer, speed: float) -> None:
+def with_margin(synthesizer: Synthesizer, margin: int, text: str, **options: float) -> np.ndarray:
+    """Return the samples of a text decoded with another margin."""
     synthesis = synthesizer._synthesis
+    right = synthesis._margin
+    synthesis._margin = margin
+    try:
+        return joined(synthesizer.speak(text, "eng", seed=3, **options))  # type: ignore[arg-type]
+    finally:
+        synthesis._margin = right
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize("opened", ["synthesizer", "int8_synthesizer"])
+def test_joined_chunks_equal_one_run_to_the_bit(
+    opened: str, speed: float, request: pytest.FixtureRequest
+) -> None:
+    synthesizer = request.getfixturevalue(opened)
     text = "the quick brown fox jumps over it and then it sleeps for a long time in its den" * 3
     chunks = list(synthesizer.speak(text, "eng", speed=speed, seed=3))
     assert len(chunks) > 1
-    whole = synthesis._margin
-    synthesis._margin = 1 << 30
-    try:
-        one_run = joined(synthesizer.speak(text, "eng", speed=speed, seed=3))
-    finally:
-        synthesis._margin = whole
+    one_run = with_margin(synthesizer, 1 << 30, text, speed=speed)
     assert np.array_equal(joined(chunks), one_run)
     assert np.array_equal(synthesizer.synthesize(text, "eng", speed=speed, seed=3).samples, one_run)
-    synthesis._margin = margin_steps(synthesizer.bundle.manifest.model) - 3  # type: ignore[arg-type]
-    try:
-        too_little = joined(synthesizer.speak(text, "eng", speed=speed, seed=3))
-    finally:
-        synthesis._margin = whole
-    assert too_little.shape == one_run.shape
+
+
+@pytest.mark.parametrize("opened", ["synthesizer", "int8_synthesizer"])
+@pytest.mark.parametrize("missing", [1, 3])
+def test_margin_has_no_step_to_spare(
+    opened: str, missing: int, request: pytest.FixtureRequest
+) -> None:
+    synthesizer = request.getfixturevalue(opened)
+    text = "the quick brown fox jumps over it and then it sleeps for a long time in its den" * 3
+    margin = margin_steps(synthesizer.bundle.manifest.model)
+    whole = with_margin(synthesizer, margin, text)
+    too_little = with_margin(synthesizer, margin - missing, text)
+    assert too_little.shape == whole.shape
+    assert not np.array_equal(too_little, whole)
 
 
 def test_samples_depend_on_the_seed_alone(voice_bundle: Path, synthesizer: Synthesizer) -> None:

@@ -16,13 +16,18 @@ from mms_export.checkpoints.voices import is_voice, open_voice_folder, voice_fol
 from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.checkpoints.whole import is_whole, open_whole
 
-DEMO, DEMO_LID = "demo", "demo-lid"
-_DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint"}
+DEMO, DEMO_LID, DEMO_VOICE = "demo", "demo-lid", "demo-voice"
+_DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint", DEMO_VOICE: "voices"}
 """Checkpoints of the demo, by name: folders in examples/demo."""
 DEMO_LICENCE = "CC-BY-SA-3.0"
 DEMO_NOTICE = (
     "This is the demonstration model, trained on telephone prompts in five languages: "
     "it shows how things work and is not for use."
+)
+VOICE_LICENCE = "CC0-1.0"
+VOICE_NOTICE = (
+    "This is the demonstration voice, trained on a synthetic teacher: it shows how things work and "
+    "is not for use."
 )
 _PART_OF_FOLDER = re.compile(r".+\.(safetensors|bin|json|h5|msgpack)")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -39,7 +44,7 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     Raises:
         MmsError: there is no such checkpoint, or it is not one of MMS.
     """
-    if model in _DEMO_FOLDERS:
+    if model in (DEMO, DEMO_LID):
         demo = _open_folder(demo_checkpoint(model), model, languages)
         return replace(demo, licence=DEMO_LICENCE, notice=DEMO_NOTICE)
     path = Path(model)
@@ -61,13 +66,17 @@ def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
     """Open a checkpoint or a set of voices.
 
     Args:
-        model: As for `open_checkpoint`; or a folder of one voice or of voices' folders, the hub id
-            of a voice, or the beginning of the hub ids of many, such as facebook/mms-tts.
+        model: As for `open_checkpoint`; or `demo-voice`, a folder of one voice or of voices'
+            folders, the hub id of a voice, or the beginning of the hub ids of many, such as
+            facebook/mms-tts.
         languages: Languages to export, in the syntax of `--lang`.
 
     Raises:
         MmsError: there is no such checkpoint or voice, or it is not one of MMS.
     """
+    if model == DEMO_VOICE:
+        voices = open_voice_folder(demo_checkpoint(model), name=model, languages=languages)
+        return replace(voices, licence=VOICE_LICENCE, notice=VOICE_NOTICE)
     path = Path(model)
     if path.is_dir():
         if is_voice(path) or (not (path / "config.json").is_file() and voice_folders(path)):
@@ -107,7 +116,7 @@ def demo_checkpoint(name: str = DEMO) -> Path:
     package = Path(__file__).resolve().parents[1]
     source = package.parents[1] / "examples" / "demo" / _DEMO_FOLDERS[name]
     for candidate in (source, package / name):
-        if (candidate / "config.json").is_file():
+        if any(candidate.rglob("config.json")):  # of voices, one folder down
             return candidate
     raise MmsError(
         f"the checkpoint of {name} is missing from the installation: install mms-engine again"

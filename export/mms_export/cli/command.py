@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mms_export.tensorrt.options import PlanOptions
 
 DEFAULT_MODEL = "facebook/mms-1b-all"
-DEMOS = ("demo", "demo-lid")
+DEMOS = ("demo", "demo-lid", "demo-voice")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -43,9 +43,9 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, demo-lid (language identification), a folder, a .pt file of fairseq or "
-    "torchaudio, or a hub id; for speech synthesis a voice, a folder of voices, or the beginning "
-    "of hub ids such as facebook/mms-tts.",
+    help="Checkpoint: demo, demo-lid (language identification), demo-voice (speech), a folder, a "
+    ".pt file of fairseq or torchaudio, or a hub id; for speech synthesis a voice, a folder of "
+    "voices, or the beginning of hub ids such as facebook/mms-tts.",
 )
 @click.option(
     "--lang",

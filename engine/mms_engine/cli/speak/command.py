@@ -115,8 +115,8 @@ _output = section("Output")
     metavar="FOLDER",
     envvar="MMS_BUNDLE",
     show_envvar=True,
-    required=True,
-    help="Bundle of voices, written by mms-export --model facebook/mms-tts --lang swh,eng.",
+    help="Bundle of voices, written by mms-export --model facebook/mms-tts --lang swh,eng.  "
+    "[default: the bundle of mms-export --model demo-voice]",
 )
 @engine_options
 def speak(**values: Any) -> None:  # noqa: ANN401

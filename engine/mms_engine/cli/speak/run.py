@@ -13,6 +13,7 @@ import click
 
 from mms_engine.audio.write import AudioWriter
 from mms_engine.backends.options import RunOptions
+from mms_engine.cli.options import find_bundle
 from mms_engine.cli.progress import Bar
 from mms_engine.errors import AudioError, TextError
 from mms_engine.formats import TIMED_FORMATS, render
@@ -56,7 +57,7 @@ class Request:
     audio_format: AudioFormat | None
     play: bool
     timings: str | None
-    bundle: Path
+    bundle: Path | None
     engine: RunOptions
 
     def options(self) -> SpeechOptions:
@@ -120,10 +121,13 @@ def run(request: Request) -> None:
     )
     if not request.list_voices:
         _check(request)
-    with Synthesizer.open(request.bundle, options=options) as synthesizer:
+    bundle = find_bundle(request.bundle, "demo-voice")
+    with Synthesizer.open(bundle, options=options) as synthesizer:
         if request.list_voices:
             click.echo("\n".join(map(_described, synthesizer.voices)))
             return
+        if notice := synthesizer.bundle.manifest.source.notice:
+            click.echo(notice, err=True)
         voice = request.lang and resolve(request.lang, synthesizer.voices)
         report = _Report(keep=request.timings is not None)
         chunks = synthesizer.speak(
