@@ -41,7 +41,7 @@ class TrackerOptions:
     """Silence after which speech is classified sooner."""
     after_pause: float = 0.7
     """Speech after a pause that is classified."""
-    spacing: float = 2.0
+    spacing: float = 3.0
     """Least time between two windows."""
     alert: float = 0.4
     """Speech until the next window after one that contradicts the language."""
@@ -117,6 +117,8 @@ class StreamTracker:
         """Frames between which the next language begins."""
         self._probability = 0.0
         self._windows: list[tuple[int, int]] = []
+        self._is_new = False
+        """Whether audio was added since the last look for a window."""
 
     def _frames(self, seconds: float) -> int:
         return round(seconds / self._frame_seconds)
@@ -147,6 +149,7 @@ class StreamTracker:
         flags = self._levels.speech()[-count:]
         self._speech = np.concatenate([self._speech, flags])[-self.lookback :]
         self.position += count
+        self._is_new = True
         if self._current < 0 and self._onset < 0 and flags.any():
             self._onset = self.position - count + int(flags.argmax())
             self._looked = 0
@@ -163,7 +166,8 @@ class StreamTracker:
                 self._windows = [self._middle()]
             elif self._current < 0:
                 self._windows = self._first(ended=ended)
-            elif self._follow:
+            elif self._follow and self._is_new:
+                self._is_new = False
                 self._windows = self._listen()
         return self._windows
 
@@ -321,7 +325,7 @@ class StreamTracker:
             setattr(self, name, state[name])
         self._levels.restore(state["levels"])
         self._speech, self._odds = state["speech"], state["odds"]
-        self._windows = []
+        self._windows, self._is_new = [], True
 
 
 class StreamFinder:
