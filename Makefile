@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz race lint types format bench audit full-size gpu-check clean
+.PHONY: help demo serve test fuzz race lint types format bench audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -18,11 +18,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: $(NATIVE) | $(BIN)/python
-	$(INSTALL) -e '.[cpu,export,score,align]'
+	$(INSTALL) -e '.[cpu,export,score,align,tts,serve]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(INSTALL) -e '.[cpu,export,score,align,bench,dev]'
+	$(INSTALL) -e '.[cpu,export,score,align,tts,serve,bench,dev]'
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 
@@ -31,6 +31,11 @@ demo: $(VENV)/.user ## export the demo checkpoints, identify and transcribe real
 	$(BIN)/mms-export --model demo-lid
 	$(BIN)/mms identify examples/demo/clips/*.flac
 	$(BIN)/mms transcribe --reference examples/demo/clips/clips.tsv
+
+serve: $(VENV)/.user ## export the demo checkpoints and serve them at http://127.0.0.1:8000
+	$(BIN)/mms-export --model demo
+	$(BIN)/mms-export --model demo-lid
+	$(BIN)/mms serve
 
 test: $(VENV)/.developer ## run the tests
 	@-$(BIN)/python tests/cudasim/build.py

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     Wav2Vec2Config,
     Wav2Vec2ForCTC,
+    Wav2Vec2ForPreTraining,
     Wav2Vec2ForSequenceClassification,
+    Wav2Vec2Model,
 )
 
 LANGUAGES = {"eng": 9, "swh": 7, "uzb-script_latin": 12}
@@ -135,6 +137,23 @@ def make_tiny_lid(
         # Pooling leaves little of what differs between recordings; this makes it count.
         model.classifier.weight.mul_(8)
         model.projector.bias.normal_(0, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    _write_preprocessor(folder, normalize=options.normalize)
+    return folder
+
+
+def make_tiny_pretrained(
+    folder: Path, options: TinyOptions | None = None, *, is_bare: bool = False
+) -> Path:
+    """Write a random `Wav2Vec2ForPreTraining`, or a bare `Wav2Vec2Model`, and return the folder."""
+    options = options or TinyOptions(adapter=None)
+    torch.manual_seed(options.seed)
+    kind = Wav2Vec2Model if is_bare else Wav2Vec2ForPreTraining
+    model = kind(tiny_config(options)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            _randomize(name, parameter)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     _write_preprocessor(folder, normalize=options.normalize)

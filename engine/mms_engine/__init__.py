@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         EndpointOptions,
         Event,
         Final,
+        LanguageChange,
         NormalizationOptions,
         Partial,
         Stream,
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     )
     from mms_engine.audio import AudioLimits, read_audio
     from mms_engine.bundle import Bundle, open_bundle
-    from mms_engine.decoding.options import BeamSearch
+    from mms_engine.decoding.options import BeamSearch, LexiconSearch
+    from mms_engine.embeddings.embedder import Embedder
+    from mms_engine.embeddings.options import EmbedderOptions
     from mms_engine.encoder.windows import WindowOptions
     from mms_engine.errors import (
         AlignmentError,
@@ -58,6 +61,11 @@ if TYPE_CHECKING:
     )
     from mms_engine.lid.identifier import Identifier
     from mms_engine.lid.options import IdentifierOptions
+    from mms_engine.routing.options import RoutingOptions
+    from mms_engine.routing.rerank import RerankWeights
+    from mms_engine.routing.router import Router
+    from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
+    from mms_engine.tts.synthesizer import Synthesizer
     from mms_engine.types import (
         AlignedCharacter,
         AlignedLine,
@@ -65,11 +73,17 @@ if TYPE_CHECKING:
         Alignment,
         Alternative,
         Audio,
+        Dropped,
+        Embedding,
         Identification,
         LanguageScore,
+        LanguageSegment,
         LanguageWindow,
         Region,
         Span,
+        Speech,
+        Spoken,
+        SpokenWord,
         Transcript,
         Word,
     )
@@ -88,6 +102,7 @@ _MODULES = {
         "EndpointOptions",
         "Event",
         "Final",
+        "LanguageChange",
         "NormalizationOptions",
         "Partial",
         "Stream",
@@ -95,7 +110,9 @@ _MODULES = {
     ),
     "audio": ("AudioLimits", "read_audio"),
     "bundle": ("Bundle", "open_bundle"),
-    "decoding.options": ("BeamSearch",),
+    "decoding.options": ("BeamSearch", "LexiconSearch"),
+    "embeddings.embedder": ("Embedder",),
+    "embeddings.options": ("EmbedderOptions",),
     "encoder.windows": ("WindowOptions",),
     "errors": (
         "AlignmentError",
@@ -116,6 +133,11 @@ _MODULES = {
     ),
     "lid.identifier": ("Identifier",),
     "lid.options": ("IdentifierOptions",),
+    "routing.options": ("RoutingOptions",),
+    "routing.rerank": ("RerankWeights",),
+    "routing.router": ("Router",),
+    "tts.options": ("SpeechOptions", "SynthesizerOptions"),
+    "tts.synthesizer": ("Synthesizer",),
     "types": (
         "AlignedCharacter",
         "AlignedLine",
@@ -123,11 +145,17 @@ _MODULES = {
         "Alignment",
         "Alternative",
         "Audio",
+        "Dropped",
+        "Embedding",
         "Identification",
         "LanguageScore",
+        "LanguageSegment",
         "LanguageWindow",
         "Region",
         "Span",
+        "Speech",
+        "Spoken",
+        "SpokenWord",
         "Transcript",
         "Word",
     ),

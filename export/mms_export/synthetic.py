@@ -2,6 +2,8 @@
 
     python -m mms_export.synthetic --out DIR --languages 1162
     python -m mms_export.synthetic --out DIR --labels 4017
+    python -m mms_export.synthetic --out DIR --pretrained
+    python -m mms_export.synthetic --out DIR --voices 40
 
 For checks of memory, time and parity at full size without real weights. Such a model's text is
 meaningless. Smaller sizes, and `--variant` for the layouts of `mms_export.variants`, serve checks
@@ -32,15 +34,26 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
-from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
 from mms_engine.languages import all_languages
 from mms_engine.system import usable_cores
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.classifier import ARCHITECTURE
-from mms_export.checkpoints.config import parse_classifier_config, parse_config
-from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes, classifier_shapes
+from mms_export.checkpoints.config import (
+    parse_classifier_config,
+    parse_config,
+    parse_pretrained_config,
+)
+from mms_export.checkpoints.names import (
+    Shapes,
+    adapter_shapes,
+    base_shapes,
+    classifier_shapes,
+    pretrained_shapes,
+)
 from mms_export.checkpoints.weights import FloatArray
+from mms_export.checkpoints.whole import CLASSIFIER, PRETRAINED
 from mms_export.cli.progress import Reporter
+from mms_export.synthetic_voices import write_voices
 from mms_export.variants import VARIANTS
 
 TEMPLATE = Path(__file__).parent / "data" / "mms-1b-all"
@@ -52,7 +65,9 @@ LOGIT_SCALE = 12.0
 """Standard deviation of the most frequent token's scores."""
 TOKEN_DECAY = 0.7
 CLASSIFIER_PROJ_SIZE = 1024
-_HEADS = ("lm_head.", "projector.", "classifier.")
+_HEADS = ("lm_head.", "projector.", "classifier.", "quantizer.", "project_q.", "project_hid.")
+_QUANTIZER: Shapes = {"quantizer.codevectors": (1, 640, 384), "project_q.bias": (768,)}
+"""Some of the tensors that only pretraining uses."""
 BLANK_RANK = 30
 """Rank of the token whose score variance the blank has; its bias is what makes it win."""
 BLANK_BIAS = 8.0
@@ -62,13 +77,15 @@ BLANK_BIAS = 8.0
 class Writer:
     """Writer of random tensor files."""
 
-    config: Wav2Vec2Ctc | Wav2Vec2Classifier
+    config: Wav2Vec2Ctc | Wav2Vec2Classifier | Wav2Vec2Pretrained
     folder: Path
 
     def base(self) -> None:
-        """Write model.safetensors, with the English adapter and head, or a classifier."""
+        """Write model.safetensors, with the English adapter and head, a classifier, or no head."""
         if isinstance(self.config, Wav2Vec2Classifier):
             shapes = classifier_shapes(self.config)
+        elif isinstance(self.config, Wav2Vec2Pretrained):
+            shapes = pretrained_shapes(self.config) | _QUANTIZER
         else:
             shapes = base_shapes(self.config) | adapter_shapes(self.config, ENGLISH_VOCAB)
         shapes["masked_spec_embed"] = (self.config.hidden_size,)
@@ -169,15 +186,20 @@ def classifier_document(document: dict[str, object], labels: int) -> dict[str, o
     known = [language.code for language in all_languages("lid")]
     chosen = np.random.default_rng(labels).permutation(known)[:labels].tolist()
     return document | {
-        "architectures": [ARCHITECTURE],
+        "architectures": [CLASSIFIER],
         "classifier_proj_size": CLASSIFIER_PROJ_SIZE,
         "id2label": {str(row): label for row, label in enumerate(chosen)},
         "label2id": {label: row for row, label in enumerate(chosen)},
     }
 
 
-def write_classifier(out: Path, config: Wav2Vec2Classifier) -> None:
-    """Write all files of a model of language identification but config.json."""
+def pretrained_document(document: dict[str, object]) -> dict[str, object]:
+    """Return a config.json as that of a pretrained network, such as facebook/mms-300m."""
+    return document | {"architectures": [PRETRAINED[0]], "adapter_attn_dim": None}
+
+
+def write_whole(out: Path, config: Wav2Vec2Classifier | Wav2Vec2Pretrained) -> None:
+    """Write all files but config.json of a model without languages to choose."""
     shutil.copyfile(TEMPLATE / "preprocessor_config.json", out / "preprocessor_config.json")
     Writer(config, out).base()
 
@@ -239,6 +261,23 @@ def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> I
     "recognition]",
 )
 @click.option(
+    "--pretrained",
+    is_flag=True,
+    help="Write a pretrained network without a head, as facebook/mms-1b.",
+)
+@click.option(
+    "--voices",
+    type=click.IntRange(1, 17000),
+    show_default=False,
+    help="Number of voices of the size of facebook/mms-tts-*, a folder each, without the weights "
+    "that only training uses.  [default: a model of speech recognition]",
+)
+@click.option(
+    "--sparse",
+    is_flag=True,
+    help="Write voices of zeros that take no room on the disk, for --dry-run.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
 )
 def main(
@@ -250,12 +289,21 @@ def main(
     channels: int,
     variant: str | None,
     labels: int | None,
+    pretrained: bool,
+    voices: int | None,
+    sparse: bool,
     jobs: int,
 ) -> None:
     """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
-    if labels and variant:
-        raise click.UsageError("--labels and --variant exclude each other")
+    if sum(map(bool, (labels, variant, pretrained, voices))) > 1:
+        raise click.UsageError("--labels, --pretrained, --variant and --voices exclude each other")
     out.mkdir(parents=True, exist_ok=True)
+    if voices:
+        with Reporter().step("synthetic voices", voices, "voice") as advance:
+            for _ in write_voices(out, voices, jobs, sparse=sparse):
+                advance(1)
+        click.echo(str(out))
+        return
     document = json.loads((TEMPLATE / "config.json").read_text())
     document |= {
         "num_hidden_layers": layers,
@@ -265,12 +313,15 @@ def main(
     }
     if labels:
         document = classifier_document(document, labels)
-        (out / "config.json").write_text(json.dumps(document, indent=2))
-        write_classifier(out, parse_classifier_config(document, where="config.json"))
+    elif pretrained:
+        document = pretrained_document(document)
+    (out / "config.json").write_text(json.dumps(document, indent=2))
+    if labels or pretrained:
+        parse = parse_classifier_config if labels else parse_pretrained_config
+        write_whole(out, parse(document, where="config.json"))
         click.echo(str(out))
         return
     config = parse_config(document, where="config.json")
-    (out / "config.json").write_text(json.dumps(document, indent=2))
     with Reporter().step("synthetic checkpoint", count + 1, "file") as advance:
         for _ in write_checkpoint(out, config, count, jobs):
             advance(1)

@@ -1,4 +1,4 @@
-"""CTC kernels: greedy decoding, prefix beam search and forced alignment."""
+"""CTC kernels: greedy decoding, prefix beam search and forced alignment; weights as float32."""
 
 from mms_kernels.align import STAR, Alignment, TokenSpan, forced_align
 from mms_kernels.arpa import convert_arpa
@@ -12,7 +12,15 @@ from mms_kernels.beam import (
 )
 from mms_kernels.greedy import GreedyDecoder, GreedyResult, greedy_decode
 from mms_kernels.hotwords import Hotwords, read_hotwords
+from mms_kernels.lexicon import (
+    Lexicon,
+    LexiconDecoder,
+    LexiconHypothesis,
+    LexiconOptions,
+    LexiconStream,
+)
 from mms_kernels.lm import KenlmModel, LanguageModel, NgramModel, open_lm
+from mms_kernels.widen import widen
 
 __all__ = [
     "STAR",
@@ -27,6 +35,11 @@ __all__ = [
     "Hypothesis",
     "KenlmModel",
     "LanguageModel",
+    "Lexicon",
+    "LexiconDecoder",
+    "LexiconHypothesis",
+    "LexiconOptions",
+    "LexiconStream",
     "NgramModel",
     "Partial",
     "TokenSpan",
@@ -35,4 +48,5 @@ __all__ = [
     "greedy_decode",
     "open_lm",
     "read_hotwords",
+    "widen",
 ]

@@ -204,6 +204,47 @@ class ArpaReader:
     def finish(self) -> NgramImage:
         """Return the model and reset the reader."""
 
+class Lexicon:
+    """Trie of the spellings of words."""
+
+    def __init__(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], lengths: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], words: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+class LexiconDecoder:
+    """Options and models of a search over a lexicon."""
+
+    def __init__(self, beam_size: int, blank: int, separator: int, beam_threshold: float, lm_weight: float, word_score: float, sum_paths: bool, open_end: bool, lexicon: object, lm: object | None, words: Sequence[str]) -> None: ...
+
+class LexiconStream:
+    """Search over a lexicon for one utterance in chunks."""
+
+    def __init__(self, decoder: object) -> None: ...
+
+    def step(self, scores: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], kind: str) -> None:
+        """Read frames."""
+
+    def partial(self) -> tuple[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float], int]:
+        """Return the best hypothesis so far and the number of stable words."""
+
+    def results(self, nbest: int) -> list[tuple[tuple[Annotated[NDArray[numpy.int32], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.int64], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))], Annotated[NDArray[numpy.float32], dict(shape=(None,))]], float, float, float]]:
+        """Return the best hypotheses at the end."""
+
+    def reset(self) -> None:
+        """Reset the stream."""
+
+    def copy(self) -> LexiconStream:
+        """Return a copy."""
+
+    @property
+    def frames(self) -> int:
+        """Frames read."""
+
+    @property
+    def live(self) -> int:
+        """Word sequences and times in memory."""
+
+def widen(numbers: Annotated[NDArray[numpy.uint16], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], bfloat16: bool, threads: int) -> None:
+    """Write the bits of half-precision numbers as float32."""
+
 def hotwords_arrays(hotwords: Hotwords) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint8], dict(shape=(None,))]]:
     """Return the bytes of HotwordsView and of its nodes, rows and pages."""
 

@@ -16,8 +16,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from align_speech import RATE, Joined, Speech, join
+from export_runs import run_export
 from mms_engine.cli import main
 from mms_engine.formats import ALIGNMENT_FORMATS
+from mms_export.checkpoints.single import ALIGNER_TOKENS
+from tiny_models import TinyOptions, make_plain
 
 LANGUAGES = ("eng", "spa", "ita")
 
@@ -230,3 +233,47 @@ def test_segment_reads_its_text_from_standard_input(run, tmp_path: Path) -> None
         assert result.exit_code == 0, result.stderr
     assert run("segment eng.flac eng.txt --lang eng --out files").exit_code == 0
     assert contents(tmp_path / "clips") == contents(tmp_path / "files")
+
+
+@pytest.fixture(scope="module")
+def romanized_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model in the layout of the MMS aligner."""
+    options = TinyOptions((("eng", len(ALIGNER_TOKENS)),), hidden_size=64, heads=16)
+    folder = make_plain(tmp_path_factory.mktemp("aligner") / "hub", options)
+    vocab = {token: row for row, token in enumerate(ALIGNER_TOKENS)}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    run_export(folder, folder.parent / "bundle")
+    return folder.parent / "bundle"
+
+
+def test_segment_takes_any_language_with_a_romanized_bundle(
+    run,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    romanized_bundle: Path,
+) -> None:
+    pytest.importorskip("uroman", reason="the package uroman is not installed")
+    lines = ["Привет, мир.", "Как дела?", "До свидания!"]
+    (tmp_path / "rus.txt").write_text("\n".join(lines), encoding="utf-8")
+    command = (  # the model is random: every line is kept, wherever it is
+        f"segment eng.flac rus.txt --bundle {romanized_bundle} --min-trusted 0 "
+        "--characters-per-second 0 1000"
+    )
+    result = run(f"{command} --out clips --lang rus")
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "clips"
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    rejected = folder / "rejected.jsonl"
+    refused = rejected.read_text().splitlines() if rejected.exists() else []
+    assert rows, refused
+    assert len(rows) + len(refused) == len(lines)
+    assert [row["text"] for row in rows] == [
+        line for line in lines if line in {r["text"] for r in rows}
+    ]
+    assert {row["lang"] for row in rows} == {"rus"}
+    before = contents(folder)
+    result = run(f"{command} --out clips --lang rus --resume")
+    assert result.exit_code == 0, result.stderr
+    assert contents(folder) == before
+    result = run(f"{command} --out other")
+    assert result.exit_code == 2
+    assert "--lang is required: the bundle has any language" in result.stderr

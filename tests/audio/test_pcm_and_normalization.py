@@ -1,4 +1,7 @@
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -152,3 +155,22 @@ def test_statistics_of_a_stream_do_not_depend_on_its_pieces(monkeypatch, size):
     pieces = [samples[start : start + size] for start in range(0, len(samples), size)]
     assert module.streamed_statistics(pieces) == statistics(samples)
     assert module.streamed_statistics([]) == statistics(samples[:0])
+
+
+def test_statistics_do_not_depend_on_the_threads_of_blas() -> None:
+    code = (
+        "import numpy as np; from mms_engine.audio import statistics; "
+        "samples = np.random.default_rng(0).normal(0, 0.1, 400_000).astype(np.float32); "
+        "print(statistics(samples).scale.hex())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(found) == 1

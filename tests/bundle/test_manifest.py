@@ -43,9 +43,6 @@ VITS = Vits(
     upsample_kernel_sizes=(16, 16, 4, 4),
     resblock_kernel_sizes=(3, 7, 11),
     resblock_dilation_sizes=((1, 3, 5),) * 3,
-    noise_scale=0.667,
-    noise_scale_duration=0.8,
-    speaking_rate=1.0,
 )
 MODELS = (
     Wav2Vec2Ctc(**WAV2VEC2, adapter_parameters=2_028_288),

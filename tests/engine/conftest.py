@@ -9,7 +9,8 @@ from safetensors.numpy import load_file, save_file
 
 from mms_engine import BeamSearch, Recognizer
 from mms_export.cli import main as mms_export
-from tiny_models import make_tiny, make_tiny_lid
+from tiny_models import make_tiny, make_tiny_lid, make_tiny_pretrained
+from tiny_voices import make_tiny_voices
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -73,10 +74,25 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def speech_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny random voices. Not to be written to."""
+    folder = make_tiny_voices(tmp_path_factory.mktemp("voices"), ["eng", "swh"])
+    return export(str(folder), tmp_path_factory.mktemp("bundle") / "speech", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
 def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of language identification, fp32. Not to be written to."""
     checkpoint = make_tiny_lid(tmp_path_factory.mktemp("checkpoint") / "tiny-lid")
     out = tmp_path_factory.mktemp("bundle") / "lid"
+    return export(str(checkpoint), out, "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def pretrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random network without a head, fp32. Not to be written to."""
+    checkpoint = make_tiny_pretrained(tmp_path_factory.mktemp("checkpoint") / "tiny-pretrained")
+    out = tmp_path_factory.mktemp("bundle") / "pretrained"
     return export(str(checkpoint), out, "--precision", "fp32")
 
 

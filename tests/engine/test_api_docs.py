@@ -15,7 +15,7 @@ PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 CLIP = Path(__file__).resolve().parents[2] / "examples/demo/clips/eng_dir-first.flac"
 EXAMPLES = [
     pytest.param(code, id=f"{page}-{number}")
-    for page in ("api", "align")
+    for page in ("api", "align", "embeddings", "zero-shot")
     for number, code in enumerate(
         re.findall(
             r"^```python\n(.*?)^```",
@@ -31,6 +31,8 @@ def test_example_runs(
     code: str,
     demo_bundle: Path,
     lid_bundle: Path,
+    pretrained_bundle: Path,
+    speech_bundle: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys,
@@ -41,6 +43,8 @@ def test_example_runs(
     Path("bundles").mkdir()
     Path("bundles/demo").symlink_to(demo_bundle)
     Path("bundles/mms-lid-126").symlink_to(lid_bundle)
+    Path("bundles/mms-300m").symlink_to(pretrained_bundle)
+    Path("bundles/mms-tts").symlink_to(speech_bundle)
     shutil.copy(CLIP, "clip.flac")
     soundfile.write("other.wav", sound(1.0), RATE)
     exec(compile(code, "example", "exec"), {})  # noqa: S102

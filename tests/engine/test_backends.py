@@ -127,8 +127,13 @@ def test_optional_packages_are_imported_in_their_rooms_only() -> None:
         if re.search(r"""import_module\((?!["'])""", source):
             by_variable.add(place.as_posix())
     assert importing == {"cuda", "backends"}
-    # The package's public names, writers of formats, and TensorRT's modules.
-    assert by_variable == {"__init__.py", "formats/registry.py", "tensorrt/toolkit.py"}
+    # The package's public names, writers of formats, TensorRT's modules, and number words.
+    assert by_variable == {
+        "__init__.py",
+        "formats/registry.py",
+        "tensorrt/toolkit.py",
+        "text/numbers.py",
+    }
 
 
 class Opened:

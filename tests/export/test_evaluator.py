@@ -27,14 +27,14 @@ def test_float32_equals_onnx_runtime(checkpoint, bundle, name):
     feeds = AUDIO
     if name != "frontend":
         source = open_checkpoint(str(checkpoint))
-        features = Evaluator(bundle / "graphs" / "frontend.fp32.onnx").run(AUDIO)
+        features = Evaluator(bundle / "graphs" / "frontend.fp32.onnx").run(AUDIO)[0]
         feeds = bank(source, ("eng",), NUMERICS["fp32"])
         feeds |= {"features": features, "lengths": np.array([15, 9]), "slot": np.array([0, 0])}
         if name == "step":
             feeds |= empty_cache(source, features, NUMERICS["fp32"])
     path = bundle / "graphs" / f"{name}.fp32.onnx"
     wanted = onnxruntime.InferenceSession(str(path)).run(None, feeds)[0]
-    found = Evaluator(path).run(feeds)
+    found = Evaluator(path).run(feeds)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -61,7 +61,7 @@ def test_results_are_rounded_as_by_numpy(tmp_path, dtype):
     for shift in (1.0, 2.0**-24, -0.333, 3e4, 65504.0):
         other = np.array([shift], dtype)
         path = graph_of(tmp_path / "sum.onnx", [node], {"w": other}, kind)
-        found = Evaluator(path).run({"x": every.copy()})
+        found = Evaluator(path).run({"x": every.copy()})[0]
         with np.errstate(over="ignore"):
             wanted = (every.astype(np.float32) + other.astype(np.float32)).astype(dtype)
         np.testing.assert_array_equal(found, wanted.astype(np.float32))
@@ -77,7 +77,7 @@ def test_float16_overflow_is_visible_unlike_in_onnx_runtime(tmp_path):
     path = graph_of(tmp_path / "product.onnx", nodes, weights, TensorProto.FLOAT16)
     feeds = {"x": np.full((1, 1), 300, np.float16)}
     assert np.isfinite(onnxruntime.InferenceSession(str(path)).run(None, feeds)[0]).all()
-    assert np.isinf(Evaluator(path).run(feeds)).all()
+    assert np.isinf(Evaluator(path).run(feeds)[0]).all()
 
 
 def louder(checkpoint: Path, folder: Path, gain: float) -> Path:

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import Wav2Vec2ForCTC
 
 from export_runs import edit_tensors, invoke, run_export
-from mms_engine import Recognizer
+from mms_engine import LexiconSearch, Recognizer
 from mms_engine.audio import normalize, read_audio
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.cli import main as mms
 from mms_engine.errors import LanguageError, MmsError
 from mms_export.checkpoints.names import base_shapes
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
@@ -263,3 +265,71 @@ def test_dictionary_beside_a_state_dict(aligner, tmp_path, first):
     dictionary.write_text("a\n")
     with pytest.raises(MmsError, match=rf"a head of {size} rows, its dictionary has 1 tokens"):
         open_checkpoint(str(path))
+
+
+ZERO_SHOT_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"aienoutsrmkldghybpwcvjzf'qx")
+
+
+def make_zero_shot(folder: Path) -> Path:
+    """Write a random model in the layout of mms-meta/mms-zeroshot-300m."""
+    size = len(ZERO_SHOT_TOKENS)
+    make_plain(folder, dataclasses.replace(ALIGNER, languages=(("eng", size),)))
+    vocab = {token: row for row, token in enumerate(ZERO_SHOT_TOKENS)}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "code", "text"),
+    [
+        ("mms-zeroshot-300m", "all", "mul", "uroman"),
+        ("mine", "mul", "mul", "uroman"),
+        ("mine", "eng", "eng", "native"),  # letters of English, too
+    ],
+)
+def test_zero_shot_model_is_known_by_its_name_or_code(
+    tmp_path: Path, name: str, languages: str, code: str, text: str
+) -> None:
+    folder = make_zero_shot(tmp_path / name)
+    run_export(folder, tmp_path / "bundle", languages=languages)
+    opened = open_bundle(tmp_path / "bundle")
+    model = opened.model(Wav2Vec2Ctc)
+    assert (opened.languages, model.text, model.normalize) == ((code,), text, True)
+    assert opened.vocabulary(code).has_boundary
+
+
+def test_letters_of_a_language_are_not_romanised(plain: Path, tmp_path: Path) -> None:
+    folder = copy(plain, tmp_path)
+    vocab = json.loads((folder / "vocab.json").read_text())
+    letter = next(t for t in vocab if t.isalpha())
+    vocab["ß"] = vocab.pop(letter)
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    config = open_checkpoint(str(folder), "mul").config
+    assert config.text == "native"
+
+
+def test_zero_shot_bundle_takes_words_of_any_language(tmp_path: Path, speech: np.ndarray) -> None:
+    pytest.importorskip("uroman", reason="the package uroman is not installed")
+    run_export(make_zero_shot(tmp_path / "mms-zeroshot-300m"), tmp_path / "bundle")
+    words = ["Привет", "мир", "да"]
+    search = LexiconSearch(words=words, word_score=100.0)
+    with Recognizer.open(tmp_path / "bundle", threads=1, beam=search) as recognizer:
+        for language in ("rus", "mul"):
+            found = recognizer.transcribe(speech, language)
+            assert found.language == language
+            assert set(found.text.split()) <= set(words)
+            assert found.words
+    with (
+        Recognizer.open(tmp_path / "bundle", threads=1) as greedy,
+        pytest.raises(LanguageError, match="does not have the language 'rus'"),
+    ):
+        greedy.transcribe(speech, "rus")
+    (tmp_path / "words.txt").write_text("\n".join(words), encoding="utf-8")
+    command = ["transcribe", str(SPEECH), "--bundle", str(tmp_path / "bundle"), "--json"]
+    command += ["--zero-shot", str(tmp_path / "words.txt")]
+    result = CliRunner().invoke(mms, [*command, "--lang", "rus"])
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["text"].split()) <= set(words)
+    result = CliRunner().invoke(mms, [*command, "--lang", "xyzzy"])
+    assert result.exit_code == 1
+    assert "xyzzy" in result.stderr

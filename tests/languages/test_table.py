@@ -11,6 +11,7 @@ from mms_engine.languages import (
     TASKS,
     all_languages,
     codes_of_label,
+    labels_with_codes,
     language_from_code,
     nearest,
     resolve,
@@ -267,3 +268,11 @@ def test_code_resolves_within_a_bundle():
 
 def test_nearest_is_empty_without_a_similar_code():
     assert nearest("uzb", ["eng", "mine"]) == []
+
+
+def test_labels_with_codes_are_those_for_which_codes_are_found() -> None:
+    labels = [*[one.code for one in all_languages("lid")][::40], "cmn", "zho", "srp", "swa", "swh"]
+    known = [*[one.code for one in all_languages("asr")][::10], "cmn-script_simplified", "swh"]
+    wanted = tuple(label for label in labels if codes_of_label(label, known))
+    assert 0 < len(wanted) < len(labels)
+    assert labels_with_codes(labels, known) == wanted

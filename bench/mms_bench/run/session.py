@@ -20,7 +20,7 @@ from mms_bench.run.result import QUIET, Model, Result, Row
 from mms_bench.run.suite import Suite
 from mms_engine.backends.registry import available, rank
 from mms_engine.bundle import open_bundle
-from mms_export.checkpoints.checkpoint import Checkpoint, fingerprint
+from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import DEMO, demo_checkpoint, open_checkpoint
 
 _FULL_SIZE_PARAMETERS = 950_000_000
@@ -85,7 +85,7 @@ def _choose_languages(
             raise BenchError(f"{checkpoint.path} has no adapter for the language {language!r}")
     if options.bundle is not None:
         bundle = open_bundle(options.bundle, verify=False)
-        if bundle.manifest.source.fingerprint != fingerprint(checkpoint.digests()):
+        if bundle.manifest.source.fingerprint != checkpoint.fingerprint(checkpoint.digests()):
             raise BenchError(
                 f"the bundle {options.bundle} was exported from another checkpoint than "
                 f"{checkpoint.path}: remove it and export it again"

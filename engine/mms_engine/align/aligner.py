@@ -20,11 +20,12 @@ from mms_engine.align.search import (
     word_margins,
 )
 from mms_engine.align.target import TargetPlanner, TextLetters
-from mms_engine.align.times import LAST_SOUND_SECONDS, word_frames
+from mms_engine.align.times import LAST_SOUND_SECONDS, WordFrames, word_frames
 from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
 from mms_engine.audio.sources import AudioSource, Recording
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.encoder.loading import load_acoustic_model
@@ -84,9 +85,13 @@ class Aligner:
             BundleError: it is missing, damaged, or lacks the precision.
             BackendError: no backend here can run it.
         """
-        given = {"device": device, "backend": backend, "precision": precision, "threads": threads}
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or AlignerOptions(), **changes)
+        chosen = with_given(
+            options or AlignerOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         return cls(load_acoustic_model(opened, chosen), chosen, limits or AudioLimits())
 
@@ -261,17 +266,9 @@ def align_emission(
     passages = finder.passages(gaps, repeated)
     passages += untrusted_passages(passages, trusted, letters.has_letters)
 
-    filled = options.times == "filled"
-    shared = (
-        _shared_gaps(passages, len(text.words))
-        if filled
-        else np.zeros(len(text.words) + 1, np.bool_)
-    )
-    padding = options.padding_seconds / frame_seconds
-    tail = LAST_SOUND_SECONDS / frame_seconds if options.times == "spoken" else 0.0
-    widened = tight.widened(padding, padding + tail, frames, shared)
+    widened = _widened(tight, passages, options, frame_seconds, frames)
     build = ResultBuilder(text, letters, spans, frame_seconds)
-    words = build.words(widened, trusted, filled=filled)
+    words = build.words(widened, trusted, filled=options.times == "filled")
     return Alignment(
         words=tuple(words),
         lines=tuple(build.lines(words, target.shortages)),
@@ -287,6 +284,22 @@ def _line_starts(text: TargetText) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     """Return whether each word is the first of its line."""
     lines = np.array([word.line for word in text.words], np.int64)
     return np.diff(lines, prepend=-1) > 0
+
+
+def _widened(
+    tight: WordFrames,
+    passages: list[Passage],
+    options: AlignerOptions,
+    frame_seconds: float,
+    frames: int,
+) -> WordFrames:
+    """Return the words with the time of the gaps that the options give them."""
+    words = len(tight.starts)
+    is_filled = options.times == "filled"
+    shared = _shared_gaps(passages, words) if is_filled else np.zeros(words + 1, np.bool_)
+    padding = options.padding_seconds / frame_seconds
+    tail = LAST_SOUND_SECONDS / frame_seconds if options.times == "spoken" else 0.0
+    return tight.widened(padding, padding + tail, frames, shared)
 
 
 def _shared_gaps(passages: list[Passage], words: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":

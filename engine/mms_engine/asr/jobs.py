@@ -19,6 +19,8 @@ class Job:
     """Sample rate of an array, in Hz; `None` for the bundle's."""
     hotwords: HotwordPhrases | None = field(default=None, kw_only=True)
     """Phrases of this audio alone, in place of those of `BeamSearch`; `None` keeps these."""
+    scored: bool = field(default=False, kw_only=True)
+    """Whether the result has `path_log_prob`, for which logits are read on the host."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +31,9 @@ class JobResult:
     transcript: Transcript | None
     error: MmsError | None = None
     """Why there is no transcript."""
+    path_log_prob: float | None = None
+    """Sum over the frames of the natural log of the most likely token's probability, if `scored`:
+    how well the audio fits the language's model."""
 
     def unwrap(self) -> Transcript:
         """Return the transcript.

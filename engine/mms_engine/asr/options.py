@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
-from mms_engine.decoding.options import BeamSearch
+from mms_engine.decoding.options import Search
 from mms_engine.encoder.windows import WindowOptions
 
 
@@ -12,8 +12,9 @@ from mms_engine.encoder.windows import WindowOptions
 class RecognizerOptions(RunOptions):
     """Options of a `Recognizer`."""
 
-    beam: BeamSearch | None = None
-    """`None` for greedy decoding, which takes the most likely token of each frame."""
+    beam: Search | None = None
+    """`BeamSearch`, `LexiconSearch` over a list of words, or `None` for greedy decoding, which
+    takes the most likely token of each frame."""
     batch_frames: int = 0
     """Frames of one encoder run, padding included (20 ms each): the bound on memory. 0 for the
     device's default: one full window on a CPU, sixteen on a GPU."""

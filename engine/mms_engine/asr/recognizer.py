@@ -1,14 +1,15 @@
 """Speech recogniser: transcription of recordings and streams in the languages of one bundle."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from typing import Self, cast, overload
 
+from mms_engine.asr.continuous import ContinuousRecognizer
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.offline import OfflineRecognizer
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.pool import PoolOptions, StreamPool
+from mms_engine.asr.streaming.language import LanguageFinder
 from mms_engine.asr.streaming.model import StreamingModel, open_core
 from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.state import load as load_state
@@ -16,16 +17,18 @@ from mms_engine.asr.streaming.state import restore
 from mms_engine.asr.streaming.stream import Stream
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.sources import AudioSource, is_source
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
 from mms_engine.decoding.loading import open_decoders
-from mms_engine.decoding.options import BeamSearch, HotwordPhrases
+from mms_engine.decoding.options import BeamSearch, HotwordPhrases, Search
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import Progress
 from mms_engine.system import usable_cores
-from mms_engine.types import BackendName, Device, Precision, Transcript
+from mms_engine.types import Audio, BackendName, Device, Precision, Transcript
 
 
 class Recognizer:
@@ -47,6 +50,8 @@ class Recognizer:
         self._host = host
         self._decoders = decoders
         self._options = options
+        self._limits = limits
+        self._searching: DecoderBackend | None = None
         self._offline = OfflineRecognizer(model, decoders, options, limits)
 
     @classmethod
@@ -58,7 +63,7 @@ class Recognizer:
         backend: BackendName | None = None,
         precision: Precision | None = None,
         threads: int | None = None,
-        beam: BeamSearch | None = None,
+        beam: Search | None = None,
         options: RecognizerOptions | None = None,
         limits: AudioLimits | None = None,
     ) -> Self:
@@ -70,7 +75,7 @@ class Recognizer:
             backend: Library that runs the graphs; by default the first usable one.
             precision: Precision of the graphs; by default the best for the device.
             threads: Threads of one run on a CPU; by default every usable core.
-            beam: Beam search; by default greedy decoding.
+            beam: Beam search, or search over a list of words; by default greedy decoding.
             options: All options; those given above take precedence.
             limits: Bounds on the audio that is accepted.
 
@@ -79,17 +84,18 @@ class Recognizer:
             BackendError: no backend here can run it.
             LanguageModelError: the language model cannot be read.
         """
-        given = {
-            "device": device,
-            "backend": backend,
-            "precision": precision,
-            "threads": threads,
-            "beam": beam,
-        }
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or RecognizerOptions(), **changes)
+        chosen = with_given(
+            options or RecognizerOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            beam=beam,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
-        host = HostDecoders(chosen.beam)  # first: it may refuse the language model
+        is_romanized = getattr(opened.manifest.model, "text", "native") == "uroman"
+        # First: it may refuse the language model.
+        host = HostDecoders(chosen.beam, romanized=is_romanized)
         model = load_acoustic_model(opened, chosen)
         try:
             decoders = open_decoders(host, model.encoder.gpu)
@@ -113,22 +119,52 @@ class Recognizer:
         return self._model.bundle
 
     @property
+    def acoustic(self) -> AcousticModel:
+        """Its acoustic model, which other tasks may share while it is open."""
+        return self._model
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages it can transcribe, sorted."""
         return self.bundle.languages
 
+    @property
+    def geometry(self) -> FrameGeometry:
+        """Frames of the encoder."""
+        return self._model.geometry
+
+    def read(self, audio: AudioSource, *, sample_rate: int | None = None) -> Audio:
+        """Return an audio as `transcribe` reads it: mono, at the bundle's sample rate.
+
+        Raises:
+            AudioError: it cannot be read or is outside the limits.
+        """
+        return self._offline.read(audio, sample_rate)
+
     def decoder_warnings(self, language: str) -> tuple[str, ...]:
-        """Return the remarks on the language model and hotwords of the options, for a language.
+        """Return the remarks on the words of the options' models, for a language.
 
         `Transcript.warnings` of each recording has them too.
 
         Raises:
             LanguageError, BundleError, LanguageModelError: as for `transcribe`.
         """
-        return self._decoders.start(language, self._model.vocabulary(language)).warnings
+        vocabulary = self._model.vocabulary(self._offline.data_language(language))
+        return self._decoders.start(language, vocabulary).warnings
 
-    def stream(self, language: str, options: StreamOptions | None = None) -> Stream:
+    def stream(
+        self,
+        language: str,
+        options: StreamOptions | None = None,
+        *,
+        finder: LanguageFinder | None = None,
+    ) -> Stream:
         """Begin a stream of audio in a language.
+
+        Args:
+            language: Code; `auto` with a `finder`.
+            options: Options.
+            finder: Identification model of a stream that finds its language; see `Router.stream`.
 
         Raises:
             LanguageError: the bundle does not have it.
@@ -138,10 +174,15 @@ class Recognizer:
             LanguageModelError: hotwords or the language model do not fit the language.
         """
         model = StreamingModel(self._model)
-        return Stream(open_core(model, self._host, language, options or StreamOptions()), model)
+        core = open_core(model, self._host, language, options or StreamOptions(), finder)
+        return Stream(core, model, finder)
 
-    def restore_stream(self, state: bytes) -> Stream:
+    def restore_stream(self, state: bytes, *, finder: LanguageFinder | None = None) -> Stream:
         """Continue a stream from the state that `Stream.save` returned, in this or another process.
+
+        Args:
+            state: The state.
+            finder: As for `stream`.
 
         Raises:
             StreamError: it is damaged, or of another model or release.
@@ -150,23 +191,48 @@ class Recognizer:
         manifest = self.bundle.manifest
         saved = load_state(state, manifest.source.fingerprint)
         model = StreamingModel(self._model)
-        core = open_core(model, self._host, saved.language, saved.options)
+        core = open_core(model, self._host, saved.language, saved.options, finder)
         try:
             restore(core, saved, manifest.sample_rate)
         except BaseException:
             core.release()
             raise
-        return Stream(core, model)
+        return Stream(core, model, finder)
 
-    def pool(self, options: PoolOptions | None = None) -> StreamPool:
-        """Return a pool of streams that share this recogniser. Close it before the recogniser."""
+    def pool(
+        self, options: PoolOptions | None = None, *, finder: LanguageFinder | None = None
+    ) -> StreamPool:
+        """Return a pool of streams that share this recogniser. Close it before the recogniser.
+
+        Args:
+            options: Bounds.
+            finder: Identification model of its streams in the language `auto`; see `Router.pool`.
+        """
         cores = self._options.threads or usable_cores()
-        return StreamPool(StreamingModel(self._model), self._host, cores, options or PoolOptions())
+        model = StreamingModel(self._model)
+        return StreamPool(model, self._host, cores, options or PoolOptions(), finder)
+
+    def continuous(self) -> ContinuousRecognizer:
+        """Return a recogniser whose caller chooses the jobs of each run, as a server needs it.
+
+        Jobs with hotwords use beam search, also where this recogniser decodes greedily.
+        """
+        return ContinuousRecognizer(self._model, self._offline, self._open_searching)
+
+    def _open_searching(self) -> OfflineRecognizer:
+        if self._options.beam is not None:
+            return self._offline
+        if self._searching is None:
+            host = HostDecoders(BeamSearch())
+            self._searching = open_decoders(host, self._model.encoder.gpu)
+        return OfflineRecognizer(self._model, self._searching, self._options, self._limits)
 
     def close(self) -> None:
         """Free the graphs, and device memory."""
         try:
             self._decoders.close()
+            if self._searching is not None:
+                self._searching.close()
         finally:
             self._model.close()
 

@@ -65,7 +65,10 @@ def streamed_statistics(pieces: Iterable[Float32Array]) -> Normalization:
         block -= block_mean
         total = count + len(block)
         delta = block_mean - mean
-        squares += float(np.dot(block, block)) + delta * delta * count * len(block) / total
+        # Not np.dot: its sum depends on the threads of BLAS, which also wait for each other in a
+        # busy loop where several threads of the process use it.
+        np.square(block, out=block)
+        squares += float(block.sum()) + delta * delta * count * len(block) / total
         mean += delta * len(block) / total
         count = total
     variance = squares / count if count else 0.0

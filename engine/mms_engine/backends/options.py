@@ -1,8 +1,11 @@
 """Options of a run: device, backend, precision and threads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from mms_engine.types import BackendName, Device, Precision
+
+OptionsT = TypeVar("OptionsT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +30,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         if min(self.threads, self.adapter_cache_bytes) < 0:
             raise ValueError(f"threads and bytes must not be negative (0: the default): {self}")
+
+
+def with_given(options: OptionsT, **given: object) -> OptionsT:
+    """Return a dataclass of options with the values that are given, those not `None`."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    changed: OptionsT = replace(options, **changes)  # type: ignore[type-var]
+    return changed

@@ -34,6 +34,8 @@ _BFLOAT16 = 16  # onnx.TensorProto.DataType; other element types follow from Num
 # logger is enabled.
 _SEVERITY = {logging.DEBUG: 2, logging.INFO: 3}
 _FATAL = 4
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Session option: folder of the external data of a model in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +131,7 @@ def open_cpu(file: GraphFile, threads: int = 0) -> Session:
     Raises:
         BackendError: ONNX Runtime rejects it.
     """
-    session = _create(file.path, _session_options(threads), [_CPU])
+    session = _create(file.path, _session_options(threads), [_CPU], file.content)
     return OrtSession(file, "cpu", session)
 
 
@@ -141,7 +143,8 @@ def open_cuda(file: GraphFile, threads: int = 0) -> Session:
     """
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
-    session = _create(file.path, _session_options(threads), [(_CUDA, _CUDA_OPTIONS), _CPU])
+    providers = [(_CUDA, _CUDA_OPTIONS), _CPU]
+    session = _create(file.path, _session_options(threads), providers, file.content)
     if _CUDA not in session.get_providers():
         raise BackendError(
             f"{file.path}: ONNX Runtime could not use CUDA and fell back to the CPU; "
@@ -166,10 +169,17 @@ def open_file(path: Path) -> Callable[[Mapping[str, Array]], list[Array]]:
 
 
 def _create(
-    path: Path, options: onnxruntime.SessionOptions, providers: list[Any]
+    path: Path,
+    options: onnxruntime.SessionOptions,
+    providers: list[Any],
+    content: bytes | None = None,
 ) -> onnxruntime.InferenceSession:
+    """Load the file at `path`, or a model in memory whose external data lies beside it."""
+    if content is not None:
+        options.add_session_config_entry(_DATA_FOLDER, str(path.parent.absolute()))
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        model = str(path) if content is None else content
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:
         raise BackendError(f"ONNX Runtime cannot load {path}: {error}") from error
     session.disable_fallback()

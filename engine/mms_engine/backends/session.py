@@ -31,6 +31,8 @@ class GraphFile:
 
     graph: Graph
     path: Path
+    content: bytes | None = None
+    """Model to load instead of the file's; its external data still lies beside the file."""
 
 
 class Session(Protocol):

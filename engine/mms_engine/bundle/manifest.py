@@ -67,30 +67,49 @@ class Wav2Vec2Classifier(Wav2Vec2, frozen=True, kw_only=True, tag=True):
     """Language code of each score, in the order of the classifier's outputs."""
 
 
+class Wav2Vec2Pretrained(Wav2Vec2, frozen=True, kw_only=True, tag=True):
+    """Embeddings: the pretrained network, without a head; adapters, if any, inside the graph."""
+
+
 class Vits(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """Speech synthesis: one voice per data file; sizes under the names of config.json."""
+    """Speech synthesis: one voice per data file; sizes under the names of config.json.
 
-    hidden_size: Count
-    num_hidden_layers: Count
-    num_attention_heads: Count
-    ffn_dim: Count
-    flow_size: Count
+    Defaults are those of facebook/mms-tts-*.
+    """
+
+    hidden_size: Count = 192
+    num_hidden_layers: Count = 6
+    num_attention_heads: Count = 2
+    window_size: Count = 4
+    """Largest distance of tokens with an embedding of its own in attention."""
+    ffn_dim: Count = 768
+    ffn_kernel_size: Count = 3
+    layer_norm_eps: float = 1e-5
+    flow_size: Count = 192
     """Channels of the latents."""
-    upsample_initial_channel: Count
-    upsample_rates: tuple[Count, ...]
+    prior_encoder_num_flows: Count = 4
+    prior_encoder_num_wavenet_layers: Count = 4
+    wavenet_kernel_size: Count = 5
+    wavenet_dilation_rate: Count = 1
+    depth_separable_num_layers: Count = 3
+    duration_predictor_kernel_size: Count = 3
+    duration_predictor_num_flows: Count = 4
+    duration_predictor_flow_bins: Count = 10
+    duration_predictor_tail_bound: float = 5.0
+    upsample_initial_channel: Count = 512
+    upsample_rates: tuple[Count, ...] = (8, 8, 2, 2)
     """Their product is the number of samples per frame."""
-    upsample_kernel_sizes: tuple[Count, ...]
-    resblock_kernel_sizes: tuple[Count, ...]
-    resblock_dilation_sizes: tuple[tuple[Count, ...], ...]
-    noise_scale: float
-    """Default scale of the latents' noise."""
-    noise_scale_duration: float
-    """Default scale of the durations' noise."""
-    speaking_rate: float
-    """Default rate; durations are divided by it."""
+    upsample_kernel_sizes: tuple[Count, ...] = (16, 16, 4, 4)
+    resblock_kernel_sizes: tuple[Count, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[Count, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    leaky_relu_slope: float = 0.1
+
+    def channels(self, stage: int) -> int:
+        """Return the channels behind an up-sampler of the decoder, counted from 0."""
+        return self.upsample_initial_channel >> (stage + 1)
 
 
-Model = Wav2Vec2Ctc | Wav2Vec2Classifier | Vits
+Model = Wav2Vec2Ctc | Wav2Vec2Classifier | Wav2Vec2Pretrained | Vits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +150,8 @@ class Source:
     format: str
     """`transformers`, `fairseq` or `torchaudio`."""
     fingerprint: str
-    """Identity of the base weights, which every data file carries: the SHA-256 of the weights file,
-    or of the digests of its shards."""
+    """Identity that every data file carries. Of base weights: the SHA-256 of the weights file, or
+    of the digests of its shards. Of voices, which have none: the SHA-256 of their sizes."""
     sha256: dict[str, str]
     """Digest of each weights file, by file name."""
     licence: str
@@ -142,13 +161,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Difference between a graph's logits and the reference network's, measured at export."""
+    """Difference between a graph's outputs and the reference network's, measured at export."""
 
     max_abs_error: float
-    argmax_agreement: float
-    """Share of frames with the same most likely token, in [0, 1]."""
-    min_argmax_agreement: float
-    """Tolerance: an export below it fails."""
+    argmax_agreement: float | None = None
+    """Share of frames with the same most likely token, in [0, 1]; of hidden states, share of frames
+    with a cosine similarity of at least 0.99; `None` of other outputs."""
+    min_argmax_agreement: float | None = None
+    """Tolerance of the agreement: an export below it fails."""
+    relative_error: float | None = None
+    """Root mean square of the error relative to that of the reference; `None` with an agreement."""
+    max_relative_error: float | None = None
+    """Tolerance of the relative error: an export above it fails."""
     frames: int
     seconds: float
     """Duration of the audio."""
@@ -159,7 +183,8 @@ class Graph:
     """One ONNX graph in one precision."""
 
     name: str
-    """`frontend`, `encoder` and `step` for speech recognition."""
+    """`frontend`, `encoder` and `step` for speech recognition; `text`, `flow` and `decoder` for
+    speech synthesis."""
     precision: Precision
     files: tuple[File, ...]
     """The `.onnx` first, then its external data, which two graphs may share."""
@@ -216,6 +241,12 @@ class DataFile:
 
     file: File
     vocab_size: int
+    int8: File | None = None
+    """Quantised weights of a voice, for the graphs of precision int8."""
+
+    def files(self) -> tuple[File, ...]:
+        """Return every file."""
+        return (self.file, self.int8) if self.int8 else (self.file,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +270,7 @@ class Manifest:
         files = (
             *(file for graph in self.graphs for file in graph.files),
             *(plan.file for plan in self.plans),
-            *(entry.file for entry in self.data.values()),
+            *(file for entry in self.data.values() for file in entry.files()),
         )
         return tuple({file.path: file for file in files}.values())
 

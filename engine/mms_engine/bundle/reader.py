@@ -9,6 +9,7 @@ from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
+    File,
     Graph,
     Manifest,
     Plan,
@@ -16,8 +17,10 @@ from mms_engine.bundle.manifest import (
     Wav2Vec2,
     Wav2Vec2Classifier,
     Wav2Vec2Ctc,
+    Wav2Vec2Pretrained,
     decode,
 )
+from mms_engine.bundle.voices import VoiceWeights, load_voice
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest, resolve
 from mms_engine.text.vocabulary import Vocabulary
@@ -26,6 +29,8 @@ from mms_engine.types import Precision
 _EXAMPLES: dict[type, str] = {
     Wav2Vec2Ctc: ", such as that of mms-export --model facebook/mms-1b-all",
     Wav2Vec2Classifier: ", such as that of mms-export --model facebook/mms-lid-126",
+    Wav2Vec2Pretrained: ", such as that of mms-export --model facebook/mms-300m",
+    Vits: ", such as that of mms-export --model facebook/mms-tts --lang eng",
 }
 _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 
@@ -37,6 +42,8 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._verify = verify
+        self._verified: dict[str, tuple[int, int]] = {}
+        """Inode and time of change of the files whose digests were checked."""
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, {len(self.languages)} languages)"
@@ -161,6 +168,40 @@ class Bundle:
             raise BundleCorrupt(
                 f"{path} names {len(weights.vocab)} tokens, its head has {vocab_size}"
             )
+
+    def voice(self, code: str, *, quantized: bool = False) -> VoiceWeights:
+        """Map the weights of a voice; each file's digest is checked before its first use.
+
+        Args:
+            code: Code of the voice.
+            quantized: Whether the weights of the graphs of precision int8 are needed.
+
+        Raises:
+            LanguageError: the bundle does not have the voice.
+            BundleCorrupt: a file is damaged, or of another bundle.
+        """
+        entry = self.entry(code)
+        int8 = entry.int8 if quantized else None
+        weights = load_voice(
+            self._checked_once(entry.file), None if int8 is None else self._checked_once(int8)
+        )
+        if weights.voice.fingerprint != self.manifest.source.fingerprint:
+            raise BundleCorrupt(
+                f"{weights.path} belongs to another bundle than {self.path}: export it again"
+            )
+        if weights.voice.language != _normal(code):
+            raise BundleCorrupt(f"{weights.path} holds {weights.voice.language!r}, not {code!r}")
+        return weights
+
+    def _checked_once(self, file: File) -> Path:
+        """Return the path of a file whose digest is checked unless it was, and is unchanged."""
+        path = check(self.path, file, verify=False)
+        status = path.stat()
+        state = (status.st_ino, status.st_mtime_ns)
+        if self._verify and self._verified.get(file.path) != state:
+            check(self.path, file, verify=True)
+            self._verified[file.path] = state
+        return path
 
     def problems(self, *, verify: bool = True, progress: ByteProgress | None = None) -> list[str]:
         """Check every file and return one sentence per problem.

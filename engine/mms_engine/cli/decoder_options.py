@@ -13,11 +13,11 @@ from mms_engine.errors import LanguageModelError
 from mms_engine.types import LmUnit
 
 if TYPE_CHECKING:
-    from mms_engine.decoding.options import BeamSearch
+    from mms_engine.decoding.options import BeamSearch, LexiconSearch
 
 DecoderName = Literal["greedy", "beam"]
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-_beam = section("Beam search (with --decoder beam)")
+_beam = section("Beam search (with --decoder beam or --zero-shot)")
 _OPTIONS = (
     section("Decoding")(
         "--decoder",
@@ -30,7 +30,7 @@ _OPTIONS = (
         "--beam-size",
         type=click.IntRange(1, 65_536),
         metavar="N",
-        help="Hypotheses kept after each frame.  [default: 50]",
+        help="Hypotheses kept after each frame.  [default: 50; with --zero-shot 500]",
     ),
     _beam(
         "--nbest",
@@ -55,14 +55,14 @@ _OPTIONS = (
         "--lm-weight",
         type=FiniteFloat(),
         metavar="NATS",
-        help="Multiplier of the model's log10 probability.  [default: 1]",
+        help="Multiplier of the model's log10 probability.  [default: 1; with --zero-shot 1.48]",
     ),
     _beam(
         "--word-score",
         type=FiniteFloat(),
         metavar="NATS",
         help="Score added per word (or token, see --lm-unit).  [default: 2 with an --lm of words, "
-        "else 0]",
+        "else 0; with --zero-shot -0.18 with an --lm, else -3.5]",
     ),
     _beam(
         "--hotwords",
@@ -84,6 +84,8 @@ _OPTIONS = (
         help="Refusal of hotwords that cannot be used, instead of a warning.",
     ),
 )
+_WITH_WORDS = ("beam_size", "nbest", "lm", "lm_weight", "word_score")
+"""Options that a search over a list of words has too."""
 _NEEDS = {"lm_unit": "lm", "lm_weight": "lm", "hotword_weight": "hotwords", "strict": "hotwords"}
 
 
@@ -101,9 +103,10 @@ class DecoderChoice:
     hotwords: Path | None
     hotword_weight: float | None
     strict: bool | None
+    zero_shot: Path | None = None
 
     def _given(self) -> dict[str, Any]:
-        names = [name for name in self.__dataclass_fields__ if name != "decoder"]
+        names = [n for n in self.__dataclass_fields__ if n not in ("decoder", "zero_shot")]
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -118,35 +121,49 @@ class DecoderChoice:
             click.UsageError: an option lacks the one it depends on, or does not fit the rest.
         """
         given = self._given()
+        is_lexicon = self.zero_shot is not None
         for name in given:
-            if self.decoder != "beam":
+            if is_lexicon and name not in _WITH_WORDS:
+                raise click.UsageError(f"{_flag(name)} does not go with --zero-shot")
+            if not self.is_beam:
                 raise click.UsageError(f"{_flag(name)} needs --decoder beam")
             if _NEEDS.get(name, name) not in given:
                 raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
-        if self.lm is not None and len(languages) > 1:
+        model = "--zero-shot is a list" if is_lexicon else "--lm is a model"
+        is_single = is_lexicon or self.lm is not None
+        if is_single and any(code.partition(":")[0] == "auto" for code in languages):
+            raise click.UsageError(f"{model} of one language: give --lang instead of auto")
+        if is_single and len(languages) > 1:
             raise click.UsageError(
-                f"--lm is a model of one language, the recordings are in "
+                f"{model} of one language, the recordings are in "
                 f"{', '.join(sorted(languages))}: run one command per language"
             )
         if self.nbest is not None and self.nbest > 1 and not has_alternatives:
             raise click.UsageError("--nbest needs --json, without --reference")
 
-    def search(self) -> "BeamSearch | None":
+    @property
+    def is_beam(self) -> bool:
+        """Whether it is a beam search, whose models may have warnings."""
+        return self.decoder == "beam" or self.zero_shot is not None
+
+    def search(self) -> "BeamSearch | LexiconSearch | None":
         """Return the beam search; `None` for greedy decoding.
 
         Raises:
             click.UsageError: a number is out of range.
             LanguageModelError: the hotwords cannot be read.
         """
-        from mms_engine.decoding.options import BeamSearch
+        from mms_engine.decoding.options import BeamSearch, LexiconSearch
 
-        if self.decoder != "beam":
+        if not self.is_beam:
             return None
         values = self._given()
         weight = values.pop("hotword_weight", None)
         if self.hotwords is not None:
             values["hotwords"] = _phrases(self.hotwords, weight)
         try:
+            if self.zero_shot is not None:
+                return LexiconSearch(words=self.zero_shot, **values)
             return BeamSearch(**values)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -165,5 +182,17 @@ def _phrases(path: Path, weight: float | None) -> list[tuple[str, float]]:
         raise LanguageModelError(f"the hotwords cannot be used: {error}") from error
 
 
+_ZERO_SHOT = section("Decoding")(
+    "--zero-shot",
+    type=_FILE,
+    metavar="WORDS.txt",
+    help="Closed vocabulary: the text consists of words of this file only, which are separated by "
+    "white space. A model of romanised text, such as mms-zeroshot-300m, takes words of any "
+    "language, named by --lang; others take words in the letters of the language.",
+)
 decoder_options = grouped("decoding", DecoderChoice, _OPTIONS)
+"""Adds the options of `DecoderChoice`, but --zero-shot, as the argument `decoding`."""
+offline_decoder_options = grouped(
+    "decoding", DecoderChoice, (_OPTIONS[0], _ZERO_SHOT, *_OPTIONS[1:])
+)
 """Adds the options of `DecoderChoice` as the argument `decoding`."""

@@ -123,7 +123,7 @@ def _run(request: _Request) -> None:
     from mms_engine.lid.identifier import Identifier
 
     recordings = from_arguments(request.files, None)
-    _report_folders(recordings.skipped, recordings.unreadable)
+    report_folders(recordings.skipped, recordings.unreadable)
     options, limits = request.options(), request.audio.limits()
     failed = 0
     bundle = find_bundle(request.bundle, "demo-lid")
@@ -155,7 +155,7 @@ def _run(request: _Request) -> None:
         raise click.ClickException(counts)
 
 
-def _report_folders(skipped: list[Path], unreadable: list[OSError]) -> None:
+def report_folders(skipped: list[Path], unreadable: list[OSError]) -> None:
     """Report the files and folders that were passed over."""
     from mms_engine.cli.transcribe.resume import first_names
 

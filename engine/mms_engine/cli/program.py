@@ -111,6 +111,10 @@ class FiniteFloat(click.FloatRange):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """Return the range for the help, where there is one; click has `x<=None`."""
+        return "" if self.min is self.max is None else super()._describe_range()
+
 
 def one_line(error: BaseException) -> str:
     """Return an error's message without line breaks."""

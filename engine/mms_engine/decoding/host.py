@@ -4,9 +4,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.decoding.interface import Decoded, DecodeRow, StreamDecoding
-from mms_engine.decoding.options import BeamSearch, HotwordPhrases
+from mms_engine.decoding.lexicon import LanguageLexicon, LexiconConfig
+from mms_engine.decoding.options import HotwordPhrases, LexiconSearch, Search
 from mms_engine.decoding.search import BeamConfig
 from mms_engine.encoder.emission import Emission
 from mms_engine.errors import LanguageModelError
@@ -14,22 +17,28 @@ from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import Float32Array
 from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
 from mms_kernels import Hypothesis as BeamHypothesis
+from mms_kernels.lexicon import LexiconHypothesis
 
 
 class HostDecoders:
     """Decoders on the CPU; see `DecoderBackend`."""
 
-    def __init__(self, beam: BeamSearch | None) -> None:
-        """Load the language model.
+    def __init__(self, beam: Search | None, *, romanized: bool = False) -> None:
+        """Load the language model, and the list of words.
 
         Args:
             beam: `None` for greedy decoding.
+            romanized: Whether the vocabularies hold romanised letters.
 
         Raises:
-            LanguageModelError: the language model cannot be read.
+            LanguageModelError: the language model or the list cannot be read.
         """
-        self.config = None if beam is None else BeamConfig(beam)
+        self.config: BeamConfig | LexiconConfig | None = None
         """Models and options of the search; `None` for greedy decoding."""
+        if isinstance(beam, LexiconSearch):
+            self.config = LexiconConfig(beam, romanized=romanized)
+        elif beam is not None:
+            self.config = BeamConfig(beam)
         self._lock = threading.Lock()
         self._by_language: dict[str, tuple[BeamDecoder, tuple[str, ...]]] = {}
         """Decoder of each language, and its warnings."""
@@ -50,6 +59,10 @@ class HostDecoders:
             if hotwords:
                 raise LanguageModelError(GREEDY_HOTWORDS)
             return _Greedy()
+        if isinstance(self.config, LexiconConfig):
+            if hotwords:
+                raise LanguageModelError(_LEXICON_HOTWORDS)
+            return _Lexicon(self.config.of(language, vocabulary), self.config.wanted)
         try:
             decoder, warnings = self._decoder(self.config, language, vocabulary)
             own = None
@@ -77,7 +90,7 @@ class HostDecoders:
     def step(self, rows: Sequence[DecodeRow], emission: Emission) -> None:
         """Decode a batch; see `DecoderBackend.step`."""
         for row, logits in zip(rows, emission.rows(), strict=True):
-            decoding: _Greedy | _Beam = row.decoding
+            decoding: _Greedy | _Beam | _Lexicon = row.decoding
             if decoding.error is None:
                 try:
                     decoding.step(logits[row.kept])
@@ -92,6 +105,7 @@ class HostDecoders:
         """Do nothing: memory goes with the object."""
 
 
+_LEXICON_HOTWORDS = "a search over a list of words has no hotwords: leave them out"
 GREEDY_HOTWORDS = "hotwords need beam search: greedy decoding does not use them"
 
 
@@ -145,3 +159,44 @@ class _Beam:
 
 def _from_beam(one: BeamHypothesis) -> Hypothesis:
     return Hypothesis(one.tokens, one.starts, one.ends, one.scores, one.score, one.log_prob)
+
+
+class _Lexicon:
+    error: ValueError | None = None
+    """Why the utterance is undecodable."""
+
+    def __init__(self, lexicon: LanguageLexicon, wanted: int) -> None:
+        self._stream = lexicon.decoder.stream()
+        self._words = lexicon.words
+        self._wanted = wanted
+        self.warnings = lexicon.warnings
+
+    def step(self, logits: Float32Array) -> None:
+        self._stream.step(logits)
+
+    def partial(self, tail: Float32Array) -> tuple[Hypothesis, int]:
+        ahead = self._stream.copy()
+        if len(tail):
+            ahead.step(tail)
+        return self._hypothesis(ahead.partial()[0]), self._stream.partial()[1]
+
+    def finish(self) -> list[Hypothesis]:
+        found = self._stream.finish(nbest=self._wanted)
+        return [self._hypothesis(one) for one in found] or [_NOTHING]
+
+    def _hypothesis(self, one: LexiconHypothesis) -> Hypothesis:
+        return Hypothesis(
+            one.tokens,
+            one.starts,
+            one.ends,
+            one.scores,
+            one.score,
+            one.log_prob,
+            tuple(self._words[word] for word in one.tokens.tolist()),
+        )
+
+
+_NOTHING = Hypothesis(
+    np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+)
+"""Result where no words of the list are possible."""

@@ -24,3 +24,5 @@ class Hypothesis:
     """Score that ranks hypotheses, in nats; 0 where there is only one."""
     log_prob: float = 0.0
     """Natural log of the acoustic probability of the tokens; 0 where there is only one."""
+    words: tuple[str, ...] | None = None
+    """Text of each entry, `[L]`, where the entries are words of a list instead of tokens."""

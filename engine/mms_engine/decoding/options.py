@@ -48,6 +48,48 @@ class BeamSearch:
         hotword_scores(self.hotwords)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LexiconSearch:
+    """Beam search over a closed vocabulary, for zero-shot recognition.
+
+    It returns the words of the list whose spellings have the greatest
+    `ln P(path | audio) + lm_weight * log10 P(words) + word_score * words`, by the rules of
+    flashlight's `LexiconDecoder`. Defaults are those of the recipe of MMS zero-shot recognition
+    (arXiv 2407.17852).
+    """
+
+    words: str | Path | Sequence[str]
+    """File in UTF-8 with words separated by white space, such as one on each line, or a sequence of
+    them. With a model of romanised text they are romanised; otherwise they have to be in the
+    letters of the language."""
+    beam_size: int = 500
+    """Hypotheses kept after each frame."""
+    nbest: int = 1
+    """Distinct texts in `Transcript.alternatives`, when more than one."""
+    beam_threshold: float = 50.0
+    """Hypotheses whose score is further below the best are dropped, in nats."""
+    lm: str | Path | None = None
+    """N-gram language model of words, written as in the list: ARPA (plain or compressed), the
+    output of `mms lm convert`, or a KenLM binary."""
+    lm_weight: float = 1.48
+    """Multiplier of log10 P_lm, in nats."""
+    word_score: float | None = None
+    """Score of each word, in nats. `None` for -0.18 with a language model, and -3.5 without."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nbest <= self.beam_size:
+            raise ValueError(f"nbest is {self.nbest}, must be from 1 to beam_size {self.beam_size}")
+
+    def score_of_word(self) -> float:
+        """Return `word_score`, or its default."""
+        if self.word_score is not None:
+            return self.word_score
+        return -3.5 if self.lm is None else -0.18
+
+
+Search = BeamSearch | LexiconSearch
+
+
 def hotword_scores(hotwords: HotwordPhrases) -> list[tuple[str, float]]:
     """Return each phrase and its score, in nats.
 

@@ -55,7 +55,7 @@ class BeamConfig:
         self._search = search
         self._lock = threading.Lock()
         self._fitted: dict[tuple[str, Vocabulary], _FittedLm] = {}
-        self.lm = None if search.lm is None else _open(search.lm)
+        self.lm = None if search.lm is None else open_language_model(search.lm)
         """Language model as it is in its file."""
 
     @property
@@ -135,7 +135,7 @@ class BeamConfig:
             return ()
         return (
             f"{len(made.skipped):,} of {len(phrases):,} hotwords cannot be used in {language}: "
-            + _some(made.skipped, "; "),
+            + first_few(made.skipped, "; "),
         )
 
     def _fit(
@@ -171,10 +171,10 @@ class BeamConfig:
         )
         if len(without) == count:
             raise LanguageModelError(
-                f"{found}: {_some(without, ', ')}; choose a model of the language, and of "
+                f"{found}: {first_few(without, ', ')}; choose a model of the language, and of "
                 f"{what} (option lm_unit)"
             )
-        return _FittedLm(model, (f"{found}: {_some(without, ', ')}",))
+        return _FittedLm(model, (f"{found}: {first_few(without, ', ')}",))
 
     def _word_score(self, unit: str) -> float:
         if self._search.word_score is not None:
@@ -182,7 +182,7 @@ class BeamConfig:
         return _WORD_SCORE if self.lm is not None and unit == "word" else 0.0
 
 
-def _some(items: Sequence[str], separator: str) -> str:
+def first_few(items: Sequence[str], separator: str) -> str:
     """Return the first few items."""
     more = (separator + "…") if len(items) > _EXAMPLES else ""
     shown = (item.encode("utf-8", "replace").decode() for item in items[:_EXAMPLES])
@@ -204,7 +204,12 @@ def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:
     return chosen
 
 
-def _open(path: str | Path) -> LanguageModel:
+def open_language_model(path: str | Path) -> LanguageModel:
+    """Load the language model of a file.
+
+    Raises:
+        LanguageModelError: it cannot be read.
+    """
     try:
         return open_lm(Path(path))
     except (ImportError, OSError, ValueError) as error:

@@ -56,20 +56,36 @@ def _distinct(hypotheses: Iterable[Hypothesis], vocabulary: Vocabulary) -> list[
     """Drop hypotheses whose words equal those of a better one."""
     by_words: dict[tuple[str, ...], Hypothesis] = {}
     for hypothesis in hypotheses:
-        text = vocabulary.text(hypothesis.tokens.tolist())
+        text = text_of(hypothesis, vocabulary)
         by_words.setdefault(tuple(text.split()), hypothesis)
     return list(by_words.values())
 
 
-def _alternative(hypothesis: Hypothesis, utterance: UtteranceInfo) -> Alternative:
+def text_of(hypothesis: Hypothesis, vocabulary: Vocabulary, count: int | None = None) -> str:
+    """Return the text of a hypothesis, or of its first `count` entries."""
+    if hypothesis.words is not None:
+        return " ".join(hypothesis.words[:count])
+    return vocabulary.text(hypothesis.tokens[:count].tolist())
+
+
+def _entries(
+    hypothesis: Hypothesis, vocabulary: Vocabulary
+) -> tuple[Sequence[str], list[list[int]]]:
+    """Return the text of each entry, and the positions of each word's entries."""
+    if hypothesis.words is not None:
+        return hypothesis.words, [[i] for i in range(len(hypothesis.words))]
     tokens = hypothesis.tokens.tolist()
-    groups = utterance.vocabulary.group(tokens)
+    return [vocabulary.tokens[token] for token in tokens], vocabulary.group(tokens)
+
+
+def _alternative(hypothesis: Hypothesis, utterance: UtteranceInfo) -> Alternative:
+    texts, groups = _entries(hypothesis, utterance.vocabulary)
     confidences, confidence = _confidences(hypothesis, groups)
-    written, seconds = utterance.vocabulary.tokens, utterance.seconds
+    seconds = utterance.seconds
     starts, ends = hypothesis.starts.tolist(), hypothesis.ends.tolist()
     words = (
         Word(
-            "".join([written[tokens[position]] for position in group]),
+            "".join([texts[position] for position in group]),
             seconds(starts[group[0]]),
             seconds(ends[group[-1]]),
             own,
@@ -77,7 +93,7 @@ def _alternative(hypothesis: Hypothesis, utterance: UtteranceInfo) -> Alternativ
         for group, own in zip(groups, confidences, strict=True)
     )
     return Alternative(
-        text=utterance.vocabulary.text(tokens),
+        text=text_of(hypothesis, utterance.vocabulary),
         words=tuple(words),
         confidence=confidence,
         score=round(hypothesis.score, 6),

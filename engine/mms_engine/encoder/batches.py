@@ -59,14 +59,15 @@ def plan_batches(rows: Sequence[WindowRow], limits: BatchLimits) -> list[list[Wi
 def _fill(rows: Iterable[WindowRow], limits: BatchLimits) -> list[list[WindowRow]]:
     batches: list[list[WindowRow]] = []
     for row in rows:
-        if batches and _fits(batches[-1], row, limits):
+        if batches and fits(batches[-1], row, limits):
             batches[-1].append(row)
         else:
             batches.append([row])
     return batches
 
 
-def _fits(batch: Sequence[WindowRow], row: WindowRow, limits: BatchLimits) -> bool:
+def fits(batch: Sequence[WindowRow], row: WindowRow, limits: BatchLimits) -> bool:
+    """Return whether a row can join a batch that is not empty."""
     rows = [*batch, row]
     frames = [each.frames for each in rows]
     padded = max(frames) * len(frames)

@@ -8,10 +8,10 @@ from mms_engine.backends.registry import BACKENDS, Choice, available
 from mms_engine.backends.registry import rank as rank_backends
 from mms_engine.bank.adapters import adapter_bank, bank_options
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.host.encoder import HostEncoder
-from mms_engine.encoder.host.graphs import HostGraphs
+from mms_engine.encoder.host.graphs import HiddenState, HostGraphs
 from mms_engine.encoder.interface import Encoder
 from mms_engine.encoder.model import AcousticModel
 from mms_engine.errors import BackendError, BundleCorrupt, BundleError
@@ -58,6 +58,30 @@ def load_acoustic_model(
     raise AssertionError("rank returns at least one choice")
 
 
+def load_hidden_states(bundle: Bundle, options: RunOptions, layer: int | None) -> AcousticModel:
+    """Load frontend and encoder of any wav2vec 2.0 model, for its hidden states instead of logits.
+
+    Plans of TensorRT have no hidden states: ONNX Runtime runs the graphs.
+
+    Args:
+        bundle: The bundle.
+        options: Device, backend, precision and threads.
+        layer: Number of the hidden state; `None` for the last, behind the final layer norm.
+
+    Raises:
+        BundleError: the bundle is of another kind, lacks the precision, or is damaged.
+        BackendError: no backend can run it.
+    """
+    bundle.model(Wav2Vec2)
+    if options.backend is not None and BACKENDS[options.backend].runtime is not None:
+        raise BackendError(
+            f"{options.backend} runs plans, which have no hidden states: choose ort-cuda or ort-cpu"
+        )
+    usable = {name: each for name, each in available().items() if BACKENDS[name].runtime is None}
+    choice = rank_backends(options.device, usable, options.backend)[0]
+    return AcousticModel(bundle, _load_host_encoder(bundle, choice, options, HiddenState(layer)))
+
+
 def _load(bundle: Bundle, choice: Choice, options: RunOptions) -> Encoder:
     runtime = BACKENDS[choice.backend].runtime
     if runtime is None:
@@ -67,12 +91,14 @@ def _load(bundle: Bundle, choice: Choice, options: RunOptions) -> Encoder:
     return encoder
 
 
-def _load_host_encoder(bundle: Bundle, choice: Choice, options: RunOptions) -> HostEncoder:
+def _load_host_encoder(
+    bundle: Bundle, choice: Choice, options: RunOptions, hidden: HiddenState | None = None
+) -> HostEncoder:
     precision = choose_precision(bundle, options.precision, choice.device)
-    graphs = HostGraphs(bundle, precision, choice, options.threads)
+    graphs = HostGraphs(bundle, precision, choice, options.threads, hidden)
     try:
         graphs.session("frontend")
-        if isinstance(bundle.manifest.model, Wav2Vec2Classifier):
+        if not isinstance(bundle.manifest.model, Wav2Vec2Ctc):
             graphs.session("encoder")
             return HostEncoder(graphs, None)
         inputs = graphs.session("encoder").inputs

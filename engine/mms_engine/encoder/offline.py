@@ -118,14 +118,16 @@ class OfflineEncoder:
         Raises:
             BackendError: the device failed.
         """
-        state = _Progress(utterances, [self._rows(i, u) for i, u in enumerate(utterances)])
+        state = _Progress([self.rows(i, u) for i, u in enumerate(utterances)])
         yield state.take_complete()
-        batches = plan_batches(state.rows, self._limits())
+        batches = plan_batches(state.rows, self.limits)
         with ThreadPoolExecutor(1, thread_name_prefix="mms-prefetch") as loader:
             for number, batch in enumerate(batches):
                 following = batches[number + 1] if number + 1 < len(batches) else []
                 ahead = _Prefetch(self._model, loader, {row.language for row in following})
-                self._run(batch, state, sink, ahead)
+                remaining = [row for row in batch if row.utterance not in state.errors]
+                state.errors.update(self.run_batch(utterances, remaining, sink, ahead.start))
+                state.count(remaining)
                 ahead.wait()
                 if progress is not None:
                     progress(_kept(batch) * self._model.frame_seconds)
@@ -158,7 +160,7 @@ class OfflineEncoder:
         for window, samples in self._windows_of(pieces):
             row = WindowRow(0, language, window)
             rows = [each for each, _ in batch] + [row]
-            if batch and len(plan_batches(rows, self._limits())) > 1:
+            if batch and len(plan_batches(rows, self.limits)) > 1:
                 self._run_rows(batch, sink, progress)
                 batch = []
             batch.append((row, Segment(normalization.apply(samples), language)))
@@ -194,12 +196,15 @@ class OfflineEncoder:
         if progress is not None:
             progress(_kept(rows) * self._model.frame_seconds)
 
-    def _rows(self, index: int, utterance: OfflineUtterance) -> list[WindowRow]:
+    def rows(self, index: int, utterance: OfflineUtterance) -> list[WindowRow]:
+        """Return the windows of an utterance, each a row of some batch, in order of time."""
         frames = self._model.geometry.frames(utterance.audio.samples.size)
         windows = plan_windows(frames, self._windows, frame_seconds=self._model.frame_seconds)
         return [WindowRow(index, utterance.language, window) for window in windows]
 
-    def _limits(self) -> BatchLimits:
+    @property
+    def limits(self) -> BatchLimits:
+        """Bounds of one batch."""
         bank = self._model.bank
         return BatchLimits(
             frames=self._batch_frames,
@@ -207,33 +212,59 @@ class OfflineEncoder:
             rows_within=self._model.encoder.rows_within,
         )
 
-    def _run(
-        self, batch: Sequence[WindowRow], state: "_Progress", sink: Sink, ahead: "_Prefetch"
-    ) -> None:
-        """Run a batch; where an adapter cannot be loaded, its utterances fail and others run."""
-        batch = [row for row in batch if row.utterance not in state.errors]
+    def run_batch(
+        self,
+        utterances: Sequence[OfflineUtterance],
+        batch: Sequence[WindowRow],
+        sink: Sink,
+        started: Callable[[], None] = lambda: None,
+    ) -> dict[int, MmsError]:
+        """Encode one batch; where an adapter cannot be loaded, its utterances fail, others run.
+
+        Args:
+            utterances: Utterances by the index of their rows.
+            batch: Rows within `limits`.
+            sink: Consumer of the logits.
+            started: Called once the batch holds its languages.
+
+        Returns:
+            The error of each utterance that failed.
+
+        Raises:
+            BackendError: the device failed.
+        """
         if not batch:
-            return
-        segments = [self._segment(state.utterances[row.utterance], row) for row in batch]
+            return {}
+        segments = self._segments(utterances, batch)
         try:
             with self._model.encoder.emission(segments) as emission:
-                ahead.start()
+                started()
                 sink.take(batch, emission)
         except (BundleError, LanguageError) as error:
             languages = sorted({row.language for row in batch})
             if len(languages) == 1:
-                state.errors.update(dict.fromkeys((row.utterance for row in batch), error))
-                return
+                return dict.fromkeys((row.utterance for row in batch), error)
+            errors: dict[int, MmsError] = {}
             for language in languages:
                 part = [row for row in batch if row.language == language]
-                self._run(part, state, sink, ahead)
-        else:
-            state.count(batch)
+                errors.update(self.run_batch(utterances, part, sink, started))
+            return errors
+        return {}
 
-    def _segment(self, utterance: OfflineUtterance, row: WindowRow) -> Segment:
-        span = self._model.geometry.span(row.window.start, row.window.end)
-        samples = utterance.normalization.apply_to(utterance.audio.samples, span)
-        return Segment(samples, utterance.language)
+    def _segments(
+        self, utterances: Sequence[OfflineUtterance], rows: Sequence[WindowRow]
+    ) -> list[Segment]:
+        """Return the segments of rows; those of one audio in several languages share samples."""
+        shared: dict[tuple[int, Normalization | BlockNormalization, Window], Float32Array] = {}
+        segments = []
+        for row in rows:
+            own = utterances[row.utterance]
+            key = id(own.audio.samples), own.normalization, row.window
+            if key not in shared:
+                span = self._model.geometry.span(row.window.start, row.window.end)
+                shared[key] = own.normalization.apply_to(own.audio.samples, span)
+            segments.append(Segment(shared[key], own.language))
+        return segments
 
 
 def _kept(rows: Iterable[WindowRow]) -> int:
@@ -243,10 +274,7 @@ def _kept(rows: Iterable[WindowRow]) -> int:
 class _Progress:
     """Windows that remain of each utterance, and the errors of those that failed."""
 
-    def __init__(
-        self, utterances: Sequence[OfflineUtterance], rows: Sequence[list[WindowRow]]
-    ) -> None:
-        self.utterances = utterances
+    def __init__(self, rows: Sequence[list[WindowRow]]) -> None:
         self.rows = [row for windows in rows for row in windows]
         self.errors: dict[int, MmsError] = {}
         self._remaining = {index: len(windows) for index, windows in enumerate(rows)}

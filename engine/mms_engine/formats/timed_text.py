@@ -11,6 +11,8 @@ LINES = "lines"
 """Name of the tier of the lines or sentences of a given text."""
 CHARACTERS = "characters"
 """Name of the tier of the characters of a given text."""
+LANGUAGES = "languages"
+"""Name of the tier of the languages of a recording, where they were identified."""
 REGIONS = "regions"
 """Name of the tier of the passages where a given text and the audio differ."""
 
@@ -62,11 +64,14 @@ class TimedText:
 
 
 def from_transcript(transcript: Transcript, name: str, media: str = "") -> TimedText:
-    """Return the words of a transcript as timed text."""
+    """Return the words of a transcript, and its languages if identified, as timed text."""
     # In a script without spaces each token is a word, and words are joined without spaces.
     joiner = " " if len(transcript.words) < 2 or " " in transcript.text else ""
     words = tuple(map(_interval, transcript.words))
-    tiers = (Tier(WORDS, words),)
+    languages = tuple(
+        Interval(one.language, one.start, one.end, one.probability) for one in transcript.segments
+    )
+    tiers = (*((Tier(LANGUAGES, languages),) if languages else ()), Tier(WORDS, words))
     return TimedText(name, media, transcript.language, transcript.duration, joiner, tiers)
 
 

@@ -68,22 +68,37 @@ def resolve(query: str, known: Iterable[str] | None = None) -> str:
             the nearest.
     """
     allowed = _known(known)
-    folded = _fold(query).strip()
-    for found in _readings(folded, allowed):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise LanguageError(f"{query!r} stands for {', '.join(found)}: choose one")
+    found = candidates(query, allowed)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise LanguageError(f"{query!r} stands for {', '.join(found)}: choose one")
     near = ", ".join(nearest(query, allowed, count=3))
     hint = f": did you mean {near}?" if near else ""
     raise LanguageError(f"no language {query!r}{hint}")
 
 
+def candidates(query: str, known: Iterable[str] | None = None) -> list[str]:
+    """Return the codes that a code, tag or name stands for: one, none, or several to choose from.
+
+    Args:
+        query: See `resolve`.
+        known: Codes to choose from; by default those of speech recognition.
+    """
+    readings = _readings(_fold(query).strip(), _known(known))
+    return next(filter(None, readings), [])
+
+
 def _known(known: Iterable[str] | None) -> dict[str, Language]:
     """Return language by code; languages outside the table have their code alone."""
-    table = {language.code: language for language in all_languages()}
+    table = _by_code()
     codes = [one.code for one in all_languages("asr")] if known is None else sorted(known)
     return {code: table.get(code) or language_from_code(code) for code in codes}
+
+
+@functools.cache
+def _by_code() -> dict[str, Language]:
+    return {language.code: language for language in all_languages()}
 
 
 def _readings(query: str, allowed: dict[str, Language]) -> Iterator[list[str]]:

@@ -121,6 +121,14 @@ def codes_of_label(label: str, known: Iterable[str]) -> tuple[str, ...]:
     return ()
 
 
+def labels_with_codes(labels: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return the labels of identification for which `codes_of_label` finds some code."""
+    isos = {code.partition("-")[0] for code in known}
+    macro = _macrolanguages()
+    wanted = isos | {macro[iso] for iso in isos if iso in macro}
+    return tuple(one for one in labels if one in wanted or macro.get(one) in isos)
+
+
 @functools.cache
 def _macrolanguages() -> dict[str, str]:
     """Return the macrolanguage of each ISO 639-3 code that has one."""

@@ -4,6 +4,7 @@ It separates speech from silence, hum and steady noise; music and sudden noise c
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +45,32 @@ class FrameLevels:
     def measured(self, pieces: Iterable[Float32Array]) -> Iterator[Float32Array]:
         """Yield pieces `[N]` of the recording as they are, and measure them."""
         for piece in pieces:
-            self.samples += len(piece)
-            joined = np.concatenate([self._rest, piece])
-            whole = len(joined) // self._frame * self._frame
-            frames = joined[:whole].reshape(-1, self._frame)
-            for start in range(0, len(frames), _BLOCK):
-                self._levels.append(self._measure(frames[start : start + _BLOCK]))
-            self._rest = joined[whole:].copy()
+            self.add(piece)
             yield piece
+
+    def add(self, piece: Float32Array) -> None:
+        """Measure the next samples `[N]`."""
+        self.samples += len(piece)
+        joined = np.concatenate([self._rest, piece])
+        whole = len(joined) // self._frame * self._frame
+        frames = joined[:whole].reshape(-1, self._frame)
+        for start in range(0, len(frames), _BLOCK):
+            self._levels.append(self._measure(frames[start : start + _BLOCK]))
+        self._rest = joined[whole:].copy()
+
+    def keep(self, frames: int) -> None:
+        """Forget all but the last frames; `speech` returns those that are left."""
+        self._levels = [np.concatenate(self._levels)[-frames:]]
+
+    def state(self) -> dict[str, Any]:
+        """Return the state that `restore` takes."""
+        levels = np.concatenate(self._levels)
+        return {"rest": self._rest, "levels": levels, "samples": self.samples}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
+        self._rest, self._levels = state["rest"], [state["levels"]]
+        self.samples = state["samples"]
 
     def _measure(self, frames: Float32Array) -> Float32Array:
         """Return the levels of frames `[T, N]` in dB: of the whole frame, then of each band.

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from mms_engine.audio import AudioLimits, Normalization
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.normalization import streamed_statistics
 from mms_engine.audio.sources import AudioSource, Recording
+from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Classifier
 from mms_engine.encoder.loading import load_acoustic_model
@@ -22,6 +23,7 @@ from mms_engine.errors import BundleCorrupt, LanguageError
 from mms_engine.languages import nearest
 from mms_engine.lid.activity import BoolArray, FrameLevels
 from mms_engine.lid.options import IdentifierOptions
+from mms_engine.lid.windows import WindowClassifier
 from mms_engine.types import (
     BackendName,
     Device,
@@ -86,9 +88,13 @@ class Identifier:
             BundleError: it is missing, damaged, of another task, or lacks the precision.
             BackendError: no backend here can run it.
         """
-        given = {"device": device, "backend": backend, "precision": precision, "threads": threads}
-        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        chosen = dataclasses.replace(options or IdentifierOptions(), **changes)
+        chosen = with_given(
+            options or IdentifierOptions(),
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+        )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
         model = load_acoustic_model(opened, chosen, Wav2Vec2Classifier)
         return cls(model, chosen, limits or AudioLimits())
@@ -111,6 +117,20 @@ class Identifier:
     def languages(self) -> tuple[str, ...]:
         """Labels that it can tell apart, sorted: ISO 639-3 codes."""
         return self.bundle.languages
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the model's outputs."""
+        return self._labels
+
+    @property
+    def options(self) -> IdentifierOptions:
+        """Options it was opened with."""
+        return self._options
+
+    def windows(self) -> WindowClassifier:
+        """Return the same model for windows that the caller cuts."""
+        return WindowClassifier(self._model)
 
     def close(self) -> None:
         """Free the graphs, and device memory."""

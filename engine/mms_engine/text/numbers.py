@@ -1,4 +1,4 @@
-"""Numbers in digits, read out in words. Needs the extra `[align]`."""
+"""Numbers in digits, read out in words by num2words (extra `[align]`) or CLDR's rules (`[tts]`)."""
 
 import functools
 import importlib
@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from mms_engine.errors import MmsError
 from mms_engine.languages.table import language_from_code
@@ -25,19 +25,35 @@ _LANGUAGES = {
     "vie": "vi",
 }  # fmt: skip
 """Codes of num2words by ISO 639-3."""
+_CLDR_LANGUAGES = {
+    "afr": "af", "aka": "ak", "bul": "bg", "ccp": "ccp", "cmn": "zh", "ell": "el", "ewe": "ee",
+    "fil": "fil", "ful": "ff", "hin": "hi", "hrv": "hr", "khm": "km", "kir": "ky", "lao": "lo",
+    "ltz": "lb", "msa": "ms", "mya": "my", "nep": "ne", "npi": "ne", "que": "qu", "quz": "qu",
+    "sun": "su", "swa": "sw", "swh": "sw", "tam": "ta", "tgl": "fil", "vec": "vec", "yue": "yue",
+    "zho": "zh", "zlm": "ms", "zul": "zu",
+}  # fmt: skip
+"""Codes of CLDR's spellout rules by ISO 639-3, for languages that num2words lacks."""
 
-_DECIMAL_POINT = frozenset({"am", "bn", "cy", "en", "he", "ja", "kn", "ko", "te", "th"})
+_DECIMAL_POINT = frozenset({
+    "ak", "am", "bn", "ccp", "cy", "ee", "en", "fil", "he", "hi", "ja", "kn", "ko", "ms", "my",
+    "ne", "qu", "sw", "ta", "te", "th", "yue", "zh", "zu",
+})  # fmt: skip
 """Languages that write decimals with a point and groups with a comma; the others reverse it."""
 _GROUPS_BY_SPACE = frozenset({
-    "be", "cs", "eo", "fi", "fr", "hu", "is", "kz", "lt", "lv", "no", "pl", "ru", "sk", "sv", "uk",
+    "af", "be", "bg", "cs", "eo", "fi", "fr", "hu", "is", "ky", "kz", "lt", "lv", "no", "pl", "ru",
+    "sk", "sv", "uk",
 })  # fmt: skip
 """Languages that write `20 000` with any space; a no-break space groups in all of them."""
-_WITHOUT_DECIMALS = frozenset({"ce", "cy", "fa", "id", "it", "tr", "vi"})
-"""Languages whose decimals num2words refuses or reads wrongly."""
+_WITHOUT_DECIMALS = frozenset({"ce", "cy", "fa", "id", "it", "ky", "tr", "vi", "zu"})
+"""Languages whose decimals num2words and CLDR refuse or read wrongly."""
 _YEARS = frozenset({"da", "de", "en", "nl", "no"})
 """Languages that read a year by hundreds."""
 _FIRST_YEAR, _LAST_YEAR = 1100, 2099
 _ENGLISH_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
+
+_CLDR_CODES = frozenset(_CLDR_LANGUAGES.values())
+_INVISIBLE = {0xAD: "", 0x200B: ""}
+"""Soft hyphen and zero width space, which CLDR puts between the parts of a word."""
 
 _LARGEST = {"am": 10**3}
 """Bounds above which num2words has no words, where they are below `_MAX_NUMBER`."""
@@ -61,12 +77,12 @@ _UNKNOWN = (
     TypeError,
     ValueError,
 )
-"""Errors of num2words for a number that it has no words for."""
+"""Errors of the packages for a number that they have no words for."""
 
 _lock = threading.Lock()
 
 
-def read_numbers(text: AlignedText, language: str) -> AlignedText:
+def read_numbers(text: AlignedText, language: str, *, cldr: bool = False) -> AlignedText:
     """Return a line of text with its numbers in words.
 
     All letters of the words stand for the digits and their separators. Read are cardinals with
@@ -78,14 +94,22 @@ def read_numbers(text: AlignedText, language: str) -> AlignedText:
     Args:
         text: A line as written, before normalisation.
         language: Code of the language, as in MMS.
+        cldr: Whether languages that num2words lacks are read by CLDR's rules.
 
     Raises:
-        MmsError: the text has a number, and num2words is not installed.
+        MmsError: the text has a number, and the package that reads it is not installed.
     """
-    code = _LANGUAGES.get(language_from_code(language).iso)
+    iso = language_from_code(language).iso
+    code = _LANGUAGES.get(iso) or (_CLDR_LANGUAGES.get(iso) if cldr else None)
     if code is None:
         return text
     return text.edit(_edits(text.text, code))
+
+
+def reads_numbers(language: str) -> bool:
+    """Return whether the numbers of a language can be read out, with `cldr`."""
+    iso = language_from_code(language).iso
+    return iso in _LANGUAGES or iso in _CLDR_LANGUAGES
 
 
 def _edits(text: str, code: str) -> Iterator[Edit]:
@@ -180,17 +204,28 @@ def _read(number: str, kind: Kind, code: str) -> str | None:
 def _convert(number: str, kind: Kind, code: str) -> str | None:
     value = Decimal(number) if "." in number else int(number)
     try:
-        with _lock:  # its converters keep state between calls
-            words = _num2words().num2words(value, lang=code, to=kind)
+        with _lock:  # their converters keep state between calls
+            if code in _CLDR_CODES:
+                words = _cldr(code).format_number(number if "." in number else int(number)).text
+                words = words.translate(_INVISIBLE)
+            else:
+                words = str(_package("num2words").num2words(value, lang=code, to=kind))
     except _UNKNOWN:
         return None
-    return str(words).strip() or None
+    return words.strip() or None
 
 
-def _num2words() -> ModuleType:
+@functools.cache
+def _cldr(code: str) -> Any:  # noqa: ANN401
+    """Return the spellout rules of a language."""
+    return _package("unicode_rbnf", "tts").RbnfEngine.for_language(code)
+
+
+def _package(name: str, extra: str = "align") -> ModuleType:
     try:
-        return importlib.import_module("num2words")
+        return importlib.import_module(name)
     except ImportError as error:
+        pip = name.replace("_", "-")
         raise MmsError(
-            "reading numbers needs the package num2words: pip install 'mms-engine[align]'"
+            f"reading numbers needs the package {pip}: pip install 'mms-engine[{extra}]'"
         ) from error

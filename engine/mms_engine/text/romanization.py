@@ -1,4 +1,4 @@
-"""Romanisation by uroman, with source offsets. Needs the extra `[align]`.
+"""Romanisation by uroman, with source offsets. Needs the extra `[align]` or `[tts]`.
 
 The package is MIT-like; its licence asks publications to acknowledge it: see NOTICE.
 """
@@ -7,7 +7,7 @@ import functools
 import importlib
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,7 +42,9 @@ class _Edge:
     type: str | None = None
 
 
-def romanize(text: AlignedText, language: str) -> AlignedText:
+def romanize(
+    text: AlignedText, language: str, *, rules: bool = True, digits: Collection[str] = ()
+) -> AlignedText:
     """Return text in Latin letters.
 
     Runs between white space are romanised one by one, and each distinct run once: uroman's rules
@@ -52,19 +54,22 @@ def romanize(text: AlignedText, language: str) -> AlignedText:
     Args:
         text: Normalised text.
         language: Code of the language, as in MMS; its own rules are used where fairseq does.
+        rules: Whether the language's own rules are used; transformers never does.
+        digits: Digits in which numbers may be written, as uroman does, in place of readings.
 
     Raises:
         MmsError: uroman is not installed.
     """
     iso = language_from_code(language).iso
-    return text.edit(_edits(text.text, iso if iso in LANGUAGE_RULES else None))
+    code = iso if rules and iso in LANGUAGE_RULES else None
+    return text.edit(_edits(text.text, code, frozenset(digits)))
 
 
-def _edits(text: str, code: str | None) -> Iterator[Edit]:
+def _edits(text: str, code: str | None, digits: frozenset[str]) -> Iterator[Edit]:
     for match in _RUN.finditer(text):
         for start, end in _pieces(match.group()):
             offset = match.start() + start
-            for edge in _edges(match.group()[start:end], code):
+            for edge in _edges(match.group()[start:end], code, digits):
                 yield offset + edge.start, offset + edge.end, edge.txt
 
 
@@ -79,12 +84,17 @@ def _pieces(run: str) -> Iterator[tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=1 << 15)
-def _edges(run: str, code: str | None) -> tuple[_Edge, ...]:
+def _edges(run: str, code: str | None, digits: frozenset[str]) -> tuple[_Edge, ...]:
     """Return the edges that change a run, in order."""
     if _PLAIN.fullmatch(run):
         return ()
     edges = _lattice(run, code, "EDGES")
-    if any(_is_number(edge) and not run[edge.start : edge.end].isdecimal() for edge in edges):
+    if any(
+        _is_number(edge)
+        and not run[edge.start : edge.end].isdecimal()
+        and not digits.issuperset(c for c in edge.txt if c.isdecimal())
+        for edge in edges
+    ):
         edges = _readings(_lattice(run, code, "LATTICE"), len(run))
     return tuple(edge for edge in edges if edge.txt != run[edge.start : edge.end])
 

@@ -35,12 +35,21 @@ _READ_ALOUD = frozenset("%\u2030&@#\u00a7")
 _OPENING = frozenset({"Ps", "Pi"})
 _CLOSING = frozenset({"Pe", "Pf"})
 
-_SENTENCE_END = frozenset(
-    ".!?\u2026\u0589\u055c\u055e\u061f\u06d4\u0964\u0965\u0f0d\u0f0e\u104b\u1362\u1367\u1368"
-    "\u166e\u17d4\u17d5\u1803\u1809\u203c\u203d\u2047\u2048\u2049\u3002\ua4ff\uff01\uff0e\uff1f"
-    "\uff61"
-)
-_SENTENCE_END_IN = {"ell": ";\u037e", "grc": ";\u037e"}
+_SENTENCE_TERMINAL = """
+    0021 003F 0589 061D-061F 06D4 0700-0702 07F9 0837 0839 083D-083E 0964-0965 104A-104B 1362
+    1367-1368 166E 1735-1736 17D4-17D5 1803 1809 1944-1945 1AA8-1AAB 1B4E-1B4F 1B5A-1B5B 1B5E-1B5F
+    1B7D-1B7F 1C3B-1C3C 1C7E-1C7F 203C-203D 2047-2049 2CF9-2CFB 2E2E 2E3C 2E53-2E54 2E60-2E61 3002
+    A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB FE12
+    FE15-FE16 FE56-FE57 FF01 FF1F FF61"""
+"""Unicode's property Sentence_Terminal (STerm of UAX 29), up to U+FFFF."""
+SENTENCE_END = frozenset(
+    chr(i)
+    for part in _SENTENCE_TERMINAL.split()
+    for i in range(int(part[:4], 16), int(part[-4:], 16) + 1)
+).union(".\u2026\u055c\u055e\u0f0d\u0f0e\uff0e")
+"""Marks of the end of a sentence; also the full stop, the ellipsis, and those of Armenian and
+Tibetan."""
+SENTENCE_END_IN = {"ell": ";\u037e", "grc": ";\u037e"}
 _ABBREVIATIONS = frozenset({
     "bzw", "ca", "cf", "dr", "etc", "fig", "jr", "mme", "mr", "mrs", "ms", "no", "nr", "prof",
     "sr", "sra", "st", "str", "vol", "vs",
@@ -155,8 +164,8 @@ def ends_sentence(word: str, following: str, language: str) -> bool:
     core = word.rstrip()
     while core and (unicodedata.category(core[-1]) in _CLOSING or core[-1] in "\"'-\u2013\u2014 "):
         core = core[:-1]
-    extra = _SENTENCE_END_IN.get(language_from_code(language).iso, "")
-    if not core or not (core[-1] in _SENTENCE_END or core[-1] in extra):
+    extra = SENTENCE_END_IN.get(language_from_code(language).iso, "")
+    if not core or not (core[-1] in SENTENCE_END or core[-1] in extra):
         return False
     first = next((c for c in following if c.isalpha()), "")
     if first.islower():

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mms_engine.errors import TextError
@@ -140,6 +140,35 @@ def targets(
     if split == "line":
         return TargetText(text, tuple(words), tuple(lines))
     return _regroup(text, words, lines, language, by_sentence=split == "sentence")
+
+
+def spellings(
+    words: Sequence[str], language: str, vocabulary: Vocabulary, *, romanized: bool
+) -> list[tuple[int, ...]]:
+    """Return the tokens of each word; none where the vocabulary cannot spell it.
+
+    A word that is not romanised needs a token for each of its letters and digits.
+
+    Args:
+        words: Words as written.
+        language: Code of the language, as in MMS.
+        vocabulary: Tokens of the emission.
+        romanized: See `targets`.
+
+    Raises:
+        TextError: a word is no valid Unicode, or the vocabulary is not romanised.
+        MmsError: a package of the extra `[align]` is needed and not installed.
+    """
+    spelling = _Spelling(vocabulary, language, romanized=romanized, numbers="words")
+    found: list[tuple[int, ...]] = []
+    for word in words:
+        _check(word)
+        letters = spelling.letters(word, 0)
+        spelled = {i for letter in letters for i in range(letter.start, letter.end)}
+        missing = (c for i, c in enumerate(word) if i not in spelled and c.isalnum())
+        is_whole = romanized or next(missing, None) is None
+        found.append(tuple(letter.token for letter in letters) if is_whole else ())
+    return found
 
 
 def _check(text: str) -> None:

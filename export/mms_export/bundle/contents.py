@@ -2,27 +2,28 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.manifest import DataDtype, Wav2Vec2Classifier
-from mms_engine.errors import BundleError
+from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Pretrained
+from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
-from mms_export.checkpoints.checkpoint import Checkpoint
-from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
+from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.selection import matching, select_languages
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.writer import INLINE_TOTAL, data_path
 from mms_export.tasks.asr import ASR
+from mms_export.tasks.embedding import EMBEDDING
 from mms_export.tasks.lid import LID
-from mms_export.tasks.task import Task
+from mms_export.tasks.task import DataJob, Task
+from mms_export.tasks.tts import TTS
 from mms_export.tensorrt.plans import Planner
 
 MARGIN = 64 << 20
 """Bytes that an export leaves free on the disk."""
-_DTYPE_SIZE: dict[DataDtype, int] = {"float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Contents:
 
     options: ExportOptions
     task: Task
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | VoiceSet
     languages: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """Remarks on the checkpoint for the user, a sentence each."""
@@ -50,7 +51,7 @@ class Contents:
             yield from (path, data_path(path))
         if self.task.data:
             for language in self.languages:
-                yield self.task.data.path(self.options.out, language)
+                yield from self.task.data.paths(self.options.out, language)
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""
@@ -58,6 +59,17 @@ class Contents:
         checkpoint = self.checkpoint
         spec = self.task.spec(name)
         return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
+
+    def data_job(self, fingerprint: str = "") -> DataJob:
+        """Return the settings of the data files."""
+        options = self.options
+        return DataJob(
+            folder=options.out,
+            config=self.checkpoint.config,
+            dtype=options.data_dtype,
+            precisions=options.precisions,
+            fingerprint=fingerprint,
+        )
 
     def plan_name(self, key: GraphKey) -> str:
         """Return the name of a graph's plan, for display."""
@@ -79,10 +91,9 @@ class Contents:
         data = self.task.data
         if data is None:
             return sizes
-        files = [self.checkpoint.adapters[code] for code in languages]
-        elements = sum(data.size(self.checkpoint.config, file) for file in files)
-        size = elements * _DTYPE_SIZE[self.options.data_dtype]
-        return sizes | {f"adapters ({len(files)})": size}
+        job = self.data_job()
+        size = sum(data.size(job, self.checkpoint.files[code]) for code in languages)
+        return sizes | {f"{data.noun} ({len(languages)})": size}
 
     def all_sizes(self) -> dict[str, int]:
         """Return the sizes of a whole export."""
@@ -93,19 +104,38 @@ class Contents:
         return sum(weight.nbytes for weight in self.build(key).weights)
 
 
+def _task(checkpoint: Checkpoint | VoiceSet) -> Task:
+    """Return the task of a checkpoint."""
+    if isinstance(checkpoint, VoiceSet):
+        return TTS
+    match checkpoint.config:
+        case Wav2Vec2Classifier():
+            return LID
+        case Wav2Vec2Pretrained():
+            return EMBEDDING
+        case _:
+            return ASR
+
+
 def open_contents(options: ExportOptions) -> Contents:
     """Open the checkpoint, and resolve what to export from it.
 
     Raises:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
-    checkpoint = open_checkpoint(options.model, options.languages)
-    task = LID if isinstance(checkpoint.config, Wav2Vec2Classifier) else ASR
+    checkpoint = open_model(options.model, options.languages)
+    task = _task(checkpoint)
+    options = _with_precisions(options, task)
+    if options.plans and task is EMBEDDING:
+        raise PlanError(
+            "embeddings have no TensorRT plans yet: leave out --engine; ONNX Runtime runs the "
+            "graphs on a GPU"
+        )
     unusable = checkpoint.unusable
     languages: tuple[str, ...] = ()
     if task.data is not None:
         languages = select_languages(
-            options.languages, checkpoint.adapters, source=checkpoint.name, unusable=unusable
+            options.languages, checkpoint.files, source=checkpoint.name, unusable=unusable
         )
     planner = None
     if options.plans:
@@ -121,6 +151,11 @@ def open_contents(options: ExportOptions) -> Contents:
         warnings=(*checkpoint.warnings, *skipped),
         planner=planner,
     )
+
+
+def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:
+    """Return options that name precisions, those of the task by default."""
+    return replace(options, precisions=options.precisions or task.precisions)
 
 
 def check_free(folder: Path, needed: int) -> None:

@@ -11,7 +11,7 @@ from mms_engine.bundle.files import check
 from mms_engine.bundle.manifest import DataFile, File, Graph, Plan
 from mms_engine.errors import BundleError
 from mms_engine.types import Precision
-from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.graphs.contract import GraphKey
 from mms_export.tasks.task import Task
 
@@ -78,7 +78,7 @@ class Inventory:
         )
 
 
-def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint) -> Inventory:
+def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint | VoiceSet) -> Inventory:
     """Return the parts that are whole and up to date; every file is checked against its SHA-256."""
 
     def is_whole(file: File) -> bool:
@@ -90,7 +90,8 @@ def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint) -> I
 
     def is_valid_data(language: str, entry: DataFile) -> bool:
         path = folder / entry.file.path
-        return not _is_outdated(language, path, checkpoint) and is_whole(entry.file)
+        whole = all(map(is_whole, entry.files()))
+        return whole and not _is_outdated(language, path, checkpoint)
 
     valid = Inventory(
         graphs=_filter(inventory.graphs, lambda _, graph: all(map(is_whole, graph.files))),
@@ -110,10 +111,11 @@ def _filter(
         return {key: entry for (key, entry), ok in zip(entries.items(), valid, strict=True) if ok}
 
 
-def _is_outdated(language: str, written: Path, checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint's adapter is newer than its copy."""
-    source = checkpoint.adapters.get(language)
+def _is_outdated(language: str, written: Path, checkpoint: Checkpoint | VoiceSet) -> bool:
+    """Whether the checkpoint's adapter or voice is newer than its copy."""
+    source = checkpoint.files.get(language)
     # The fingerprint of a file of fairseq or torchaudio covers its languages too.
-    if source is None or source.format != "transformers" or not written.is_file():
+    is_covered = isinstance(checkpoint, Checkpoint) and checkpoint.format != "transformers"
+    if source is None or is_covered or not written.is_file():
         return False
     return source.modified() > written.stat().st_mtime

@@ -18,7 +18,8 @@ class ExportOptions:
     """`all`, or codes and globs separated by commas."""
     out: Path
     """Folder of the bundle."""
-    precisions: tuple[Precision, ...]
+    precisions: tuple[Precision, ...] = ()
+    """Precisions of the graphs; none for the default of the task."""
     data_dtype: DataDtype = "float16"
     """Dtype of the data files."""
     plans: PlanOptions | None = None

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mms_engine.bundle.files import describe
 from mms_engine.bundle.manifest import DataFile, Graph
 from mms_export.bundle.contents import Contents
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.checkpoint import AdapterFile, DamagedAdapter
+from mms_export.checkpoints.checkpoint import DamagedAdapter, SourceFile
 from mms_export.graphs.contract import GraphKey, graph_path, tensors
 from mms_export.graphs.writer import Advance, write_graph, write_sharing
 from mms_export.tasks.task import DataJob
@@ -37,9 +38,9 @@ def export_graph(contents: Contents, folder: Path, key: GraphKey, advance: Advan
 
 
 def export_data(
-    write: Callable[[DataJob, AdapterFile], DataFile],
+    write: Callable[[DataJob, Any], DataFile],
     job: DataJob,
-    files: Sequence[AdapterFile],
+    files: Sequence[SourceFile],
     jobs: int,
 ) -> Iterator[tuple[str, DataFile | DamagedAdapter]]:
     """Write data files in worker processes, and yield each language when it is finished.

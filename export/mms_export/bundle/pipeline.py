@@ -16,12 +16,10 @@ from mms_export.bundle.isolation import run_isolated, run_reporting
 from mms_export.bundle.options import ExportOptions
 from mms_export.bundle.parts import export_data, export_graph
 from mms_export.bundle.workspace import Header, Workspace, locked
-from mms_export.checkpoints.checkpoint import DamagedAdapter, fingerprint
+from mms_export.checkpoints.checkpoint import DamagedAdapter
 from mms_export.checkpoints.selection import parse_patterns
 from mms_export.graphs.contract import GraphKey
 from mms_export.graphs.writer import Advance
-from mms_export.parity.comparison import Case, compare
-from mms_export.tasks.task import DataJob
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.plans import Planner
 from mms_export.tensorrt.progress import STEPS
@@ -70,7 +68,7 @@ class _Export:
         self._progress = progress
         with progress.step("reading the checkpoint"):
             self._digests = self._checkpoint.digests()
-        self._fingerprint = fingerprint(self._digests)
+        self._fingerprint = self._checkpoint.fingerprint(self._digests)
         header = Header(fingerprint=self._fingerprint, data_dtype=self._options.data_dtype)
         self.space = Workspace(self._options.out, header)
         self._done = Inventory()
@@ -80,7 +78,7 @@ class _Export:
         with self._progress.step("checking existing files"):
             self._take_over()
         contents, planner = self._contents, self._contents.planner
-        languages = [code for code in contents.languages if code not in self._done.data]
+        languages = [code for code in contents.languages if not self._has_data(code)]
         graphs = [key for key in contents.graphs if key not in self._done.graphs]
         plans = self._missing_plans(planner) if planner else []
         sizes = contents.sizes(graphs, plans, languages)
@@ -164,10 +162,17 @@ class _Export:
                 f"{self._checkpoint.name}: choose another --out, or give --replace"
             )
         if earlier.data_dtype != self._options.data_dtype:
+            noun = self._contents.task.data.noun if self._contents.task.data else "weights"
             raise BundleError(
-                f"{out} holds adapters in {earlier.data_dtype}: give "
+                f"{out} holds {noun} in {earlier.data_dtype}: give "
                 f"--adapter-dtype {earlier.data_dtype}, choose another --out, or give --replace"
             )
+
+    def _has_data(self, language: str) -> bool:
+        """Whether the data of a language are here, for every precision."""
+        data, entry = self._contents.task.data, self._done.data.get(language)
+        job = self._contents.data_job(self._fingerprint)
+        return bool(data and entry and data.is_complete(job, entry))
 
     def _record(self, parts: Parts) -> None:
         self.space.record(parts)
@@ -177,12 +182,13 @@ class _Export:
         data = self._contents.task.data
         if data is None or not languages:
             return
-        options, checkpoint = self._options, self._checkpoint
-        job = DataJob(options.out, checkpoint.config, options.data_dtype, self._fingerprint)
-        files = [checkpoint.adapters[code] for code in languages]
+        options, files = self._options, self._checkpoint.files
+        job = self._contents.data_job(self._fingerprint)
         failed = dict[str, DamagedAdapter]()
-        with self._progress.step("adapters", len(files), "language") as advance:
-            for language, entry in export_data(data.write, job, files, options.jobs):
+        with self._progress.step(data.noun, len(languages), "language") as advance:
+            for language, entry in export_data(
+                data.write, job, [files[code] for code in languages], options.jobs
+            ):
                 if isinstance(entry, DamagedAdapter):
                     failed[language] = entry
                 else:
@@ -196,19 +202,18 @@ class _Export:
 
     def _measure_parity(self) -> None:
         task, out = self._contents.task, self._options.out
-        languages = [code for code in self._contents.languages if code in self._done.data]
-        pair = (languages[0], languages[min(1, len(languages) - 1)]) if languages else ()
-        case = Case(self._checkpoint.path, pair, self._checkpoint.config.normalize)
         graphs = [self._done.graphs[key] for key in self._contents.graphs]
         unmeasured = [g for g in graphs if task.spec(g.name).has_parity and not g.parity]
         if not unmeasured:
             return
-        with self._progress.step("parity: reference network on ten seconds of speech"):
+        languages = [code for code in self._contents.languages if code in self._done.data]
+        case = task.case(self._checkpoint, languages)
+        with self._progress.step(f"parity: reference network on {task.sample}"):
             expected = self._bounded(task.reference, case)
         for graph in unmeasured:
             with self._progress.step(f"parity: {graph.name}.{graph.precision}"):
                 found = self._bounded(task.outputs, case, out, graph.precision, graph.name)
-            parity = compare(case, graph.precision, found, expected)
+            parity = task.compare(case, graph.precision, found, expected[graph.name])
             self._record(Parts(graphs=(replace(graph, parity=parity),)))
 
     def _bounded(

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from mms_engine.bundle.files import digest
-from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Vits, Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
+from mms_engine.bundle.voices import Voice
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.tokenizer import Labels
-from mms_export.checkpoints.weights import Weights
+from mms_export.checkpoints.weights import FloatArray, Weights
 
 MMS_LICENCE = "CC-BY-NC-4.0"
 UNKNOWN_LICENCE = "unknown"
@@ -21,17 +24,16 @@ class DamagedAdapter(MmsError):
     """The tensors of one language are damaged; others may be whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterFile:
-    """Location and vocabulary of a language's tensors. Picklable, for worker processes."""
+class SourceFile:
+    """Files of one language or voice in a checkpoint. Picklable, for worker processes."""
 
+    __slots__ = ()
     language: str
-    paths: tuple[Path, ...]
-    """Files that hold them: one of their own, or those of the base model."""
     format: Format
-    labels: Labels
-    described_by: tuple[Path, ...] = ()
-    """Files from which the labels were read."""
+    paths: tuple[Path, ...]
+    """Files that hold the tensors: one of their own, or those of the base model."""
+    described_by: tuple[Path, ...]
+    """Files from which the rest was read."""
 
     @property
     def path(self) -> Path:
@@ -39,9 +41,9 @@ class AdapterFile:
         return self.paths[0]
 
     @property
-    def vocab(self) -> tuple[str, ...]:
-        """Tokens in the order of a bundle."""
-        return self.labels.tokens
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        raise NotImplementedError
 
     def modified(self) -> float:
         """Return the time of the last change to weights or vocabulary, in seconds."""
@@ -49,19 +51,58 @@ class AdapterFile:
         return max(path.stat().st_mtime for path in files if path.exists())
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterFile(SourceFile):
+    """Location and vocabulary of a language's tensors."""
+
+    language: str
+    paths: tuple[Path, ...]
+    format: Format
+    labels: Labels
+    described_by: tuple[Path, ...] = ()
+
+    @property
+    def vocab(self) -> tuple[str, ...]:
+        """Tokens in the order of a bundle."""
+        return self.labels.tokens
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return len(self.labels.tokens)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """An opened checkpoint; tensors are read on demand."""
+class VoiceFile(SourceFile):
+    """Location and description of a voice."""
+
+    language: str
+    paths: tuple[Path, ...]
+    format: Format
+    described_by: tuple[Path, ...] = ()
+    config: Vits
+    voice: Voice
+    """Without the fingerprint of a bundle."""
+    rows: int
+    """Rows of the embedding."""
+    licence: str
+    repository: str = ""
+    """Hub id from which to download the weights; `paths` is empty then."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Names and files that a checkpoint and a set of voices have in common."""
 
     name: str
     format: Format
     path: Path
-    config: Wav2Vec2Ctc | Wav2Vec2Classifier
-    weights: Weights
-    """Base model, under the names of `names.base_shapes`, or of `names.classifier_shapes`."""
-    weight_files: tuple[Path, ...]
-    adapters: Mapping[str, AdapterFile]
-    """By language code, sorted; none in a model of language identification."""
+    weight_files: tuple[Path, ...] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Languages whose files cannot be exported, and why."""
     warnings: tuple[str, ...] = ()
@@ -75,8 +116,51 @@ class Checkpoint:
         return {path.name: digest(path) for path in self.weight_files}
 
 
-def fingerprint(digests: Mapping[str, str]) -> str:
-    """Return the identity of a base model: the digest of its file, or of its shards' digests."""
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    return hashlib.sha256("".join(digests.values()).encode()).hexdigest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint(Source):
+    """An opened checkpoint; tensors are read on demand."""
+
+    config: Wav2Vec2Ctc | Wav2Vec2Classifier | Wav2Vec2Pretrained
+    weights: Weights
+    """Base model, under the names of `names.base_shapes`; the whole model, under those of
+    `names.classifier_shapes` or `names.pretrained_shapes`, if it has no adapters of its own."""
+    adapters: Mapping[str, AdapterFile]
+    """By language code, sorted; none in a model of language identification or without a head."""
+
+    @property
+    def files(self) -> Mapping[str, AdapterFile]:
+        """Files by language."""
+        return self.adapters
+
+    def fingerprint(self, digests: Mapping[str, str]) -> str:
+        """Return the identity of the base model: its file's digest, or that of its shards'."""
+        if len(digests) == 1:
+            return next(iter(digests.values()))
+        return hashlib.sha256("".join(digests.values()).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceSet(Source):
+    """Voices of one shape. There is no base model: graphs hold no weights."""
+
+    config: Vits
+    voices: Mapping[str, VoiceFile]
+    """By language code, sorted."""
+
+    @property
+    def files(self) -> Mapping[str, VoiceFile]:
+        """Files by language."""
+        return self.voices
+
+    @property
+    def weights(self) -> Weights:
+        """Weights of the graphs: none."""
+        return Weights({}, _no_weights)
+
+    def fingerprint(self, digests: Mapping[str, str]) -> str:  # noqa: ARG002 - as Checkpoint
+        """Return the identity of the shape that the voices share."""
+        return hashlib.sha256(msgspec.json.encode(self.config)).hexdigest()
+
+
+def _no_weights(name: str) -> FloatArray:
+    raise KeyError(name)

@@ -5,7 +5,12 @@ from typing import Any
 
 import msgspec
 
-from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Classifier, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import (
+    Wav2Vec2,
+    Wav2Vec2Classifier,
+    Wav2Vec2Ctc,
+    Wav2Vec2Pretrained,
+)
 from mms_engine.errors import MmsError
 
 LAYER_NORM_EPS = 1e-5
@@ -70,6 +75,16 @@ def parse_classifier_config(document: Mapping[str, Any], *, where: str) -> Wav2V
         classifier_proj_size=size,
         labels=_labels(document.get("id2label"), where),
     )
+
+
+def parse_pretrained_config(document: Mapping[str, Any], *, where: str) -> Wav2Vec2Pretrained:
+    """Read the config.json of a pretrained model without a head; see `parse_config`.
+
+    Raises:
+        MmsError: the network is not that of MMS.
+    """
+    sizes = _parse_sizes(document, _REQUIRED, "pretrained", where)
+    return Wav2Vec2Pretrained(**msgspec.structs.asdict(sizes))
 
 
 def _labels(names: object, where: str) -> tuple[str, ...]:

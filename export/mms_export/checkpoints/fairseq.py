@@ -116,7 +116,7 @@ def open_fairseq(path: Path, languages: str) -> Checkpoint:
 
 def _open_classifier(document: Mapping[str, Any], path: Path, languages: str) -> Checkpoint:
     """Open a model of language identification."""
-    whole_only(path.stem, languages)
+    whole_only(path.stem, "a model of language identification", languages)
     options = document.get("cfg") or document.get("args")
     pooling = find_option(options, "pooling", default="mean")
     if pooling != "mean":

@@ -46,12 +46,16 @@ def adapter_shapes(config: Wav2Vec2, vocab_size: int) -> Shapes:
     return _adapter_layers(config) | _linear("lm_head", config.hidden_size, vocab_size)
 
 
+def pretrained_shapes(config: Wav2Vec2) -> Shapes:
+    """Return the shape of every tensor of a model without a head, with any adapters in it."""
+    return base_shapes(config) | _adapter_layers(config)
+
+
 def classifier_shapes(config: Wav2Vec2Classifier) -> Shapes:
     """Return the shape of every tensor of a model of language identification."""
     size = config.classifier_proj_size
     return (
-        base_shapes(config)
-        | _adapter_layers(config)
+        pretrained_shapes(config)
         | _linear("projector", config.hidden_size, size)
         | _linear("classifier", size, len(config.labels))
     )

@@ -6,21 +6,28 @@ from pathlib import Path
 
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint
-from mms_export.checkpoints.classifier import is_classifier, open_classifier
+from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint, VoiceSet
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
+from mms_export.checkpoints.hub_voices import is_voice_repository, open_hub_voices
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
+from mms_export.checkpoints.voices import is_voice, open_voice_folder, voice_folders
 from mms_export.checkpoints.weights import FloatArray, Weights
+from mms_export.checkpoints.whole import is_whole, open_whole
 
-DEMO, DEMO_LID = "demo", "demo-lid"
-_DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint"}
+DEMO, DEMO_LID, DEMO_VOICE = "demo", "demo-lid", "demo-voice"
+_DEMO_FOLDERS = {DEMO: "checkpoint", DEMO_LID: "lid/checkpoint", DEMO_VOICE: "voices"}
 """Checkpoints of the demo, by name: folders in examples/demo."""
 DEMO_LICENCE = "CC-BY-SA-3.0"
 DEMO_NOTICE = (
     "This is the demonstration model, trained on telephone prompts in five languages: "
     "it shows how things work and is not for use."
+)
+VOICE_LICENCE = "CC0-1.0"
+VOICE_NOTICE = (
+    "This is the demonstration voice, trained on a synthetic teacher: it shows how things work and "
+    "is not for use."
 )
 _PART_OF_FOLDER = re.compile(r".+\.(safetensors|bin|json|h5|msgpack)")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -37,7 +44,7 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     Raises:
         MmsError: there is no such checkpoint, or it is not one of MMS.
     """
-    if model in _DEMO_FOLDERS:
+    if model in (DEMO, DEMO_LID):
         demo = _open_folder(demo_checkpoint(model), model, languages)
         return replace(demo, licence=DEMO_LICENCE, notice=DEMO_NOTICE)
     path = Path(model)
@@ -55,11 +62,37 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     return _open_folder(snapshot(model, languages), model, languages)
 
 
+def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
+    """Open a checkpoint or a set of voices.
+
+    Args:
+        model: As for `open_checkpoint`; or `demo-voice`, a folder of one voice or of voices'
+            folders, the hub id of a voice, or the beginning of the hub ids of many, such as
+            facebook/mms-tts.
+        languages: Languages to export, in the syntax of `--lang`.
+
+    Raises:
+        MmsError: there is no such checkpoint or voice, or it is not one of MMS.
+    """
+    if model == DEMO_VOICE:
+        voices = open_voice_folder(demo_checkpoint(model), name=model, languages=languages)
+        return replace(voices, licence=VOICE_LICENCE, notice=VOICE_NOTICE)
+    path = Path(model)
+    if path.is_dir():
+        if is_voice(path) or (not (path / "config.json").is_file() and voice_folders(path)):
+            return open_voice_folder(path, name=path.resolve().name, languages=languages)
+    elif path.suffix == ".pth" and path.is_file():
+        return open_voice_folder(path.parent, name=path.resolve().parent.name, languages=languages)
+    elif _HUB_ID.fullmatch(model) and is_voice_repository(model):
+        return open_hub_voices(model, languages)
+    return open_checkpoint(model, languages)
+
+
 def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:
     """Open a folder by the architecture in its config.json."""
     config = path / "config.json"
-    if config.is_file() and is_classifier(read_json(config)):
-        return open_classifier(path, name=name, languages=languages)
+    if config.is_file() and is_whole(read_json(config)):
+        return open_whole(path, name=name, languages=languages)
     return open_transformers(path, name=name, languages=languages)
 
 
@@ -83,7 +116,7 @@ def demo_checkpoint(name: str = DEMO) -> Path:
     package = Path(__file__).resolve().parents[1]
     source = package.parents[1] / "examples" / "demo" / _DEMO_FOLDERS[name]
     for candidate in (source, package / name):
-        if (candidate / "config.json").is_file():
+        if any(candidate.rglob("config.json")):  # of voices, one folder down
             return candidate
     raise MmsError(
         f"the checkpoint of {name} is missing from the installation: install mms-engine again"

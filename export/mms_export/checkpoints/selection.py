@@ -53,17 +53,14 @@ def single_code(asked: str) -> str | None:
     return patterns[0] if len(patterns) == 1 and not is_glob(patterns[0]) else None
 
 
-def whole_only(name: str, asked: str) -> None:
-    """Check that all languages of a classifier are to be exported.
+def whole_only(name: str, kind: str, asked: str) -> None:
+    """Check that a model without languages to choose from is to be exported as a whole.
 
     Raises:
         LanguageError: some of them are.
     """
     if asked != ALL:
-        raise LanguageError(
-            f"{name} is a model of language identification, whose languages cannot be divided: "
-            "leave out --lang"
-        )
+        raise LanguageError(f"{name} is {kind}, without languages to choose from: leave out --lang")
 
 
 def matching(asked: str, codes: Iterable[str]) -> list[str]:

@@ -65,6 +65,9 @@ def single_language(
     if labels.is_uroman:
         config = msgspec.structs.replace(config, text="uroman", normalize=False)
         code = UROMAN_LANGUAGE
+    elif single_code(languages) == UROMAN_LANGUAGE and labels.is_latin:
+        config = msgspec.structs.replace(config, text="uroman")
+        code = UROMAN_LANGUAGE
     else:
         code = checked_code(single_code(languages) or UNKNOWN_LANGUAGE)
         if code == UNKNOWN_LANGUAGE:

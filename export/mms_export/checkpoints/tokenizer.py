@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_lowercase
+from string import ascii_lowercase, digits
 from typing import Any
 
 from mms_engine.errors import MmsError
@@ -40,6 +40,12 @@ class Labels:
     def named(cls, tokens: tuple[str, ...]) -> "Labels":
         """Return labels of tokens that have a bundle's names and order already."""
         return cls(tokens, tuple(range(len(tokens))))
+
+    @property
+    def is_latin(self) -> bool:
+        """Whether every token is one of romanised text: a letter, the apostrophe, a digit."""
+        special = {BLANK, BEGIN, END, UNKNOWN, self.word_delimiter}
+        return set(self.tokens) - special <= UROMAN_LETTERS | set(digits)
 
     @property
     def is_uroman(self) -> bool:

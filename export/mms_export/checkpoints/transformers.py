@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from mms_engine.bundle.manifest import Wav2Vec2, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import UROMAN_LANGUAGE, Wav2Vec2, Wav2Vec2Ctc
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.checkpoint import (
     MMS_LICENCE,
@@ -19,9 +19,12 @@ from mms_export.checkpoints.files import base_model, language_tensors, open_tens
 from mms_export.checkpoints.folder import find_weights
 from mms_export.checkpoints.languages import find_languages
 from mms_export.checkpoints.names import adapter_shapes, base_shapes, check_shapes, neutral
+from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.weights import Weights
 
 _SAMPLE_RATES = range(1_000, 768_001)
+ZERO_SHOT = "mms-zeroshot"
+"""Part of the name of MMS models of romanised text, whose letters could be those of English."""
 # Tensors that are used in training only.
 IGNORED = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.")
 
@@ -46,10 +49,14 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
     tensors = renamed(open_tensors(files), neutral)
     weights, warnings = _base_tensors(config, tensors, files)
     inner = (language_tensors(tensors), files)
+    if languages == ALL and ZERO_SHOT in f"{name} {document.get('_name_or_path')}":
+        languages = UROMAN_LANGUAGE
     found = find_languages(path, config, document.get("pad_token_id"), languages, inner)
     if any(file.labels.is_uroman for file in found.adapters.values()):
         # It was trained, and is used everywhere, on waveforms as they are.
         config = msgspec.structs.replace(config, text="uroman", normalize=False)
+    elif UROMAN_LANGUAGE in found.adapters and found.adapters[UROMAN_LANGUAGE].labels.is_latin:
+        config = msgspec.structs.replace(config, text="uroman")
     card = read_model_card(path)
     is_mms = config.adapter_parameters or config.text == "uroman"
     return Checkpoint(

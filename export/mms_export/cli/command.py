@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from mms_export.tensorrt.options import PlanOptions
 
 DEFAULT_MODEL = "facebook/mms-1b-all"
-DEMOS = ("demo", "demo-lid")
-DEFAULT_PRECISIONS = ("fp32", "fp16", "int8")
+DEMOS = ("demo", "demo-lid", "demo-voice")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -44,8 +43,9 @@ def _precisions(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Checkpoint: demo, demo-lid (language identification), a folder, a .pt file of fairseq or "
-    "torchaudio, or a hub id.",
+    help="Checkpoint: demo, demo-lid (language identification), demo-voice (speech), a folder, a "
+    ".pt file of fairseq or torchaudio, or a hub id; for speech synthesis a voice, a folder of "
+    "voices, or the beginning of hub ids such as facebook/mms-tts.",
 )
 @click.option(
     "--lang",
@@ -65,8 +65,8 @@ def _precisions(
     "precisions",
     metavar="LIST",
     callback=_precisions,
-    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for the "
-    "demos fp32, with --engine also fp16]",
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for "
+    "voices fp32,fp16; for the demos fp32, with --engine also fp16]",
 )
 @click.option(
     "--adapter-dtype",
@@ -107,9 +107,10 @@ def main(
     debug: bool,  # noqa: ARG001 - read by ProgramCommand
     **values: Any,  # noqa: ANN401
 ) -> None:
-    """Convert an MMS checkpoint to a bundle: ONNX graphs, and one adapter file per language.
+    """Convert an MMS checkpoint to a bundle: ONNX graphs, and one file per language or voice.
 
-    The task, speech recognition or language identification, is that of the checkpoint.
+    The task is that of the checkpoint: speech recognition, language identification, speech
+    synthesis, or embeddings of a pretrained network.
 
     An interrupted export continues where it stopped. Languages, precisions and plans missing from
     an existing bundle are added to it.
@@ -143,7 +144,7 @@ def main(
 
 def _default_precisions(model: str, plans: "PlanOptions | None") -> tuple[Any, ...]:
     if model not in DEMOS:
-        return DEFAULT_PRECISIONS
+        return ()
     return ("fp32", "fp16") if plans else ("fp32",)
 
 
@@ -176,13 +177,14 @@ def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
 def _sentence(out: Path, manifest: "Manifest") -> str:
     precisions = ", ".join(dict.fromkeys(graph.precision for graph in manifest.graphs))
     count = len(_languages(manifest))
-    languages = f"{count} language{'s' * (count != 1)}"
+    # A pretrained network has none.
+    languages = f", {count} language{'s' * (count != 1)}" if count else ""
     targets = {
         f"; plans for {plan.runtime} {plan.runtime_version} ({plan.precision} on "
         f"{', '.join(plan.compute_capabilities)})"
         for plan in manifest.plans
     }
-    return f"{out}: {manifest.source.name}, {languages}, {precisions}{''.join(sorted(targets))}"
+    return f"{out}: {manifest.source.name}{languages}, {precisions}{''.join(sorted(targets))}"
 
 
 def _languages(manifest: "Manifest") -> list[str]:
@@ -200,6 +202,7 @@ def _summary(out: Path, manifest: "Manifest") -> dict[str, object]:
             graph.precision: {
                 "max_abs_error": graph.parity.max_abs_error,
                 "argmax_agreement": graph.parity.argmax_agreement,
+                "relative_error": graph.parity.relative_error,
             }
             for graph in manifest.graphs
             if graph.parity

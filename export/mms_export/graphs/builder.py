@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 IR_VERSION = 10  # the newest that onnxruntime 1.22 reads
 CONTRIB = "com.microsoft"
 
+_BRANCHES = ("then_branch", "else_branch")
+
 Array = npt.NDArray[Any]
 DTYPES: dict[str, int] = {
     "float32": TensorProto.FLOAT,
@@ -59,6 +61,8 @@ class GraphBuilder:
 
     name: str
     opset: int
+    prefix: str = ""
+    """Beginning of the names of values, for a branch of another graph."""
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -89,18 +93,26 @@ class GraphBuilder:
         **attributes: Any,  # noqa: ANN401
     ) -> list[str]:
         """Add a node and return the names of its outputs."""
-        name = f"{kind}_{len(self.nodes)}"
+        name = f"{self.prefix}{kind}_{len(self.nodes)}"
         outputs = [name] if count == 1 else [f"{name}:{index}" for index in range(count)]
         node = helper.make_node(kind, list(inputs), outputs, name=name, domain=domain, **attributes)
         self.nodes.append(node)
         return outputs
+
+    def choose(self, condition: str, then: "GraphBuilder", other: "GraphBuilder") -> str:
+        """Return the output of one of two branches, which may use this graph's values."""
+        branches = (
+            helper.make_graph(b.nodes, b.name, b.inputs, b.outputs, b.constants)
+            for b in (then, other)
+        )
+        return self.op("If", condition, **dict(zip(_BRANCHES, branches, strict=True)))
 
     def constant(self, value: npt.ArrayLike, dtype: str) -> str:
         """Add a small tensor and return its name; equal tensors are stored once."""
         array = np.asarray(value, dtype=numpy_dtype(dtype))
         key = (dtype, array.shape, array.tobytes())
         if key not in self._constant_names:
-            name = f"constant_{len(self._constant_names)}"
+            name = f"{self.prefix}constant_{len(self._constant_names)}"
             self._constant_names[key] = name
             self.constants.append(numpy_helper.from_array(array, name))
         return self._constant_names[key]

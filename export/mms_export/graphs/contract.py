@@ -13,8 +13,8 @@ GraphKey = tuple[str, Precision]
 
 MEANINGS = {
     "audio": "normalised samples, padded with zeros",
-    "features": "frontend output; frames beyond a row's length have no effect",
-    "lengths": "valid frames of each row",
+    "features": "output of the graph before; beyond a row's length without effect",
+    "lengths": "valid frames or tokens of each row",
     "slot": "adapter bank slot of each row",
     "adapters": "adapter weights, one language per slot, as in the adapter files",
     "head_weight": "head weights of each language; zero beyond its vocabulary",
@@ -24,8 +24,19 @@ MEANINGS = {
     "filled": "valid frames of the cache, from its first",
     "update": "keys and values of the new frames, laid out as the cache",
     "scores": "label scores before softmax, of the mean over a row's length",
+    "hidden": "hidden states of the last layer, behind the final layer norm; undefined beyond a "
+    "row's length",
+    "ids": "token ids; those beyond a row's length have no effect",
+    "duration_noise": "normal noise times the scale of the durations' noise",
+    "means": "means of the prior at each token",
+    "log_scales": "natural logarithm of the prior's standard deviations at each token",
+    "log_durations": "natural logarithm of each token's frames; 0 beyond a row's length",
+    "latents": "sample of the prior at each frame; beyond a row's length without effect",
+    "valid": "first valid step of each row, and the one behind its last",
+    "samples": "samples in [-1, 1]; undefined outside the valid steps",
     "logits": "token scores before log-softmax; undefined beyond a row's length",
 }
+WEIGHT = "weight of the voice, as in the voice files"
 _NAMES = {value: name for name, value in DTYPES.items()}
 
 
@@ -43,5 +54,8 @@ def _tensor(value: ValueInfoProto) -> Tensor:
     kind: TensorProto = value.type.tensor_type
     shape = tuple(d.dim_param or d.dim_value for d in kind.shape.dim)
     return Tensor(
-        name=value.name, dtype=_NAMES[kind.elem_type], shape=shape, meaning=MEANINGS[value.name]
+        name=value.name,
+        dtype=_NAMES[kind.elem_type],
+        shape=shape,
+        meaning=MEANINGS.get(value.name, WEIGHT),
     )

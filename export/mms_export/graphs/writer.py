@@ -1,11 +1,11 @@
 """Graph files, with weights streamed one by one; equal graphs give equal bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import MmsError
@@ -80,17 +80,31 @@ def write_sharing(graph: GraphBuilder, path: Path, original: Path) -> list[Path]
 
 def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> None:
     """Write the `.onnx` file."""
+    with atomic_open(path) as stream:
+        stream.write(model_bytes(graph, tensors))
+
+
+def model_bytes(graph: GraphBuilder, tensors: list[TensorProto]) -> bytes:
+    """Return the content of an `.onnx` file."""
     proto = helper.make_graph(
         graph.nodes, graph.name, graph.inputs, graph.outputs, [*graph.constants, *tensors]
     )
     opsets = [helper.make_opsetid("", graph.opset)]
-    if any(node.domain == CONTRIB for node in graph.nodes):
+    if _uses_contrib(graph.nodes):
         opsets.append(helper.make_opsetid(CONTRIB, 1))
     model = helper.make_model(
         proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="mms-export"
     )
-    with atomic_open(path) as stream:
-        stream.write(model.SerializeToString(deterministic=True))
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _uses_contrib(nodes: Iterable[NodeProto]) -> bool:
+    """Whether nodes, or those of their branches, are operators of ONNX Runtime's own."""
+    return any(
+        node.domain == CONTRIB or any(_uses_contrib(a.g.node) for a in node.attribute)
+        for node in nodes
+    )
 
 
 def write_weights(weights: list[Weight], path: Path, advance: Advance) -> list[TensorProto]:

@@ -1,6 +1,6 @@
 """Comparison of a bundle's graphs with the reference network, on real speech."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isinf
 from pathlib import Path
@@ -19,6 +19,8 @@ from mms_export.checkpoints.weights import FloatArray
 MIN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.97, "int8": 0.97}
 """Least share of frames whose most likely token is that of the reference."""
 SPEECH = Path(__file__).parents[1] / "data" / "speech.flac"
+MIN_COSINE = 0.99
+"""Least cosine similarity of a frame's hidden state with the reference's."""
 SECOND_CLIP = 0.6
 """Length of the second clip relative to the first, so that the batch has padding."""
 
@@ -46,25 +48,35 @@ class Case:
         return (normalize(clips[0]), normalize(clips[1])) if self.normalize else clips
 
 
-def reference_logits(case: Case) -> list[FloatArray]:
-    """Return the reference's logits `[T, V]` of each clip, computed alone."""
+def reference_logits(case: Case) -> dict[str, list[FloatArray]]:
+    """Return the reference's logits `[T, V]` of each clip, computed alone, for both graphs."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [
+    logits = [
         reference.logits(clip, read_adapter(checkpoint.adapters[language], checkpoint.config))
         for clip, language in zip(case.clips(), case.languages, strict=True)
     ]
+    return {"encoder": logits, "step": logits}
 
 
-def reference_scores(case: Case) -> list[FloatArray]:
+def reference_scores(case: Case) -> dict[str, list[FloatArray]]:
     """Return the reference's scores `[1, labels]` of each clip, computed alone."""
     from mms_export.parity.reference import Reference  # imports torch
 
     checkpoint = case.open()
     reference = Reference(checkpoint.config, checkpoint.weights)
-    return [reference.scores(clip) for clip in case.clips()]
+    return {"encoder": [reference.scores(clip) for clip in case.clips()]}
+
+
+def reference_hidden(case: Case) -> dict[str, list[FloatArray]]:
+    """Return the reference's last hidden states `[T, H]` of each clip, computed alone."""
+    from mms_export.parity.reference import Reference  # imports torch
+
+    checkpoint = case.open()
+    reference = Reference(checkpoint.config, checkpoint.weights)
+    return {"encoder": [reference.hidden(clip) for clip in case.clips()]}
 
 
 def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
@@ -79,43 +91,78 @@ def agreement(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> fl
     return equal / frames
 
 
+def nearness(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the share of frames whose hidden states have a cosine similarity of 0.99 or more.
+
+    Both arguments are hidden states `[T, H]` of each clip.
+    """
+    near = frames = 0
+    for ours, theirs in zip(found, expected, strict=True):
+        lengths = np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1)
+        near += int(((ours * theirs).sum(-1) >= MIN_COSINE * lengths).sum())
+        frames += len(theirs)
+    return near / frames
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Agreement of a graph's outputs with the reference's."""
+
+    share: Callable[[Sequence[FloatArray], Sequence[FloatArray]], float]
+    """Returns the share of frames that agree."""
+    what: str
+    """Property in which they agree."""
+    outputs: str
+    """Name of the outputs."""
+
+
+TOKENS = Agreement(agreement, "the model's most likely token", "logits")
+DIRECTIONS = Agreement(
+    nearness, f"the model's hidden states (cosine similarity {MIN_COSINE:g})", "hidden states"
+)
+
+
 def max_error(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
-    """Return the largest absolute difference of a logit; infinite if one is not finite."""
+    """Return the largest absolute difference; infinite if one is not finite."""
     errors = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
     return max(errors) if np.isfinite(errors).all() else float("inf")
 
 
 def compare(
-    case: Case, precision: Precision, found: list[FloatArray], expected: list[FloatArray]
+    case: Case,
+    precision: Precision,
+    found: list[FloatArray],
+    expected: list[FloatArray],
+    measure: Agreement = TOKENS,
 ) -> Parity:
-    """Return the parity of a precision's logits with the reference's.
+    """Return the parity of a precision's outputs with the reference's.
 
     Raises:
-        MmsError: a logit is not finite, or the agreement is below the precision's tolerance.
+        MmsError: an output is not finite, or the agreement is below the precision's tolerance.
     """
     parity = Parity(
         # Three digits: the rest depends on the number of threads.
         max_abs_error=float(f"{max_error(found, expected):.3g}"),
-        argmax_agreement=float(f"{agreement(found, expected):.6g}"),
+        argmax_agreement=float(f"{measure.share(found, expected):.6g}"),
         min_argmax_agreement=MIN_AGREEMENT[precision],
         frames=sum(map(len, expected)),
         seconds=sum(len(clip) for clip in case.clips()) / 16000,
     )
-    _check(parity, precision)
+    _check(parity, measure.share(found, expected), precision, measure)
     return parity
 
 
-def _check(parity: Parity, precision: Precision) -> None:
+def _check(parity: Parity, agreement: float, precision: Precision, measure: Agreement) -> None:
     if isinf(parity.max_abs_error):
         raise MmsError(
-            f"the {precision} graphs give logits that are not finite: the model has values outside "
-            f"the range of {precision}. Export it without --precision {precision}; bf16 has the "
-            "range of fp32"
+            f"the {precision} graphs give {measure.outputs} that are not finite: the model has "
+            f"values outside the range of {precision}. Export it without --precision {precision}; "
+            "bf16 has the range of fp32"
         )
-    if parity.argmax_agreement < parity.min_argmax_agreement:
+    if agreement < MIN_AGREEMENT[precision]:
         raise MmsError(
-            f"the {precision} graphs give the model's most likely token in only "
-            f"{parity.argmax_agreement:.2%} of {parity.frames} frames "
-            f"(required: {parity.min_argmax_agreement:.2%}; largest difference of a logit "
+            f"the {precision} graphs give {measure.what} in only "
+            f"{agreement:.2%} of {parity.frames} frames "
+            f"(required: {MIN_AGREEMENT[precision]:.2%}; largest difference "
             f"{parity.max_abs_error:g}): this checkpoint needs another precision"
         )

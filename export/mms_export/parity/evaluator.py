@@ -26,7 +26,7 @@ TYPES: dict[int, torch.dtype] = {
     TensorProto.INT64: torch.int64,
 }
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-_NOT_FLOATS = ("And", "GreaterOrEqual", "Less", "Shape")
+_NOT_FLOATS = ("And", "Equal", "GreaterOrEqual", "Less", "Shape")
 """Operators whose results are no floats, whatever their inputs."""
 
 
@@ -42,12 +42,13 @@ class Evaluator:
         self._folder = str(path.parent)
         self._weights = {tensor.name: tensor for tensor in self.graph.initializer}
 
-    def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Return the graph's first output, float32, for inputs in the types the graph declares."""
-        values = {name: _tensor(array) for name, array in feeds.items()}
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Return the graph's outputs, float32, for inputs in the types the graph declares."""
+        declared = {value.name for value in self.graph.input}
+        values = {name: _tensor(array) for name, array in feeds.items() if name in declared}
         uses = Counter(name for node in self.graph.node for name in node.input)
-        output: str = self.graph.output[0].name
-        uses[output] += 1
+        outputs = [output.name for output in self.graph.output]
+        uses.update(outputs)
         with torch.inference_mode():
             for node in self.graph.node:
                 inputs = [self._input(name, values) for name in node.input]
@@ -56,7 +57,7 @@ class Evaluator:
                     uses[name] -= 1
                     if not uses[name]:
                         values.pop(name, None)
-        return values[output].float().numpy()
+        return [values[name].float().numpy() for name in outputs]
 
     def _input(self, name: str, values: Mapping[str, Tensor]) -> Tensor | None:
         if name in values or not name:

@@ -50,6 +50,16 @@ def graph_scores(case: Case, folder: Path, precision: Precision, name: str) -> l
     return [row[np.newaxis] for row in scores]
 
 
+def graph_hidden(case: Case, folder: Path, precision: Precision, name: str) -> list[FloatArray]:
+    """Return the hidden states `[T, H]` of each clip of a case, computed in one batch.
+
+    The arguments are those of `graph_logits`.
+    """
+    feeds = _features(case, case.open(), folder, precision)
+    hidden = run_graph(folder, name, precision, feeds)
+    return [row[:length] for row, length in zip(hidden, feeds["lengths"], strict=True)]
+
+
 def _features(
     case: Case, checkpoint: Checkpoint, folder: Path, precision: Precision
 ) -> dict[str, Array]:
@@ -107,10 +117,23 @@ def bank(
 def run_graph(
     folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
 ) -> FloatArray:
-    """Run a graph of a bundle once and return its first output.
+    """Run a graph of a bundle once and return its first output, as `run_outputs` does."""
+    return run_outputs(folder, name, precision, feeds)[0]
+
+
+def run_outputs(
+    folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
+) -> list[FloatArray]:
+    """Run a graph of a bundle once and return its outputs.
 
     On a CPU, ONNX Runtime has no bfloat16 and hides the rounding and overflow of float16: 16-bit
     graphs run node by node instead.
+
+    Args:
+        folder: Folder of the bundle.
+        name: Name of the graph.
+        precision: Precision of the graph.
+        feeds: Inputs by name; those that the graph does not have are ignored.
     """
     path = graph_path(folder, name, precision)
     if NUMERICS[precision].operands != "float32":
@@ -122,5 +145,6 @@ def run_graph(
     # Packed copies of the weights would double the memory for a single run.
     options.add_session_config_entry("session.disable_prepacking", "1")
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    output: FloatArray = session.run(None, dict(feeds))[0]
-    return output
+    names = [value.name for value in session.get_inputs()]
+    outputs: list[FloatArray] = session.run(None, {key: feeds[key] for key in names})
+    return outputs

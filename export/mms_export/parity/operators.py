@@ -28,9 +28,17 @@ def _div(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _conv(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
-    value, weight, bias = inputs
+    value, weight, bias = (*inputs, None)[:3]
     padded = functional.pad(value, tuple(attributes["pads"]))
-    return [functional.conv1d(padded, weight, bias, groups=attributes["group"])]
+    dilations, groups = attributes.get("dilations", [1]), attributes["group"]
+    return [functional.conv1d(padded, weight, bias, dilation=dilations, groups=groups)]
+
+
+def _conv_transpose(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
+    value, weight, bias = inputs
+    around, _ = attributes["pads"]
+    stride = attributes["strides"]
+    return [functional.conv_transpose1d(value, weight, bias, stride=stride, padding=around)]
 
 
 def _layer_norm(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
@@ -77,7 +85,20 @@ def _split(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
 
 
 def _gather(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
-    return [inputs[0].index_select(attributes["axis"], inputs[1])]
+    value, index = inputs
+    axis = attributes["axis"]
+    taken = value.index_select(axis, index.reshape(-1))
+    return [taken.reshape(*value.shape[:axis], *index.shape, *value.shape[axis + 1 :])]
+
+
+def _gather_elements(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
+    return [inputs[0].gather(attributes["axis"], inputs[1])]
+
+
+def _pad(value: Tensor, pads: Tensor, fill: Tensor, axes: Tensor) -> Tensor:
+    if _ints(axes) != [-1]:
+        raise ValueError("only the last axis is padded")
+    return functional.pad(value, tuple(_ints(pads)), value=float(fill))
 
 
 def _reduce_sum(attributes: Attributes, inputs: Inputs) -> list[Tensor]:
@@ -93,27 +114,40 @@ OPERATORS: dict[str, Operator] = {
     "Add": _one(torch.add),
     "And": _one(torch.logical_and),
     "Cast": _one(lambda value: value),
+    "Clip": _one(torch.clamp),
     "Concat": lambda attributes, inputs: [torch.cat(list(inputs), attributes["axis"])],
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "CumSum": _one(lambda value, axis: value.cumsum(int(axis))),
     "Div": _one(_div),
+    "Equal": _one(torch.eq),
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Gelu": _one(functional.gelu),
     "GreaterOrEqual": _one(torch.ge),
     "Identity": _one(lambda value: value),
+    "LeakyRelu": lambda attributes, inputs: [functional.leaky_relu(inputs[0], attributes["alpha"])],
     "LayerNormalization": _layer_norm,
     "Less": _one(torch.lt),
     "MatMul": _one(torch.matmul),
+    "Max": _one(torch.maximum),
     "Mul": _one(torch.mul),
+    "Neg": _one(torch.neg),
+    "Pad": _one(_pad),
     "Range": _one(_range),
     "ReduceSum": _reduce_sum,
     "Relu": _one(torch.relu),
     "Reshape": _one(_reshape),
     "Shape": _shape,
+    "Sigmoid": _one(torch.sigmoid),
     "Slice": _one(_slice),
     "Softmax": lambda attributes, inputs: [torch.softmax(inputs[0], attributes["axis"])],
+    "Softplus": _one(functional.softplus),
     "Split": _split,
+    "Sqrt": _one(torch.sqrt),
     "Squeeze": _one(_squeeze),
     "Sub": _one(torch.sub),
+    "Tanh": _one(torch.tanh),
     "Transpose": lambda attributes, inputs: [inputs[0].permute(attributes["perm"])],
     "Unsqueeze": _one(_unsqueeze),
     "Where": _one(torch.where),

@@ -41,6 +41,15 @@ class Reference:
             projected = _linear(hidden, self._base, "projector")
             return _linear(projected.mean(dim=1), self._base, "classifier").numpy()
 
+    def hidden(self, audio: FloatArray) -> FloatArray:
+        """Return the last hidden states `[T, H]` of one clip, of a model without a head.
+
+        Args:
+            audio: Normalised samples, float32 `[N]`.
+        """
+        with torch.inference_mode():
+            return self._normal(self._encoded(audio, self._base))[0].numpy()
+
     def _encoded(self, audio: FloatArray, adapter: Weights) -> Tensor:
         """Return the residual stream behind the last layer, `[1, T, H]`."""
         value = self._features(torch.from_numpy(audio)[None])

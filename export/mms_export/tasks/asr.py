@@ -8,14 +8,14 @@ from mms_engine.bundle import AdapterWeights, save_adapter
 from mms_engine.bundle.files import describe
 from mms_engine.bundle.manifest import DataFile, Wav2Vec2
 from mms_engine.errors import MmsError
-from mms_export.checkpoints.checkpoint import AdapterFile, DamagedAdapter
+from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint, DamagedAdapter
 from mms_export.checkpoints.config import adapter_parameters
 from mms_export.checkpoints.open import read_adapter
 from mms_export.graphs.wav2vec2.adapters import pack_adapter
 from mms_export.graphs.wav2vec2.encoder import build_encoder
 from mms_export.graphs.wav2vec2.frontend import build_frontend
 from mms_export.graphs.wav2vec2.step import build_step
-from mms_export.parity.comparison import reference_logits
+from mms_export.parity.comparison import Case, compare, reference_logits
 from mms_export.parity.execution import graph_logits
 from mms_export.tasks.task import DataJob, DataSpec, GraphSpec, Task
 
@@ -23,6 +23,12 @@ from mms_export.tasks.task import DataJob, DataSpec, GraphSpec, Task
 def adapter_path(folder: Path, language: str) -> Path:
     """Return the path of a language's data file in a bundle."""
     return folder / "adapters" / f"{language}.safetensors"
+
+
+def parity_case(checkpoint: Checkpoint, languages: list[str]) -> Case:
+    """Return two clips, in the first two languages of the bundle."""
+    pair = (languages[0], languages[min(1, len(languages) - 1)]) if languages else ()
+    return Case(checkpoint.path, pair, checkpoint.config.normalize)
 
 
 def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
@@ -61,9 +67,11 @@ def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
     return DataFile(file=describe(job.folder, path), vocab_size=len(file.vocab))
 
 
-def adapter_size(config: Wav2Vec2, file: AdapterFile) -> int:
-    """Return the number of elements of a language's adapter and head."""
-    return adapter_parameters(config) + len(file.vocab) * (config.hidden_size + 1)
+def adapter_size(job: DataJob, file: AdapterFile) -> int:
+    """Return the bytes of a language's adapter and head."""
+    config: Wav2Vec2 = job.config
+    head = len(file.vocab) * (config.hidden_size + 1)
+    return (adapter_parameters(config) + head) * job.itemsize
 
 
 ASR = Task(
@@ -75,7 +83,15 @@ ASR = Task(
         ),
     ),
     model=lambda checkpoint: checkpoint.config,
-    data=DataSpec(path=adapter_path, write=write_adapter, size=adapter_size),
+    data=DataSpec(
+        noun="adapters",
+        paths=lambda folder, language: (adapter_path(folder, language),),
+        write=write_adapter,
+        size=adapter_size,
+    ),
+    sample="ten seconds of speech",
+    case=parity_case,
     reference=reference_logits,
     outputs=graph_logits,
+    compare=compare,
 )

@@ -7,10 +7,10 @@ from pathlib import Path
 from mms_engine.bundle.manifest import File, Graph, Plan, Profile
 from mms_engine.errors import PlanError
 from mms_engine.types import Precision
-from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import PLAN_PRECISIONS, PlanOptions
-from mms_export.tensorrt.profiles import Extents, make_profiles
+from mms_export.tensorrt.profiles import Extents, SpeechExtents, make_profiles
 from mms_export.tensorrt.toolkit import choose_capabilities, open_toolkit
 
 
@@ -56,7 +56,7 @@ class Planner:
     def __init__(
         self,
         options: PlanOptions,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint | VoiceSet,
         precisions: tuple[Precision, ...],
         names: Sequence[str],
     ) -> None:
@@ -79,7 +79,11 @@ class Planner:
         self.options = replace(options, capabilities=capabilities)
         self.version = toolkit.version
         self._names = names
-        self._extents = Extents.of(checkpoint)
+        self._extents = (
+            SpeechExtents.of(checkpoint)
+            if isinstance(checkpoint, VoiceSet)
+            else Extents.of(checkpoint)
+        )
 
     @property
     def graphs(self) -> list[GraphKey]:

@@ -1,17 +1,21 @@
 """Optimisation profiles: the shapes of every input for each use of a graph."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Self
 
 from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
 from mms_engine.encoder.frames import FrameGeometry
-from mms_export.checkpoints.checkpoint import Checkpoint
+from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.tensorrt.options import USES, Use, UseName
 
 USUAL_SLOTS, MIN_SLOTS = 1024, 2048
 """Optimum of the bank's slots, and least maximum: MMS has fewer languages."""
 USUAL_VOCAB, MIN_VOCAB = 64, 512
 """Optimum of the vocabulary, and least maximum."""
+
+USUAL_TOKENS, MAX_TOKENS = 24, 50
+"""Tokens of text, with blanks, in a second of speech."""
 
 NEW_FRAMES = (1, 48, 150)
 """New frames of a streaming step, chunk and right context: at most 3 s."""
@@ -49,10 +53,47 @@ class Extents:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechExtents:
+    """Sizes of the inputs of speech synthesis that depend on the use by its seconds."""
+
+    frames_per_second: float
+    steps_per_frame: int
+    """Steps of the decoder's input in a frame."""
+    vocab: Range
+
+    @classmethod
+    def of(cls, checkpoint: VoiceSet) -> Self:
+        """Return the extents of voices, with room for larger vocabularies than theirs."""
+        rates = checkpoint.config.upsample_rates
+        largest = max(file.vocab_size for file in checkpoint.files.values())
+        return cls(
+            frames_per_second=checkpoint.sample_rate / prod(rates),
+            steps_per_frame=rates[0],
+            vocab=(1, USUAL_VOCAB, max(MIN_VOCAB, _power_of_two(largest))),
+        )
+
+    def sizes(self, use: Use) -> dict[str, Range]:
+        """Return the sizes of a use; any sentence may be as short as one frame."""
+        _, usual, high = use.seconds
+        tokens = (1, round(USUAL_TOKENS * usual), round(MAX_TOKENS * high))
+        frames = [max(1, round(seconds * self.frames_per_second)) for seconds in (usual, high)]
+        steps = [count * self.steps_per_frame for count in frames]
+        return {
+            "batch": use.batch,
+            "tokens": tokens,
+            "frames": (1, frames[0], frames[1]),
+            "steps": (1, steps[0], steps[1]),
+            "vocab": self.vocab,
+        }
+
+
 def make_profiles(
-    inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents
+    inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents | SpeechExtents
 ) -> tuple[Profile, ...]:
     """Return one profile per use; for a graph with a KV cache, a single one for steps."""
+    if isinstance(extents, SpeechExtents):
+        return tuple(_profile(inputs, use.name, extents.sizes(use)) for use in uses)
     if all(tensor.name != "cache" for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])

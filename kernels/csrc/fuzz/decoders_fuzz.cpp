@@ -14,6 +14,7 @@
 #include "mms/beam.h"
 #include "mms/greedy.h"
 #include "mms/isa.h"
+#include "mms/lexicon.h"
 
 namespace {
 
@@ -137,6 +138,41 @@ Result beam(const Case& given, std::int64_t cut) {
   return result;
 }
 
+/// Words are the ends of the target; every third has the spelling of another.
+Result lexicon(const Case& given, std::int64_t cut) {
+  std::vector<mms::Lexicon::Spelling> spellings;
+  for (std::size_t i = 0; i < given.target.size(); ++i) {
+    mms::Lexicon::Spelling one{{}, static_cast<std::int32_t>(i)};
+    for (std::size_t k = i % 3 == 2 ? i - 1 : i; k < given.target.size(); ++k) {
+      if (given.target[k] >= 0) one.tokens.push_back(static_cast<std::int32_t>(given.target[k]));
+    }
+    if (given.beam.separator >= 0) one.tokens.push_back(given.beam.separator);
+    spellings.push_back(one);
+  }
+  const mms::Lexicon words(spellings);
+  mms::LexiconOptions options;
+  options.beam_size = given.beam.beam_size;
+  options.blank = given.blank;
+  options.separator = given.beam.separator;
+  options.beam_threshold = given.beam.beam_threshold;
+  options.word_score = given.beam.word_score;
+  options.sum_paths = given.beam.beam_size % 2 == 0;
+  options.open_end = given.beam.beam_size % 3 != 0;
+  const mms::LexiconDecoder decoder(options, &words, nullptr, {});
+  mms::LexiconStream stream(decoder);
+  stream.step(given.scores(0, cut));
+  const mms::LexiconPartial partial = stream.partial();
+  require(partial.stable <= std::ssize(partial.best.words.ids));
+  stream.step(given.scores(cut, given.frames()));
+  Result result;
+  for (const auto& hypothesis : stream.results(given.beam.beam_size)) {
+    append(result, hypothesis.words);
+    result.push_back(hypothesis.score);
+    result.push_back(hypothesis.log_prob);
+  }
+  return result;
+}
+
 Result align(const Case& given, std::int64_t max_bytes, std::int64_t band) {
   mms::AlignOptions options;
   options.blank = given.blank;
@@ -177,17 +213,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const std::int64_t frames = given.frames();
   const std::int64_t cut = std::min(given.cut, frames);
-  std::optional<Result> first[3];
+  std::optional<Result> first[4];
   for (const mms::Isa isa : mms::usable_isas()) {
     mms::use_isa(isa);
-    const std::optional<Result> found[3] = {outcome([&] { return greedy(given, frames); }),
+    const std::optional<Result> found[4] = {outcome([&] { return greedy(given, frames); }),
                                             outcome([&] { return beam(given, frames); }),
-                                            outcome([&] { return align(given, 1 << 28, 0); })};
-    if (isa == mms::usable_isas().front()) std::copy_n(found, 3, first);
-    require(std::equal(found, found + 3, first));
+                                            outcome([&] { return align(given, 1 << 28, 0); }),
+                                            outcome([&] { return lexicon(given, frames); })};
+    if (isa == mms::usable_isas().front()) std::copy_n(found, 4, first);
+    require(std::equal(found, found + 4, first));
     require(outcome([&] { return greedy(given, cut); }) == found[0]);
     require(outcome([&] { return beam(given, cut); }) == found[1]);
     require(outcome([&] { return align(given, 1 << 28, 1 + cut); }) == found[2]);
+    require(outcome([&] { return lexicon(given, cut); }) == found[3]);
     if (const auto small = outcome([&] { return align(given, 6000, 0); })) {
       require(small == found[2]);
     }

@@ -35,5 +35,7 @@ NB_MODULE(_ctc, m) {
   bind_beam(m);
   bind_hotwords(m);
   bind_lm(m);
+  bind_lexicon(m);
+  bind_widen(m);
   bind_device(m);
 }

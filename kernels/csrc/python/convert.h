@@ -55,5 +55,7 @@ void bind_align(nb::module_& m);
 void bind_greedy(nb::module_& m);
 void bind_beam(nb::module_& m);
 void bind_hotwords(nb::module_& m);
+void bind_lexicon(nb::module_& m);
 void bind_lm(nb::module_& m);
+void bind_widen(nb::module_& m);
 void bind_device(nb::module_& m);

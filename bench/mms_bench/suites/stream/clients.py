@@ -20,7 +20,7 @@ from mms_bench.suites.stream.engine import (
 )
 from mms_engine.asr.pool import PooledStream, PoolOptions
 from mms_engine.asr.recognizer import Recognizer
-from mms_engine.asr.streaming import Endpoint, Event, Final, StreamOptions
+from mms_engine.asr.streaming import Endpoint, Event, Final, LanguageChange, StreamOptions
 from mms_engine.audio import SAMPLE_RATE
 
 DEADLINE = 0.3
@@ -177,4 +177,6 @@ def _figures(clients: Sequence[Client], found: Sequence[list[Event]]) -> dict[st
 def _key(event: Event) -> tuple[str, str]:
     if isinstance(event, Endpoint):
         return event.reason, f"{event.at}"
+    if isinstance(event, LanguageChange):
+        return event.type, f"{event.label} {event.at}"
     return event.type, event.transcript.text if isinstance(event, Final) else event.text

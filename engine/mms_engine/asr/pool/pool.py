@@ -1,5 +1,6 @@
 """Pool of streams over one model: due steps of all streams run in common batches."""
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from mms_engine.asr.pool.lanes import plan_lanes
 from mms_engine.asr.pool.pooled_stream import Listener, PooledStream, StreamBounds
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamStep
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder, LanguageStep
 from mms_engine.asr.streaming.model import StreamingModel, open_core
 from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.bundle.manifest import Wav2Vec2
@@ -22,7 +24,10 @@ from mms_engine.system import usable_cores
 from mms_engine.types import Float32Array
 
 _ROUNDING = 1e-9
-_In = TypeVar("_In", bound="_Ready")
+_AUTO_LOAD = 1.3
+"""Load of a stream that finds its language, of that of others: windows are classified, and what was
+held back is decoded at once."""
+_In = TypeVar("_In", bound="_Ready | _Windows")
 _Out = TypeVar("_Out")
 
 
@@ -66,7 +71,12 @@ class StreamPool:
     """
 
     def __init__(
-        self, model: StreamingModel, decoders: HostDecoders, cores: int, options: PoolOptions
+        self,
+        model: StreamingModel,
+        decoders: HostDecoders,
+        cores: int,
+        options: PoolOptions,
+        finder: LanguageFinder | None = None,
     ) -> None:
         """Start the lanes of an empty pool.
 
@@ -75,10 +85,12 @@ class StreamPool:
             decoders: Decoders on the host.
             cores: Cores to divide among lanes on a CPU.
             options: Bounds.
+            finder: Identification model of streams in the language `auto`.
         """
         architecture = model.acoustic.bundle.model(Wav2Vec2)
         lanes = plan_lanes(architecture, model.acoustic.device, cores, options.lanes)
         self._model = model.with_threads(lanes.threads)
+        self._finder = None if finder is None else finder.with_threads(lanes.threads)
         self._rows = options.batch_rows or self._model.rows
         self._decoders = decoders
         self._options = options
@@ -130,7 +142,7 @@ class StreamPool:
         takes seconds unless it is on disk; see `describe_capacity`.
 
         Args:
-            language: Code.
+            language: Code; `auto` in a pool of a `Router`.
             options: Options of the stream.
             listener: Called with each event from a thread of the pool, one call at a time; must
                 return at once. Without a listener, events wait in the stream.
@@ -142,11 +154,11 @@ class StreamPool:
             LanguageError, BundleError, LanguageModelError: as for `Recognizer.stream`.
         """
         options = options or StreamOptions()
-        self._model.acoustic.bundle.entry(language)
         seat = object()
+        self._measurable(language)
         self._reserve(seat, language, options)
         try:
-            core = open_core(self._model, self._decoders, language, options)
+            core = open_core(self._model, self._decoders, language, options, self._finder)
         except BaseException:
             with self._lock:
                 del self._loads[seat]
@@ -200,10 +212,23 @@ class StreamPool:
                 "ends, or choose a longer latency"
             )
 
+    def _measurable(self, language: str) -> str:
+        """Return a code to measure the capacity with.
+
+        Raises:
+            LanguageError: the bundle does not have the language.
+        """
+        if language == AUTO and self._finder is not None:
+            return self._finder.languages[0]
+        self._model.acoustic.bundle.entry(language)
+        return language
+
     def _load(self, language: str, options: StreamOptions) -> float:
         if not self._options.admission:
             return 0.0
-        return self._capacity.load(options.contexts, language, is_idle=not self._loads)
+        code = self._measurable(language)
+        load = self._capacity.load(options.contexts, code, is_idle=not self._loads)
+        return load if code == language else load * _AUTO_LOAD
 
     def describe_capacity(self, language: str, options: StreamOptions | None = None) -> str:
         """Return as a clause how many streams of a kind this machine sustains in real time.
@@ -264,11 +289,21 @@ class StreamPool:
             self._run([step for stream in streams if (step := _begin(stream)) is not None])
             self._schedule.done(streams)
 
-    def _run(self, steps: Sequence["_Ready"]) -> None:
-        with_features = self._batched(steps, self._features)
+    def _run(self, steps: Sequence["_Ready | _Windows"]) -> None:
+        to_classify = [one for one in steps if isinstance(one, _Windows)]
+        for one, logits in self._batched(to_classify, self._classify):
+            _decide(one, logits)
+        ready = [one for one in steps if isinstance(one, _Ready)]
+        with_features = self._batched(ready, self._features)
         rows = [row for one in with_features if (row := _row(*one)) is not None]
         outputs = self._batched(rows, self._encode)
         list(self._decode_threads.map(_complete, outputs))
+
+    def _classify(self, steps: Sequence["_Windows"]) -> list[list[Float32Array]]:
+        if self._finder is None:
+            raise RuntimeError("a language step without an identification model")
+        logits = iter(self._finder.logits([own for one in steps for own in one.step.windows]))
+        return [list(itertools.islice(logits, len(one.step.windows))) for one in steps]
 
     def _features(self, steps: Sequence["_Ready"]) -> list[Float32Array]:
         return self._model.features([one.step.samples for one in steps])
@@ -296,6 +331,14 @@ class StreamPool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """Stream with windows to classify."""
+
+    stream: PooledStream
+    step: LanguageStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
     """Stream with a step to run."""
 
@@ -310,13 +353,22 @@ class _WithRow(_Ready):
     row: StepInput
 
 
-def _begin(stream: PooledStream) -> _Ready | None:
+def _begin(stream: PooledStream) -> _Ready | _Windows | None:
     try:
         step = stream.begin_step()
     except Exception as error:  # noqa: BLE001 (delivered to the stream)
         stream.fail(_as_error(error))
         return None
+    if isinstance(step, LanguageStep):
+        return _Windows(stream, step)
     return None if step is None else _Ready(stream, step)
+
+
+def _decide(windows: _Windows, logits: Sequence[Float32Array]) -> None:
+    try:
+        windows.stream.decide(logits)
+    except Exception as error:  # noqa: BLE001 (delivered to the stream)
+        windows.stream.fail(_as_error(error))
 
 
 def _row(ready: _Ready, features: Float32Array) -> _WithRow | None:

@@ -4,13 +4,14 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
+from mms_engine.asr.streaming.language import AUTO, LanguageStep
 from mms_engine.asr.streaming.pcm import Pcm
 from mms_engine.encoder.interface import StepInput, StepOutput
 from mms_engine.errors import MmsError, StreamError
@@ -89,7 +90,7 @@ class PooledStream:
         """Audio after which a step is due."""
 
     def __repr__(self) -> str:
-        return f"PooledStream({self._core.language}, {self._state})"
+        return f"PooledStream({self._core.language or AUTO}, {self._state})"
 
     @property
     def error(self) -> MmsError | None:
@@ -202,10 +203,10 @@ class PooledStream:
 
     # Called by the pool's threads, one at a time:
 
-    def begin_step(self) -> StreamStep | None:
+    def begin_step(self) -> StreamStep | LanguageStep | None:
         """Return the next step, or `None` if none is due; then close a requested utterance.
 
-        Every returned step ends with `complete` or `fail`.
+        Every returned step ends with `complete`, `decide` or `fail`.
         """
         with self._lock:
             if self._state == "done":
@@ -243,6 +244,15 @@ class PooledStream:
                 self._emit(self._core.take_events())
         self._end_step()
 
+    def decide(self, logits: Sequence[Float32Array]) -> None:
+        """Take the logits of a language step and emit its events."""
+        if self._state != "done":
+            try:
+                self._core.decide(logits)
+            finally:
+                self._emit(self._core.take_events())
+        self._end_step(has_work=True)
+
     def fail(self, error: MmsError) -> None:
         """End the stream with an error, unless it was cancelled; for errors during a step."""
         with self._emitting:
@@ -255,7 +265,7 @@ class PooledStream:
         self._close()
         self._end_step()
 
-    def _end_step(self) -> None:
+    def _end_step(self, *, has_work: bool = False) -> None:
         """Release the core from the step: free it if the stream ended, reschedule it if due."""
         core = self._core
         with self._lock:
@@ -266,7 +276,7 @@ class PooledStream:
                 self._due_seconds = core.due_seconds
             has_request = any(not isinstance(item, tuple) for item in self._inbox)
             has_audio = bool(self._inbox) and self._fed_seconds >= self._due_seconds - _EARLY
-            is_due = core.is_due or has_request or has_audio
+            is_due = has_work or core.is_due or has_request or has_audio
         if is_done:
             self._defer(core.release)
         elif is_due:

@@ -1,6 +1,6 @@
 """Streaming recognition: live audio to partial and final text."""
 
-from mms_engine.asr.streaming.events import Endpoint, Event, Final, Partial
+from mms_engine.asr.streaming.events import Endpoint, Event, Final, LanguageChange, Partial
 from mms_engine.asr.streaming.options import (
     LATENCIES,
     ContextOptions,
@@ -17,6 +17,7 @@ __all__ = [
     "EndpointOptions",
     "Event",
     "Final",
+    "LanguageChange",
     "NormalizationOptions",
     "Partial",
     "Stream",

@@ -6,8 +6,8 @@ the text depends neither on the size of the pieces nor on other streams.
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,15 @@ import numpy.typing as npt
 from mms_engine.asr.streaming.audio_buffer import AudioBuffer
 from mms_engine.asr.streaming.contexts import Context, StepSpan
 from mms_engine.asr.streaming.endpoints import Endpointer
-from mms_engine.asr.streaming.events import Endpoint, EndReason, Event, Final, Partial
+from mms_engine.asr.streaming.events import (
+    Endpoint,
+    EndReason,
+    Event,
+    Final,
+    LanguageChange,
+    Partial,
+)
+from mms_engine.asr.streaming.language import LanguageDecision, LanguageStep, LanguageTracker
 from mms_engine.asr.streaming.options import SAMPLE_RATES, StreamOptions
 from mms_engine.asr.streaming.pcm import Pcm, PcmReader, Resampler
 from mms_engine.asr.streaming.utterance import PartialText, UtteranceDecoder
@@ -43,12 +51,16 @@ class StreamStep:
 class StreamParts:
     """Components of a stream."""
 
-    language: str
+    language: str | None
+    """`None` for a stream that finds its language with `tracker`."""
     geometry: FrameGeometry
     sample_rate: int
     """Sample rate of the bundle, Hz."""
     context: Context
     utterance: UtteranceDecoder
+    decoder: Callable[[str], UtteranceDecoder]
+    """Returns the decoder of a language."""
+    tracker: LanguageTracker | None = None
     voice: VoiceActivity | None = None
     normalize: bool = True
     """Whether the model takes audio of mean 0 and variance 1."""
@@ -62,6 +74,10 @@ class StreamCore:
     def __init__(self, parts: StreamParts, options: StreamOptions) -> None:
         """Begin at frame 0."""
         self.language = parts.language
+        """Code; `None` while the language is not known, or has no adapter."""
+        self.probability: float | None = None
+        """Probability of an identified language."""
+        self.tracker = parts.tracker
         self.options = options
         self._parts = parts
         self.context = parts.context
@@ -80,12 +96,19 @@ class StreamCore:
         """Sample rate of the next audio, Hz."""
         self._endings: deque[tuple[EndReason, int]] = deque()
         """Requested ends of utterances, each with its frame."""
+        self._change: LanguageDecision | None = None
+        """Decision that applies after the next end."""
         self._shown = PartialText("", (), 0)
         self._events: list[Event] = []
 
     @property
     def _frame_seconds(self) -> float:
         return self._parts.geometry.stride / self._parts.sample_rate
+
+    @property
+    def _lookback(self) -> int:
+        """Frames before the current ones that may be decoded again in another language."""
+        return 0 if self.tracker is None else self.tracker.lookback
 
     @property
     def audio_seconds(self) -> float:
@@ -100,7 +123,10 @@ class StreamCore:
     @property
     def due_seconds(self) -> float:
         """Length of the stream, in seconds, at which the next step is due."""
-        samples = self._parts.geometry.samples(self.context.needed)
+        frames = self.context.needed
+        if self.tracker is not None and self.language is None:
+            frames = self.tracker.position + self.tracker.hop
+        samples = self._parts.geometry.samples(frames)
         return samples / self._parts.sample_rate
 
     @property
@@ -112,7 +138,11 @@ class StreamCore:
     def is_due(self) -> bool:
         """Whether there is work: a step whose audio is complete, or a requested end."""
         available = self.audio.frames
-        return self.is_ending or self.context.next_span(available, ended=False) is not None
+        if self.tracker is not None and self.language is None:
+            is_next = self.tracker.position + self.tracker.hop <= available
+        else:
+            is_next = self.context.next_span(available, ended=False) is not None
+        return self.is_ending or is_next
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call."""
@@ -147,10 +177,16 @@ class StreamCore:
             self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
         self._endings.append((reason, self.audio.frames))
 
-    def next_step(self) -> StreamStep | None:
-        """Return the next step whose audio is complete, or `None`; `read` takes its output."""
+    def next_step(self) -> StreamStep | LanguageStep | None:
+        """Return the next step whose audio is complete, or `None`.
+
+        `read` takes the output of a step, `decide` that of a language step.
+        """
         available = self._endings[0][1] if self._endings else self.audio.frames
         while True:
+            windows = self._language_step(available)
+            if windows is not None or self.language is None:
+                return windows
             span = self.context.next_span(available, ended=self.is_ending)
             if span is None:
                 return None
@@ -161,6 +197,82 @@ class StreamCore:
         new = self.context.featured
         samples = self.audio.normalized(new, span.end) if new < span.end else _NO_SAMPLES
         return StreamStep(span, self.language, samples)
+
+    def _language_step(self, available: int) -> LanguageStep | None:
+        """Give the tracker the hops that precede the next step; return windows to classify."""
+        tracker = self.tracker
+        if tracker is None:
+            return None
+        stride = self._parts.geometry.stride
+        end = available if self.language is None else min(available, self.context.needed)
+        is_last = self.is_ending and end == available
+        while not (windows := tracker.windows(ended=False)):
+            frames = min(tracker.hop, end - tracker.position)
+            if frames < (1 if is_last else tracker.hop):
+                break
+            start = tracker.position * stride
+            tracker.add(self.audio.samples(start, start + frames * stride))
+            if self.language is None and tracker.unused > self.utterance.frame:
+                self._restart(tracker.unused)
+        if not windows and is_last and self.language is None:
+            windows = tracker.windows(ended=True)
+        if not windows:
+            return None
+        spans = [self._parts.geometry.span(*window) for window in windows]
+        return LanguageStep(tuple(self.audio.samples(own.start, own.stop) for own in spans))
+
+    def decide(self, logits: Sequence[Float32Array]) -> None:
+        """Take the logits of a language step; `take_events` returns its events.
+
+        Raises:
+            BundleError, LanguageModelError: the language's adapter, or the options, cannot be used.
+        """
+        decision = None if self.tracker is None else self.tracker.take(logits)
+        if decision is None:
+            return
+        decision = replace(decision, frame=max(decision.frame, self.utterance.frame))
+        if self.language is None or decision.code == self.language:
+            self._apply(decision)
+            return
+        if decision.frame > self.utterance.frame + self.utterance.frames:
+            # Steps in the old language up to there come first.
+            self._change = decision
+            self._endings.appendleft(("language", decision.frame))
+            return
+        if decision.frame > self.utterance.frame:
+            self.utterance.cut(decision.frame)
+            self._finish("language")
+        self._apply(decision)
+
+    def use_language(self, code: str | None, probability: float | None) -> None:
+        """Decode in an identified language from now on; `None` for none.
+
+        Raises:
+            BundleError, LanguageModelError: the language's adapter, or the options, cannot be used.
+        """
+        if code is not None and code != self.language:
+            self.utterance = self._parts.decoder(code)
+        self.language, self.probability = code, probability
+
+    def _apply(self, decision: LanguageDecision) -> None:
+        """Continue in a decided language from its frame on."""
+        if decision.code != self.language:
+            self.use_language(decision.code, decision.probability)
+            self.utterance.begin(decision.frame)
+            self.context.reset(decision.frame)
+            self.endpointer.start()
+            self._shown = PartialText("", (), 0)
+        self.probability = decision.probability
+        self._events.append(
+            LanguageChange(
+                decision.code,
+                decision.label,
+                decision.probability,
+                round(decision.frame * self._frame_seconds, 3),
+                self.audio_seconds,
+                self._parts.clock(),
+            )
+        )
 
     def _detect_voice(self, span: StepSpan) -> None:
         if self.voice is not None:
@@ -186,7 +298,15 @@ class StreamCore:
         self.audio.skip(frame)
         self.context.reset(frame)
         self.utterance.begin(frame)
-        self.audio.forget(frame)
+        if self.tracker is not None:
+            self.tracker.begin(frame)
+        self._forget(frame)
+
+    def _forget(self, frame: int) -> None:
+        """Drop audio before a frame that nothing will go back to."""
+        if self.tracker is not None:
+            frame = min(frame, self.tracker.position)
+        self.audio.forget(max(0, frame - self._lookback))
 
     def row(self, step: StreamStep, features: Float32Array) -> StepInput:
         """Return the encoder input; `features` are those of the step's samples."""
@@ -201,7 +321,7 @@ class StreamCore:
         """
         logits = self.context.read(step.span, output)
         # Only now: a step that failed on the device is run again.
-        self.audio.forget(step.span.kept)
+        self._forget(step.span.kept)
         try:
             self._decode(logits.kept)
         except ValueError as error:
@@ -225,7 +345,7 @@ class StreamCore:
         speech = self.utterance.speech(logits)
         if self.voice is not None:
             start = self.utterance.frame + self.utterance.frames
-            self.voice.forget(start)
+            self.voice.forget(max(0, start - self._lookback))
             speech &= self.voice.frames(start, start + len(logits))
         return speech
 
@@ -239,11 +359,17 @@ class StreamCore:
             raise RuntimeError("`close` without `end`")
         reason, frame = self._endings.popleft()
         self._finish(reason)
+        if self._change is not None:
+            change, self._change = self._change, None
+            self._apply(change)
+            return
         self._restart(frame)
 
     def _update_partial(self, tail: Float32Array) -> None:
         ahead = tail if self.options.tentative else tail[:0]
         partial = self.utterance.partial(ahead)
+        if self.tracker is not None:
+            partial = partial.revocable(self.tracker.settled * self._frame_seconds)
         if (partial.text, partial.stable_chars) == (self._shown.text, self._shown.stable_chars):
             return
         self._shown = partial
@@ -262,6 +388,8 @@ class StreamCore:
         start = self.utterance.frame * self._frame_seconds
         end = self.utterance.frame + self.utterance.frames
         transcript = self.utterance.finish(self._parts.nbest)
+        if self.tracker is not None:
+            transcript = replace(transcript, language_probability=self.probability)
         if transcript.text:
             self._events.append(Final(transcript, round(start, 3), audio, now))
         if reason is not None or transcript.text:

@@ -5,9 +5,10 @@ from typing import Literal
 
 from mms_engine.types import Transcript, Word
 
-EndReason = Literal["silence", "pause", "length", "flush", "end", "error"]
+EndReason = Literal["silence", "pause", "length", "language", "flush", "end", "error"]
 """Reason for the end of an utterance: silence before any speech, a pause after speech, the maximum
-length, `flush`, the end of the stream, or frames that could not be decoded."""
+length, a change of language, `flush`, the end of the stream, or frames that could not be
+decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,24 @@ class Endpoint:
     """Time of the event on the clock of `time.monotonic`."""
 
 
-Event = Partial | Final | Endpoint
+@dataclass(frozen=True, slots=True)
+class LanguageChange:
+    """Identified language of a stream, the first one or another."""
+
+    type: Literal["language"] = field(default="language", init=False)
+    language: str | None
+    """Code of the adapter from now on; `None` for a language without one, which has no text."""
+    label: str
+    """Label of the identification model: ISO 639-3."""
+    probability: float
+    """Probability among the languages to choose from, in [0, 1]."""
+    at: float
+    """Time from which it applies, in seconds from the start of the stream. Text of the current
+    utterance behind it is replaced."""
+    audio_seconds: float
+    """Seconds of audio fed up to this event."""
+    wall_seconds: float
+    """Time of the event on the clock of `time.monotonic`."""
+
+
+Event = Partial | Final | Endpoint | LanguageChange

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mms_engine.asr.streaming.contexts import CachedContext, Context, WindowContext
 from mms_engine.asr.streaming.core import StreamCore, StreamParts
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.asr.streaming.options import ContextOptions, StreamOptions
 from mms_engine.asr.streaming.utterance import UtteranceDecoder
 from mms_engine.asr.streaming.vad import VoiceActivity, load_silero
@@ -11,6 +12,7 @@ from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
 from mms_engine.encoder.model import AcousticModel
+from mms_engine.errors import LanguageError
 from mms_engine.types import Float32Array
 
 
@@ -81,27 +83,48 @@ class StreamingModel:
 
 
 def open_core(
-    model: StreamingModel, decoders: HostDecoders, language: str, options: StreamOptions
+    model: StreamingModel,
+    decoders: HostDecoders,
+    language: str,
+    options: StreamOptions,
+    finder: LanguageFinder | None = None,
 ) -> StreamCore:
     """Return the core of a new stream.
 
+    Args:
+        model: Streaming model.
+        decoders: Decoders on the host.
+        language: Code, or `auto`.
+        options: Options.
+        finder: Identification model of a stream in the language `auto`.
+
     Raises:
-        LanguageError: the bundle does not have the language.
+        LanguageError: the bundle does not have the language, or `auto` lacks a `finder`.
         BundleError: its adapter is damaged, or the graph `step` is missing.
         BackendError: silero-vad is not installed and the options need it.
         LanguageModelError: hotwords or the language model do not fit the language.
     """
     acoustic = model.acoustic
-    vocabulary = acoustic.vocabulary(language)
-    utterance = UtteranceDecoder(
-        language,
-        vocabulary,
-        lambda: decoders.start(language, vocabulary, options.hotwords),
-        frame_seconds=acoustic.frame_seconds,
-    )
+    if language == AUTO and finder is None:
+        raise LanguageError("a stream finds its language with an identifier: open it by a Router")
+
+    def decoder(code: str) -> UtteranceDecoder:
+        vocabulary = acoustic.vocabulary(code)
+        return UtteranceDecoder(
+            code,
+            vocabulary,
+            lambda: decoders.start(code, vocabulary, options.hotwords),
+            frame_seconds=acoustic.frame_seconds,
+        )
+
+    chosen = finder if language == AUTO else None
+    # Until the language is known, any decoder stands for the empty utterance.
+    utterance = decoder(language if chosen is None else chosen.languages[0])
     voice = _voice(model, options)
     parts = StreamParts(
-        language=language,
+        language=language if chosen is None else None,
+        decoder=decoder,
+        tracker=None if chosen is None else chosen.tracker(),
         geometry=acoustic.geometry,
         sample_rate=acoustic.bundle.manifest.sample_rate,
         context=model.context(options.contexts),  # last: it may hold device memory

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.asr.streaming.core import StreamCore
+from mms_engine.asr.streaming.language import AUTO
 from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.pcm import Resampler
 from mms_engine.errors import StreamError
@@ -22,6 +23,7 @@ class Saved(msgspec.Struct, frozen=True):
     fingerprint: str
     """SHA-256 of the bundle's base weights."""
     language: str
+    """Code, or `auto`."""
     options: StreamOptions
     parts: dict[str, Any]
     """State of each component."""
@@ -30,7 +32,7 @@ class Saved(msgspec.Struct, frozen=True):
 def save(core: StreamCore, fingerprint: str) -> bytes:
     """Return the state of a stream between two steps."""
     utterance = core.utterance
-    parts = {
+    parts: dict[str, Any] = {
         "rest": core.reader.rest,
         "resampler": core.resampler.state(),
         "audio": core.audio.state(),
@@ -40,7 +42,11 @@ def save(core: StreamCore, fingerprint: str) -> bytes:
         "frame": utterance.frame,
         "logits": np.concatenate(utterance.logits) if utterance.logits else None,
     }
-    saved = Saved(FORMAT, fingerprint, core.language, core.options, parts)
+    if core.tracker is not None:
+        parts["tracker"] = core.tracker.state()
+        parts["language"] = [core.language, core.probability]
+    language = AUTO if core.tracker is not None else core.language
+    saved = Saved(FORMAT, fingerprint, str(language), core.options, parts)
     return msgspec.msgpack.encode(saved, enc_hook=_pack_array)
 
 
@@ -80,6 +86,9 @@ def restore(core: StreamCore, saved: Saved, sample_rate: int) -> None:
         core.endpointer.restore(parts["endpointer"])
         if core.voice:
             core.voice.restore(parts["voice"])
+        if core.tracker is not None:
+            core.tracker.restore(parts["tracker"])
+            core.use_language(*parts["language"])
         core.utterance.begin(parts["frame"])
         if parts["logits"] is not None:
             core.utterance.step(parts["logits"])

@@ -1,10 +1,11 @@
-"""Stream of audio in one language, computed in the calling thread."""
+"""Stream of audio, computed in the calling thread."""
 
 from types import TracebackType
 from typing import Self
 
 from mms_engine.asr.streaming.core import StreamCore
 from mms_engine.asr.streaming.events import Event
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder, LanguageStep
 from mms_engine.asr.streaming.model import StreamingModel
 from mms_engine.asr.streaming.pcm import Pcm
 from mms_engine.asr.streaming.state import save
@@ -18,9 +19,12 @@ class Stream:
     with the next call, which also returns the events that preceded the error.
     """
 
-    def __init__(self, core: StreamCore, model: StreamingModel) -> None:
-        """Take over the core of a stream."""
+    def __init__(
+        self, core: StreamCore, model: StreamingModel, finder: LanguageFinder | None = None
+    ) -> None:
+        """Take over the core of a stream; `finder` as for `open_core`."""
         self._core = core
+        self._finder = finder
         self._model = model
         self._is_ending = False
         """Whether `finish` was called."""
@@ -42,8 +46,8 @@ class Stream:
 
     @property
     def language(self) -> str:
-        """Language code."""
-        return self._core.language
+        """Language code; `auto` while it is not known, or has no adapter."""
+        return self._core.language or AUTO
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -130,6 +134,11 @@ class Stream:
                 if not self._core.is_ending:
                     return
                 self._core.close()
+                continue
+            if isinstance(step, LanguageStep):
+                if self._finder is None:
+                    raise RuntimeError("a language step without an identification model")
+                self._core.decide(self._finder.logits(step.windows))
                 continue
             features = self._model.features([step.samples])[0]
             row = self._core.row(step, features)

@@ -1,13 +1,13 @@
 """Decoder of the current utterance of a stream: logits in, partial and final text out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mms_engine.decoding.interface import StreamDecoding
-from mms_engine.decoding.transcript import UtteranceInfo, transcript
+from mms_engine.decoding.transcript import UtteranceInfo, text_of, transcript
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array, Transcript, Word
 
@@ -19,6 +19,15 @@ class PartialText:
     text: str
     words: tuple[Word, ...]
     stable_chars: int
+
+    def revocable(self, seconds: float) -> "PartialText":
+        """Return the same text, whose words that end after a time may still change."""
+        settled = 0
+        for word in self.words:
+            if word.end > seconds:
+                return replace(self, stable_chars=min(self.stable_chars, settled))
+            settled = self.text.index(word.text, settled) + len(word.text)
+        return self
 
 
 class UtteranceDecoder:
@@ -67,11 +76,17 @@ class UtteranceDecoder:
             self.logits.append(logits)
             self.frames += len(logits)
 
+    def cut(self, frame: int) -> None:
+        """Take back what was decoded from a frame of the stream on."""
+        logits = np.concatenate(self.logits)[: frame - self.frame]
+        self.begin(self.frame)
+        self.step(logits)
+
     def partial(self, tail: Float32Array) -> PartialText:
         """Return the text so far, including frames after those decoded, float32 `[M, V]`."""
         hypothesis, stable = self._decoding.partial(tail)
         whole = transcript([hypothesis], self._info(self.frames + len(tail)), 1)
-        settled = self._vocabulary.text(hypothesis.tokens[:stable].tolist())
+        settled = text_of(hypothesis, self._vocabulary, stable)
         return PartialText(whole.text, whole.words, len(settled))
 
     def finish(self, nbest: int) -> Transcript:

@@ -8,6 +8,7 @@ from mms_engine.cli.audio_options import audio_options
 from mms_engine.cli.decoder_options import decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
+from mms_engine.cli.routing_options import stream_routing
 from mms_engine.cli.stream.context_options import context_options
 from mms_engine.types import SampleFormat
 
@@ -16,6 +17,7 @@ _EXAMPLES = """\b
 Examples:
   mms stream clip.flac --lang eng --realtime
   mms stream mic --lang swh --latency low
+  mms stream mic --lang auto:eng,fra --identifier bundles/mms-lid-126
   arecord -q -f S16_LE -r 16000 | mms stream - --lang eng
 """
 
@@ -25,8 +27,8 @@ Examples:
 @_input(
     "--lang",
     metavar="CODE",
-    help="Language of the audio, such as eng; listed by mms languages. Optional if the bundle has "
-    "only one.",
+    help="Language of the audio, such as eng; listed by mms languages. auto identifies it, "
+    "auto:eng,fra among some. Optional if the bundle has only one.",
 )
 @_input("--realtime", is_flag=True, help="Read a file at the pace of its recording.")
 @_input(
@@ -51,6 +53,7 @@ Examples:
     is_flag=True,
     help="Print each event as one line of JSON.  [default: unless standard output is a terminal]",
 )
+@stream_routing
 @audio_options
 @context_options
 @decoder_options

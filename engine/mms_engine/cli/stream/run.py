@@ -12,16 +12,19 @@ import click
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
+from mms_engine.asr.streaming.language import AUTO
 from mms_engine.audio.read import AudioReader
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
+from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.screen import Lines, Screen
 from mms_engine.cli.stream.sound import AudioQueue, StandardInput, microphone, pump, recording
 from mms_engine.errors import AudioError, BackendError, MmsError
+from mms_engine.routing.router import Router
 from mms_engine.types import SampleFormat
 
 STDIN, MICROPHONE = "-", "mic"
@@ -41,6 +44,7 @@ class Request:
     context: ContextChoice
     audio: AudioChoice
     decoding: DecoderChoice
+    routing: RoutingChoice
     engine: RunOptions
 
 
@@ -52,16 +56,23 @@ def run(request: Request, queue: AudioQueue) -> None:
         MmsError: the audio or the bundle cannot be used.
     """
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
+    request.routing.check(request.lang)
     language = _language(request, bundle)
     request.decoding.check(has_alternatives=True, languages={language})
     chosen = dataclasses.asdict(request.engine)
     options = RecognizerOptions(**chosen, beam=request.decoding.search())
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
-    with Recognizer.open(bundle.path, options=options) as recognizer:
+    with contextlib.ExitStack() as opened:
+        recognizer = opened.enter_context(Recognizer.open(bundle.path, options=options))
+        finder = None
+        if is_auto(language):
+            identifier = opened.enter_context(request.routing.open(recognizer, request.engine))
+            finder = Router(recognizer, identifier, request.routing.options()).finder(language)
+            language = AUTO
         stdin = StandardInput() if request.source == STDIN else None
         is_raw = stdin is not None and not stdin.is_container()
-        stream = recognizer.stream(language, _options(request, is_raw=is_raw))
+        stream = recognizer.stream(language, _options(request, is_raw=is_raw), finder=finder)
         for warning in stream.warnings:
             click.echo(f"Warning: {warning}", err=True)
         with _source(request, stdin, bundle.manifest.sample_rate, queue):
@@ -113,6 +124,8 @@ def _source(
 
 
 def _language(request: Request, bundle: Bundle) -> str:
+    if is_auto(request.lang):
+        return str(request.lang)
     if request.lang is not None:
         bundle.entry(request.lang)
         return request.lang

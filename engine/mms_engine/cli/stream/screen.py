@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mms_engine.asr.streaming import Event, Final, Partial
+from mms_engine.asr.streaming import Event, Final, LanguageChange, Partial
 
 _DIM, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
@@ -17,9 +17,17 @@ def event_json(event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(event)
     if isinstance(event, Final):
         transcript = fields.pop("transcript")
-        del transcript["missing"], transcript["warnings"]  # of recordings
+        for name in ("missing", "warnings", "segments"):  # of recordings
+            del transcript[name]
+        if transcript["language_probability"] is None:
+            del transcript["language_probability"]
         fields |= transcript
     return fields
+
+
+def _language(event: LanguageChange) -> str:
+    lacking = "" if event.language else ", which has no adapter: no text (--nearest takes another)"
+    return f"[{event.language or event.label} {event.probability:.0%}{lacking}]"
 
 
 class Lines:
@@ -42,6 +50,8 @@ class Screen:
                 self._partial(event)
             elif isinstance(event, Final):
                 sys.stdout.write(f"{_CLEAR}{event.transcript.text}\n")
+            elif isinstance(event, LanguageChange):
+                sys.stdout.write(f"{_CLEAR}{_DIM}{_language(event)}{_PLAIN}\n")
         sys.stdout.flush()
 
     def _partial(self, event: Partial) -> None:

@@ -6,9 +6,10 @@ from typing import Any, get_args
 import click
 
 from mms_engine.cli.audio_options import audio_options
-from mms_engine.cli.decoder_options import decoder_options
+from mms_engine.cli.decoder_options import offline_decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
+from mms_engine.cli.routing_options import recording_routing
 from mms_engine.formats import FORMATS
 from mms_engine.types import NormalizationScope
 
@@ -18,6 +19,7 @@ Examples:
   mms transcribe clip.flac --lang eng
   mms transcribe recordings/ --lang swh --format srt --output subtitles/
   mms transcribe recordings/ --lang swh --output transcripts/ --resume
+  mms transcribe talks/ --lang auto:eng,fra --identifier bundles/mms-lid-126
   mms transcribe --reference clips.tsv --diff
   mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
@@ -29,8 +31,8 @@ _input, _output = section("Input"), section("Output")
 @_input(
     "--lang",
     metavar="CODE",
-    help="Language of FILES, such as eng; listed by mms languages. Optional if the bundle has only "
-    "one.",
+    help="Language of FILES, such as eng; listed by mms languages. auto identifies it, auto:eng,fra"
+    " among some. Optional if the bundle has only one.",
 )
 @_input(
     "--list",
@@ -59,6 +61,7 @@ _input, _output = section("Input"), section("Output")
     help="Name every file of a folder that was passed over because it has no audio, instead of the "
     "first three.",
 )
+@recording_routing
 @audio_options
 @section("Audio")(
     "--normalization",
@@ -96,7 +99,7 @@ _input, _output = section("Input"), section("Output")
     help="Skip recordings whose transcript in the output folder is whole, and was made of the same "
     "recording (size and time) with the same options. Kept in the file mms-resume.jsonl there.",
 )
-@decoder_options
+@offline_decoder_options
 @bundle_option
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401

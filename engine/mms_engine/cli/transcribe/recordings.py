@@ -26,6 +26,8 @@ class Recording:
     output: Path
     """Relative path of its transcript, without suffix; it never leads out of the folder."""
     language: str | None = None
+    spoken: str | None = None
+    """Language to score as, where `language` is to be identified."""
     reference: str = ""
     held_out: bool = False
 

@@ -11,6 +11,7 @@ import msgspec
 
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.bundle import Bundle
+from mms_engine.cli.routing_options import is_auto
 from mms_engine.cli.transcribe.journal import Entry, Journal, entry_of
 from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import STDIN, Recording
@@ -28,8 +29,20 @@ SHOWN_NAMES = 3
 class Resume:
     """State of the recordings of one command in the folder of its outputs."""
 
-    def __init__(self, output: Output, options: RecognizerOptions, bundle: Bundle) -> None:
+    def __init__(
+        self,
+        output: Output,
+        options: RecognizerOptions,
+        bundle: Bundle,
+        routing: Sequence[object] | None = None,
+    ) -> None:
         """Read the folder's journal.
+
+        Args:
+            output: Output of the command.
+            options: Options of the recogniser.
+            bundle: Bundle of the recogniser.
+            routing: All that an identified language depends on; `None` if none is.
 
         Raises:
             click.UsageError: the output is not a folder.
@@ -42,6 +55,7 @@ class Resume:
         self._output = output
         self._options = options
         self._bundle = bundle
+        self._routing = routing
         self._journal = Journal(Path(str(output.path)))
         self._digests: dict[str, str] = {}
         self._begun: dict[Path, Entry] = {}
@@ -102,7 +116,11 @@ class Resume:
     def _digest(self, language: str) -> str:
         if language not in self._digests:
             self._digests[language] = options_digest(
-                self._options, self._bundle, language, self._output.format_name
+                self._options,
+                self._bundle,
+                language,
+                self._output.format_name,
+                self._routing if is_auto(language) else None,
             )
         return self._digests[language]
 
@@ -116,24 +134,34 @@ class Resume:
 
 
 def options_digest(
-    options: RecognizerOptions, bundle: Bundle, language: str, format_name: str
+    options: RecognizerOptions,
+    bundle: Bundle,
+    language: str,
+    format_name: str,
+    routing: Sequence[object] | None = None,
 ) -> str:
     """Return a digest of all that a transcript depends on besides the recording.
 
-    These are the options, the size and time of the language model, and the model's weights.
+    These are the options, size and time of the language model and the list of words, and the
+    model's weights; with `routing`, all adapters.
     """
     fields: dict[str, Any] = dataclasses.asdict(options)
     for name in _NO_EFFECT:
         del fields[name]
-    if options.beam is not None and options.beam.lm is not None:
-        status = Path(options.beam.lm).stat()
-        fields["beam"]["lm"] = [status.st_size, status.st_mtime_ns]
+    for name in ("lm", "words"):
+        file = getattr(options.beam, name, None)
+        if isinstance(file, str | Path):
+            status = Path(file).stat()
+            fields["beam"][name] = [status.st_size, status.st_mtime_ns]
     try:
         adapter = bundle.entry(language).file.sha256
     except LanguageError:  # reported when the recording is read
         adapter = ""
     weights = [bundle.manifest.source.fingerprint, adapter]
-    content = msgspec.json.encode([fields, weights, language, format_name], order="sorted")
+    parts: list[object] = [fields, weights, language, format_name]
+    if routing is not None:
+        parts += [routing, [bundle.entry(code).file.sha256 for code in bundle.languages]]
+    content = msgspec.json.encode(parts, order="sorted")
     return hashlib.sha256(content).hexdigest()
 
 

@@ -15,11 +15,13 @@ from mms_engine.asr.scoring import Scored, load_jiwer, score
 from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import Bar
+from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.transcribe.journal import NAME as JOURNAL
 from mms_engine.cli.transcribe.journal import ClaimedError
 from mms_engine.cli.transcribe.output import Output
@@ -33,6 +35,8 @@ from mms_engine.cli.transcribe.recordings import (
 from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
 from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.languages import all_languages, resolve
+from mms_engine.routing.router import Router
 from mms_engine.system import printable
 from mms_engine.types import NormalizationScope, Transcript
 
@@ -58,6 +62,7 @@ class TranscribeRequest:
     audio: AudioChoice
     normalization: NormalizationScope
     decoding: DecoderChoice
+    routing: RoutingChoice
     engine: RunOptions
 
 
@@ -74,29 +79,44 @@ def run(request: TranscribeRequest) -> None:
     elif request.diff:
         raise click.UsageError("--diff needs --reference")
     recordings = _recordings(request)
+    request.routing.check(_auto(request, recordings.found))
     output = _output(request, recordings.found)
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
     spoken = [_with_language(recording, request, bundle) for recording in recordings.found]
     options = _options(request, spoken)
     _report_skipped(recordings, output, show_all=request.show_skipped)
-    resume = Resume(output, options, bundle) if request.resume else None
+    routing = request.routing.digest(bundle.path) if _auto(request, spoken) else None
+    resume = Resume(output, options, bundle, routing) if request.resume else None
     remaining = spoken if resume is None else resume.remaining(spoken)
     outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
     if remaining:
-        with Recognizer.open(
-            bundle.path, options=options, limits=request.audio.limits()
-        ) as recognizer:
+        with contextlib.ExitStack() as opened:
+            limits = request.audio.limits()
+            recognizer = opened.enter_context(
+                Recognizer.open(bundle.path, options=options, limits=limits)
+            )
+            if _auto(request, remaining):
+                identifier = opened.enter_context(
+                    request.routing.open(recognizer, request.engine, limits)
+                )
+                outcomes.router = Router(recognizer, identifier, request.routing.options())
             if bundle.manifest.source.notice:
                 click.echo(bundle.manifest.source.notice, err=True)
             _transcribe(request, recognizer, outcomes, output)
     outcomes.finish(len(recordings.unreadable))
 
 
+def _auto(request: TranscribeRequest, recordings: list[Recording]) -> str | None:
+    """Return `--lang`, or a language of a table that is to be identified; `None` for none."""
+    languages = [request.lang, *(recording.language for recording in recordings)]
+    return next((language for language in languages if is_auto(language)), None)
+
+
 def _transcribe(
     request: TranscribeRequest, recognizer: Recognizer, outcomes: "_Outcomes", output: Output
 ) -> None:
     report = ""
-    is_beam = request.decoding.decoder == "beam"
+    is_beam = request.decoding.is_beam
     known = _decoder_warnings(recognizer, outcomes.remaining) if is_beam else set()
     with Bar() as bar:
         transcripts = outcomes.transcribe(recognizer, bar, known)
@@ -117,7 +137,8 @@ def _decoder_warnings(recognizer: Recognizer, recordings: list[Recording]) -> se
         LanguageModelError: they cannot be used.
     """
     known: set[str] = set()
-    for language in sorted({str(recording.language) for recording in recordings}):
+    languages = {str(one.language) for one in recordings if not is_auto(one.language)}
+    for language in sorted(languages):
         with contextlib.suppress(BundleError, LanguageError):  # an error of its recordings
             for warning in recognizer.decoder_warnings(language):
                 click.echo(f"Warning: {warning}", err=True)
@@ -129,7 +150,8 @@ def _output(request: TranscribeRequest, recordings: list[Recording]) -> Output:
     format_name = "json" if request.as_json else request.format_name
     output = Output(format_name, request.output, several=len(recordings) > 1)
     if request.reference is None:
-        tables = (request.table, request.decoding.lm, request.decoding.hotwords)
+        decoding = request.decoding
+        tables = (request.table, decoding.lm, decoding.hotwords, decoding.zero_shot)
         output.check(recordings, [table for table in tables if table is not None])
     elif request.output is not None or request.resume:
         raise click.UsageError("--reference prints error rates: omit --output and --resume")
@@ -179,6 +201,8 @@ class _Outcomes:
         self._resume = resume
         self._in_order = in_order
         self._failed = 0
+        self.router: Router | None = None
+        """Router of recordings whose language is identified; `None` if there are none."""
 
     def transcribe(
         self, recognizer: Recognizer, bar: Bar, known: Collection[str]
@@ -200,7 +224,7 @@ class _Outcomes:
 
         waiting: dict[int, JobResult] = {}
         following = 0
-        for result in recognizer.transcribe_each(jobs(), bar.advance):
+        for result in (self.router or recognizer).transcribe_each(jobs(), bar.advance):
             number = numbers.pop(id(result.job))
             if not self._in_order:
                 yield from self._outcome(self.remaining[number], result, bar)
@@ -305,13 +329,22 @@ def _located(path: Path) -> Path:
 
 def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bundle) -> Recording:
     language = recording.language or request.lang
+    if is_auto(request.lang) or is_auto(language):
+        language = request.lang if is_auto(request.lang) else language
+        spoken = None if is_auto(recording.language) else recording.language
+        return dataclasses.replace(recording, language=language, spoken=spoken)
     if language is None and len(bundle.languages) == 1:
         language = bundle.languages[0]
     if language is None:
         known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
         raise click.UsageError(f"--lang is required: the bundle has {known}{more}")
-    if request.lang is not None:
+    model = bundle.manifest.model
+    is_romanized = isinstance(model, Wav2Vec2Ctc) and model.text == "uroman"
+    takes_any = is_romanized and request.decoding.zero_shot is not None
+    if takes_any and language not in bundle.languages:
+        language = resolve(language, [one.code for one in all_languages()])
+    elif request.lang is not None:
         bundle.entry(language)  # refuse an unknown code before any recording is read
     return dataclasses.replace(recording, language=language)
 
@@ -319,7 +352,13 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
 def _scored(outcomes: Iterable[Outcome], request: TranscribeRequest) -> str:
     """Return the error rates of all transcripts."""
     files = [
-        Scored(printable(r.name), transcript.language, r.reference, transcript.text, r.held_out)
+        Scored(
+            file=printable(r.name),
+            language=r.spoken or transcript.language,
+            reference=r.reference,
+            hypothesis=transcript.text,
+            held_out=r.held_out,
+        )
         for r, transcript in outcomes
     ]
     if not files:

@@ -11,7 +11,6 @@ from mms_engine.encoder.emission import HostEmission, Segment
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
 from mms_engine.encoder.host.steps import HostSteps
 from mms_engine.encoder.interface import StepEncoder
-from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array
 
 # Frames of one frontend run, limited by cache and memory. CPU time of a frame at 1B: 0.97 ms in
@@ -39,14 +38,15 @@ class HostEncoder:
 
     def steps(self, threads: int | None) -> StepEncoder:
         """Return the encoder of streaming steps; see `Encoder.steps`."""
-        if self.bank is None:
-            raise BackendError("a model without adapters has no streaming steps")
         return HostSteps(self._graphs, self.bank, threads)
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[HostEmission]:
         """Run segments as one batch; see `Encoder.emission`."""
-        features = [self._features(segment.samples) for segment in segments]
+        # Rows of one audio in several languages share their samples, and so their features.
+        distinct = {id(segment.samples): segment.samples for segment in segments}
+        by_samples = {key: self._features(samples) for key, samples in distinct.items()}
+        features = [by_samples[id(segment.samples)] for segment in segments]
         languages = [segment.language for segment in segments]
         yield run_encoder(self._encoder, self.bank, features, languages)
 

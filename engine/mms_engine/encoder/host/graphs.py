@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from mms_engine.backends.hidden_states import hidden_state_graph
 from mms_engine.backends.registry import Choice, open_session
 from mms_engine.backends.session import Array, Constant, GraphFile, Session
 from mms_engine.bank.adapters import AdapterBank
@@ -17,10 +19,25 @@ from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array, Precision
 
 
+@dataclass(frozen=True, slots=True)
+class HiddenState:
+    """Choice of a hidden state."""
+
+    layer: int | None
+    """Number, as of `hidden_state_graph`; `None` for the last, behind the final layer norm."""
+
+
 class HostGraphs:
     """Sessions and frame geometry that the encoder and its streaming steps share."""
 
-    def __init__(self, bundle: Bundle, precision: Precision, choice: Choice, threads: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: Precision,
+        choice: Choice,
+        threads: int,
+        hidden: HiddenState | None = None,
+    ) -> None:
         """Open no graph yet.
 
         Args:
@@ -28,6 +45,7 @@ class HostGraphs:
             precision: Precision of the graphs.
             choice: Backend that runs them.
             threads: Threads of a run on a CPU unless another number is given; 0 for every core.
+            hidden: Hidden state that the graph `encoder` returns instead of its own output.
         """
         self.architecture = bundle.model(Wav2Vec2)
         self.geometry = FrameGeometry.of(self.architecture)
@@ -38,6 +56,7 @@ class HostGraphs:
         self._precision = precision
         self._choice = choice
         self._threads = threads
+        self._hidden = hidden
         self._sessions: dict[tuple[str, int], Session] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -61,9 +80,16 @@ class HostGraphs:
             if self._closed:
                 raise BackendError("the model is closed")
             if key not in self._sessions:
-                file = GraphFile(*self._bundle.graph(name, self._precision))
-                self._sessions[key] = open_session(self._choice, file, key[1])
+                self._sessions[key] = open_session(self._choice, self._file(name), key[1])
             return self._sessions[key]
+
+    def _file(self, name: str) -> GraphFile:
+        file = GraphFile(*self._bundle.graph(name, self._precision))
+        if name != "encoder" or self._hidden is None:
+            return file
+        sizes = self.architecture
+        layer, layers = self._hidden.layer, sizes.num_hidden_layers
+        return hidden_state_graph(file, layer, layers, sizes.hidden_size)
 
     def close(self) -> None:
         """Free all sessions."""
@@ -82,7 +108,7 @@ def run_encoder(
     """Run the graph `encoder` on rows of features `[T, F]` as one batch, zero-padded.
 
     Without a bank the graph takes features and lengths only; scores `[B, C]` of a graph that pools
-    over time become emissions of one frame.
+    over time become emissions of one frame. Hidden states `[B, T, H]` take the place of logits.
 
     Raises:
         BackendError: the device failed, or the bank has no room for the languages.
@@ -102,6 +128,9 @@ def run_encoder(
         held = [residents[language] for language in languages]
         feeds["slot"] = np.array([resident.slot for resident in held], np.int64)
         feeds.update(bank.storage.constants())
-        logits = encoder.run(feeds)["logits"]
+        output = encoder.outputs[0]
+        logits = encoder.run(feeds)[output.name]
     vocabs = tuple(len(resident.info) for resident in held)
+    if output.name != "logits":  # hidden states
+        vocabs = (logits.shape[2],) * len(held)
     return HostEmission(logits, tuple(map(int, lengths)), vocabs)

@@ -11,6 +11,7 @@ from mms_engine.bank.host import HostBank
 from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
 from mms_engine.encoder.interface import CacheView, ContextSizes, StepInput, StepOutput
+from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array
 
 _FRONTEND_ROWS = 8
@@ -49,9 +50,9 @@ class HostSteps:
     """Streaming steps on a bundle's graphs; see `StepEncoder`."""
 
     def __init__(
-        self, graphs: HostGraphs, bank: AdapterBank[HostBank], threads: int | None
+        self, graphs: HostGraphs, bank: AdapterBank[HostBank] | None, threads: int | None
     ) -> None:
-        """Use graphs that an encoder owns; `threads` as for `Encoder.steps`."""
+        """Use graphs that an encoder owns; `bank` and `threads` as for `Encoder`."""
         self.rows = _ENCODER_ROWS[graphs.device]
         self._graphs = graphs
         self._bank = bank
@@ -83,13 +84,15 @@ class HostSteps:
     def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
         """Run rows without a cache."""
         features = [row.features for row in rows]
-        emission = run_encoder(self._graphs.session("encoder"), self._bank, features, languages)
+        emission = run_encoder(self._graph("encoder"), self._bank, features, languages)
         return [StepOutput(logits) for logits in emission.rows()]
 
     def encode_cached(
         self, rows: Sequence[StepInput], languages: Sequence[str]
     ) -> list[StepOutput]:
         """Run rows with a cache."""
+        if self._bank is None:
+            raise BackendError("a model without adapters has no steps with a KV cache")
         session = self._graph("step")
         feeds = self._inputs(rows)
         with self._bank.acquire(languages) as residents:

@@ -1,7 +1,7 @@
-"""Classifier graph: features to one score per label and row, with the adapters as constants.
+"""Classifier and embedding graphs: the encoder with its adapters, if any, as constants.
 
-The head is that of transformers' `Wav2Vec2ForSequenceClassification`: projector, mean over the
-valid frames, classifier, and no activation between them (fairseq's has one).
+The classifier's head is that of transformers' `Wav2Vec2ForSequenceClassification`: projector, mean
+over the valid frames, classifier, and no activation between them (fairseq's has one).
 """
 
 from dataclasses import replace
@@ -19,21 +19,12 @@ def build_classifier(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> 
     """Return the graph `features, lengths -> scores` (docs/bundle.md)."""
     graph = GraphBuilder("encoder", numerics.opset)
     layers = Layers(graph, numerics, config, weights)
-    # As in speech recognition, adapters and head are not quantised: they are small.
-    whole = Layers(graph, replace(numerics, quantized=False), config, weights)
+    whole = _unquantized(layers)
     features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
     lengths = graph.input("lengths", "int64", ["batch"])
 
     valid = below(graph, positions(graph, features, axis=1), lengths)
-    value = project(layers, features, valid)
-    value = add_positions(layers, value)
-    attention = AttentionInputs(attention_mask(graph, valid))
-    for index in range(config.num_hidden_layers):
-        value = transformer_layer(layers, index, value, attention)
-        if config.adapter_attn_dim:
-            value = _adapt(whole, index, value)
-    value = layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size)
-
+    value = _encoded(layers, features, valid)
     labels, size = weights.shapes["classifier.weight"]
     projector = whole.matrix("projector", config.hidden_size, size)
     projected = whole.widen(whole.linear(value, projector))
@@ -41,6 +32,36 @@ def build_classifier(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> 
     scores = whole.widen(whole.linear(mean, whole.matrix("classifier", size, labels)))
     graph.output("scores", scores, "float32", ["batch", labels])
     return graph
+
+
+def build_embedding(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
+    """Return the graph `features, lengths -> hidden` (docs/bundle.md)."""
+    graph = GraphBuilder("encoder", numerics.opset)
+    layers = Layers(graph, numerics, config, weights)
+    features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
+    lengths = graph.input("lengths", "int64", ["batch"])
+    valid = below(graph, positions(graph, features, axis=1), lengths)
+    hidden = _encoded(layers, features, valid)
+    graph.output("hidden", hidden, "float32", ["batch", "frames", config.hidden_size])
+    return graph
+
+
+def _unquantized(layers: Layers) -> Layers:
+    """Return layers for adapters and heads, which are small: no precision quantises them."""
+    return replace(layers, numerics=replace(layers.numerics, quantized=False))
+
+
+def _encoded(layers: Layers, features: str, valid: str) -> str:
+    """Return the last hidden state, float32 `[batch, frames, hidden]`."""
+    graph, config, whole = layers.graph, layers.config, _unquantized(layers)
+    value = project(layers, features, valid)
+    value = add_positions(layers, value)
+    attention = AttentionInputs(attention_mask(graph, valid))
+    for index in range(config.num_hidden_layers):
+        value = transformer_layer(layers, index, value, attention)
+        if config.adapter_attn_dim:
+            value = _adapt(whole, index, value)
+    return layers.named_layer_norm(value, "encoder.layer_norm", config.hidden_size)
 
 
 def _adapt(layers: Layers, index: int, value: str) -> str:

@@ -1,0 +1,132 @@
+"""Storage of resident voices in host memory, and the bank of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mms_engine.backends.session import Array, storage_dtype
+from mms_engine.bank.bank import Bank
+from mms_engine.bundle.manifest import Tensor
+from mms_engine.bundle.voices import Voice, VoiceWeights
+from mms_engine.errors import BundleCorrupt
+from mms_kernels import widen
+
+VoiceBank: TypeAlias = Bank[VoiceWeights, Voice, "HostVoices"]
+"""Bank whose keys are voices; `Resident.info` is the voice's description."""
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slot:
+    """Memory of a voice."""
+
+    memory: npt.NDArray[np.uint8]
+    arrays: Mapping[str, Array]
+    """Weights by name, over `memory`."""
+
+
+class HostVoices:
+    """Slots in host memory, which graphs on a CPU read in place; see `BankStorage`.
+
+    A slot has its memory once a voice is written, and keeps it for the next voice of the same
+    size. Threads that speak with one voice share its slot.
+    """
+
+    def __init__(self, slots: int, inputs: Sequence[Tensor], threads: int) -> None:
+        """Start empty.
+
+        Args:
+            slots: R: number of slots.
+            inputs: Weights that the graphs take.
+            threads: Threads that convert a voice.
+        """
+        self._inputs = inputs
+        self._threads = threads
+        self._slots: list[_Slot | None] = [None] * slots
+
+    def write(self, slot: int, weights: VoiceWeights) -> None:
+        """Convert a voice's weights into a slot; see `BankStorage.write`.
+
+        Raises:
+            BundleCorrupt: the voice lacks a weight, or one has another shape.
+        """
+        found = {tensor.name: _find(weights, tensor) for tensor in self._inputs}
+        offsets: dict[str, int] = {}
+        size = 0
+        for tensor in self._inputs:
+            offsets[tensor.name] = size
+            nbytes = found[tensor.name].size * storage_dtype(tensor.dtype).itemsize
+            size += -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+        former = self._slots[slot]
+        reusable = former is not None and former.memory.size == size
+        memory = former.memory if former and reusable else np.empty(size, np.uint8)
+        arrays: dict[str, Array] = {}
+        for tensor in self._inputs:
+            source, dtype = found[tensor.name], storage_dtype(tensor.dtype)
+            start = offsets[tensor.name]
+            flat = memory[start : start + source.size * dtype.itemsize].view(dtype)
+            _convert(source.reshape(-1), flat, self._threads)
+            arrays[tensor.name] = flat.reshape(source.shape)
+        self._slots[slot] = _Slot(memory, arrays)
+
+    def arrays(self, slot: int) -> Mapping[str, Array]:
+        """Return the weights of a written slot by name, which the caller holds in the bank."""
+        held = self._slots[slot]
+        if held is None:
+            raise AssertionError("a resident slot is written")
+        return held.arrays
+
+
+def voice_bank(
+    load: Callable[[str], VoiceWeights],
+    inputs: Sequence[Tensor],
+    *,
+    voices: int,
+    voice_bytes: int,
+    budget: int,
+    threads: int,
+) -> VoiceBank:
+    """Return an empty bank of voices.
+
+    Args:
+        load: Function that opens a voice's files.
+        inputs: Weights that the graphs take.
+        voices: Number of voices in the bundle.
+        voice_bytes: Memory of the largest voice.
+        budget: Bytes for resident voices; one fits in any case.
+        threads: Threads that convert a voice.
+    """
+    slots = max(1, min(voices, budget // max(voice_bytes, 1)))
+    storage = HostVoices(slots, inputs, threads)
+    return Bank(load, lambda file: file.voice, storage, slots=slots)
+
+
+def _find(file: VoiceWeights, tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a weight of a voice: quantised if the graph takes it so.
+
+    Raises:
+        BundleCorrupt: it is missing, or has another shape.
+    """
+    array = file.tensors.get(tensor.name)
+    wanted = tensor.shape
+    if array is None:
+        raise BundleCorrupt(f"{file.path} has no {tensor.name}: export the voice again")
+    fits = len(wanted) == array.ndim and all(
+        isinstance(size, str) or size == got for size, got in zip(wanted, array.shape, strict=True)
+    )
+    if not fits:
+        raise BundleCorrupt(
+            f"{file.path}: {tensor.name} is {list(array.shape)}, the graphs take {list(wanted)}: "
+            "export a voice of another shape to a bundle of its own"
+        )
+    return array
+
+
+def _convert(source: npt.NDArray[Any], target: npt.NDArray[Any], threads: int) -> None:
+    if source.dtype == np.float16 and target.dtype == np.float32:
+        widen(source, target, threads=threads if source.size > 1 << 18 else 1)
+    else:
+        target[:] = source

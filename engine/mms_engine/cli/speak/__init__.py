@@ -1,0 +1,1 @@
+"""Command `mms speak`: speech of a text."""

@@ -1,0 +1,1 @@
+"""Embeddings: hidden states of a model's encoder, for classifiers and search of one's own."""

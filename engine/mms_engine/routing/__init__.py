@@ -1,0 +1,1 @@
+"""Routing: speech whose language is identified, and recognised with that language's adapter."""

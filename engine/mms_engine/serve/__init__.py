@@ -1,0 +1,1 @@
+"""Server of speech tasks over HTTP."""

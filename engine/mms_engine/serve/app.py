@@ -1,0 +1,89 @@
+"""The ASGI application: routes, errors and OpenAPI."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from mms_engine.serve.call import ClientLeft, call_of
+from mms_engine.serve.errors import ApiError, api_error
+from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.rest import (
+    alignments,
+    documentation,
+    health,
+    identification,
+    kserve,
+    languages,
+    models,
+    transcriptions,
+)
+from mms_engine.serve.service import Service
+
+_ROUTERS = (
+    transcriptions,
+    alignments,
+    identification,
+    kserve,
+    languages,
+    models,
+    health,
+    documentation,
+)
+
+
+def create_app(service: Service) -> ASGIApp:
+    """Return the application of a service; closing its lifespan closes the service."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="MMS Engine",
+        version=version("mms-engine"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.add_exception_handler(ClientLeft, _left)
+    for kind in (ApiError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _error)
+    if origins := service.config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+        )
+    return CallMiddleware(app, service)
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    answer = _answer(error)
+    call_of(request).code = answer.code
+    return JSONResponse(answer.envelope(), answer.status, headers=answer.headers)
+
+
+def _answer(error: Exception) -> ApiError:
+    if isinstance(error, HTTPException):
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        return ApiError(error.status_code, str(error.detail), code=code)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return ApiError(400, f"{param}: {first['msg']}", code="invalid_value", param=param)
+    return api_error(error)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)

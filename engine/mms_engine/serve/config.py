@@ -1,0 +1,74 @@
+"""Configuration of the server: bundles, address and limits."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mms_engine.backends.options import RunOptions
+from mms_engine.decoding.options import Search
+
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on clients. Each is checked before the memory it bounds is used."""
+
+    max_upload_bytes: int = 100 << 20
+    """Size of one request's body."""
+    max_uploads_bytes: int = 512 << 20
+    """Size of all bodies in memory."""
+    max_seconds: float = 2 * 3600.0
+    """Audio of one request, checked while it is decoded."""
+    max_decoded_seconds: float = 4 * 3600.0
+    """Decoded audio of all requests beyond which no further decoding begins."""
+    max_requests: int = 128
+    """Requests being served, waiting ones included; more are refused."""
+    max_client_requests: int = 64
+    """Requests of one client: of one key, or of one address where there are no keys."""
+    max_wait_seconds: float = 60.0
+    """Estimated wait from which requests are refused."""
+    max_connections: int = 1024
+    """Open connections; more are refused."""
+    header_seconds: float = 10.0
+    """Time for a request's headers."""
+    body_seconds: float = 10.0
+    """Time for a body, to which each 16 KiB received add a second."""
+    idle_seconds: float = 30.0
+    """Time between two requests of a connection."""
+    request_seconds: float = 600.0
+    """Time until a request must have its result."""
+    drain_seconds: float = 30.0
+    """Time for running requests after SIGTERM."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}, must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Configuration of a server."""
+
+    bundles: tuple[Path, ...]
+    """Bundles of any tasks; the first of a task is its default."""
+    run: RunOptions = field(default_factory=RunOptions)
+    beam: Search | None = None
+    """Beam search of every request; `None` for greedy decoding, and beam search with hotwords."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 for any free port."""
+    tls_certificate: Path | None = None
+    """PEM file of the certificate and its chain; `None` for plain HTTP."""
+    tls_key: Path | None = None
+    """PEM file of the certificate's key."""
+    keys: Path | None = None
+    """File of API keys; `None` for a server that is open to everyone who reaches it."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Further names of models: alias and id."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call the server; none by default."""
+    log_text: bool = False
+    """Whether transcripts are logged."""
+    limits: Limits = field(default_factory=Limits)

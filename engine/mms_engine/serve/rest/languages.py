@@ -1,0 +1,41 @@
+"""List of languages."""
+
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+
+from mms_engine.languages import all_languages, language_from_code, search
+from mms_engine.serve.call import call_of
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/v1/languages", summary="Languages that can be transcribed")
+async def list_languages(
+    request: Request,
+    query: str = Query("", max_length=100, description="Code, name or country."),
+    model: str = Query("", max_length=200, description="Model; by default the first."),
+    limit: int = Query(2000, ge=1, le=2000),
+    offset: int = Query(0, ge=0),
+) -> dict[str, Any]:
+    """Return the languages of a model that match a query, best match first."""
+    call = call_of(request)
+    call.authenticate()
+    models = call.service.models
+    chosen = models.find(model) if model else models.speech[0]
+    known = {language.code: language for language in all_languages()}
+    languages = [known.get(code) or language_from_code(code) for code in chosen.languages]
+    found = search(query, languages)
+    data = [
+        {
+            "code": one.code,
+            "name": one.name,
+            "native": one.native,
+            "iso639_1": one.iso1,
+            "iso639_3": one.iso,
+            "bcp47": one.tag,
+            "script": one.writing,
+        }
+        for one in found[offset : offset + limit]
+    ]
+    return {"object": "list", "data": data, "total": len(found), "model": chosen.id}

@@ -1,0 +1,103 @@
+"""The process of the server: listening, loading beside it, and draining at its end."""
+
+import asyncio
+import logging
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+
+from mms_engine.serve.app import create_app
+from mms_engine.serve.auth import read_keyring
+from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
+from mms_engine.serve.models import check_bundles
+from mms_engine.serve.protocol import bounded_protocol
+from mms_engine.serve.service import Service
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_MAX_HEADER_BYTES = 32 << 10
+
+
+class _Server(uvicorn.Server):
+    """Server that loads while it listens, and at a signal first finishes what is running."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.failure: BaseException | None = None
+        self._service = service
+        self._loading: asyncio.Task[None] | None = None
+        self._drain_end = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and begin to load."""
+        await super().startup(sockets)
+        self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        try:
+            await self._service.load()
+        except BaseException as error:  # noqa: BLE001 (raised again by `serve`)
+            self.failure = error
+            self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; at a second signal, end at once."""
+        del sig, frame
+        admission = self._service.admission
+        if admission.is_draining:
+            self.should_exit = self.force_exit = True
+            return
+        admission.is_draining = True
+        self._drain_end = time.monotonic() + self._service.config.limits.drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end; called ten times a second."""
+        admission = self._service.admission
+        if admission.is_draining and not self.should_exit:
+            is_late = time.monotonic() > self._drain_end
+            if admission.requests == 0 or is_late:
+                if is_late:
+                    logger.warning("%d requests are cut off", admission.requests)
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        MmsError: a bundle cannot be opened or run, or the file of keys cannot be read.
+        OSError: the address is not free.
+    """
+    bundles, keyring = check_bundles(config.bundles), read_keyring(config.keys)
+    if keyring.is_open and config.host not in LOCAL_HOSTS:
+        logger.warning("no API keys: everyone who reaches %s may use the server", config.host)
+    service = Service(config, bundles, keyring)
+    limits = config.limits
+    settings = uvicorn.Config(
+        create_app(service),
+        http=bounded_protocol(limits),
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]  # any number of seconds
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        ssl_certfile=config.tls_certificate,
+        ssl_keyfile=config.tls_key,
+    )
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.create_server((config.host, config.port), family=family) as listener:
+        scheme = "https" if config.tls_certificate is not None else "http"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        logger.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
+        server = _Server(settings, service)
+        server.run(sockets=[listener])
+    if server.failure is not None:
+        raise server.failure

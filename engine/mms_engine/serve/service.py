@@ -1,0 +1,141 @@
+"""State of a server: its models, its limits, its threads, and its life from loading to draining."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from mms_engine.audio import AudioLimits, from_pcm, read_audio
+from mms_engine.audio.convert import SAMPLE_RATE
+from mms_engine.bundle import Bundle
+from mms_engine.serve.admission import Admission
+from mms_engine.serve.auth import Keyring
+from mms_engine.serve.batcher import Batcher
+from mms_engine.serve.config import ServeConfig
+from mms_engine.serve.errors import ApiError
+from mms_engine.serve.metrics import Metrics
+from mms_engine.serve.models import Models, open_models
+from mms_engine.serve.slots import FairSlots
+from mms_engine.system import usable_cores
+from mms_engine.types import Audio, Float32Array
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+class Service:
+    """Everything that requests share. Methods run on the event loop, the work in threads."""
+
+    def __init__(self, config: ServeConfig, bundles: Sequence[Bundle], keyring: Keyring) -> None:
+        """Open nothing yet; see `load`."""
+        self.config = config
+        self.keyring = keyring
+        self.admission = Admission(config.limits, lambda: self.wait_seconds)
+        self.metrics = Metrics(self._gauges, self._batchers)
+        self.created = int(time.time())
+        """Time of the start, in seconds of Unix time."""
+        self._bundles = bundles
+        self._models: Models | None = None
+        self._decoded_seconds = 0.0
+        threads = config.run.threads or usable_cores()
+        self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
+        self._tasks = FairSlots(1, "mms-task")
+
+    async def load(self) -> None:
+        """Open the models, in a thread.
+
+        Raises:
+            MmsError: one cannot be opened or run.
+        """
+        begin = time.perf_counter()
+        self._models = await asyncio.to_thread(open_models, self._bundles, self.config)
+        logger.info("ready after %.1f s", time.perf_counter() - begin)
+        for model in self._models.speech:
+            speed = model.batcher.clock.speed
+            logger.info("%s: %.1f s of audio per second of computing", model.id, speed)
+
+    async def close(self) -> None:
+        """Free everything."""
+        self._decoding.close()
+        self._tasks.close()
+        if self._models is not None:
+            await asyncio.to_thread(self._models.close)
+
+    @property
+    def models(self) -> Models:
+        """The open models.
+
+        Raises:
+            ApiError: they are being loaded.
+        """
+        if self._models is None:
+            raise ApiError(503, "the models are being loaded", code="loading", retry_after=2)
+        return self._models
+
+    @property
+    def state(self) -> str:
+        """State: `loading`, `ready`, `failed` or `draining`."""
+        if self.admission.is_draining:
+            return "draining"
+        if self._models is None:
+            return "loading"
+        has_failed = any(model.batcher.error for model in self._models.speech)
+        return "failed" if has_failed else "ready"
+
+    @property
+    def wait_seconds(self) -> float:
+        """Estimated time until all that waits is done."""
+        return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
+
+    def _may_decode(self) -> bool:
+        return self._decoded_seconds < self.config.limits.max_decoded_seconds
+
+    def _batchers(self) -> dict[str, Batcher]:
+        models = self._models.speech if self._models is not None else []
+        return {model.id: model.batcher for model in models}
+
+    def _gauges(self) -> dict[str, float]:
+        return {
+            "ready": float(self.state == "ready"),
+            "requests_running": self.admission.requests,
+            "upload_bytes": self.admission.upload_bytes,
+            "decoded_seconds": self._decoded_seconds,
+            "decoding_waiting": self._decoding.waiting,
+            "tasks_waiting": self._tasks.waiting,
+            "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
+            "wait_seconds": self.wait_seconds,
+        }
+
+    @asynccontextmanager
+    async def decoded(self, client: str, upload: BinaryIO | Float32Array) -> AsyncIterator[Audio]:
+        """Decode a file, or take samples at 16 kHz; the audio is held until the context ends.
+
+        Decoding waits while too much audio is held.
+
+        Raises:
+            AudioError: it cannot be decoded, or is longer than the limit.
+        """
+        limits = self.config.limits
+        bounds = AudioLimits(max_seconds=limits.max_seconds, max_bytes=limits.max_upload_bytes)
+
+        def read() -> Audio:
+            if isinstance(upload, np.ndarray):
+                return from_pcm(upload, SAMPLE_RATE, limits=bounds)
+            return read_audio(upload, limits=bounds)
+
+        audio = await self._decoding.run(client, read)
+        self._decoded_seconds += audio.seconds
+        try:
+            yield audio
+        finally:
+            self._decoded_seconds -= audio.seconds
+            self._decoding.wake()
+
+    async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
+        """Return the result of a run of alignment or identification; one at a time."""
+        return await self._tasks.run(client, work)

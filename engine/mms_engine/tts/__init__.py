@@ -1,0 +1,1 @@
+"""Speech synthesis: text to audio, streamed or whole, with any voice of a bundle."""

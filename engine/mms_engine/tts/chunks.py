@@ -1,0 +1,79 @@
+"""Chunks of the decoder: their sizes, and the context that makes them equal the whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mms_engine.bundle.manifest import Vits
+
+FIRST_FRAMES, LARGEST_FRAMES = 4, 64
+_GROWTH = (4, 8, 16)
+_POST_KERNEL = 7
+LEAST_WINDOW = 66
+"""Least columns of a matrix product of ONNX Runtime's CPU kernels for which the result does not
+depend on their number: at 64 and below, the products are blocked otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A chunk in steps of the decoder, and the context it is computed with."""
+
+    start: int
+    end: int
+    first: int
+    """Step at which the context begins."""
+    last: int
+    """Step behind the context."""
+
+
+def margin_steps(model: Vits) -> int:
+    """Return the steps of context on each side on which a step of the decoder depends.
+
+    A step is a column of the decoder's input, which the first up-sampler has widened to
+    `upsample_rates[0]` a frame. By interval arithmetic from a sample back through the last
+    convolution, and each stage's residual blocks and up-sampler: 74 for the sizes of MMS.
+    """
+    blocks = max(
+        sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations)
+        for kernel, dilations in zip(
+            model.resblock_kernel_sizes, model.resblock_dilation_sizes, strict=True
+        )
+    )
+    scale = 1
+    for rate in model.upsample_rates[1:]:
+        scale *= rate
+    # Both edges of one step's samples, which a transposed convolution does not treat alike.
+    low, high = -(_POST_KERNEL // 2), scale - 1 + _POST_KERNEL // 2
+    stages = zip(model.upsample_rates, model.upsample_kernel_sizes, strict=True)
+    for rate, kernel in reversed(list(stages)[1:]):
+        padding = (kernel - rate) // 2
+        low, high = low - blocks, high + blocks
+        low = -((kernel - 1 - padding - low) // rate)
+        high = (high + padding) // rate
+    return max(-(low - blocks), high + blocks)
+
+
+def windows(steps: int, rate: int, margin: int, begin: int = 0) -> Iterator[Window]:
+    """Yield the chunks of a sentence: 4, 8 and 16 frames, then 64 each.
+
+    Args:
+        steps: Steps of the sentence.
+        rate: Steps per frame.
+        margin: Result of `margin_steps`.
+        begin: First step that is wanted.
+    """
+    start, number = begin, 0
+    while start < steps:
+        frames = _GROWTH[number] if number < len(_GROWTH) else LARGEST_FRAMES
+        end = min(steps, start + frames * rate)
+        window = Window(start, end, max(0, start - margin), min(steps, end + margin))
+        width = window.last - window.first
+        if width < min(LEAST_WINDOW, steps):  # grow towards the inside
+            window = _widened(window, steps)
+        yield window
+        start, number = end, number + 1
+
+
+def _widened(window: Window, steps: int) -> Window:
+    first = max(0, min(window.first, window.last - LEAST_WINDOW))
+    last = min(steps, max(window.last, first + LEAST_WINDOW))
+    return Window(window.start, window.end, first, last)

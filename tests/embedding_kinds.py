@@ -1,0 +1,4 @@
+"""Kinds of models whose hidden states are tested."""
+
+KINDS = ("pretrained", "bare", "adapted", "asr", "plain", "lid")
+LAYERS = 3

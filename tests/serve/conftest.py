@@ -1,0 +1,54 @@
+"""Bundles and servers for the tests of the server, each made once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine_demo import Clip, demo_clips
+from mms_engine import Recognizer
+from mms_export.cli import main as mms_export
+from server_process import ServerProcess, running
+from tiny_models import make_tiny_lid
+
+
+def export(model: str, out: Path) -> Path:
+    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1"]
+    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to."""
+    return export("demo", tmp_path_factory.mktemp("bundle") / "demo")
+
+
+@pytest.fixture(scope="session")
+def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of language identification. Not to be written to."""
+    folder = tmp_path_factory.mktemp("lid")
+    return export(str(make_tiny_lid(folder / "checkpoint")), folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def recognizer(demo_bundle: Path) -> Iterator[Recognizer]:
+    with Recognizer.open(demo_bundle, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    return demo_clips()
+
+
+@pytest.fixture(scope="session")
+def clip(clips: list[Clip]) -> Clip:
+    return next(one for one in clips if one.path.name == "eng_dir-first.flac")
+
+
+@pytest.fixture(scope="session")
+def server(demo_bundle: Path, lid_bundle: Path) -> Iterator[ServerProcess]:
+    """A server with every task and the default limits."""
+    with running("--bundle", demo_bundle, "--bundle", lid_bundle) as started:
+        yield started

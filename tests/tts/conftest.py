@@ -1,0 +1,67 @@
+"""Tiny random voices of three kinds and their bundle, made once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mms_engine import Synthesizer
+from mms_export.cli import main as mms_export
+from tiny_voices import LETTERS, TINY, make_voice
+
+TATAR = " абвгдежзийклмнопрстуфхцчшщъыьэюяѳәңһү"
+
+
+@pytest.fixture(scope="session")
+def voice_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Voices in the hub's layout: English, Tatar, and Korean in Latin letters."""
+    folder = tmp_path_factory.mktemp("voices")
+    make_voice(folder / "eng", "eng", **TINY)
+    make_voice(folder / "tat", "tat", letters=TATAR, seed=1, **TINY)
+    make_voice(folder / "kor", "kor", letters=LETTERS[:29], seed=2, **TINY)
+    config = folder / "kor" / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "is_uroman": True}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def voice_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to. Its voices are in float32, to be compared with transformers."""
+    out = tmp_path_factory.mktemp("bundle") / "voices"
+    arguments = ["--model", str(voice_folder), "--out", str(out), "--quiet"]
+    mms_export.main(
+        [*arguments, "--precision", "fp32,int8", "--adapter-dtype", "float32"],
+        standalone_mode=False,
+    )
+    return out
+
+
+@pytest.fixture(scope="session")
+def half_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The English voice in float16, as voices are shipped."""
+    out = tmp_path_factory.mktemp("bundle") / "half"
+    arguments = ["--model", str(voice_folder), "--lang", "eng", "--out", str(out), "--quiet"]
+    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
+    with Synthesizer.open(voice_bundle, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def int8_synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
+    with Synthesizer.open(voice_bundle, threads=1, precision="int8") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle of the demo voice in float32 and int8, its weights stored in float16."""
+    out = tmp_path_factory.mktemp("bundle") / "demo-voice"
+    arguments = ["--model", "demo-voice", "--out", str(out), "--quiet"]
+    mms_export.main([*arguments, "--precision", "fp32,int8"], standalone_mode=False)
+    return out
