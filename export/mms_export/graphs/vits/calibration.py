@@ -1,4 +1,4 @@
-"""Calibration of a voice's 8-bit decoder: ranges of its values on random text with fixed noise.
+"""Calibration of a voice's 8-bit decoder: ranges of its values on random texts with fixed noise.
 
 The float32 graphs are run with the voice as inputs; one session of each serves all voices of a
 process.
@@ -21,10 +21,11 @@ from mms_export.graphs.vits.quantized import quantize_convolutions
 from mms_export.graphs.vits.text import build_text
 from mms_export.graphs.writer import model_bytes
 
+TEXTS = 4
 LETTERS = 24
-"""Letters of the text, with a blank before, between and behind them."""
+"""Letters of a text, with a blank before, between and behind them."""
 MAX_FRAMES = 96
-"""Frames of the text that are decoded, 1.5 s of facebook/mms-tts-*."""
+"""Frames of a text that are decoded, 1.5 s of facebook/mms-tts-*."""
 NOISE_SCALE, NOISE_SCALE_DURATION = 0.667, 0.8
 
 
@@ -51,6 +52,17 @@ def measure_ranges(
         rows: Rows of the embedding.
     """
     random = np.random.default_rng(0)
+    found = [_measure(config, tensors, rows, random) for _ in range(TEXTS)]
+    low = np.min([least for least, _ in found], axis=0)
+    high = np.max([greatest for _, greatest in found], axis=0)
+    places = _plain_decoder(config).places
+    return {place: (float(a), float(b)) for place, a, b in zip(places, low, high, strict=True)}
+
+
+def _measure(
+    config: Vits, tensors: Mapping[str, Array], rows: int, random: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Return the smallest and the largest value at each place for one random text."""
     ids = np.zeros((1, 2 * LETTERS + 1), np.int64)
     ids[0, 1::2] = random.integers(0, rows, LETTERS)
     noise = random.standard_normal((1, 2, ids.shape[1]), dtype=np.float32)
@@ -66,8 +78,7 @@ def measure_ranges(
     (features,) = _run(_flow(config), tensors, latents=latents, lengths=np.array([frames]))
     steps = np.array([[0, features.shape[2]]])
     low, high = _run(_observed(config), tensors, features=features, valid=steps)
-    places = _plain_decoder(config).places
-    return {place: (float(a), float(b)) for place, a, b in zip(places, low, high, strict=True)}
+    return low, high
 
 
 def _sample(
