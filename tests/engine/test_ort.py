@@ -136,7 +136,7 @@ def test_cuda_computes_as_exactly_as_the_cpu(
 ) -> None:
     made: list[Offered] = []
 
-    def create(_: Path, __: object, providers: list[Any]) -> Offered:
+    def create(_: Path, __: object, providers: list[Any], ___: bytes | None) -> Offered:
         made.append(Offered(providers))
         return made[-1]
 
