@@ -150,7 +150,7 @@ class TargetPlanner:
         self.letter_frames = self._typical_letter_frames()
         """Median of the frames from one letter to the next, 0 where nothing is paired."""
         self.shortages = {gap: each for gap in matching.gaps if (each := self._shortage(gap))}
-        """What the words of gaps lack that do not fit between their neighbours."""
+        """Shortages of the gaps whose words do not fit between their neighbours."""
 
     def plan(self, block_frames: int, spoken: Container[Gap] = ()) -> Target:
         """Return the target.

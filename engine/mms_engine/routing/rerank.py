@@ -22,11 +22,11 @@ class RerankWeights:
     """
 
     identification: float = 1.0
-    """Of the log-probability of the language among those to choose from, in nats."""
+    """Weight of the log-probability of the language among those to choose from, in nats."""
     acoustic: float = 0.08
-    """Of the log-probability of the most likely token of each frame, summed, in nats."""
+    """Weight of the summed log-probability of each frame's most likely token, in nats."""
     length: float = 0.19
-    """Of the characters of the text."""
+    """Weight of the number of characters of the text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

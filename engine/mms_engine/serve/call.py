@@ -43,7 +43,7 @@ class Call:
         self.audio_seconds = 0.0
         """Audio of the request, for the log."""
         self.held = contextlib.AsyncExitStack()
-        """What is to be closed at the end of the request."""
+        """Resources to close at the end of the request."""
         self.code = ""
         """Code of the error with which it ended."""
         address = scope.get("client") or ("local", 0)

@@ -94,7 +94,7 @@ class _Splitter:
         self._text = ""
         self._start = 0
         self._from = 0
-        """Where to search for the next boundary in `_text`."""
+        """Offset in `_text` from which the next boundary is searched for."""
 
     def push(self, part: str) -> Iterator[Sentence]:
         """Add text, and yield the sentences whose ends are known."""
