@@ -1,11 +1,14 @@
 """Options of a run: device, backend, precision and threads."""
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mms_engine.types import BackendName, Device, Precision
 
-OptionsT = TypeVar("OptionsT")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +38,4 @@ class RunOptions:
 def with_given(options: OptionsT, **given: object) -> OptionsT:
     """Return a dataclass of options with the values that are given, those not `None`."""
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    changed: OptionsT = replace(options, **changes)  # type: ignore[type-var]
-    return changed
+    return replace(options, **changes)

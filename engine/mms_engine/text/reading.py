@@ -22,7 +22,7 @@ class ReadWord:
     """A word of a sentence and its letters."""
 
     text: str
-    """As written, with its punctuation."""
+    """Word as written, with its punctuation."""
     first: int
     """Index in `VoiceTokens.letters` of its first letter."""
     last: int

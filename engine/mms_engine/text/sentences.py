@@ -43,7 +43,7 @@ class Sentence:
     """A sentence, or a pause that the text asks for: then its text is empty."""
 
     text: str
-    """As written, without white space at its ends."""
+    """Sentence as written, without white space at its ends."""
     start: int
     """Offset in the whole text, in code points."""
     pause: float

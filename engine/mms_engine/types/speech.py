@@ -32,7 +32,7 @@ class SpokenWord:
     """A word of a spoken text and its span of time."""
 
     text: str
-    """As written, with its punctuation."""
+    """Word as written, with its punctuation."""
     start: float
     """Seconds from the start of the audio (inclusive)."""
     end: float
@@ -44,7 +44,7 @@ class Spoken:
     """A sentence as it is spoken."""
 
     text: str
-    """As written."""
+    """Sentence as written."""
     offset: int
     """Offset of its first character in the whole text, in code points."""
     start: float

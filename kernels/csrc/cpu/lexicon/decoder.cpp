@@ -129,7 +129,7 @@ class Ends {
     into.score = into.log_prob + gain_;
   }
 
-  /// Of hypotheses that differ in the word that is not complete, the best one counts.
+  /// Keep the best of the hypotheses that differ only in their incomplete word.
   void keep_best_of_words() {
     std::unordered_set<Histories::Id> seen;
     std::erase_if(found_,
