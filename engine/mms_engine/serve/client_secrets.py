@@ -45,7 +45,11 @@ class ClientSecrets:
         self._by_digest: dict[bytes, ClientSecret] = {}
 
     def mint(
-        self, key: Key | None, client: str, settings: Any, seconds: int  # noqa: ANN401
+        self,
+        key: Key | None,
+        client: str,
+        settings: Any,  # noqa: ANN401
+        seconds: int,
     ) -> tuple[str, ClientSecret]:
         """Return a secret and what it stands for.
 

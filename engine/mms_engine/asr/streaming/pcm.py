@@ -11,7 +11,7 @@ from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array, SampleFormat
 
 Pcm = bytes | bytearray | memoryview | npt.NDArray[Any]
-_WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1}
+_WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1, "alaw": 1}
 _REPLAYED_SECONDS = 0.5
 _NOTHING = np.zeros(0, np.float32)
 
@@ -23,7 +23,15 @@ def _mulaw_table() -> Float32Array:
     return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32) / np.float32(2**15)
 
 
-_MULAW = _mulaw_table()
+def _alaw_table() -> Float32Array:
+    """Return the value of each A-law byte, float32 `[256]` (ITU-T G.711, scaled by 2**15)."""
+    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    exponent, mantissa = ((code >> 4) & 7).astype(np.int32), ((code & 0x0F) << 4).astype(np.int32)
+    magnitude = np.where(exponent, (mantissa + 0x108) << np.maximum(exponent - 1, 0), mantissa + 8)
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.float32) / np.float32(2**15)
+
+
+_G711 = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmReader:
@@ -55,8 +63,8 @@ class PcmReader:
 
 
 def _decode(content: bytes, sample_format: SampleFormat) -> Float32Array:
-    if sample_format == "mulaw":
-        return _MULAW[np.frombuffer(content, np.uint8)]
+    if sample_format in _G711:
+        return _G711[sample_format][np.frombuffer(content, np.uint8)]
     if sample_format == "s16le":
         return _from_array(np.frombuffer(content, "<i2"))
     return np.frombuffer(content, "<f4").astype(np.float32)

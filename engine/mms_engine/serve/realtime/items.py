@@ -18,6 +18,7 @@ Fields = dict[str, Any]
 """Event of the wire, without its id."""
 _BUFFER = "input_audio_buffer."
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
+COMPLETED = _TRANSCRIPTION + "completed"
 
 
 def error_event(error: ApiError, event_id: str | None = None) -> Fields:
@@ -314,7 +315,7 @@ class Items:
                 "words": item.words,
                 "warnings": warnings,
             }
-        return [*events, {"type": _TRANSCRIPTION + "completed", **outcome}]
+        return [*events, {"type": COMPLETED, **outcome}]
 
     def _stopped(self, item: Item) -> Fields:
         stopped = {"type": _BUFFER + "speech_stopped", "audio_end_ms": _ms(item.end)}

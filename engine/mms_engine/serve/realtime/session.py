@@ -102,7 +102,7 @@ class Session:
 
     def created(self) -> Fields:
         """Return the first event."""
-        return self._identified({"type": "session.created", "session": self.wire()})
+        return self.identified({"type": "session.created", "session": self.wire()})
 
     def wire(self, warnings: tuple[str, ...] = ()) -> Fields:
         """Return the session as JSON values."""
@@ -124,22 +124,22 @@ class Session:
             outputs = self._handler(content)(content)
         except ApiError as error:
             outputs = [error_event(error, event_id)]
-        return [self._identified(one) if isinstance(one, dict) else one for one in outputs]
+        return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
 
     def event(self, event: Event) -> list[Fields]:
         """Take an event of the stream."""
-        return list(map(self._identified, self.items.event(event)))
+        return list(map(self.identified, self.items.event(event)))
 
     def ended(self, error: ApiError | None = None) -> list[Fields]:
         """Take the end of the stream; `error` is why it failed. Another is opened when needed."""
         self.is_streaming = False
-        return list(map(self._identified, self.items.end(error)))
+        return list(map(self.identified, self.items.end(error)))
 
     def refused(self, error: ApiError) -> list[Fields]:
         """Take a refusal to open a stream: audio is dropped until the configuration changes."""
         self.is_streaming, self._is_refused = False, True
         self.items.drop()
-        return [self._identified(error_event(error))]
+        return [self.identified(error_event(error))]
 
     def idle(self) -> list[Output]:
         """Release the stream of a client that sends no audio."""
@@ -217,7 +217,8 @@ class Session:
         """Drop the first byte of a sample whose second one has not come."""
         self._reader.rest = b""
 
-    def _identified(self, event: Fields) -> Fields:
+    def identified(self, event: Fields) -> Fields:
+        """Return an event with an id."""
         return {"type": event["type"], "event_id": self._new_id("event"), **event}
 
 
@@ -230,8 +231,7 @@ def session_object(session_id: str, configuration: Configuration, own: Fields) -
 def _reader(audio_format: Pcm | MuLaw | ALaw) -> tuple[PcmReader, int]:
     if isinstance(audio_format, Pcm):
         return PcmReader("s16le"), audio_format.rate
-    law = "mulaw" if isinstance(audio_format, MuLaw) else "alaw"
-    return PcmReader(law), _G711_RATE  # type: ignore[arg-type]
+    return PcmReader("mulaw" if isinstance(audio_format, MuLaw) else "alaw"), _G711_RATE
 
 
 def _object(message: str | bytes) -> dict[str, Any]:
