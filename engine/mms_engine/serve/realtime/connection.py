@@ -10,8 +10,8 @@ from mms_engine.serve.realtime.items import COMPLETED, Fields, error_event
 from mms_engine.serve.realtime.session import Feed, Finish, Flush, Open, Output, Session
 from mms_engine.serve.sockets import Socket, first_of
 
-_RELEASE_SECONDS = 30.0
-"""Time without a message after which the stream is given back; the connection stays."""
+_RELEASE = 0.25
+"""Share of the idle time-out after which the stream is given back, while the connection stays."""
 _MOST_PENDING = 50
 """Requested ends of utterances beyond which messages wait."""
 
@@ -59,13 +59,16 @@ class Connection:
                 return
             while self._session.items.pending > _MOST_PENDING:
                 await self._advance()
-            await self._carry_out(self._session.receive(message))
+            outputs = self._session.receive(message)
+            del message  # it may be large, and the audio in it may have to wait
+            await self._carry_out(outputs)
 
     async def _next(self) -> str | bytes:
         """Return the next message; give the stream back if none comes for some time."""
         if self._stream is not None:
+            patience = _RELEASE * self._socket.service.config.limits.stream_idle_seconds
             try:
-                async with asyncio.timeout(_RELEASE_SECONDS):
+                async with asyncio.timeout(patience):
                     return await self._socket.receive()
             except TimeoutError:
                 await self._carry_out(self._session.idle())
@@ -78,7 +81,7 @@ class Connection:
                     case Open():
                         await self._open(output)
                     case Feed() if self._stream is not None:
-                        await self._stream.feed(output.samples, output.rate)
+                        await self._feed(self._stream, output.content)
                     case Flush() if self._stream is not None:
                         self._stream.flush()
                     case Finish() if self._stream is not None:
@@ -102,6 +105,15 @@ class Connection:
         else:
             self._opened.put_nowait(self._stream)
 
+    async def _feed(self, stream: LiveStream, content: bytes) -> None:
+        """Feed a stream; what waits counts among the uploads in memory."""
+        admission = self._socket.service.admission
+        admission.take_bytes(len(content))
+        try:
+            await stream.feed(content)
+        finally:
+            admission.free_bytes(len(content))
+
     async def _finish(self, stream: LiveStream) -> None:
         """End a stream, and wait for its last events."""
         stream.finish()
@@ -119,7 +131,7 @@ class Connection:
             failure = None
             try:
                 async for event in stream:
-                    await self._send(self._session.event(event))
+                    await self._send(self._session.event(event, stream.warnings))
                     self._advanced.set()
             except MmsError as error:
                 failure = api_error(error)

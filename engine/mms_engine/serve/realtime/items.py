@@ -104,6 +104,7 @@ class Items:
         self._marks: deque[_Mark] = deque()
         self._final: Transcript | None = None
         """Finished utterance whose endpoint follows."""
+        self._warnings: Sequence[str] = ()
         self._last: str | None = None
         """Item committed last."""
         self._last_end = 0.0
@@ -167,8 +168,9 @@ class Items:
             self._spoken = None
         return [*events, {"type": _BUFFER + "cleared"}]
 
-    def event(self, event: Event) -> list[Fields]:
-        """Take an event of the stream."""
+    def event(self, event: Event, warnings: Sequence[str] = ()) -> list[Fields]:
+        """Take an event of the stream, whose warnings are shown with the details."""
+        self._warnings = warnings
         if self._marks and self._marks[0].kind == "clear":
             if isinstance(event, Endpoint) and event.reason == "flush":
                 self._marks.popleft()
@@ -307,13 +309,12 @@ class Items:
         if self.logprobs:
             outcome["logprobs"] = _logprobs(item.parts)
         if self.details:
-            warnings = list(dict.fromkeys(w for part in item.parts for w in part.warnings))
             outcome["x_mms"] = {
                 "start": round(item.start, 3),
                 "end": round(item.end, 3),
                 "languages": languages,
                 "words": item.words,
-                "warnings": warnings,
+                "warnings": list(self._warnings),
             }
         return [*events, {"type": COMPLETED, **outcome}]
 

@@ -12,11 +12,14 @@ from mms_engine.serve.languages import language_code
 from mms_engine.serve.models import Models, SpeechModel
 from mms_engine.serve.realtime.configuration import (
     DETAILS,
+    ALaw,
     Configuration,
+    MuLaw,
+    Pcm,
     SemanticVad,
     Transcription,
 )
-from mms_engine.types import Latency
+from mms_engine.types import Latency, SampleFormat
 
 LATENCIES: dict[str, Latency] = {
     "minimal": "low",
@@ -28,6 +31,7 @@ LATENCIES: dict[str, Latency] = {
 """Latency of each `delay`."""
 PAUSES = {"low": 2.0, "medium": 1.2, "auto": 1.2, "high": 0.6}
 """Pause that ends a turn by `eagerness`, in seconds."""
+_G711_RATE = 8_000
 _LONGEST_TURN_SECONDS = 60.0
 _PATH = "session.audio.input.transcription."
 
@@ -53,9 +57,9 @@ class Plan:
         return self.language is not None and self.language.startswith(AUTO)
 
     @property
-    def latency(self) -> Latency:
-        """Latency of the stream."""
-        return self.options.latency
+    def sample_bytes(self) -> int:
+        """Bytes of a sample."""
+        return 2 if self.options.sample_format == "s16le" else 1
 
 
 def plan(configuration: Configuration, models: Models) -> Plan:
@@ -76,7 +80,10 @@ def plan(configuration: Configuration, models: Models) -> Plan:
         endpoints = _endpoints(turns.silence_duration_ms / 1000)
         prefix = turns.prefix_padding_ms / 1000
         idle = None if turns.idle_timeout_ms is UNSET else turns.idle_timeout_ms / 1000
+    sample_format, sample_rate = _samples(configuration.audio.input.format)
     options = StreamOptions(
+        sample_format=sample_format,
+        sample_rate=sample_rate,
         latency=LATENCIES[given.delay] if given.delay is not UNSET else "balanced",
         tentative=configuration.includes(DETAILS),
         hotwords=_hotwords(given) or None,
@@ -91,6 +98,12 @@ def _model(name: str, models: Models) -> SpeechModel:
         return models.find(name)
     except ApiError as error:
         raise ApiError(404, error.message, code=error.code, param=_PATH + "model") from error
+
+
+def _samples(given: Pcm | MuLaw | ALaw) -> tuple[SampleFormat, int]:
+    if isinstance(given, Pcm):
+        return "s16le", given.rate
+    return ("mulaw" if isinstance(given, MuLaw) else "alaw"), _G711_RATE
 
 
 def _endpoints(pause_seconds: float) -> EndpointOptions:

@@ -2,31 +2,25 @@
 
 import binascii
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from mms_engine.asr.streaming.events import Event
-from mms_engine.asr.streaming.pcm import PcmReader
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.realtime.configuration import (
     DETAILS,
     LOGPROBS,
-    ALaw,
     Configuration,
-    MuLaw,
-    Pcm,
     updated,
 )
 from mms_engine.serve.realtime.items import Fields, Items, error_event
 from mms_engine.serve.realtime.plan import Plan
-from mms_engine.types import Float32Array
 
 MAX_AUDIO_BYTES = 15 << 20
 """Audio of one event, as at OpenAI."""
-_G711_RATE = 8_000
 _MAX_ID_CHARACTERS = 512
 _EMPTY = "the input audio buffer is empty: append audio before it is committed"
 
@@ -42,10 +36,8 @@ class Open:
 class Feed:
     """Request to feed the stream."""
 
-    samples: Float32Array
-    """Shape `[N]`."""
-    rate: int
-    """Hz."""
+    content: bytes
+    """Whole samples, in the format of the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,8 @@ class Session:
         self._new_id = new_id
         self._is_refused = False
         """Whether audio is dropped, since no stream can be opened for the configuration."""
-        self._reader, self._rate = _reader(configuration.audio.input.format)
+        self._rest = b""
+        """First byte of a sample whose second one has not come."""
         self._use(configuration, resolve(configuration))
 
     def _use(self, configuration: Configuration, plan: Plan) -> None:
@@ -126,9 +119,9 @@ class Session:
             outputs = [error_event(error, event_id)]
         return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
 
-    def event(self, event: Event) -> list[Fields]:
-        """Take an event of the stream."""
-        return list(map(self.identified, self.items.event(event)))
+    def event(self, event: Event, warnings: Sequence[str] = ()) -> list[Fields]:
+        """Take an event of the stream, and the stream's warnings."""
+        return list(map(self.identified, self.items.event(event, warnings)))
 
     def ended(self, error: ApiError | None = None) -> list[Fields]:
         """Take the end of the stream; `error` is why it failed. Another is opened when needed."""
@@ -174,13 +167,16 @@ class Session:
         if self.is_streaming and plan != self.plan:
             outputs.append(Finish())
         if configuration.audio.input.format != self.configuration.audio.input.format:
-            self._reader, self._rate = _reader(configuration.audio.input.format)
+            self._rest = b""
         self._use(configuration, plan)
         return [*outputs, {"type": "session.updated", "session": self.wire(warnings)}]
 
     def _append(self, content: Fields) -> list[Output]:
-        samples = self._reader.read(_audio(content))
-        if not len(samples) or self._is_refused:
+        audio = self._rest + _audio(content)
+        width, rate = self.plan.sample_bytes, self.plan.options.sample_rate
+        whole = len(audio) - len(audio) % width
+        self._rest = audio[whole:]
+        if not whole or self._is_refused:
             return []
         if self.plan.language is None:
             self._is_refused = True
@@ -196,8 +192,8 @@ class Session:
             self.is_streaming = True
             self.items.begin(self.plan)
             outputs.append(Open(self.plan))
-        outputs.append(Feed(samples, self._rate))
-        events = self.items.append(len(samples) / self._rate)
+        outputs.append(Feed(audio[:whole]))
+        events = self.items.append(whole / width / rate)
         return [*outputs, *events, Flush()] if events else outputs
 
     def _commit(self, _: Fields) -> list[Output]:
@@ -206,16 +202,12 @@ class Session:
         return self._committed()
 
     def _committed(self) -> list[Output]:
-        self._drop_rest()
+        self._rest = b""
         return [*self.items.commit(), *([Flush()] if self.is_streaming else [])]
 
     def _clear(self, _: Fields) -> list[Output]:
-        self._drop_rest()
+        self._rest = b""
         return [*self.items.clear(), *([Flush()] if self.is_streaming else [])]
-
-    def _drop_rest(self) -> None:
-        """Drop the first byte of a sample whose second one has not come."""
-        self._reader.rest = b""
 
     def identified(self, event: Fields) -> Fields:
         """Return an event with an id."""
@@ -226,12 +218,6 @@ def session_object(session_id: str, configuration: Configuration, own: Fields) -
     """Return a session as JSON values; `own` are the fields of `x_mms`."""
     identity = {"id": session_id, "object": "realtime.transcription_session"}
     return {**identity, **configuration.wire(), "x_mms": own}
-
-
-def _reader(audio_format: Pcm | MuLaw | ALaw) -> tuple[PcmReader, int]:
-    if isinstance(audio_format, Pcm):
-        return PcmReader("s16le"), audio_format.rate
-    return PcmReader("mulaw" if isinstance(audio_format, MuLaw) else "alaw"), _G711_RATE
 
 
 def _object(message: str | bytes) -> dict[str, Any]:
