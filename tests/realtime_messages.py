@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from mms_engine.asr.streaming.events import Endpoint, Final, Partial
+from mms_engine.serve.errors import ApiError
 from mms_engine.serve.models import Models
 from mms_engine.serve.realtime.configuration import Configuration
 from mms_engine.serve.realtime.plan import plan
-from mms_engine.serve.realtime.session import Session
+from mms_engine.serve.realtime.session import Resolve, Session
 from mms_engine.types import Transcript, Word
 
 DELTA = "conversation.item.input_audio_transcription.delta"
@@ -26,16 +27,30 @@ MANUAL = {"audio": {"input": {"turn_detection": None}}}
 def make_session(models: Models, update: Any = None) -> Session:
     """Return a session whose ids are counted."""
     count = itertools.count()
+    configuration = Configuration()
     session = Session(
-        Configuration(), lambda one: plan(one, models), lambda prefix: f"{prefix}{next(count)}"
+        configuration, plan(configuration, models), lambda prefix: f"{prefix}{next(count)}"
     )
+    session.models = models
     if update is not None:
         send(session, "session.update", session=update)
     return session
 
 
 def send(session: Session, kind: str, /, **fields: Any) -> list[Any]:
-    return session.receive(json.dumps({"type": kind, **fields}))
+    outputs = session.receive(json.dumps({"type": kind, **fields}))
+    return [own for one in outputs for own in _settled(session, one)]
+
+
+def _settled(session: Session, output: Any) -> list[Any]:
+    """Carry out a request to resolve a configuration."""
+    if not isinstance(output, Resolve):
+        return [output]
+    try:
+        found = plan(output.configuration, session.models)
+    except ApiError as error:
+        found = error
+    return session.resolved(output, found)
 
 
 def append(session: Session) -> list[Any]:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from mms_engine.errors import MmsError, StreamError
+from mms_engine.errors import MmsError
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.live import LiveStream
 from mms_engine.serve.realtime.items import COMPLETED, Fields, error_event
-from mms_engine.serve.realtime.session import Feed, Finish, Flush, Open, Output, Session
+from mms_engine.serve.realtime.plan import Plan, plan
+from mms_engine.serve.realtime.session import Feed, Finish, Flush, Open, Output, Resolve, Session
 from mms_engine.serve.sockets import Socket, first_of
 
 _RELEASE = 0.25
@@ -78,6 +79,8 @@ class Connection:
         for output in outputs:
             try:
                 match output:
+                    case Resolve():
+                        await self._carry_out(await self._resolved(output))
                     case Open():
                         await self._open(output)
                     case Feed() if self._stream is not None:
@@ -88,14 +91,25 @@ class Connection:
                         await self._finish(self._stream)
                     case dict():
                         await self._send([output])
-            except StreamError:
-                pass  # the stream has failed, which `_follow` tells
+            except MmsError:
+                pass  # why the stream failed, which `_follow` tells
+
+    async def _resolved(self, request: Resolve) -> list[Output]:
+        """Find the plan of a configuration in a thread: a wrong language takes a while to tell."""
+        found: Plan | ApiError
+        try:
+            found = await asyncio.to_thread(
+                plan, request.configuration, self._socket.service.models
+            )
+        except ApiError as error:
+            found = error
+        return self._session.resolved(request, found)
 
     async def _open(self, request: Open) -> None:
-        plan, service = request.plan, self._socket.service
+        wanted, service = request.plan, self._socket.service
         try:
             self._stream = await service.live.open(
-                self._socket.client, plan.model, plan.language or "", plan.options
+                self._socket.client, wanted.model, wanted.language or "", wanted.options
             )
         except (ApiError, MmsError) as error:
             refusal = api_error(error)

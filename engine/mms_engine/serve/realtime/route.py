@@ -17,7 +17,7 @@ from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.realtime.configuration import Configuration, updated
 from mms_engine.serve.realtime.connection import Connection
 from mms_engine.serve.realtime.plan import plan
-from mms_engine.serve.realtime.session import Session, new_id
+from mms_engine.serve.realtime.session import Session
 from mms_engine.serve.sockets import Socket, serve_socket
 
 router = APIRouter(tags=["realtime"])
@@ -61,7 +61,8 @@ async def _serve(socket: Socket) -> None:
         configuration: Configuration = socket.service.client_secrets.find(value).settings
     else:
         configuration = _requested(socket.websocket.query_params)
-    session = Session(configuration, lambda one: plan(one, models))
+    found = await asyncio.to_thread(plan, configuration, models)
+    session = Session(configuration, found)
     await socket.accept((PROTOCOL,))
     await Connection(socket, session).run()
 
@@ -141,7 +142,7 @@ async def mint(request: Request) -> Response:
     value, secret = call.service.client_secrets.mint(
         call.key, call.client, configuration, expiry.seconds
     )
-    session = Session(configuration, lambda _: found, new_id).wire(warnings)
+    session = Session(configuration, found).wire(warnings)
     return JSONResponse(
         {
             "value": value,

@@ -40,6 +40,16 @@ class Feed:
     """Whole samples, in the format of the plan."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resolve:
+    """Request to find the plan of a configuration, for `resolved`."""
+
+    configuration: Configuration
+    warnings: tuple[str, ...]
+    event_id: str | None
+    """Id of the message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flush:
     """Request to end the utterance after the audio so far."""
@@ -50,7 +60,7 @@ class Finish:
     """Request to end the stream, and to wait for its last events."""
 
 
-Output = Fields | Open | Feed | Flush | Finish
+Output = Fields | Resolve | Open | Feed | Flush | Finish
 """Event for the client, or request to the engine; the caller carries them out in order."""
 
 
@@ -65,27 +75,26 @@ class Session:
     def __init__(
         self,
         configuration: Configuration,
-        resolve: Callable[[Configuration], Plan],
+        plan: Plan,
         new_id: Callable[[str], str] = new_id,
     ) -> None:
         """Begin a session.
 
         Args:
             configuration: First configuration.
-            resolve: Returns the stream of a configuration, or raises an `ApiError`.
+            plan: Its plan.
             new_id: Returns an id with a prefix.
         """
         self.id = new_id("sess")
         self.items = Items(new_id)
         self.is_streaming = False
         """Whether a stream is open."""
-        self._resolve = resolve
         self._new_id = new_id
         self._is_refused = False
         """Whether audio is dropped, since no stream can be opened for the configuration."""
         self._rest = b""
         """First byte of a sample whose second one has not come."""
-        self._use(configuration, resolve(configuration))
+        self._use(configuration, plan)
 
     def _use(self, configuration: Configuration, plan: Plan) -> None:
         self.configuration, self.plan = configuration, plan
@@ -112,8 +121,7 @@ class Session:
         event_id = None
         try:
             content = _object(message)
-            given = content.get("event_id")
-            event_id = given[:_MAX_ID_CHARACTERS] if isinstance(given, str) else None
+            event_id = _event_id(content)
             outputs = self._handler(content)(content)
         except ApiError as error:
             outputs = [error_event(error, event_id)]
@@ -160,7 +168,18 @@ class Session:
         if "session" not in content:
             raise _missing("session")
         configuration, warnings = updated(self.configuration, content["session"])
-        plan = self._resolve(configuration)
+        return [Resolve(configuration, warnings, _event_id(content))]
+
+    def resolved(self, request: Resolve, found: Plan | ApiError) -> list[Output]:
+        """Take the plan of a configuration, or why there is none: then nothing changes."""
+        if isinstance(found, ApiError):
+            return [self.identified(error_event(found, request.event_id))]
+        outputs = self._configured(request.configuration, found, request.warnings)
+        return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
+
+    def _configured(
+        self, configuration: Configuration, plan: Plan, warnings: tuple[str, ...]
+    ) -> list[Output]:
         outputs: list[Output] = []
         if self.plan.is_manual and not plan.is_manual and not self.items.is_empty:
             outputs += self._committed()
@@ -230,6 +249,11 @@ def _object(message: str | bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ApiError(400, "the message is not a JSON object", code="invalid_json")
     return content
+
+
+def _event_id(content: Fields) -> str | None:
+    given = content.get("event_id")
+    return given[:_MAX_ID_CHARACTERS] if isinstance(given, str) else None
 
 
 def _audio(content: Fields) -> bytes:
