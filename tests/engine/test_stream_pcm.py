@@ -15,7 +15,7 @@ TARGET = 16_000
 
 
 @pytest.mark.parametrize("law", ["mulaw", "alaw"])
-def test_g711_equals_ffmpeg_for_every_byte(law) -> None:
+def test_companded_samples_equal_ffmpeg_for_every_byte(law: str) -> None:
     codec = av.CodecContext.create(f"pcm_{law}", "r")
     codec.sample_rate, codec.layout = 8000, "mono"
     (frame,) = codec.decode(av.Packet(bytes(range(256))))

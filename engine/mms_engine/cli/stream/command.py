@@ -45,7 +45,7 @@ Examples:
     default="s16le",
     show_default=True,
     help="Format of raw samples on standard input, one channel: float32 or 16-bit integers, "
-    "little-endian, or 8-bit mu-law.",
+    "little-endian, or 8-bit mu-law or A-law.",
 )
 @section("Output")(
     "--json",
