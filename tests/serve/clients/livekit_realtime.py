@@ -1,6 +1,7 @@
-"""LiveKit's STT over the realtime interface: URL, MODEL, LANGUAGE (or auto), and clips in PCM WAV.
+"""LiveKit's STT over the realtime interface: URL, MODEL, and pairs of a language and a PCM WAV.
 
-Each clip is a stream of its own; LiveKit keeps the connection for the next. Prints the events.
+The language of the first may be `auto`. All clips go through one stream, whose language changes
+before each. Prints the events.
 """
 
 import asyncio
@@ -26,35 +27,43 @@ def frames(path: Path) -> list[rtc.AudioFrame]:
     return [rtc.AudioFrame(piece, rate, 1, _PIECE) for piece in pieces]
 
 
-async def transcribe(recognizer: openai.STT, path: Path) -> None:
-    """Print the events of a clip up to its final text."""
-    stream = recognizer.stream()
-    for frame in frames(path):
-        stream.push_frame(frame)
-    async for event in stream:
-        text = event.alternatives[0].text if event.alternatives else ""
-        language = event.alternatives[0].language if event.alternatives else ""
-        usage = event.recognition_usage
-        seconds = usage.audio_duration if usage else None
-        fields = {"type": event.type, "text": text, "language": language, "seconds": seconds}
-        print(json.dumps({"clip": path.name, **fields}), flush=True)  # noqa: T201
-        if event.type == stt.SpeechEventType.RECOGNITION_USAGE:
-            break
-    await stream.aclose()
+def show(path: Path, event: stt.SpeechEvent) -> None:
+    """Print an event."""
+    best = event.alternatives[0] if event.alternatives else None
+    usage = event.recognition_usage
+    fields = {
+        "clip": path.name,
+        "type": event.type,
+        "text": best.text if best else "",
+        "language": best.language if best else "",
+        "seconds": usage.audio_duration if usage else None,
+    }
+    print(json.dumps(fields), flush=True)  # noqa: T201
 
 
-async def main(url: str, model: str, language: str, *clips: str) -> None:
+async def main(url: str, model: str, *pairs: str) -> None:
     """Transcribe the clips one after another."""
+    languages, clips = pairs[::2], [Path(one) for one in pairs[1::2]]
     async with utils.http_context.open():
         recognizer = openai.STT(
             base_url=f"{url}/v1",
             api_key="none",
             model=model,
-            language=[] if language == "auto" else language,
+            language=[] if languages[0] == "auto" else languages[0],
             use_realtime=True,
         )
-        for clip in clips:
-            await transcribe(recognizer, Path(clip))
+        stream = recognizer.stream()
+        for number, path in enumerate(clips):
+            if number:
+                stream.update_options(language=languages[number])
+                await asyncio.sleep(0)  # its task sends the update before the audio
+            for frame in frames(path):
+                stream.push_frame(frame)
+            async for event in stream:
+                show(path, event)
+                if event.type == stt.SpeechEventType.RECOGNITION_USAGE:
+                    break
+        await stream.aclose()
         await recognizer.aclose()
 
 

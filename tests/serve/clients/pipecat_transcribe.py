@@ -72,9 +72,9 @@ async def main(url: str, kind: str, language: str, clip: str) -> None:
     with wave.open(clip) as file:
         rate, content = file.getframerate(), file.readframes(file.getnframes())
     content += bytes(4 * rate)
-    printer = Printer()
+    recognizer, printer = service(url, kind, Language(language)), Printer()
     worker = PipelineWorker(
-        Pipeline([service(url, kind, Language(language)), printer]),
+        Pipeline([recognizer, printer]),
         params=PipelineParams(audio_in_sample_rate=rate),
     )
     started = asyncio.Event()
@@ -85,6 +85,8 @@ async def main(url: str, kind: str, language: str, clip: str) -> None:
 
     async def speak() -> None:
         await started.wait()
+        while not getattr(recognizer, "_session_ready", True):  # no event tells it
+            await asyncio.sleep(0.01)
         await worker.queue_frame(VADUserStartedSpeakingFrame())
         step = rate // 50 * 2
         for start in range(0, len(content), step):
