@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import openai
@@ -254,3 +255,59 @@ def test_language_is_missing_without_identification(small, clip) -> None:
         session.append(samples_of(clip, 24_000).tobytes())
         session.send("input_audio_buffer.commit")
         assert session.until(COMPLETED)[-1]["transcript"]
+
+
+_VALUES = [None, True, -1, 0, 24_000, 1.5, "", "auto", "en", "日本", [], ["fr"], {}, {"type": "x"}]
+_NAMES = [
+    *("type", "audio", "input", "format", "rate", "transcription", "model", "language"),
+    *("languages", "keywords", "prompt", "delay", "turn_detection", "threshold", "include"),
+    *("silence_duration_ms", "idle_timeout_ms", "noise_reduction", "eagerness", "unknown"),
+]
+
+
+def _random_value(random: Random, depth: int) -> Any:
+    if depth == 0 or random.random() < 0.3:
+        return random.choice(_VALUES)
+    names = random.sample(_NAMES, random.randint(0, 4))
+    return {name: _random_value(random, depth - 1) for name in names}
+
+
+def _random_message(random: Random) -> str | bytes:
+    own = {"audio": {"input": _random_value(random, 3)}}
+    audio = base64.b64encode(random.randbytes(random.choice([0, 1, 2, 999, 20_000]))).decode()
+    messages: list[Any] = [
+        {"type": "session.update", "session": own},
+        {"type": "session.update", "session": _random_value(random, 5)},
+        {"type": "session.update", "session": MANUAL if random.random() < 0.5 else {}},
+        {"type": "input_audio_buffer.commit"},
+        {"type": "input_audio_buffer.clear"},
+        _random_value(random, 4),
+        *[{"type": "input_audio_buffer.append", "audio": audio}] * 4,
+    ]
+    text = json.dumps(random.choice(messages))
+    if random.random() < 0.05:
+        return text[: random.randint(0, len(text))]
+    return text.encode() if random.random() < 0.02 else text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_messages(live, clip, seed) -> None:
+    """Whatever comes, each message is answered or taken, and the session works afterwards."""
+    random = Random(seed)  # noqa: S311
+    with Raw(live) as session:
+        for _ in range(400):
+            session.socket.send(_random_message(random))
+        session.send("session.update", session={"audio": {"input": None}})
+        session.send("session.update", session=MANUAL)
+        session.send("input_audio_buffer.clear")
+        session.send("session.update", session={}, event_id="last")
+        session.append(samples_of(clip, 24_000).tobytes())
+        session.send("input_audio_buffer.commit")
+        events = [session.receive()]
+        while "party" not in events[-1].get("transcript", ""):
+            events.append(session.receive())
+    errors = [one["error"] for one in events if one["type"] == "error"]
+    assert errors
+    assert "server_error" not in {one["type"] for one in errors}
+    assert not any(one["type"].endswith(".failed") for one in events)
+    live.wait_metric("mms_streams", 0)
