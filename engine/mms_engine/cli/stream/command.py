@@ -83,7 +83,14 @@ _REMOTE = {
 @bundle_option
 @engine_options
 @click.pass_context
-def stream(ctx: click.Context, *, server: str | None, key: str | None, **values: Any) -> None:  # noqa: ANN401
+def stream(
+    ctx: click.Context,
+    /,
+    *,
+    server: str | None,
+    key: str | None,
+    **values: Any,  # noqa: ANN401
+) -> None:
     """Transcribe live audio.
 
     SOURCE is an audio file, mic for the microphone, or - for standard input: raw samples, or a

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import click
@@ -16,6 +16,9 @@ from mms_engine.asr.streaming.events import read_event
 from mms_engine.cli.stream.sound import Piece
 from mms_engine.errors import MmsError, ServerError
 
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
 _KEPT_BYTES = 4 << 20
 """Audio that was sent and may have to be sent again: a minute of float32."""
 _WAITING_BYTES = 1 << 20
@@ -23,17 +26,11 @@ _WAITING_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 15
 _RESUME_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
+Show = Callable[[Sequence[Event]], None]
+"""Prints events."""
 _FINISH = json.dumps({"type": "finish"})
 _RESUMABLE = (1006, 1011, 1012, 1013)
 """Codes of closed connections that may be resumed: broken off, or ended by the server."""
-
-
-class Connection(Protocol):
-    """Methods of a connection that are used."""
-
-    def send(self, message: str | bytes, /) -> None: ...
-    def recv(self) -> str | bytes: ...
-    def close(self) -> None: ...
 
 
 class RemoteStream:
@@ -60,7 +57,7 @@ class RemoteStream:
         self._outbox = _Outbox()
         self._source_error: MmsError | None = None
 
-    def run(self, pieces: Iterable[Piece], show: Callable[[Sequence[Event]], None]) -> None:
+    def run(self, pieces: Iterable[Piece], show: Show) -> None:
         """Send audio and show the events until the stream ends.
 
         Raises:
@@ -82,7 +79,7 @@ class RemoteStream:
             self._source_error = error
         self._outbox.end()
 
-    def _receive(self, connection: Connection, show: Callable[[Sequence[Event]], None]) -> bool:
+    def _receive(self, connection: "ClientConnection", show: Show) -> bool:
         """Show events; return whether the stream ended, else the connection is to be resumed."""
         from websockets.exceptions import ConnectionClosed
 
@@ -121,7 +118,7 @@ class RemoteStream:
             raise ServerError(f"{self._server} sent no JSON object: is it mms serve?")
         return fields
 
-    def _begin(self, connection: Connection, fields: dict[str, Any]) -> threading.Thread:
+    def _begin(self, connection: "ClientConnection", fields: dict[str, Any]) -> threading.Thread:
         if not self._session:
             for warning in fields.get("warnings", ()):
                 click.echo(f"Warning: {warning}", err=True)
@@ -131,14 +128,14 @@ class RemoteStream:
         sender.start()
         return sender
 
-    def _send(self, connection: Connection) -> None:
+    def _send(self, connection: "ClientConnection") -> None:
         from websockets.exceptions import ConnectionClosed
 
         with contextlib.suppress(ConnectionClosed):  # `_receive` sees it too
             while (piece := self._outbox.take()) is not None:
                 connection.send(piece if piece else _FINISH)
 
-    def _show(self, fields: dict[str, Any], show: Callable[[Sequence[Event]], None]) -> None:
+    def _show(self, fields: dict[str, Any], show: Show) -> None:
         try:
             event = read_event(fields)
         except ValueError as error:
@@ -149,7 +146,7 @@ class RemoteStream:
             self._settled += 1
         show([event])
 
-    def _reconnect(self) -> Connection:
+    def _reconnect(self) -> "ClientConnection":
         """Resume the session, for as long as the server keeps it."""
         click.echo(f"Warning: the connection to {self._server} broke; resuming", err=True)
         query = {"resume": self._session, "after": str(self._settled)}
@@ -163,10 +160,14 @@ class RemoteStream:
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
-    def _connect(self, query: dict[str, str]) -> Connection:
-        from websockets.exceptions import InvalidHandshake, InvalidStatus
-        from websockets.sync.client import connect
-
+    def _connect(self, query: dict[str, str]) -> "ClientConnection":
+        try:
+            from websockets.exceptions import InvalidHandshake, InvalidStatus
+            from websockets.sync.client import connect
+        except ModuleNotFoundError as error:
+            raise ServerError(
+                "a stream on a server needs the package websockets: pip install 'mms-engine[serve]'"
+            ) from error
         try:
             return connect(
                 f"{self._url}?{urlencode(query)}",
