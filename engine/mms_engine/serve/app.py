@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
@@ -25,6 +26,7 @@ from mms_engine.serve.rest import (
     transcriptions,
 )
 from mms_engine.serve.service import Service
+from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
@@ -35,6 +37,7 @@ _ROUTERS = (
     models,
     health,
     documentation,
+    stream,
 )
 
 
@@ -53,6 +56,7 @@ def create_app(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.sessions = Sessions(service)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(ClientLeft, _left)
