@@ -22,16 +22,20 @@ from mms_engine.serve.rest import (
     kserve,
     languages,
     models,
+    speech,
     transcriptions,
+    voices,
 )
 from mms_engine.serve.service import Service
 
 _ROUTERS = (
     transcriptions,
+    speech,
     alignments,
     identification,
     kserve,
     languages,
+    voices,
     models,
     health,
     documentation,
@@ -64,6 +68,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID", speech.VOICE_HEADER, speech.DROPPED_HEADER],
         )
     return CallMiddleware(app, service)
 
