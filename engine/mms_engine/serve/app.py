@@ -15,6 +15,7 @@ from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.realtime import route
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -42,6 +43,7 @@ _ROUTERS = (
     health,
     documentation,
     stream,
+    route,
 )
 
 
