@@ -32,6 +32,12 @@ def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo voice. Not to be written to."""
+    return export("demo-voice", tmp_path_factory.mktemp("voice") / "demo-voice")
+
+
+@pytest.fixture(scope="session")
 def recognizer(demo_bundle: Path) -> Iterator[Recognizer]:
     with Recognizer.open(demo_bundle, threads=1) as opened:
         yield opened
