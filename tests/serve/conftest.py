@@ -38,6 +38,12 @@ def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def demo_lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's model of language identification. Not to be written to."""
+    return export("demo-lid", tmp_path_factory.mktemp("demo_lid") / "demo-lid")
+
+
+@pytest.fixture(scope="session")
 def recognizer(demo_bundle: Path) -> Iterator[Recognizer]:
     with Recognizer.open(demo_bundle, threads=1) as opened:
         yield opened

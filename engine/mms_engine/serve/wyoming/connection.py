@@ -14,11 +14,10 @@ from mms_engine.serve.call import ClientLeft
 from mms_engine.serve.errors import ApiError, api_error, invalid
 from mms_engine.serve.service import Service
 from mms_engine.serve.wyoming import requests
-from mms_engine.serve.wyoming.dialogue import Dialogue
 from mms_engine.serve.wyoming.frames import EventReader, event_bytes
 from mms_engine.serve.wyoming.info import PROGRAM, Catalogue
 from mms_engine.serve.wyoming.recognition import Utterance
-from mms_engine.serve.wyoming.requests import Request
+from mms_engine.serve.wyoming.requests import Dialogue, Request
 from mms_engine.serve.wyoming.synthesis import TextInParts, speak, text_reader
 
 logger = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class Connection:
     async def refuse(self, error: ApiError) -> None:
         """Send an error, and end the connection."""
         self._service.metrics.refuse(error.code)
-        with contextlib.suppress(ClientLeft, ConnectionError, TimeoutError):
+        with contextlib.suppress(ClientLeft, OSError):  # of which TimeoutError is one
             await self._send(Error(error.message, error.code))
             self._writer.write_eof()
             # A connection that is closed while the client still sends is reset, and the client
@@ -110,7 +109,7 @@ class Connection:
             self._writer.write(content)
             async with asyncio.timeout(_UNREAD_SECONDS):
                 await self._writer.drain()
-        except (ConnectionError, TimeoutError) as error:
+        except OSError as error:  # of which TimeoutError is one
             raise ClientLeft from error
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:

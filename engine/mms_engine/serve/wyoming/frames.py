@@ -51,9 +51,11 @@ class EventReader:
             ApiError: it is not an event, too long or too slow; nothing more can be read.
         """
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout(idle_seconds) as patience:
                 first = await self._stream.read(1)
-        except ConnectionError:
+        except OSError:
+            if patience.expired():
+                raise
             return None
         if not first:
             return None
@@ -63,7 +65,7 @@ class EventReader:
         except TimeoutError:
             message = f"an event was not whole within {self._seconds:g} s"
             raise ApiError(408, message, code="request_timeout") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             return None
 
     async def _rest(self, first: bytes) -> Event:

@@ -6,7 +6,14 @@ from typing import Self
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.event import Eventable
 
-from mms_engine.asr.streaming import EndpointOptions, StreamOptions
+from mms_engine.asr.streaming import (
+    EndpointOptions,
+    Event,
+    Final,
+    LanguageChange,
+    Partial,
+    StreamOptions,
+)
 from mms_engine.routing.router import is_auto
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.live import LiveStream
@@ -14,7 +21,7 @@ from mms_engine.serve.service import Service
 from mms_engine.serve.wyoming.info import Catalogue
 from mms_engine.serve.wyoming.pcm import ChunkReader, check_format
 from mms_engine.serve.wyoming.requests import AudioChunk, AudioStart, Transcribe
-from mms_engine.serve.wyoming.transcript import UtteranceText
+from mms_engine.text.segmentation import is_by_character
 
 PAUSES = {"aggressive": 0.6, "default": 1.2, "relaxed": 2.0}
 """Seconds of silence that divide two passages, by `vad_sensitivity`."""
@@ -95,6 +102,42 @@ class Utterance:
     def _name(self, language: str | None) -> str | None:
         """Return the language as the client wrote it, or else an identified one's code."""
         return self._given or language
+
+
+class UtteranceText:
+    """Text so far. What `take` has returned never changes: joined, it is the text at the end."""
+
+    def __init__(self, language: str | None) -> None:
+        """Begin with nothing; `language` is `None` while it is not known."""
+        self.text = ""
+        """Finished passages, divided by pauses."""
+        self._sent = ""
+        self._use(language)
+
+    def _use(self, language: str | None) -> None:
+        self.language = language
+        """Code of the last language with an adapter; `None` while it is not known."""
+        self._separator = "" if language is not None and is_by_character(language) else " "
+
+    def take(self, event: Event) -> str:
+        """Return the settled text that an event adds, perhaps none."""
+        if isinstance(event, LanguageChange):
+            self._use(event.language or self.language)
+        elif isinstance(event, Partial):
+            return self._grown(self._joined(event.stable))
+        elif isinstance(event, Final):
+            self.text = self._joined(event.transcript.text)
+            return self._grown(self.text)
+        return ""
+
+    def _joined(self, passage: str) -> str:
+        return self._separator.join(filter(None, (self.text, passage)))
+
+    def _grown(self, text: str) -> str:
+        if not text.startswith(self._sent):
+            return ""
+        grown, self._sent = text[len(self._sent) :], text
+        return grown
 
 
 def stream_options(options: Transcribe, start: AudioStart) -> StreamOptions:

@@ -1,9 +1,9 @@
-"""Requests of Wyoming's clients, with the types of their fields checked.
+"""Requests of Wyoming's clients: the types of their fields, and their order.
 
 The classes of the `wyoming` package, with which answers are built, take fields of any type.
 """
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from wyoming.event import Event
@@ -132,3 +132,48 @@ def parse_request(event: Event) -> Request | None:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ApiError(400, f"{event.type}: {error}", code="invalid_event") from error
     return request
+
+
+_State = Literal["idle", "audio", "text"]
+_ORDER: dict[type[Request], tuple[_State, _State]] = {
+    Transcribe: ("idle", "idle"),
+    AudioStart: ("idle", "audio"),
+    AudioChunk: ("audio", "audio"),
+    AudioStop: ("audio", "idle"),
+    Synthesize: ("idle", "idle"),
+    SynthesizeStart: ("idle", "text"),
+    SynthesizeChunk: ("text", "text"),
+    SynthesizeStop: ("text", "idle"),
+}
+"""State in which a request may come, and the one behind it. Others may come at any time."""
+_RECEIVING = {
+    "idle": "no utterance and no text has been begun",
+    "audio": "the audio of an utterance is being received",
+    "text": "a text is being received in parts",
+}
+
+
+class Dialogue:
+    """What is being received: nothing, the audio of an utterance, or a text in parts."""
+
+    def __init__(self) -> None:
+        self.state: _State = "idle"
+
+    def accept(self, request: Request) -> bool:
+        """Take a request; return whether it is to be served, and not to be ignored.
+
+        Home Assistant sends a text that it has sent in parts once more as a whole, for servers that
+        take no parts.
+
+        Raises:
+            ApiError: 400; it may not come now.
+        """
+        if isinstance(request, Synthesize) and self.state == "text":
+            return False
+        before, behind = _ORDER.get(type(request), (self.state, self.state))
+        if self.state != before:
+            kind = type(request).__struct_config__.tag
+            message = f"{kind} may not come now: {_RECEIVING[self.state]}"
+            raise ApiError(400, message, code="out_of_order")
+        self.state = behind
+        return True

@@ -37,7 +37,7 @@ class WyomingServer:
             )
         self._catalogue = asyncio.get_running_loop().create_future()
         self._server = await asyncio.start_server(
-            self._serve, sock=self._listener, limit=MAX_HEADER_BYTES
+            self._accept, sock=self._listener, limit=MAX_HEADER_BYTES
         )
 
     async def announce(self) -> None:
@@ -74,12 +74,14 @@ class WyomingServer:
             await asyncio.wait({self._catalogue})
         return self._catalogue.result()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (a coroutine runs in one)
         limit = self._service.config.limits.max_wyoming_connections
         connection = Connection(self._service, self._known, reader, writer)
-        self._connections.add(task)
         try:
             if len(self._connections) <= limit:
                 await connection.serve()
@@ -87,7 +89,6 @@ class WyomingServer:
                 message = f"the server has {limit} Wyoming connections, its limit"
                 await connection.refuse(ApiError(503, message, code="overloaded"))
         finally:
-            self._connections.discard(task)
             writer.close()
 
 
