@@ -114,7 +114,7 @@ def transcript_of(events: Sequence[Event]) -> Transcript:
     kinds = [event.type for event in events]
     chunks = [TranscriptChunk.from_event(e).text for e in events if TranscriptChunk.is_type(e.type)]
     order = ["transcript-start", *["transcript-chunk"] * len(chunks), "transcript"]
-    assert kinds == [*order, "transcript-stop"]
+    assert kinds == [*order, "transcript-stop"], events[-1]
     transcript = Transcript.from_event(events[-2])
     assert "".join(chunks) == transcript.text
     assert TranscriptStart.from_event(events[0]).language == transcript.language

@@ -50,7 +50,8 @@ def home(demo_bundle: Path, demo_voice: Path) -> Iterator[ServerProcess]:
     """A server as for Home Assistant: recognition and a voice."""
     bundles = ("--bundle", demo_bundle, "--bundle", demo_voice)
     # One thread, as the library here: the last bits of a convolution depend on their number.
-    with running(*bundles, "--wyoming-port", 0, "--threads", 1) as server:
+    options = ("--wyoming-port", 0, "--threads", 1, "--no-admission")
+    with running(*bundles, *options) as server:
         yield server
 
 

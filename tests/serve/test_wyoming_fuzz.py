@@ -54,10 +54,11 @@ def attacked(demo_bundle: Path, demo_voice: Path) -> Iterator[ServerProcess]:
         "--stream-idle-seconds": 1,
         "--max-seconds": 20,
         "--max-characters": 200,
-        "--max-wyoming-connections": CLIENTS + 4,
+        "--max-wyoming-connections": 4 * CLIENTS,
     }
     flat = [part for option in options.items() for part in option]
-    with running("--bundle", demo_bundle, "--bundle", demo_voice, *flat) as server:
+    bundles = ("--bundle", demo_bundle, "--bundle", demo_voice)
+    with running(*bundles, "--no-admission", *flat) as server:
         yield server
 
 

@@ -62,7 +62,7 @@ def small(demo_bundle: Path) -> Iterator[ServerProcess]:
         "--max-client-streams": 2,
     }
     flat = [part for option in options.items() for part in option]
-    with running("--bundle", demo_bundle, *flat) as server:
+    with running("--bundle", demo_bundle, "--no-admission", *flat) as server:
         yield server
 
 
@@ -312,6 +312,23 @@ def test_server_drains(demo_bundle, clip) -> None:
         asyncio.run(run())
         assert server.process.wait(20) == 0
         assert "cut off" not in server.log
+        assert "Traceback" not in server.log
+
+
+def test_utterance_that_outlasts_the_drain_is_told(demo_bundle) -> None:
+    options = ("--wyoming-port", 0, "--drain-seconds", 1)
+    with running("--bundle", demo_bundle, *options) as server:
+
+        async def talk(client: AsyncTcpClient) -> None:
+            for request in (Transcribe(language="en"), AudioStart(**FORMAT), Ping()):
+                await client.write_event(request.event())
+            assert Pong.is_type((await client.read_event()).type)
+            server.process.send_signal(signal.SIGTERM)
+            assert Error.from_event(await client.read_event()).code == "draining"
+            assert await client.read_event() is None
+
+        with_client(server, talk)
+        assert server.process.wait(20) == 0
         assert "Traceback" not in server.log
 
 

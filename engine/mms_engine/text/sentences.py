@@ -70,8 +70,7 @@ def sentences(
     """
     splitter = SentenceSplitter(language, longest)
     for part in parts:
-        for start in range(0, len(part), _PART):
-            yield from splitter.push(part[start : start + _PART])
+        yield from splitter.push(part)
         if by_part:
             yield from splitter.finish()
     yield from splitter.finish()
@@ -103,6 +102,11 @@ class SentenceSplitter:
         Raises:
             TextError: as for `sentences`.
         """
+        for start in range(0, len(part), _PART):
+            self._add(part[start : start + _PART])
+            yield from self._split(final=False)
+
+    def _add(self, part: str) -> None:
         bad = _NOT_TEXT.search(part)
         if bad:
             place = self._start + len(self._text) + bad.start()
@@ -111,7 +115,6 @@ class SentenceSplitter:
                 "contain: is it text, and in UTF-8?"
             )
         self._text += part
-        yield from self._split(final=False)
 
     def finish(self) -> Iterator[Sentence]:
         """Yield the rest."""

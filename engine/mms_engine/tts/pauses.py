@@ -1,11 +1,15 @@
 """Silence between the sentences of a stream of samples."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mms_engine.types import Float32Array
 
 _FADE_SECONDS = 0.005
 """Time in which a pause falls from the last sample, and rises to the next one."""
+_PIECE = 1 << 16
+"""Samples of a piece of a long pause: a text may ask for hours."""
 
 
 class Pauses:
@@ -38,27 +42,36 @@ class Pauses:
         self.due = round(seconds * self._rate)
         self._explicit = False
 
-    def join(self, samples: Float32Array) -> Float32Array:
-        """Return samples `[N]` of a sentence, with the pause that is due before them."""
-        if self.due:
-            samples = np.concatenate([self._silence(float(samples[0])), samples])
+    def join(self, samples: Float32Array) -> Iterator[Float32Array]:
+        """Yield samples `[N]` of a sentence behind the pause that is due, in pieces if it is long.
+
+        The last piece has the samples, and the rest of the pause.
+        """
+        *silence, rest = self._silence(float(samples[0]) if self.due else 0.0)
+        yield from silence
         self.has_spoken = True
         if samples.size:
             self._last = float(samples[-1])
-        return samples
+        yield np.concatenate([rest, samples]) if rest.size else samples
 
-    def finish(self) -> Float32Array:
-        """Return the silence at the end, if the text asks for one."""
-        return self._silence(None) if self._explicit else np.zeros(0, np.float32)
+    def finish(self) -> Iterator[Float32Array]:
+        """Yield the silence at the end, if the text asks for one."""
+        if self._explicit and self.due:
+            yield from self._silence(0.0)
 
-    def _silence(self, following: float | None) -> Float32Array:
-        """Return the pause that is due: from the last sample to silence to the next, smoothly."""
-        silence = np.zeros(self.due, np.float32)
-        fade = min(round(_FADE_SECONDS * self._rate), self.due // 2)
-        if fade:
-            ramp = 0.5 * (1 + np.cos(np.pi * np.arange(1, fade + 1) / (fade + 1)))
-            silence[:fade] = self._last * ramp
-            if following is not None:
-                silence[-fade:] = following * ramp[::-1]
-        self.due = 0
-        return silence
+    def _silence(self, following: float) -> Iterator[Float32Array]:
+        """Yield the pause that is due: from the last sample to silence to the next, smoothly."""
+        due, self.due = self.due, 0
+        fade = min(round(_FADE_SECONDS * self._rate), due // 2)
+        ramp = 0.5 * (1 + np.cos(np.pi * np.arange(1, fade + 1) / (fade + 1)))
+        # The last piece is the longest, so that either fade is in one piece.
+        ends = [*range(_PIECE, due - _PIECE, _PIECE), due]
+        begin = 0
+        for end in ends:
+            piece = np.zeros(end - begin, np.float32)
+            if begin == 0:
+                piece[:fade] = self._last * ramp
+            if end == due and fade:
+                piece[-fade:] = following * ramp[::-1]
+            yield piece
+            begin = end

@@ -70,8 +70,7 @@ class SpeechStream:
                 self._pauses.rest(sentence.pause)
         if not self._pauses.has_spoken:
             raise TextError(f"nothing to speak with the voice {self._code}{_reason(unspoken)}")
-        if (rest := self._pauses.finish()).size:
-            yield self._audio(rest)
+        yield from map(self._audio, self._pauses.finish())
 
     def _planned(self, sentence: Sentence) -> _Planned:
         """Return a sentence with its plan, if anything of it can be spoken."""
@@ -91,15 +90,15 @@ class SpeechStream:
         for samples in self._synthesis.chunks(plan, self._code):
             ready = samples if stretch is None else stretch.push(samples)
             if ready.size:
-                yield self._joined(ready)
+                yield from self._joined(ready)
             ahead.prepare()
         if stretch is not None:
-            yield self._joined(stretch.finish())
+            yield from self._joined(stretch.finish())
         self._pauses.end(sentence.pause * self._options.pause_scale / self._options.speed)
 
-    def _joined(self, samples: Float32Array) -> Audio:
-        """Return samples, with the pause that is due before them."""
-        return self._audio(self._pauses.join(samples))
+    def _joined(self, samples: Float32Array) -> Iterator[Audio]:
+        """Yield the pause that is due, and samples."""
+        return map(self._audio, self._pauses.join(samples))
 
     def _audio(self, samples: Float32Array) -> Audio:
         self._samples += samples.size

@@ -81,7 +81,7 @@ class Connection:
             pass
         except* Exception as group:  # noqa: BLE001 (it is sent and logged)
             answer = api_error(_first(group))
-            logger.info("%s ended: %s", self.client, answer.message)
+            logger.info("wyoming connection %d %s code=%s", answer.status, self.client, answer.code)
             await self.refuse(answer)
 
     async def refuse(self, error: ApiError) -> None:
@@ -241,8 +241,9 @@ class Connection:
             admission.leave(self.client)
 
     def end(self) -> None:
-        """End the connection because the server ends."""
+        """Tell the client that the server ends, and end the connection."""
         if self._task is not None:
+            self._writer.write(event_bytes(Error("the server is ending", "draining").event()))
             self._task.cancel()
 
     async def _begin(

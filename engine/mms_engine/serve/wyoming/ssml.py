@@ -6,8 +6,7 @@ import re
 from mms_engine.serve.errors import ApiError
 
 MAX_TAG_CHARACTERS = 1000
-_TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
-_NAME = re.compile(r"</?\s*([A-Za-z:]+)")
+_NAME = re.compile(r"</?\s*([A-Za-z:]{1,20})")
 _ENTITY_CHARACTERS = 12
 """Longest entity that is waited for, such as `&#x10FFFF;`."""
 
@@ -17,6 +16,7 @@ class SsmlReader:
 
     def __init__(self) -> None:
         self._held = ""
+        """Beginning of a tag, a comment or an entity."""
 
     def read(self, part: str, *, last: bool = False) -> str:
         """Return the text of a part as the synthesiser takes it, with its `<break>`s.
@@ -24,31 +24,34 @@ class SsmlReader:
         Raises:
             ApiError: 400; it has an element that is not supported, or a tag does not end.
         """
-        held = self._held + part
-        end = len(held) if last else _whole(held)
-        self._held = held[end:]
+        text, pieces, begin = self._held + part, [], 0
+        while (opened := text.find("<", begin)) >= 0:
+            is_comment = text.startswith("<!--", opened)
+            closed = text.find("-->" if is_comment else ">", opened)
+            if closed < 0:
+                break
+            pieces.append(_plain(text[begin:opened]))
+            begin = closed + (3 if is_comment else 1)
+            pieces.append("" if is_comment else _replacement(text[opened:begin]))
+        if opened < 0:
+            opened = len(text) if last else _whole(text)
+        elif last:
+            raise _unsupported("a tag does not end")
+        pieces.append(_plain(text[begin:opened]))
+        self._held = text[opened:]
         if len(self._held) > MAX_TAG_CHARACTERS:
             raise _unsupported(f"a tag is longer than {MAX_TAG_CHARACTERS} characters")
-        pieces, begin = [], 0
-        for tag in _TAG.finditer(held, 0, end):
-            pieces += [_plain(held[begin : tag.start()]), _replacement(tag[0])]
-            begin = tag.end()
-        return "".join([*pieces, _plain(held[begin:end])])
+        return "".join(pieces)
 
 
 def _whole(text: str) -> int:
-    """Return the length of the text up to a tag or an entity that is not whole."""
-    opened = text.rfind("<")
-    if text.rfind("<!--") > text.rfind("-->"):
-        return text.rfind("<!--")
-    if opened > text.rfind(">"):
-        return opened
+    """Return the length of text without tags up to an entity that is not whole."""
     entity = text.rfind("&", max(0, len(text) - _ENTITY_CHARACTERS))
     return entity if entity >= 0 and ";" not in text[entity:] else len(text)
 
 
 def _replacement(tag: str) -> str:
-    if tag.startswith(("<!--", "<?")):
+    if tag.startswith("<?"):
         return ""
     found = _NAME.match(tag)
     name = found[1] if found else ""
@@ -56,12 +59,10 @@ def _replacement(tag: str) -> str:
         return "" if tag.startswith("</") else tag
     if name in ("speak", "p", "s"):
         return "" if name == "speak" else "\n\n"
-    raise _unsupported(f"<{name or tag[1:20]}> is not supported")
+    raise _unsupported(f"<{name}> is not supported" if name else "a tag has no name")
 
 
 def _plain(text: str) -> str:
-    if "<" in text:
-        raise _unsupported("a tag does not end")
     # A break that is written as text is no break.
     return html.unescape(text).replace("<break", "< break")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Eventable
@@ -19,6 +19,8 @@ from mms_engine.types import Audio
 
 MAX_WAITING_CHARACTERS = 64 << 10
 """Text in parts that was received and is not spoken yet."""
+_PIECE_CHARACTERS = 256
+"""Text that is divided into sentences at once, on the event loop."""
 _MAX_PAYLOAD_BYTES = 32 << 10
 _WIDTH = 2
 Send = Callable[[Eventable], Awaitable[None]]
@@ -68,9 +70,10 @@ class TextInParts:
         self._voice = voice
         self._reader = reader
         self._splitter = SentenceSplitter(voice)
-        self._sentences: deque[Sentence] = deque()
+        self._parts: deque[str] = deque()
+        """Text that was received and not divided into sentences yet."""
         self._waiting = 0
-        """Characters of them."""
+        """Its characters."""
         self._rate = rate
         self._pauses = Pauses(rate)
         self._has_ended = False
@@ -80,41 +83,48 @@ class TextInParts:
         """Add a part of the text.
 
         Raises:
-            ApiError, TextError: it is not valid, or too much waits.
+            ApiError: it is not valid, or too much waits.
         """
         if self._waiting + len(part) > MAX_WAITING_CHARACTERS:
             message = f"more than {MAX_WAITING_CHARACTERS} characters wait to be spoken, the limit"
             raise ApiError(413, message, code="text_too_long")
-        self._take(self._splitter.push(part if self._reader is None else self._reader.read(part)))
+        self._take(part if self._reader is None else self._reader.read(part))
 
     def finish(self) -> None:
         """End the text.
 
         Raises:
-            ApiError, TextError: it is not valid.
+            ApiError: it is not valid.
         """
         if self._reader is not None:
-            self._take(self._splitter.push(self._reader.read("", last=True)))
-        self._take(self._splitter.finish())
+            self._take(self._reader.read("", last=True))
         self._has_ended = True
         self._arrived.set()
 
-    def _take(self, sentences: Iterable[Sentence]) -> None:
-        for sentence in sentences:
-            self._sentences.append(sentence)
-            self._waiting += len(sentence.text)
-            self._arrived.set()
+    def _take(self, text: str) -> None:
+        self._waiting += len(text)
+        pieces = range(0, len(text), _PIECE_CHARACTERS)
+        self._parts.extend(text[i : i + _PIECE_CHARACTERS] for i in pieces)
+        self._arrived.set()
 
     async def _arriving(self) -> AsyncIterator[Sentence]:
-        while True:
-            while self._sentences:
-                sentence = self._sentences.popleft()
-                self._waiting -= len(sentence.text)
-                yield sentence
-            if self._has_ended:
-                return
+        """Yield the sentences as their ends are known.
+
+        Raises:
+            TextError: the text is not valid.
+        """
+        while self._parts or not self._has_ended:
+            while self._parts:
+                part = self._parts.popleft()
+                self._waiting -= len(part)
+                for sentence in self._splitter.push(part):
+                    yield sentence
+                await asyncio.sleep(0)  # the division takes time too
             self._arrived.clear()
-            await self._arrived.wait()
+            if not self._has_ended:
+                await self._arrived.wait()
+        for sentence in self._splitter.finish():
+            yield sentence
 
     async def answer(self, send: Send) -> float:
         """Send the audio of each sentence, with the pauses that it would have in a whole text.
@@ -135,9 +145,9 @@ class TextInParts:
                 await self._speak(sentence, audio)
             except TextError as error:
                 unspoken = unspoken or error
-        if (rest := self._pauses.finish()).size:
-            await audio.send(Audio(rest, self._rate))
-            await audio.stop()
+        for silence in self._pauses.finish():
+            await audio.send(Audio(silence, self._rate))
+        await audio.stop()
         if unspoken is not None and not self._pauses.has_spoken:
             raise unspoken
         await send(SynthesizeStopped())
@@ -149,7 +159,8 @@ class TextInParts:
             if not has_begun:
                 self._pauses.begin()
                 has_begun = True
-            await audio.send(Audio(self._pauses.join(chunk.samples), self._rate))
+            for samples in self._pauses.join(chunk.samples):
+                await audio.send(Audio(samples, self._rate))
         self._pauses.end(sentence.pause)
         await audio.stop()
 
