@@ -36,8 +36,8 @@ def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
+def demo_lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's model of language identification. Not to be written to."""
     return export("demo-lid", tmp_path_factory.mktemp("demo-lid") / "bundle")
 
 
@@ -65,9 +65,9 @@ def server(demo_bundle: Path, lid_bundle: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def live(demo_bundle: Path, demo_lid_bundle: Path) -> Iterator[ServerProcess]:
+def live(demo_bundle: Path, demo_lid: Path) -> Iterator[ServerProcess]:
     """A server that identifies the demo's languages, with the default limits."""
-    with running("--bundle", demo_bundle, "--bundle", demo_lid_bundle) as started:
+    with running("--bundle", demo_bundle, "--bundle", demo_lid) as started:
         yield started
 
 

@@ -115,8 +115,8 @@ def test_every_language(live, clips, recognizer) -> None:
         assert [one["transcript"] for one in events if one["type"] == COMPLETED] == wanted
 
 
-def test_identified_language(live, clips, recognizer, demo_lid_bundle) -> None:
-    with Identifier.open(demo_lid_bundle, threads=1) as identifier:
+def test_identified_language(live, clips, recognizer, demo_lid) -> None:
+    with Identifier.open(demo_lid, threads=1) as identifier:
         router = Router(recognizer, identifier)
         for language in ("eng", "rus"):
             clip = next(one for one in clips if one.language == language)

@@ -119,6 +119,7 @@ class LiveStreams:
         state = saved.state
         stream = await self._opened(client, lambda stream: pool.restore(code, state, stream))
         stream.position = saved.position
+        stream.settled = saved.settled + len(saved.unread)
         return stream
 
     def _pool(self, model: SpeechModel) -> "_Pool":

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.asr.pool import PooledStream
-from mms_engine.asr.streaming import Endpoint, Event
+from mms_engine.asr.streaming import Endpoint, Event, Partial, StreamOptions
 from mms_engine.errors import MmsError, StreamError
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,10 @@ class SavedStream:
     state: bytes
     position: int
     """`LiveStream.position` that it belongs to."""
-    unread: tuple[Event, ...]
-    """Events before it that were not read."""
+    settled: int
+    """Events before it that were read, without partial ones."""
+    unread: tuple[Event, ...] = ()
+    """Later events before it, without partial ones."""
 
 
 class LiveStream:
@@ -55,6 +57,8 @@ class LiveStream:
         self._readable = asyncio.Event()
         self.position = 0
         """Bytes of audio fed; samples, where it came as arrays."""
+        self.settled = 0
+        """Events read, without partial ones."""
         self._lock = threading.Lock()
         self._unread = 0
         """Events that were not read, those on their way to the event loop included."""
@@ -93,6 +97,11 @@ class LiveStream:
     def warnings(self) -> tuple[str, ...]:
         """Words of the language model and hotwords that cannot be used."""
         return self._opened.warnings
+
+    @property
+    def options(self) -> StreamOptions:
+        """Options of the stream."""
+        return self._opened.options
 
     @property
     def audio_seconds(self) -> float:
@@ -164,8 +173,8 @@ class LiveStream:
             if isinstance(state, MmsError):
                 saving.set_exception(state)
                 return
-            unread = [one for one in self._events if not isinstance(one, MmsError | None)]
-            saving.set_result(SavedStream(state, position, tuple(unread)))
+            unread = [o for o in self._events if o and not isinstance(o, MmsError | Partial)]
+            saving.set_result(SavedStream(state, position, self.settled, tuple(unread)))
 
         self._opened.save(lambda state: self._call(finish, state))
         return await saving
@@ -184,6 +193,8 @@ class LiveStream:
         """
         while True:
             while not self._events:
+                if self._leave is None:
+                    return
                 self._readable.clear()
                 await self._readable.wait()
             event = self._events.popleft()
@@ -193,6 +204,8 @@ class LiveStream:
                 raise event
             with self._lock:
                 self._unread -= 1
+            if not isinstance(event, Partial):
+                self.settled += 1
             yield event
             if _is_last(event):
                 return

@@ -22,12 +22,14 @@ from mms_engine.serve.live import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
+from mms_engine.serve.speech import Speech
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio, Float32Array
 
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_CONTAINERS = 64
 
 
 class Connection(Protocol):
@@ -53,12 +55,15 @@ class Service:
         self._bundles = bundles
         self.sockets: set[Connection] = set()
         """Connections by WebSocket, or another protocol of its own."""
+        self.containers = FairSlots(_CONTAINERS, "mms-container")
+        """Threads that decode containers of live streams."""
         self._models: Models | None = None
         self._live: LiveStreams | None = None
         self._decoded_seconds = 0.0
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
         self._tasks = FairSlots(1, "mms-task")
+        self.speech = Speech(config, lambda: self.models)
 
     async def load(self) -> None:
         """Open the models, in a thread.
@@ -86,8 +91,10 @@ class Service:
         """Free everything."""
         self._decoding.close()
         self._tasks.close()
+        self.containers.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
+        self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 
@@ -145,6 +152,9 @@ class Service:
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
             "tasks_waiting": self._tasks.waiting,
+            "speech_waiting": self.speech.waiting,
+            "speech_seconds": self.speech.seconds,
+            "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
         }

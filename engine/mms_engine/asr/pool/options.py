@@ -1,6 +1,14 @@
-"""Bounds of a pool, and of each of its streams."""
+"""Bounds of a pool and of its streams, and the receiver of their events."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from mms_engine.asr.streaming.events import Event
+from mms_engine.errors import MmsError
+
+Listener = Callable[[Event | MmsError], None]
+"""Called with each event, and with the error if the stream fails. It must return at once: other
+streams wait for it. An exception it raises fails its stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 
 from mms_engine.asr.pool.capacity import Capacity
 from mms_engine.asr.pool.lanes import plan_lanes
-from mms_engine.asr.pool.options import PoolOptions, StreamBounds
-from mms_engine.asr.pool.pooled_stream import Listener, PooledStream
+from mms_engine.asr.pool.options import Listener, PoolOptions, StreamBounds
+from mms_engine.asr.pool.pooled_stream import PooledStream
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.pool.steps import (
     Ready,

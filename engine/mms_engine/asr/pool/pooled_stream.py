@@ -10,28 +10,25 @@ from typing import Literal
 
 import numpy as np
 
-from mms_engine.asr.pool.options import StreamBounds
+from mms_engine.asr.pool.options import Listener, StreamBounds
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
 from mms_engine.asr.streaming.language import AUTO, LanguageStep
+from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.pcm import Pcm
 from mms_engine.asr.streaming.state import save
 from mms_engine.encoder.interface import StepInput, StepOutput
 from mms_engine.errors import MmsError, StreamError
 from mms_engine.types import Float32Array
 
-Listener = Callable[[Event | MmsError], None]
-"""Called with each event, and with the error if the stream fails. It must return at once: other
-streams wait for it. An exception it raises fails its stream."""
 _END = object()
 _SMALL_PIECE = 320
 """Samples of a piece that others are joined to."""
 _MOST_REQUESTS = 100
 _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
-_thread = threading.local()
-"""`in_listener` is true while the current thread runs a listener."""
+_thread = threading.local()  # `in_listener`: whether the current thread runs a listener
 logger = logging.getLogger(__name__)
 
 
@@ -117,6 +114,11 @@ class PooledStream:
         return self._core.language or AUTO
 
     @property
+    def options(self) -> StreamOptions:
+        """Options of the stream."""
+        return self._core.options
+
+    @property
     def audio_seconds(self) -> float:
         """Seconds of audio fed."""
         return self._fed_seconds
@@ -136,7 +138,7 @@ class PooledStream:
     @property
     def chunk_seconds(self) -> float:
         """Time within which a step should be done once its audio has arrived."""
-        return self._core.options.contexts.chunk_seconds
+        return self.options.contexts.chunk_seconds
 
     def feed(self, pcm: Pcm, sample_rate: int | None = None) -> None:
         """Queue audio; return without waiting for a step, whatever the pool computes.
