@@ -1,19 +1,23 @@
 """Unmodified LiveKit and Pipecat against a real server, in an environment of their own."""
 
+import functools
 import json
 import os
 import subprocess
 import wave
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import openai
 import pytest
 
 from engine_demo import Clip
 from mms_engine.asr.streaming import EndpointOptions
 from realtime_client import TURNS, of_library, samples_of
-from server_process import ServerProcess
+from server_process import ServerProcess, running
 
 SCRIPTS = Path(__file__).parent / "clients"
 VARIABLE = "MMS_CLIENTS_PYTHON"
@@ -31,17 +35,18 @@ def python() -> str:
     return str(found)
 
 
+def run_script(python: str, server: ServerProcess, script: str, *arguments: object) -> list[Any]:
+    """Return the JSON lines that a script prints."""
+    command = [python, str(SCRIPTS / script), server.url, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
 @pytest.fixture
-def run(python: str, live: ServerProcess):
-    """Function that runs a script and returns the JSON lines that it prints."""
-
-    def run(script: str, *arguments: object) -> list[dict[str, Any]]:
-        command = [python, str(SCRIPTS / script), live.url, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-    return run
+def run(python: str, live: ServerProcess) -> Callable[..., list[Any]]:
+    """Function that runs a script against the server of recognition."""
+    return functools.partial(run_script, python, live)
 
 
 @pytest.fixture
@@ -142,3 +147,39 @@ def _check_frames(frames: list[dict[str, Any]], wanted: str) -> None:
     parts = [one["text"] for one in frames if one["type"] == "InterimTranscriptionFrame"]
     assert "".join(parts) == wanted
     assert "ErrorFrame" not in [one["type"] for one in frames]
+
+
+@pytest.fixture(scope="module")
+def talking(demo_voice: Path) -> Iterator[ServerProcess]:
+    with running("--bundle", demo_voice) as started:
+        yield started
+
+
+@pytest.mark.parametrize("client", ["livekit", "pipecat"])
+@pytest.mark.parametrize("model", ["gpt-4o-mini-tts", "tts-1"])
+def test_speech(python, talking, tmp_path, client, model) -> None:
+    """LiveKit asks for events with MP3, or for a stream of it; Pipecat for PCM at 24 kHz."""
+    text = "Good morning. Please enter your password."
+    path = tmp_path / "speech.wav"
+    arguments = (client, model, "alloy", text, path)
+    [found] = run_script(python, talking, "speak.py", *arguments)
+    assert found["rate"] == RATE
+    with openai.OpenAI(base_url=f"{talking.url}/v1", api_key="none") as opened:
+        wanted = opened.audio.speech.create(
+            input=text, model=model, voice="alloy", response_format="pcm"
+        ).content
+    with wave.open(str(path)) as file:
+        content = file.readframes(file.getnframes())
+    if client == "pipecat":
+        assert content == wanted
+    else:
+        spoken, expected = (np.frombuffer(one, "<i2").astype(float) for one in (content, wanted))
+        assert len(spoken) == pytest.approx(len(expected), abs=0.1 * RATE)
+        assert _likeness(spoken, expected) > 0.9
+
+
+def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the correlation of two sounds, the second moved in time to where it is greatest."""
+    size = len(one) + len(other)
+    spectrum = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
+    return np.fft.irfft(spectrum).max() / np.linalg.norm(one) / np.linalg.norm(other)
