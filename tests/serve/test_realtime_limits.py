@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from mms_engine.serve.auth import new_key
 from realtime_client import (
     COMPLETED,
+    DELTA,
     MANUAL,
     PATH,
     Raw,
@@ -228,9 +230,7 @@ def test_too_many_streams(small) -> None:
         second.append(bytes(4800))
         error = second.receive()["error"]
         assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
-        with pytest.raises(ConnectionClosed) as caught:
-            second.receive()
-        assert caught.value.rcvd.code == 1013
+        assert _closed(second) == 1013
 
 
 def test_silent_client_gives_its_stream_back(small) -> None:
@@ -241,9 +241,7 @@ def test_silent_client_gives_its_stream_back(small) -> None:
         small.wait_metric("mms_streams", 0)  # the connection stays
         session.send("input_audio_buffer.commit")
         assert session.until(COMPLETED)[-1]["usage"]["seconds"] == 1.0
-        with pytest.raises(ConnectionClosed) as caught:
-            session.receive()
-        assert caught.value.rcvd.code == 1000
+        assert _closed(session) == 1000
 
 
 def test_language_is_missing_without_identification(small, clip) -> None:
@@ -255,6 +253,30 @@ def test_language_is_missing_without_identification(small, clip) -> None:
         session.append(samples_of(clip, 24_000).tobytes())
         session.send("input_audio_buffer.commit")
         assert session.until(COMPLETED)[-1]["transcript"]
+
+
+def test_turns_end_before_the_server(demo_bundle, clip) -> None:
+    """At SIGTERM a session without speech ends at once, one with speech after its turn."""
+    content = samples_of(clip, 24_000, 0.0).tobytes()
+    with running("--bundle", demo_bundle) as server:
+        with Raw(server) as speaking, Raw(server) as quiet:
+            for session in (speaking, quiet):
+                session.update(audio={"input": {"transcription": {"language": "en"}}})
+            speaking.append(content)
+            speaking.until(DELTA)
+            server.process.send_signal(signal.SIGTERM)
+            assert _closed(quiet) == 1012
+            server.wait_log("SOCKET /v1/realtime 101")
+            speaking.append(bytes(96_000))
+            assert "party" in speaking.until(COMPLETED)[-1]["transcript"]
+            assert _closed(speaking) == 1012
+        assert server.process.wait(10) == 0
+
+
+def _closed(session: Raw) -> int:
+    with pytest.raises(ConnectionClosed) as caught:
+        session.receive()
+    return caught.value.rcvd.code
 
 
 _VALUES = [None, True, -1, 0, 24_000, 1.5, "", "auto", "en", "日本", [], ["fr"], {}, {"type": "x"}]

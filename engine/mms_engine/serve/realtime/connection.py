@@ -13,6 +13,8 @@ from mms_engine.serve.sockets import Socket, first_of
 
 _RELEASE = 0.25
 """Share of the idle time-out after which the stream is given back, while the connection stays."""
+_TICK_SECONDS = 0.2
+_SERVER_ENDS = 1012
 _MOST_PENDING = 50
 """Requested ends of utterances beyond which messages wait."""
 
@@ -41,7 +43,7 @@ class Connection:
         """
         try:
             await self._send([self._session.created()])
-            await first_of(self._receive(), self._follow())
+            await first_of(self._receive(), self._follow(), self._drain())
         finally:
             self._socket.call.audio_seconds = self._session.items.seconds
             if self._stream is not None:
@@ -93,6 +95,14 @@ class Connection:
                         await self._send([output])
             except MmsError:
                 pass  # why the stream failed, which `_follow` tells
+
+    async def _drain(self) -> None:
+        """When the server ends, wait for the end of the turn, and close the connection."""
+        admission = self._socket.service.admission
+        while not (admission.is_draining and self._session.items.is_quiet):
+            await asyncio.sleep(_TICK_SECONDS)
+        await self._carry_out(self._session.idle())
+        await self._socket.close(_SERVER_ENDS, "the server ends")
 
     async def _resolved(self, request: Resolve) -> list[Output]:
         """Find the plan of a configuration in a thread: a wrong language takes a while to tell."""

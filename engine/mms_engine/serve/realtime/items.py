@@ -116,6 +116,12 @@ class Items:
         return len(self._marks)
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether no text has been heard that an item waits for the end of."""
+        item = self._appended or self._spoken
+        return not self._marks and (item is None or not (item.is_announced or item.sent))
+
+    @property
     def is_empty(self) -> bool:
         """Whether no audio waits for a commit of the client."""
         return self._appended is None
