@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.page import route as page
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -35,6 +36,7 @@ _ROUTERS = (
     models,
     health,
     documentation,
+    page,
 )
 
 

@@ -35,7 +35,14 @@ async def list_languages(
             "iso639_3": one.iso,
             "bcp47": one.tag,
             "script": one.writing,
+            "country": one.country,
         }
         for one in found[offset : offset + limit]
     ]
-    return {"object": "list", "data": data, "total": len(found), "model": chosen.id}
+    return {
+        "object": "list",
+        "data": data,
+        "total": len(found),
+        "model": chosen.id,
+        "identification": models.identifier is not None,
+    }
