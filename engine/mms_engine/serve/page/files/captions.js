@@ -29,9 +29,9 @@ export function cut(text, words, make) {
 export function paragraph(seconds, lang, ...content) {
   return element(
     "p",
-    { class: "said" },
+    { class: "said", dir: "auto" },
     element("time", {}, clock(seconds)),
-    element("span", { class: "text", dir: "auto", lang }, ...content),
+    element("span", { class: "text", lang }, ...content),
   );
 }
 

@@ -107,17 +107,22 @@ export function askForKey(reason) {
   return asking;
 }
 
+/** Return the server's state: `ready`, `loading`, `draining`, `failed` or `unreachable`. */
+export async function stateOfServer() {
+  try {
+    const response = await fetch(address("health/ready"));
+    return (await response.json()).status;
+  } catch {
+    return "unreachable";
+  }
+}
+
 /** Wait until the server is ready; `report` gets its state each time it is not. */
 export async function untilReady(report) {
   for (;;) {
-    try {
-      const response = await fetch(address("health/ready"));
-      const { status } = await response.json();
-      if (status === "ready") return;
-      report(status);
-    } catch {
-      report("unreachable");
-    }
+    const state = await stateOfServer();
+    if (state === "ready") return;
+    report(state);
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }

@@ -1,6 +1,6 @@
 // A stream of audio to /v1/stream and its events, through one lost connection.
 
-import { ServerError, address, askForKey, key, sentence } from "./server.js";
+import { ServerError, address, askForKey, key, sentence, stateOfServer } from "./server.js";
 
 const KEPT_SECONDS = 60;
 const PATIENCE_SECONDS = 10;
@@ -118,10 +118,15 @@ export class CaptionStream {
       this.timer = setTimeout(() => this.connect(), 1000);
       return;
     }
-    const message = event.reason
-      ? sentence(event.reason)
-      : "The connection to the server was lost, and could not be made again.";
-    this.fail(new ServerError(message));
+    if (event.reason) this.fail(new ServerError(sentence(event.reason)));
+    else this.unreachable();
+  }
+
+  /** Fail with what the server's health tells: browsers hide why a connection was refused. */
+  async unreachable() {
+    const state = await stateOfServer();
+    const words = { ready: "did not take the connection: it may be full", unreachable: "cannot be reached" };
+    this.fail(new ServerError(`The server ${words[state] ?? `is ${state}`}.`));
   }
 
   detach() {
