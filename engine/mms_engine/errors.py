@@ -33,6 +33,10 @@ class StreamError(MmsError):
     """A stream cannot be opened, fed or restored."""
 
 
+class CapacityError(StreamError):
+    """A pool, or the machine, has no room for another stream."""
+
+
 class DeviceMemoryError(BackendError):
     """A GPU is out of memory."""
 

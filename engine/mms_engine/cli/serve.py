@@ -30,6 +30,9 @@ _SIZES: tuple[tuple[str, int, str, str], ...] = (
     ("max_requests", 128, "N", "Requests being served, waiting ones included."),
     ("max_client_requests", 64, "N", "Requests of one client being served."),
     ("max_connections", 1024, "N", "Open connections."),
+    ("max_streams", 1024, "N", "Live streams; fewer where the machine sustains fewer."),
+    ("max_client_streams", 128, "N", "Live streams of one client."),
+    ("max_frame_bytes", 21 << 20, "BYTES", "Size of one message of a WebSocket."),
 )
 _TIMES: tuple[tuple[str, float, str], ...] = (
     ("max_seconds", 7200, "Audio of one request, in seconds."),
@@ -38,8 +41,9 @@ _TIMES: tuple[tuple[str, float, str], ...] = (
     ("header_seconds", 10, "Seconds for the headers of a request."),
     ("body_seconds", 10, "Seconds for a body; each 16 KiB received add one."),
     ("idle_seconds", 30, "Seconds between two requests of a connection."),
+    ("stream_idle_seconds", 120, "Seconds between two messages of the client of a WebSocket."),
     ("request_seconds", 600, "Seconds until a request must have its result."),
-    ("drain_seconds", 30, "Seconds for running requests after SIGTERM."),
+    ("drain_seconds", 30, "Seconds for running requests and streams after SIGTERM."),
 )
 
 
@@ -150,6 +154,13 @@ def _name(parameter: click.Parameter) -> str:
     help="Origin of web pages that may call the server, or *; may be repeated.  [default: none]",
     **_variable("cors_origin"),
 )
+@_server(
+    "--admission/--no-admission",
+    default=True,
+    show_default=True,
+    help="Refuse live streams beyond what this machine, measured at the first start, sustains.",
+    **_variable("admission"),
+)
 @_server("--log-text", is_flag=True, help="Transcripts in the log.", **_variable("log_text"))
 @_with_limits
 @decoder_options
@@ -183,6 +194,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         keys=values["keys"],
         aliases=tuple(map(_alias, values["alias"])),
         cors_origins=values["cors_origin"],
+        admission=values["admission"],
         log_text=values["log_text"],
         limits=Limits(**{name: values[name] for name in names}),
     )

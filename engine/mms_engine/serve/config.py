@@ -33,12 +33,20 @@ class Limits:
     """Time for a request's headers."""
     body_seconds: float = 10.0
     """Time for a body, to which each 16 KiB received add a second."""
+    max_streams: int = 1024
+    """Live streams; fewer where the machine sustains fewer."""
+    max_client_streams: int = 128
+    """Live streams of one client."""
+    max_frame_bytes: int = 21 << 20
+    """Size of one message of a WebSocket: an event with 15 MiB of audio in base64."""
     idle_seconds: float = 30.0
     """Time between two requests of a connection."""
+    stream_idle_seconds: float = 120.0
+    """Time between two messages of the client of a WebSocket."""
     request_seconds: float = 600.0
     """Time until a request must have its result."""
     drain_seconds: float = 30.0
-    """Time for running requests after SIGTERM."""
+    """Time for running requests and streams after SIGTERM."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -69,6 +77,8 @@ class ServeConfig:
     """Further names of models: alias and id."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call the server; none by default."""
+    admission: bool = True
+    """Whether live streams beyond what the machine sustains in real time are refused."""
     log_text: bool = False
     """Whether transcripts are logged."""
     limits: Limits = field(default_factory=Limits)

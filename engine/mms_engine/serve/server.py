@@ -12,13 +12,17 @@ from mms_engine.serve.app import create_app
 from mms_engine.serve.auth import read_keyring
 from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
 from mms_engine.serve.models import check_bundles
-from mms_engine.serve.protocol import bounded_protocol
+from mms_engine.serve.protocol import bounded_protocol, bounded_socket
 from mms_engine.serve.service import Service
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _MAX_HEADER_BYTES = 32 << 10
+_GOODBYE_SECONDS = 2.0
+"""Time for the last messages of streams that are cut off."""
+_PING_SECONDS = 20.0
+"""Time between two pings of a WebSocket, and for the answer of each."""
 
 
 class _Server(uvicorn.Server):
@@ -57,12 +61,21 @@ class _Server(uvicorn.Server):
         """Return whether to end; called ten times a second."""
         admission = self._service.admission
         if admission.is_draining and not self.should_exit:
-            is_late = time.monotonic() > self._drain_end
-            if admission.requests == 0 or is_late:
-                if is_late:
-                    logger.warning("%d requests are cut off", admission.requests)
-                self.should_exit = True
+            running = admission.requests + len(self._service.sockets)
+            if running and time.monotonic() > self._drain_end:
+                logger.warning("%d requests and streams are cut off", running)
+                await self._end_sockets()
+                running = 0
+            self.should_exit = not running
         return await super().on_tick(counter)
+
+    async def _end_sockets(self) -> None:
+        """Let the streams tell their clients."""
+        for one in list(self._service.sockets):
+            one.end()
+        end = time.monotonic() + _GOODBYE_SECONDS
+        while self._service.sockets and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
 
 def serve(config: ServeConfig) -> None:
@@ -80,7 +93,11 @@ def serve(config: ServeConfig) -> None:
     settings = uvicorn.Config(
         create_app(service),
         http=bounded_protocol(limits),
-        ws="none",
+        ws=bounded_socket(service.admission),
+        ws_max_size=limits.max_frame_bytes,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        ws_per_message_deflate=False,
         loop="asyncio",
         log_config=None,
         access_log=False,

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mms_engine.serve.auth import Keyring
 from mms_engine.serve.batcher import Batcher
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.live import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
@@ -26,6 +27,14 @@ from mms_engine.types import Audio, Float32Array
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+
+
+class Connection(Protocol):
+    """A connection that lasts longer than a request."""
+
+    def end(self) -> None:
+        """End it because the server ends."""
+        ...
 
 
 class Service:
@@ -40,7 +49,10 @@ class Service:
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
+        self.sockets: set[Connection] = set()
+        """Connections by WebSocket, or another protocol of its own."""
         self._models: Models | None = None
+        self._live: LiveStreams | None = None
         self._decoded_seconds = 0.0
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
@@ -53,16 +65,27 @@ class Service:
             MmsError: one cannot be opened or run.
         """
         begin = time.perf_counter()
-        self._models = await asyncio.to_thread(open_models, self._bundles, self.config)
+        models = await asyncio.to_thread(open_models, self._bundles, self.config)
+        try:
+            self._live = await asyncio.to_thread(self._open_live, models)
+        except BaseException:
+            await asyncio.to_thread(models.close)
+            raise
+        self._models = models
         logger.info("ready after %.1f s", time.perf_counter() - begin)
         for model in self._models.speech:
             speed = model.batcher.clock.speed
             logger.info("%s: %.1f s of audio per second of computing", model.id, speed)
 
+    def _open_live(self, models: Models) -> LiveStreams:
+        return LiveStreams(models, self.config.limits, admission=self.config.admission)
+
     async def close(self) -> None:
         """Free everything."""
         self._decoding.close()
         self._tasks.close()
+        if self._live is not None:
+            await asyncio.to_thread(self._live.close)
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 
@@ -74,8 +97,19 @@ class Service:
             ApiError: they are being loaded.
         """
         if self._models is None:
-            raise ApiError(503, "the models are being loaded", code="loading", retry_after=2)
+            raise _loading()
         return self._models
+
+    @property
+    def live(self) -> LiveStreams:
+        """The live streams.
+
+        Raises:
+            ApiError: the models are being loaded.
+        """
+        if self._live is None or self._models is None:
+            raise _loading()
+        return self._live
 
     @property
     def state(self) -> str:
@@ -85,7 +119,7 @@ class Service:
         if self._models is None:
             return "loading"
         has_failed = any(model.batcher.error for model in self._models.speech)
-        return "failed" if has_failed else "ready"
+        return "failed" if has_failed or self.live.error else "ready"
 
     @property
     def wait_seconds(self) -> float:
@@ -103,6 +137,8 @@ class Service:
         return {
             "ready": float(self.state == "ready"),
             "requests_running": self.admission.requests,
+            "sockets": len(self.sockets),
+            "streams": len(self._live) if self._live is not None else 0,
             "upload_bytes": self.admission.upload_bytes,
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
@@ -139,3 +175,7 @@ class Service:
     async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
         """Return the result of a run of alignment or identification; one at a time."""
         return await self._tasks.run(client, work)
+
+
+def _loading() -> ApiError:
+    return ApiError(503, "the models are being loaded", code="loading", retry_after=2)

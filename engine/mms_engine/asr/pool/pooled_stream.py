@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
@@ -21,6 +23,9 @@ Listener = Callable[[Event | MmsError], None]
 """Called with each event, and with the error if the stream fails. It must return at once: other
 streams wait for it. An exception it raises fails its stream."""
 _END = object()
+_SMALL_PIECE = 320
+"""Samples of a piece that others are joined to."""
+_MOST_REQUESTS = 100
 _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
 _thread = threading.local()
@@ -55,6 +60,7 @@ class PooledStream:
         listener: Listener | None,
         leave: Callable[["PooledStream"], None],
         defer: Callable[[Callable[[], None]], None],
+        advanced: Callable[[], None] | None = None,
     ) -> None:
         """Take over the core of a stream.
 
@@ -66,6 +72,7 @@ class PooledStream:
             listener: Receiver of events; `None` to keep them for `events`.
             leave: Called once when the stream has ended.
             defer: Runs a function in another thread: freeing device memory may wait for a batch.
+            advanced: Called after each step; see `StreamPool.open`.
         """
         self.priority = priority
         self._error: MmsError | None = None
@@ -75,12 +82,15 @@ class PooledStream:
         self._listener = listener
         self._leave = leave
         self._defer = defer
+        self._advanced = advanced
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._emitting = threading.RLock()
         """Held while the listener runs, so that no call follows `cancel`."""
         self._lock = threading.Lock()
         """Guards the attributes below; never held during computation or a call of the listener."""
         self._inbox: deque[tuple[Float32Array, int] | EndReason] = deque()
+        self._requests = 0
+        """Requested ends of utterances that are not carried out."""
         self._state: Literal["open", "ending", "done"] = "open"
         self._is_in_step = False
         """Whether a thread of the pool uses the core."""
@@ -96,6 +106,23 @@ class PooledStream:
     def error(self) -> MmsError | None:
         """Why the stream failed; `None` if it did not."""
         return self._error
+
+    @property
+    def language(self) -> str:
+        """Language code; `auto` while it is not known, or has no adapter."""
+        return self._core.language or AUTO
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio fed."""
+        return self._fed_seconds
+
+    @property
+    def pending_seconds(self) -> float:
+        """Seconds of audio fed beyond what the next step takes."""
+        contexts = self._core.options.contexts
+        taken = contexts.chunk_seconds + contexts.right_seconds
+        return max(0.0, self._fed_seconds - self._used_seconds - taken)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -123,18 +150,26 @@ class PooledStream:
             self._check_open()
             self._check_room()
         samples, rate = self._core.parse(pcm, sample_rate)
+        if not len(samples):
+            return
         with self._lock:
-            self._inbox.append((samples, rate))
+            self._put(samples, rate)
             self._fed_seconds += len(samples) / rate
             is_due = self._fed_seconds >= self._due_seconds - _EARLY
         if is_due:
             self._schedule.wake(self)
 
+    def _put(self, samples: Float32Array, rate: int) -> None:
+        """Queue samples; very small pieces are joined, since each costs more than its samples."""
+        last = self._inbox[-1] if self._inbox else None
+        if isinstance(last, tuple) and last[1] == rate and len(last[0]) < _SMALL_PIECE:
+            self._inbox[-1] = np.concatenate([last[0], samples]), rate
+        else:
+            self._inbox.append((samples, rate))
+
     def _check_room(self) -> None:
-        contexts = self._core.options.contexts
-        taken = contexts.chunk_seconds + contexts.right_seconds
-        pending = self._fed_seconds - self._used_seconds
-        if pending > self._bounds.pending_seconds + taken:
+        if self.pending_seconds > self._bounds.pending_seconds:
+            pending = self._fed_seconds - self._used_seconds
             raise StreamError(
                 f"{pending:.1f} s of audio are pending, the limit is "
                 f"{self._bounds.pending_seconds:g}: feed no faster than events come"
@@ -146,7 +181,11 @@ class PooledStream:
             )
 
     def flush(self) -> None:
-        """Request the end of the utterance after the audio fed so far; more audio may follow."""
+        """Request the end of the utterance after the audio fed so far; more audio may follow.
+
+        Raises:
+            StreamError: the stream has ended or failed, or too many requests are pending.
+        """
         self._request("flush", "open")
 
     def finish(self) -> None:
@@ -156,6 +195,9 @@ class PooledStream:
     def _request(self, reason: EndReason, state: Literal["open", "ending"]) -> None:
         with self._lock:
             self._check_open()
+            if reason == "flush" and self._requests >= _MOST_REQUESTS:
+                raise StreamError(f"{self._requests} flushes are pending, the limit")
+            self._requests += 1
             self._inbox.append(reason)
             self._state = state
         self._schedule.wake(self)
@@ -274,13 +316,16 @@ class PooledStream:
             if not is_done:
                 self._used_seconds = core.used_seconds
                 self._due_seconds = core.due_seconds
-            has_request = any(not isinstance(item, tuple) for item in self._inbox)
+            requests = sum(not isinstance(item, tuple) for item in self._inbox)
+            self._requests = requests + len(core.endings)
             has_audio = bool(self._inbox) and self._fed_seconds >= self._due_seconds - _EARLY
-            is_due = has_work or core.is_due or has_request or has_audio
+            is_due = has_work or core.is_due or requests > 0 or has_audio
         if is_done:
             self._defer(core.release)
         elif is_due:
             self._schedule.wake(self)
+        if self._advanced is not None:
+            self._advanced()
 
     def _emit(self, events: list[Event]) -> None:
         with self._emitting:

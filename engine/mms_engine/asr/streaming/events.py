@@ -1,7 +1,9 @@
 """Events of a stream: immutable values with a `type`."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from mms_engine.types import Transcript, Word
 
@@ -82,3 +84,16 @@ class LanguageChange:
 
 
 Event = Partial | Final | Endpoint | LanguageChange
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return the fields of an event, `type` first; those of a transcript beside the others."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    if isinstance(event, Final):
+        transcript = fields.pop("transcript")
+        for name in ("missing", "warnings", "segments"):  # of recordings
+            del transcript[name]
+        if transcript["language_probability"] is None:
+            del transcript["language_probability"]
+        fields |= transcript
+    return fields
