@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+STREAM = "**/v1/stream*"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = ("--no-sandbox", "--autoplay-policy=no-user-gesture-required")
 _REPORTS = """
@@ -31,26 +32,22 @@ def chromium_path() -> str:
 
 
 @contextlib.contextmanager
-def chromium(*flags: str) -> Iterator:
+def chromium(playwright, *flags: str) -> Iterator:
     """Yield a running browser."""
-    path = chromium_path()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *flags])
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*_FLAGS, *flags])
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 @contextlib.contextmanager
-def microphone(sound: Path | None) -> Iterator:
-    """Yield a browser whose microphone plays a WAV file once, or hums without one."""
+def microphone(playwright, sound: Path | None = None) -> Iterator:
+    """Yield a browser whose microphone plays a WAV file once, or beeps without one."""
     flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     if sound is not None:
         flags.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
-    with chromium(*flags) as browser:
+    with chromium(playwright, *flags) as browser:
         yield browser
 
 

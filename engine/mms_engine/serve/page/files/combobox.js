@@ -38,7 +38,6 @@ export class Combobox {
       disabled: true,
     });
     box.append(this.input, icon("open"), this.list, this.count);
-    this.input.addEventListener("focus", () => this.input.select());
     this.input.addEventListener("click", () => this.open());
     this.input.addEventListener("input", () => this.filter());
     this.input.addEventListener("keydown", (event) => this.key(event));
@@ -80,6 +79,8 @@ export class Combobox {
 
   open() {
     if (!this.list.hidden) return;
+    // Typing replaces the text. A click into a selection would drop it, after its event.
+    setTimeout(() => this.input.select());
     this.show(this.options);
     this.move(this.shown.findIndex((option) => option.value === this.value));
   }
