@@ -9,7 +9,7 @@ import pytest
 
 from engine_demo import Clip
 from mms_engine import Identifier, Recognizer, read_audio
-from mms_engine.asr.pool import PooledStream
+from mms_engine.asr.pool import PooledStream, capacity
 from mms_engine.asr.streaming import Endpoint, Final, LanguageChange, StreamOptions
 from mms_engine.decoding.options import BeamSearch
 from mms_engine.errors import AudioError, BundleError, MmsError, StreamError
