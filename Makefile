@@ -35,6 +35,7 @@ demo: $(VENV)/.user ## export the demo checkpoints, identify and transcribe real
 serve: $(VENV)/.user ## export the demo checkpoints and serve them at http://127.0.0.1:8000
 	$(BIN)/mms-export --model demo
 	$(BIN)/mms-export --model demo-lid
+	$(BIN)/mms-export --model demo-voice
 	$(BIN)/mms serve
 
 test: $(VENV)/.developer ## run the tests

@@ -27,6 +27,7 @@ Examples:
 _SIZES: tuple[tuple[str, int, str, str], ...] = (
     ("max_upload_bytes", 100 << 20, "BYTES", "Size of one request."),
     ("max_uploads_bytes", 512 << 20, "BYTES", "Size of all requests in memory."),
+    ("max_characters", 4096, "N", "Characters of a text to be spoken."),
     ("max_requests", 128, "N", "Requests being served, waiting ones included."),
     ("max_client_requests", 64, "N", "Requests of one client being served."),
     ("max_connections", 1024, "N", "Open connections."),
@@ -119,8 +120,8 @@ def _name(parameter: click.Parameter) -> str:
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FOLDER",
-    help="Bundle of speech recognition, identification or alignment; may be repeated.  [default: "
-    "the demo bundles]",
+    help="Bundle of speech recognition, identification, alignment or voices; may be repeated.  "
+    "[default: the demo bundles]",
     **_variable("bundle"),
 )
 @_server("--host", default="127.0.0.1", show_default=True, help="Address.", **_variable("host"))
@@ -202,11 +203,11 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
 
 
 def _demo_bundles() -> tuple[Path, ...]:
-    """Return the demo bundle, and that of identification where it was exported."""
+    """Return the demo bundle, and those of identification and of a voice where they exist."""
     from mms_engine.system import demo_bundle
 
-    identification = demo_bundle("demo-lid")
-    return (find_bundle(None), *([identification] if identification.is_dir() else []))
+    others = map(demo_bundle, ("demo-lid", "demo-voice"))
+    return (find_bundle(None), *(one for one in others if one.is_dir()))
 
 
 def _alias(given: str) -> tuple[str, str]:

@@ -19,6 +19,8 @@ class Limits:
     """Size of all bodies in memory."""
     max_seconds: float = 2 * 3600.0
     """Audio of one request, checked while it is decoded."""
+    max_characters: int = 4096
+    """Text of one request to be spoken."""
     max_decoded_seconds: float = 4 * 3600.0
     """Decoded audio of all requests beyond which no further decoding begins."""
     max_requests: int = 128

@@ -21,6 +21,7 @@ from mms_engine.serve.live import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
+from mms_engine.serve.speech import Speech
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio, Float32Array
 
@@ -57,6 +58,7 @@ class Service:
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
         self._tasks = FairSlots(1, "mms-task")
+        self.speech = Speech(config, lambda: self.models)
 
     async def load(self) -> None:
         """Open the models, in a thread.
@@ -86,6 +88,7 @@ class Service:
         self._tasks.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
+        self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 
@@ -124,7 +127,8 @@ class Service:
     @property
     def wait_seconds(self) -> float:
         """Estimated time until all that waits is done."""
-        return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
+        waits = [one.wait_seconds for one in self._batchers().values()]
+        return max(*waits, self.speech.wait_seconds, 0.0)
 
     def _may_decode(self) -> bool:
         return self._decoded_seconds < self.config.limits.max_decoded_seconds
@@ -143,6 +147,8 @@ class Service:
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
             "tasks_waiting": self._tasks.waiting,
+            "speech_waiting": self.speech.waiting,
+            "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
         }

@@ -7,7 +7,7 @@ from starlette.datastructures import UploadFile
 
 from mms_engine.errors import AudioError
 from mms_engine.serve.call import Form
-from mms_engine.serve.errors import ApiError, invalid
+from mms_engine.serve.errors import invalid
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 FILE = {
@@ -73,9 +73,3 @@ def form_body(properties: Mapping[str, Any], required: tuple[str, ...]) -> dict[
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}},
         "responses": {str(status): error for status in ERROR_STATUSES},
     }
-
-
-def missing_task(task: str) -> ApiError:
-    """Return the error of a route whose task has no open bundle."""
-    message = f"this server has no bundle of {task}: start it with one more --bundle"
-    return ApiError(404, message, code="task_not_available")

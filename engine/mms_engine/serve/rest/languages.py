@@ -22,7 +22,7 @@ async def list_languages(
     call = call_of(request)
     call.authenticate()
     models = call.service.models
-    chosen = models.find(model) if model else models.speech[0]
+    chosen = models.find(model)
     known = {language.code: language for language in all_languages()}
     languages = [known.get(code) or language_from_code(code) for code in chosen.languages]
     found = search(query, languages)

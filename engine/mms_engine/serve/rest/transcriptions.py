@@ -86,7 +86,7 @@ class Fields:
         """
         models = call.service.models
         name = form.one("model")
-        model = models.find(name) if name else models.speech[0]
+        model = models.find(name)
         format_name = _format(form)
         language, among = _languages(call, form, model)
         _check_ignored(form)
