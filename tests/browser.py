@@ -21,7 +21,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 
 
 def chromium_path() -> str:
-    """Return the path of Chromium; without it skip the test, or fail it if it must not be skipped."""
+    """Return the path of Chromium; skip the test without it, or fail if a browser is required."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         missing = f"no browser: none of {', '.join(_NAMES)} is installed"
@@ -42,11 +42,11 @@ def chromium(playwright, *flags: str) -> Iterator:
 
 
 @contextlib.contextmanager
-def microphone(playwright, sound: Path | None = None) -> Iterator:
-    """Yield a browser whose microphone plays a WAV file once, or beeps without one."""
+def microphone(playwright, sound: Path | None = None, *, repeat: bool = False) -> Iterator:
+    """Yield a browser whose microphone hears a WAV file, once or repeated, or beeps."""
     flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     if sound is not None:
-        flags.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
+        flags.append(f"--use-file-for-fake-audio-capture={sound}{'' if repeat else '%noloop'}")
     with chromium(playwright, *flags) as browser:
         yield browser
 
@@ -73,7 +73,6 @@ class Errors:
         return taken
 
     def check(self) -> None:
-        self.take("404")  # TEMPORARY
         assert not self.console, self.console
         reports = self._page.evaluate("window.reports")
         assert not reports, reports

@@ -1,7 +1,6 @@
 """The page in Chromium: recordings, the picker, states, looks and accessibility."""
 
 import base64
-import contextlib
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from browser import STREAM, chromium, microphone, open_page
+from browser import chromium, microphone, open_page
 from engine_demo import Clip
 from mms_engine import Recognizer
 from mms_engine.formats import render
@@ -26,7 +25,6 @@ DROP = """
   document.getElementById("file-drop").dispatchEvent(new DragEvent("drop", options));
 }
 """
-SESSION = {"type": "session", "id": "s", "model": "demo", "language": "ara", "warnings": []}
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +210,7 @@ def test_picker_has_every_language_of_mms(browser, server) -> None:
         }
         for one in all_languages("asr")
     ]
-    body = {"data": rows, "identification": False}
+    body = {"data": rows, "tasks": []}
     with open_page(browser, server.url, wait=False, go=False) as (page, errors):
         page.route("**/v1/languages", lambda route: route.fulfill(json=body))
         page.goto(server.url)
@@ -301,7 +299,7 @@ def test_key_is_asked_for_and_kept(browser, demo_bundle, clip) -> None:
         kept = "[sessionStorage, localStorage].map(one => one.getItem('key'))"
         assert page.evaluate(kept) == ["mms-right", None]
         page.reload()
-        page.wait_for_selector("#live-language:enabled")
+        page.wait_for_selector("#file-language:enabled")
         assert page.locator("dialog[open]").count() == 0
         assert errors.take("401 (Unauthorized)") == 2
         errors.check()
@@ -358,27 +356,4 @@ def test_page_is_not_wider_than_its_window(browser, server, clip, width) -> None
         assert page.evaluate(overflow) <= 0
         transcribe(page, clip.path)
         assert page.evaluate(overflow) <= 0
-        errors.check()
-
-
-def test_scripts_of_any_direction(browser, server) -> None:
-    """Events with texts that the demo's model cannot hear."""
-    words = [{"text": "مرحبا", "start": 0.5, "end": 0.9, "confidence": 0.95}]
-    final = {"type": "final", "text": "مرحبا", "words": words, "start": 0.2, "language": "ara"}
-    tail = {"type": "partial", "text": "𞤀𞤁 𞤂𞤃", "words": [], "stable_chars": 3}
-    with open_page(browser, server.url, wait=False, go=False) as (page, errors):
-
-        def answer(socket) -> None:
-            for event in (SESSION, final, tail):
-                socket.send(json.dumps({"audio_seconds": 1.0, **event}))
-
-        page.route_web_socket(STREAM, answer)
-        page.goto(server.url)
-        page.click("#live-start")
-        page.wait_for_selector(".unstable")
-        directions = "all => all.map(one => getComputedStyle(one).direction)"
-        assert page.eval_on_selector_all("#live-captions .said", directions) == ["rtl", "rtl"]
-        assert page.inner_text(".unstable") == "𞤂𞤃"  # four code points, eight in JavaScript
-        with contextlib.suppress(TimeoutError):
-            page.click("#live-start")
         errors.check()

@@ -19,7 +19,7 @@ from mms_engine.types import Latency, SampleFormat
 router = APIRouter()
 
 PROTOCOL = "mms-stream"
-"""Sub-protocol."""
+"""Sub-protocol, which the server's own page offers."""
 _PARAMETERS = (
     "language",
     "model",
@@ -35,7 +35,7 @@ _PARAMETERS = (
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
     """Transcribe a live stream."""
-    await serve_socket(websocket, "transcribe", _transcribe)
+    await serve_socket(websocket, "transcribe", _transcribe, page_protocol=PROTOCOL)
 
 
 async def _transcribe(socket: Socket) -> None:

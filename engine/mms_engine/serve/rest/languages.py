@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from mms_engine.languages import all_languages, language_from_code, search
 from mms_engine.serve.call import call_of
+from mms_engine.serve.models import Models
 
 router = APIRouter(tags=["models"])
 
@@ -44,5 +45,11 @@ async def list_languages(
         "data": data,
         "total": len(found),
         "model": chosen.id,
-        "identification": models.identifier is not None,
+        "tasks": _tasks(models),
     }
+
+
+def _tasks(models: Models) -> list[str]:
+    """Return the scopes of the tasks for which a bundle is open."""
+    open_tasks = {"identify": models.identifier is not None, "speak": bool(models.voices)}
+    return ["transcribe", "align", *(task for task, is_open in open_tasks.items() if is_open)]

@@ -104,9 +104,9 @@ async function start() {
     const [live, file] = languagePickers(languages);
     new Live(live, languages);
     new Recording(file, languages);
-    const voices = await getJson("v1/voices").then(({ data }) => data, () => []);
-    if (voices.length) {
-      new Speech(voices);
+    if (languages.tasks.includes("speak")) {
+      const voices = await getJson("v1/voices");
+      new Speech(voices.data, voices.default);
       byId("tab-speech").hidden = false;
     }
   } catch (error) {

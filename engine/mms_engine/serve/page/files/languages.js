@@ -5,14 +5,14 @@ import { getJson } from "./server.js";
 
 const SCRIPTS = new Intl.DisplayNames(["en"], { type: "script" });
 
-/** The languages: options, the tag of each code, and whether the server identifies languages. */
+/** The languages: options, the tag of each code, and the tasks of the server. */
 export class Languages {
   constructor(answer) {
-    this.canIdentify = answer.identification;
+    this.tasks = answer.tasks;
     this.rows = answer.data;
     this.byCode = new Map(this.rows.map((row) => [row.code, row]));
     this.options = this.rows.map(option).sort((a, b) => a.label.localeCompare(b.label, "en"));
-    if (this.canIdentify && this.rows.length > 1) {
+    if (this.tasks.includes("identify") && this.rows.length > 1) {
       const keys = ["identify", "detect"];
       this.options.unshift({ value: "auto", label: "Identify automatically", note: "auto", keys });
     }

@@ -90,6 +90,7 @@ export function askForKey(reason) {
     const dialog = byId("key-dialog");
     byId("key-reason").textContent = reason;
     byId("key").value = "";
+    byId("key-cancel").onclick = () => dialog.close();
     dialog.returnValue = "";
     dialog.addEventListener(
       "close",

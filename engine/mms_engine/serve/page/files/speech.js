@@ -9,7 +9,7 @@ import { address, request } from "./server.js";
 const RATE = 24_000;
 
 export class Speech {
-  constructor(voices) {
+  constructor(voices, usual) {
     this.player = new Player(byId("speech-player"), { label: "Position in the speech" });
     this.picker = new Combobox(byId("speech-voice-box"), {
       id: "speech-voice",
@@ -18,7 +18,8 @@ export class Speech {
     });
     const options = voices.map(option);
     options.sort((a, b) => a.label.localeCompare(b.label, "en"));
-    this.picker.fill(options, remembered.get("voice"));
+    this.picker.fill(options, usual);
+    this.picker.set(remembered.get("voice"));
     byId("speech-start").addEventListener("click", () => (this.running ? this.stop() : this.speak()));
     byId("speech-text").addEventListener("input", () => this.showCount());
     byId("speech-text").addEventListener("keydown", (event) => {
@@ -73,7 +74,6 @@ export class Speech {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({
         input: text,
-        model: "tts-1",
         voice: this.picker.value,
         speed: Number(byId("speech-speed").value),
         response_format: "pcm",
@@ -84,7 +84,7 @@ export class Speech {
 
   /** Play a response of 16-bit samples as it arrives. */
   async play(response, sound, begin) {
-    this.showDropped(response.headers.get("X-Dropped-Characters"));
+    this.showDropped(response.headers.get("X-MMS-Dropped"));
     let rest = new Uint8Array(0);
     for await (const part of chunks(response.body)) {
       const bytes = new Uint8Array(rest.length + part.length);
@@ -100,11 +100,13 @@ export class Speech {
     }
   }
 
-  showDropped(encoded) {
-    const dropped = encoded ? decodeURIComponent(encoded) : "";
-    if (!dropped) return;
-    const list = [...dropped].map((one) => (one.trim() ? one : "space")).join(" ");
-    notify(byId("speech-notice"), `The voice has no sound for these characters, which were left out: ${list}`);
+  /** Tell which characters were left out: a JSON object with their count and the first of them. */
+  showDropped(header) {
+    if (!header) return;
+    const { count, first } = JSON.parse(header);
+    const named = [...new Set(first.map(({ text }) => text))].join(" ");
+    const words = count === 1 ? "1 character has" : `${count} characters have`;
+    notify(byId("speech-notice"), `${words} no sound in this voice and will not be heard: ${named}`);
   }
 
   finish(samples) {
