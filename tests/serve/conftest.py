@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from browser import chromium_path
 from engine_demo import Clip, demo_clips
 from mms_engine import Identifier, Recognizer
 from mms_engine.serve.models import Models, SpeechModel
@@ -55,6 +56,15 @@ def clips() -> list[Clip]:
 @pytest.fixture(scope="session")
 def clip(clips: list[Clip]) -> Clip:
     return next(one for one in clips if one.path.name == "eng_dir-first.flac")
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator:
+    """The driver of Chromium; its event loop runs until the end of the module."""
+    chromium_path()
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
