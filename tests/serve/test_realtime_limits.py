@@ -220,6 +220,17 @@ def test_browsers_send_the_key_in_a_subprotocol(keyed) -> None:
         assert session.receive()["type"] == "session.created"
 
 
+def test_web_pages_are_told_of_a_refusal(keyed) -> None:
+    """They cannot see the answer to the handshake."""
+    server, _, _ = keyed
+    names = ["realtime", "openai-insecure-api-key.ek_expired"]
+    origin = f"http://127.0.0.1:{server.port}"
+    with Raw(server, subprotocols=names, origin=origin) as session:
+        assert session.receive()["error"]["code"] == "invalid_client_secret"
+        assert _closed(session) == 1008
+    assert refusal(server, subprotocols=names, origin="http://example.org")[0] == 403
+
+
 def test_too_many_streams(small) -> None:
     with Raw(small) as first, Raw(small) as second:
         for session in (first, second):

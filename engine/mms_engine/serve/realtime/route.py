@@ -31,7 +31,7 @@ _MAX_BODY_BYTES = 256 << 10
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket) -> None:
     """Transcribe live audio."""
-    await serve_socket(websocket, _SCOPE, _serve, authorize=_authorize)
+    await serve_socket(websocket, _SCOPE, _serve, authorize=_authorize, page_protocol=PROTOCOL)
 
 
 def _authorize(socket: Socket) -> None:
