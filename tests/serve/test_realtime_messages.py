@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mms_engine.serve.models import Models
-from mms_engine.serve.realtime.session import Feed, Open
+from mms_engine.serve.realtime.session import Feed, Flush, Open
 from realtime_messages import (
     MANUAL,
     append,
@@ -223,7 +223,14 @@ class TestMessages:
             ('{"a":' * 100_000, "invalid_json"),
             (b"\0\0", "invalid_frame"),
             ("{}", "missing_required_parameter"),
-            ('{"type":7}', "missing_required_parameter"),
+            ('{"type":7}', "invalid_type"),
+            ('{"type":null}', "invalid_type"),
+            ('{"type":"input_audio_buffer.commit","event_id":7}', "invalid_type"),
+            ('{"type":"session.update","session":' + "[" * 100_000, "invalid_json"),
+            (
+                '{"type":"session.update","session":"' + "a" * 300_000 + '"}',
+                "string_above_max_length",
+            ),
             ('{"type":"response.create"}', "invalid_value"),
             ('{"type":"transcription_session.update"}', "beta_api_shape"),
             ('{"type":"session.update"}', "missing_required_parameter"),
@@ -245,6 +252,15 @@ class TestMessages:
         audio = "A" * ((15 << 20) // 3 * 4 + 4)
         error = only_error(send(session, "input_audio_buffer.append", audio=audio))
         assert error["code"] == "string_above_max_length"
+
+    def test_audio_that_is_never_committed(self, make) -> None:
+        session = make(MANUAL)
+        append(session)
+        session.items.seconds += 7200
+        error = only_error(append(session))
+        assert error["code"] == "input_audio_buffer_too_long"
+        assert kinds(commit(session))[-1] is Flush
+        assert kinds(append(session)) == [Feed]
 
     def test_samples_may_be_cut(self, make) -> None:
         session = make({"audio": {"input": {"format": {"rate": 16000}}}})

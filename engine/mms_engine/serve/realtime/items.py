@@ -116,6 +116,11 @@ class Items:
         return len(self._marks)
 
     @property
+    def uncommitted_seconds(self) -> float:
+        """Audio that waits for a commit of the client."""
+        return 0.0 if self._appended is None else self.seconds - self._appended.start
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no text has been heard that an item waits for the end of."""
         item = self._appended or self._spoken
@@ -280,7 +285,8 @@ class Items:
             item, started = self._speaking(final.words[0].start if final.words else 0.0)
             rest = self._delta(item, final.text, len(final.text), final.words)
             item.parts.append(final)
-            item.words += self._words(final.words)
+            if self.details:
+                item.words += self._words(final.words)
             item.is_identified = self._current.is_identified
         mark = self._marks.popleft() if endpoint.reason == "flush" else None
         marked = mark.item if mark is not None else None

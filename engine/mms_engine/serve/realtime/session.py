@@ -1,12 +1,8 @@
 """Protocol of a realtime session: messages of the client in, requests and events out, no I/O."""
 
-import binascii
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from mms_engine.asr.streaming.events import Event
 from mms_engine.serve.errors import ApiError
@@ -17,12 +13,14 @@ from mms_engine.serve.realtime.configuration import (
     updated,
 )
 from mms_engine.serve.realtime.items import Fields, Items, error_event
+from mms_engine.serve.realtime.message import Message, message_id, read_message
 from mms_engine.serve.realtime.plan import Plan
 
-MAX_AUDIO_BYTES = 15 << 20
-"""Audio of one event, as at OpenAI."""
-_MAX_ID_CHARACTERS = 512
+_MAX_UNCOMMITTED_SECONDS = 7200.0
 _EMPTY = "the input audio buffer is empty: append audio before it is committed"
+_TOO_LONG = f"{_MAX_UNCOMMITTED_SECONDS:g} s of audio are not committed: commit or clear them"
+_LANGUAGE = "session.audio.input.transcription.language"
+_NO_LANGUAGE = f"this server cannot identify the language, and drops the audio: set {_LANGUAGE}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,13 +116,11 @@ class Session:
 
     def receive(self, message: str | bytes) -> list[Output]:
         """Take a message of the client. What cannot be used is answered by an `error` event."""
-        event_id = None
         try:
-            content = _object(message)
-            event_id = _event_id(content)
-            outputs = self._handler(content)(content)
+            content = read_message(message)
+            outputs = self._handler(content.type)(content)
         except ApiError as error:
-            outputs = [error_event(error, event_id)]
+            outputs = [error_event(error, message_id(message))]
         return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
 
     def event(self, event: Event, warnings: Sequence[str] = ()) -> list[Fields]:
@@ -146,16 +142,13 @@ class Session:
         """Release the stream of a client that sends no audio."""
         return [Finish()] if self.is_streaming else []
 
-    def _handler(self, content: Fields) -> Callable[[Fields], list[Output]]:
-        handlers: Mapping[str, Callable[[Fields], list[Output]]] = {
+    def _handler(self, kind: str) -> Callable[[Message], list[Output]]:
+        handlers: Mapping[str, Callable[[Message], list[Output]]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
         }
-        kind = content.get("type")
-        if not isinstance(kind, str):
-            raise ApiError(400, "type is missing", code="missing_required_parameter", param="type")
         if kind in handlers:
             return handlers[kind]
         if kind == "transcription_session.update":
@@ -164,11 +157,9 @@ class Session:
         message = f"no event {kind[:100]!r} in a transcription session: {', '.join(handlers)}"
         raise ApiError(400, message, code="invalid_value", param="type")
 
-    def _update(self, content: Fields) -> list[Output]:
-        if "session" not in content:
-            raise _missing("session")
-        configuration, warnings = updated(self.configuration, content["session"])
-        return [Resolve(configuration, warnings, _event_id(content))]
+    def _update(self, message: Message) -> list[Output]:
+        configuration, warnings = updated(self.configuration, message.update())
+        return [Resolve(configuration, warnings, message.id)]
 
     def resolved(self, request: Resolve, found: Plan | ApiError) -> list[Output]:
         """Take the plan of a configuration, or why there is none: then nothing changes."""
@@ -190,8 +181,8 @@ class Session:
         self._use(configuration, plan)
         return [*outputs, {"type": "session.updated", "session": self.wire(warnings)}]
 
-    def _append(self, content: Fields) -> list[Output]:
-        audio = self._rest + _audio(content)
+    def _append(self, message: Message) -> list[Output]:
+        audio = self._rest + message.content()
         width, rate = self.plan.sample_bytes, self.plan.options.sample_rate
         whole = len(audio) - len(audio) % width
         self._rest = audio[whole:]
@@ -199,23 +190,19 @@ class Session:
             return []
         if self.plan.language is None:
             self._is_refused = True
-            message = "the language is missing, and this server cannot identify it"
-            raise ApiError(
-                400,
-                f"{message}: set session.audio.input.transcription.language; audio is dropped",
-                code="missing_language",
-                param="session.audio.input.transcription.language",
-            )
+            raise ApiError(400, _NO_LANGUAGE, code="missing_language", param=_LANGUAGE)
+        if self.items.uncommitted_seconds > _MAX_UNCOMMITTED_SECONDS:
+            raise ApiError(400, _TOO_LONG, code="input_audio_buffer_too_long")
         outputs: list[Output] = []
         if not self.is_streaming:
             self.is_streaming = True
             self.items.begin(self.plan)
             outputs.append(Open(self.plan))
-        outputs.append(Feed(audio[:whole]))
         events = self.items.append(whole / width / rate)
-        return [*outputs, *events, Flush()] if events else outputs
+        outputs += [*events, Feed(audio[:whole])]
+        return [*outputs, Flush()] if events else outputs
 
-    def _commit(self, _: Fields) -> list[Output]:
+    def _commit(self, _: Message) -> list[Output]:
         if self.plan.is_manual and self.items.is_empty:
             raise ApiError(400, _EMPTY, code="input_audio_buffer_commit_empty")
         return self._committed()
@@ -224,7 +211,7 @@ class Session:
         self._rest = b""
         return [*self.items.commit(), *([Flush()] if self.is_streaming else [])]
 
-    def _clear(self, _: Fields) -> list[Output]:
+    def _clear(self, _: Message) -> list[Output]:
         self._rest = b""
         return [*self.items.clear(), *([Flush()] if self.is_streaming else [])]
 
@@ -237,40 +224,3 @@ def session_object(session_id: str, configuration: Configuration, own: Fields) -
     """Return a session as JSON values; `own` are the fields of `x_mms`."""
     identity = {"id": session_id, "object": "realtime.transcription_session"}
     return {**identity, **configuration.wire(), "x_mms": own}
-
-
-def _object(message: str | bytes) -> dict[str, Any]:
-    if not isinstance(message, str):
-        raise ApiError(400, "messages are JSON in text frames, not binary", code="invalid_frame")
-    try:
-        content = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ApiError(400, f"the message is not JSON: {error}", code="invalid_json") from error
-    if not isinstance(content, dict):
-        raise ApiError(400, "the message is not a JSON object", code="invalid_json")
-    return content
-
-
-def _event_id(content: Fields) -> str | None:
-    given = content.get("event_id")
-    return given[:_MAX_ID_CHARACTERS] if isinstance(given, str) else None
-
-
-def _audio(content: Fields) -> bytes:
-    given = content.get("audio")
-    if given is None:
-        raise _missing("audio")
-    if not isinstance(given, str):
-        raise ApiError(400, "audio must be a string", code="invalid_type", param="audio")
-    if len(given) > (MAX_AUDIO_BYTES + 2) // 3 * 4:
-        message = f"audio is longer than {MAX_AUDIO_BYTES} bytes: append it in parts"
-        raise ApiError(400, message, code="string_above_max_length", param="audio")
-    try:
-        return binascii.a2b_base64(given, strict_mode=True)
-    except ValueError as error:
-        message = f"audio is not base64: {error}"
-        raise ApiError(400, message, code="invalid_value", param="audio") from error
-
-
-def _missing(name: str) -> ApiError:
-    return ApiError(400, f"{name} is missing", code="missing_required_parameter", param=name)
