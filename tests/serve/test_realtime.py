@@ -26,7 +26,7 @@ from realtime_client import (
     samples_of,
     texts,
 )
-from server_process import ServerProcess
+from server_process import ServerProcess, running
 
 
 @pytest.fixture
@@ -245,3 +245,29 @@ def test_two_sessions_at_once(live, clips, recognizer) -> None:
     for thread in threads:
         thread.join(60)
     assert found == wanted
+
+
+def test_client_reconnects_to_the_next_server(demo_bundle, clip) -> None:
+    """A server that ends closes with a code at which OpenAI's client connects again."""
+    codes: list[int] = []
+    with running("--bundle", demo_bundle) as first:
+        address = f"{first.url}/v1"
+        with (
+            openai.OpenAI(base_url=address, api_key="none") as client,
+            client.realtime.connect(
+                extra_query=INTENT, on_reconnecting=lambda event: codes.append(event.close_code)
+            ) as connection,
+        ):
+            begun = connection.recv().session.id
+            assert first.terminate() == 0
+            with running("--bundle", demo_bundle, "--port", first.port):
+                event = next(iter(connection))
+                assert event.type == "session.created"
+                assert event.session.id != begun
+                connection.session.update(session={"type": "transcription", **MANUAL})
+                for piece in pieces(samples_of(clip, 24_000).tobytes()):
+                    connection.input_audio_buffer.append(audio=piece)
+                connection.input_audio_buffer.commit()
+                text = next(one.transcript for one in connection if one.type == COMPLETED)
+    assert codes == [1012]
+    assert "party" in text
