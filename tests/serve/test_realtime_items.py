@@ -333,6 +333,13 @@ class TestChangesAndFailures:
         error = only_error(session.ended(ApiError(503, "the device failed", code="device_error")))
         assert (error["type"], error["code"]) == ("server_error", "device_error")
 
+    def test_failure_after_the_item_of_an_idle_time(self, make) -> None:
+        session = make({"audio": {"input": {"turn_detection": {"idle_timeout_ms": 1000}}}})
+        append(session)
+        play(session, final("mary"), endpoint())
+        error = ApiError(503, "the device failed", code="device_error")
+        assert only_error(session.ended(error))["code"] == "device_error"
+
     def test_failure_before_and_after_a_commit(self, make) -> None:
         session = make(MANUAL)
         append(session)
@@ -349,6 +356,7 @@ class TestChangesAndFailures:
         append(session)
         error = ApiError(429, "no room", code="overloaded")
         assert session.refused(error)[0]["error"]["type"] == "rate_limit_error"
+        assert session.items.pending == 0
         assert append(session) == []
         assert only_error(commit(session))["code"] == "input_audio_buffer_commit_empty"
         send(session, "session.update", session={})

@@ -104,7 +104,8 @@ def test_any_sequence_keeps_the_promises(plain_models, operations, details) -> N
             own = {"transcription": {"language": next(codes)}}
             engine.take(send(session, "session.update", session={"audio": {"input": own}}))
         else:
-            turns = None if operation == "manual" else {"type": "server_vad"}
+            timeout = {"type": "server_vad", "idle_timeout_ms": 3000}
+            turns = None if operation == "manual" else timeout
             own = {"turn_detection": turns}
             engine.take(send(session, "session.update", session={"audio": {"input": own}}))
     _check(engine.sent)

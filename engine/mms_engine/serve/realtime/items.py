@@ -166,6 +166,7 @@ class Items:
     def drop(self) -> None:
         """Forget a stream that could not be opened, and its audio."""
         self._plan = self._appended = None
+        self._marks.clear()
 
     def clear(self) -> list[Fields]:
         """Drop the running item; the caller flushes the stream, if there is one."""
@@ -204,14 +205,14 @@ class Items:
         self._plan = self._final = None
         if error is None:
             return []
-        waiting = [mark.item for mark in self._marks if mark.kind != "clear"]
+        waiting = [one.item for one in self._marks if one.kind != "clear"]
         self._marks.clear()
         if self._spoken is not None and self._spoken not in waiting:
             waiting.append(self._spoken)
         self._spoken = None
         events: list[Fields] = []
         for item in waiting:
-            if item is not None:
+            if item is not None and not item.is_done:
                 item.error, item.end = error, item.end or self.seconds
                 events += self._complete(item)
         if self._appended is not None:
@@ -247,7 +248,7 @@ class Items:
         return item, [{**started, "item_id": item.id}]
 
     def _partial(self, partial: Partial) -> list[Fields]:
-        # Unstable text alone may vanish again, unless it waits for the language only.
+        # Text of the right context alone may vanish again: it begins no turn.
         shown = partial.stable if self._current.options.tentative else partial.text
         if self._target() is None and not shown:
             return []
