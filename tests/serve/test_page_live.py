@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from browser import STREAM, microphone, open_page, write_sound
-from engine_demo import Clip, missing_words
+from engine_demo import Clip
 from mms_engine import read_audio
 from mms_engine.formats import render
 from mms_engine.types import Transcript, Word
@@ -102,7 +102,7 @@ def test_captions_are_those_of_the_command(
         end(page)
         [stream] = page.evaluate("streams")
         assert finals(page) == commands_finals(stream["blocks"], demo_bundle)
-        assert missing_words(clip, " ".join(finals(page))) in ([], ["letters"])
+        assert "your party's" in finals(page)[0]
         assert re.fullmatch(r"\d\.\d\d s", page.inner_text("#live-lag"))
         assert page.is_hidden("#live-partial .said")
         said = recognizer.transcribe(clip.path, "eng").words[0].end

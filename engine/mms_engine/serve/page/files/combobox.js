@@ -35,6 +35,7 @@ export class Combobox {
       "aria-autocomplete": "list",
       "aria-expanded": "false",
       "aria-controls": this.list.id,
+      placeholder: "Loading …",
       disabled: true,
     });
     box.append(this.input, icon("open"), this.list, this.count);
@@ -79,8 +80,7 @@ export class Combobox {
 
   open() {
     if (!this.list.hidden) return;
-    // Typing replaces the text. A click into a selection would drop it, after its event.
-    setTimeout(() => this.input.select());
+    this.input.select(); // typing replaces the text
     this.show(this.options);
     this.move(this.shown.findIndex((option) => option.value === this.value));
   }
@@ -129,6 +129,7 @@ export class Combobox {
     this.list.hidden = true;
     this.active = -1;
     this.count.textContent = "";
+    this.input.setSelectionRange(0, 0); // a click into a selection would end it after `open`
     this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
   }

@@ -22,9 +22,10 @@ export function icon(name) {
   return svg;
 }
 
-/** Show a message in a notice, with buttons; an empty message hides it. */
+/** Show what went wrong, with buttons to go on; an empty message hides the notice. */
 export function notify(notice, message, actions = {}) {
   notice.replaceChildren();
+  notice.classList.remove("calm");
   notice.hidden = !message;
   if (!message) return;
   notice.append(element("p", {}, message));
@@ -36,6 +37,12 @@ export function notify(notice, message, actions = {}) {
     });
     notice.append(button);
   }
+}
+
+/** Show a message that is no error. */
+export function tell(notice, message) {
+  notify(notice, message);
+  notice.classList.add("calm");
 }
 
 /** Set the icon and the label of a button. */

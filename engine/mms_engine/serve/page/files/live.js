@@ -1,9 +1,10 @@
 // The tab of live captions.
 
 import { Captions } from "./captions.js";
-import { byId, clock, downloads, element, enable, face, notify, remembered, save } from "./dom.js";
+import { byId, clock, downloads, element, enable, face, notify, remembered, save, tell } from "./dom.js";
 import * as formats from "./formats.js";
 import { Microphone, microphoneMessage } from "./microphone.js";
+import { sentence } from "./server.js";
 import { CaptionStream } from "./stream.js";
 
 const QUIET_DECIBELS = -60;
@@ -120,13 +121,13 @@ export class Live {
   }
 
   began({ warnings = [] }) {
-    notify(byId("live-notice"), warnings.join(" "));
+    tell(byId("live-notice"), warnings.map(sentence).join(" "));
     if (this.state === "connecting") this.setState("listening");
     this.tick ??= setInterval(() => this.showClock(), 250);
   }
 
   reconnecting() {
-    notify(byId("live-notice"), "The connection was lost. Connecting again; nothing is lost meanwhile.");
+    tell(byId("live-notice"), "The connection was lost. Connecting again; no word is lost meanwhile.");
     if (this.state === "listening") this.setState("connecting");
   }
 

@@ -1,10 +1,10 @@
 // The tab of recordings: a file, its waveform, its words.
 
-import { byPauses, level, paragraph } from "./captions.js";
-import { byId, clock, downloads, element, notify, save } from "./dom.js";
+import { inParagraphs, level, paragraph } from "./captions.js";
+import { byId, clock, downloads, element, notify, save, tell } from "./dom.js";
 import * as formats from "./formats.js";
 import { Player } from "./player.js";
-import { upload } from "./server.js";
+import { sentence, upload } from "./server.js";
 
 const PEAK_RATE = 8000;
 const MOST_DECODED_BYTES = 200 << 20;
@@ -188,7 +188,7 @@ export class Recording {
     this.current = -1;
     let index = 0;
     const tag = this.languages.tag(answer.language);
-    const paragraphs = byPauses(this.words).map((group) => {
+    const paragraphs = inParagraphs(this.words).map((group) => {
       const content = group.flatMap((_, place) => [place ? this.joiner : "", this.elements[index++]]);
       return paragraph(group[0].start, tag, ...content);
     });
@@ -207,7 +207,7 @@ export class Recording {
     byId("file-badge").textContent = this.languages.name(language);
     byId("file-badge").title = this.picker.value === "auto" ? "Identified language" : "Language";
     byId("file-badge").hidden = false;
-    notify(byId("file-notice"), warnings.join(" "));
+    tell(byId("file-notice"), warnings.map(sentence).join(" "));
   }
 
   /** Highlight the word at a time. */

@@ -1,10 +1,10 @@
 // The tab of speech: a text, spoken while it is made.
 
 import { Combobox } from "./combobox.js";
-import { byId, downloads, face, notify, remembered, save } from "./dom.js";
+import { byId, downloads, face, notify, remembered, save, tell } from "./dom.js";
 import { option } from "./languages.js";
 import { Player } from "./player.js";
-import { address, request } from "./server.js";
+import { ServerError, address, request } from "./server.js";
 
 const RATE = 24_000;
 
@@ -47,9 +47,10 @@ export class Speech {
     if (!text) return;
     const running = (this.running = new AbortController());
     this.player.unload();
-    byId("speech-below").hidden = true;
+    byId("speech-below").hidden = byId("speech-player").hidden = true;
     notify(byId("speech-notice"), "");
     face(byId("speech-start"), "stop", "Stop");
+    byId("speech-start").classList.add("running");
     byId("speech-state").textContent = "Making speech …";
     const sound = await Sound.open((seconds) => this.player.showAt(seconds));
     running.signal.addEventListener("abort", () => sound.close());
@@ -106,12 +107,13 @@ export class Speech {
     const { count, first } = JSON.parse(header);
     const named = [...new Set(first.map(({ text }) => text))].join(" ");
     const words = count === 1 ? "1 character has" : `${count} characters have`;
-    notify(byId("speech-notice"), `${words} no sound in this voice and will not be heard: ${named}`);
+    tell(byId("speech-notice"), `${words} no sound in this voice and will not be heard: ${named}`);
   }
 
   finish(samples) {
     this.running = null;
     face(byId("speech-start"), "play", "Speak");
+    byId("speech-start").classList.remove("running");
     this.showCount();
     if (!samples.length) return;
     this.wav = wav(samples);
@@ -165,9 +167,15 @@ class Sound {
 async function* chunks(body) {
   const reader = body.getReader();
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
+    let part;
+    try {
+      part = await reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ServerError("The connection was lost before the end of the speech.");
+    }
+    if (part.done) return;
+    yield part.value;
   }
 }
 

@@ -99,14 +99,15 @@ export class CaptionStream {
   }
 
   async failed({ message, code }) {
+    const failure = new ServerError(sentence(message), { code });
     if (code?.endsWith("_api_key")) {
       this.detach();
-      if (await askForKey(sentence(message))) {
+      if (await askForKey(failure)) {
         if (!this.isOver) this.connect();
         return;
       }
     }
-    this.fail(new ServerError(sentence(message), { code }));
+    this.fail(failure);
   }
 
   closed(event) {
