@@ -1,13 +1,9 @@
 """`/v1/stream` over real sockets: its text, refusals before the handshake, limits, and the end."""
 
-import base64
 import contextlib
 import json
-import os
 import signal
-import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 
@@ -20,6 +16,7 @@ from engine_demo import Clip
 from mms_engine import Recognizer, StreamOptions, read_audio
 from mms_engine.asr.streaming.events import event_fields
 from mms_engine.serve.auth import new_key
+from raw_sockets import frame, raw_request, upgraded
 from server_process import ServerProcess, read_answer, running
 
 FINISH = '{"type": "finish"}'
@@ -169,54 +166,6 @@ def test_streams_of_a_client_are_bounded(small) -> None:
             one.close()
 
 
-def raw_request(server: ServerProcess, *more: str, path: str = "/v1/stream") -> socket.socket:
-    """Return a connection that has asked for an upgrade."""
-    lines = [
-        f"GET {path}?language=eng HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
-        *more,
-    ]
-    connection = server.connect()
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    return connection
-
-
-def upgraded(server: ServerProcess, *more: str) -> socket.socket:
-    """Return a connection behind the handshake."""
-    connection = raw_request(server, *more)
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
-    assert received.startswith(b"HTTP/1.1 101"), received
-    return connection
-
-
-def frame(opcode: int, payload: bytes = b"", *, final: bool = True, length: int = -1) -> bytes:
-    """Return a frame of a client; `length` may lie."""
-    size = len(payload) if length < 0 else length
-    head = bytes([(0x80 if final else 0) | opcode])
-    if size < 126:
-        head += bytes([0x80 | size])
-    elif size < 1 << 16:
-        head += bytes([0xFE]) + struct.pack("!H", size)
-    else:
-        head += bytes([0xFF]) + struct.pack("!Q", size)
-    return head + b"\0\0\0\0" + payload  # masked with zeros
-
-
-def closing_code(connection: socket.socket) -> int:
-    """Return the code of the close frame, behind any other frames; 0 without one."""
-    received = b""
-    while more := connection.recv(65536):
-        received += more
-    place = received.find(b"\x88")
-    return struct.unpack("!H", received[place + 2 : place + 4])[0] if place >= 0 else 0
-
-
 def test_web_pages_of_other_origins_are_refused(small) -> None:
     for origin in ("https://evil.example", "null"):
         with raw_request(small, f"Origin: {origin}") as connection:
@@ -301,73 +250,6 @@ def test_client_that_leaves_ends_its_stream(small, pcm) -> None:
     small.wait_log("audio=2.8s")
 
 
-def test_frame_over_the_limit_is_refused_before_it_is_read(small) -> None:
-    with upgraded(small) as connection:
-        connection.sendall(frame(2, length=MAX_FRAME + 1))
-        assert closing_code(connection) == 1009
-
-
-def test_fragments_over_the_limit_are_refused(small) -> None:
-    with upgraded(small) as connection:
-        connection.sendall(frame(2, b"\0" * MAX_FRAME, final=False) + frame(0, b"\0\0"))
-        assert closing_code(connection) == 1009
-
-
-def flood(connection: socket.socket, content: bytes, times: int) -> None:
-    try:
-        for _ in range(times):
-            connection.sendall(content)
-    except OSError:
-        pass
-
-
-@pytest.mark.parametrize(
-    "begin_and_rest",
-    [
-        (frame(2, b"x", final=False), frame(0, final=False)),
-        (b"", frame(2)),
-        (b"", frame(9, b"x" * 100)),
-        (b"", frame(10)),
-        (b"", frame(1, b'{"type": "flush"}')),
-    ],
-    ids=["fragments", "empty", "pings", "pongs", "flushes"],
-)
-def test_flood_of_small_frames_needs_no_memory(small, begin_and_rest) -> None:
-    begin, rest = begin_and_rest
-    connection = upgraded(small)
-    before = small.resident_bytes()
-    connection.sendall(begin)
-    sender = threading.Thread(target=flood, args=(connection, rest * 10_000, 30))
-    sender.start()  # it does not read
-    sender.join(5)
-    assert small.get("/health/live")[0] == 200
-    assert small.resident_bytes() - before < 64 << 20
-    with contextlib.suppress(OSError):  # the server may have closed it
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
-    sender.join()
-
-
-def test_incomplete_messages_together_are_bounded(demo_bundle) -> None:
-    options = ("--bundle", demo_bundle, "--no-admission", "--max-uploads-bytes", 1 << 20)
-    with running(*options) as server:
-        one, other = upgraded(server), upgraded(server)
-        one.sendall(frame(2, b"\0" * 900_000, length=1 << 20))
-        server.wait_metric("mms_upload_bytes", 900_000)
-        other.sendall(frame(2, b"\0" * 500_000, length=1 << 20))
-        assert closing_code(other) == 1013
-        one.close()
-        other.close()
-        server.wait_metric("mms_upload_bytes", 0)
-
-
-def test_frames_right_behind_the_request_are_not_lost_memory(small) -> None:
-    """They arrive before the handshake was answered."""
-    with raw_request(small) as connection:
-        connection.sendall(frame(2, b"\0" * 1000) * 100)
-        assert connection.recv(12) == b"HTTP/1.1 101"
-
-
 def test_requests_that_are_no_handshake(small) -> None:
     status, text = small.get("/v1/stream?language=eng")
     assert status == 404
@@ -376,12 +258,6 @@ def test_requests_that_are_no_handshake(small) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 4")
     with raw_request(small, path="/v1/nothing") as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 403")
-
-
-def test_slow_handshake_ends(demo_bundle) -> None:
-    with running("--bundle", demo_bundle, "--header-seconds", 1) as server, server.connect() as it:
-        it.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n")
-        assert read_answer(it)[0] == 408
 
 
 def test_sigterm_lets_streams_end_and_takes_no_more(demo_bundle, pcm) -> None:

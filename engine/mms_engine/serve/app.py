@@ -16,6 +16,7 @@ from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
 from mms_engine.serve.page import route as page
+from mms_engine.serve.realtime import route as realtime
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -24,21 +25,27 @@ from mms_engine.serve.rest import (
     kserve,
     languages,
     models,
+    speech,
     transcriptions,
+    voices,
 )
 from mms_engine.serve.service import Service
+from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
+    speech,
     alignments,
     identification,
     kserve,
     languages,
+    voices,
     models,
     health,
     documentation,
     page,
     stream,
+    realtime,
 )
 
 
@@ -57,6 +64,7 @@ def create_app(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.sessions = Sessions(service)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(ClientLeft, _left)
@@ -68,6 +76,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID", speech.VOICE_HEADER, speech.DROPPED_HEADER],
         )
     return CallMiddleware(app, service)
 

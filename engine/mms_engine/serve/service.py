@@ -15,6 +15,7 @@ from mms_engine.bundle import Bundle
 from mms_engine.serve.admission import Admission
 from mms_engine.serve.auth import Keyring
 from mms_engine.serve.batcher import Batcher
+from mms_engine.serve.client_secrets import ClientSecrets
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.live import LiveStreams
@@ -28,6 +29,7 @@ from mms_engine.types import Audio, Float32Array
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_CONTAINERS = 64
 
 
 class Connection(Protocol):
@@ -47,11 +49,14 @@ class Service:
         self.keyring = keyring
         self.admission = Admission(config.limits, lambda: self.wait_seconds)
         self.metrics = Metrics(self._gauges, self._batchers)
+        self.client_secrets = ClientSecrets()
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
         self.sockets: set[Connection] = set()
         """Connections by WebSocket, or another protocol of its own."""
+        self.containers = FairSlots(_CONTAINERS, "mms-container")
+        """Threads that decode containers of live streams."""
         self._models: Models | None = None
         self._live: LiveStreams | None = None
         self._decoded_seconds = 0.0
@@ -86,6 +91,7 @@ class Service:
         """Free everything."""
         self._decoding.close()
         self._tasks.close()
+        self.containers.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
         self.speech.close()
@@ -127,8 +133,7 @@ class Service:
     @property
     def wait_seconds(self) -> float:
         """Estimated time until all that waits is done."""
-        waits = [one.wait_seconds for one in self._batchers().values()]
-        return max(*waits, self.speech.wait_seconds, 0.0)
+        return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
 
     def _may_decode(self) -> bool:
         return self._decoded_seconds < self.config.limits.max_decoded_seconds
@@ -148,6 +153,7 @@ class Service:
             "decoding_waiting": self._decoding.waiting,
             "tasks_waiting": self._tasks.waiting,
             "speech_waiting": self.speech.waiting,
+            "speech_seconds": self.speech.seconds,
             "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
