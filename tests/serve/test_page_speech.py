@@ -46,7 +46,7 @@ def test_text_is_spoken_while_it_is_made(browser, server) -> None:
         page.wait_for_selector("#speech-player:visible")
         assert page.inner_text("#speech-start") == "Stop"
         page.get_by_text("First sound after").wait_for()
-        position = "document.querySelector('#speech-player canvas').ariaValueNow > 0.2"
+        position = "() => document.querySelector('#speech-player canvas').ariaValueNow > 0.2"
         page.wait_for_function(position)
         page.wait_for_selector("#speech-below:visible")
         assert page.inner_text("#speech-start") == "Speak"

@@ -92,9 +92,16 @@ export class Captions {
     this.empty.hidden = this.utterances.length > 0;
   }
 
+  /** Remove all utterances and return them. */
   clear() {
+    const removed = this.utterances;
     this.utterances = [];
     this.finals.replaceChildren();
     this.drop();
+    return removed;
+  }
+
+  restore(utterances) {
+    for (const one of utterances) this.show({ type: "final", ...one });
   }
 }

@@ -24,7 +24,12 @@ export class Combobox {
     this.shown = [];
     this.active = -1;
     this.value = "";
-    this.list = element("ul", { id: `${id}-list`, role: "listbox", "aria-label": noun, hidden: true });
+    this.list = element("ul", {
+      id: `${id}-list`,
+      role: "listbox",
+      "aria-label": noun,
+      hidden: true,
+    });
     this.count = element("span", { class: "unseen", role: "status" });
     this.input = element("input", {
       id,
@@ -63,7 +68,10 @@ export class Combobox {
 
   /** Choose a value, if there is such an option, without a call of `changed`. */
   set(value) {
-    this.choose(this.options.find((option) => option.value === value), false);
+    this.choose(
+      this.options.find((option) => option.value === value),
+      false,
+    );
   }
 
   get chosen() {
@@ -119,7 +127,13 @@ export class Combobox {
     );
     if (!options.length) {
       const text = `Nothing matches “${this.input.value.trim()}”.`;
-      this.list.append(element("li", { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" }, text));
+      this.list.append(
+        element(
+          "li",
+          { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" },
+          text,
+        ),
+      );
     }
     this.list.hidden = false;
     this.input.setAttribute("aria-expanded", "true");

@@ -6,7 +6,8 @@ export const byId = (id) => document.getElementById(id);
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== undefined && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children);
   return made;
@@ -40,8 +41,8 @@ export function notify(notice, message, actions = {}) {
 }
 
 /** Show a message that is no error. */
-export function tell(notice, message) {
-  notify(notice, message);
+export function tell(notice, message, actions = {}) {
+  notify(notice, message, actions);
   notice.classList.add("calm");
 }
 

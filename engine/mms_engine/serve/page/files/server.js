@@ -88,7 +88,8 @@ let asking = null;
 export function askForKey({ message, code }) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog");
-    byId("key-reason").textContent = code === "missing_api_key" ? "This server needs a key." : message;
+    byId("key-reason").textContent =
+      code === "missing_api_key" ? "This server needs a key." : message;
     byId("key").value = "";
     byId("key-cancel").onclick = () => dialog.close();
     dialog.returnValue = "";

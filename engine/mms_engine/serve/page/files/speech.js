@@ -20,7 +20,9 @@ export class Speech {
     options.sort((a, b) => a.label.localeCompare(b.label, "en"));
     this.picker.fill(options, usual);
     this.picker.set(remembered.get("voice"));
-    byId("speech-start").addEventListener("click", () => (this.running ? this.stop() : this.speak()));
+    byId("speech-start").addEventListener("click", () =>
+      this.running ? this.stop() : this.speak(),
+    );
     byId("speech-text").addEventListener("input", () => this.showCount());
     byId("speech-text").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.running) this.speak();
@@ -94,7 +96,8 @@ export class Speech {
       const whole = bytes.length & ~1;
       rest = bytes.slice(whole);
       if (!whole) continue;
-      if (!sound.samples.length) byId("speech-state").textContent = `First sound after ${after(begin)}`;
+      if (!sound.samples.length)
+        byId("speech-state").textContent = `First sound after ${after(begin)}`;
       sound.add(new Int16Array(bytes.buffer, 0, whole / 2));
       byId("speech-player").hidden = false;
       this.player.waveform.set(sound.samples, sound.samples.length / RATE);
@@ -130,7 +133,10 @@ class Sound {
     sound.samples = sound.buffer.subarray(0, 0);
     sound.context = new AudioContext({ sampleRate: RATE });
     await sound.context.audioWorklet.addModule(address("page/playback-worklet.js"));
-    sound.node = new AudioWorkletNode(sound.context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
+    sound.node = new AudioWorkletNode(sound.context, "playback", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+    });
     sound.node.connect(sound.context.destination);
     sound.ended = new Promise((resolve) => {
       sound.resolve = resolve;
@@ -184,7 +190,8 @@ const after = (begin) => `${((performance.now() - begin) / 1000).toFixed(2)} s`;
 /** Return samples as a WAV file. */
 function wav(samples) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const text = (place, word) => [...word].forEach((c, i) => view.setUint8(place + i, c.charCodeAt(0)));
+  const text = (place, word) =>
+    [...word].forEach((c, i) => view.setUint8(place + i, c.charCodeAt(0)));
   text(0, "RIFF");
   view.setUint32(4, 36 + 2 * samples.length, true);
   text(8, "WAVEfmt ");

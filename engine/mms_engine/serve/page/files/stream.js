@@ -94,7 +94,9 @@ export class CaptionStream {
 
   /** Forget the audio before a time, which is text. */
   forget(time) {
-    const first = this.kept.findIndex(({ begin, samples }) => begin + samples.length / this.rate > time);
+    const first = this.kept.findIndex(
+      ({ begin, samples }) => begin + samples.length / this.rate > time,
+    );
     this.kept.splice(0, first < 0 ? this.kept.length : first);
   }
 
@@ -126,7 +128,10 @@ export class CaptionStream {
   /** Fail with what the server's health tells: browsers hide why a connection was refused. */
   async unreachable() {
     const state = await stateOfServer();
-    const words = { ready: "did not take the connection: it may be full", unreachable: "cannot be reached" };
+    const words = {
+      ready: "did not take the connection: it may be full",
+      unreachable: "cannot be reached",
+    };
     this.fail(new ServerError(`The server ${words[state] ?? `is ${state}`}.`));
   }
 
