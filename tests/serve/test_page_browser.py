@@ -98,7 +98,7 @@ def test_words_are_played_and_highlighted(page, clip: Clip, recognizer: Recogniz
     page.keyboard.press("ArrowLeft")
     words.nth(words.count() - 2).and_(page.locator(":focus")).wait_for()
     slider.press("Home")
-    page.wait_for_function("document.querySelector('canvas').ariaValueNow < 1")
+    page.wait_for_function("() => document.querySelector('canvas').ariaValueNow < 1")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_errors_of_files_are_told(browser, server, tmp_path) -> None:
         page.get_by_text("empty.wav is empty.").wait_for()
         page.set_input_files("#file-input", str(tmp_path / "notes.wav"))
         page.locator("#file-notice p").wait_for()
-        assert "is not a readable audio file" in page.inner_text("#file-notice")
+        assert "The file is not a readable audio file" in page.inner_text("#file-notice")
         assert page.inner_text("#file-about").endswith("this browser cannot play it")
         assert errors.take("400 (Bad Request)") == 1
         errors.check()

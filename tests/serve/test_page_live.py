@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from browser import STREAM, microphone, open_page, write_sound
-from engine_demo import Clip, missing_words
+from engine_demo import Clip
 from mms_engine import read_audio
 from mms_engine.formats import render
 from mms_engine.types import Transcript, Word
@@ -23,7 +23,7 @@ from server_process import ServerProcess, running
 
 MMS = [sys.executable, "-c", "from mms_engine.cli import main; main()"]
 WATCH = """
-window.first = 0;  // time of the first caption
+window.first = 0;  // time at which the first word was shown, and another behind it
 window.streams = [];  // of each connection, the time at which its audio began, and its audio
 const send = WebSocket.prototype.send;
 WebSocket.prototype.send = function (data) {
@@ -37,7 +37,8 @@ WebSocket.prototype.send = function (data) {
 };
 document.addEventListener("DOMContentLoaded", () =>
   new MutationObserver(() => {
-    if (document.querySelector("#live-partial .said")) window.first ||= performance.now();
+    const text = document.querySelector("#live-partial .text")?.textContent ?? "";
+    if (text.trim().includes(" ")) window.first ||= performance.now();
   }).observe(document.getElementById("live-partial"), { childList: true }),
 );
 """
@@ -88,7 +89,7 @@ def commands_finals(samples: list[int], bundle: Path) -> list[str]:
 
 
 def test_captions_are_those_of_the_command(
-    playwright, server, sound, clip, demo_bundle, recognizer, record_property
+    playwright, server, sound, clip, demo_bundle, recognizer
 ) -> None:
     with (
         microphone(playwright, sound) as browser,
@@ -102,13 +103,12 @@ def test_captions_are_those_of_the_command(
         end(page)
         [stream] = page.evaluate("streams")
         assert finals(page) == commands_finals(stream["blocks"], demo_bundle)
-        assert missing_words(clip, " ".join(finals(page))) in ([], ["letters"])
+        assert "your party's" in finals(page)[0]
         assert re.fullmatch(r"\d\.\d\d s", page.inner_text("#live-lag"))
         assert page.is_hidden("#live-partial .said")
         said = recognizer.transcribe(clip.path, "eng").words[0].end
         delay = (page.evaluate("window.first") - stream["begin"]) / 1000 - said
-        record_property("seconds from the end of the first word to its caption", delay)
-        assert delay <= 1.0
+        assert 0 < delay <= 1.0
         errors.check()
 
 
@@ -149,6 +149,8 @@ def test_session_is_saved(playwright, server, sound, demo_bundle) -> None:
             assert re.fullmatch(pattern, waiting.value.suggested_filename, re.IGNORECASE)
         page.click("#live-clear")
         assert finals(page) == []
+        page.get_by_role("button", name="Undo").click()
+        assert finals(page) == texts
         errors.check()
     assert len(texts) >= 2
     assert files["TXT"] == "".join(f"{text}\n" for text in texts)

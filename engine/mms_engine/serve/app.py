@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from mms_engine.errors import AudioError
 from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
@@ -29,6 +30,7 @@ from mms_engine.serve.rest import (
     transcriptions,
     voices,
 )
+from mms_engine.serve.rest.fields import named
 from mms_engine.serve.service import Service
 from mms_engine.serve.sessions import Sessions
 
@@ -95,7 +97,7 @@ def _answer(error: Exception) -> ApiError:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
         return ApiError(400, f"{param}: {first['msg']}", code="invalid_value", param=param)
-    return api_error(error)
+    return api_error(named(error) if isinstance(error, AudioError) else error)
 
 
 async def _left(_: Request, __: Exception) -> Response:

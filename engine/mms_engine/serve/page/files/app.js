@@ -1,7 +1,7 @@
 // Start of the page: its tabs, its theme, and the parts that the server has.
 
 import { Combobox } from "./combobox.js";
-import { byId, notify, remembered } from "./dom.js";
+import { byId, notify, remembered, tell } from "./dom.js";
 import { Languages } from "./languages.js";
 import { Live } from "./live.js";
 import { Recording } from "./recording.js";
@@ -25,7 +25,8 @@ function startTabs() {
       one.tabIndex = isChosen ? 0 : -1;
       byId(one.getAttribute("aria-controls")).hidden = !isChosen;
     }
-    history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
+    const hash = `#${tab.getAttribute("aria-controls")}`;
+    if (location.hash !== hash) history.replaceState(null, "", hash);
   };
   tabs.forEach((tab) => {
     tab.addEventListener("click", () => select(tab));
@@ -40,8 +41,12 @@ function startTabs() {
       event.preventDefault();
     });
   });
-  const asked = () => byId(`tab-${location.hash.slice(1)}`);
-  const follow = () => asked() && !asked().hidden && select(asked());
+  const follow = () => {
+    const shown = tabs.filter((one) => !one.hidden);
+    const asked = shown.find((one) => one.id === `tab-${location.hash.slice(1)}`);
+    const current = shown.find((one) => one.ariaSelected === "true");
+    select(asked ?? current ?? shown[0]);
+  };
   window.addEventListener("hashchange", follow);
   return follow;
 }
@@ -75,8 +80,8 @@ function startColours() {
   }
 }
 
-/** Return the two pickers of a language, which follow each other. */
-function languagePickers(languages) {
+/** Return the two pickers of a language, without languages yet; they follow each other. */
+function languagePickers() {
   const pickers = ["live", "file"].map(
     (name) =>
       new Combobox(byId(`${name}-language-box`), {
@@ -88,8 +93,29 @@ function languagePickers(languages) {
         },
       }),
   );
-  for (const picker of pickers) picker.fill(languages.options, languages.usual);
   return pickers;
+}
+
+/** Start the tabs of recognition; returns the tasks of the server. */
+async function startRecognition(pickers) {
+  let languages;
+  try {
+    languages = await Languages.load();
+  } catch (error) {
+    if (error.code !== "task_not_available") throw error;
+    byId("tab-live").hidden = byId("tab-file").hidden = true;
+    return ["speak"];
+  }
+  for (const picker of pickers) picker.fill(languages.options, languages.usual);
+  new Live(pickers[0], languages);
+  new Recording(pickers[1], languages);
+  return languages.tasks;
+}
+
+async function startSpeech() {
+  const voices = await getJson("v1/voices");
+  new Speech(voices.data, voices.default);
+  byId("tab-speech").hidden = false;
 }
 
 async function start() {
@@ -97,18 +123,15 @@ async function start() {
   const followHash = startTabs();
   startTheme();
   startColours();
-  await untilReady((state) => notify(notice, STATES[state] ?? `The server is ${state}.`));
+  const pickers = languagePickers();
+  await untilReady((state) => {
+    const show = state === "loading" ? tell : notify;
+    show(notice, STATES[state] ?? `The server is ${state}.`);
+  });
   notify(notice, "");
   try {
-    const languages = await Languages.load();
-    const [live, file] = languagePickers(languages);
-    new Live(live, languages);
-    new Recording(file, languages);
-    if (languages.tasks.includes("speak")) {
-      const voices = await getJson("v1/voices");
-      new Speech(voices.data, voices.default);
-      byId("tab-speech").hidden = false;
-    }
+    const tasks = await startRecognition(pickers);
+    if (tasks.includes("speak")) await startSpeech();
   } catch (error) {
     notify(notice, error.message, { "Try again": () => location.reload() });
   }

@@ -4,7 +4,6 @@ import { clock, element } from "./dom.js";
 
 const CONFIDENT = 0.9;
 const DOUBTFUL = 0.6;
-const PAUSE_SECONDS = 1.0;
 
 /** Return the level of a confidence, as the legend names it: 1 low, 2 medium, 3 high. */
 export const level = (confidence) =>
@@ -35,14 +34,16 @@ export function paragraph(seconds, lang, ...content) {
   );
 }
 
-/** Return the words in groups, a new one after each pause. */
-export function byPauses(words) {
+/** Return the words in groups: a new one after a pause, which may be shorter the longer one is. */
+export function inParagraphs(words) {
   const groups = [];
-  words.forEach((word, index) => {
-    const last = words[index - 1];
-    if (!last || word.start - last.end >= PAUSE_SECONDS) groups.push([]);
-    groups.at(-1).push(word);
-  });
+  for (const word of words) {
+    const group = groups.at(-1);
+    const seconds = group ? group.at(-1).end - group[0].start : Infinity;
+    const pause = seconds < 20 ? 1 : seconds < 40 ? 0.25 : 0;
+    if (group && word.start - group.at(-1).end < pause) group.push(word);
+    else groups.push([word]);
+  }
   return groups;
 }
 
@@ -91,9 +92,16 @@ export class Captions {
     this.empty.hidden = this.utterances.length > 0;
   }
 
+  /** Remove all utterances and return them. */
   clear() {
+    const removed = this.utterances;
     this.utterances = [];
     this.finals.replaceChildren();
     this.drop();
+    return removed;
+  }
+
+  restore(utterances) {
+    for (const one of utterances) this.show({ type: "final", ...one });
   }
 }

@@ -24,7 +24,12 @@ export class Combobox {
     this.shown = [];
     this.active = -1;
     this.value = "";
-    this.list = element("ul", { id: `${id}-list`, role: "listbox", "aria-label": noun, hidden: true });
+    this.list = element("ul", {
+      id: `${id}-list`,
+      role: "listbox",
+      "aria-label": noun,
+      hidden: true,
+    });
     this.count = element("span", { class: "unseen", role: "status" });
     this.input = element("input", {
       id,
@@ -35,6 +40,7 @@ export class Combobox {
       "aria-autocomplete": "list",
       "aria-expanded": "false",
       "aria-controls": this.list.id,
+      placeholder: "Loading …",
       disabled: true,
     });
     box.append(this.input, icon("open"), this.list, this.count);
@@ -62,7 +68,10 @@ export class Combobox {
 
   /** Choose a value, if there is such an option, without a call of `changed`. */
   set(value) {
-    this.choose(this.options.find((option) => option.value === value), false);
+    this.choose(
+      this.options.find((option) => option.value === value),
+      false,
+    );
   }
 
   get chosen() {
@@ -79,8 +88,7 @@ export class Combobox {
 
   open() {
     if (!this.list.hidden) return;
-    // Typing replaces the text. A click into a selection would drop it, after its event.
-    setTimeout(() => this.input.select());
+    this.input.select(); // typing replaces the text
     this.show(this.options);
     this.move(this.shown.findIndex((option) => option.value === this.value));
   }
@@ -119,7 +127,13 @@ export class Combobox {
     );
     if (!options.length) {
       const text = `Nothing matches “${this.input.value.trim()}”.`;
-      this.list.append(element("li", { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" }, text));
+      this.list.append(
+        element(
+          "li",
+          { class: "none", role: "option", "aria-disabled": "true", "aria-selected": "false" },
+          text,
+        ),
+      );
     }
     this.list.hidden = false;
     this.input.setAttribute("aria-expanded", "true");
@@ -129,6 +143,7 @@ export class Combobox {
     this.list.hidden = true;
     this.active = -1;
     this.count.textContent = "";
+    this.input.setSelectionRange(0, 0); // a click into a selection would end it after `open`
     this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
   }

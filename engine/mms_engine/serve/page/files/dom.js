@@ -6,7 +6,8 @@ export const byId = (id) => document.getElementById(id);
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== undefined && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children);
   return made;
@@ -22,9 +23,10 @@ export function icon(name) {
   return svg;
 }
 
-/** Show a message in a notice, with buttons; an empty message hides it. */
+/** Show what went wrong, with buttons to go on; an empty message hides the notice. */
 export function notify(notice, message, actions = {}) {
   notice.replaceChildren();
+  notice.classList.remove("calm");
   notice.hidden = !message;
   if (!message) return;
   notice.append(element("p", {}, message));
@@ -36,6 +38,12 @@ export function notify(notice, message, actions = {}) {
     });
     notice.append(button);
   }
+}
+
+/** Show a message that is no error. */
+export function tell(notice, message, actions = {}) {
+  notify(notice, message, actions);
+  notice.classList.add("calm");
 }
 
 /** Set the icon and the label of a button. */

@@ -50,7 +50,11 @@ function wrap(text) {
 function stamp(seconds, point) {
   const whole = Math.round(seconds * 1000);
   const two = (value) => String(value).padStart(2, "0");
-  const parts = [Math.floor(whole / 3_600_000), Math.floor(whole / 60_000) % 60, Math.floor(whole / 1000) % 60];
+  const parts = [
+    Math.floor(whole / 3_600_000),
+    Math.floor(whole / 60_000) % 60,
+    Math.floor(whole / 1000) % 60,
+  ];
   return `${parts.map(two).join(":")}${point}${String(whole % 1000).padStart(3, "0")}`;
 }
 

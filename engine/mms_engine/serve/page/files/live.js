@@ -1,9 +1,21 @@
 // The tab of live captions.
 
 import { Captions } from "./captions.js";
-import { byId, clock, downloads, element, enable, face, notify, remembered, save } from "./dom.js";
+import {
+  byId,
+  clock,
+  downloads,
+  element,
+  enable,
+  face,
+  notify,
+  remembered,
+  save,
+  tell,
+} from "./dom.js";
 import * as formats from "./formats.js";
 import { Microphone, microphoneMessage } from "./microphone.js";
+import { sentence } from "./server.js";
 import { CaptionStream } from "./stream.js";
 
 const QUIET_DECIBELS = -60;
@@ -19,6 +31,7 @@ export class Live {
   constructor(picker, languages) {
     this.picker = picker;
     this.languages = languages;
+    this.isSaved = true; // whether all text was downloaded
     this.begin = 0; // time of the session at which the next stream begins, in seconds
     this.captions = new Captions({
       panel: byId("live-captions"),
@@ -32,12 +45,16 @@ export class Live {
     byId("live-start").disabled = false;
     byId("live-start").addEventListener("click", () => this.toggle());
     byId("live-clear").addEventListener("click", () => this.clear());
+    window.addEventListener("beforeunload", (event) => {
+      if (this.state !== "idle" || !this.isSaved) event.preventDefault(); // the browser asks
+    });
     byId("live-more").addEventListener("toggle", () => this.listDevices());
     downloads(byId("live-downloads"), {
       TXT: () => this.save("txt", () => this.text()),
       SRT: () => this.save("srt", formats.srt),
       VTT: () => this.save("vtt", formats.vtt),
-      TextGrid: () => this.save("TextGrid", (words, joiner) => formats.textgrid(words, joiner, this.seconds)),
+      TextGrid: () =>
+        this.save("TextGrid", (words, joiner) => formats.textgrid(words, joiner, this.seconds)),
     });
     this.updateButtons();
   }
@@ -75,13 +92,15 @@ export class Live {
   }
 
   async start() {
-    notify(byId("live-notice"), "");
+    notify(byId("live-notice"), ""); // what was removed cannot be undone any more
     byId("live-badge").hidden = true;
     this.setState("starting");
+    const attempt = (this.attempt = {});
     const waiting = []; // audio until the stream exists
     let stream = null;
+    let microphone;
     try {
-      this.microphone = await Microphone.open({
+      microphone = await Microphone.open({
         device: byId("live-device").value,
         clean: byId("live-clean").checked,
         heard: (samples, peak) => {
@@ -92,10 +111,14 @@ export class Live {
         ended: () => this.fail("The microphone was disconnected."),
       });
     } catch (error) {
-      this.fail(microphoneMessage(error));
+      if (this.attempt === attempt) this.fail(microphoneMessage(error));
       return;
     }
-    if (this.state !== "starting") return this.release(); // stopped meanwhile
+    if (this.attempt !== attempt) {
+      microphone.close(); // stopped meanwhile
+      return;
+    }
+    this.microphone = microphone;
     this.setState("connecting");
     stream = this.stream = this.open();
     for (const samples of waiting) stream.send(samples);
@@ -120,13 +143,16 @@ export class Live {
   }
 
   began({ warnings = [] }) {
-    notify(byId("live-notice"), warnings.join(" "));
+    tell(byId("live-notice"), warnings.map(sentence).join(" "));
     if (this.state === "connecting") this.setState("listening");
     this.tick ??= setInterval(() => this.showClock(), 250);
   }
 
   reconnecting() {
-    notify(byId("live-notice"), "The connection was lost. Connecting again; nothing is lost meanwhile.");
+    tell(
+      byId("live-notice"),
+      "The connection was lost. Connecting again; no word is lost meanwhile.",
+    );
     if (this.state === "listening") this.setState("connecting");
   }
 
@@ -137,7 +163,10 @@ export class Live {
       byId("live-latency-figure").hidden = false;
       byId("live-lag").textContent = `${lag.toFixed(2)} s`;
     }
-    if (event.type === "final") this.updateButtons();
+    if (event.type === "final") {
+      this.isSaved = false;
+      this.updateButtons();
+    }
   }
 
   showLanguage({ language, label, probability }) {
@@ -163,7 +192,10 @@ export class Live {
     const meter = byId("live-meter");
     meter.firstElementChild.style.transform = `scaleX(${1 - decibels / QUIET_DECIBELS})`;
     meter.setAttribute("aria-valuenow", decibels.toFixed(0));
-    meter.setAttribute("aria-valuetext", decibels > -45 ? `${decibels.toFixed(0)} decibels` : "silent");
+    meter.setAttribute(
+      "aria-valuetext",
+      decibels > -45 ? `${decibels.toFixed(0)} decibels` : "silent",
+    );
   }
 
   stop() {
@@ -176,6 +208,7 @@ export class Live {
   }
 
   release() {
+    this.attempt = null;
     this.microphone?.close();
     this.microphone = null;
     this.showLevel(0);
@@ -200,10 +233,21 @@ export class Live {
   }
 
   clear() {
-    this.captions.clear();
-    this.begin = 0;
-    byId("live-badge").hidden = true;
-    byId("live-latency-figure").hidden = true;
+    const { begin, isSaved } = this;
+    const removed = this.captions.clear();
+    this.restart(0, true);
+    byId("live-badge").hidden = byId("live-latency-figure").hidden = true;
+    tell(byId("live-notice"), "The captions were removed.", {
+      Undo: () => {
+        this.captions.restore(removed);
+        this.restart(begin, isSaved);
+      },
+    });
+  }
+
+  restart(begin, isSaved) {
+    this.begin = begin;
+    this.isSaved = isSaved;
     this.showClock();
     this.updateButtons();
   }
@@ -213,7 +257,9 @@ export class Live {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     const select = byId("live-device");
     const chosen = select.value;
-    const named = devices.filter((one) => one.kind === "audioinput" && one.label && one.deviceId !== "default");
+    const named = devices.filter(
+      (one) => one.kind === "audioinput" && one.label && one.deviceId !== "default",
+    );
     const options = named.map((one) => element("option", { value: one.deviceId }, one.label));
     select.replaceChildren(element("option", { value: "" }, "Default of the system"), ...options);
     if (named.some((one) => one.deviceId === chosen)) select.value = chosen;
@@ -227,8 +273,12 @@ export class Live {
     const { utterances } = this.captions;
     const words = utterances.flatMap((one) => one.words);
     const isSpaced = utterances.every((one) => formats.joinerOf(one.text, one.words));
+    this.isSaved = true;
     const now = new Date();
     const local = new Date(now - 60_000 * now.getTimezoneOffset()).toISOString();
-    save(make(words, isSpaced ? " " : ""), `captions-${local.slice(0, 16).replace(/\D/g, "-")}.${suffix}`);
+    save(
+      make(words, isSpaced ? " " : ""),
+      `captions-${local.slice(0, 16).replace(/\D/g, "-")}.${suffix}`,
+    );
   }
 }

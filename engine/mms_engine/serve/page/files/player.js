@@ -60,15 +60,19 @@ export class Player {
   }
 
   toggle() {
-    if (this.audio.paused) this.audio.play();
+    if (this.audio.paused) this.start();
     else this.audio.pause();
+  }
+
+  start() {
+    this.audio.play().catch(() => {}); // paused again, or cannot be played: `error` tells
   }
 
   /** Play from a time in seconds. */
   playFrom(seconds) {
     if (this.button.disabled) return;
     this.audio.currentTime = seconds;
-    this.audio.play();
+    this.start();
   }
 
   seek(seconds) {

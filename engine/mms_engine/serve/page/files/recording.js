@@ -1,10 +1,10 @@
 // The tab of recordings: a file, its waveform, its words.
 
-import { byPauses, level, paragraph } from "./captions.js";
-import { byId, clock, downloads, element, notify, save } from "./dom.js";
+import { inParagraphs, level, paragraph } from "./captions.js";
+import { byId, clock, downloads, element, notify, save, tell } from "./dom.js";
 import * as formats from "./formats.js";
 import { Player } from "./player.js";
-import { upload } from "./server.js";
+import { sentence, upload } from "./server.js";
 
 const PEAK_RATE = 8000;
 const MOST_DECODED_BYTES = 200 << 20;
@@ -26,7 +26,10 @@ export class Recording {
       TXT: () => this.save("txt", () => `${this.answer.text}\n`),
       SRT: () => this.save("srt", formats.srt),
       VTT: () => this.save("vtt", formats.vtt),
-      TextGrid: () => this.save("TextGrid", (words, joiner) => formats.textgrid(words, joiner, this.answer.duration)),
+      TextGrid: () =>
+        this.save("TextGrid", (words, joiner) =>
+          formats.textgrid(words, joiner, this.answer.duration),
+        ),
       CTM: () => this.save("ctm", (words) => formats.ctm(words, this.stem)),
       JSON: () => this.save("json", () => `${JSON.stringify(this.answer)}\n`),
     });
@@ -114,7 +117,8 @@ export class Recording {
     this.player.unload();
     this.words = [];
     this.elements = [];
-    for (const id of ["file-player", "file-words", "file-below", "file-badge"]) byId(id).hidden = true;
+    for (const id of ["file-player", "file-words", "file-below", "file-badge"])
+      byId(id).hidden = true;
   }
 
   /** Draw the waveform, where this browser can decode the file. */
@@ -151,7 +155,10 @@ export class Recording {
     this.progress(0);
     try {
       const signal = running.signal;
-      const answer = await upload("v1/audio/transcriptions", form, { progress: (part) => this.progress(part), signal });
+      const answer = await upload("v1/audio/transcriptions", form, {
+        progress: (part) => this.progress(part),
+        signal,
+      });
       if (running === this.running) this.show(answer);
     } catch (error) {
       if (running !== this.running) return;
@@ -183,13 +190,25 @@ export class Recording {
     this.words = answer.words.map((one) => ({ ...one, text: one.word, confidence: one.score }));
     this.joiner = formats.joinerOf(answer.text, this.words);
     this.elements = this.words.map((word, index) =>
-      element("span", { role: "button", tabindex: index ? "-1" : "0", "data-index": String(index), "data-level": level(word.confidence) }, word.text),
+      element(
+        "span",
+        {
+          role: "button",
+          tabindex: index ? "-1" : "0",
+          "data-index": String(index),
+          "data-level": level(word.confidence),
+        },
+        word.text,
+      ),
     );
     this.current = -1;
     let index = 0;
     const tag = this.languages.tag(answer.language);
-    const paragraphs = byPauses(this.words).map((group) => {
-      const content = group.flatMap((_, place) => [place ? this.joiner : "", this.elements[index++]]);
+    const paragraphs = inParagraphs(this.words).map((group) => {
+      const content = group.flatMap((_, place) => [
+        place ? this.joiner : "",
+        this.elements[index++],
+      ]);
       return paragraph(group[0].start, tag, ...content);
     });
     const silent = element("p", { class: "placeholder" }, "No speech was recognised.");
@@ -207,7 +226,7 @@ export class Recording {
     byId("file-badge").textContent = this.languages.name(language);
     byId("file-badge").title = this.picker.value === "auto" ? "Identified language" : "Language";
     byId("file-badge").hidden = false;
-    notify(byId("file-notice"), warnings.join(" "));
+    tell(byId("file-notice"), warnings.map(sentence).join(" "));
   }
 
   /** Highlight the word at a time. */

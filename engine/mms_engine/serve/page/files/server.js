@@ -57,7 +57,7 @@ export async function request(path, options = {}) {
     if (response.ok) return response;
     const seconds = Number(response.headers.get("Retry-After") ?? 0);
     const failure = serverError(response.status, await response.text(), seconds);
-    if (response.status !== 401 || !(await askForKey(failure.message))) throw failure;
+    if (response.status !== 401 || !(await askForKey(failure))) throw failure;
   }
 }
 
@@ -85,10 +85,11 @@ export function upload(path, form, { progress, signal }) {
 let asking = null;
 
 /** Ask for a key; several requests ask once. Returns whether one was given. */
-export function askForKey(reason) {
+export function askForKey({ message, code }) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog");
-    byId("key-reason").textContent = reason;
+    byId("key-reason").textContent =
+      code === "missing_api_key" ? "This server needs a key." : message;
     byId("key").value = "";
     byId("key-cancel").onclick = () => dialog.close();
     dialog.returnValue = "";

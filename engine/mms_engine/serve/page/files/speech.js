@@ -1,10 +1,10 @@
 // The tab of speech: a text, spoken while it is made.
 
 import { Combobox } from "./combobox.js";
-import { byId, downloads, face, notify, remembered, save } from "./dom.js";
+import { byId, downloads, face, notify, remembered, save, tell } from "./dom.js";
 import { option } from "./languages.js";
 import { Player } from "./player.js";
-import { address, request } from "./server.js";
+import { ServerError, address, request } from "./server.js";
 
 const RATE = 24_000;
 
@@ -20,7 +20,9 @@ export class Speech {
     options.sort((a, b) => a.label.localeCompare(b.label, "en"));
     this.picker.fill(options, usual);
     this.picker.set(remembered.get("voice"));
-    byId("speech-start").addEventListener("click", () => (this.running ? this.stop() : this.speak()));
+    byId("speech-start").addEventListener("click", () =>
+      this.running ? this.stop() : this.speak(),
+    );
     byId("speech-text").addEventListener("input", () => this.showCount());
     byId("speech-text").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.running) this.speak();
@@ -47,9 +49,10 @@ export class Speech {
     if (!text) return;
     const running = (this.running = new AbortController());
     this.player.unload();
-    byId("speech-below").hidden = true;
+    byId("speech-below").hidden = byId("speech-player").hidden = true;
     notify(byId("speech-notice"), "");
     face(byId("speech-start"), "stop", "Stop");
+    byId("speech-start").classList.add("running");
     byId("speech-state").textContent = "Making speech …";
     const sound = await Sound.open((seconds) => this.player.showAt(seconds));
     running.signal.addEventListener("abort", () => sound.close());
@@ -93,7 +96,8 @@ export class Speech {
       const whole = bytes.length & ~1;
       rest = bytes.slice(whole);
       if (!whole) continue;
-      if (!sound.samples.length) byId("speech-state").textContent = `First sound after ${after(begin)}`;
+      if (!sound.samples.length)
+        byId("speech-state").textContent = `First sound after ${after(begin)}`;
       sound.add(new Int16Array(bytes.buffer, 0, whole / 2));
       byId("speech-player").hidden = false;
       this.player.waveform.set(sound.samples, sound.samples.length / RATE);
@@ -106,12 +110,13 @@ export class Speech {
     const { count, first } = JSON.parse(header);
     const named = [...new Set(first.map(({ text }) => text))].join(" ");
     const words = count === 1 ? "1 character has" : `${count} characters have`;
-    notify(byId("speech-notice"), `${words} no sound in this voice and will not be heard: ${named}`);
+    tell(byId("speech-notice"), `${words} no sound in this voice and will not be heard: ${named}`);
   }
 
   finish(samples) {
     this.running = null;
     face(byId("speech-start"), "play", "Speak");
+    byId("speech-start").classList.remove("running");
     this.showCount();
     if (!samples.length) return;
     this.wav = wav(samples);
@@ -128,7 +133,10 @@ class Sound {
     sound.samples = sound.buffer.subarray(0, 0);
     sound.context = new AudioContext({ sampleRate: RATE });
     await sound.context.audioWorklet.addModule(address("page/playback-worklet.js"));
-    sound.node = new AudioWorkletNode(sound.context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
+    sound.node = new AudioWorkletNode(sound.context, "playback", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+    });
     sound.node.connect(sound.context.destination);
     sound.ended = new Promise((resolve) => {
       sound.resolve = resolve;
@@ -165,9 +173,15 @@ class Sound {
 async function* chunks(body) {
   const reader = body.getReader();
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
+    let part;
+    try {
+      part = await reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ServerError("The connection was lost before the end of the speech.");
+    }
+    if (part.done) return;
+    yield part.value;
   }
 }
 
@@ -176,7 +190,8 @@ const after = (begin) => `${((performance.now() - begin) / 1000).toFixed(2)} s`;
 /** Return samples as a WAV file. */
 function wav(samples) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const text = (place, word) => [...word].forEach((c, i) => view.setUint8(place + i, c.charCodeAt(0)));
+  const text = (place, word) =>
+    [...word].forEach((c, i) => view.setUint8(place + i, c.charCodeAt(0)));
   text(0, "RIFF");
   view.setUint32(4, 36 + 2 * samples.length, true);
   text(8, "WAVEfmt ");

@@ -94,19 +94,22 @@ export class CaptionStream {
 
   /** Forget the audio before a time, which is text. */
   forget(time) {
-    const first = this.kept.findIndex(({ begin, samples }) => begin + samples.length / this.rate > time);
+    const first = this.kept.findIndex(
+      ({ begin, samples }) => begin + samples.length / this.rate > time,
+    );
     this.kept.splice(0, first < 0 ? this.kept.length : first);
   }
 
   async failed({ message, code }) {
+    const failure = new ServerError(sentence(message), { code });
     if (code?.endsWith("_api_key")) {
       this.detach();
-      if (await askForKey(sentence(message))) {
+      if (await askForKey(failure)) {
         if (!this.isOver) this.connect();
         return;
       }
     }
-    this.fail(new ServerError(sentence(message), { code }));
+    this.fail(failure);
   }
 
   closed(event) {
@@ -125,7 +128,10 @@ export class CaptionStream {
   /** Fail with what the server's health tells: browsers hide why a connection was refused. */
   async unreachable() {
     const state = await stateOfServer();
-    const words = { ready: "did not take the connection: it may be full", unreachable: "cannot be reached" };
+    const words = {
+      ready: "did not take the connection: it may be full",
+      unreachable: "cannot be reached",
+    };
     this.fail(new ServerError(`The server ${words[state] ?? `is ${state}`}.`));
   }
 
