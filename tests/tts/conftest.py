@@ -56,12 +56,3 @@ def synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
 def int8_synthesizer(voice_bundle: Path) -> Iterator[Synthesizer]:
     with Synthesizer.open(voice_bundle, threads=1, precision="int8") as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bundle of the demo voice in float32 and int8, its weights stored in float16."""
-    out = tmp_path_factory.mktemp("bundle") / "demo-voice"
-    arguments = ["--model", "demo-voice", "--out", str(out), "--quiet"]
-    mms_export.main([*arguments, "--precision", "fp32,int8"], standalone_mode=False)
-    return out

@@ -1,4 +1,4 @@
-"""Samples of FFmpeg's frames, of any format, as float32."""
+"""Samples of FFmpeg's frames, of any format, as float32; and float32 as 16 bits."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,12 @@ def to_float(name: str, frame: "AudioFrame") -> Float32Array:
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
     return (samples / full_scale).astype(np.float32)
+
+
+def to_int16(samples: Float32Array) -> npt.NDArray[np.int16]:
+    """Return samples with 16 bits each; full scale is ±1, beyond which they are clipped."""
+    scaled: Float32Array = np.rint(samples * np.float32(32768))
+    return scaled.clip(-32768, 32767).astype(np.int16)
 
 
 def _packed(frame: "AudioFrame") -> "AudioFrame":

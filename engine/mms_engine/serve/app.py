@@ -15,6 +15,8 @@ from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.page import route as page
+from mms_engine.serve.realtime import route as realtime
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -23,21 +25,27 @@ from mms_engine.serve.rest import (
     kserve,
     languages,
     models,
+    speech,
     transcriptions,
+    voices,
 )
 from mms_engine.serve.service import Service
 from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
+    speech,
     alignments,
     identification,
     kserve,
     languages,
+    voices,
     models,
     health,
     documentation,
+    page,
     stream,
+    realtime,
 )
 
 
@@ -68,6 +76,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID", speech.VOICE_HEADER, speech.DROPPED_HEADER],
         )
     return CallMiddleware(app, service)
 

@@ -19,6 +19,8 @@ class Limits:
     """Size of all bodies in memory."""
     max_seconds: float = 2 * 3600.0
     """Audio of one request, checked while it is decoded."""
+    max_characters: int = 4096
+    """Text of one request to be spoken."""
     max_decoded_seconds: float = 4 * 3600.0
     """Decoded audio of all requests beyond which no further decoding begins."""
     max_requests: int = 128
@@ -29,6 +31,8 @@ class Limits:
     """Estimated wait from which requests are refused."""
     max_connections: int = 1024
     """Open connections; more are refused."""
+    max_wyoming_connections: int = 64
+    """Open connections of the Wyoming protocol; more are refused."""
     header_seconds: float = 10.0
     """Time for a request's headers."""
     body_seconds: float = 10.0
@@ -55,6 +59,21 @@ class Limits:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} is {value}, must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WyomingConfig:
+    """Address of the Wyoming protocol, and what it announces."""
+
+    port: int
+    """0 for any free port."""
+    host: str = "127.0.0.1"
+    languages: tuple[str, ...] = ()
+    """Languages that are announced, and identified among; none for all."""
+    voices: tuple[str, ...] = ()
+    """Voices that are announced, first the default; none for all."""
+    zeroconf: str | None = None
+    """Name under which Home Assistant discovers the server; `None` for no discovery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,4 +104,6 @@ class ServeConfig:
     """Whether live streams beyond what the machine sustains in real time are refused."""
     log_text: bool = False
     """Whether transcripts are logged."""
+    wyoming: WyomingConfig | None = None
+    """Wyoming protocol; `None` for HTTP only."""
     limits: Limits = field(default_factory=Limits)

@@ -89,6 +89,12 @@ def invalid(message: str, param: str, code: str = "invalid_value") -> ApiError:
     return ApiError(400, message, code=code, param=param)
 
 
+def missing_task(task: str) -> ApiError:
+    """Return the error of a route whose task has no open bundle."""
+    message = f"this server has no bundle of {task}: start it with one more --bundle"
+    return ApiError(404, message, code="task_not_available")
+
+
 def deadline_exceeded() -> ApiError:
     """Return the error for a request that was not served in time."""
     message = "the request was not served before its deadline"

@@ -1,6 +1,7 @@
 """The process of the server: listening, loading beside it, and draining at its end."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -14,6 +15,7 @@ from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
 from mms_engine.serve.models import check_bundles
 from mms_engine.serve.protocol import bounded_protocol, bounded_socket
 from mms_engine.serve.service import Service
+from mms_engine.serve.wyoming.server import WyomingServer, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +30,34 @@ _PING_SECONDS = 20.0
 class _Server(uvicorn.Server):
     """Server that loads while it listens, and at a signal first finishes what is running."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, wyoming: WyomingServer | None
+    ) -> None:
         super().__init__(config)
         self.failure: BaseException | None = None
         self._service = service
+        self._wyoming = wyoming
         self._loading: asyncio.Task[None] | None = None
         self._drain_end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and begin to load."""
         await super().startup(sockets)
+        if self._wyoming is not None:
+            await self._wyoming.start()
         self._loading = asyncio.create_task(self._load())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections, and free the models."""
+        if self._wyoming is not None:
+            await self._wyoming.close()
+        await super().shutdown(sockets)
 
     async def _load(self) -> None:
         try:
             await self._service.load()
+            if self._wyoming is not None:
+                await self._wyoming.announce()
         except BaseException as error:  # noqa: BLE001 (raised again by `serve`)
             self.failure = error
             self.should_exit = True
@@ -109,12 +124,20 @@ def serve(config: ServeConfig) -> None:
         ssl_certfile=config.tls_certificate,
         ssl_keyfile=config.tls_key,
     )
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.create_server((config.host, config.port), family=family) as listener:
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(_listen(config.host, config.port))
         scheme = "https" if config.tls_certificate is not None else "http"
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        logger.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
-        server = _Server(settings, service)
+        logger.info("listening on %s://%s", scheme, address_of(listener))
+        wyoming = None
+        if config.wyoming is not None:
+            beside = opened.enter_context(_listen(config.wyoming.host, config.wyoming.port))
+            wyoming = WyomingServer(service, config.wyoming, beside)
+        server = _Server(settings, service, wyoming)
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)

@@ -15,12 +15,14 @@ from mms_engine.bundle import Bundle
 from mms_engine.serve.admission import Admission
 from mms_engine.serve.auth import Keyring
 from mms_engine.serve.batcher import Batcher
+from mms_engine.serve.client_secrets import ClientSecrets
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.live import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
+from mms_engine.serve.speech import Speech
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio, Float32Array
 
@@ -47,6 +49,7 @@ class Service:
         self.keyring = keyring
         self.admission = Admission(config.limits, lambda: self.wait_seconds)
         self.metrics = Metrics(self._gauges, self._batchers)
+        self.client_secrets = ClientSecrets()
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
@@ -60,6 +63,7 @@ class Service:
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
         self._tasks = FairSlots(1, "mms-task")
+        self.speech = Speech(config, lambda: self.models)
 
     async def load(self) -> None:
         """Open the models, in a thread.
@@ -90,6 +94,7 @@ class Service:
         self.containers.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
+        self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 
@@ -147,6 +152,9 @@ class Service:
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
             "tasks_waiting": self._tasks.waiting,
+            "speech_waiting": self.speech.waiting,
+            "speech_seconds": self.speech.seconds,
+            "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
         }

@@ -21,7 +21,7 @@ from mms_engine.tts.graphs import VitsGraphs, load_graphs
 from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
 from mms_engine.tts.stream import SpeechStream
 from mms_engine.tts.synthesis import Synthesis
-from mms_engine.types import Audio, BackendName, Device, Precision, Speech, Spoken
+from mms_engine.types import Audio, BackendName, Device, Dropped, Precision, Speech, Spoken
 
 OnSentence = Callable[[Spoken], object]
 
@@ -171,18 +171,37 @@ class Synthesizer:
         options: SpeechOptions,
         on_sentence: OnSentence | None,
     ) -> Iterator[Audio]:
+        voice = self._voice(code)
+        reader = self._reader(voice, code, options)
+        stream = SpeechStream(self._synthesis, voice, code, reader, options, on_sentence)
+        parts = [text] if isinstance(text, str) else text
+        yield from stream.run(sentences(parts, code, by_part=options.by_part))
+
+    def unspoken(
+        self, text: str, voice: str | None = None, *, options: SpeechOptions | None = None
+    ) -> tuple[Dropped, ...]:
+        """Return the characters that the speech of a text would lack, in order.
+
+        Raises:
+            LanguageError, TextError, BundleError: as for `speak`.
+        """
+        chosen, code = options or SpeechOptions(), self._code(voice)
+        reader = self._reader(self._voice(code), code, chosen)
+        found = sentences([text], code, by_part=chosen.by_part)
+        return tuple(one for sentence in found for one in reader.read(sentence).lost)
+
+    def _voice(self, code: str) -> Voice:
         with self._bank.acquire([code]) as residents:
-            voice = residents[code].info
-        reader = Reader(
+            return residents[code].info
+
+    def _reader(self, voice: Voice, code: str, options: SpeechOptions) -> Reader:
+        return Reader(
             _voice_text(voice, self.bundle, code),
             code,
             numbers=options.numbers,
             numbers_language=options.numbers_language,
             map_look_alikes=options.map_look_alikes,
         )
-        stream = SpeechStream(self._synthesis, voice, code, reader, options, on_sentence)
-        parts = [text] if isinstance(text, str) else text
-        yield from stream.run(sentences(parts, code, by_part=options.by_part))
 
     def synthesize(
         self,

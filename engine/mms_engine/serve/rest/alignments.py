@@ -65,7 +65,7 @@ def _aligner(call: Call, form: Form) -> tuple[Aligner, str]:
     models, given, name = call.service.models, form.one("language").strip(), form.one("model")
     if not given:
         raise invalid("language is missing", "language", "missing_language")
-    model = models.find(name) if name else models.speech[0]
+    model = models.find(name)
     if name or models.aligner is None:
         return model.aligner, language_code(given, model.languages)
     try:

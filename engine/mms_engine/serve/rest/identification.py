@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse, Response
 
 from mms_engine.languages import all_languages
 from mms_engine.serve.call import Form, call_of
-from mms_engine.serve.errors import invalid
+from mms_engine.serve.errors import invalid, missing_task
 from mms_engine.serve.languages import language_code
-from mms_engine.serve.rest.fields import FILE, form_body, missing_task, values
+from mms_engine.serve.rest.fields import FILE, form_body, values
 
 router = APIRouter(tags=["speech"])
 

@@ -1,11 +1,13 @@
 """List of languages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Query, Request
 
 from mms_engine.languages import all_languages, language_from_code, search
 from mms_engine.serve.call import call_of
+from mms_engine.serve.models import Models
 
 router = APIRouter(tags=["models"])
 
@@ -22,10 +24,15 @@ async def list_languages(
     call = call_of(request)
     call.authenticate()
     models = call.service.models
-    chosen = models.find(model) if model else models.speech[0]
+    chosen = models.find(model)
+    listed = languages_page(chosen.languages, query, limit, offset)
+    return {**listed, "model": chosen.id, "tasks": _tasks(models)}
+
+
+def languages_page(codes: Sequence[str], query: str, limit: int, offset: int) -> dict[str, Any]:
+    """Return the languages of codes that match a query, best match first, and their number."""
     known = {language.code: language for language in all_languages()}
-    languages = [known.get(code) or language_from_code(code) for code in chosen.languages]
-    found = search(query, languages)
+    found = search(query, [known.get(code) or language_from_code(code) for code in codes])
     data = [
         {
             "code": one.code,
@@ -35,7 +42,14 @@ async def list_languages(
             "iso639_3": one.iso,
             "bcp47": one.tag,
             "script": one.writing,
+            "country": one.country,
         }
         for one in found[offset : offset + limit]
     ]
-    return {"object": "list", "data": data, "total": len(found), "model": chosen.id}
+    return {"object": "list", "data": data, "total": len(found)}
+
+
+def _tasks(models: Models) -> list[str]:
+    """Return the scopes of the tasks for which a bundle is open."""
+    open_tasks = {"identify": models.identifier is not None, "speak": bool(models.voices)}
+    return ["transcribe", "align", *(task for task, is_open in open_tasks.items() if is_open)]

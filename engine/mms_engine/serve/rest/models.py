@@ -10,13 +10,13 @@ from mms_engine.serve.service import Service
 router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/models", summary="Models of speech recognition")
+@router.get("/v1/models", summary="Models of speech recognition and of voices")
 async def list_models(request: Request) -> dict[str, Any]:
     """Return the models, and the aliases by which they are known."""
     call = call_of(request)
     call.authenticate()
     models = call.service.models
-    names = [model.id for model in models.speech] + sorted(models.aliases)
+    names = models.ids + sorted(models.aliases)
     return {"object": "list", "data": [_model(call.service, name) for name in names]}
 
 
@@ -25,7 +25,7 @@ async def get_model(request: Request, name: str) -> dict[str, Any]:
     """Return a model."""
     call = call_of(request)
     call.authenticate()
-    call.service.models.find(name)
+    call.service.models.id_of(name)
     return _model(call.service, name)
 
 
@@ -35,5 +35,5 @@ def _model(service: Service, name: str) -> dict[str, Any]:
         "object": "model",
         "created": service.created,
         "owned_by": "mms-engine",
-        "root": service.models.find(name).id,
+        "root": service.models.id_of(name),
     }
