@@ -29,7 +29,9 @@ def upgraded(server: ServerProcess, *more: str) -> socket.socket:
     connection = raw_request(server, *more)
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
+        more = connection.recv(65536)
+        assert more, received
+        received += more
     assert received.startswith(b"HTTP/1.1 101"), received
     return connection
 

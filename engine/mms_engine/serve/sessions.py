@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import secrets
 import time
@@ -14,7 +15,6 @@ import msgspec
 
 from mms_engine.asr.streaming import Event, Partial
 from mms_engine.asr.streaming.events import event_fields
-from mms_engine.bundle.files import atomic_open
 from mms_engine.errors import MmsError
 from mms_engine.serve.call import Call
 from mms_engine.serve.errors import ApiError
@@ -34,6 +34,7 @@ _MOST_BYTES = 1 << 30
 _SAVE_SECONDS = 2.0
 _RELEASE_SECONDS = 5.0
 _ID = re.compile(r"[0-9a-f]{32}")
+_GENERATION = "-[0-9]{1,9}"
 Numbered = tuple[int, dict[str, Any]]
 """An event that is not partial, with its number from 1."""
 
@@ -230,10 +231,17 @@ class SessionStore:
         """Write a session; a reader sees the old or the new one.
 
         Raises:
-            OSError, BundleError: it cannot be written.
+            OSError: it cannot be written.
         """
-        with atomic_open(self._path(identity, generation)) as stream:
-            stream.write(content)
+        temporary = self._temporary()
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(temporary, flags, 0o600), "wb") as stream:  # noqa: PTH123
+                stream.write(content)
+            temporary.replace(self._path(identity, generation))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def take(self, identity: str, seconds: float) -> tuple[int, bytes] | None:
         """Return the last generation of a session that is not older, and remove it.
@@ -241,9 +249,11 @@ class SessionStore:
         Of several servers that try at the same time, one gets it.
         """
         self._sweep(seconds)
-        found = {int(path.name.rpartition("-")[2]): path for path in self._files(f"{identity}-")}
+        found = {
+            int(path.name.rpartition("-")[2]): path for path in self._files(identity + _GENERATION)
+        }
         for generation in sorted(found, reverse=True):
-            claimed = self._folder / f"claimed-{secrets.token_hex(16)}"
+            claimed = self._temporary()
             try:
                 found[generation].rename(claimed)
                 if claimed.stat().st_size > _MOST_BYTES:
@@ -264,25 +274,21 @@ class SessionStore:
     def _path(self, identity: str, generation: int) -> Path:
         return self._folder / f"{identity}-{generation}"
 
-    def _files(self, prefix: str = "") -> list[Path]:
+    def _temporary(self) -> Path:
+        return self._folder / f"{secrets.token_hex(16)}-part"
+
+    def _files(self, pattern: str) -> list[Path]:
         with contextlib.suppress(OSError):
-            return [
-                path
-                for path in self._folder.iterdir()
-                if path.name.startswith(prefix) and _FILE.fullmatch(path.name)
-            ]
+            return [path for path in self._folder.iterdir() if re.fullmatch(pattern, path.name)]
         return []
 
     def _sweep(self, seconds: float) -> None:
         """Remove what nobody has resumed in time."""
         oldest = time.time() - seconds
-        for path in self._files():
+        for path in self._files(f"{_ID.pattern}({_GENERATION}|-part)"):
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
-
-
-_FILE = re.compile(r"[0-9a-f]{32}-[0-9]{1,9}")
 
 
 class _Record(msgspec.Struct):
