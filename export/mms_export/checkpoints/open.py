@@ -82,7 +82,7 @@ def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
         if is_voice(path) or (not (path / "config.json").is_file() and voice_folders(path)):
             return open_voice_folder(path, name=path.resolve().name, languages=languages)
     elif path.suffix == ".pth" and path.is_file():
-        return open_voice_folder(path.parent, name=path.resolve().parent.name, languages=languages)
+        return open_voice_folder(path, name=path.resolve().parent.name, languages=languages)
     elif _HUB_ID.fullmatch(model) and is_voice_repository(model):
         return open_hub_voices(model, languages)
     return open_checkpoint(model, languages)

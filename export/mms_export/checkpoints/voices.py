@@ -59,7 +59,7 @@ def open_voice_folder(path: Path, *, name: str, languages: str) -> VoiceSet:
     """Open a folder that is a voice, or that holds one folder for each voice.
 
     Args:
-        path: The folder.
+        path: The folder; or the `G_*.pth` of a voice in it, of which there may be several.
         name: Name of the checkpoint.
         languages: Languages to export, in the syntax of `--lang`; a single code names a single
             voice.
@@ -67,9 +67,10 @@ def open_voice_folder(path: Path, *, name: str, languages: str) -> VoiceSet:
     Raises:
         MmsError: a voice cannot be read, or no two files of it agree.
     """
-    if is_voice(path):
-        code = single_code(languages) or _own_code(path, name)
-        return voice_set(name, path, {code: path}, languages)
+    folder = path.parent if path.is_file() else path
+    if path.is_file() or is_voice(path):
+        code = single_code(languages) or _own_code(folder, name)
+        return voice_set(name, folder, {code: path}, languages)
     folders = {code_of_name(folder.name): folder for folder in voice_folders(path)}
     return voice_set(name, path, folders, languages)
 
@@ -167,14 +168,17 @@ def open_voice(folder: Path, code: str, *, repository: str = "") -> VoiceFile:
     """Open one voice.
 
     Args:
-        folder: Its folder.
+        folder: Its folder, or the `G_*.pth` to take from it.
         code: Code of its language.
         repository: Hub id from which to download the weights if the folder has none.
 
     Raises:
         MmsError: a file is missing or contradicts another, or the network is not that of MMS.
     """
-    generator = find_generator(folder)
+    if folder.is_file():
+        generator, folder = folder, folder.parent
+    else:
+        generator = find_generator(folder)
     path = folder / "config.json"
     document = read_json(path)
     if generator is None:

@@ -17,7 +17,7 @@ from mms_export.graphs.numerics import NUMERICS
 from mms_export.graphs.vits.decoder import decode, decoder_inputs
 from mms_export.graphs.vits.flow import build_flow
 from mms_export.graphs.vits.layers import VoiceLayers
-from mms_export.graphs.vits.quantized import quantize_convolutions
+from mms_export.graphs.vits.quantized import Range, quantize_convolutions
 from mms_export.graphs.vits.text import build_text
 from mms_export.graphs.writer import model_bytes
 
@@ -41,10 +41,8 @@ def quantize_voice(config: Vits, tensors: Mapping[str, Array], rows: int) -> dic
     return dict(quantize_convolutions(config, tensors, ranges))
 
 
-def measure_ranges(
-    config: Vits, tensors: Mapping[str, Array], rows: int
-) -> dict[str, tuple[float, float]]:
-    """Return the smallest and the largest value at each place of the decoder.
+def measure_ranges(config: Vits, tensors: Mapping[str, Array], rows: int) -> dict[str, Range]:
+    """Return the range of each channel at each place of the decoder.
 
     Args:
         config: Network sizes.
@@ -53,16 +51,15 @@ def measure_ranges(
     """
     random = np.random.default_rng(0)
     found = [_measure(config, tensors, rows, random) for _ in range(TEXTS)]
-    low = np.min([least for least, _ in found], axis=0)
-    high = np.max([greatest for _, greatest in found], axis=0)
-    places = _plain_decoder(config).places
-    return {place: (float(a), float(b)) for place, a, b in zip(places, low, high, strict=True)}
+    low = [np.min(lows, axis=0) for lows in zip(*(lows for lows, _ in found), strict=True)]
+    high = [np.max(highs, axis=0) for highs in zip(*(highs for _, highs in found), strict=True)]
+    return dict(zip(_plain_decoder(config).places, zip(low, high, strict=True), strict=True))
 
 
 def _measure(
     config: Vits, tensors: Mapping[str, Array], rows: int, random: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Return the smallest and the largest value at each place for one random text."""
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return the least and the greatest value of each channel at each place for a random text."""
     ids = np.zeros((1, 2 * LETTERS + 1), np.int64)
     ids[0, 1::2] = random.integers(0, rows, LETTERS)
     noise = random.standard_normal((1, 2, ids.shape[1]), dtype=np.float32)
@@ -77,8 +74,8 @@ def _measure(
     frames = latents.shape[2]
     (features,) = _run(_flow(config), tensors, latents=latents, lengths=np.array([frames]))
     steps = np.array([[0, features.shape[2]]])
-    low, high = _run(_observed(config), tensors, features=features, valid=steps)
-    return low, high
+    extremes = _run(_observed(config), tensors, features=features, valid=steps)
+    return extremes[::2], extremes[1::2]
 
 
 def _sample(
@@ -132,15 +129,13 @@ def _plain_decoder(config: Vits) -> VoiceLayers:
 
 
 def _observed_decoder(config: Vits) -> GraphBuilder:
-    """Return the float32 decoder whose outputs are the least and greatest value of each place."""
+    """Return the float32 decoder whose outputs are each place's least and greatest values `[C]`."""
     layers = _plain_decoder(config)
     graph = layers.graph
-    for name, kind in (("low", "ReduceMin"), ("high", "ReduceMax")):
-        found = [
-            graph.op("Reshape", graph.op(kind, value, keepdims=0), graph.ints(1))
-            for value in layers.places.values()
-        ]
-        graph.output(name, graph.op("Concat", *found, axis=0), "float32", [len(found)])
+    for place, value in layers.places.items():
+        for name, kind in (("low", "ReduceMin"), ("high", "ReduceMax")):
+            found = graph.op(kind, value, graph.ints(0, 2), keepdims=0)
+            graph.output(f"{place}.{name}", found, "float32", ["channels"])
     return graph
 
 

@@ -1,7 +1,11 @@
 """Residual blocks of the decoder in 8-bit integers, whose scales are inputs like the weights.
 
 The convolutions are nearly all of the work. Activations between the two convolutions of a pair stay
-integers; the residual stream is float32.
+integers; the residual stream is float32. Channels differ in level by orders of magnitude, and eight
+bits hold them all only if they are brought near each other. Within a pair this costs nothing at run
+time: LeakyReLU preserves a positive factor, so that the first convolution may divide by what the
+second multiplies by (Nagel et al., Data-Free Quantization through Weight Equalization, 4.1). The
+output of a pair is divided by a factor for each channel, by which it is multiplied in float32.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +19,14 @@ from mms_export.graphs.quantize import WEIGHT_LIMIT
 from mms_export.graphs.vits.layers import VoiceLayers, window
 
 LEVELS = 255
+EQUALISATION = 0.75
+"""Exponent of the peaks between the convolutions of a pair: at 1 the second one's weights lose what
+the activations gain."""
+_LEAST_SHARE = 1e-3
+"""Least share of the greatest peak that a channel is raised from."""
+
+Range = tuple[FloatArray, FloatArray]
+"""Least and greatest value of each channel `[C]`."""
 
 
 def stage_place(stage: int) -> str:
@@ -76,7 +88,8 @@ def _block(
         change = _convolution(layers, change, (second, f"{second}.input"), sizes, 1)
         change = _inside(layers, change, inside, f"{second}.output")
         change = graph.op("DequantizeLinear", change, *_scale(layers, f"{second}.output"))
-        value = graph.op("Add", value, change)
+        factors = layers.typed_weight(f"{second}.output_factor", "float32", sizes[0])
+        value = graph.op("Add", value, graph.op("Mul", change, factors))
     return value
 
 
@@ -123,44 +136,101 @@ def _convolution(
 
 
 def quantize_convolutions(
-    config: Vits, tensors: Mapping[str, Array], ranges: Mapping[str, tuple[float, float]]
+    config: Vits, tensors: Mapping[str, Array], ranges: Mapping[str, Range]
 ) -> Iterator[tuple[str, Array]]:
-    """Yield the quantised weights, the scales and the zero points of a voice's blocks.
+    """Yield the quantised weights, the scales, zero points and factors of a voice's blocks.
 
     Args:
         config: Network sizes.
         tensors: Tensors of the voice, under the names of the graphs' inputs.
-        ranges: Smallest and largest value at each place.
+        ranges: Range of each channel at each place.
     """
-    scales = {place: value_scale(*extent) for place, extent in ranges.items()}
-    for place, (scale, zero) in scales.items():
-        yield f"{place}_scale", np.full((), scale, np.float32)
-        yield f"{place}_zero", np.full((), zero, np.uint8)
     for stage in range(len(config.upsample_rates)):
+        place = stage_place(stage)
+        source = value_scale(*ranges[place])
+        yield from _scale_tensors(place, source)
         for index, dilations in enumerate(config.resblock_dilation_sizes):
             for layer in range(len(dilations)):
-                for part in ("convs1", "convs2"):
-                    name = f"{block_name(config, stage, index)}.{part}.{layer}"
-                    is_first = part == "convs1" and layer == 0
-                    source = stage_place(stage) if is_first else f"{name}.input"
-                    yield from _quantized(name, tensors, scales[source][0])
+                name = block_name(config, stage, index)
+                first, second = f"{name}.convs1.{layer}", f"{name}.convs2.{layer}"
+                begin = source
+                if layer:
+                    begin = value_scale(*ranges[f"{first}.input"])
+                    yield from _scale_tensors(f"{first}.input", begin)
+                yield from _quantized_pair((first, second), tensors, ranges, begin[0])
 
 
-def value_scale(low: float, high: float) -> tuple[np.float32, int]:
-    """Return the scale and the zero point of values in a range, which is extended to hold 0."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32(max(high - low, 1e-8) / LEVELS)
-    return scale, int(np.clip(np.rint(-low / scale), 0, LEVELS))
+def _quantized_pair(
+    names: tuple[str, str],
+    tensors: Mapping[str, Array],
+    ranges: Mapping[str, Range],
+    input_scale: np.float32,
+) -> Iterator[tuple[str, Array]]:
+    """Yield the tensors of two convolutions, with their channels brought near each other."""
+    first, second = names
+    between = _factors(ranges[f"{second}.input"], EQUALISATION)
+    behind = _factors(ranges[f"{second}.output"], 1.0)
+    yield f"{second}.output_factor", behind
+    scales = {}
+    for place, factors in (
+        (f"{first}.output", between),
+        (f"{second}.input", between),
+        (f"{second}.output", behind),
+    ):
+        low, high = ranges[place]
+        scales[place] = value_scale(low / factors, high / factors)
+        yield from _scale_tensors(place, scales[place])
+    ones = np.ones_like(between)
+    yield from _quantized(first, tensors, input_scale, (ones, between))
+    yield from _quantized(second, tensors, scales[f"{second}.input"][0], (between, behind))
+
+
+def _factors(extent: Range, exponent: float) -> FloatArray:
+    """Return a factor for each channel, 1 for the loudest, that equalises their peaks."""
+    low, high = extent
+    peaks = np.maximum(-low, high)
+    loudest = peaks.max(initial=0)
+    if loudest <= 0:
+        return np.ones(len(peaks), np.float32)
+    shares = np.maximum(peaks / loudest, _LEAST_SHARE)
+    return np.asarray(shares**exponent, np.float32)
+
+
+def _scale_tensors(place: str, value: tuple[np.float32, int]) -> Iterator[tuple[str, Array]]:
+    scale, zero = value
+    yield f"{place}_scale", np.full((), scale, np.float32)
+    yield f"{place}_zero", np.full((), zero, np.uint8)
+
+
+def value_scale(low: FloatArray, high: FloatArray) -> tuple[np.float32, int]:
+    """Return the scale and the zero point of values in ranges, which are extended to hold 0."""
+    least, greatest = low.min(initial=0), high.max(initial=0)
+    scale = np.float32(max(greatest - least, 1e-8) / LEVELS)
+    return scale, int(np.clip(np.rint(-least / scale), 0, LEVELS))
 
 
 def _quantized(
-    name: str, tensors: Mapping[str, Array], input_scale: np.float32
+    name: str,
+    tensors: Mapping[str, Array],
+    input_scale: np.float32,
+    factors: tuple[FloatArray, FloatArray],
 ) -> Iterator[tuple[str, Array]]:
+    """Yield the tensors of a convolution, whose channels are divided by factors.
+
+    Args:
+        name: Name of the convolution.
+        tensors: Tensors of the voice.
+        input_scale: Scale of its input.
+        factors: Factors of its inputs and its outputs.
+    """
+    inputs, outputs = factors
     weight: FloatArray = tensors[f"{name}.weight"].astype(np.float32)
+    weight = weight * inputs[:, None] / outputs[:, None, None]
     peak = np.abs(weight).max(axis=(1, 2))
     scale = np.where(peak > 0, peak / WEIGHT_LIMIT, 1).astype(np.float32)
     yield f"{name}.weight_int8", np.rint(weight / scale[:, None, None]).astype(np.int8)
     yield f"{name}.weight_scale", scale
-    bias = tensors[f"{name}.bias"].astype(np.float64) / (input_scale.astype(np.float64) * scale)
+    bias = tensors[f"{name}.bias"].astype(np.float64) / outputs
+    bias = bias / (input_scale.astype(np.float64) * scale)
     limit = np.iinfo(np.int32)
     yield f"{name}.bias_int32", np.clip(np.rint(bias), limit.min, limit.max).astype(np.int32)
