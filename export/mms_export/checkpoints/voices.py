@@ -175,10 +175,9 @@ def open_voice(folder: Path, code: str, *, repository: str = "") -> VoiceFile:
     Raises:
         MmsError: a file is missing or contradicts another, or the network is not that of MMS.
     """
-    if folder.is_file():
-        generator, folder = folder, folder.parent
-    else:
-        generator = find_generator(folder)
+    generator = folder if folder.is_file() else find_generator(folder)
+    if generator is not None:
+        folder = generator.parent
     path = folder / "config.json"
     document = read_json(path)
     if generator is None:
