@@ -71,6 +71,8 @@ def test_languages_are_found_by_any_name(server) -> None:
     assert [one["code"] for one in page["data"]] == ["rus", "spa"]
     assert page["total"] == 5
     assert server.get("/v1/languages?limit=0")[0] == 400
+    none = {"object": "list", "data": [], "total": 0, "model": None, "default": None}
+    assert json.loads(server.get("/v1/voices")[1]) == none
 
 
 def test_alignment_is_that_of_the_library(server, clip, demo_bundle) -> None:
@@ -353,7 +355,7 @@ def test_cross_origin_requests_are_off_by_default(demo_bundle, clip) -> None:
         assert server.get("/v1/models", Origin="https://other.example")[0] == 403
 
 
-def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, tmp_path, clip) -> None:
+def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, demo_voice, tmp_path, clip) -> None:
     folder = tmp_path / "mms-engine" / "bundles"
     folder.mkdir(parents=True)
     (folder / "demo").symlink_to(demo_bundle)
@@ -361,6 +363,8 @@ def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, tmp_path, clip) -
     for path, wanted in (("demo", 404), ("demo-lid", 200)):
         if path == "demo-lid":
             (folder / path).symlink_to(lid_bundle)
+            (folder / "demo-voice").symlink_to(demo_voice)
         with running(env={"XDG_CACHE_HOME": str(tmp_path), "MMS_BUNDLE": ""}) as server:
             assert post(server, "/v1/audio/languages", body)[0] == wanted
             assert server.get("/v1/models/demo")[0] == 200
+            assert server.get("/v1/models/tts-1")[0] == wanted

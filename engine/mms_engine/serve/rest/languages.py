@@ -40,6 +40,7 @@ def languages_page(codes: Sequence[str], query: str, limit: int, offset: int) ->
             "iso639_3": one.iso,
             "bcp47": one.tag,
             "script": one.writing,
+            "country": one.country,
         }
         for one in found[offset : offset + limit]
     ]
