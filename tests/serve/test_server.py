@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from mms_engine.cli.serve import serve
 from mms_engine.serve.auth import Keyring, new_key, read_keyring
 from mms_engine.serve.config import Limits, ServeConfig
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.server import listening
 from server_process import ServerProcess, form_bytes, read_answer, request_head, running
 
 SCRIPT = [sys.executable, "-c", "from mms_engine.cli import main; main()"]
@@ -318,6 +320,16 @@ def test_busy_port_is_one_line(server, demo_bundle) -> None:
     found = mms("serve", "--bundle", demo_bundle, "--port", server.port)
     assert found.returncode == 1
     assert "in use" in found.stderr.splitlines()[-1]
+
+
+def test_small_parts_of_an_answer_are_not_held_back() -> None:
+    """Otherwise the second waits 40 ms for the client's acknowledgement of the first."""
+    with (
+        listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")

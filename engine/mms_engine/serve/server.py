@@ -65,6 +65,19 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """Return a listening socket, whose connections send small parts of an answer at once.
+
+    Raises:
+        OSError: the address is not free.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    # Connections inherit it. asyncio sets it too, but not where the protocol number is the default.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def serve(config: ServeConfig) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -92,8 +105,7 @@ def serve(config: ServeConfig) -> None:
         ssl_certfile=config.tls_certificate,
         ssl_keyfile=config.tls_key,
     )
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.create_server((config.host, config.port), family=family) as listener:
+    with listening(config.host, config.port) as listener:
         scheme = "https" if config.tls_certificate is not None else "http"
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
