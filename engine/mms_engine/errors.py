@@ -33,6 +33,10 @@ class StreamError(MmsError):
     """A stream cannot be opened, fed or restored."""
 
 
+class CapacityError(StreamError):
+    """A pool, or the machine, has no room for another stream."""
+
+
 class DeviceMemoryError(BackendError):
     """A GPU is out of memory."""
 
@@ -55,6 +59,10 @@ class PlanError(MmsError):
 
 class AlignmentError(MmsError):
     """A text cannot be aligned with an audio."""
+
+
+class ServerError(MmsError):
+    """A server cannot be reached, refused a request, or broke it off."""
 
 
 class TextError(MmsError):

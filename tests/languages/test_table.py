@@ -234,6 +234,7 @@ def test_nearest_codes_to_a_misspelling(typed, known, first):
         ("en-US", "eng"),
         ("zh", "cmn-script_simplified"),
         ("zh-Hans", "cmn-script_simplified"),
+        ("fil", "tgl"),
         ("ms", "zlm"),
         ("中文", "cmn-script_simplified"),
         ("uzb-script_latin", "uzb-script_latin"),

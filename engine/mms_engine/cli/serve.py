@@ -13,10 +13,12 @@ from mms_engine.cli.program import FiniteFloat, SectionedCommand, section
 
 if TYPE_CHECKING:
     from mms_engine.backends.options import RunOptions
+    from mms_engine.serve.config import WyomingConfig
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _POSITIVE = FiniteFloat(min=0, min_open=True)
 _server = section("Server")
+_wyoming = section("Wyoming protocol")
 _limit = section("Limits")
 _EXAMPLES = """\b
 Examples:
@@ -31,6 +33,10 @@ _SIZES: tuple[tuple[str, int, str, str], ...] = (
     ("max_requests", 128, "N", "Requests being served, waiting ones included."),
     ("max_client_requests", 64, "N", "Requests of one client being served."),
     ("max_connections", 1024, "N", "Open connections."),
+    ("max_streams", 1024, "N", "Live streams; fewer where the machine sustains fewer."),
+    ("max_client_streams", 128, "N", "Live streams of one client."),
+    ("max_frame_bytes", 21 << 20, "BYTES", "Size of one message of a WebSocket."),
+    ("max_wyoming_connections", 64, "N", "Open connections of the Wyoming protocol."),
 )
 _TIMES: tuple[tuple[str, float, str], ...] = (
     ("max_seconds", 7200, "Audio of one request, in seconds."),
@@ -39,8 +45,10 @@ _TIMES: tuple[tuple[str, float, str], ...] = (
     ("header_seconds", 10, "Seconds for the headers of a request."),
     ("body_seconds", 10, "Seconds for a body; each 16 KiB received add one."),
     ("idle_seconds", 30, "Seconds between two requests of a connection."),
+    ("stream_idle_seconds", 120, "Seconds between two messages of the client of a WebSocket."),
+    ("session_seconds", 60, "Seconds for a client to resume a live stream that broke off."),
     ("request_seconds", 600, "Seconds until a request must have its result."),
-    ("drain_seconds", 30, "Seconds for running requests after SIGTERM."),
+    ("drain_seconds", 30, "Seconds for running requests and streams after SIGTERM."),
 )
 
 
@@ -151,7 +159,57 @@ def _name(parameter: click.Parameter) -> str:
     help="Origin of web pages that may call the server, or *; may be repeated.  [default: none]",
     **_variable("cors_origin"),
 )
+@_server(
+    "--admission/--no-admission",
+    default=True,
+    show_default=True,
+    help="Refuse live streams beyond what this machine, measured at the first start, sustains.",
+    **_variable("admission"),
+)
+@_server(
+    "--session-store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    metavar="FOLDER",
+    help="Folder, shared by several servers, in which the states of live streams that clients may "
+    "resume are kept.  [default: in memory only]",
+    **_variable("session_store"),
+)
 @_server("--log-text", is_flag=True, help="Transcripts in the log.", **_variable("log_text"))
+@_wyoming(
+    "--wyoming-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port of the Wyoming protocol, for Home Assistant; 0 for any free one.  [default: not "
+    "served]",
+    **_variable("wyoming_port"),
+)
+@_wyoming(
+    "--wyoming-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address; the protocol has no keys.",
+    **_variable("wyoming_host"),
+)
+@_wyoming(
+    "--wyoming-language",
+    multiple=True,
+    metavar="CODE",
+    help="Language that is announced and identified; may be repeated.  [default: all]",
+    **_variable("wyoming_language"),
+)
+@_wyoming(
+    "--wyoming-voice",
+    multiple=True,
+    metavar="CODE",
+    help="Voice that is announced, first the default; may be repeated.  [default: all]",
+    **_variable("wyoming_voice"),
+)
+@_wyoming(
+    "--wyoming-zeroconf",
+    metavar="NAME",
+    help="Name under which Home Assistant discovers the server.  [default: not announced]",
+    **_variable("wyoming_zeroconf"),
+)
 @_with_limits
 @decoder_options
 @engine_options
@@ -184,7 +242,10 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         keys=values["keys"],
         aliases=tuple(map(_alias, values["alias"])),
         cors_origins=values["cors_origin"],
+        admission=values["admission"],
+        session_store=values["session_store"],
         log_text=values["log_text"],
+        wyoming=_wyoming_config(values),
         limits=Limits(**{name: values[name] for name in names}),
     )
     run(config)
@@ -196,6 +257,21 @@ def _demo_bundles() -> tuple[Path, ...]:
 
     others = map(demo_bundle, ("demo-lid", "demo-voice"))
     return (find_bundle(None), *(one for one in others if one.is_dir()))
+
+
+def _wyoming_config(values: dict[str, Any]) -> "WyomingConfig | None":
+    from mms_engine.serve.config import WyomingConfig
+
+    names = ("host", "language", "voice", "zeroconf")
+    host, languages, voices, zeroconf = (values[f"wyoming_{name}"] for name in names)
+    port = values["wyoming_port"]
+    if port is None:
+        if languages or voices or zeroconf:
+            raise click.UsageError("options of the Wyoming protocol need --wyoming-port")
+        return None
+    return WyomingConfig(
+        port=port, host=host, languages=languages, voices=voices, zeroconf=zeroconf
+    )
 
 
 def _alias(given: str) -> tuple[str, str]:

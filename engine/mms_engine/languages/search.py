@@ -117,6 +117,7 @@ def _readings(query: str, allowed: dict[str, Language]) -> Iterator[list[str]]:
     scripts = [one for one in candidates if one.writing.casefold() in subtags]
     has_script = any(len(subtag) == len("latn") for subtag in subtags)
     yield [one.code for one in (scripts if has_script else candidates)]
+    yield [one.code for one in languages if query.replace("_", "-") == _fold(one.tag)]
     yield [code for code, one in allowed.items() if query in (_fold(one.name), _fold(one.native))]
 
 

@@ -22,6 +22,9 @@ from mms_engine.routing.switching import LanguageSpan, Timing, language_spans
 from mms_engine.routing.tracker import StreamFinder
 from mms_engine.types import Audio, Transcript
 
+_KEPT = 256
+"""Choices of languages that are kept, since clients of a server name any."""
+
 
 def is_auto(language: str) -> bool:
     """Return whether a language is to be identified: `auto`, or `auto:` and languages."""
@@ -65,15 +68,19 @@ class Router:
         Raises:
             LanguageError: a language is unknown, or none can be used.
         """
-        if language not in self._candidates:
+        found = self._candidates.get(language)
+        if found is None:
             _, has_own, own = language.partition(":")
-            self._candidates[language] = find_candidates(
+            found = find_candidates(
                 self._identifier.labels,
                 self._recognizer.languages,
                 own.split(",") if has_own else self.options.among,
                 with_adapter=self.options.nearest,
             )
-        return self._candidates[language]
+            if len(self._candidates) >= _KEPT:
+                self._candidates.clear()
+            self._candidates[language] = found
+        return found
 
     def transcribe(
         self,

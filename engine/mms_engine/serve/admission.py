@@ -41,8 +41,7 @@ class Admission:
             ApiError: 413, 429 or 503.
         """
         limits = self._limits
-        if self.is_draining:
-            raise ApiError(503, "the server is ending", code="draining", retry_after=1)
+        self.check_draining()
         if size is not None and size > limits.max_upload_bytes:
             raise self.too_large()
         wait = self._backlog()
@@ -56,6 +55,15 @@ class Admission:
             message = f"the wait would be about {wait:.0f} s"
             raise ApiError(429, message, code="overloaded", retry_after=_patience(wait))
         self._by_client[client] += 1
+
+    def check_draining(self) -> None:
+        """Refuse what is new while the server ends.
+
+        Raises:
+            ApiError: 503.
+        """
+        if self.is_draining:
+            raise ApiError(503, "the server is ending", code="draining", retry_after=1)
 
     def leave(self, client: str) -> None:
         """Count a request as ended."""

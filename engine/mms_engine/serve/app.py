@@ -11,9 +11,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.page import route as page
+from mms_engine.serve.realtime import route as realtime
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -27,6 +30,7 @@ from mms_engine.serve.rest import (
     voices,
 )
 from mms_engine.serve.service import Service
+from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
@@ -39,6 +43,9 @@ _ROUTERS = (
     models,
     health,
     documentation,
+    page,
+    stream,
+    realtime,
 )
 
 
@@ -57,6 +64,7 @@ def create_app(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.sessions = Sessions(service)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(ClientLeft, _left)

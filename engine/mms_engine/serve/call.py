@@ -34,6 +34,11 @@ _Result = TypeVar("_Result")
 class ClientLeft(Exception):
     """The client closed the connection; nobody reads the answer."""
 
+    def __init__(self, *, is_clean: bool = False) -> None:
+        """Say whether it closed it by itself, so that it will not come back."""
+        super().__init__()
+        self.is_clean = is_clean
+
 
 class Call:
     """A request being served."""
@@ -68,23 +73,28 @@ class Call:
         except ValueError:
             return 0
 
-    def authenticate(self) -> None:
+    def authenticate(self, authorization: str | None = None) -> None:
         """Check the key of the request.
+
+        Args:
+            authorization: Value in place of that of the header.
 
         Raises:
             ApiError: 401.
         """
-        self.key = self.service.keyring.find(self.headers.get("authorization", ""))
+        if authorization is None:
+            authorization = self.headers.get("authorization", "")
+        self.key = self.service.keyring.find(authorization)
         if self.key is not None:
             self.client = f"key {self.key.name}"
 
-    def allow(self, scope: str) -> None:
-        """Check the scope of the request's key.
+    def allow(self, scope: str, authorization: str | None = None) -> None:
+        """Check the scope of the request's key; `authorization` as for `authenticate`.
 
         Raises:
             ApiError: 401 or 403.
         """
-        self.authenticate()
+        self.authenticate(authorization)
         check_scope(self.key, scope)
 
     def admit(self, scope: str) -> None:

@@ -31,22 +31,49 @@ class Limits:
     """Estimated wait from which requests are refused."""
     max_connections: int = 1024
     """Open connections; more are refused."""
+    max_wyoming_connections: int = 64
+    """Open connections of the Wyoming protocol; more are refused."""
     header_seconds: float = 10.0
     """Time for a request's headers."""
     body_seconds: float = 10.0
     """Time for a body, to which each 16 KiB received add a second."""
+    max_streams: int = 1024
+    """Live streams; fewer where the machine sustains fewer."""
+    max_client_streams: int = 128
+    """Live streams of one client."""
+    max_frame_bytes: int = 21 << 20
+    """Size of one message of a WebSocket: an event with 15 MiB of audio in base64."""
     idle_seconds: float = 30.0
     """Time between two requests of a connection."""
+    stream_idle_seconds: float = 120.0
+    """Time between two messages of the client of a WebSocket."""
+    session_seconds: float = 60.0
+    """Time for which a broken connection to a live stream can be resumed."""
     request_seconds: float = 600.0
     """Time until a request must have its result."""
     drain_seconds: float = 30.0
-    """Time for running requests after SIGTERM."""
+    """Time for running requests and streams after SIGTERM."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} is {value}, must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WyomingConfig:
+    """Address of the Wyoming protocol, and what it announces."""
+
+    port: int
+    """0 for any free port."""
+    host: str = "127.0.0.1"
+    languages: tuple[str, ...] = ()
+    """Languages that are announced, and identified among; none for all."""
+    voices: tuple[str, ...] = ()
+    """Voices that are announced, first the default; none for all."""
+    zeroconf: str | None = None
+    """Name under which Home Assistant discovers the server; `None` for no discovery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +98,12 @@ class ServeConfig:
     """Further names of models: alias and id."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call the server; none by default."""
+    session_store: Path | None = None
+    """Folder, shared by several servers, of the states of live streams that can be resumed."""
+    admission: bool = True
+    """Whether live streams beyond what the machine sustains in real time are refused."""
     log_text: bool = False
     """Whether transcripts are logged."""
+    wyoming: WyomingConfig | None = None
+    """Wyoming protocol; `None` for HTTP only."""
     limits: Limits = field(default_factory=Limits)

@@ -11,6 +11,7 @@ from mms_engine.errors import (
     LanguageError,
     LanguageModelError,
     MmsError,
+    StreamError,
     TextError,
 )
 
@@ -22,12 +23,13 @@ _TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
-_CLIENT_ERRORS: tuple[tuple[type[MmsError], str, str], ...] = (
+_CLIENT_ERRORS: tuple[tuple[type[MmsError], str, str | None], ...] = (
     (AudioError, "invalid_audio", "file"),
     (LanguageError, "unsupported_language", "language"),
     (LanguageModelError, "invalid_hotwords", "keywords[]"),
     (TextError, "invalid_text", "text"),
     (AlignmentError, "invalid_alignment", "text"),
+    (StreamError, "stream_failed", None),
 )
 """Errors that the client can correct: their code, and the field."""
 

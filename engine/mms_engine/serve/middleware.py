@@ -31,6 +31,8 @@ class CallMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
+        if scope["type"] == "websocket":
+            scope["mms.call"] = Call(self._service, scope, receive)  # `serve_socket` ends it
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

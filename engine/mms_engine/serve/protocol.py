@@ -1,18 +1,30 @@
-"""HTTP connections with bounds that uvicorn lacks: their number, and the time of the headers."""
+"""Connections with bounds that uvicorn lacks: number, time of the headers, memory of messages."""
 
 import asyncio
 import json
 import socket
 
 import h11
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
 
+from mms_engine.serve.admission import Admission
 from mms_engine.serve.config import Limits
 from mms_engine.serve.errors import ApiError
 
 _REASONS = {408: "Request Timeout", 503: "Service Unavailable"}
 _UNSENT_MILLISECONDS = 60_000
 """Time after which a connection ends whose client does not read the answer."""
+
+_MAX_MESSAGES = 4096
+"""Messages that may arrive at once: 256 KiB are read, and 10 ms of G.711 are 80 bytes."""
+_LINGER_SECONDS = 5.0
+"""Time for which the rest of a refused message is read."""
+_MAX_FRAGMENTS = 1024
+"""Frames of one message."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -75,3 +87,91 @@ class BoundedProtocol(H11Protocol):
 def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
     """Return the class of connections within limits."""
     return type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})
+
+
+class BoundedSocket(WebSocketsSansIOProtocol):
+    """A WebSocket connection; see `bounded_socket`.
+
+    Reading begins once the handshake is accepted, and pauses while a message waits to be taken. The
+    connection stays in the set that `BoundedProtocol` counts.
+    """
+
+    admission: Admission
+    _held = 0
+    """Bytes of an incomplete message."""
+    _is_refused = False
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin the handshake; what follows it is read when the application receives."""
+        self.read_paused = True
+        self.transport.pause_reading()
+        super().handle_connect(event)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, within the memory for all incomplete messages."""
+        if self._is_refused:
+            return  # read and discarded: the client can read why only if nothing is left unread
+        super().data_received(data)
+        held = len(self.conn.reader.buffer) + (self.conn.cur_size or 0)
+        try:
+            if held > self._held:
+                self.admission.take_bytes(held - self._held)
+            else:
+                self.admission.free_bytes(self._held - held)
+            self._held = held
+        except ApiError as error:
+            self._refuse(1013, error.message)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment of a message."""
+        if len(self.frames) >= _MAX_FRAGMENTS:
+            self._refuse(1008, "too many fragments")
+            return
+        super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Queue a message."""
+        if self.queue.qsize() >= _MAX_MESSAGES:
+            self._refuse(1008, "too many messages at once")
+            return
+        super().send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the client does not read the answers."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message; a refusal completes the handshake too."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.admission.free_bytes(self._held)
+        self._held = 0
+        super().connection_lost(exc)
+
+    def handle_parser_exception(self) -> None:
+        """End a connection that broke the protocol or a limit."""
+        if self._is_refused or self.conn.close_sent is None:
+            return
+        self._is_refused = self.close_sent = True
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        if not self.close_sent:
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
+
+
+def bounded_socket(admission: Admission) -> type[BoundedSocket]:
+    """Return the class of WebSocket connections whose bytes an admission counts."""
+    return type("LimitedSocket", (BoundedSocket,), {"admission": admission})

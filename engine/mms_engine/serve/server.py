@@ -1,6 +1,7 @@
 """The process of the server: listening, loading beside it, and draining at its end."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -12,33 +13,51 @@ from mms_engine.serve.app import create_app
 from mms_engine.serve.auth import read_keyring
 from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
 from mms_engine.serve.models import check_bundles
-from mms_engine.serve.protocol import bounded_protocol
+from mms_engine.serve.protocol import bounded_protocol, bounded_socket
 from mms_engine.serve.service import Service
+from mms_engine.serve.wyoming.server import WyomingServer, address_of
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _MAX_HEADER_BYTES = 32 << 10
+_GOODBYE_SECONDS = 2.0
+"""Time for the last messages of streams that are cut off."""
+_PING_SECONDS = 20.0
+"""Time between two pings of a WebSocket, and for the answer of each."""
 
 
 class _Server(uvicorn.Server):
     """Server that loads while it listens, and at a signal first finishes what is running."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, wyoming: WyomingServer | None
+    ) -> None:
         super().__init__(config)
         self.failure: BaseException | None = None
         self._service = service
+        self._wyoming = wyoming
         self._loading: asyncio.Task[None] | None = None
         self._drain_end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and begin to load."""
         await super().startup(sockets)
+        if self._wyoming is not None:
+            await self._wyoming.start()
         self._loading = asyncio.create_task(self._load())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections, and free the models."""
+        if self._wyoming is not None:
+            await self._wyoming.close()
+        await super().shutdown(sockets)
 
     async def _load(self) -> None:
         try:
             await self._service.load()
+            if self._wyoming is not None:
+                await self._wyoming.announce()
         except BaseException as error:  # noqa: BLE001 (raised again by `serve`)
             self.failure = error
             self.should_exit = True
@@ -57,12 +76,21 @@ class _Server(uvicorn.Server):
         """Return whether to end; called ten times a second."""
         admission = self._service.admission
         if admission.is_draining and not self.should_exit:
-            is_late = time.monotonic() > self._drain_end
-            if admission.requests == 0 or is_late:
-                if is_late:
-                    logger.warning("%d requests are cut off", admission.requests)
-                self.should_exit = True
+            running = admission.requests + len(self._service.sockets)
+            if running and time.monotonic() > self._drain_end:
+                logger.warning("%d requests and streams are cut off", running)
+                await self._end_sockets()
+                running = 0
+            self.should_exit = not running
         return await super().on_tick(counter)
+
+    async def _end_sockets(self) -> None:
+        """Let the streams tell their clients."""
+        for one in list(self._service.sockets):
+            one.end()
+        end = time.monotonic() + _GOODBYE_SECONDS
+        while self._service.sockets and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -93,7 +121,11 @@ def serve(config: ServeConfig) -> None:
     settings = uvicorn.Config(
         create_app(service),
         http=bounded_protocol(limits),
-        ws="none",
+        ws=bounded_socket(service.admission),
+        ws_max_size=limits.max_frame_bytes,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        ws_per_message_deflate=False,
         loop="asyncio",
         log_config=None,
         access_log=False,
@@ -105,11 +137,15 @@ def serve(config: ServeConfig) -> None:
         ssl_certfile=config.tls_certificate,
         ssl_keyfile=config.tls_key,
     )
-    with listening(config.host, config.port) as listener:
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(listening(config.host, config.port))
         scheme = "https" if config.tls_certificate is not None else "http"
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        logger.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
-        server = _Server(settings, service)
+        logger.info("listening on %s://%s", scheme, address_of(listener))
+        wyoming = None
+        if config.wyoming is not None:
+            beside = opened.enter_context(listening(config.wyoming.host, config.wyoming.port))
+            wyoming = WyomingServer(service, config.wyoming, beside)
+        server = _Server(settings, service, wyoming)
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from mms_engine.bundle import Bundle
 from mms_engine.serve.admission import Admission
 from mms_engine.serve.auth import Keyring
 from mms_engine.serve.batcher import Batcher
+from mms_engine.serve.client_secrets import ClientSecrets
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.live import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
@@ -27,6 +29,15 @@ from mms_engine.types import Audio, Float32Array
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_CONTAINERS = 64
+
+
+class Connection(Protocol):
+    """A connection that lasts longer than a request."""
+
+    def end(self) -> None:
+        """End it because the server ends."""
+        ...
 
 
 class Service:
@@ -38,10 +49,16 @@ class Service:
         self.keyring = keyring
         self.admission = Admission(config.limits, lambda: self.wait_seconds)
         self.metrics = Metrics(self._gauges, self._batchers)
+        self.client_secrets = ClientSecrets()
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
+        self.sockets: set[Connection] = set()
+        """Connections by WebSocket, or another protocol of its own."""
+        self.containers = FairSlots(_CONTAINERS, "mms-container")
+        """Threads that decode containers of live streams."""
         self._models: Models | None = None
+        self._live: LiveStreams | None = None
         self._decoded_seconds = 0.0
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
@@ -55,16 +72,28 @@ class Service:
             MmsError: one cannot be opened or run.
         """
         begin = time.perf_counter()
-        self._models = await asyncio.to_thread(open_models, self._bundles, self.config)
+        models = await asyncio.to_thread(open_models, self._bundles, self.config)
+        try:
+            self._live = await asyncio.to_thread(self._open_live, models)
+        except BaseException:
+            await asyncio.to_thread(models.close)
+            raise
+        self._models = models
         logger.info("ready after %.1f s", time.perf_counter() - begin)
         for model in self._models.speech:
             speed = model.batcher.clock.speed
             logger.info("%s: %.1f s of audio per second of computing", model.id, speed)
 
+    def _open_live(self, models: Models) -> LiveStreams:
+        return LiveStreams(models, self.config.limits, admission=self.config.admission)
+
     async def close(self) -> None:
         """Free everything."""
         self._decoding.close()
         self._tasks.close()
+        self.containers.close()
+        if self._live is not None:
+            await asyncio.to_thread(self._live.close)
         self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
@@ -77,8 +106,19 @@ class Service:
             ApiError: they are being loaded.
         """
         if self._models is None:
-            raise ApiError(503, "the models are being loaded", code="loading", retry_after=2)
+            raise _loading()
         return self._models
+
+    @property
+    def live(self) -> LiveStreams:
+        """The live streams.
+
+        Raises:
+            ApiError: the models are being loaded.
+        """
+        if self._live is None or self._models is None:
+            raise _loading()
+        return self._live
 
     @property
     def state(self) -> str:
@@ -88,7 +128,7 @@ class Service:
         if self._models is None:
             return "loading"
         has_failed = any(model.batcher.error for model in self._models.speech)
-        return "failed" if has_failed else "ready"
+        return "failed" if has_failed or self.live.error else "ready"
 
     @property
     def wait_seconds(self) -> float:
@@ -106,6 +146,8 @@ class Service:
         return {
             "ready": float(self.state == "ready"),
             "requests_running": self.admission.requests,
+            "sockets": len(self.sockets),
+            "streams": len(self._live) if self._live is not None else 0,
             "upload_bytes": self.admission.upload_bytes,
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
@@ -145,3 +187,7 @@ class Service:
     async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
         """Return the result of a run of alignment or identification; one at a time."""
         return await self._tasks.run(client, work)
+
+
+def _loading() -> ApiError:
+    return ApiError(503, "the models are being loaded", code="loading", retry_after=2)

@@ -68,19 +68,19 @@ def sentences(
     Raises:
         TextError: the text is not valid Unicode, or a `<break>` cannot be read.
     """
-    splitter = _Splitter(language, longest)
+    splitter = SentenceSplitter(language, longest)
     for part in parts:
-        for start in range(0, len(part), _PART):
-            yield from splitter.push(part[start : start + _PART])
+        yield from splitter.push(part)
         if by_part:
             yield from splitter.finish()
     yield from splitter.finish()
 
 
-class _Splitter:
-    """Text that has arrived and belongs to no sentence yet."""
+class SentenceSplitter:
+    """Splitter of a text that arrives in parts; holds what belongs to no sentence yet."""
 
-    def __init__(self, language: str, longest: int | None) -> None:
+    def __init__(self, language: str, longest: int | None = None) -> None:
+        """Begin a text; see `sentences`."""
         self._language = language
         unspaced = is_by_character(language)
         self._longest = longest or (LONGEST_BY_CHARACTER if unspaced else LONGEST)
@@ -97,7 +97,16 @@ class _Splitter:
         """Offset in `_text` from which the next boundary is searched for."""
 
     def push(self, part: str) -> Iterator[Sentence]:
-        """Add text, and yield the sentences whose ends are known."""
+        """Add text, and yield the sentences whose ends are known.
+
+        Raises:
+            TextError: as for `sentences`.
+        """
+        for start in range(0, len(part), _PART):
+            self._add(part[start : start + _PART])
+            yield from self._split(final=False)
+
+    def _add(self, part: str) -> None:
         bad = _NOT_TEXT.search(part)
         if bad:
             place = self._start + len(self._text) + bad.start()
@@ -106,7 +115,6 @@ class _Splitter:
                 "contain: is it text, and in UTF-8?"
             )
         self._text += part
-        yield from self._split(final=False)
 
     def finish(self) -> Iterator[Sentence]:
         """Yield the rest."""

@@ -5,19 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from mms_engine.audio.stretch import TimeStretch
 from mms_engine.bundle.voices import Voice
 from mms_engine.errors import TextError
 from mms_engine.text.reading import Reader
 from mms_engine.text.sentences import Sentence
 from mms_engine.tts.options import SpeechOptions
+from mms_engine.tts.pauses import Pauses
 from mms_engine.tts.synthesis import Plan, Synthesis
 from mms_engine.types import Audio, Dropped, Float32Array, Spoken, SpokenWord
 
-_FADE_SECONDS = 0.005
-"""Time in which a pause falls from the last sample, and rises to the next one."""
 _NAMED = 8
 """Dropped characters that a warning or an error names."""
 _Item = TypeVar("_Item")
@@ -50,14 +47,8 @@ class SpeechStream:
         self._on_sentence = on_sentence or (lambda _: None)
         self._rate = voice.sampling_rate
         self._samples = 0
-        """Samples so far, with the pause that is due."""
-        self._pause = 0
-        """Samples of silence that are due before the next sentence."""
-        self._last = 0.0
-        """Last sample that was made."""
-        self._explicit = False
-        """Whether the text asks for that silence: then it is kept at the end too."""
-        self._spoken = False
+        """Samples so far."""
+        self._pauses = Pauses(self._rate)
 
     def run(self, sentences: Iterator[Sentence]) -> Iterator[Audio]:
         """Yield the chunks of sentences.
@@ -76,11 +67,10 @@ class SpeechStream:
                 unspoken += dropped[: _NAMED - len(unspoken)]
                 self._on_sentence(self._described(sentence, dropped, None))
             else:
-                self._rest(sentence.pause)
-        if not self._spoken:
+                self._pauses.rest(sentence.pause)
+        if not self._pauses.has_spoken:
             raise TextError(f"nothing to speak with the voice {self._code}{_reason(unspoken)}")
-        if self._pause and self._explicit:
-            yield self._audio(self._silence(None))
+        yield from map(self._audio, self._pauses.finish())
 
     def _planned(self, sentence: Sentence) -> _Planned:
         """Return a sentence with its plan, if anything of it can be spoken."""
@@ -94,55 +84,31 @@ class SpeechStream:
 
     def _sentence(self, plan: Plan, ahead: "_Ahead[_Planned]") -> Iterator[Audio]:
         sentence = plan.read.sentence
-        if self._spoken and not self._pause:
-            self._rest(2 * _FADE_SECONDS)
+        self._pauses.begin()
         self._on_sentence(self._described(sentence, plan.read.tokens.dropped, plan))
         stretch = TimeStretch(plan.tempo, self._rate) if plan.tempo != 1 else None
         for samples in self._synthesis.chunks(plan, self._code):
             ready = samples if stretch is None else stretch.push(samples)
             if ready.size:
-                yield self._joined(ready)
+                yield from self._joined(ready)
             ahead.prepare()
         if stretch is not None:
-            yield self._joined(stretch.finish())
-        seconds = sentence.pause * self._options.pause_scale / self._options.speed
-        self._pause = round(seconds * self._rate)
-        self._explicit = False
+            yield from self._joined(stretch.finish())
+        self._pauses.end(sentence.pause * self._options.pause_scale / self._options.speed)
 
-    def _rest(self, seconds: float) -> None:
-        self._pause += round(seconds * self._rate)
-        self._explicit = True
-
-    def _joined(self, samples: Float32Array) -> Audio:
-        """Return samples, with the pause that is due before them."""
-        if self._pause:
-            samples = np.concatenate([self._silence(float(samples[0])), samples])
-        self._spoken = True
-        return self._audio(samples)
+    def _joined(self, samples: Float32Array) -> Iterator[Audio]:
+        """Yield the pause that is due, and samples."""
+        return map(self._audio, self._pauses.join(samples))
 
     def _audio(self, samples: Float32Array) -> Audio:
         self._samples += samples.size
-        if samples.size:
-            self._last = float(samples[-1])
         return Audio(samples, self._rate)
-
-    def _silence(self, following: float | None) -> Float32Array:
-        """Return the pause that is due: from the last sample to silence to the next, smoothly."""
-        silence = np.zeros(self._pause, np.float32)
-        fade = min(round(_FADE_SECONDS * self._rate), self._pause // 2)
-        if fade:
-            ramp = 0.5 * (1 + np.cos(np.pi * np.arange(1, fade + 1) / (fade + 1)))
-            silence[:fade] = self._last * ramp
-            if following is not None:
-                silence[-fade:] = following * ramp[::-1]
-        self._pause = 0
-        return silence
 
     def _described(
         self, sentence: Sentence, dropped: tuple[Dropped, ...], plan: Plan | None
     ) -> Spoken:
         """Return what is known of a sentence before its audio."""
-        start = (self._samples + self._pause) / self._rate
+        start = (self._samples + self._pauses.due) / self._rate
         spoken = Spoken(sentence.text, sentence.start, start, start, (), dropped)
         lost = [one for one in dropped if one.is_loss]
         if lost:

@@ -4,22 +4,34 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from mms_engine.asr.pool.capacity import Capacity
 from mms_engine.asr.pool.lanes import plan_lanes
-from mms_engine.asr.pool.pooled_stream import Listener, PooledStream, StreamBounds
+from mms_engine.asr.pool.options import Listener, PoolOptions, StreamBounds
+from mms_engine.asr.pool.pooled_stream import PooledStream
 from mms_engine.asr.pool.schedule import Schedule
-from mms_engine.asr.streaming.core import StreamStep
-from mms_engine.asr.streaming.language import AUTO, LanguageFinder, LanguageStep
+from mms_engine.asr.pool.steps import (
+    Ready,
+    Windows,
+    WithRow,
+    as_error,
+    begin,
+    complete,
+    decide,
+    with_row,
+)
+from mms_engine.asr.streaming.core import StreamCore
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.asr.streaming.model import StreamingModel, open_core
 from mms_engine.asr.streaming.options import StreamOptions
+from mms_engine.asr.streaming.state import load, restore
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.decoding.host import HostDecoders
-from mms_engine.encoder.interface import StepInput, StepOutput
-from mms_engine.errors import BackendError, MmsError, StreamError
+from mms_engine.decoding.options import BeamSearch
+from mms_engine.encoder.interface import StepOutput
+from mms_engine.errors import CapacityError, StreamError
 from mms_engine.system import usable_cores
 from mms_engine.types import Float32Array
 
@@ -27,38 +39,8 @@ _ROUNDING = 1e-9
 _AUTO_LOAD = 1.3
 """Load of a stream that finds its language, of that of others: windows are classified, and what was
 held back is decoded at once."""
-_In = TypeVar("_In", bound="_Ready | _Windows")
+_In = TypeVar("_In", bound=Ready | Windows)
 _Out = TypeVar("_Out")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolOptions:
-    """Bounds of a pool."""
-
-    max_streams: int = 1024
-    """Streams that may be open at once."""
-    batch_rows: int = 0
-    """Most steps in one run; 0 for the device's default: 8 on a CPU, 64 on a GPU."""
-    lanes: int = 0
-    """Concurrent runs on a CPU, which share its cores; 0 to derive it from the encoder's size."""
-    pending_seconds: float = 30.0
-    """Seconds of pending audio per stream beyond which `feed` refuses more."""
-    unread_events: int = 1000
-    """Unread events per stream beyond which `feed` refuses audio; not with a listener."""
-    admission: bool = True
-    """Whether to refuse streams beyond what this machine sustains in real time."""
-    decode_threads: int = 0
-    """Threads that decode logits; 0 for every core this process may use."""
-
-    def __post_init__(self) -> None:
-        if min(self.max_streams, self.unread_events) < 1 or not self.pending_seconds > 0:
-            raise ValueError(
-                f"max_streams, unread_events and pending_seconds must be positive: {self}"
-            )
-        if min(self.batch_rows, self.lanes, self.decode_threads) < 0:
-            raise ValueError(
-                f"batch_rows, lanes and decode_threads must be 0 (default) or positive: {self}"
-            )
 
 
 class StreamPool:
@@ -92,8 +74,14 @@ class StreamPool:
         self._model = model.with_threads(lanes.threads)
         self._finder = None if finder is None else finder.with_threads(lanes.threads)
         self._rows = options.batch_rows or self._model.rows
-        self._decoders = decoders
+        self._decoders = self._searching = decoders
+        if options.beam_for_hotwords and decoders.config is None:
+            self._searching = HostDecoders(BeamSearch())
+        self._fingerprint = model.acoustic.bundle.manifest.source.fingerprint
         self._options = options
+        self._bounds = StreamBounds(
+            pending_seconds=options.pending_seconds, unread_events=options.unread_events
+        )
         self._capacity = Capacity(self._model, lanes.count, self._rows)
         self._schedule: Schedule[PooledStream] = Schedule(lanes.count)
         self._admission = threading.Lock()
@@ -135,6 +123,8 @@ class StreamPool:
         *,
         listener: Listener | None = None,
         priority: int = 0,
+        finder: LanguageFinder | None = None,
+        advanced: Callable[[], None] | None = None,
     ) -> PooledStream:
         """Open a stream. A refused stream allocates nothing and evicts no adapter.
 
@@ -148,17 +138,68 @@ class StreamPool:
                 return at once. Without a listener, events wait in the stream.
             priority: Steps of higher priority run first; each level counts as much as ten seconds
                 of waiting.
+            finder: Languages to choose from, in place of the pool's; of the same model.
+            advanced: Called from a thread of the pool after each step, when less audio may be
+                pending; must return at once.
 
         Raises:
-            StreamError: the pool is full or closed, or the machine could not keep up.
+            CapacityError: the pool is full, or the machine could not keep up.
+            StreamError: the pool is closed.
             LanguageError, BundleError, LanguageModelError: as for `Recognizer.stream`.
         """
         options = options or StreamOptions()
+        return self._open(
+            language, options, finder, lambda _: None,
+            listener=listener, priority=priority, advanced=advanced,
+        )  # fmt: skip
+
+    def restore(
+        self,
+        state: bytes,
+        *,
+        listener: Listener | None = None,
+        priority: int = 0,
+        finder: LanguageFinder | None = None,
+        advanced: Callable[[], None] | None = None,
+    ) -> PooledStream:
+        """Continue a stream from the state of `PooledStream.save` or `Stream.save`.
+
+        Args:
+            state: The state, of this or another process.
+            listener: As for `open`, like the following.
+            priority: Priority.
+            finder: Languages to choose from.
+            advanced: Called after each step.
+
+        Raises:
+            StreamError: it is damaged, or of another model or release; or as for `open`.
+            MmsError: as for `open`.
+        """
+        manifest = self._model.acoustic.bundle.manifest
+        saved = load(state, self._fingerprint)
+        return self._open(
+            saved.language, saved.options, finder,
+            lambda core: restore(core, saved, manifest.sample_rate),
+            listener=listener, priority=priority, advanced=advanced,
+        )  # fmt: skip
+
+    def _open(
+        self,
+        language: str,
+        options: StreamOptions,
+        finder: LanguageFinder | None,
+        prepare: Callable[[StreamCore], None],
+        *,
+        listener: Listener | None,
+        priority: int,
+        advanced: Callable[[], None] | None,
+    ) -> PooledStream:
+        """Open a stream whose core `prepare` has changed."""
         seat = object()
         self._measurable(language)
         self._reserve(seat, language, options)
         try:
-            core = open_core(self._model, self._decoders, language, options, self._finder)
+            core = self._core(language, options, finder, prepare)
         except BaseException:
             with self._lock:
                 del self._loads[seat]
@@ -166,14 +207,13 @@ class StreamPool:
         stream = PooledStream(
             core,
             self._schedule,
-            StreamBounds(
-                pending_seconds=self._options.pending_seconds,
-                unread_events=self._options.unread_events,
-            ),
+            self._bounds,
             priority=priority,
             listener=listener,
             leave=self._leave,
             defer=self._defer,
+            advanced=advanced,
+            fingerprint=self._fingerprint,
         )
         with self._lock:
             load = self._loads.pop(seat)
@@ -184,21 +224,38 @@ class StreamPool:
         stream.cancel()
         raise StreamError("the pool was closed: open another")
 
+    def _core(
+        self,
+        language: str,
+        options: StreamOptions,
+        finder: LanguageFinder | None,
+        prepare: Callable[[StreamCore], None],
+    ) -> StreamCore:
+        decoders = self._searching if options.hotwords else self._decoders
+        core = open_core(self._model, decoders, language, options, finder or self._finder)
+        try:
+            prepare(core)
+        except BaseException:
+            core.release()
+            raise
+        return core
+
     def _reserve(self, seat: object, language: str, options: StreamOptions) -> None:
         """Admit a stream, whose load counts from now on under `seat`.
 
         Raises:
-            StreamError: it is refused.
+            CapacityError: there is no room.
+            StreamError: the pool is closed.
         """
         with self._admission:
             if self._is_closed:
                 raise StreamError("the pool is closed: open another")
             if len(self._loads) >= self._options.max_streams:
-                raise StreamError(
+                raise CapacityError(
                     f"{len(self._loads)} streams are open, the limit (max_streams): wait until "
                     "one ends"
                 )
-            load = self._load(language, options)
+            load = self._load_of(language, options)
             with self._lock:
                 count, total = len(self._loads), sum(self._loads.values()) + load
                 if total <= 1.0 + _ROUNDING:
@@ -206,8 +263,8 @@ class StreamPool:
                     return
             capacity = self._capacity.describe(options.contexts)
             if load > 1.0:
-                raise StreamError(f"{capacity}: choose longer chunks, or another precision")
-            raise StreamError(
+                raise CapacityError(f"{capacity}: choose longer chunks, or another precision")
+            raise CapacityError(
                 f"no room for another stream: {capacity}, and {count} are open; wait until one "
                 "ends, or choose a longer latency"
             )
@@ -223,7 +280,7 @@ class StreamPool:
         self._model.acoustic.bundle.entry(language)
         return language
 
-    def _load(self, language: str, options: StreamOptions) -> float:
+    def _load_of(self, language: str, options: StreamOptions) -> float:
         if not self._options.admission:
             return 0.0
         code = self._measurable(language)
@@ -286,29 +343,29 @@ class StreamPool:
 
     def _run_lane(self) -> None:
         while (streams := self._schedule.take(self._rows)) is not None:
-            self._run([step for stream in streams if (step := _begin(stream)) is not None])
+            self._run([step for stream in streams if (step := begin(stream)) is not None])
             self._schedule.done(streams)
 
-    def _run(self, steps: Sequence["_Ready | _Windows"]) -> None:
-        to_classify = [one for one in steps if isinstance(one, _Windows)]
+    def _run(self, steps: Sequence[Ready | Windows]) -> None:
+        to_classify = [one for one in steps if isinstance(one, Windows)]
         for one, logits in self._batched(to_classify, self._classify):
-            _decide(one, logits)
-        ready = [one for one in steps if isinstance(one, _Ready)]
+            decide(one, logits)
+        ready = [one for one in steps if isinstance(one, Ready)]
         with_features = self._batched(ready, self._features)
-        rows = [row for one in with_features if (row := _row(*one)) is not None]
+        rows = [row for one in with_features if (row := with_row(*one)) is not None]
         outputs = self._batched(rows, self._encode)
-        list(self._decode_threads.map(_complete, outputs))
+        list(self._decode_threads.map(complete, outputs))
 
-    def _classify(self, steps: Sequence["_Windows"]) -> list[list[Float32Array]]:
+    def _classify(self, steps: Sequence[Windows]) -> list[list[Float32Array]]:
         if self._finder is None:
             raise RuntimeError("a language step without an identification model")
         logits = iter(self._finder.logits([own for one in steps for own in one.step.windows]))
         return [list(itertools.islice(logits, len(one.step.windows))) for one in steps]
 
-    def _features(self, steps: Sequence["_Ready"]) -> list[Float32Array]:
+    def _features(self, steps: Sequence[Ready]) -> list[Float32Array]:
         return self._model.features([one.step.samples for one in steps])
 
-    def _encode(self, rows: Sequence["_WithRow"]) -> list[StepOutput]:
+    def _encode(self, rows: Sequence[WithRow]) -> list[StepOutput]:
         languages = [one.step.language for one in rows]
         return self._model.encode([one.row for one in rows], languages)
 
@@ -326,72 +383,5 @@ class StreamPool:
         except Exception as error:  # noqa: BLE001 (delivered to the stream)
             if len(steps) > 1:
                 return [pair for one in steps for pair in self._batched([one], function)]
-            steps[0].stream.fail(_as_error(error))
+            steps[0].stream.fail(as_error(error))
             return []
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Windows:
-    """Stream with windows to classify."""
-
-    stream: PooledStream
-    step: LanguageStep
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
-    """Stream with a step to run."""
-
-    stream: PooledStream
-    step: StreamStep
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _WithRow(_Ready):
-    """Step with its encoder input."""
-
-    row: StepInput
-
-
-def _begin(stream: PooledStream) -> _Ready | _Windows | None:
-    try:
-        step = stream.begin_step()
-    except Exception as error:  # noqa: BLE001 (delivered to the stream)
-        stream.fail(_as_error(error))
-        return None
-    if isinstance(step, LanguageStep):
-        return _Windows(stream, step)
-    return None if step is None else _Ready(stream, step)
-
-
-def _decide(windows: _Windows, logits: Sequence[Float32Array]) -> None:
-    try:
-        windows.stream.decide(logits)
-    except Exception as error:  # noqa: BLE001 (delivered to the stream)
-        windows.stream.fail(_as_error(error))
-
-
-def _row(ready: _Ready, features: Float32Array) -> _WithRow | None:
-    try:
-        row = ready.stream.row(ready.step, features)
-    except Exception as error:  # noqa: BLE001 (delivered to the stream)
-        ready.stream.fail(_as_error(error))
-        return None
-    return _WithRow(ready.stream, ready.step, row)
-
-
-def _complete(encoded: tuple[_WithRow, StepOutput]) -> None:
-    row, output = encoded
-    try:
-        row.stream.complete(row.step, output)
-    except Exception as error:  # noqa: BLE001 (delivered to the stream)
-        row.stream.fail(_as_error(error))
-
-
-def _as_error(error: Exception) -> MmsError:
-    """Return an error as an `MmsError`."""
-    if isinstance(error, MmsError):
-        return error
-    made = BackendError(f"a step of the stream failed: {error}")
-    made.__cause__ = error
-    return made

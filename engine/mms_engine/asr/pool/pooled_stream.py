@@ -8,34 +8,37 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from mms_engine.asr.pool.options import Listener, StreamBounds
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
 from mms_engine.asr.streaming.language import AUTO, LanguageStep
+from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.pcm import Pcm
+from mms_engine.asr.streaming.state import save
 from mms_engine.encoder.interface import StepInput, StepOutput
 from mms_engine.errors import MmsError, StreamError
 from mms_engine.types import Float32Array
 
-Listener = Callable[[Event | MmsError], None]
-"""Called with each event, and with the error if the stream fails. It must return at once: other
-streams wait for it. An exception it raises fails its stream."""
 _END = object()
+_SMALL_PIECE = 320
+"""Samples of a piece that others are joined to."""
+_MOST_REQUESTS = 100
 _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
-_thread = threading.local()
-"""`in_listener` is true while the current thread runs a listener."""
+_thread = threading.local()  # `in_listener`: whether the current thread runs a listener
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamBounds:
-    """Bounds of one stream of a pool."""
+@dataclass(frozen=True, slots=True)
+class _Save:
+    """Request for the state behind the audio and the ends requested before."""
 
-    pending_seconds: float
-    """Audio that may wait beyond what a step takes."""
-    unread_events: int
-    """Events that may wait to be read."""
+    rest: bytes
+    """Bytes of an incomplete sample."""
+    receive: Callable[[bytes | MmsError], None]
 
 
 class PooledStream:
@@ -55,6 +58,8 @@ class PooledStream:
         listener: Listener | None,
         leave: Callable[["PooledStream"], None],
         defer: Callable[[Callable[[], None]], None],
+        advanced: Callable[[], None] | None = None,
+        fingerprint: str = "",
     ) -> None:
         """Take over the core of a stream.
 
@@ -66,6 +71,8 @@ class PooledStream:
             listener: Receiver of events; `None` to keep them for `events`.
             leave: Called once when the stream has ended.
             defer: Runs a function in another thread: freeing device memory may wait for a batch.
+            advanced: Called after each step; see `StreamPool.open`.
+            fingerprint: That of the model, for `save`.
         """
         self.priority = priority
         self._error: MmsError | None = None
@@ -75,17 +82,21 @@ class PooledStream:
         self._listener = listener
         self._leave = leave
         self._defer = defer
+        self._advanced = advanced
+        self._fingerprint = fingerprint
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._emitting = threading.RLock()
         """Held while the listener runs, so that no call follows `cancel`."""
         self._lock = threading.Lock()
         """Guards the attributes below; never held during computation or a call of the listener."""
-        self._inbox: deque[tuple[Float32Array, int] | EndReason] = deque()
+        self._inbox: deque[tuple[Float32Array, int] | EndReason | _Save] = deque()
+        self._requests = 0
+        """Requested ends of utterances that are not carried out."""
         self._state: Literal["open", "ending", "done"] = "open"
         self._is_in_step = False
         """Whether a thread of the pool uses the core."""
-        self._fed_seconds = 0.0
-        self._used_seconds = 0.0
+        self._fed_seconds = core.audio_seconds
+        self._used_seconds = core.used_seconds
         self._due_seconds = core.due_seconds
         """Audio after which a step is due."""
 
@@ -98,6 +109,28 @@ class PooledStream:
         return self._error
 
     @property
+    def language(self) -> str:
+        """Language code; `auto` while it is not known, or has no adapter."""
+        return self._core.language or AUTO
+
+    @property
+    def options(self) -> StreamOptions:
+        """Options of the stream."""
+        return self._core.options
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio fed."""
+        return self._fed_seconds
+
+    @property
+    def pending_seconds(self) -> float:
+        """Seconds of audio fed beyond what the next step takes."""
+        contexts = self._core.options.contexts
+        taken = contexts.chunk_seconds + contexts.right_seconds
+        return max(0.0, self._fed_seconds - self._used_seconds - taken)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Words of the language model and hotwords that cannot be used."""
         return self._core.utterance.warnings
@@ -105,7 +138,7 @@ class PooledStream:
     @property
     def chunk_seconds(self) -> float:
         """Time within which a step should be done once its audio has arrived."""
-        return self._core.options.contexts.chunk_seconds
+        return self.options.contexts.chunk_seconds
 
     def feed(self, pcm: Pcm, sample_rate: int | None = None) -> None:
         """Queue audio; return without waiting for a step, whatever the pool computes.
@@ -123,18 +156,26 @@ class PooledStream:
             self._check_open()
             self._check_room()
         samples, rate = self._core.parse(pcm, sample_rate)
+        if not len(samples):
+            return
         with self._lock:
-            self._inbox.append((samples, rate))
+            self._put(samples, rate)
             self._fed_seconds += len(samples) / rate
             is_due = self._fed_seconds >= self._due_seconds - _EARLY
         if is_due:
             self._schedule.wake(self)
 
+    def _put(self, samples: Float32Array, rate: int) -> None:
+        """Queue samples; very small pieces are joined, since each costs more than its samples."""
+        last = self._inbox[-1] if self._inbox else None
+        if isinstance(last, tuple) and last[1] == rate and len(last[0]) < _SMALL_PIECE:
+            self._inbox[-1] = np.concatenate([last[0], samples]), rate
+        else:
+            self._inbox.append((samples, rate))
+
     def _check_room(self) -> None:
-        contexts = self._core.options.contexts
-        taken = contexts.chunk_seconds + contexts.right_seconds
-        pending = self._fed_seconds - self._used_seconds
-        if pending > self._bounds.pending_seconds + taken:
+        if self.pending_seconds > self._bounds.pending_seconds:
+            pending = self._fed_seconds - self._used_seconds
             raise StreamError(
                 f"{pending:.1f} s of audio are pending, the limit is "
                 f"{self._bounds.pending_seconds:g}: feed no faster than events come"
@@ -146,7 +187,11 @@ class PooledStream:
             )
 
     def flush(self) -> None:
-        """Request the end of the utterance after the audio fed so far; more audio may follow."""
+        """Request the end of the utterance after the audio fed so far; more audio may follow.
+
+        Raises:
+            StreamError: the stream has ended or failed, or too many requests are pending.
+        """
         self._request("flush", "open")
 
     def finish(self) -> None:
@@ -156,8 +201,26 @@ class PooledStream:
     def _request(self, reason: EndReason, state: Literal["open", "ending"]) -> None:
         with self._lock:
             self._check_open()
+            if reason == "flush" and self._requests >= _MOST_REQUESTS:
+                raise StreamError(f"{self._requests} flushes are pending, the limit")
+            self._requests += 1
             self._inbox.append(reason)
             self._state = state
+        self._schedule.wake(self)
+
+    def save(self, receive: Callable[[bytes | MmsError], None]) -> None:
+        """Request the state of the stream behind all that was fed and requested so far.
+
+        Args:
+            receive: Called from a thread of the pool, after the events so far, with the state for
+                `StreamPool.restore`, or with an error. Must return at once.
+
+        Raises:
+            StreamError: the stream has ended or failed.
+        """
+        with self._lock:
+            self._check_open()
+            self._inbox.append(_Save(self._core.reader.rest, receive))
         self._schedule.wake(self)
 
     def cancel(self) -> None:
@@ -214,11 +277,7 @@ class PooledStream:
             self._is_in_step = True
             inbox, self._inbox = self._inbox, deque()
             state = self._state
-        for item in inbox:
-            if isinstance(item, tuple):
-                self._core.add(*item)
-            else:
-                self._core.end(item)
+        self._take(inbox)
         step = self._core.next_step()
         if step is not None:
             return step
@@ -230,6 +289,26 @@ class PooledStream:
             self._close()
         self._end_step()
         return None
+
+    def _take(self, inbox: deque[tuple[Float32Array, int] | EndReason | _Save]) -> None:
+        """Give the core what was fed and requested; a save waits for the ends before it."""
+        while inbox:
+            item = inbox.popleft()
+            if isinstance(item, tuple):
+                self._core.add(*item)
+            elif not isinstance(item, _Save):
+                self._core.end(item)
+            elif self._core.is_ending:
+                with self._lock:
+                    self._inbox.extendleft([*reversed(inbox), item])
+                return
+            else:
+                try:
+                    state = save(self._core, self._fingerprint, item.rest)
+                except MmsError as error:
+                    item.receive(error)
+                else:
+                    item.receive(state)
 
     def row(self, step: StreamStep, features: Float32Array) -> StepInput:
         """Return the encoder input of a step."""
@@ -274,13 +353,16 @@ class PooledStream:
             if not is_done:
                 self._used_seconds = core.used_seconds
                 self._due_seconds = core.due_seconds
-            has_request = any(not isinstance(item, tuple) for item in self._inbox)
+            requests = sum(not isinstance(item, tuple) for item in self._inbox)
+            self._requests = requests + len(core.endings)
             has_audio = bool(self._inbox) and self._fed_seconds >= self._due_seconds - _EARLY
-            is_due = has_work or core.is_due or has_request or has_audio
+            is_due = has_work or core.is_due or requests > 0 or has_audio
         if is_done:
             self._defer(core.release)
         elif is_due:
             self._schedule.wake(self)
+        if self._advanced is not None:
+            self._advanced()
 
     def _emit(self, events: list[Event]) -> None:
         with self._emitting:
@@ -306,8 +388,11 @@ class PooledStream:
             if self._state == "done":
                 return
             self._state = "done"
-            self._inbox.clear()
+            inbox, self._inbox = self._inbox, deque()
             is_idle = not self._is_in_step
+        for item in inbox:
+            if isinstance(item, _Save):
+                item.receive(StreamError("the stream has ended"))
         self._schedule.forget(self)
         self._leave(self)
         self._events.put(_END)

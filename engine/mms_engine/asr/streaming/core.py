@@ -94,10 +94,9 @@ class StreamCore:
         self.endpointer = Endpointer(options.endpoints, self._frame_seconds)
         self.rate = options.sample_rate
         """Sample rate of the next audio, Hz."""
-        self._endings: deque[tuple[EndReason, int]] = deque()
+        self.endings: deque[tuple[EndReason, int]] = deque()
         """Requested ends of utterances, each with its frame."""
-        self._change: LanguageDecision | None = None
-        """Decision that applies after the next end."""
+        self._change: LanguageDecision | None = None  # applies after the next end
         self._shown = PartialText("", (), 0)
         self._events: list[Event] = []
 
@@ -131,8 +130,8 @@ class StreamCore:
 
     @property
     def is_ending(self) -> bool:
-        """Whether an end is requested that `close` has not yet carried out."""
-        return bool(self._endings)
+        """Whether an end is requested that `close` has not carried out."""
+        return bool(self.endings)
 
     @property
     def is_due(self) -> bool:
@@ -166,23 +165,24 @@ class StreamCore:
     def add(self, samples: Float32Array, sample_rate: int) -> None:
         """Add the samples that `parse` returned."""
         if sample_rate != self.resampler.rate:
-            fresh = Resampler(sample_rate, self._parts.sample_rate)
-            self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
-            self.resampler = fresh
+            self._drain_resampler(sample_rate)
         self.audio.add(self.resampler.convert(samples))
+
+    def _drain_resampler(self, sample_rate: int) -> None:
+        used, self.resampler = self.resampler, Resampler(sample_rate, self._parts.sample_rate)
+        self.audio.add(used.convert(_NO_SAMPLES, last=True))
 
     def end(self, reason: EndReason) -> None:
         """Request the end of the utterance after the audio added so far."""
-        if reason == "end":
-            self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
-        self._endings.append((reason, self.audio.frames))
+        self._drain_resampler(self.resampler.rate)  # all that was added belongs to it
+        self.endings.append((reason, self.audio.frames))
 
     def next_step(self) -> StreamStep | LanguageStep | None:
         """Return the next step whose audio is complete, or `None`.
 
         `read` takes the output of a step, `decide` that of a language step.
         """
-        available = self._endings[0][1] if self._endings else self.audio.frames
+        available = self.endings[0][1] if self.endings else self.audio.frames
         while True:
             windows = self._language_step(available)
             if windows is not None or self.language is None:
@@ -237,7 +237,7 @@ class StreamCore:
         if decision.frame > self.utterance.frame + self.utterance.frames:
             # Steps in the old language up to there come first.
             self._change = decision
-            self._endings.appendleft(("language", decision.frame))
+            self.endings.appendleft(("language", decision.frame))
             return
         if decision.frame > self.utterance.frame:
             self.utterance.cut(decision.frame)
@@ -355,12 +355,12 @@ class StreamCore:
 
     def close(self) -> None:
         """Carry out the first requested end, once `next_step` returns `None`."""
-        if not self._endings:
+        if not self.endings:
             raise RuntimeError("`close` without `end`")
-        reason, frame = self._endings.popleft()
+        reason, frame = self.endings.popleft()
         self._finish(reason)
-        if self._change is not None:
-            change, self._change = self._change, None
+        change, self._change = self._change, None
+        if change is not None:
             self._apply(change)
             return
         self._restart(frame)

@@ -1,7 +1,9 @@
 """Events of a stream: immutable values with a `type`."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from mms_engine.types import Transcript, Word
 
@@ -82,3 +84,41 @@ class LanguageChange:
 
 
 Event = Partial | Final | Endpoint | LanguageChange
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return the fields of an event, `type` first; those of a transcript beside the others."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    if isinstance(event, Final):
+        transcript = fields.pop("transcript")
+        for name in ("missing", "warnings", "segments"):  # of recordings
+            del transcript[name]
+        if transcript["language_probability"] is None:
+            del transcript["language_probability"]
+        fields |= transcript
+    return fields
+
+
+def read_event(fields: dict[str, Any]) -> Event | None:
+    """Return the event whose fields `event_fields` returned; `None` for another object.
+
+    Raises:
+        ValueError: a field is missing or wrong.
+    """
+    kinds: dict[Any, type[Any]] = {
+        "partial": Partial, "final": Final, "endpoint": Endpoint, "language": LanguageChange,
+    }  # fmt: skip
+    kind = kinds.get(fields.get("type"))
+    if kind is None:
+        return None
+    try:
+        known = {name: fields[name] for name in kind.__slots__ if name in fields}
+        del known["type"]
+        if kind is Partial:
+            known["words"] = msgspec.convert(fields["words"], tuple[Word, ...])
+        if kind is Final:
+            known["transcript"] = msgspec.convert(fields, Transcript)
+        event: Event = kind(**known)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise ValueError(f"an event {fields.get('type')} is not complete: {error}") from error
+    return event

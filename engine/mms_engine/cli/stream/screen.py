@@ -3,26 +3,13 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from mms_engine.asr.streaming import Event, Final, LanguageChange, Partial
+from mms_engine.asr.streaming.events import event_fields
 
 _DIM, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """Return the fields of an event, `type` first; those of a transcript beside the others."""
-    fields: dict[str, Any] = msgspec.to_builtins(event)
-    if isinstance(event, Final):
-        transcript = fields.pop("transcript")
-        for name in ("missing", "warnings", "segments"):  # of recordings
-            del transcript[name]
-        if transcript["language_probability"] is None:
-            del transcript["language_probability"]
-        fields |= transcript
-    return fields
 
 
 def _language(event: LanguageChange) -> str:
@@ -36,7 +23,7 @@ class Lines:
     def __call__(self, events: Sequence[Event]) -> None:
         """Print events and flush."""
         for event in events:
-            sys.stdout.write(msgspec.json.encode(event_json(event)).decode() + "\n")
+            sys.stdout.write(msgspec.json.encode(event_fields(event)).decode() + "\n")
         sys.stdout.flush()
 
 

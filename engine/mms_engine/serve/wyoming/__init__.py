@@ -1,0 +1,1 @@
+"""Wyoming protocol over TCP, by which Home Assistant speaks to voice services."""
