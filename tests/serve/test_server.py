@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from mms_engine.cli.serve import serve
 from mms_engine.serve.auth import Keyring, new_key, read_keyring
 from mms_engine.serve.config import Limits, ServeConfig
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.server import listening
 from server_process import ServerProcess, form_bytes, read_answer, request_head, running
 
 SCRIPT = [sys.executable, "-c", "from mms_engine.cli import main; main()"]
@@ -71,6 +73,8 @@ def test_languages_are_found_by_any_name(server) -> None:
     assert [one["code"] for one in page["data"]] == ["rus", "spa"]
     assert page["total"] == 5
     assert server.get("/v1/languages?limit=0")[0] == 400
+    none = {"object": "list", "data": [], "total": 0, "model": None, "default": None}
+    assert json.loads(server.get("/v1/voices")[1]) == none
 
 
 def test_alignment_is_that_of_the_library(server, clip, demo_bundle) -> None:
@@ -318,6 +322,16 @@ def test_busy_port_is_one_line(server, demo_bundle) -> None:
     assert "in use" in found.stderr.splitlines()[-1]
 
 
+def test_small_parts_of_an_answer_are_not_held_back() -> None:
+    """Otherwise the second waits 40 ms for the client's acknowledgement of the first."""
+    with (
+        listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
 def test_tls(demo_bundle, tmp_path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -353,7 +367,7 @@ def test_cross_origin_requests_are_off_by_default(demo_bundle, clip) -> None:
         assert server.get("/v1/models", Origin="https://other.example")[0] == 403
 
 
-def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, tmp_path, clip) -> None:
+def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, demo_voice, tmp_path, clip) -> None:
     folder = tmp_path / "mms-engine" / "bundles"
     folder.mkdir(parents=True)
     (folder / "demo").symlink_to(demo_bundle)
@@ -361,6 +375,8 @@ def test_demo_bundles_are_the_default(demo_bundle, lid_bundle, tmp_path, clip) -
     for path, wanted in (("demo", 404), ("demo-lid", 200)):
         if path == "demo-lid":
             (folder / path).symlink_to(lid_bundle)
+            (folder / "demo-voice").symlink_to(demo_voice)
         with running(env={"XDG_CACHE_HOME": str(tmp_path), "MMS_BUNDLE": ""}) as server:
             assert post(server, "/v1/audio/languages", body)[0] == wanted
             assert server.get("/v1/models/demo")[0] == 200
+            assert server.get("/v1/models/tts-1")[0] == wanted

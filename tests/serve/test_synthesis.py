@@ -13,7 +13,7 @@ from mms_engine.serve.config import Limits, ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.models import Models, VoiceModel
 from mms_engine.serve.speech import Speech
-from mms_engine.types import Audio
+from mms_engine.types import Audio, Dropped
 
 TEXT = "It rained. We walked home."
 
@@ -155,8 +155,10 @@ def test_what_cannot_be_spoken(speech) -> None:
 
 def test_unspoken_characters(speech, synthesizer) -> None:
     text = "Hello Ѣ, world. № is a symbol, жук a word."
-    found = asyncio.run(speech.unspoken("a", text, "eng"))
+    reports: list[tuple[Dropped, ...]] = []
+    asyncio.run(joined(speech.speak("a", text, "eng", on_unspoken=reports.append)))
     spoken = synthesizer.synthesize(text, "eng").sentences
+    (found,) = reports
     assert found == tuple(one for s in spoken for one in s.dropped if one.is_loss)
     assert [text[one.start : one.end] for one in found] == [one.text for one in found]
     assert found

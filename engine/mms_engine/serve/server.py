@@ -93,6 +93,19 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.01)
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """Return a listening socket, whose connections send small parts of an answer at once.
+
+    Raises:
+        OSError: the address is not free.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    # Connections inherit it. asyncio sets it too, but not where the protocol number is the default.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def serve(config: ServeConfig) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -125,19 +138,14 @@ def serve(config: ServeConfig) -> None:
         ssl_keyfile=config.tls_key,
     )
     with contextlib.ExitStack() as opened:
-        listener = opened.enter_context(_listen(config.host, config.port))
+        listener = opened.enter_context(listening(config.host, config.port))
         scheme = "https" if config.tls_certificate is not None else "http"
         logger.info("listening on %s://%s", scheme, address_of(listener))
         wyoming = None
         if config.wyoming is not None:
-            beside = opened.enter_context(_listen(config.wyoming.host, config.wyoming.port))
+            beside = opened.enter_context(listening(config.wyoming.host, config.wyoming.port))
             wyoming = WyomingServer(service, config.wyoming, beside)
         server = _Server(settings, service, wyoming)
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)

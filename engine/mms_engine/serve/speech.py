@@ -62,18 +62,6 @@ class Speech:
         speed = self.clock.speed * self._threads
         return (own + others) * _CHARACTER_SECONDS / speed if speed else 0.0
 
-    async def unspoken(
-        self, client: str, text: str, voice: str, *, model: VoiceModel | None = None
-    ) -> tuple[Dropped, ...]:
-        """Return the characters that the speech of a text would lack, in order.
-
-        Raises:
-            LanguageError, TextError, MmsError, ApiError: as for `speak`.
-        """
-        synthesizer = self._checked(text, voice, model).synthesizer
-        deadline = self._deadline()
-        return await self._run(client, 0, deadline, lambda: synthesizer.unspoken(text, voice))
-
     async def speak(
         self,
         client: str,
@@ -82,6 +70,7 @@ class Speech:
         *,
         speed: float = 1.0,
         model: VoiceModel | None = None,
+        on_unspoken: Callable[[tuple[Dropped, ...]], object] | None = None,
     ) -> AsyncIterator[Audio]:
         """Yield the audio of a text as it is made, at the rate of the voice.
 
@@ -91,6 +80,8 @@ class Speech:
             voice: Code of the voice.
             speed: Speed of the speech, 0.25 to 4.
             model: Model of the voice; by default the first that has it.
+            on_unspoken: Called in a thread, before the first audio, with the characters that the
+                speech of the whole text will lack.
 
         Raises:
             ValueError: the speed is out of range.
@@ -109,10 +100,15 @@ class Speech:
             nonlocal left
             left = len(text) - sentence.offset
 
-        chunks = synthesizer.speak(text, voice, speed=speed, on_sentence=begin)
-        timed = self._timed(chunks)
+        def chunks() -> Iterator[Audio]:
+            if on_unspoken is not None:
+                on_unspoken(synthesizer.unspoken(text, voice))
+            spoken = synthesizer.speak(text, voice, speed=speed, on_sentence=begin)
+            yield from self._timed(spoken)
+
+        made = chunks()
         while True:
-            chunk = await self._run(client, left, deadline, lambda: next(timed, None))
+            chunk = await self._run(client, left, deadline, lambda: next(made, None))
             if chunk is None:
                 return
             self.seconds += chunk.seconds

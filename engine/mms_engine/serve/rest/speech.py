@@ -160,9 +160,8 @@ async def speak(request: Request) -> Response:
     call.admit("speak")
     most = _BYTES_EACH * call.service.config.limits.max_characters + _OTHER_BYTES
     body = await call.json(_Body, most)
-    fields = await asyncio.to_thread(Fields.read, body, call.service.models)
-    call.log_text(fields.text)
-    spoken = _SpokenText(call, fields)
+    spoken = await asyncio.to_thread(_SpokenText, call, body)
+    call.log_text(body.input)
     try:
         await call.while_connected(spoken.begin())
     except TextError as error:
@@ -173,28 +172,37 @@ async def speak(request: Request) -> Response:
 class _SpokenText:
     """Answer to a request, from its first audio on."""
 
-    def __init__(self, call: Call, fields: Fields) -> None:
+    def __init__(self, call: Call, body: _Body) -> None:
+        """Check the fields.
+
+        Raises:
+            ApiError: 400 or 404.
+        """
+        fields = self._fields = Fields.read(body, call.service.models)
         self._call = call
-        self._fields = fields
+        self._encoder = fields.encoder()
         self._chunks = call.service.speech.speak(
-            call.client, fields.text, fields.voice, speed=fields.speed, model=fields.model
+            call.client,
+            fields.text,
+            fields.voice,
+            speed=fields.speed,
+            model=fields.model,
+            on_unspoken=self._take,
         )
         self._first: Audio | None = None
         self._dropped: dict[str, Any] = {}
 
+    def _take(self, dropped: Sequence[Dropped]) -> None:
+        self._dropped = _summary(dropped) if dropped else {}
+
     async def begin(self) -> None:
-        """Read the text and make its first audio, so that errors have a status of their own.
+        """Make the first audio, so that errors have a status of their own.
 
         Raises:
-            MmsError: it cannot be spoken.
+            MmsError: the text cannot be spoken.
             ApiError: it is too long, or was not begun before the deadline.
         """
-        fields, call = self._fields, self._call
-        dropped = await call.service.speech.unspoken(
-            call.client, fields.text, fields.voice, model=fields.model
-        )
         self._first = await anext(self._chunks)
-        self._dropped = _summary(dropped) if dropped else {}
 
     def response(self) -> Response:
         """Return the response, whose body is made while it is sent."""
@@ -229,8 +237,7 @@ class _SpokenText:
 
     async def _encoded(self) -> AsyncIterator[bytes]:
         """Yield what the encoder gives, which is nothing for some chunks."""
-        encoder = await asyncio.to_thread(self._fields.encoder)
-        chunk = self._first
+        encoder, chunk = self._encoder, self._first
         while chunk is not None:
             self._call.audio_seconds += chunk.seconds
             if part := await asyncio.to_thread(encoder.encode, chunk.samples):

@@ -18,9 +18,17 @@ async def list_voices(
     limit: int = Query(2000, ge=1, le=2000),
     offset: int = Query(0, ge=0),
 ) -> dict[str, Any]:
-    """Return the voices of a model that match a query by their languages, best match first."""
+    """Return the voices of a model that match a query by their languages, best match first.
+
+    On a server without voices there are none, which is no error.
+    """
     call = call_of(request)
     call.authenticate()
-    chosen, default = call.service.models.find_voices(model)
+    models = call.service.models
+    if not models.voices:
+        return {**languages_page((), query, limit, offset), "model": None, "default": None}
+    chosen, default = models.find_voices(model)
     listed = languages_page(chosen.voices, query, limit, offset)
+    for voice in listed["data"]:
+        voice["id"] = voice["code"]
     return {**listed, "model": chosen.id, "default": default}
