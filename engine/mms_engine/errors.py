@@ -61,5 +61,9 @@ class AlignmentError(MmsError):
     """A text cannot be aligned with an audio."""
 
 
+class ServerError(MmsError):
+    """A server cannot be reached, refused a request, or broke it off."""
+
+
 class TextError(MmsError):
     """A text is not valid Unicode, over the limits, or cannot be written in a vocabulary."""

@@ -14,12 +14,13 @@ from mms_engine.errors import AudioError
 TARGET = 16_000
 
 
-def test_mulaw_equals_ffmpeg_for_every_byte() -> None:
-    codec = av.CodecContext.create("pcm_mulaw", "r")
+@pytest.mark.parametrize("law", ["mulaw", "alaw"])
+def test_companded_samples_equal_ffmpeg_for_every_byte(law: str) -> None:
+    codec = av.CodecContext.create(f"pcm_{law}", "r")
     codec.sample_rate, codec.layout = 8000, "mono"
     (frame,) = codec.decode(av.Packet(bytes(range(256))))
     expected = frame.to_ndarray().reshape(-1).astype(np.float32) / 2**15
-    np.testing.assert_array_equal(PcmReader("mulaw").read(bytes(range(256))), expected)
+    np.testing.assert_array_equal(PcmReader(law).read(bytes(range(256))), expected)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("f32le", "<f4"), ("s16le", "<i2"), ("mulaw", "u1")])

@@ -9,11 +9,12 @@ import pytest
 
 from engine_demo import Clip
 from mms_engine import Identifier, Recognizer, read_audio
-from mms_engine.asr.pool import PooledStream
+from mms_engine.asr.pool import PooledStream, capacity
 from mms_engine.asr.streaming import Endpoint, Final, LanguageChange, StreamOptions
 from mms_engine.decoding.options import BeamSearch
 from mms_engine.errors import AudioError, BundleError, MmsError, StreamError
 from mms_engine.serve import live as module
+from mms_engine.serve import live_stream
 from mms_engine.serve.batcher import Batcher
 from mms_engine.serve.config import Limits
 from mms_engine.serve.errors import ApiError
@@ -236,7 +237,7 @@ def test_opening_that_fails_holds_nothing(streams, models, monkeypatch) -> None:
 
 
 def test_client_that_does_not_read_fails_alone(streams, models, pcm, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_UNREAD_EVENTS", 3)
+    monkeypatch.setattr(live_stream, "_UNREAD_EVENTS", 3)
 
     async def work() -> None:
         deaf = await streams.open(CLIENT, models.speech[0], "eng", S16)

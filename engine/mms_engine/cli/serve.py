@@ -46,6 +46,7 @@ _TIMES: tuple[tuple[str, float, str], ...] = (
     ("body_seconds", 10, "Seconds for a body; each 16 KiB received add one."),
     ("idle_seconds", 30, "Seconds between two requests of a connection."),
     ("stream_idle_seconds", 120, "Seconds between two messages of the client of a WebSocket."),
+    ("session_seconds", 60, "Seconds for a client to resume a live stream that broke off."),
     ("request_seconds", 600, "Seconds until a request must have its result."),
     ("drain_seconds", 30, "Seconds for running requests and streams after SIGTERM."),
 )
@@ -165,6 +166,14 @@ def _name(parameter: click.Parameter) -> str:
     help="Refuse live streams beyond what this machine, measured at the first start, sustains.",
     **_variable("admission"),
 )
+@_server(
+    "--session-store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    metavar="FOLDER",
+    help="Folder, shared by several servers, in which the states of live streams that clients may "
+    "resume are kept.  [default: in memory only]",
+    **_variable("session_store"),
+)
 @_server("--log-text", is_flag=True, help="Transcripts in the log.", **_variable("log_text"))
 @_wyoming(
     "--wyoming-port",
@@ -234,6 +243,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         aliases=tuple(map(_alias, values["alias"])),
         cors_origins=values["cors_origin"],
         admission=values["admission"],
+        session_store=values["session_store"],
         log_text=values["log_text"],
         wyoming=_wyoming_config(values),
         limits=Limits(**{name: values[name] for name in names}),

@@ -26,6 +26,7 @@ from mms_engine.serve.rest import (
     transcriptions,
 )
 from mms_engine.serve.service import Service
+from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
@@ -55,6 +56,7 @@ def create_app(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.sessions = Sessions(service)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(ClientLeft, _left)

@@ -31,6 +31,11 @@ _Result = TypeVar("_Result")
 class ClientLeft(Exception):
     """The client closed the connection; nobody reads the answer."""
 
+    def __init__(self, *, is_clean: bool = False) -> None:
+        """Say whether it closed it by itself, so that it will not come back."""
+        super().__init__()
+        self.is_clean = is_clean
+
 
 class Call:
     """A request being served."""

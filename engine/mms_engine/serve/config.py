@@ -47,6 +47,8 @@ class Limits:
     """Time between two requests of a connection."""
     stream_idle_seconds: float = 120.0
     """Time between two messages of the client of a WebSocket."""
+    session_seconds: float = 60.0
+    """Time for which a broken connection to a live stream can be resumed."""
     request_seconds: float = 600.0
     """Time until a request must have its result."""
     drain_seconds: float = 30.0
@@ -96,6 +98,8 @@ class ServeConfig:
     """Further names of models: alias and id."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call the server; none by default."""
+    session_store: Path | None = None
+    """Folder, shared by several servers, of the states of live streams that can be resumed."""
     admission: bool = True
     """Whether live streams beyond what the machine sustains in real time are refused."""
     log_text: bool = False

@@ -2,17 +2,11 @@
 
 import asyncio
 import logging
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
 
 from mms_engine.asr.pool import PooledStream, PoolOptions, StreamPool
-from mms_engine.asr.streaming import Endpoint, Event, StreamOptions
+from mms_engine.asr.streaming import StreamOptions
 from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.errors import (
     BackendError,
@@ -20,24 +14,20 @@ from mms_engine.errors import (
     CapacityError,
     DeviceLostError,
     MmsError,
-    StreamError,
 )
 from mms_engine.lid.identifier import Identifier
 from mms_engine.routing.router import Router, is_auto
 from mms_engine.serve.config import Limits
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.languages import language_code
+from mms_engine.serve.live_stream import PENDING_SECONDS, LiveStream, SavedStream
 from mms_engine.serve.models import Models, SpeechModel
 from mms_engine.serve.slots import FairSlots
 
 logger = logging.getLogger(__name__)
 
-_PENDING_SECONDS = 15.0
-"""Pending audio of a stream beyond which `feed` waits."""
-_UNREAD_EVENTS = 200
-"""Unread events at which a stream fails."""
-_PIECE_BYTES = 1 << 15
-_PIECE_SAMPLES = 1 << 14
+__all__ = ["LiveStream", "LiveStreams", "SavedStream"]
+
 _OPENING_THREADS = 2
 _BUSY_SECONDS = 5.0
 """Time after which a refused client is to come back: streams end at any time."""
@@ -61,7 +51,7 @@ class LiveStreams:
         self._slots = FairSlots(_OPENING_THREADS, "mms-open")
         self._options = PoolOptions(
             max_streams=2 * limits.max_streams,  # those that are just ending included
-            pending_seconds=2 * _PENDING_SECONDS,
+            pending_seconds=2 * PENDING_SECONDS,
             admission=admission,
             beam_for_hotwords=True,
         )
@@ -91,7 +81,7 @@ class LiveStreams:
 
     async def open(
         self, client: str, model: SpeechModel, language: str, options: StreamOptions
-    ) -> "LiveStream":
+    ) -> LiveStream:
         """Open a stream.
 
         Args:
@@ -105,22 +95,52 @@ class LiveStreams:
             ApiError: 400, 404, 429 or 503; nothing is held.
             MmsError: the options cannot be used.
         """
+        pool = self._pool(model)
+        code = pool.language(language)
+        return await self._opened(client, lambda stream: pool.open(code, options, stream))
+
+    async def restore(
+        self, client: str, model: SpeechModel, language: str, saved: SavedStream
+    ) -> LiveStream:
+        """Continue a saved stream; its unread events are the caller's.
+
+        Args:
+            client: Key or address.
+            model: Recogniser it is of.
+            language: As for `open`.
+            saved: State.
+
+        Raises:
+            ApiError: as for `open`.
+            StreamError: the state is damaged, or of another model or release.
+        """
+        pool = self._pool(model)
+        code = pool.language(language)
+        state = saved.state
+        stream = await self._opened(client, lambda stream: pool.restore(code, state, stream))
+        stream.position = saved.position
+        stream.settled = saved.settled + len(saved.unread)
+        return stream
+
+    def _pool(self, model: SpeechModel) -> "_Pool":
         pool = self._pools.get(model.id)
         if pool is None:
             message = f"the model {model.id} has no live streams: its bundle has no graph for them"
             raise ApiError(404, message, code="task_not_available", param="model")
-        code = pool.language(language)
+        return pool
+
+    async def _opened(self, client: str, work: Callable[[LiveStream], PooledStream]) -> LiveStream:
         self._enter(client)
         stream = LiveStream(lambda: self._leave(client), self._note)
         try:
-            await self._attach(client, stream, lambda: pool.open(code, options, stream))
+            await self._attach(client, stream, lambda: work(stream))
         except BaseException:
             stream.cancel()
             raise
         return stream
 
     async def _attach(
-        self, client: str, stream: "LiveStream", work: Callable[[], PooledStream]
+        self, client: str, stream: LiveStream, work: Callable[[], PooledStream]
     ) -> None:
         """Open a stream in a thread; if nobody waits for it any more, cancel it."""
         opening = asyncio.ensure_future(self._slots.run(client, work))
@@ -202,187 +222,22 @@ class _Pool:
             raise invalid(message, "language", "missing_language")
         return f"{AUTO}:{','.join(sorted(codes))}" if codes else AUTO
 
-    def open(self, language: str, options: StreamOptions, stream: "LiveStream") -> PooledStream:
+    def open(self, language: str, options: StreamOptions, stream: LiveStream) -> PooledStream:
         """Open a stream; in a thread."""
-        finder: LanguageFinder | None = None
-        if is_auto(language) and self._router is not None:
-            finder, language = self._router.finder(language), AUTO
+        finder = self._finder_of(language)
+        code = language if finder is None else AUTO
         return self.streams.open(
-            language, options, listener=stream.listen, finder=finder, advanced=stream.advanced
+            code, options, listener=stream.listen, finder=finder, advanced=stream.advanced
         )
 
+    def restore(self, language: str, state: bytes, stream: LiveStream) -> PooledStream:
+        """Continue a saved stream; in a thread."""
+        finder = self._finder_of(language)
+        return self.streams.restore(
+            state, listener=stream.listen, finder=finder, advanced=stream.advanced
+        )
 
-class LiveStream:
-    """Stream of one client. Its methods run on the event loop; use it as a context manager."""
-
-    def __init__(self, leave: Callable[[], None], note: Callable[[MmsError], None]) -> None:
-        """Wait for `attach`.
-
-        Args:
-            leave: Called once, when the stream has ended.
-            note: Called with the error if it fails.
-        """
-        self._loop = asyncio.get_running_loop()
-        self._leave: Callable[[], None] | None = leave
-        self._note = note
-        self._stream: PooledStream | None = None
-        self._events: asyncio.Queue[Event | MmsError | None] = asyncio.Queue()
-        self._lock = threading.Lock()
-        self._unread = 0
-        """Events that were not read, those on their way to the event loop included."""
-        self._room = asyncio.Event()
-        self._is_waiting = False
-
-    def attach(self, stream: PooledStream) -> None:
-        """Take the stream of the pool."""
-        self._stream = stream
-        if self._leave is None:  # cancelled meanwhile
-            stream.cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.cancel()
-
-    @property
-    def _opened(self) -> PooledStream:
-        if self._stream is None:
-            raise RuntimeError("the stream is not open yet")
-        return self._stream
-
-    @property
-    def language(self) -> str:
-        """Language code; `auto` while it is not known, or has no adapter."""
-        return self._opened.language
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Words of the language model and hotwords that cannot be used."""
-        return self._opened.warnings
-
-    @property
-    def audio_seconds(self) -> float:
-        """Seconds of audio fed."""
-        return self._opened.audio_seconds
-
-    async def feed(self, pcm: bytes | npt.NDArray[Any], sample_rate: int | None = None) -> None:
-        """Feed audio; wait while too much of it is pending.
-
-        Args:
-            pcm: Bytes in the format of the options, cut anywhere; or float32 or int16 `[N]`.
-            sample_rate: New sample rate in Hz, where it changes.
-
-        Raises:
-            AudioError: it is not valid audio.
-            StreamError: the stream has ended.
-            MmsError: why the stream failed.
-        """
-        stream = self._opened
-        size = _PIECE_SAMPLES if isinstance(pcm, np.ndarray) else _PIECE_BYTES
-        for start in range(0, len(pcm), size):
-            await self._has_room()
-            try:
-                stream.feed(pcm[start : start + size], sample_rate)
-            except StreamError:
-                if stream.error is not None:
-                    raise stream.error from None
-                raise
-
-    async def _has_room(self) -> None:
-        stream = self._opened
-        while stream.pending_seconds > _PENDING_SECONDS and self._leave is not None:
-            self._room.clear()
-            self._is_waiting = True
-            if stream.pending_seconds > _PENDING_SECONDS:  # else it advanced before the flag
-                await self._room.wait()
-
-    def flush(self) -> None:
-        """Request the end of the utterance after the audio fed so far; more audio may follow.
-
-        Raises:
-            StreamError: the stream has ended or failed.
-        """
-        self._opened.flush()
-
-    def finish(self) -> None:
-        """Request the end of the stream; its last events follow.
-
-        Raises:
-            StreamError: the stream has ended or failed.
-        """
-        self._opened.finish()
-
-    def cancel(self) -> None:
-        """End the stream and drop its audio; may be called again, and after its end."""
-        if self._stream is not None:
-            self._stream.cancel()
-        self._end(None)
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield the events until the stream has ended.
-
-        Raises:
-            MmsError: why the stream failed.
-        """
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, MmsError):
-                raise event
-            with self._lock:
-                self._unread -= 1
-            yield event
-            if _is_last(event):
-                return
-
-    def _end(self, last: Event | MmsError | None) -> None:
-        """Leave once, with the last event."""
-        if self._leave is None:
-            return
-        leave, self._leave = self._leave, None
-        self._room.set()
-        if isinstance(last, MmsError):
-            self._note(last)
-        self._events.put_nowait(last)
-        leave()
-
-    # Called by the pool's threads:
-
-    def listen(self, event: Event | MmsError) -> None:
-        """Pass an event on to the event loop.
-
-        Raises:
-            StreamError: too many are unread.
-        """
-        if not isinstance(event, MmsError):
-            with self._lock:
-                if self._unread >= _UNREAD_EVENTS:
-                    raise StreamError(f"{self._unread} events are unread, the limit: read faster")
-                self._unread += 1
-        self._call(self._deliver, event)
-
-    def advanced(self) -> None:
-        """Wake a waiting `feed`."""
-        if self._is_waiting:
-            self._is_waiting = False
-            self._call(self._room.set)
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:
-            logger.debug("the event loop has ended")
-
-    def _deliver(self, event: Event | MmsError) -> None:
-        if isinstance(event, MmsError) or _is_last(event):
-            self._end(event)
-        else:
-            self._events.put_nowait(event)
-
-
-def _is_last(event: Event) -> bool:
-    return isinstance(event, Endpoint) and event.reason == "end"
+    def _finder_of(self, language: str) -> LanguageFinder | None:
+        if self._router is None or not is_auto(language):
+            return None
+        return self._router.finder(language)

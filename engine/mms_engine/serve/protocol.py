@@ -21,6 +21,8 @@ _UNSENT_MILLISECONDS = 60_000
 
 _MAX_MESSAGES = 4096
 """Messages that may arrive at once: 256 KiB are read, and 10 ms of G.711 are 80 bytes."""
+_LINGER_SECONDS = 5.0
+"""Time for which the rest of a refused message is read."""
 _MAX_FRAGMENTS = 1024
 """Frames of one message."""
 
@@ -97,6 +99,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     admission: Admission
     _held = 0
     """Bytes of an incomplete message."""
+    _is_refused = False
 
     def handle_connect(self, event: Request) -> None:
         """Begin the handshake; what follows it is read when the application receives."""
@@ -106,6 +109,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, within the memory for all incomplete messages."""
+        if self._is_refused:
+            return  # read and discarded: the client can read why only if nothing is left unread
         super().data_received(data)
         held = len(self.conn.reader.buffer) + (self.conn.cur_size or 0)
         try:
@@ -149,6 +154,17 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.admission.free_bytes(self._held)
         self._held = 0
         super().connection_lost(exc)
+
+    def handle_parser_exception(self) -> None:
+        """End a connection that broke the protocol or a limit."""
+        if self._is_refused or self.conn.close_sent is None:
+            return
+        self._is_refused = self.close_sent = True
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _refuse(self, code: int, reason: str) -> None:
         if not self.close_sent:

@@ -28,6 +28,7 @@ from mms_engine.types import Audio, Float32Array
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_CONTAINERS = 64
 
 
 class Connection(Protocol):
@@ -52,6 +53,8 @@ class Service:
         self._bundles = bundles
         self.sockets: set[Connection] = set()
         """Connections by WebSocket, or another protocol of its own."""
+        self.containers = FairSlots(_CONTAINERS, "mms-container")
+        """Threads that decode containers of live streams."""
         self._models: Models | None = None
         self._live: LiveStreams | None = None
         self._decoded_seconds = 0.0
@@ -87,6 +90,7 @@ class Service:
         self._decoding.close()
         self._tasks.close()
         self.speech.close()
+        self.containers.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
         if self._models is not None:

@@ -32,6 +32,11 @@ class FairSlots:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
+    def free(self) -> int:
+        """Threads without work."""
+        return self._free
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a thread."""
         return sum(map(len, self._waiting.values()))

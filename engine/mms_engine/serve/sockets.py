@@ -23,7 +23,9 @@ _CLOSE_SECONDS = 5.0
 """Time for the last messages to a client that may not read."""
 _SERVER_ENDS = 1012
 _CLOSE_CODES = {413: 1009, 429: 1013, 500: 1011, 503: 1013}
-_POLICY = 1008
+POLICY = 1008
+"""Close code for a connection that broke a rule."""
+_CLEAN_CODES = (1000, 1001)
 
 
 class Socket:
@@ -41,8 +43,8 @@ class Socket:
         """HTTP status of the answer to the handshake; 101 once accepted."""
         self.close_code = 0
         """Code with which this side closed the connection."""
-        self.is_ended = False
-        """Whether the server ends the connection."""
+        self.ending: tuple[int, str] | None = None
+        """Code and reason with which the server ends the connection."""
         self._task = asyncio.current_task()
 
     @property
@@ -89,7 +91,7 @@ class Socket:
             text = f"the client sent no message for {patience:g} s"
             raise ApiError(408, text, code="idle_timeout") from None
         if message["type"] == "websocket.disconnect":
-            raise ClientLeft
+            raise ClientLeft(is_clean=message.get("code") in _CLEAN_CODES)
         found: bytes | str | None = message.get("text")
         return message["bytes"] if found is None else found
 
@@ -122,11 +124,11 @@ class Socket:
             await self.send(self.describe(error))
         # 123 bytes is the most that a close frame holds.
         reason = error.message.encode()[:120].decode(errors="ignore")
-        await self.close(_CLOSE_CODES.get(error.status, _POLICY), reason)
+        await self.close(_CLOSE_CODES.get(error.status, POLICY), reason)
 
-    def end(self) -> None:
-        """End the connection because the server ends; its work is cancelled."""
-        self.is_ended = True
+    def end(self, code: int = _SERVER_ENDS, reason: str = "the server ends") -> None:
+        """End the connection; its work is cancelled."""
+        self.ending = code, reason
         if self._task is not None:
             self._task.cancel()
 
@@ -182,9 +184,9 @@ async def serve_socket(
     except ClientLeft:
         logger.debug("a client left", exc_info=True)
     except asyncio.CancelledError:
-        if not socket.is_ended:
+        if socket.ending is None:
             raise
-        await _at_most(socket.close(_SERVER_ENDS, "the server ends"))
+        await _at_most(socket.close(*socket.ending))
     except Exception as error:  # noqa: BLE001 (told to the client)
         await _at_most(socket.fail(api_error(error)))
     finally:
@@ -218,7 +220,7 @@ def _leaving() -> Any:  # noqa: ANN401
     try:
         yield
     except (WebSocketDisconnect, RuntimeError) as error:
-        raise ClientLeft from error
+        raise ClientLeft() from error  # noqa: RSE102 (it has options)
 
 
 def _describe(error: ApiError) -> dict[str, Any]:

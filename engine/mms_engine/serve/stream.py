@@ -1,5 +1,7 @@
 """Route `/v1/stream`: audio in, events of the engine out, over a WebSocket."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -8,11 +10,12 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket
 
-from mms_engine.asr.streaming import EndpointOptions, Final, StreamOptions
-from mms_engine.asr.streaming.events import event_fields
+from mms_engine.asr.streaming import EndpointOptions, Final, Partial, StreamOptions
+from mms_engine.serve.call import ClientLeft
+from mms_engine.serve.container import ContainerFeed
 from mms_engine.serve.errors import ApiError, invalid
-from mms_engine.serve.live import LiveStream
 from mms_engine.serve.models import Models, SpeechModel
+from mms_engine.serve.sessions import Session, Sessions, owner_of
 from mms_engine.serve.sockets import Socket, first_of, serve_socket
 from mms_engine.types import Latency, SampleFormat
 
@@ -20,6 +23,9 @@ router = APIRouter()
 
 PROTOCOL = "mms-stream"
 """Sub-protocol."""
+CONTAINER = "container"
+"""Format of audio that is not raw samples."""
+_NEW = "new"
 _PARAMETERS = (
     "language",
     "model",
@@ -29,6 +35,8 @@ _PARAMETERS = (
     "sample_rate",
     "pause",
     "hotwords",
+    "resume",
+    "after",
 )
 
 
@@ -39,46 +47,102 @@ async def stream(websocket: WebSocket) -> None:
 
 
 async def _transcribe(socket: Socket) -> None:
+    request = _Request.read(socket.websocket.query_params, socket.service.models)
+    sessions: Sessions = socket.websocket.app.state.sessions
+    session = await _open(socket, request, sessions)
+    sessions.attach(session, socket)
+    is_kept = False
+    try:
+        await _serve(socket, session, request, sessions)
+        is_kept = bool(request.resume)  # the client may not have received the last events
+    except ClientLeft as left:
+        is_kept = bool(request.resume) and socket.status == 101 and not left.is_clean
+        raise
+    except asyncio.CancelledError:
+        if request.resume and not session.is_taken:
+            await sessions.hand_over(session)
+        raise
+    finally:
+        socket.call.audio_seconds = session.live.audio_seconds
+        sessions.release(session, is_kept=is_kept)
+
+
+async def _open(socket: Socket, request: "_Request", sessions: Sessions) -> Session:
+    """Return a new session, or that of the request."""
     service = socket.service
-    request = _Request.read(socket.websocket.query_params, service.models)
-    opened = await service.live.open(
-        socket.client, request.model, request.language, request.options
-    )
-    async with opened as live:
-        try:
-            await socket.accept((PROTOCOL,))
-            await socket.send(
-                {
-                    "type": "session",
-                    "id": socket.call.id,
-                    "model": request.model.id,
-                    "language": live.language,
-                    "latency": request.options.latency,
-                    "warnings": live.warnings,
-                }
-            )
-            await first_of(_feed(socket, live), _send(socket, live))
-            await socket.send({"type": "end", "audio_seconds": round(live.audio_seconds, 4)})
-        finally:
-            socket.call.audio_seconds = live.audio_seconds
+    if request.is_resumed:
+        return await sessions.resume(request.resume, socket)
+    if request.is_container and not service.containers.free:
+        message = "the server decodes as many containers as it may"
+        raise ApiError(429, message, code="overloaded", retry_after=5)
+    model, language = request.model, request.language
+    live = await service.live.open(socket.client, model, language, request.options)
+    session = Session(owner_of(socket.call), model, language, live)
+    if request.resume:
+        sessions.add(session)
+    return session
 
 
-async def _feed(socket: Socket, live: LiveStream) -> None:
+async def _serve(socket: Socket, session: Session, request: "_Request", sessions: Sessions) -> None:
+    live = session.live
+    missed = session.missed(request.after) if request.is_resumed else []
+    await socket.accept((PROTOCOL,))
+    fields: dict[str, Any] = {
+        "type": "session",
+        "id": session.id,
+        "model": session.model.id,
+        "language": live.language,
+        "latency": live.options.latency,
+        "warnings": live.warnings,
+    }
+    if request.is_resumed:
+        seconds = round(live.audio_seconds, 4)
+        fields |= {"resumed": True, "audio_seconds": seconds, "audio_bytes": live.position}
+    for message in (fields, *missed):
+        await socket.send(message)
+    works = [_send(socket, session, request.after)]
+    if request.is_container:
+        works.append(_feed_container(socket, session))
+    else:
+        works.append(_feed(socket, session, live.feed))
+    if request.resume and sessions.is_shared:
+        works.append(sessions.save_often(session))
+    await first_of(*works)
+    await socket.send({"type": "end", "audio_seconds": round(live.audio_seconds, 4)})
+
+
+async def _feed_container(socket: Socket, session: Session) -> None:
+    container = ContainerFeed(session.live, socket.service.containers, socket.client)
+    try:
+        await _feed(socket, session, container.feed, container.finish)
+    finally:
+        container.cancel()
+
+
+async def _feed(
+    socket: Socket,
+    session: Session,
+    feed: Callable[[bytes], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Feed what the client sends, until it leaves."""
-    is_finished = False
+    is_finished, live = False, session.live
     while True:
         message = await socket.receive()
         if is_finished:
             raise ApiError(400, "the stream was finished", code="invalid_message")
         if isinstance(message, bytes):
-            await live.feed(message)
+            await feed(message)
             continue
         match _kind(message):
             case "flush":
                 live.flush()
             case "finish":
-                live.finish()
-                is_finished = True
+                if finish is not None:
+                    await finish()
+                if not session.is_finished:
+                    live.finish()
+                session.is_finished = is_finished = True
             case other:
                 text = f"a message of type {other!r}: there are flush and finish"
                 raise ApiError(400, text, code="invalid_message", param="type")
@@ -95,12 +159,16 @@ def _kind(message: str) -> str:
     return str(kind)[:40]
 
 
-async def _send(socket: Socket, live: LiveStream) -> None:
-    """Send the events until the stream ends."""
-    async for event in live:
+async def _send(socket: Socket, session: Session, after: int) -> None:
+    """Send the events until the stream ends, without those that the client received before."""
+    async for event in session.live:
+        settled = session.live.settled
+        if settled < after or (settled == after and not isinstance(event, Partial)):
+            session.note(event)
+            continue
         if isinstance(event, Final):
             socket.call.log_text(event.transcript.text)
-        await socket.send(event_fields(event))
+        await socket.send(session.note(event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +178,16 @@ class _Request:
     model: SpeechModel
     language: str
     options: StreamOptions
+    is_container: bool
+    resume: str
+    """Id of a session, `new` for one that may be resumed, or empty."""
+    after: int
+    """Number of events, without partial ones, that the client received."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a session is to be resumed."""
+        return self.resume not in ("", _NEW)
 
     @classmethod
     def read(cls, query: QueryParams, models: Models) -> Self:
@@ -124,11 +202,19 @@ class _Request:
                 raise invalid(message, name[:40], "unknown_parameter")
             if name != "hotwords" and len(query.getlist(name)) > 1:
                 raise invalid(f"{name} was given several times", name)
-        given = query.get("model", "")
+        given, is_container = query.get("model", ""), query.get("format") == CONTAINER
+        resume = query.get("resume", "")
+        if is_container and resume:
+            raise invalid("the stream of a container cannot be resumed", "resume")
+        if is_container and "sample_rate" in query:
+            raise invalid("sample_rate is for raw samples, not containers", "sample_rate")
         return cls(
             model=models.find(given) if given else models.speech[0],
             language=query.get("language", ""),
             options=_options(query),
+            is_container=is_container,
+            resume=resume,
+            after=int(_number(query, "after", 0)),
         )
 
 
@@ -139,11 +225,12 @@ def _options(query: QueryParams) -> StreamOptions:
     if not 0 < pause <= 60:
         raise invalid(f"pause is {pause:g}, must be above 0 and at most 60", "pause")
     rate = _number(query, "sample_rate", 16_000)
+    kind = _choice(query, "format", (*formats, CONTAINER), "s16le")
     try:
         return StreamOptions(
             latency=_choice(query, "latency", latencies, "balanced"),
             tentative=tentative == "true",
-            sample_format=_choice(query, "format", formats, "s16le"),
+            sample_format="f32le" if kind == CONTAINER else kind,
             sample_rate=int(rate),
             endpoints=EndpointOptions(pause_seconds=pause),
             hotwords=tuple(query.getlist("hotwords")) or None,

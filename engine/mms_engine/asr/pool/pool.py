@@ -4,13 +4,13 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from mms_engine.asr.pool.capacity import Capacity
 from mms_engine.asr.pool.lanes import plan_lanes
-from mms_engine.asr.pool.pooled_stream import Listener, PooledStream, StreamBounds
+from mms_engine.asr.pool.options import Listener, PoolOptions, StreamBounds
+from mms_engine.asr.pool.pooled_stream import PooledStream
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.pool.steps import (
     Ready,
@@ -22,9 +22,11 @@ from mms_engine.asr.pool.steps import (
     decide,
     with_row,
 )
+from mms_engine.asr.streaming.core import StreamCore
 from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.asr.streaming.model import StreamingModel, open_core
 from mms_engine.asr.streaming.options import StreamOptions
+from mms_engine.asr.streaming.state import load, restore
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.options import BeamSearch
@@ -39,38 +41,6 @@ _AUTO_LOAD = 1.3
 held back is decoded at once."""
 _In = TypeVar("_In", bound=Ready | Windows)
 _Out = TypeVar("_Out")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolOptions:
-    """Bounds of a pool."""
-
-    max_streams: int = 1024
-    """Streams that may be open at once."""
-    batch_rows: int = 0
-    """Most steps in one run; 0 for the device's default: 8 on a CPU, 64 on a GPU."""
-    lanes: int = 0
-    """Concurrent runs on a CPU, which share its cores; 0 to derive it from the encoder's size."""
-    pending_seconds: float = 30.0
-    """Seconds of pending audio per stream beyond which `feed` refuses more."""
-    unread_events: int = 1000
-    """Unread events per stream beyond which `feed` refuses audio; not with a listener."""
-    admission: bool = True
-    """Whether to refuse streams beyond what this machine sustains in real time."""
-    decode_threads: int = 0
-    """Threads that decode logits; 0 for every core this process may use."""
-    beam_for_hotwords: bool = False
-    """Whether streams with hotwords use beam search where the recogniser decodes greedily."""
-
-    def __post_init__(self) -> None:
-        if min(self.max_streams, self.unread_events) < 1 or not self.pending_seconds > 0:
-            raise ValueError(
-                f"max_streams, unread_events and pending_seconds must be positive: {self}"
-            )
-        if min(self.batch_rows, self.lanes, self.decode_threads) < 0:
-            raise ValueError(
-                f"batch_rows, lanes and decode_threads must be 0 (default) or positive: {self}"
-            )
 
 
 class StreamPool:
@@ -107,6 +77,7 @@ class StreamPool:
         self._decoders = self._searching = decoders
         if options.beam_for_hotwords and decoders.config is None:
             self._searching = HostDecoders(BeamSearch())
+        self._fingerprint = model.acoustic.bundle.manifest.source.fingerprint
         self._options = options
         self._bounds = StreamBounds(
             pending_seconds=options.pending_seconds, unread_events=options.unread_events
@@ -177,12 +148,58 @@ class StreamPool:
             LanguageError, BundleError, LanguageModelError: as for `Recognizer.stream`.
         """
         options = options or StreamOptions()
+        return self._open(
+            language, options, finder, lambda _: None,
+            listener=listener, priority=priority, advanced=advanced,
+        )  # fmt: skip
+
+    def restore(
+        self,
+        state: bytes,
+        *,
+        listener: Listener | None = None,
+        priority: int = 0,
+        finder: LanguageFinder | None = None,
+        advanced: Callable[[], None] | None = None,
+    ) -> PooledStream:
+        """Continue a stream from the state of `PooledStream.save` or `Stream.save`.
+
+        Args:
+            state: The state, of this or another process.
+            listener: As for `open`, like the following.
+            priority: Priority.
+            finder: Languages to choose from.
+            advanced: Called after each step.
+
+        Raises:
+            StreamError: it is damaged, or of another model or release; or as for `open`.
+            MmsError: as for `open`.
+        """
+        manifest = self._model.acoustic.bundle.manifest
+        saved = load(state, self._fingerprint)
+        return self._open(
+            saved.language, saved.options, finder,
+            lambda core: restore(core, saved, manifest.sample_rate),
+            listener=listener, priority=priority, advanced=advanced,
+        )  # fmt: skip
+
+    def _open(
+        self,
+        language: str,
+        options: StreamOptions,
+        finder: LanguageFinder | None,
+        prepare: Callable[[StreamCore], None],
+        *,
+        listener: Listener | None,
+        priority: int,
+        advanced: Callable[[], None] | None,
+    ) -> PooledStream:
+        """Open a stream whose core `prepare` has changed."""
         seat = object()
         self._measurable(language)
         self._reserve(seat, language, options)
-        decoders = self._searching if options.hotwords else self._decoders
         try:
-            core = open_core(self._model, decoders, language, options, finder or self._finder)
+            core = self._core(language, options, finder, prepare)
         except BaseException:
             with self._lock:
                 del self._loads[seat]
@@ -196,6 +213,7 @@ class StreamPool:
             leave=self._leave,
             defer=self._defer,
             advanced=advanced,
+            fingerprint=self._fingerprint,
         )
         with self._lock:
             load = self._loads.pop(seat)
@@ -205,6 +223,22 @@ class StreamPool:
                 return stream
         stream.cancel()
         raise StreamError("the pool was closed: open another")
+
+    def _core(
+        self,
+        language: str,
+        options: StreamOptions,
+        finder: LanguageFinder | None,
+        prepare: Callable[[StreamCore], None],
+    ) -> StreamCore:
+        decoders = self._searching if options.hotwords else self._decoders
+        core = open_core(self._model, decoders, language, options, finder or self._finder)
+        try:
+            prepare(core)
+        except BaseException:
+            core.release()
+            raise
+        return core
 
     def _reserve(self, seat: object, language: str, options: StreamOptions) -> None:
         """Admit a stream, whose load counts from now on under `seat`.
@@ -221,7 +255,7 @@ class StreamPool:
                     f"{len(self._loads)} streams are open, the limit (max_streams): wait until "
                     "one ends"
                 )
-            load = self._load(language, options)
+            load = self._load_of(language, options)
             with self._lock:
                 count, total = len(self._loads), sum(self._loads.values()) + load
                 if total <= 1.0 + _ROUNDING:
@@ -246,7 +280,7 @@ class StreamPool:
         self._model.acoustic.bundle.entry(language)
         return language
 
-    def _load(self, language: str, options: StreamOptions) -> float:
+    def _load_of(self, language: str, options: StreamOptions) -> float:
         if not self._options.admission:
             return 0.0
         code = self._measurable(language)

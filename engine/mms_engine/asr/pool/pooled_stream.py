@@ -10,37 +10,35 @@ from typing import Literal
 
 import numpy as np
 
+from mms_engine.asr.pool.options import Listener, StreamBounds
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
 from mms_engine.asr.streaming.language import AUTO, LanguageStep
+from mms_engine.asr.streaming.options import StreamOptions
 from mms_engine.asr.streaming.pcm import Pcm
+from mms_engine.asr.streaming.state import save
 from mms_engine.encoder.interface import StepInput, StepOutput
 from mms_engine.errors import MmsError, StreamError
 from mms_engine.types import Float32Array
 
-Listener = Callable[[Event | MmsError], None]
-"""Called with each event, and with the error if the stream fails. It must return at once: other
-streams wait for it. An exception it raises fails its stream."""
 _END = object()
 _SMALL_PIECE = 320
 """Samples of a piece that others are joined to."""
 _MOST_REQUESTS = 100
 _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
-_thread = threading.local()
-"""`in_listener` is true while the current thread runs a listener."""
+_thread = threading.local()  # `in_listener`: whether the current thread runs a listener
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamBounds:
-    """Bounds of one stream of a pool."""
+@dataclass(frozen=True, slots=True)
+class _Save:
+    """Request for the state behind the audio and the ends requested before."""
 
-    pending_seconds: float
-    """Audio that may wait beyond what a step takes."""
-    unread_events: int
-    """Events that may wait to be read."""
+    rest: bytes
+    """Bytes of an incomplete sample."""
+    receive: Callable[[bytes | MmsError], None]
 
 
 class PooledStream:
@@ -61,6 +59,7 @@ class PooledStream:
         leave: Callable[["PooledStream"], None],
         defer: Callable[[Callable[[], None]], None],
         advanced: Callable[[], None] | None = None,
+        fingerprint: str = "",
     ) -> None:
         """Take over the core of a stream.
 
@@ -73,6 +72,7 @@ class PooledStream:
             leave: Called once when the stream has ended.
             defer: Runs a function in another thread: freeing device memory may wait for a batch.
             advanced: Called after each step; see `StreamPool.open`.
+            fingerprint: That of the model, for `save`.
         """
         self.priority = priority
         self._error: MmsError | None = None
@@ -83,19 +83,20 @@ class PooledStream:
         self._leave = leave
         self._defer = defer
         self._advanced = advanced
+        self._fingerprint = fingerprint
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._emitting = threading.RLock()
         """Held while the listener runs, so that no call follows `cancel`."""
         self._lock = threading.Lock()
         """Guards the attributes below; never held during computation or a call of the listener."""
-        self._inbox: deque[tuple[Float32Array, int] | EndReason] = deque()
+        self._inbox: deque[tuple[Float32Array, int] | EndReason | _Save] = deque()
         self._requests = 0
         """Requested ends of utterances that are not carried out."""
         self._state: Literal["open", "ending", "done"] = "open"
         self._is_in_step = False
         """Whether a thread of the pool uses the core."""
-        self._fed_seconds = 0.0
-        self._used_seconds = 0.0
+        self._fed_seconds = core.audio_seconds
+        self._used_seconds = core.used_seconds
         self._due_seconds = core.due_seconds
         """Audio after which a step is due."""
 
@@ -111,6 +112,11 @@ class PooledStream:
     def language(self) -> str:
         """Language code; `auto` while it is not known, or has no adapter."""
         return self._core.language or AUTO
+
+    @property
+    def options(self) -> StreamOptions:
+        """Options of the stream."""
+        return self._core.options
 
     @property
     def audio_seconds(self) -> float:
@@ -132,7 +138,7 @@ class PooledStream:
     @property
     def chunk_seconds(self) -> float:
         """Time within which a step should be done once its audio has arrived."""
-        return self._core.options.contexts.chunk_seconds
+        return self.options.contexts.chunk_seconds
 
     def feed(self, pcm: Pcm, sample_rate: int | None = None) -> None:
         """Queue audio; return without waiting for a step, whatever the pool computes.
@@ -202,6 +208,21 @@ class PooledStream:
             self._state = state
         self._schedule.wake(self)
 
+    def save(self, receive: Callable[[bytes | MmsError], None]) -> None:
+        """Request the state of the stream behind all that was fed and requested so far.
+
+        Args:
+            receive: Called from a thread of the pool, after the events so far, with the state for
+                `StreamPool.restore`, or with an error. Must return at once.
+
+        Raises:
+            StreamError: the stream has ended or failed.
+        """
+        with self._lock:
+            self._check_open()
+            self._inbox.append(_Save(self._core.reader.rest, receive))
+        self._schedule.wake(self)
+
     def cancel(self) -> None:
         """End the stream and drop its pending audio. May be called from any thread.
 
@@ -256,11 +277,7 @@ class PooledStream:
             self._is_in_step = True
             inbox, self._inbox = self._inbox, deque()
             state = self._state
-        for item in inbox:
-            if isinstance(item, tuple):
-                self._core.add(*item)
-            else:
-                self._core.end(item)
+        self._take(inbox)
         step = self._core.next_step()
         if step is not None:
             return step
@@ -272,6 +289,26 @@ class PooledStream:
             self._close()
         self._end_step()
         return None
+
+    def _take(self, inbox: deque[tuple[Float32Array, int] | EndReason | _Save]) -> None:
+        """Give the core what was fed and requested; a save waits for the ends before it."""
+        while inbox:
+            item = inbox.popleft()
+            if isinstance(item, tuple):
+                self._core.add(*item)
+            elif not isinstance(item, _Save):
+                self._core.end(item)
+            elif self._core.is_ending:
+                with self._lock:
+                    self._inbox.extendleft([*reversed(inbox), item])
+                return
+            else:
+                try:
+                    state = save(self._core, self._fingerprint, item.rest)
+                except MmsError as error:
+                    item.receive(error)
+                else:
+                    item.receive(state)
 
     def row(self, step: StreamStep, features: Float32Array) -> StepInput:
         """Return the encoder input of a step."""
@@ -351,8 +388,11 @@ class PooledStream:
             if self._state == "done":
                 return
             self._state = "done"
-            self._inbox.clear()
+            inbox, self._inbox = self._inbox, deque()
             is_idle = not self._is_in_step
+        for item in inbox:
+            if isinstance(item, _Save):
+                item.receive(StreamError("the stream has ended"))
         self._schedule.forget(self)
         self._leave(self)
         self._events.put(_END)

@@ -96,8 +96,7 @@ class StreamCore:
         """Sample rate of the next audio, Hz."""
         self.endings: deque[tuple[EndReason, int]] = deque()
         """Requested ends of utterances, each with its frame."""
-        self._change: LanguageDecision | None = None
-        """Decision that applies after the next end."""
+        self._change: LanguageDecision | None = None  # applies after the next end
         self._shown = PartialText("", (), 0)
         self._events: list[Event] = []
 
@@ -131,7 +130,7 @@ class StreamCore:
 
     @property
     def is_ending(self) -> bool:
-        """Whether an end is requested that `close` has not yet carried out."""
+        """Whether an end is requested that `close` has not carried out."""
         return bool(self.endings)
 
     @property
@@ -166,15 +165,16 @@ class StreamCore:
     def add(self, samples: Float32Array, sample_rate: int) -> None:
         """Add the samples that `parse` returned."""
         if sample_rate != self.resampler.rate:
-            fresh = Resampler(sample_rate, self._parts.sample_rate)
-            self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
-            self.resampler = fresh
+            self._drain_resampler(sample_rate)
         self.audio.add(self.resampler.convert(samples))
+
+    def _drain_resampler(self, sample_rate: int) -> None:
+        used, self.resampler = self.resampler, Resampler(sample_rate, self._parts.sample_rate)
+        self.audio.add(used.convert(_NO_SAMPLES, last=True))
 
     def end(self, reason: EndReason) -> None:
         """Request the end of the utterance after the audio added so far."""
-        if reason == "end":
-            self.audio.add(self.resampler.convert(_NO_SAMPLES, last=True))
+        self._drain_resampler(self.resampler.rate)  # all that was added belongs to it
         self.endings.append((reason, self.audio.frames))
 
     def next_step(self) -> StreamStep | LanguageStep | None:
@@ -359,8 +359,8 @@ class StreamCore:
             raise RuntimeError("`close` without `end`")
         reason, frame = self.endings.popleft()
         self._finish(reason)
-        if self._change is not None:
-            change, self._change = self._change, None
+        change, self._change = self._change, None
+        if change is not None:
             self._apply(change)
             return
         self._restart(frame)

@@ -97,3 +97,28 @@ def event_fields(event: Event) -> dict[str, Any]:
             del transcript["language_probability"]
         fields |= transcript
     return fields
+
+
+def read_event(fields: dict[str, Any]) -> Event | None:
+    """Return the event whose fields `event_fields` returned; `None` for another object.
+
+    Raises:
+        ValueError: a field is missing or wrong.
+    """
+    kinds: dict[Any, type[Any]] = {
+        "partial": Partial, "final": Final, "endpoint": Endpoint, "language": LanguageChange,
+    }  # fmt: skip
+    kind = kinds.get(fields.get("type"))
+    if kind is None:
+        return None
+    try:
+        known = {name: fields[name] for name in kind.__slots__ if name in fields}
+        del known["type"]
+        if kind is Partial:
+            known["words"] = msgspec.convert(fields["words"], tuple[Word, ...])
+        if kind is Final:
+            known["transcript"] = msgspec.convert(fields, Transcript)
+        event: Event = kind(**known)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise ValueError(f"an event {fields.get('type')} is not complete: {error}") from error
+    return event

@@ -86,8 +86,8 @@ class StreamOptions:
     sample_rate: int = 16_000
     """Sample rate of the audio in Hz."""
     sample_format: SampleFormat = "f32le"
-    """Sample format of bytes: float32 or 16-bit integers, little-endian, or µ-law. Arrays are
-    float32 or int16 in any case."""
+    """Sample format of bytes: float32 or 16-bit integers, little-endian, µ-law or A-law. Arrays
+    are float32 or int16 in any case."""
     tentative: bool = False
     """Whether partial text includes the right context: shown sooner, but it may change."""
     hotwords: HotwordPhrases | None = None

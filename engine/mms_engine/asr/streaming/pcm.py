@@ -11,7 +11,7 @@ from mms_engine.errors import AudioError
 from mms_engine.types import Float32Array, SampleFormat
 
 Pcm = bytes | bytearray | memoryview | npt.NDArray[Any]
-_WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1}
+_WIDTH: dict[SampleFormat, int] = {"f32le": 4, "s16le": 2, "mulaw": 1, "alaw": 1}
 _REPLAYED_SECONDS = 0.5
 _NOTHING = np.zeros(0, np.float32)
 
@@ -23,7 +23,18 @@ def _mulaw_table() -> Float32Array:
     return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32) / np.float32(2**15)
 
 
-_MULAW = _mulaw_table()
+def _alaw_table() -> Float32Array:
+    """Return the value of each A-law byte, float32 `[256]` (ITU-T G.711, scaled by 2**15)."""
+    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    exponent = ((code >> 4) & 7).astype(np.int32)
+    magnitude = ((code & 0x0F).astype(np.int32) << 4) + 8
+    magnitude = np.where(
+        exponent > 0, (magnitude + 0x100) << np.maximum(exponent - 1, 0), magnitude
+    )
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.float32) / np.float32(2**15)
+
+
+_TABLES: dict[SampleFormat, Float32Array] = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmReader:
@@ -55,8 +66,8 @@ class PcmReader:
 
 
 def _decode(content: bytes, sample_format: SampleFormat) -> Float32Array:
-    if sample_format == "mulaw":
-        return _MULAW[np.frombuffer(content, np.uint8)]
+    if sample_format in _TABLES:
+        return _TABLES[sample_format][np.frombuffer(content, np.uint8)]
     if sample_format == "s16le":
         return _from_array(np.frombuffer(content, "<i2"))
     return np.frombuffer(content, "<f4").astype(np.float32)

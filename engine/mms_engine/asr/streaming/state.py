@@ -29,11 +29,17 @@ class Saved(msgspec.Struct, frozen=True):
     """State of each component."""
 
 
-def save(core: StreamCore, fingerprint: str) -> bytes:
-    """Return the state of a stream between two steps."""
+def save(core: StreamCore, fingerprint: str, rest: bytes | None = None) -> bytes:
+    """Return the state of a stream between two steps, without requested ends.
+
+    Args:
+        core: State of the stream.
+        fingerprint: That of the model.
+        rest: Bytes of an incomplete sample, where later audio was parsed already.
+    """
     utterance = core.utterance
     parts: dict[str, Any] = {
-        "rest": core.reader.rest,
+        "rest": core.reader.rest if rest is None else rest,
         "resampler": core.resampler.state(),
         "audio": core.audio.state(),
         "context": core.context.state(),

@@ -13,6 +13,7 @@ from mms_engine.asr.options import RecognizerOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Stream, StreamOptions
 from mms_engine.asr.streaming.language import AUTO
+from mms_engine.audio import SAMPLE_RATE
 from mms_engine.audio.read import AudioReader
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
@@ -21,6 +22,7 @@ from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.stream.context_options import ContextChoice
+from mms_engine.cli.stream.remote import RemoteStream
 from mms_engine.cli.stream.screen import Lines, Screen
 from mms_engine.cli.stream.sound import AudioQueue, StandardInput, microphone, pump, recording
 from mms_engine.errors import AudioError, BackendError, MmsError
@@ -77,6 +79,31 @@ def run(request: Request, queue: AudioQueue) -> None:
             click.echo(f"Warning: {warning}", err=True)
         with _source(request, stdin, bundle.manifest.sample_rate, queue):
             _transcribe(stream, queue, as_json=request.as_json)
+
+
+def run_remote(request: Request, queue: AudioQueue, server: str, key: str | None) -> None:
+    """Transcribe the source on a server, with the same output.
+
+    Raises:
+        click.UsageError: the URL is none.
+        AudioError: the audio cannot be read.
+        ServerError: the server cannot be used.
+    """
+    stdin = StandardInput() if request.source == STDIN else None
+    is_raw = stdin is not None and not stdin.is_container()
+    query = {
+        "language": request.lang or "",
+        "latency": request.context.latency,
+        "tentative": str(request.context.tentative).lower(),
+        "format": request.sample_format if is_raw else "f32le",
+        "sample_rate": str(request.sample_rate if is_raw else SAMPLE_RATE),
+    }
+    if request.context.pause is not None:
+        query["pause"] = f"{request.context.pause:g}"
+    remote = RemoteStream(server, key, query)
+    show = Lines() if request.as_json or not sys.stdout.isatty() else Screen()
+    with _source(request, stdin, SAMPLE_RATE, queue):
+        remote.run(queue, show)
 
 
 def _transcribe(stream: Stream, queue: AudioQueue, *, as_json: bool) -> None:
