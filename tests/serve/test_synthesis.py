@@ -87,30 +87,40 @@ def test_nothing_is_made_for_a_reader_that_does_not_ask(speech) -> None:
         left = speech.speak("b", TEXT * 40, "eng")
         task = asyncio.ensure_future(anext(left))
         await asyncio.sleep(0)
-        assert speech.wait_seconds == 0  # the speed is not known yet
+        assert speech.estimate("b", 1) == 0  # the speed is not known yet
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert len(await joined(speech.speak("c", "Hello.", "eng"))) > 0
         assert speech.waiting == 0
-        assert speech.wait_seconds == 0
-        assert speech.clock.speed > 0  # of the text that came to its end
+        each = 0.07 / speech.clock.speed  # of the text that came to its end
+        assert speech.estimate("b", 1) == pytest.approx(each)
         assert (await anext(slow)).seconds > 0
 
     asyncio.run(run())
 
 
-def test_wait_is_estimated_of_what_waits(speech) -> None:
-    async def run() -> tuple[float, float]:
+def test_texts_that_would_come_too_late_are_refused(synthesizer) -> None:
+    """A client waits for its own texts, and for as much of each other client."""
+    models = Models(voices=[VoiceModel("demo-voice", synthesizer)])
+    speech = speech_of(models, request_seconds=60)
+
+    async def run() -> None:
         await joined(speech.speak("a", TEXT, "eng"))
+        each = 0.07 / speech.clock.speed
         tasks = [asyncio.create_task(joined(speech.speak("a", TEXT, "eng"))) for _ in range(4)]
         await asyncio.sleep(0)
-        waiting = speech.wait_seconds
+        assert speech.estimate("a", 10) == pytest.approx((4 * len(TEXT) + 10) * each)
+        assert speech.estimate("b", 10) == pytest.approx((10 + 10) * each)
+        assert speech.estimate("b", 4000) == pytest.approx((4000 + 4 * len(TEXT)) * each)
         await asyncio.gather(*tasks)
-        return waiting, speech.wait_seconds
+        assert speech.estimate("a", 10) == pytest.approx(10 * 0.07 / speech.clock.speed)
+        speech.clock.count(1.0, 1e6)
+        with pytest.raises(ApiError) as caught:
+            await anext(speech.speak("a", TEXT, "eng"))
+        assert (caught.value.status, caught.value.code) == (429, "overloaded")
 
-    waiting, done = asyncio.run(run())
-    assert waiting == pytest.approx(4 * len(TEXT) * 0.07 / speech.clock.speed, rel=0.5)
-    assert done == 0
+    asyncio.run(run())
+    speech.close()
 
 
 def test_deadline_ends_a_text(synthesizer) -> None:

@@ -36,7 +36,7 @@ def decoded(path: Path) -> np.ndarray:
     return read_audio(path).samples
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aac"])
 def test_audio_file_holds_the_speech(run, synthesizer: Synthesizer, suffix: str) -> None:  # type: ignore[no-untyped-def]
     result = run(TEXT, "--lang", "English", "-o", f"new/out.{suffix}")
     assert result.exit_code == 0, result.output
@@ -146,7 +146,7 @@ def test_failure_keeps_the_former_file(run) -> None:  # type: ignore[no-untyped-
 
 
 @pytest.mark.parametrize("rate", [16_000, 22_050])
-@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "ogg", "aac"])
 def test_blocks_of_any_size_give_one_file(rate: int, name: str) -> None:
     rng = np.random.default_rng(0)
     samples = (0.1 * rng.standard_normal(50_000)).astype(np.float32)

@@ -87,9 +87,14 @@ class Admission:
         self.upload_bytes -= count
 
     def too_large(self) -> ApiError:
-        """Return the error for a body over the limit."""
-        message = f"the request is larger than {self._limits.max_upload_bytes} bytes"
-        return ApiError(413, message, code="request_too_large", param="file")
+        """Return the error for a body over the limit of uploads."""
+        return too_large(self._limits.max_upload_bytes, "file")
+
+
+def too_large(most: int, param: str) -> ApiError:
+    """Return the error for a body of more than `most` bytes."""
+    message = f"the request is larger than {most} bytes"
+    return ApiError(413, message, code="request_too_large", param=param)
 
 
 def _patience(wait: float) -> float:

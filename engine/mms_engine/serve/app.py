@@ -23,17 +23,21 @@ from mms_engine.serve.rest import (
     kserve,
     languages,
     models,
+    speech,
     transcriptions,
+    voices,
 )
 from mms_engine.serve.service import Service
 from mms_engine.serve.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,
+    speech,
     alignments,
     identification,
     kserve,
     languages,
+    voices,
     models,
     health,
     documentation,
@@ -68,6 +72,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID", speech.VOICE_HEADER, speech.DROPPED_HEADER],
         )
     return CallMiddleware(app, service)
 

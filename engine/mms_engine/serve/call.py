@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from mms_engine.serve.admission import too_large
 from mms_engine.serve.auth import check_scope
 from mms_engine.serve.errors import ApiError, deadline_exceeded, invalid
 from mms_engine.serve.service import Service
@@ -111,8 +114,11 @@ class Call:
             self.body_ended = True
         return message
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self, most: int | None = None) -> AsyncIterator[bytes]:
         """Yield the body, counted before anyone reads it.
+
+        Args:
+            most: Bytes it may have, where that is less than the limit of uploads.
 
         Raises:
             ApiError: 408, 413 or 503.
@@ -134,9 +140,43 @@ class Call:
             received += len(chunk)
             if received > limits.max_upload_bytes:
                 raise admission.too_large()
+            if most is not None and received > most:
+                raise too_large(most, "input")
             admission.take_bytes(len(chunk))
             self._held += len(chunk)
             yield chunk
+
+    async def json(self, kind: type[_Result], most: int) -> _Result:
+        """Return the body, an object in JSON of at most `most` bytes, as a `msgspec.Struct`.
+
+        Raises:
+            ApiError: 400, 408, 413, 415 or 503.
+            ClientLeft: the connection was closed.
+        """
+        self._check_media("application/json")
+        content = bytearray()
+        async for chunk in self.body(most):
+            content += chunk
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.ValidationError as error:
+            found = re.search(r" - at `\$\.(\w+)", str(error))
+            message = str(error).partition(" - at ")[0]
+            if found:
+                message = f"{found[1]}: {message}"
+            param = found[1] if found else None
+            raise ApiError(400, message, code="invalid_value", param=param) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            message = f"the body cannot be read as JSON: {error}"
+            raise ApiError(400, message, code="invalid_json") from error
+        finally:
+            self.free_body()
+
+    def _check_media(self, wanted: str) -> None:
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != wanted:
+            message = f"the body must be {wanted}, not {kind or 'untyped'}"
+            raise ApiError(415, message, code="unsupported_media_type")
 
     async def form(self) -> "Form":
         """Read the body as a form. Files stay in memory, within the limits of bodies.
@@ -145,10 +185,7 @@ class Call:
             ApiError: 400, 408, 413, 415 or 503.
             ClientLeft: the connection was closed.
         """
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "multipart/form-data":
-            message = f"the body must be multipart/form-data, not {kind or 'untyped'}"
-            raise ApiError(415, message, code="unsupported_media_type")
+        self._check_media("multipart/form-data")
         parser = MultiPartParser(
             self.headers,
             self.body(),  # type: ignore[arg-type]  # an async generator

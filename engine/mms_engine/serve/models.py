@@ -127,11 +127,10 @@ class Models:
         for model in self.voices:
             if wanted in _names(model.id):
                 return model, model.default
-        for model in self.voices:
-            for stem in (*_names(model.id), *_VOICES):
-                if wanted.startswith(f"{stem}-"):
-                    code = wanted.removeprefix(f"{stem}-")
-                    return model, language_code(code, model.voices, "model")
+        own = [(name, [model]) for model in self.voices for name in _names(model.id)]
+        for stem, among in (*own, *((name, self.voices) for name in _VOICES)):
+            if wanted.startswith(f"{stem}-"):
+                return find_voice(wanted.removeprefix(f"{stem}-"), among, "model")
         raise self._unknown(name, [model.id for model in self.voices])
 
     def id_of(self, name: str) -> str:
@@ -164,6 +163,22 @@ class Models:
         for other in (self.identifier, self.aligner):
             if other is not None:
                 other.close()
+
+
+def find_voice(given: str, models: Sequence[VoiceModel], param: str) -> tuple[VoiceModel, str]:
+    """Return the first of several models that has a voice, and the code of the voice.
+
+    Args:
+        given: Code, tag or name of a language.
+        models: At least one.
+        param: Field it was given in.
+
+    Raises:
+        ApiError: 400, with the nearest codes.
+    """
+    known = tuple(dict.fromkeys(code for model in models for code in model.voices))
+    code = language_code(given, known, param)
+    return next(model for model in models if code in model.voices), code
 
 
 def _names(model: str) -> tuple[str, str]:

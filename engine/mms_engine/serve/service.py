@@ -131,8 +131,7 @@ class Service:
     @property
     def wait_seconds(self) -> float:
         """Estimated time until all that waits is done."""
-        waits = [one.wait_seconds for one in self._batchers().values()]
-        return max(*waits, self.speech.wait_seconds, 0.0)
+        return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
 
     def _may_decode(self) -> bool:
         return self._decoded_seconds < self.config.limits.max_decoded_seconds
@@ -152,6 +151,7 @@ class Service:
             "decoding_waiting": self._decoding.waiting,
             "tasks_waiting": self._tasks.waiting,
             "speech_waiting": self.speech.waiting,
+            "speech_seconds": self.speech.seconds,
             "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,

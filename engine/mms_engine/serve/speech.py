@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from mms_engine.errors import LanguageError
 from mms_engine.serve.config import ServeConfig
-from mms_engine.serve.errors import deadline_exceeded, invalid, missing_task
+from mms_engine.serve.errors import ApiError, deadline_exceeded, invalid, missing_task
 from mms_engine.serve.models import Models, VoiceModel
 from mms_engine.serve.queue import Clock
 from mms_engine.serve.slots import FairSlots
@@ -17,7 +18,9 @@ from mms_engine.types import Audio, Dropped, Spoken
 _THREADS_EACH = 2
 """Threads that a text keeps busy: its decoder, and the planning of its next sentence."""
 _CHARACTER_SECONDS = 0.07
-"""Speech of a character, for estimates of the wait."""
+"""Speech of a character, for estimates."""
+_PATIENCE_SECONDS = 30.0
+"""Time after which a client that was refused is to come back."""
 _Result = TypeVar("_Result")
 
 
@@ -41,20 +44,23 @@ class Speech:
         threads = config.run.threads or usable_cores()
         self._threads = max(1, threads // _THREADS_EACH)
         self._slots = FairSlots(self._threads, "mms-speech")
-        self._pending = 0
-        """Characters of the texts whose next chunk waits or is made."""
+        self._pending: Counter[str] = Counter()
+        """Characters by client of the texts whose next chunk waits or is made."""
         self.clock = Clock()
+        self.seconds = 0.0
+        """Audio made since the start."""
 
     @property
     def waiting(self) -> int:
         """Texts whose next chunk waits for a thread."""
         return self._slots.waiting
 
-    @property
-    def wait_seconds(self) -> float:
-        """Estimated time until all that waits is done."""
+    def estimate(self, client: str, characters: int) -> float:
+        """Return the seconds until a new text would be spoken, as its client gets a fair share."""
+        own = self._pending[client] + characters
+        others = sum(min(one, own) for name, one in self._pending.items() if name != client)
         speed = self.clock.speed * self._threads
-        return self._pending * _CHARACTER_SECONDS / speed if speed else 0.0
+        return (own + others) * _CHARACTER_SECONDS / speed if speed else 0.0
 
     async def unspoken(
         self, client: str, text: str, voice: str, *, model: VoiceModel | None = None
@@ -91,9 +97,11 @@ class Speech:
             LanguageError: no model has the voice.
             TextError: nothing of the text can be spoken, or it is not valid.
             MmsError: the voice is damaged, or the device failed.
-            ApiError: the text is too long, the deadline has passed, or there are no voices.
+            ApiError: the text is too long, it would not be spoken before the deadline or was not,
+                or there are no voices.
         """
         synthesizer = self._checked(text, voice, model).synthesizer
+        self._check_load(client, len(text))
         deadline = self._deadline()
         left = len(text)
 
@@ -107,6 +115,7 @@ class Speech:
             chunk = await self._run(client, left, deadline, lambda: next(timed, None))
             if chunk is None:
                 return
+            self.seconds += chunk.seconds
             yield chunk
 
     def _checked(self, text: str, voice: str, model: VoiceModel | None) -> VoiceModel:
@@ -121,6 +130,12 @@ class Speech:
             if voice in one.voices:
                 return one
         raise LanguageError(f"no model of this server has the voice {voice!r}")
+
+    def _check_load(self, client: str, characters: int) -> None:
+        seconds = self.estimate(client, characters)
+        if seconds > self._limits.request_seconds:
+            message = f"the text would be spoken after {seconds:.0f} s, which is over the deadline"
+            raise ApiError(429, message, code="overloaded", retry_after=_PATIENCE_SECONDS)
 
     def _timed(self, chunks: Iterator[Audio]) -> Iterator[Audio]:
         """Yield chunks, and at their end count the time that they took."""
@@ -140,14 +155,16 @@ class Speech:
         self, client: str, characters: int, deadline: float, work: Callable[[], _Result]
     ) -> _Result:
         """Return the result of work in a thread, which the characters count as waiting for."""
-        self._pending += characters
+        self._pending[client] += characters
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._slots.run(client, work)
         except TimeoutError:
             raise deadline_exceeded() from None
         finally:
-            self._pending -= characters
+            self._pending[client] -= characters
+            if not self._pending[client]:
+                del self._pending[client]
 
     def close(self) -> None:
         """End the threads after their work."""

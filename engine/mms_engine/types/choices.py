@@ -17,7 +17,7 @@ NormalizationScope = Literal["utterance", "running"]
 SampleFormat = Literal["f32le", "s16le", "mulaw", "alaw"]
 VoiceDetector = Literal["level", "silero"]
 ClipFormat = Literal["flac", "wav"]
-AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
+AudioFormat = Literal["wav", "flac", "mp3", "ogg", "aac"]
 NumberPolicy = Literal["words", "star"]
 """Numbers are read out where the language's rules are known, or never."""
 SpokenNumbers = Literal["words", "keep", "error"]

@@ -94,7 +94,8 @@ _output = section("Output")
     "-o",
     "--output",
     metavar="FILE",
-    help="Audio file; - for standard output. Its suffix (.wav, .flac, .mp3, .ogg) is the format.",
+    help="Audio file; - for standard output. Its suffix (.wav, .flac, .mp3, .ogg, .aac) is the "
+    "format.",
 )
 @_output(
     "--format",

@@ -99,8 +99,8 @@ class Request:
         known["opus"] = "ogg"
         if suffix and suffix not in known:
             raise click.UsageError(
-                f"cannot tell the format of {self.output!r}: name it .wav, .flac, .mp3 or .ogg, or "
-                "choose one with --format"
+                f"cannot tell the format of {self.output!r}: name it .wav, .flac, .mp3, .ogg or "
+                ".aac, or choose one with --format"
             )
         return known.get(suffix, "wav")
 

@@ -46,9 +46,17 @@ def choice(form: Form, name: str, choices: tuple[str, ...]) -> str:
     Raises:
         ApiError: it has another value.
     """
-    given = form.one(name, choices[0])
+    return one_of(form.one(name, choices[0]), name, choices)
+
+
+def one_of(given: str, name: str, choices: tuple[str, ...]) -> str:
+    """Return a value that is one of several.
+
+    Raises:
+        ApiError: it is another.
+    """
     if given not in choices:
-        raise invalid(f"{name} must be one of {', '.join(choices)}, not {given!r}", name)
+        raise invalid(f"{name} must be one of {', '.join(choices)}, not {given[:100]!r}", name)
     return given
 
 
@@ -66,10 +74,15 @@ def named(error: AudioError) -> AudioError:
 
 def form_body(properties: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
     """Return the description of a route with a form, for OpenAPI."""
+    return body_of("multipart/form-data", properties, required)
+
+
+def body_of(media: str, properties: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
+    """Return the description of a route with a body, for OpenAPI."""
     schema = {"type": "object", "properties": dict(properties), "required": list(required)}
     envelope = {"type": "object", "properties": {"error": {"type": "object"}}}
     error = {"description": "Error", "content": {"application/json": {"schema": envelope}}}
     return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}},
+        "requestBody": {"required": True, "content": {media: {"schema": schema}}},
         "responses": {str(status): error for status in ERROR_STATUSES},
     }

@@ -1,5 +1,6 @@
 """List of languages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Query, Request
@@ -21,11 +22,15 @@ async def list_languages(
     """Return the languages of a model that match a query, best match first."""
     call = call_of(request)
     call.authenticate()
-    models = call.service.models
-    chosen = models.find(model)
+    chosen = call.service.models.find(model)
+    listed = languages_page(chosen.languages, query, limit, offset)
+    return {**listed, "model": chosen.id}
+
+
+def languages_page(codes: Sequence[str], query: str, limit: int, offset: int) -> dict[str, Any]:
+    """Return the languages of codes that match a query, best match first, and their number."""
     known = {language.code: language for language in all_languages()}
-    languages = [known.get(code) or language_from_code(code) for code in chosen.languages]
-    found = search(query, languages)
+    found = search(query, [known.get(code) or language_from_code(code) for code in codes])
     data = [
         {
             "code": one.code,
@@ -38,4 +43,4 @@ async def list_languages(
         }
         for one in found[offset : offset + limit]
     ]
-    return {"object": "list", "data": data, "total": len(found), "model": chosen.id}
+    return {"object": "list", "data": data, "total": len(found)}

@@ -13,6 +13,8 @@ from mms_engine.serve.errors import api_error
 from mms_engine.serve.rest import results
 from mms_engine.types import Audio, Transcript
 
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers of an answer that proxies must pass on as it comes."""
 Run = Callable[[Audio, Callable[[str], None]], Awaitable[tuple[Transcript, str | None]]]
 
 
@@ -30,11 +32,15 @@ async def event_stream(call: Call, upload: BinaryIO, run: Run, *, logprobs: bool
     async def events() -> AsyncIterator[str]:
         async with held:
             async for event in _events(audio, run, logprobs=logprobs):
-                yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+                yield event_line(event)
 
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     call.held.push_async_callback(held.aclose)
-    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events(), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return an event as it is sent."""
+    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
 async def _events(audio: Audio, run: Run, *, logprobs: bool) -> AsyncIterator[dict[str, Any]]:
