@@ -8,6 +8,8 @@ import logging
 import os
 import random
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +128,53 @@ def test_no_request_is_a_fault_of_the_server(attacked: ServerProcess, clip: Clip
         logger.info("%s, %s: %d requests", operation.label, mode.value, count)
         assert count or mode is GenerationMode.NEGATIVE
     check_whole(attacked)
+
+
+def tensor(data: str, kind: str = "FP32") -> str:
+    language = '{"name": "language", "datatype": "BYTES", "shape": [1], "data": ["eng"]}'
+    audio = f'{{"name": "audio", "datatype": "{kind}", "shape": [1], "data": {data}}}'
+    return f'{{"inputs": [{audio}, {language}]}}'
+
+
+DEEP = "[" * 100_000
+BODIES = {
+    "deep": DEEP + "]" * 100_000,
+    "deep, open": DEEP,
+    "deep objects": '{"a": ' * 100_000,
+    "deep tensor": tensor(DEEP + "]" * 100_000),
+    "great number": tensor(f"[1{'0' * 400}]"),
+    "greater number": tensor(f"[1{'0' * 6000}]"),
+    "great float": tensor("[1e999]"),
+    "no number": tensor("[NaN]"),
+    "words": tensor('["a"]'),
+    "ragged": tensor("[[1], [1, 2]]"),
+    "objects": tensor('[{"a": 1}]'),
+    "null": tensor("null"),
+    "half a character": tensor('["\\ud800"]', "BYTES"),
+    "speech, deep": '{"input": ' + DEEP,
+    "speech, half a character": '{"input": "\\ud800", "voice": "eng", "model": "tts-1"}',
+    "speech, number": '{"input": 1, "voice": {"id": []}, "speed": 1e999}',
+    "voice of objects": '{"input": "a", "voice": {"id": {"id": "eng"}}, "model": "tts-1"}',
+    "great speed": f'{{"input": "a", "voice": "eng", "model": "tts-1", "speed": 1{"0" * 400}}}',
+    "not UTF-8": b'{"input": "\xff\xfe"}',
+    "empty": "",
+    "list": "[]",
+    "text": '"a"',
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("path", ["/v2/models/demo/infer", "/v1/audio/speech"])
+def test_hostile_json_is_an_error_of_the_client(attacked, path: str, name: str) -> None:
+    body = BODIES[name]
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(attacked.url + path, content, headers)  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+    answer = caught.value.read().decode()
+    assert 400 <= caught.value.code < 500, answer
+    assert json.loads(answer)["error"]["code"]
 
 
 class StreamAttack:
