@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz race lint types format bench audit full-size gpu-check clean
+.PHONY: help demo serve clients test fuzz race lint types format bench audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -38,8 +38,18 @@ serve: $(VENV)/.user ## export the demo checkpoints and serve them at http://127
 	$(BIN)/mms-export --model demo-voice
 	$(BIN)/mms serve
 
+CLIENTS := .venv-clients
+
+$(CLIENTS)/.installed: tests/serve/clients/requirements.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+clients: $(CLIENTS)/.installed ## install the third-party clients that the server's tests run (800 MB)
+
 test: $(VENV)/.developer ## run the tests
 	@-$(BIN)/python tests/cudasim/build.py
+	@-$(MAKE) clients
 	$(BIN)/python -m pytest
 
 SECONDS_OF_FUZZING ?= 3600
@@ -83,4 +93,4 @@ gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (12 
 	@$(PYTHON) tools/gpu_check.py
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) .venv-gpu build
+	rm -rf $(VENV) $(CLIENTS) .venv-gpu build

@@ -11,6 +11,7 @@ from mms_engine.cli.program import FiniteFloat, Program
 from mms_engine.formats.output import check_output, open_output
 from mms_engine.types import BACKEND_NAMES, DEVICES
 
+SENTENCE = "the river was high after the rain and the old bridge had been closed since the morning"
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -29,12 +30,13 @@ def main(*, debug: bool) -> None:
 
 
 @main.command(short_help="Run a suite and print the report.")
-@click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream"]))
+@click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream", "tts"]))
 @click.option("--peers", default="all", help="Comma-separated implementations, or all.")
 @click.option(
     "--checkpoint",
     type=_FOLDER,
-    help="Model in the layout of facebook/mms-1b-all.  [default: the demo checkpoint]",
+    help="Model in the layout of facebook/mms-1b-all; for the suite tts a voice in that of "
+    "facebook/mms-tts-eng, or a folder of such.  [default: that of the demo]",
 )
 @click.option("--bundle", type=_FOLDER, help="Bundle exported from the checkpoint.")
 @click.option(
@@ -61,6 +63,11 @@ def main(*, debug: bool) -> None:
     default="",
     show_default=False,
     help="Comma-separated cases of the suite.  [default: all]",
+)
+@click.option(
+    "--text",
+    default=SENTENCE,
+    help="Sentence to speak in the suite tts: letters that the voices have.",
 )
 @click.option("--seconds", default=10.0, type=FiniteFloat(0.1), help="Length of a clip in seconds.")
 @click.option("--batch", default=8, type=click.IntRange(2), help="Rows of a batch.")
@@ -96,7 +103,7 @@ def main(*, debug: bool) -> None:
 @click.option("--seed", default=0, type=int, help="Seed of the order of turns.")
 @click.option("--json", "out", type=_PATH, help="File to write the result to.")
 def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Run SUITE (asr, ctc, export or stream) and print the report as Markdown."""
+    """Run SUITE (asr, ctc, export, stream or tts) and print the report as Markdown."""
     from mms_bench.report.markdown import render
     from mms_bench.run.result import save
     from mms_bench.run.session import run_suite

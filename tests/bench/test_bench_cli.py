@@ -73,7 +73,7 @@ def test_other_file_is_one_line_without_debug(invoke, tmp_path):
     [
         (("asr", "--peers", "whisper"), "asr has no peer 'whisper' on cpu; choose from transf"),
         (("asr", "--cases", "clip,tts"), "asr has no case 'tts'; choose from clip, batch, "),
-        (("asr", "--languages", "eng,xyz"), "has no adapter for the language 'xyz'"),
+        (("asr", "--languages", "eng,xyz"), "has no 'xyz': it has eng, "),
         (("asr", "--peers", "openvino", "--device", "cuda"), "has no peer 'openvino' on cuda"),
         (("ctc", "--device", "cuda"), "the suite ctc runs on CPUs only: leave out --device"),
     ],

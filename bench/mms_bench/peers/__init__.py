@@ -67,7 +67,14 @@ DECODERS = {
     "torchaudio": _peer("torchaudio forced_align", "torchaudio:Torchaudio"),
     "numpy": _peer("NumPy argmax", "numpy:NumpyArgmax"),
 }
-PEERS = RECOGNISERS | DECODERS
+SYNTHESIZERS = {
+    REFERENCE: _peer("transformers (PyTorch, fp32)", "voices:TransformersVoices"),
+    "sherpa-onnx": _peer("sherpa-onnx (fp32)", "voices:SherpaOnnx"),
+    "ours-fp32": _peer("MMS Engine (fp32)", "voices:EngineVoices", "fp32"),
+    "ours-int8": _peer("MMS Engine (int8)", "voices:EngineVoices", "int8"),
+}
+PEERS = SYNTHESIZERS | RECOGNISERS | DECODERS
+"""All, for their titles: a name may stand for a recogniser and a synthesizer of one project."""
 
 
 def is_ours(name: str) -> bool:

@@ -36,6 +36,8 @@ class RunOptions(Setup):
     """Length of a clip."""
     batch: int = 8
     """Rows of the batch case."""
+    text: str = ""
+    """Sentence to speak."""
     pace: Pace = field(default_factory=Pace)
 
 

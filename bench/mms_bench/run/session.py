@@ -7,23 +7,18 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import prod
 from pathlib import Path
 
-from mms_bench.errors import BenchError
 from mms_bench.peers import REFERENCE
 from mms_bench.peers.transformers import has_cuda
 from mms_bench.run.context import Context, RunOptions
 from mms_bench.run.machine import describe_git, describe_machine, describe_versions
 from mms_bench.run.race import SLOW, SLOW_SAMPLES
-from mms_bench.run.result import QUIET, Model, Result, Row
+from mms_bench.run.result import QUIET, Result, Row
+from mms_bench.run.subject import Subject
 from mms_bench.run.suite import Suite
 from mms_engine.backends.registry import available, rank
-from mms_engine.bundle import open_bundle
-from mms_export.checkpoints.checkpoint import Checkpoint
-from mms_export.checkpoints.open import DEMO, demo_checkpoint, open_checkpoint
 
-_FULL_SIZE_PARAMETERS = 950_000_000
 _SHOWN_LANGUAGES = 12
 
 
@@ -34,17 +29,16 @@ def run_suite(suite: Suite, options: RunOptions, tell: Callable[[str], None]) ->
     machine = describe_machine()  # first: it holds the load from before
     if machine.load_before > QUIET:
         tell(f"warning: the load is {machine.load_before}: other programs disturb the times")
-    checkpoint = open_checkpoint(str(options.checkpoint))
-    languages = _choose_languages(checkpoint, options, suite.languages)
-    options = replace(options, languages=languages)
-    settings = _settings(options)
+    subject = suite.subject(options, suite.languages)
+    options = replace(options, languages=subject.languages)
+    settings = _settings(options, subject)
     if options.device == "cuda":
         settings["device"] += f" ({backend})"
         settings["device"] += "" if has_cuda() else f", {REFERENCE} on the CPU"
     options.cache.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.cache) as folder:
-        context = Context(options, Path(folder), tell, describe_versions())
+        context = Context(options, Path(folder), tell, describe_versions(), suite.table)
         for part in parts:
             tell(f"case {part.name}")
             rows += part.measure(context)
@@ -58,7 +52,7 @@ def run_suite(suite: Suite, options: RunOptions, tell: Callable[[str], None]) ->
         command=_command_line(),
         machine=machine,
         versions=dict(sorted(context.versions.items())),
-        model=_describe_model(checkpoint),
+        model=subject.model,
         settings=settings,
         cases=tuple(case for part in parts for case in part.cases),
         rows=tuple(replace(row, reason=_without_folders(row.reason)) for row in rows),
@@ -75,48 +69,16 @@ def _without_folders(text: str) -> str:
     return re.sub(r"(?<![\w.])/(?:[^\s/'\":]+/)+", "", text)
 
 
-def _choose_languages(
-    checkpoint: Checkpoint, options: RunOptions, most: int | None
-) -> tuple[str, ...]:
-    """Return the requested languages, or the first that checkpoint and bundle share."""
-    found = tuple(checkpoint.adapters)
-    for language in options.languages:
-        if language not in found:
-            raise BenchError(f"{checkpoint.path} has no adapter for the language {language!r}")
-    if options.bundle is not None:
-        bundle = open_bundle(options.bundle, verify=False)
-        if bundle.manifest.source.fingerprint != checkpoint.fingerprint(checkpoint.digests()):
-            raise BenchError(
-                f"the bundle {options.bundle} was exported from another checkpoint than "
-                f"{checkpoint.path}: remove it and export it again"
-            )
-        found = tuple(language for language in found if language in bundle.languages)
-    return options.languages or found[:most]
-
-
-def _settings(options: RunOptions) -> dict[str, str]:
+def _settings(options: RunOptions, subject: Subject) -> dict[str, str]:
     pace, others = options.pace, len(options.languages) - _SHOWN_LANGUAGES
     languages = ", ".join(options.languages[:_SHOWN_LANGUAGES])
     return {
         "device": options.device,
-        "clip": f"{options.seconds:g} s",
-        "batch": str(options.batch),
         "threads": str(options.threads),
         "languages": languages + (f" and {others} others" if others > 0 else ""),
-        "recordings": options.recordings.name,
-        "audio": ", ".join(path.name for path in options.audio),
+        **subject.settings,
         "pace": (
             f"warm-up {pace.warmup:g} s, then in turns, at least {pace.min_samples} calls "
             f"({SLOW_SAMPLES} where one takes over {SLOW:g} s) and {pace.min_time:g} s each"
         ),
     }
-
-
-def _describe_model(checkpoint: Checkpoint) -> Model:
-    parameters = sum(prod(shape) for shape in checkpoint.weights.shapes.values())
-    return Model(
-        name=DEMO if checkpoint.path == demo_checkpoint() else checkpoint.name,
-        parameters=parameters,
-        languages=len(checkpoint.adapters),
-        full_size=parameters >= _FULL_SIZE_PARAMETERS,
-    )

@@ -1,15 +1,17 @@
 """Suites: cases that belong in one result file, and the options of their runs."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mms_bench.errors import BenchError
+from mms_bench.peers import PEERS, PeerEntry
 from mms_bench.run.context import Context, RunOptions
 from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
+from mms_bench.run.subject import Subject, recognition_subject
 from mms_engine.system import cache_folder, demo_bundle
-from mms_export.checkpoints.open import demo_checkpoint
+from mms_export.checkpoints.open import DEMO, demo_checkpoint
 from mms_export.parity import SPEECH
 
 
@@ -38,6 +40,12 @@ class Suite:
     """Peers that `all` leaves out on a CPU."""
     on_cuda: tuple[str, ...] = ()
     """Peers that can run on a GPU; empty if the suite cannot."""
+    table: Mapping[str, PeerEntry] = field(default_factory=lambda: PEERS)
+    """Implementations by name."""
+    demo: str = DEMO
+    """Model of the demo that is measured by default."""
+    subject: Callable[[RunOptions, int | None], Subject] = recognition_subject
+    """Returns the model of the options, and at most so many of its languages."""
 
     def choose_peers(self, text: str, device: str = "cpu") -> tuple[str, ...]:
         """Return the peers of `all` or of comma-separated names; BenchError if one cannot run."""
@@ -59,9 +67,9 @@ class Suite:
 
     def options(self, given: dict[str, Any]) -> RunOptions:
         """Return options from those of `mms-bench run` by name, `None` or empty if not given."""
-        checkpoint, bundle, demo = given["checkpoint"], given["bundle"], demo_checkpoint()
-        if checkpoint is None and bundle is None and demo_bundle().is_dir():
-            bundle = demo_bundle()
+        checkpoint, bundle, demo = given["checkpoint"], given["bundle"], demo_checkpoint(self.demo)
+        if checkpoint is None and bundle is None and demo_bundle(self.demo).is_dir():
+            bundle = demo_bundle(self.demo)
         paces = ("warmup", "min_time", "min_samples", "seed")
         pace = {name: given[name] for name in paces if given[name] is not None}
         return RunOptions(
@@ -72,7 +80,8 @@ class Suite:
             cases=_names(given["cases"]),
             languages=_names(given["languages"]),
             audio=given["audio"] or (SPEECH,),
-            recordings=given["recordings"] or demo.with_name("clips") / "clips.tsv",
+            recordings=given["recordings"] or demo_checkpoint().with_name("clips") / "clips.tsv",
+            text=given["text"],
             pace=replace(self.pace, **pace),
             **{name: given[name] for name in ("seconds", "batch", "threads", "device", "backend")},
         )

@@ -15,6 +15,8 @@ from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
+from mms_engine.serve.page import route as page
+from mms_engine.serve.realtime import route as realtime
 from mms_engine.serve.rest import (
     alignments,
     documentation,
@@ -41,7 +43,9 @@ _ROUTERS = (
     models,
     health,
     documentation,
+    page,
     stream,
+    realtime,
 )
 
 

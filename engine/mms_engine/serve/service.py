@@ -15,6 +15,7 @@ from mms_engine.bundle import Bundle
 from mms_engine.serve.admission import Admission
 from mms_engine.serve.auth import Keyring
 from mms_engine.serve.batcher import Batcher
+from mms_engine.serve.client_secrets import ClientSecrets
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.live import LiveStreams
@@ -48,6 +49,7 @@ class Service:
         self.keyring = keyring
         self.admission = Admission(config.limits, lambda: self.wait_seconds)
         self.metrics = Metrics(self._gauges, self._batchers)
+        self.client_secrets = ClientSecrets()
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
@@ -89,10 +91,10 @@ class Service:
         """Free everything."""
         self._decoding.close()
         self._tasks.close()
-        self.speech.close()
         self.containers.close()
         if self._live is not None:
             await asyncio.to_thread(self._live.close)
+        self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
 

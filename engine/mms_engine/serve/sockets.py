@@ -34,6 +34,8 @@ class Socket:
     def __init__(self, websocket: WebSocket) -> None:
         """Take a connection whose handshake is not answered."""
         self.websocket = websocket
+        self.page_protocol = ""
+        """Sub-protocol of the connection if it is of a web page, which cannot see HTTP answers."""
         self.call: Call = websocket.scope["mms.call"]
         """Identity of the connection: its id, client and key."""
         self.service = self.call.service
@@ -113,6 +115,9 @@ class Socket:
     async def fail(self, error: ApiError) -> None:
         """Refuse the handshake with an error, or send it and close the connection."""
         self.call.code = error.code
+        if self.status != 101 and self.page_protocol in self.websocket.scope["subprotocols"]:
+            with contextlib.suppress(ClientLeft):
+                await self.accept((self.page_protocol,))
         if self.status != 101:
             self.status = error.status
             headers = {**error.headers, "X-Request-ID": self.call.id}
@@ -155,6 +160,7 @@ async def serve_socket(
     work: Callable[[Socket], Awaitable[None]],
     *,
     authorize: Callable[[Socket], None] | None = None,
+    page_protocol: str = "",
 ) -> None:
     """Serve a connection: check it, run its work, and close it.
 
@@ -167,6 +173,8 @@ async def serve_socket(
         scope: Scope that its key must have.
         work: Calls `accept`, then receives and sends.
         authorize: Checks `Socket.authorization` in place of the check of keys.
+        page_protocol: Sub-protocol with which web pages are told of a refusal by a message after
+            the handshake, since they cannot see the HTTP answer.
     """
     socket = Socket(websocket)
     service = socket.service
@@ -174,6 +182,8 @@ async def serve_socket(
     try:
         if not is_allowed_origin(websocket.headers, service.config):
             raise ApiError(403, "this origin may not call the server", code="bad_origin")
+        if "origin" in websocket.headers:
+            socket.page_protocol = page_protocol
         if authorize is None:
             socket.call.allow(scope, socket.authorization)
         else:

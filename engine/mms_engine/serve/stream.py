@@ -22,7 +22,7 @@ from mms_engine.types import Latency, SampleFormat
 router = APIRouter()
 
 PROTOCOL = "mms-stream"
-"""Sub-protocol."""
+"""Sub-protocol, which the server's own page offers."""
 CONTAINER = "container"
 """Format of audio that is not raw samples."""
 _NEW = "new"
@@ -43,7 +43,7 @@ _PARAMETERS = (
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
     """Transcribe a live stream."""
-    await serve_socket(websocket, "transcribe", _transcribe)
+    await serve_socket(websocket, "transcribe", _transcribe, page_protocol=PROTOCOL)
 
 
 async def _transcribe(socket: Socket) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 
 from mms_engine.languages import all_languages, language_from_code, search
 from mms_engine.serve.call import call_of
+from mms_engine.serve.models import Models
 
 router = APIRouter(tags=["models"])
 
@@ -22,9 +23,10 @@ async def list_languages(
     """Return the languages of a model that match a query, best match first."""
     call = call_of(request)
     call.authenticate()
-    chosen = call.service.models.find(model)
+    models = call.service.models
+    chosen = models.find(model)
     listed = languages_page(chosen.languages, query, limit, offset)
-    return {**listed, "model": chosen.id}
+    return {**listed, "model": chosen.id, "tasks": _tasks(models)}
 
 
 def languages_page(codes: Sequence[str], query: str, limit: int, offset: int) -> dict[str, Any]:
@@ -40,7 +42,14 @@ def languages_page(codes: Sequence[str], query: str, limit: int, offset: int) ->
             "iso639_3": one.iso,
             "bcp47": one.tag,
             "script": one.writing,
+            "country": one.country,
         }
         for one in found[offset : offset + limit]
     ]
     return {"object": "list", "data": data, "total": len(found)}
+
+
+def _tasks(models: Models) -> list[str]:
+    """Return the scopes of the tasks for which a bundle is open."""
+    open_tasks = {"identify": models.identifier is not None, "speak": bool(models.voices)}
+    return ["transcribe", "align", *(task for task, is_open in open_tasks.items() if is_open)]

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from mms_engine.languages import codes_of_label, labels_with_codes
 from mms_engine.serve.call import Call, Form, call_of
 from mms_engine.serve.errors import ApiError, invalid
+from mms_engine.serve.hotwords import PROMPT_WORDS, hotwords
 from mms_engine.serve.languages import language_code
 from mms_engine.serve.models import SpeechModel
 from mms_engine.serve.rest import results
@@ -32,10 +33,6 @@ router = APIRouter(tags=["speech"])
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "ctm", "textgrid")
 _GRANULARITIES = ("segment", "word")
-_MAX_HOTWORDS = 1000
-_MAX_HOTWORD_CHARACTERS = 200
-_PROMPT_WORDS = 5
-"""Words of a phrase of a prompt, above which it is taken for a sentence and passed over."""
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 _PROPERTIES: dict[str, Any] = {
@@ -47,7 +44,7 @@ _PROPERTIES: dict[str, Any] = {
     "prompt": {
         "type": "string",
         "description": f"Phrases to favour, separated by commas or line breaks; those of more than "
-        f"{_PROMPT_WORDS} words are not used.",
+        f"{PROMPT_WORDS} words are not used.",
     },
     "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
     "timestamp_granularities[]": {
@@ -94,7 +91,7 @@ class Fields:
             model=model,
             language=language,
             among=among,
-            hotwords=_hotwords(form),
+            hotwords=hotwords(values(form, "keywords"), form.one("prompt"), "keywords[]"),
             format=format_name,
             granularities=_granularities(form, format_name),
             logprobs=_logprobs(form, format_name),
@@ -151,20 +148,6 @@ def _logprobs(form: Form, format_name: str) -> bool:
     if given and format_name not in ("json", "verbose_json"):
         raise invalid("logprobs need the format json or verbose_json", "include[]")
     return bool(given)
-
-
-def _hotwords(form: Form) -> tuple[str, ...]:
-    phrases = [one.strip() for one in values(form, "keywords")]
-    prompt = form.one("prompt").replace("\n", ",").replace(";", ",").split(",")
-    phrases += [one.strip(" .") for one in prompt if 0 < len(one.split()) <= _PROMPT_WORDS]
-    if len(phrases) > _MAX_HOTWORDS:
-        raise invalid(
-            f"there are {len(phrases)} phrases, the limit is {_MAX_HOTWORDS}", "keywords[]"
-        )
-    if any(len(phrase) > _MAX_HOTWORD_CHARACTERS for phrase in phrases):
-        message = f"a phrase has more than {_MAX_HOTWORD_CHARACTERS} characters"
-        raise invalid(message, "keywords[]")
-    return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 
 def _check_ignored(form: Form) -> None:

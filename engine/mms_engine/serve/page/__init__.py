@@ -1,0 +1,1 @@
+"""The page of the server: live captions, recordings and speech in a browser."""

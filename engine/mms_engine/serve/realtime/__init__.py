@@ -1,0 +1,1 @@
+"""Realtime transcription over a WebSocket, as OpenAI's clients speak it."""
