@@ -122,7 +122,7 @@ def _read(call: Call, content: bytes) -> tuple[_Inference, dict[str, Any]]:
         if len(inference.inputs) > _MAX_INPUTS:
             raise ValueError(f"{len(inference.inputs)} inputs, the limit is {_MAX_INPUTS}")
         return inference, _values(inference.inputs, memoryview(content)[length:])
-    except (ValueError, TypeError, struct.error) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, struct.error) as error:
         raise invalid(f"the request cannot be read: {error}", "inputs") from error
 
 
