@@ -30,8 +30,8 @@ class Synthesizer:
     """Speech synthesis of one bundle. May be used from several threads at once.
 
     The graphs are loaded once; a voice is data, read on its first use and kept while there is
-    room. Samples depend on the text, the voice and the options alone, not on threads, order or
-    how the text is divided into parts.
+    room. Samples depend on the text, the voice and the options alone, not on order or how the text
+    is divided into parts; the number of threads may change their last bits.
     """
 
     def __init__(self, bundle: Bundle, graphs: VitsGraphs, options: SynthesizerOptions) -> None:
