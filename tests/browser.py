@@ -52,7 +52,7 @@ def microphone(playwright, sound: Path | None = None, *, repeat: bool = False) -
 
 
 class Errors:
-    """What went wrong in a page: errors on its console, in its scripts, and against its policy."""
+    """Faults of a page: errors on its console, in its scripts, and against its policy."""
 
     def __init__(self, page) -> None:
         self._page = page

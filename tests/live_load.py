@@ -34,7 +34,7 @@ _ARRIVAL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What a client says, and the events of a stream of its own."""
+    """Speech of a client, and the events of a stream of its own."""
 
     content: bytes
     """Samples, s16le at 16 kHz."""

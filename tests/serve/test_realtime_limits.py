@@ -325,7 +325,7 @@ def _random_message(random: Random) -> str | bytes:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_messages(live, clip, seed) -> None:
-    """Whatever comes, each message is answered or taken, and the session works afterwards."""
+    """Each message, whatever it is, is answered or taken, and the session works afterwards."""
     random = Random(seed)  # noqa: S311
     with Raw(live) as session:
         for _ in range(400):

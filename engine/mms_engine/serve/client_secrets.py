@@ -24,7 +24,7 @@ _MOST_OF_CLIENT = 1_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientSecret:
-    """What a client secret stands for."""
+    """Rights and configuration that a client secret stands for."""
 
     key: Key | None
     """Key that minted it, whose scopes it has; `None` on an open server."""

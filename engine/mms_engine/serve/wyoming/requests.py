@@ -154,7 +154,7 @@ _RECEIVING = {
 
 
 class Dialogue:
-    """What is being received: nothing, the audio of an utterance, or a text in parts."""
+    """State of reception: nothing, the audio of an utterance, or a text in parts."""
 
     def __init__(self) -> None:
         self.state: _State = "idle"
