@@ -13,12 +13,13 @@ from mms_engine.asr.pool import PooledStream, capacity
 from mms_engine.asr.streaming import Endpoint, Final, LanguageChange, StreamOptions
 from mms_engine.decoding.options import BeamSearch
 from mms_engine.errors import AudioError, BundleError, MmsError, StreamError
-from mms_engine.serve import live as module
-from mms_engine.serve import live_stream
 from mms_engine.serve.batcher import Batcher
 from mms_engine.serve.config import Limits
 from mms_engine.serve.errors import ApiError
-from mms_engine.serve.live import LiveStream, LiveStreams
+from mms_engine.serve.live import stream as live_stream
+from mms_engine.serve.live import streams as module
+from mms_engine.serve.live.stream import LiveStream
+from mms_engine.serve.live.streams import LiveStreams
 from mms_engine.serve.models import Models, SpeechModel
 
 CLIENT = "key one"

@@ -18,7 +18,7 @@ from engine_demo import Clip
 from mms_engine import Recognizer, StreamOptions, read_audio
 from mms_engine.asr.streaming import Final
 from mms_engine.serve.auth import new_key
-from mms_engine.serve.sessions import SessionStore
+from mms_engine.serve.stream.store import SessionStore
 from server_process import ServerProcess, running
 from sounds import encode
 

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from mms_engine.errors import AudioError
-from mms_engine.serve import stream
 from mms_engine.serve.call import ClientLeft, call_of
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, CallMiddleware
@@ -32,7 +31,8 @@ from mms_engine.serve.rest import (
 )
 from mms_engine.serve.rest.fields import named
 from mms_engine.serve.service import Service
-from mms_engine.serve.sessions import Sessions
+from mms_engine.serve.stream import route as stream
+from mms_engine.serve.stream.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,

@@ -18,7 +18,7 @@ from mms_engine.serve.batcher import Batcher
 from mms_engine.serve.client_secrets import ClientSecrets
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
-from mms_engine.serve.live import LiveStreams
+from mms_engine.serve.live.streams import LiveStreams
 from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots

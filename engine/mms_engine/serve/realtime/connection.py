@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mms_engine.errors import MmsError
 from mms_engine.serve.errors import ApiError, api_error
-from mms_engine.serve.live_stream import LiveStream
+from mms_engine.serve.live.stream import LiveStream
 from mms_engine.serve.realtime.items import COMPLETED, Fields, error_event
 from mms_engine.serve.realtime.plan import Plan, plan
 from mms_engine.serve.realtime.session import Feed, Finish, Flush, Open, Output, Resolve, Session

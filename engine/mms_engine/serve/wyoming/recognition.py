@@ -16,7 +16,7 @@ from mms_engine.asr.streaming import (
 )
 from mms_engine.routing.router import is_auto
 from mms_engine.serve.errors import ApiError, invalid
-from mms_engine.serve.live import LiveStream
+from mms_engine.serve.live.stream import LiveStream
 from mms_engine.serve.service import Service
 from mms_engine.serve.wyoming.info import Catalogue
 from mms_engine.serve.wyoming.pcm import ChunkReader, check_format

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.limits import ReadOptions
 from mms_engine.audio.read import AudioReader
-from mms_engine.serve.live import LiveStream
+from mms_engine.serve.live.stream import LiveStream
 from mms_engine.serve.slots import FairSlots
 from mms_engine.types import Float32Array
 

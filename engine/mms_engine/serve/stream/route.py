@@ -12,11 +12,11 @@ from starlette.websockets import WebSocket
 
 from mms_engine.asr.streaming import EndpointOptions, Final, Partial, StreamOptions
 from mms_engine.serve.call import ClientLeft
-from mms_engine.serve.container import ContainerFeed
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.models import Models, SpeechModel
-from mms_engine.serve.sessions import Session, Sessions, owner_of
 from mms_engine.serve.sockets import Socket, first_of, serve_socket
+from mms_engine.serve.stream.container import ContainerFeed
+from mms_engine.serve.stream.sessions import Session, Sessions, owner_of
 from mms_engine.types import Latency, SampleFormat
 
 router = APIRouter()

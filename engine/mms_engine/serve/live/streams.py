@@ -20,7 +20,7 @@ from mms_engine.routing.router import Router, is_auto
 from mms_engine.serve.config import Limits
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.languages import language_code
-from mms_engine.serve.live_stream import PENDING_SECONDS, LiveStream, SavedStream
+from mms_engine.serve.live.stream import PENDING_SECONDS, LiveStream, SavedStream
 from mms_engine.serve.models import Models, SpeechModel
 from mms_engine.serve.slots import FairSlots
 
