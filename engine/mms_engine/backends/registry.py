@@ -1,5 +1,6 @@
 """Registry of backends: availability on this machine, and the choice for a run."""
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from mms_engine.backends import probes
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.session import Array, GraphFile, Session
 from mms_engine.bundle.manifest import Runtime
+from mms_engine.bundle.reader import Bundle
 from mms_engine.errors import BackendError
-from mms_engine.types import BackendName, Device
+from mms_engine.types import BackendName, Device, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,37 @@ def open_session(choice: Choice, file: GraphFile, threads: int) -> Session:
         raise BackendError(f"{choice.backend} runs plans, not graphs such as {file.path}")
     module = importlib.import_module("mms_engine.backends.ort")
     session: Session = getattr(module, backend.opener)(file, threads)
+    return session
+
+
+def open_graph(
+    choice: Choice,
+    bundle: Bundle,
+    name: str,
+    precision: Precision,
+    threads: int,
+    edit: Callable[[GraphFile], GraphFile] | None = None,
+) -> Session:
+    """Load a graph of a bundle while its weights are hashed, if they have to be.
+
+    Args:
+        choice: Backend.
+        bundle: Bundle of the graph.
+        name: Name of the graph.
+        precision: Precision of the graph.
+        threads: As for `open_session`.
+        edit: Returns the graph to load in place of the file's.
+
+    Raises:
+        BundleError: the graph is not in the bundle, or is damaged.
+        BackendError: as for `open_session`.
+    """
+    with contextlib.ExitStack() as opened:
+        with bundle.loading(name, precision) as found:
+            file = GraphFile(*found)
+            session = open_session(choice, edit(file) if edit else file, threads)
+            opened.callback(session.close)
+        opened.pop_all()  # keep it: the weights are whole
     return session
 
 

@@ -149,8 +149,8 @@ def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
         return
     size = sum(file.size for file in bundle.manifest.files())
     if verify:
-        with byte_bar(path.name, size) as advance:
-            problems = bundle.problems(progress=advance)
+        with byte_bar(path.name, size) as bar:
+            problems = bundle.problems(progress=bar.update)
         checked = "SHA-256 checked"
     else:
         problems = bundle.problems(verify=False)

@@ -20,7 +20,7 @@ from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
-from mms_engine.cli.progress import Bar
+from mms_engine.cli.progress import Bar, open_with_bar
 from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.transcribe.journal import NAME as JOURNAL
 from mms_engine.cli.transcribe.journal import ClaimedError
@@ -93,7 +93,10 @@ def run(request: TranscribeRequest) -> None:
         with contextlib.ExitStack() as opened:
             limits = request.audio.limits()
             recognizer = opened.enter_context(
-                Recognizer.open(bundle.path, options=options, limits=limits)
+                open_with_bar(
+                    bundle.path,
+                    lambda: Recognizer.open(bundle.path, options=options, limits=limits),
+                )
             )
             if _auto(request, remaining):
                 identifier = opened.enter_context(
