@@ -43,6 +43,8 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, *, verify: bool | None) -> None:
         self.path = path
         self.manifest = manifest
+        self.verify = verify
+        """As given to `open_bundle`."""
         self._verifier = Verifier(path, verify)
 
     def __repr__(self) -> str:

@@ -80,6 +80,15 @@ def forget(path: Path, state: FileState, sha256: str) -> None:
         (stamps_folder() / _name(path, state, sha256)).unlink(missing_ok=True)
 
 
+def clear() -> int:
+    """Remove every stamp, and return how many there were."""
+    folder = stamps_folder()
+    found = list(folder.iterdir()) if is_private(folder) else []
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
 def settle(state: FileState) -> None:
     """Wait until a file that was just written is old enough for a stamp, two seconds."""
     latest = max(state.modified_ns, state.changed_ns) + _SETTLED_NS
