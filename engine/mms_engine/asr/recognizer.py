@@ -96,7 +96,7 @@ class Recognizer:
         is_romanized = getattr(opened.manifest.model, "text", "native") == "uroman"
         # First: it may refuse the language model.
         host = HostDecoders(chosen.beam, romanized=is_romanized)
-        model = load_acoustic_model(opened, chosen)
+        model = load_acoustic_model(opened, chosen.per_run())
         try:
             decoders = open_decoders(host, model.encoder.gpu)
         except BaseException:

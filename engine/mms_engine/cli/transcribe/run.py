@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mms_engine.asr.jobs import Job, JobResult
-from mms_engine.asr.options import RecognizerOptions
+from mms_engine.asr.options import RecognizerOptions, concurrent_runs
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.scoring import Scored, load_jiwer, score
 from mms_engine.audio.running_norm import NormalizationOptions
@@ -90,6 +90,9 @@ def run(request: TranscribeRequest) -> None:
     remaining = spoken if resume is None else resume.remaining(spoken)
     outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
     if remaining:
+        if not _auto(request, remaining):  # a router hands over one recording after the other
+            runs = concurrent_runs(len(remaining), options.threads)
+            options = dataclasses.replace(options, concurrent_runs=runs)
         with contextlib.ExitStack() as opened:
             limits = request.audio.limits()
             recognizer = opened.enter_context(
