@@ -1,5 +1,6 @@
 """Concurrent runs of many recordings: the same text, faults of their own, cores in use at once."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -64,7 +65,14 @@ def test_more_runs_than_slots_do_not_wait_for_each_other(tiny_bundle: Path) -> N
         assert [one.text for one in found] == plain
 
 
-def test_runs_are_at_once(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("languages", [["eng"], ["eng", "swh", "uzb-script_latin"]])
+def test_runs_are_at_once(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, languages: list[str]
+) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    content = json.loads((bundle / "manifest.json").read_bytes())
+    content["data"] = {language: content["data"][language] for language in languages}
+    (bundle / "manifest.json").write_text(json.dumps(content))
     both = threading.Barrier(2, timeout=20)
     real = HostEncoder.emission
 
@@ -74,7 +82,7 @@ def test_runs_are_at_once(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(HostEncoder, "emission", emission)
     options = RecognizerOptions(concurrent_runs=2, batch_frames=1)
-    with Recognizer.open(tiny_bundle, device="cpu", options=options) as recognizer:
+    with Recognizer.open(bundle, device="cpu", options=options) as recognizer:
         recognizer.transcribe([sound(0.5)] * 6, "eng")
     assert not both.broken
 

@@ -107,8 +107,11 @@ class OfflineEncoder:
         """
         self._model = model
         self._runs = runs if model.device == "cpu" else 1
-        if model.bank is not None:  # no run waits for the slots of another
-            self._runs = min(self._runs, model.bank.slots)
+        self._languages = _NO_LIMIT
+        bank = model.bank
+        if bank is not None and bank.slots < len(model.bundle.languages):
+            self._runs = min(self._runs, bank.slots)  # no run waits for the slots of another
+            self._languages = bank.slots // self._runs
         self._windows = windows
         self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
@@ -271,10 +274,9 @@ class OfflineEncoder:
     @property
     def limits(self) -> BatchLimits:
         """Bounds of one batch."""
-        bank = self._model.bank
         return BatchLimits(
             frames=self._batch_frames,
-            languages=_NO_LIMIT if bank is None else bank.slots // self._runs,
+            languages=self._languages,
             rows_within=self._model.encoder.rows_within,
         )
 
