@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 
 from mms_engine.backends.options import RunOptions
-from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
-from mms_engine.backends.session import Array, GraphFile, Session
+from mms_engine.backends.registry import BACKENDS, Choice, available, open_graph, rank
+from mms_engine.backends.session import Array, Session
 from mms_engine.bundle.manifest import Tensor, Vits
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.loading import choose_precision
@@ -47,8 +47,7 @@ class VitsGraphs:
         self._sessions: dict[str, Session] = {}
         try:
             for name in _ACTIVATIONS:
-                file = GraphFile(*bundle.graph(name, precision))
-                self._sessions[name] = open_session(choice, file, threads)
+                self._sessions[name] = open_graph(choice, bundle, name, precision, threads)
         except BaseException:
             self.close()
             raise
