@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
@@ -23,6 +24,7 @@ from mms_export.graphs.writer import Advance
 from mms_export.tensorrt.build import build_plan
 from mms_export.tensorrt.plans import Planner
 from mms_export.tensorrt.progress import STEPS
+from mms_export.triton.repository import graph_precision, write_repository
 
 ISOLATED_FROM = 256 << 20
 """Bytes of weights from which parity runs in a process of its own, whose memory ends with it."""
@@ -95,6 +97,8 @@ class _Export:
         manifest = self._manifest()
         self.space.publish(manifest)
         self.space.finish(manifest)
+        if self._options.triton is not None:
+            self._write_triton(self._options.triton)
         return manifest
 
     def _manifest(self) -> Manifest:
@@ -224,6 +228,15 @@ class _Export:
         if size < ISOLATED_FROM:
             return function(*args, **kwargs)
         return run_isolated(function, *args, **kwargs)
+
+    def _write_triton(self, folder: Path) -> None:
+        """Write a model repository of Triton from the finished bundle."""
+        languages = [code for code in self._contents.languages if code in self._done.data]
+        size = self._contents.triton_bank(languages).size
+        precision = graph_precision(self._options.precisions)
+        check_free(folder.resolve().parent, size)
+        with self._progress.step(f"triton: bank of {len(languages)} languages", size) as advance:
+            write_repository(self._options.out, languages, folder, precision, advance)
 
     def _missing_plans(self, planner: Planner) -> list[GraphKey]:
         """Return the graphs whose plans have to be built."""
