@@ -1,8 +1,8 @@
 """Model repository of Triton: its configurations, and its graphs against the engine."""
 
 import json
-import os
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -139,8 +139,6 @@ def text(logits, tokens):
 
 @pytest.fixture
 def clips():
-    from pathlib import Path
-
     folder = Path(__file__).parents[2] / "examples" / "demo" / "clips"
     found = {path.name[:3]: path for path in sorted(folder.glob("*.flac"))}
     assert len(found) == 5
@@ -150,12 +148,11 @@ def clips():
 def test_weights_are_not_copied(repository):
     bundle = repository.parent / "bundle"
     path = repository / "mms_frontend" / "1" / "model.onnx"
-    assert os.path.samefile(path, bundle / "graphs" / "frontend.fp32.onnx")
+    assert path.samefile(bundle / "graphs" / "frontend.fp32.onnx")
     model = onnx.load(repository / "mms_encoder" / "1" / "model.onnx", load_external_data=False)
     outside = [one for one in model.graph.initializer if one.external_data]
-    places = {
-        entry.value for one in outside for entry in one.external_data if entry.key == "location"
-    }
+    entries = [entry for one in outside for entry in one.external_data]
+    places = {entry.value for entry in entries if entry.key == "location"}
     assert places == {"bank.data"}
     onnx.checker.check_model(str(repository / "mms_encoder" / "1" / "model.onnx"))
 
