@@ -8,7 +8,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/mms \
-    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,serve,align,tts]'
+    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,serve,align,tts,otel]'
 
 FROM python:3.12-slim-bookworm
 # The bundles are mounted; the rest of the folder holds the measured capacity for live streams.

@@ -11,7 +11,7 @@ WORKDIR /source
 COPY . .
 # nvcc is on the path: the CUDA kernels and pycuda are compiled.
 RUN python3 -m venv /opt/mms \
-    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[gpu,serve,align,tts]'
+    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[gpu,serve,align,tts,otel]'
 
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu24.04
 ENV PATH=/opt/mms/bin:$PATH XDG_CACHE_HOME=/var/cache/mms
