@@ -12,6 +12,7 @@ import pytest
 from export_runs import digests, invoke, run_export
 from mms_engine import Recognizer
 from mms_engine.encoder.emission import Segment
+from mms_export.tensorrt.options import USES, PlanOptions
 from mms_export.triton.repository import MODELS
 from tiny_models import LANGUAGES
 from triton_protos import config_protos, read_config
@@ -215,3 +216,37 @@ def test_full_disk_leaves_no_model(checkpoint, tmp_path, monkeypatch):
     assert "No space left on device. Free some space" in result.stderr
     assert list((tmp_path / "m").iterdir()) == []
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_plans_with_the_bank_inside(checkpoint, tmp_path, monkeypatch):
+    pytest.importorskip("tensorrt_rtx")
+    # Triton has no TensorRT for RTX, but the other one builds on its GPU only.
+    monkeypatch.setattr("mms_export.bundle.pipeline.TRITON_RUNTIME", "tensorrt-rtx")
+    plans = PlanOptions(
+        runtime="tensorrt-rtx",
+        capabilities=("8.6",),
+        uses=(USES["offline"].limited(8, 2), USES["long"].limited(1, 20)),
+    )
+    models = tmp_path / "m"
+    run_export(checkpoint, tmp_path / "b", precisions=("fp16",), plans=plans, triton=models)
+    for name in MODELS[:2]:
+        assert [path.name for path in (models / name / "1").iterdir()] == ["model.plan"]
+        config = read_config(models / name)
+        assert (config.backend, config.max_batch_size) == ("tensorrt", 8)
+        (instance,) = config.instance_group
+        assert list(instance.profile) == ["0"]
+        assert type(instance).Kind.Name(instance.kind) == "KIND_GPU"
+        assert (models / name / "1" / "model.plan").stat().st_size
+    names = [tensor.name for tensor in read_config(models / "mms_encoder").input]
+    assert names == ["features", "lengths", "slot"]
+
+
+def test_plans_of_tensorrt_for_rtx_leave_onnx(checkpoint, tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    plans = PlanOptions(
+        runtime="tensorrt-rtx", capabilities=("8.6",), uses=(USES["streaming"].limited(2, 2),)
+    )
+    models = tmp_path / "m"
+    run_export(checkpoint, tmp_path / "b", precisions=("fp16",), plans=plans, triton=models)
+    assert (models / "mms_encoder" / "1" / "model.onnx").is_file()
+    assert read_config(models / "mms_encoder").backend == "onnxruntime"

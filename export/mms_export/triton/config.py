@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mms_engine.bundle.manifest import Tensor
+from mms_engine.bundle.manifest import Graph, Profile, Tensor
 
 MARK = "# Written by mms-export --triton.\n"
 """First line of every configuration: `mms-export` replaces models that begin with it."""
@@ -73,22 +73,34 @@ def _tensor(entry: Tensor) -> dict[str, Any]:
     return field | {"dims": [1], "reshape": {}}
 
 
-def graph_config(
-    name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], **backend: object
-) -> str:
+def graph_config(name: str, graph: Graph, profiles: Sequence[Profile] | None) -> str:
     """Return the configuration of a graph whose requests are batched.
 
     Args:
         name: Name of the model.
-        inputs: Inputs, batch first.
-        outputs: Outputs, batch first.
-        backend: Fields of the backend that runs it.
+        graph: Entry of the graph.
+        profiles: Optimisation profiles of its TensorRT plan; `None` for ONNX.
     """
-    fields = {
+    fields: dict[str, Any] = {
         "name": name,
+        "backend": "onnxruntime" if profiles is None else "tensorrt",
         "max_batch_size": MAX_BATCH,
-        "input": tensors(inputs),
-        "output": tensors(outputs),
+        "input": tensors(graph.inputs),
+        "output": tensors(graph.outputs),
         "dynamic_batching": {"max_queue_delay_microseconds": QUEUE_MICROSECONDS},
     }
-    return render(fields | backend)
+    if profiles is not None:
+        fields |= _served(profiles)
+    return render(fields)
+
+
+def _served(profiles: Sequence[Profile]) -> dict[str, Any]:
+    """Return the profiles that Triton chooses from, and the largest batch of all of them.
+
+    Those of few rows, for long audio, would limit the others, and are left out.
+    """
+    rows = [next(iter(profile.shapes.values())).max[0] for profile in profiles]
+    least = min(MAX_BATCH, max(rows))
+    chosen = [str(index) for index, most in enumerate(rows) if most >= least]
+    instance = {"kind": Name("KIND_GPU"), "profile": chosen}
+    return {"max_batch_size": least, "instance_group": [instance]}

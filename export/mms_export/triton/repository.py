@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Graph, Profile, Wav2Vec2Ctc
 from mms_engine.encoder.loading import PREFERENCE
 from mms_engine.errors import BundleError
 from mms_engine.text.vocabulary import Vocabulary
@@ -52,8 +52,17 @@ def graph_precision(precisions: Sequence[Precision]) -> Precision:
     return next(precision for precision in PREFERENCE["cuda"] if precision in precisions)
 
 
+PlanBuilder = Callable[[Graph, Path, Path], tuple[Profile, ...]]
+"""Builds the plan of a graph, from the first path to the second, and returns its profiles."""
+
+
 def write_repository(
-    source: Path, languages: Sequence[str], folder: Path, precision: Precision, advance: Advance
+    source: Path,
+    languages: Sequence[str],
+    folder: Path,
+    precision: Precision,
+    advance: Advance,
+    build: PlanBuilder | None = None,
 ) -> None:
     """Write the models to `folder`; those of an earlier export are replaced.
 
@@ -63,9 +72,11 @@ def write_repository(
         folder: Folder of the repository.
         precision: Precision of the graphs.
         advance: Called with the bytes of the bank that were written.
+        build: Builder of plans; `None` for ONNX.
 
     Raises:
         BundleError: the bundle is damaged, or the file system refused.
+        PlanError: a plan cannot be built.
     """
     bundle = open_bundle(source)
     try:
@@ -75,8 +86,10 @@ def write_repository(
             prefix=f".{folder.name}.", suffix=".partial", dir=folder.resolve().parent
         ) as name:
             staged = Path(name)
-            _write_frontend(bundle, staged / FRONTEND, precision)
-            _write_encoder(bundle, staged / ENCODER, languages, precision, advance)
+            frontend = _write_frontend(bundle, staged / FRONTEND, precision)
+            encoder = _write_encoder(bundle, staged / ENCODER, languages, precision, advance)
+            for model, graph in ((FRONTEND, frontend), (ENCODER, encoder)):
+                _configure(staged / model, graph, build)
             for model, render in HOSTED.items():
                 _write_hosted(staged / model, *render(model, source.resolve()))
             for model in MODELS:
@@ -97,19 +110,31 @@ def _put(staged: Path, folder: Path, model: str) -> None:
     (staged / model).rename(place)
 
 
-def _write_frontend(bundle: Bundle, folder: Path, precision: Precision) -> None:
+def _configure(folder: Path, graph: Graph, build: PlanBuilder | None) -> None:
+    """Write the configuration of a graph, whose files are replaced by a plan with `build`."""
+    version, profiles = folder / "1", None
+    if build is not None:
+        plan = folder / "model.plan"
+        profiles = build(graph, version / "model.onnx", plan)
+        shutil.rmtree(version)
+        version.mkdir()
+        plan.rename(version / plan.name)
+    config = graph_config(folder.name, graph, profiles)
+    (folder / CONFIG).write_text(config, encoding="utf-8")
+
+
+def _write_frontend(bundle: Bundle, folder: Path, precision: Precision) -> Graph:
     graph, path = bundle.graph("frontend", precision)
     version = folder / "1"
     version.mkdir(parents=True)
     _copy(path, version / "model.onnx")
     _copy_data(bundle, [file.path for file in graph.files[1:]], version)
-    config = graph_config(FRONTEND, graph.inputs, graph.outputs, backend="onnxruntime")
-    (folder / CONFIG).write_text(config, encoding="utf-8")
+    return graph
 
 
 def _write_encoder(
     bundle: Bundle, folder: Path, languages: Sequence[str], precision: Precision, advance: Advance
-) -> None:
+) -> Graph:
     graph, path = bundle.graph("encoder", precision)
     vocabs = {language: entry.vocab_size for language, entry in bundle.manifest.data.items()}
     dtype = NUMERICS[precision].operands
@@ -120,12 +145,10 @@ def _write_encoder(
     content = encoder_model(path, layout).SerializeToString(deterministic=True)
     (version / "model.onnx").write_bytes(content)
     _copy_data(bundle, [file.path for file in graph.files[1:]], version)
-    entry = with_bank(graph, layout)
-    config = graph_config(ENCODER, entry.inputs, entry.outputs, backend="onnxruntime")
-    (folder / CONFIG).write_text(config, encoding="utf-8")
     document = [_language(slot, code, bundle) for slot, code in enumerate(languages)]
     text = json.dumps(document, ensure_ascii=False, indent=1)
     (folder / "languages.json").write_text(f"{text}\n", encoding="utf-8")
+    return with_bank(graph, layout)
 
 
 def _language(slot: int, code: str, bundle: Bundle) -> dict[str, object]:
