@@ -10,6 +10,8 @@ from mms_engine.bundle.manifest import Tensor, Vits
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.loading import choose_precision
 from mms_engine.errors import BackendError, BundleCorrupt
+from mms_engine.system import usable_cores
+from mms_engine.tts.chunks import RUN_THREADS
 from mms_engine.types import Precision
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class VitsGraphs:
             bundle: Bundle of the graphs.
             precision: Precision of the graphs.
             choice: Backend that runs them.
-            threads: Threads of a run on a CPU; 0 for every core.
+            threads: Threads of a run on a CPU.
 
         Raises:
             BundleError: a graph is missing or damaged.
@@ -97,6 +99,7 @@ def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
         BackendError: no backend here can run it.
     """
     bundle.model(Vits)
+    threads = min(options.threads or usable_cores(), RUN_THREADS)
     choices = [
         choice
         for choice in rank(options.device, available(), options.backend)
@@ -110,7 +113,7 @@ def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
     for number, choice in enumerate(choices):
         try:
             precision = choose_precision(bundle, options.precision, choice.device)
-            return VitsGraphs(bundle, precision, choice, options.threads)
+            return VitsGraphs(bundle, precision, choice, threads)
         except BackendError as error:
             if number + 1 == len(choices):
                 raise BackendError(f"{error} (chosen: {choice.reason})") from error
