@@ -1,0 +1,32 @@
+"""Configuration of a cluster: its address, and the replicas of the server."""
+
+from dataclasses import dataclass
+
+LOCAL = "local"
+"""Address of a cluster of this machine alone, which lives as long as the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Replicas of the server on a Ray cluster."""
+
+    address: str = LOCAL
+    """`local`, `auto` for the cluster that this machine belongs to, or `ray://HOST:PORT`."""
+    replicas: int = 1
+    """Replicas; the least number where there is a most."""
+    max_replicas: int = 0
+    """Most replicas, of which as many run as the load needs; 0 for a fixed number."""
+    cpus: float = 1.0
+    """Cores reserved for a replica, and its threads unless `RunOptions.threads` is given."""
+    gpus: float = 0.0
+    """GPUs reserved for a replica; a fraction shares one."""
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise ValueError(f"replicas is {self.replicas}, must be at least 1")
+        if self.max_replicas and self.max_replicas < self.replicas:
+            raise ValueError(
+                f"max_replicas is {self.max_replicas}, must be at least replicas, {self.replicas}"
+            )
+        if not (self.cpus > 0 and self.gpus >= 0):
+            raise ValueError(f"cpus is {self.cpus:g} and gpus {self.gpus:g}, must be positive")
