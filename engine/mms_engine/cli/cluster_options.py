@@ -90,9 +90,9 @@ cluster_options = grouped(
             is_flag=False,
             flag_value="local",
             metavar="[ADDRESS]",
-            help="Ray cluster to run replicas of the server on: auto for that of this machine, or "
-            "ray://HOST:PORT; without an address, one of this machine alone.  [default: no "
-            "cluster]",
+            help="Ray cluster to run replicas of the server on: auto for the one that this machine "
+            "belongs to, or HOST:PORT of its head; without an address, one of this machine alone, "
+            "which ends with the server.  [default: no cluster]",
             **_variable("ray"),
         ),
         _cluster(

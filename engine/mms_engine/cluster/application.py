@@ -6,21 +6,23 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import pydantic
 import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, HTTPOptions
 
+from mms_engine.backends.options import RunOptions
 from mms_engine.cluster.autoscaling import replicas_for_load
 from mms_engine.cluster.config import LOCAL, ClusterConfig
 from mms_engine.cluster.replica import Replica
 from mms_engine.errors import MmsError
-from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
+from mms_engine.serve.config import LOCAL_HOSTS, Limits, ServeConfig
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ _HEALTH_SECONDS = 5.0
 _UPSCALE_SECONDS = 15.0
 _DOWNSCALE_SECONDS = 300.0
 _GOODBYE_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
 
 
 def application(config: ServeConfig, cluster: ClusterConfig) -> serve.Application:
@@ -78,22 +81,28 @@ def app(arguments: Mapping[str, Any]) -> serve.Application:
         MmsError: a field is unknown or has a wrong value.
     """
     own = {name: value for name, value in arguments.items() if name != "cluster"}
-    config = _converted(own, ServeConfig, "")
-    return application(config, _converted(arguments.get("cluster", {}), ClusterConfig, "cluster."))
+    config: ServeConfig = _read(own, ServeConfig, "")
+    cluster: ClusterConfig = _read(arguments.get("cluster", {}), ClusterConfig, "cluster.")
+    return application(config, cluster)
 
 
-def _converted(values: Mapping[str, Any], kind: type[Any], prefix: str) -> Any:  # noqa: ANN401
+def _read(values: Mapping[str, Any], kind: type[Any], prefix: str) -> Any:  # noqa: ANN401
+    _check_names(values, kind, prefix)
+    for name, nested in (("limits", Limits), ("run", RunOptions)):
+        if isinstance(given := values.get(name), Mapping):
+            _check_names(given, nested, f"{name}.")
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise MmsError(f"{prefix}{where}: {first['msg']}") from error
+
+
+def _check_names(values: Mapping[str, Any], kind: type[Any], prefix: str) -> None:
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(values.keys() - known):
         raise MmsError(f"no option {prefix}{unknown[0]}; there are {', '.join(sorted(known))}")
-    try:
-        return msgspec.convert(dict(values), kind, strict=False, dec_hook=_path)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise MmsError(f"{prefix or 'arguments: '}{error}") from error
-
-
-def _path(kind: type[Any], value: Any) -> Any:  # noqa: ANN401
-    return Path(value) if kind is Path and isinstance(value, str) else value
 
 
 @contextlib.contextmanager
@@ -103,6 +112,7 @@ def connected(address: str) -> Iterator[None]:
     Raises:
         MmsError: there is none at the address.
     """
+    _check_reachable(address)
     if address == LOCAL:  # Ray reports the use of a cluster to its makers, unless told not to
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -113,6 +123,21 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at `HOST:PORT`, which Ray would try for minutes.
+
+    Raises:
+        MmsError: nothing does.
+    """
+    host, separator, port = address.rpartition(":")
+    if not (separator and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise MmsError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
 def run(config: ServeConfig, cluster: ClusterConfig) -> None:

@@ -11,7 +11,7 @@ class ClusterConfig:
     """Replicas of the server on a Ray cluster."""
 
     address: str = LOCAL
-    """`local`, `auto` for the cluster that this machine belongs to, or `ray://HOST:PORT`."""
+    """`local`, `auto` for the cluster that this machine belongs to, or `HOST:PORT` of its head."""
     replicas: int = 1
     """Replicas; the least number where there is a most."""
     max_replicas: int = 0
