@@ -16,13 +16,22 @@ _CPUS = 4
 """Cores that Ray counts: two replicas and two actors, however many there are."""
 
 
+def export(model: str, out: Path) -> Path:
+    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1"]
+    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
+    return out
+
+
 @pytest.fixture(scope="session")
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to."""
-    out = tmp_path_factory.mktemp("bundle") / "demo"
-    arguments = ["--model", "demo", "--out", str(out), "--quiet", "--jobs", "1"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
+    return export("demo", tmp_path_factory.mktemp("bundle") / "demo")
+
+
+@pytest.fixture(scope="session")
+def demo_lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to."""
+    return export("demo-lid", tmp_path_factory.mktemp("bundle") / "demo-lid")
 
 
 @pytest.fixture(scope="session")

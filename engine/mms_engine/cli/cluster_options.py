@@ -1,6 +1,9 @@
-"""Options of `mms serve` for replicas on a Ray cluster."""
+"""Options of `mms serve` and `mms transcribe` for a Ray cluster."""
 
+import contextlib
 import logging
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,8 @@ from mms_engine.cli.program import FiniteFloat, section
 from mms_engine.errors import MmsError
 
 if TYPE_CHECKING:
-    from mms_engine.cluster.config import ClusterConfig
+    from mms_engine.cluster.bulk import BulkRecognizer
+    from mms_engine.cluster.config import BulkPlan, ClusterConfig
     from mms_engine.serve.config import ServeConfig
 
 _cluster = section("Cluster (--ray)")
@@ -65,16 +69,64 @@ class ClusterChoice:
             MmsError: Ray is not installed, there is no cluster, or no replica starts.
         """
         logging.getLogger("mms_engine.cluster").setLevel(logging.INFO)
-        try:
+        with _installed():
             from mms_engine.cluster.application import run
-        except ModuleNotFoundError as error:
-            raise missing_ray(error) from error
         run(config, cluster)
 
 
-def missing_ray(error: ModuleNotFoundError) -> MmsError:
-    """Return the error for a missing package of the extra."""
-    return MmsError(f"--ray needs the package {error.name}: pip install 'mms-engine[cluster]'")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkChoice:
+    """Options of the command line for recordings in bulk."""
+
+    ray: str | None
+    actors: int | None
+    actor_cpus: float
+    actor_gpus: float
+
+    @property
+    def threads(self) -> int:
+        """Threads of an actor, unless others are given."""
+        return math.ceil(self.actor_cpus)
+
+    def check(self, *, has_stdin: bool) -> None:
+        """Check the options for contradictions; `has_stdin` if standard input is a recording.
+
+        Raises:
+            click.UsageError: one needs `--ray`, or that needs files.
+            MmsError: Ray is not installed.
+        """
+        if self.ray is None:
+            if self.actors:
+                raise click.UsageError("--actors needs --ray")
+            return
+        if has_stdin:
+            raise click.UsageError("--ray needs files: standard input is read on one machine")
+        with _installed():
+            import mms_engine.cluster.bulk  # noqa: F401
+
+    def open(self, plan: "BulkPlan") -> "contextlib.AbstractContextManager[BulkRecognizer]":
+        """Return a recogniser whose jobs run on the cluster; see `open_bulk` for the errors."""
+        from mms_engine.cluster.bulk import open_bulk
+        from mms_engine.cluster.config import BulkConfig
+
+        config = BulkConfig(
+            address=str(self.ray),
+            actors=self.actors or 0,
+            cpus=self.actor_cpus,
+            gpus=self.actor_gpus,
+        )
+        return open_bulk(config, plan)
+
+
+@contextlib.contextmanager
+def _installed() -> Iterator[None]:
+    """Name the extra where one of its packages is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MmsError(
+            f"--ray needs the package {error.name}: pip install 'mms-engine[cluster]'"
+        ) from error
 
 
 def _variable(name: str) -> dict[str, object]:
@@ -133,3 +185,42 @@ cluster_options = grouped(
     ),
 )
 """Adds the options as the argument `cluster`."""
+_bulk = section("Cluster (--ray)")
+bulk_options = grouped(
+    "bulk",
+    BulkChoice,
+    (
+        _bulk(
+            "--ray",
+            metavar="ADDRESS",
+            help="Ray cluster to transcribe on: local for one of this machine alone, auto for the "
+            "one that it belongs to, or HOST:PORT of its head. Its machines must see the bundle "
+            "and the files under the same paths; URLs need no shared folder.  [default: no "
+            "cluster]",
+            **_variable("ray"),
+        ),
+        _bulk(
+            "--actors",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Engines on the cluster.  [default: as many as fit]",
+        ),
+        _bulk(
+            "--actor-cpus",
+            type=FiniteFloat(min=0, min_open=True),
+            metavar="N",
+            default=1,
+            show_default=True,
+            help="Cores reserved for an engine; its threads, unless --threads is given.",
+        ),
+        _bulk(
+            "--actor-gpus",
+            type=FiniteFloat(min=0),
+            metavar="N",
+            default=0,
+            show_default=True,
+            help="GPUs reserved for an engine; a fraction shares one.",
+        ),
+    ),
+)
+"""Adds the options as the argument `bulk`."""

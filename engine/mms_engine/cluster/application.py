@@ -4,22 +4,20 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pydantic
-import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, HTTPOptions
 
 from mms_engine.backends.options import RunOptions
 from mms_engine.cluster.autoscaling import replicas_for_load
-from mms_engine.cluster.config import LOCAL, ClusterConfig
+from mms_engine.cluster.config import ClusterConfig
+from mms_engine.cluster.connection import connected
 from mms_engine.cluster.replica import Replica
 from mms_engine.errors import MmsError
 from mms_engine.serve.config import LOCAL_HOSTS, Limits, ServeConfig
@@ -33,7 +31,6 @@ _HEALTH_SECONDS = 5.0
 _UPSCALE_SECONDS = 15.0
 _DOWNSCALE_SECONDS = 300.0
 _GOODBYE_SECONDS = 5.0
-_CONNECT_SECONDS = 5.0
 
 
 def application(config: ServeConfig, cluster: ClusterConfig) -> serve.Application:
@@ -103,41 +100,6 @@ def _check_names(values: Mapping[str, Any], kind: type[Any], prefix: str) -> Non
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(values.keys() - known):
         raise MmsError(f"no option {prefix}{unknown[0]}; there are {', '.join(sorted(known))}")
-
-
-@contextlib.contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Connect to a cluster, or start one of this machine that ends with the context.
-
-    Raises:
-        MmsError: there is none at the address.
-    """
-    _check_reachable(address)
-    if address == LOCAL:  # Ray reports the use of a cluster to its makers, unless told not to
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray.init(address=address, include_dashboard=False if address == LOCAL else None)
-    except (ConnectionError, ValueError) as error:
-        raise MmsError(f"no Ray cluster at {address}: {error}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Check that something listens at `HOST:PORT`, which Ray would try for minutes.
-
-    Raises:
-        MmsError: nothing does.
-    """
-    host, separator, port = address.rpartition(":")
-    if not (separator and port.isdecimal()):
-        return
-    try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
-        raise MmsError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
 def run(config: ServeConfig, cluster: ClusterConfig) -> None:
