@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+API_KEY = "key of the server"
 _PATIENCE_SECONDS = 60.0
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mms_engine import Recognizer
+from mms_engine.serve.auth import KEY_VARIABLE
 from mms_export.cli import main as mms_export
-from ray_cluster import free_port, ray_cluster, replicas, require_ray
+from ray_cluster import API_KEY, free_port, ray_cluster, replicas, require_ray
 from server_process import ServerProcess
 
 _CPUS = 4
@@ -60,10 +61,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(address: str, demo_bundle: Path, store: Path) -> Iterator[ServerProcess]:
-    """Two replicas that share a folder of sessions."""
+    """Two replicas that share a folder of sessions, with a key of the environment."""
     options = ("--bundle", demo_bundle, "--no-admission", "--session-store", store)
-    port = free_port()
-    started = ServerProcess(*options, "--ray", address, "--replicas", 2, "--port", port)
+    options = (*options, "--ray", address, "--replicas", 2, "--port", free_port())
+    started = ServerProcess(*options, env={KEY_VARIABLE: API_KEY})
     try:
         yield started
         assert started.terminate() == 0, started.log

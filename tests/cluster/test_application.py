@@ -23,7 +23,8 @@ def test_configuration_of_yaml_is_that_of_the_command() -> None:
         }
     )
     deployment = found._bound_deployment
-    (config,) = deployment.init_args
+    config, keyring = deployment.init_args
+    assert keyring.is_open
     assert isinstance(config, ServeConfig)
     assert [str(one) for one in config.bundles] == ["bundles/a"]
     assert str(config.session_store) == "/mnt/sessions"

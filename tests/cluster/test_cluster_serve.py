@@ -17,7 +17,7 @@ from mms_engine.asr.streaming import Event, Final, Partial
 from mms_engine.cli import main
 from mms_engine.cli.stream.remote import RemoteStream
 from mms_engine.errors import MmsError
-from ray_cluster import replicas, require_ray
+from ray_cluster import API_KEY, replicas, require_ray
 from server_process import ServerProcess
 
 _STREAMS = 6
@@ -28,7 +28,7 @@ _KILL_SECONDS = 5.0
 
 @pytest.fixture(scope="module")
 def client(server: ServerProcess) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=API_KEY, max_retries=0)
 
 
 def test_recordings_of_all_languages_are_those_of_the_library(
@@ -40,6 +40,11 @@ def test_recordings_of_all_languages_are_those_of_the_library(
             file=clip.path, model="demo", language=clip.language, extra_headers=affinity
         )
         assert found.text == recognizer.transcribe(clip.path, clip.language).text
+
+
+def test_keys_of_the_command_hold_on_every_replica(server: ServerProcess) -> None:
+    """Although the machines of the cluster do not have its environment."""
+    assert [server.get("/v1/models")[0] for _ in range(10)] == [401] * 10
 
 
 def test_refusals_reach_the_client(server: ServerProcess, client: openai.OpenAI) -> None:
@@ -55,7 +60,10 @@ def test_refusals_reach_the_client(server: ServerProcess, client: openai.OpenAI)
     with pytest.raises(openai.NotFoundError) as missing:
         client.audio.transcriptions.create(file=clip.path, model="other", language="eng")
     assert missing.value.code == "model_not_found"
-    status, body = server.get("/v1/models")
+    with pytest.raises(openai.InternalServerError) as unsupported:
+        client.realtime.client_secrets.create(session={"type": "transcription"})
+    assert (unsupported.value.status_code, unsupported.value.code) == (501, "not_supported")
+    status, body = server.get("/v1/models", API_KEY)
     assert (status, json.loads(body)["data"][0]["id"]) == (200, "demo")
 
 
@@ -64,7 +72,7 @@ class _Speaker(RemoteStream):
 
     def __init__(self, url: str, content: bytes) -> None:
         query = {"language": "eng", "format": "s16le", "sample_rate": "16000"}
-        super().__init__(url, None, query)
+        super().__init__(url, API_KEY, query)
         self.resumed = 0
         self.events: list[Event] = []
         self.error: MmsError | None = None

@@ -20,6 +20,7 @@ from mms_engine.cluster.config import ClusterConfig
 from mms_engine.cluster.connection import connected
 from mms_engine.cluster.replica import Replica
 from mms_engine.errors import MmsError
+from mms_engine.serve.auth import Keyring, read_keyring
 from mms_engine.serve.config import LOCAL_HOSTS, Limits, ServeConfig
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ _DOWNSCALE_SECONDS = 300.0
 _GOODBYE_SECONDS = 5.0
 
 
-def application(config: ServeConfig, cluster: ClusterConfig) -> serve.Application:
+def application(config: ServeConfig, cluster: ClusterConfig, keyring: Keyring) -> serve.Application:
     """Return the application; `serve.run` deploys it.
 
     Ray's limits are those of the server: what it refuses has a reason, and what Ray would queue or
@@ -52,7 +53,9 @@ def application(config: ServeConfig, cluster: ClusterConfig) -> serve.Applicatio
         ray_actor_options={"num_cpus": cluster.cpus, "num_gpus": cluster.gpus},
         **scaling,
     )
-    bound: serve.Application = deploy(serve.ingress(None)(Replica)).bind(own)
+    bound: serve.Application = deploy(serve.ingress(None)(Replica)).bind(
+        own, keyring, is_alone=max(cluster.replicas, cluster.max_replicas) == 1
+    )
     return bound
 
 
@@ -75,12 +78,12 @@ def app(arguments: Mapping[str, Any]) -> serve.Application:
             `ClusterConfig`. Host, port and certificate are those of Ray's own configuration.
 
     Raises:
-        MmsError: a field is unknown or has a wrong value.
+        MmsError: a field is unknown or has a wrong value, or the keys cannot be read.
     """
     own = {name: value for name, value in arguments.items() if name != "cluster"}
     config: ServeConfig = _read(own, ServeConfig, "")
     cluster: ClusterConfig = _read(arguments.get("cluster", {}), ClusterConfig, "cluster.")
-    return application(config, cluster)
+    return application(config, cluster, read_keyring(config.keys))
 
 
 def _read(values: Mapping[str, Any], kind: type[Any], prefix: str) -> Any:  # noqa: ANN401
@@ -106,9 +109,10 @@ def run(config: ServeConfig, cluster: ClusterConfig) -> None:
     """Serve on a cluster until SIGTERM or SIGINT, then drain and remove the application.
 
     Raises:
-        MmsError: there is no cluster, or no replica starts.
+        MmsError: there is no cluster, no replica starts, or the keys cannot be read.
     """
-    if config.keys is None and config.host not in LOCAL_HOSTS:
+    keyring = read_keyring(config.keys)
+    if keyring.is_open and config.host not in LOCAL_HOSTS:
         logger.warning("no API keys: everyone who reaches %s may use the server", config.host)
     if config.session_store is None and max(cluster.replicas, cluster.max_replicas) > 1:
         logger.warning("without a session store, a stream ends with its replica")
@@ -124,7 +128,7 @@ def run(config: ServeConfig, cluster: ClusterConfig) -> None:
             )
         )
         try:
-            serve.run(application(config, cluster), name=NAME)
+            serve.run(application(config, cluster, keyring), name=NAME)
         except RuntimeError as error:
             raise MmsError(f"no replica started: {error}") from error
         scheme = "https" if config.tls_certificate is not None else "http"

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mms_engine.cluster.autoscaling import METRIC
 from mms_engine.errors import BackendError, MmsError
 from mms_engine.serve.app import create_app
-from mms_engine.serve.auth import read_keyring
+from mms_engine.serve.auth import Keyring
 from mms_engine.serve.config import ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.languages import language_code
@@ -31,15 +31,26 @@ class Replica:
     """Ray Serve deployment of the server."""
 
     # Ray awaits it.
-    async def __init__(self, config: ServeConfig) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, config: ServeConfig, keyring: Keyring, *, is_alone: bool
+    ) -> None:
         """Open the models; the replica takes requests afterwards.
 
+        Args:
+            config: Configuration of the server.
+            keyring: API keys, since the variables of the machines of a cluster are their own.
+            is_alone: Whether there are no other replicas.
+
         Raises:
-            MmsError: a bundle cannot be opened or run, or the file of keys cannot be read.
+            MmsError: a bundle cannot be opened or run.
         """
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
         logging.getLogger("mms_engine.serve").setLevel(logging.INFO)
-        self._service = Service(config, check_bundles(config.bundles), read_keyring(config.keys))
+        self._service = Service(config, check_bundles(config.bundles), keyring)
+        if not is_alone:  # another replica would not know them
+            self._service.client_secrets.refusal = (
+                "client secrets are kept by one replica, and this server has several"
+            )
         await self._service.load()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
