@@ -34,7 +34,7 @@ def connected(address: str, level: int = logging.INFO) -> Iterator[None]:
             include_dashboard=False if address == LOCAL else None,
             logging_level=level,
         )
-    except (ConnectionError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones too, as when its processes start too slowly
         raise MmsError(f"no Ray cluster at {address}: {error}") from error
     try:
         yield
