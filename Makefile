@@ -22,7 +22,7 @@ $(VENV)/.user: $(NATIVE) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user
-	$(INSTALL) -e '.[cpu,export,score,align,tts,serve,bench,dev]'
+	$(INSTALL) -e '.[cpu,export,score,align,tts,serve,cluster,bench,dev]'
 	$(INSTALL) --no-deps 'silero-vad>=6'
 	@touch $@
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mms_engine.asr.recognizer import Recognizer
     from mms_engine.audio import AudioLimits
     from mms_engine.lid.identifier import Identifier
+    from mms_engine.lid.options import IdentifierOptions
     from mms_engine.routing.options import RoutingOptions
 
 _MOST_RERANKED = 32
@@ -79,15 +80,19 @@ class RoutingChoice:
         """
         from mms_engine.cli.progress import open_with_bar
         from mms_engine.lid.identifier import Identifier
-        from mms_engine.lid.options import IdentifierOptions
 
-        path = self.path(recognizer.bundle.path)
-        chosen = dataclasses.asdict(engine)
-        chosen.update(backend=None, precision=None)  # those of the recogniser's bundle
-        options = IdentifierOptions(**chosen)
+        path, options = self.path(recognizer.bundle.path), self.identification(engine)
         opened = open_with_bar(path, lambda: Identifier.open(path, options=options, limits=limits))
         with opened as identifier:
             yield identifier
+
+    def identification(self, engine: RunOptions) -> "IdentifierOptions":
+        """Return the options of the identifier beside a recogniser."""
+        from mms_engine.lid.options import IdentifierOptions
+
+        chosen = dataclasses.asdict(engine)
+        chosen.update(backend=None, precision=None)  # those of the recogniser's bundle
+        return IdentifierOptions(**chosen)
 
     def path(self, recognizer: Path) -> Path:
         """Return the folder of the identifier for a recogniser's bundle.

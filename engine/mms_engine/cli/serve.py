@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mms_engine.cli.cluster_options import ClusterChoice, cluster_options
 from mms_engine.cli.decoder_options import DecoderChoice, decoder_options
 from mms_engine.cli.options import engine_options, find_bundle
 from mms_engine.cli.program import FiniteFloat, SectionedCommand, section
@@ -24,6 +25,7 @@ _EXAMPLES = """\b
 Examples:
   mms serve
   mms serve --bundle bundles/mms-1b-all --bundle bundles/mms-lid-1024 --host 0.0.0.0 --keys keys.txt
+  mms serve --ray --replicas 2 --session-store /mnt/sessions
   curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@clip.flac -F language=eng
 """
 _SIZES: tuple[tuple[str, int, str, str], ...] = (
@@ -210,10 +212,17 @@ def _name(parameter: click.Parameter) -> str:
     help="Name under which Home Assistant discovers the server.  [default: not announced]",
     **_variable("wyoming_zeroconf"),
 )
+@cluster_options
 @_with_limits
 @decoder_options
 @engine_options
-def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> None:  # noqa: ANN401
+def serve(
+    *,
+    engine: "RunOptions",
+    decoding: DecoderChoice,
+    cluster: ClusterChoice,
+    **values: Any,  # noqa: ANN401
+) -> None:
     """Serve the models over HTTP.
 
     The routes are those of OpenAI's API, so that its clients work with another base URL. SIGTERM
@@ -229,6 +238,7 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         raise MmsError(
             f"the server needs the package {error.name}: pip install 'mms-engine[serve]'"
         ) from error
+    chosen = cluster.config(port=values["port"], wyoming_port=values["wyoming_port"])
     decoding.check(has_alternatives=False, languages=())
     names = [row[0] for row in _SIZES] + [row[0] for row in _TIMES]
     config = ServeConfig(
@@ -248,7 +258,10 @@ def serve(*, engine: "RunOptions", decoding: DecoderChoice, **values: Any) -> No
         wyoming=_wyoming_config(values),
         limits=Limits(**{name: values[name] for name in names}),
     )
-    run(config)
+    if chosen is None:
+        run(config)
+    else:
+        cluster.run(config, chosen)
 
 
 def _demo_bundles() -> tuple[Path, ...]:

@@ -43,6 +43,8 @@ class ClientSecrets:
         """Begin without any; `clock` returns Unix time in seconds."""
         self._clock = clock
         self._by_digest: dict[bytes, ClientSecret] = {}
+        self.refusal = ""
+        """Why none can be minted, for clients; empty where they can."""
 
     def mint(
         self,
@@ -60,8 +62,10 @@ class ClientSecrets:
             seconds: Lifetime, one of `SECONDS`.
 
         Raises:
-            ApiError: 429; there are too many.
+            ApiError: 429; there are too many. 501; none can be minted here.
         """
+        if self.refusal:
+            raise ApiError(501, self.refusal, code="not_supported")
         self._forget_expired()
         counts = Counter(one.client for one in self._by_digest.values())
         if len(self._by_digest) >= _MOST or counts[client] >= _MOST_OF_CLIENT:

@@ -116,6 +116,12 @@ class StreamPool:
         """Return the number of open streams."""
         return len(self._streams)
 
+    @property
+    def load(self) -> float:
+        """Share of the machine that the open streams take; 0 without admission."""
+        with self._lock:
+            return sum(self._loads.values())
+
     def open(
         self,
         language: str,

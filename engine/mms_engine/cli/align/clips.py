@@ -160,7 +160,7 @@ class _Corpus:
             hashlib.sha256(text.encode()).hexdigest(),
         ]
         digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
-        return entry_of(pair.output / _PART, Path(pair.name), digest)
+        return entry_of(pair.output / _PART, pair.name, digest)
 
     def is_done(self, pair: Pair) -> bool:
         """Return whether all clips of a recording are there, made with the same options."""

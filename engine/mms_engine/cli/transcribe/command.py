@@ -6,6 +6,7 @@ from typing import Any, get_args
 import click
 
 from mms_engine.cli.audio_options import audio_options
+from mms_engine.cli.cluster_options import bulk_options
 from mms_engine.cli.decoder_options import offline_decoder_options
 from mms_engine.cli.options import bundle_option, engine_options
 from mms_engine.cli.program import SectionedCommand, interruptible, section
@@ -20,6 +21,7 @@ Examples:
   mms transcribe recordings/ --lang swh --format srt --output subtitles/
   mms transcribe recordings/ --lang swh --output transcripts/ --resume
   mms transcribe talks/ --lang auto:eng,fra --identifier bundles/mms-lid-126
+  mms transcribe s3://bucket/talks/ --lang swh --output transcripts/ --resume --ray auto
   mms transcribe --reference clips.tsv --diff
   mms transcribe clip.flac --lang eng --decoder beam --lm eng.arpa.gz --hotwords names.txt
 """
@@ -100,12 +102,14 @@ _input, _output = section("Input"), section("Output")
     "recording (size and time) with the same options. Kept in the file mms-resume.jsonl there.",
 )
 @offline_decoder_options
+@bulk_options
 @bundle_option
 @engine_options
 def transcribe(**values: Any) -> None:  # noqa: ANN401
     """Transcribe recordings.
 
-    FILES are audio or video files, folders (searched recursively), or - for standard input.
+    FILES are audio or video files, folders (searched recursively), URLs that fsspec opens (those
+    of a folder end in a slash), or - for standard input.
     """
     from mms_engine.cli.transcribe.run import TranscribeRequest, run
 

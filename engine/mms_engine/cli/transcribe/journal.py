@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mms_engine.audio.remote import is_url, version
 from mms_engine.errors import OutputError
 from mms_engine.formats.output import leftovers
 
@@ -34,30 +35,36 @@ class Entry:
     output: str
     """Path of its file in the folder, with forward slashes."""
     source: str
-    """Absolute path of the recording."""
+    """Absolute path or URL of the recording."""
     size: int
     """Size of the recording in bytes."""
     mtime_ns: int
-    """Time of the recording's last change."""
+    """Time of the recording's last change, or the version of a URL's content."""
     options: str
     """Digest of all that the transcript depends on besides."""
     sha256: str = ""
     """Digest of the transcript's file."""
 
 
-def entry_of(output: Path, source: Path, options: str) -> Entry:
+def entry_of(output: Path, source: str, options: str) -> Entry:
     """Return the entry of a recording as it is now, without a transcript.
+
+    Args:
+        output: Path of the transcript in the folder.
+        source: Path or URL of the recording.
+        options: Digest of all that the transcript depends on besides.
 
     Raises:
         OSError: the recording is missing.
+        AudioError: its URL cannot be used.
     """
-    status = source.stat()
+    if is_url(source):
+        location, (size, changed) = source, version(source)
+    else:
+        status, location = Path(source).stat(), str(Path(source).resolve())
+        size, changed = status.st_size, status.st_mtime_ns
     return Entry(
-        output=output.as_posix(),
-        source=str(source.resolve()),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        options=options,
+        output=output.as_posix(), source=location, size=size, mtime_ns=changed, options=options
     )
 
 
@@ -123,12 +130,14 @@ class Journal:
         latest = self._latest.get(entry.output)
         if latest is None or latest.source == entry.source:
             return
-        with contextlib.suppress(OSError):  # the other one is gone: this is it, moved
-            if not Path(latest.source).samefile(entry.source):
-                raise ClaimedError(
-                    f"{self._folder / entry.output} is the transcript of {latest.source}, not of "
-                    f"{entry.source}: choose another --output folder"
-                )
+        is_other = is_url(latest.source)
+        with contextlib.suppress(OSError):  # a file that is gone is this one, moved
+            is_other = is_other or not Path(latest.source).samefile(entry.source)
+        if is_other:
+            raise ClaimedError(
+                f"{self._folder / entry.output} is the transcript of {latest.source}, not of "
+                f"{entry.source}: choose another --output folder"
+            )
 
     def _digest(self, output: str) -> str | None:
         try:

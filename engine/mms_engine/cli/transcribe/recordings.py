@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 import click
 
 from mms_engine.audio.probe import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mms_engine.audio.remote import RemoteFile, find_recordings, is_url
 from mms_engine.cli.transcribe.folders import search_folder
 
 STDIN = "-"
@@ -22,7 +23,7 @@ class Recording:
     """One recording to transcribe."""
 
     name: str
-    """Path as given on the command line, or found in a folder."""
+    """Path or URL as given on the command line, or found in a folder."""
     output: Path
     """Relative path of its transcript, without suffix; it never leads out of the folder."""
     language: str | None = None
@@ -34,6 +35,8 @@ class Recording:
     @property
     def source(self) -> Path | BinaryIO:
         """Path or stream to read."""
+        if is_url(self.name):
+            return cast("BinaryIO", RemoteFile(self.name))
         return sys.stdin.buffer if self.name == STDIN else Path(self.name)
 
 
@@ -49,9 +52,10 @@ class Recordings:
 
 
 def from_arguments(arguments: Sequence[str], excluded: Path | None) -> Recordings:
-    """Return the recordings of files, folders (searched recursively) and `-`.
+    """Return the recordings of files, folders (searched recursively), URLs and `-`.
 
-    Outputs keep the path below the only folder, or below the folder that holds all arguments.
+    Outputs keep the path below the only folder, or below the folder that holds all arguments. A URL
+    is a folder if it ends in a slash; outputs of several URLs begin with the host.
 
     Args:
         arguments: Arguments of the command line.
@@ -59,14 +63,17 @@ def from_arguments(arguments: Sequence[str], excluded: Path | None) -> Recording
 
     Raises:
         click.UsageError: a folder contains no recordings.
+        AudioError: a URL cannot be listed.
     """
-    paths = [Path(argument) for argument in arguments if argument != STDIN]
+    paths = [Path(one) for one in arguments if one != STDIN and not is_url(one)]
     is_one_folder = len(arguments) == 1 and len(paths) == 1 and paths[0].is_dir()
     base = _absolute(paths[0]) if is_one_folder else _common_folder(paths)
     recordings = Recordings()
     for argument in arguments:
         path = Path(argument)
-        if argument == STDIN:
+        if is_url(argument):
+            _add_url(recordings, argument, is_alone=len(arguments) == 1)
+        elif argument == STDIN:
             recordings.found.append(Recording(STDIN, Path("stdin")))
         elif path.is_dir():
             contents = search_folder(path, excluded)
@@ -80,27 +87,51 @@ def from_arguments(arguments: Sequence[str], excluded: Path | None) -> Recording
     return recordings
 
 
+def _add_url(recordings: Recordings, url: str, *, is_alone: bool) -> None:
+    if not url.endswith("/"):
+        base = url.rpartition("/")[0] + "/" if is_alone else ""
+        recordings.found.append(Recording(url, _url_output(url, base)))
+        return
+    found, skipped = find_recordings(url)
+    if not found:
+        raise click.UsageError(f"{url} contains no recordings: name the files instead")
+    base = url if is_alone else ""
+    recordings.found += [Recording(one, _url_output(one, base)) for one in found]
+    recordings.skipped += [Path(one) for one in skipped]
+
+
+def _url_output(url: str, base: str) -> Path:
+    """Return the path of a recording below a URL, or of its host, without an audio suffix."""
+    rest = url.removeprefix(base) if base and url.startswith(base) else url.partition("://")[2]
+    parts = [part for part in PurePosixPath(rest).parts if part not in ("/", "..", ".")]
+    return _without_suffix(Path(*parts))
+
+
 def from_table(table: Path, *, with_text: bool) -> list[Recording]:
     """Return the recordings of a TSV with the columns file, lang and, `with_text`, text.
 
-    Paths are relative to the TSV. Outputs keep them, or if some lead out of its folder, the path
-    below the folder that holds all recordings. The column held_out marks files held out of
-    training.
+    Paths are relative to the TSV; URLs are whole. Outputs keep the paths, or if some lead out of
+    its folder, the path below the folder that holds all recordings. The column held_out marks files
+    held out of training.
 
     Raises:
         click.UsageError: it cannot be read, lacks a column, is empty, or a row is incomplete.
     """
     rows = read_table(table, ("file", "lang", "text") if with_text else ("file", "lang"))
-    paths = [table.parent / row["file"] for row in rows]
+    names = [row["file"] for row in rows]
+    paths = [table.parent / name for name in names if not is_url(name)]
+    local = iter(zip(paths, table_outputs(table, paths), strict=True))
+    remote = ((name, _url_output(name, "")) for name in names if is_url(name))
     return [
         Recording(
-            name=str(path),
+            name=str(source),
             output=output,
             language=row["lang"],
             reference=row.get("text") or "",
             held_out=(row.get("held_out") or "").lower() in {"1", "true", "yes", "y"},
         )
-        for path, output, row in zip(paths, table_outputs(table, paths), rows, strict=True)
+        for row in rows
+        for source, output in [next(remote if is_url(row["file"]) else local)]
     ]
 
 
@@ -179,5 +210,9 @@ def _output(path: Path, base: Path) -> Path:
         relative = absolute.relative_to(base)
     else:  # on another drive
         relative = absolute.relative_to(absolute.anchor)
-    is_media = relative.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES
-    return relative.with_suffix("") if is_media else relative
+    return _without_suffix(relative)
+
+
+def _without_suffix(path: Path) -> Path:
+    is_media = path.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES
+    return path.with_suffix("") if is_media else path

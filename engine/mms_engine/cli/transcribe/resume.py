@@ -15,7 +15,7 @@ from mms_engine.cli.routing_options import is_auto
 from mms_engine.cli.transcribe.journal import Entry, Journal, entry_of
 from mms_engine.cli.transcribe.output import Output
 from mms_engine.cli.transcribe.recordings import STDIN, Recording
-from mms_engine.errors import LanguageError
+from mms_engine.errors import AudioError, LanguageError
 from mms_engine.types import Transcript
 
 _NO_EFFECT = (
@@ -107,10 +107,10 @@ class Resume:
 
     def _entry(self, recording: Recording) -> Entry | None:
         """Return the entry of a recording as it is now; `None` if it is missing."""
-        output, source = self._output.relative(recording), Path(recording.name)
+        output, options = self._output.relative(recording), self._digest(str(recording.language))
         try:
-            return entry_of(output, source, self._digest(str(recording.language)))
-        except (OSError, ValueError):  # reported when it is read
+            return entry_of(output, recording.name, options)
+        except (OSError, ValueError, AudioError):  # reported when it is read
             return None
 
     def _digest(self, language: str) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import click
 
@@ -13,10 +13,11 @@ from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.options import RecognizerOptions, concurrent_runs
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.audio.running_norm import NormalizationOptions
-from mms_engine.backends.options import RunOptions
+from mms_engine.backends.options import RunOptions, with_given
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.cli.audio_options import AudioChoice
+from mms_engine.cli.cluster_options import BulkChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
@@ -33,13 +34,10 @@ from mms_engine.cli.transcribe.recordings import (
     from_table,
 )
 from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
+from mms_engine.encoder.offline import Progress
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.languages import all_languages, resolve
-from mms_engine.system import printable
 from mms_engine.types import NormalizationScope, Transcript
-
-if TYPE_CHECKING:
-    from mms_engine.routing.router import Router
 
 Outcome = tuple[Recording, Transcript]
 _SHOWN_LANGUAGES = 12
@@ -64,6 +62,7 @@ class TranscribeRequest:
     normalization: NormalizationScope
     decoding: DecoderChoice
     routing: RoutingChoice
+    bulk: BulkChoice
     engine: RunOptions
 
 
@@ -82,6 +81,7 @@ def run(request: TranscribeRequest) -> None:
     elif request.diff:
         raise click.UsageError("--diff needs --reference")
     recordings = _recordings(request)
+    request.bulk.check(has_stdin=any(one.name == STDIN for one in recordings.found))
     request.routing.check(_auto(request, recordings.found))
     output = _output(request, recordings.found)
     bundle = open_bundle(find_bundle(request.bundle), verify=request.engine.verify)
@@ -93,28 +93,67 @@ def run(request: TranscribeRequest) -> None:
     remaining = spoken if resume is None else resume.remaining(spoken)
     outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
     if remaining:
-        if not _auto(request, remaining):  # a router hands over one recording after the other
-            runs = concurrent_runs(len(remaining), options.threads)
-            options = dataclasses.replace(options, concurrent_runs=runs)
-        with contextlib.ExitStack() as opened:
-            limits = request.audio.limits()
-            recognizer = opened.enter_context(
-                open_with_bar(
-                    bundle.path,
-                    lambda: Recognizer.open(bundle.path, options=options, limits=limits),
-                )
-            )
-            if _auto(request, remaining):
-                from mms_engine.routing.router import Router
-
-                identifier = opened.enter_context(
-                    request.routing.open(recognizer, request.engine, limits)
-                )
-                outcomes.router = Router(recognizer, identifier, request.routing.options())
+        with _engine(request, bundle, options, remaining) as (engine, known):
             if bundle.manifest.source.notice:
                 click.echo(bundle.manifest.source.notice, err=True)
-            _transcribe(request, recognizer, outcomes, output)
+            _transcribe(request, engine, known, outcomes, output)
     outcomes.finish(len(recordings.unreadable))
+
+
+class Engine(Protocol):
+    """Recogniser, router, or a cluster of them."""
+
+    def transcribe_each(
+        self, jobs: Iterable[Job], progress: Progress | None = None
+    ) -> Iterator[JobResult]:
+        """Transcribe jobs; see `Recognizer.transcribe_each`."""
+        ...
+
+
+@contextlib.contextmanager
+def _engine(
+    request: TranscribeRequest,
+    bundle: Bundle,
+    options: RecognizerOptions,
+    recordings: list[Recording],
+) -> Iterator[tuple[Engine, Collection[str]]]:
+    """Open the engine; yield it, and the warnings that were printed.
+
+    Raises:
+        MmsError: it cannot be opened.
+    """
+    limits, routing = request.audio.limits(), request.routing
+    is_auto = _auto(request, recordings) is not None
+    if request.bulk.ray is not None:
+        from mms_engine.cluster.config import BulkPlan
+
+        plan = BulkPlan(
+            bundle=bundle.path.resolve(),
+            options=with_given(options, threads=options.threads or request.bulk.threads),
+            limits=limits,
+            identifier=routing.path(bundle.path).resolve() if is_auto else None,
+            identification=routing.identification(request.engine),
+            routing=routing.options(),
+        )
+        with request.bulk.open(plan) as cluster:
+            yield cluster, ()
+        return
+    if not is_auto:  # a router hands over one recording after the other
+        runs = concurrent_runs(len(recordings), options.threads)
+        options = dataclasses.replace(options, concurrent_runs=runs)
+    opened = open_with_bar(
+        bundle.path, lambda: Recognizer.open(bundle.path, options=options, limits=limits)
+    )
+    with opened as recognizer:
+        is_beam = request.decoding.is_beam
+        known = _decoder_warnings(recognizer, recordings) if is_beam else set()
+        if not is_auto:
+            yield recognizer, known
+            return
+        from mms_engine.routing.router import Router
+
+        with routing.open(recognizer, request.engine, limits) as identifier:
+            yield Router(recognizer, identifier, routing.options()), known
 
 
 def _auto(request: TranscribeRequest, recordings: list[Recording]) -> str | None:
@@ -124,15 +163,21 @@ def _auto(request: TranscribeRequest, recordings: list[Recording]) -> str | None
 
 
 def _transcribe(
-    request: TranscribeRequest, recognizer: Recognizer, outcomes: "_Outcomes", output: Output
+    request: TranscribeRequest,
+    engine: Engine,
+    known: Collection[str],
+    outcomes: "_Outcomes",
+    output: Output,
 ) -> None:
     report = ""
-    is_beam = request.decoding.is_beam
-    known = _decoder_warnings(recognizer, outcomes.remaining) if is_beam else set()
     with Bar() as bar:
-        transcripts = outcomes.transcribe(recognizer, bar, known)
+        transcripts = outcomes.transcribe(engine, bar, known)
         if request.reference is not None:
-            report = _scored(transcripts, request)
+            from mms_engine.cli.transcribe.scores import score_report
+
+            report = score_report(
+                transcripts, as_json=request.as_json, with_differences=request.diff
+            )
         else:
             with output:
                 for recording, transcript in transcripts:
@@ -212,12 +257,8 @@ class _Outcomes:
         self._resume = resume
         self._in_order = in_order
         self._failed = 0
-        self.router: Router | None = None
-        """Router of recordings whose language is identified; `None` if there are none."""
 
-    def transcribe(
-        self, recognizer: Recognizer, bar: Bar, known: Collection[str]
-    ) -> Iterator[Outcome]:
+    def transcribe(self, engine: Engine, bar: Bar, known: Collection[str]) -> Iterator[Outcome]:
         """Yield the recordings that succeed, with their transcripts.
 
         Warnings in `known` have been printed.
@@ -235,7 +276,7 @@ class _Outcomes:
 
         waiting: dict[int, JobResult] = {}
         following = 0
-        for result in (self.router or recognizer).transcribe_each(jobs(), bar.advance):
+        for result in engine.transcribe_each(jobs(), bar.advance):
             number = numbers.pop(id(result.job))
             if not self._in_order:
                 yield from self._outcome(self.remaining[number], result, bar)
@@ -358,24 +399,3 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
     elif request.lang is not None:
         bundle.entry(language)  # refuse an unknown code before any recording is read
     return dataclasses.replace(recording, language=language)
-
-
-def _scored(outcomes: Iterable[Outcome], request: TranscribeRequest) -> str:
-    """Return the error rates of all transcripts."""
-    from mms_engine.asr.scoring import Scored, score
-    from mms_engine.cli.transcribe.scores import score_json, score_table
-
-    files = [
-        Scored(
-            file=printable(r.name),
-            language=r.spoken or transcript.language,
-            reference=r.reference,
-            hypothesis=transcript.text,
-            held_out=r.held_out,
-        )
-        for r, transcript in outcomes
-    ]
-    if not files:
-        return ""
-    write = score_json if request.as_json else score_table
-    return write(score(files), with_differences=request.diff)

@@ -2,14 +2,46 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import msgspec
 
-from mms_engine.asr.scoring import AlignedText, Differences, ErrorRate, Score, differences
+from mms_engine.asr.scoring import (
+    AlignedText,
+    Differences,
+    ErrorRate,
+    Score,
+    Scored,
+    differences,
+    score,
+)
+from mms_engine.cli.transcribe.recordings import Recording
+from mms_engine.system import printable
+from mms_engine.types import Transcript
 
 _NO_RATE = "n/a"
+
+
+def score_report(
+    outcomes: Iterable[tuple[Recording, Transcript]], *, as_json: bool, with_differences: bool
+) -> str:
+    """Return the error rates of transcripts, empty for none, and the differences of each."""
+    files = [
+        Scored(
+            file=printable(recording.name),
+            language=recording.spoken or transcript.language,
+            reference=recording.reference,
+            hypothesis=transcript.text,
+            held_out=recording.held_out,
+        )
+        for recording, transcript in outcomes
+    ]
+    if not files:
+        return ""
+    write = score_json if as_json else score_table
+    return write(score(files), with_differences=with_differences)
 
 
 def score_json(score: Score, *, with_differences: bool) -> str:

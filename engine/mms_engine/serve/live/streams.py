@@ -79,6 +79,13 @@ class LiveStreams:
         """Return the number of open streams."""
         return self._by_client.total()
 
+    @property
+    def load(self) -> float:
+        """Share of what the machine sustains that the open streams take."""
+        if not self._options.admission:
+            return len(self) / self._limits.max_streams
+        return sum(pool.streams.load for pool in self._pools.values())
+
     async def open(
         self, client: str, model: SpeechModel, language: str, options: StreamOptions
     ) -> LiveStream:
