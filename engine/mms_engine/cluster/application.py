@@ -135,7 +135,8 @@ def run(config: ServeConfig, cluster: ClusterConfig) -> None:
         ended.wait()
         serve.delete(NAME)
         if not serve.status().applications:
-            serve.shutdown()  # the proxies too, so that the next server may have another address
+            # The proxies too, so that the next server may have another address.
+            serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _report(config: ServeConfig) -> None:
