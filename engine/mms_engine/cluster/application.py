@@ -17,7 +17,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, HTTPOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.cluster.autoscaling import replicas_for_load
 from mms_engine.cluster.config import ClusterConfig
-from mms_engine.cluster.connection import connected
+from mms_engine.cluster.connection import connected, listens
 from mms_engine.cluster.replica import Replica
 from mms_engine.errors import MmsError
 from mms_engine.serve.auth import Keyring, read_keyring
@@ -131,10 +131,26 @@ def run(config: ServeConfig, cluster: ClusterConfig) -> None:
             serve.run(application(config, cluster, keyring), name=NAME)
         except RuntimeError as error:
             raise MmsError(f"no replica started: {error}") from error
-        scheme = "https" if config.tls_certificate is not None else "http"
-        logger.info("listening on %s://%s:%d", scheme, config.host, config.port)
+        _report(config)
         ended.wait()
         serve.delete(NAME)
+        if not serve.status().applications:
+            # The proxies too, so that the next server may have another address.
+            serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _report(config: ServeConfig) -> None:
+    """Log the address, or that nothing listens there."""
+    scheme = "https" if config.tls_certificate is not None else "http"
+    address = f"{scheme}://{config.host}:{config.port}"
+    if listens(config.host, config.port):
+        logger.info("listening on %s", address)
+    else:
+        logger.warning(
+            "%s does not answer on this machine: it has no replica, or Serve was started on the "
+            "cluster with another address, which serve shutdown ends",
+            address,
+        )
 
 
 def _text(path: Path | None) -> str | None:

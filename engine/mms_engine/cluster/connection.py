@@ -55,3 +55,13 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
     except OSError as error:
         raise MmsError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+
+
+def listens(host: str, port: int) -> bool:
+    """Return whether a port of this machine answers."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        socket.create_connection((own, port), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
