@@ -10,7 +10,7 @@ from pathlib import Path
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Graph, Profile, Wav2Vec2Ctc
 from mms_engine.encoder.loading import PREFERENCE
-from mms_engine.errors import BundleError
+from mms_engine.errors import BundleError, MmsError
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 from mms_export.graphs.numerics import NUMERICS
@@ -94,6 +94,8 @@ def write_repository(
                 _write_hosted(staged / model, *render(model, source.resolve()))
             for model in MODELS:
                 _put(staged, folder, model)
+    except MmsError:  # some are errors of the file system too
+        raise
     except OSError as error:
         raise BundleError(
             f"cannot write {folder}: {error.strerror}. Free some space or choose another folder, "
