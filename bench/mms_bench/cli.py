@@ -186,6 +186,40 @@ def _write(path: Path, content: bytes, inputs: tuple[Path, ...] = ()) -> None:
         stream.write(content)
 
 
+@main.command(short_help="Check MMS's checkpoints against published results.")
+@click.option(
+    "--model",
+    default="facebook/mms-1b-all",
+    help="Checkpoint of mms-1b-all: a folder or the id of a hub repository.",
+)
+@click.option(
+    "--golden",
+    type=_PATH,
+    envvar="MMS_GOLDEN",
+    default=Path("../shared/data/golden"),
+    help="Folder of its golden output.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Most clips of a language.  [default: all]")
+def accept(model: str, golden: Path, limit: int | None) -> None:
+    """Check the default models and MMS's checkpoints against published results.
+
+    Fetched from the hub unless they are in its cache: mms-1b-all, for its golden output and ten
+    languages of FLEURS; a model of identification; a voice. What cannot be fetched is named. Exit
+    status 1 if a check fails.
+    """
+    from mms_bench.acceptance.checks import Acceptance
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    failed = False
+    for outcome in Acceptance(model, golden, limit, tell).run():
+        failed |= outcome.status == "failed"
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        click.echo(f"{outcome.status:<12} {outcome.check}{reason}")
+    raise SystemExit(int(failed))
+
+
 @main.command()
 def machine() -> None:
     """Print this machine's description as it is stored in results."""
