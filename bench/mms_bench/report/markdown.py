@@ -95,7 +95,7 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     names = [text.title(implementation).split(" (")[0], f"`{other}`" if other else ""]
     columns = {
         "": [text.title(row.implementation) for row in rows],
-        case.groups: [row.series if case.groups else "" for row in rows],
+        case.groups or "group": [row.series if case.groups else "" for row in rows],
         "median": [text.seconds(it.median) if it else "" for it in times],
         "p10 … p90": [
             f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" if it else "" for it in times
