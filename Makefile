@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve clients test fuzz race lint types format bench audit full-size gpu-check clean
+.PHONY: help demo serve clients test fuzz race lint types format bench accept audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench: $(VENV)/.developer ## measure the engine beside its peers on this machine
 	@mkdir -p build/bench
 	$(BIN)/mms-bench run asr --json build/bench/asr.json
 	$(BIN)/mms-bench report build/bench/asr.json --html build/bench/asr.html
+
+accept: $(VENV)/.developer ## check MMS's checkpoints against published results, as far as they can be fetched
+	$(BIN)/mms-bench accept
 
 audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the tests must catch each
 	$(INSTALL) nanobind~=3.1.0 nanobind-backend~=1.0

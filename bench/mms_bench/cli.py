@@ -30,7 +30,7 @@ def main(*, debug: bool) -> None:
 
 
 @main.command(short_help="Run a suite and print the report.")
-@click.argument("suite", type=click.Choice(["asr", "ctc", "export", "stream", "tts"]))
+@click.argument("suite", type=click.Choice(["accuracy", "asr", "ctc", "export", "stream", "tts"]))
 @click.option("--peers", default="all", help="Comma-separated implementations, or all.")
 @click.option(
     "--checkpoint",
@@ -78,6 +78,38 @@ def main(*, debug: bool) -> None:
     help="Threads of an implementation on a CPU.",
 )
 @click.option(
+    "--data",
+    multiple=True,
+    metavar="CORPUS",
+    help="Corpus of the suite accuracy; may be repeated: fleurs:FOLDER, fleurs:CODE,… such as "
+    "fleurs:sw_ke (of the hub), commonvoice:FOLDER, datasets:NAME[:CONFIG], or a tab-separated "
+    "table with the columns file, lang and text, and perhaps speaker and split.  "
+    "[default: the demo's clips]",
+)
+@click.option(
+    "--models",
+    default="",
+    show_default=False,
+    metavar="BUNDLE,…",
+    help="Comma-separated bundles of the suite accuracy.  [default: --bundle]",
+)
+@click.option("--split", default="test", help="Split of the corpora.")
+@click.option("--limit", type=click.IntRange(1), help="Most clips of a language.  [default: all]")
+@click.option(
+    "--lm",
+    type=_FOLDER,
+    help="Folder of language models for the suite accuracy, such as eng.arpa.gz: every model is "
+    "measured with beam search too.",
+)
+@click.option(
+    "--whisper", default="small", help="Model of faster-whisper: a name of the hub, or a folder."
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep the transcripts that an interrupted run of the suite accuracy left.",
+)
+@click.option(
     "--device", default="cpu", type=click.Choice(DEVICES[1:]), help="Device of the model."
 )
 @click.option(
@@ -103,7 +135,7 @@ def main(*, debug: bool) -> None:
 @click.option("--seed", default=0, type=int, help="Seed of the order of turns.")
 @click.option("--json", "out", type=_PATH, help="File to write the result to.")
 def run(suite: str, out: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Run SUITE (asr, ctc, export, stream or tts) and print the report as Markdown."""
+    """Run SUITE (accuracy, asr, ctc, export, stream or tts) and print the report as Markdown."""
     from mms_bench.report.markdown import render
     from mms_bench.run.result import save
     from mms_bench.run.session import run_suite
@@ -152,6 +184,40 @@ def report(
 def _write(path: Path, content: bytes, inputs: tuple[Path, ...] = ()) -> None:
     with open_output(path, inputs=inputs, binary=True) as stream:
         stream.write(content)
+
+
+@main.command(short_help="Check MMS's checkpoints against published results.")
+@click.option(
+    "--model",
+    default="facebook/mms-1b-all",
+    help="Checkpoint of mms-1b-all: a folder or the id of a hub repository.",
+)
+@click.option(
+    "--golden",
+    type=_PATH,
+    envvar="MMS_GOLDEN",
+    default=Path("../shared/data/golden"),
+    help="Folder of its golden output.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Most clips of a language.  [default: all]")
+def accept(model: str, golden: Path, limit: int | None) -> None:
+    """Check the default models and MMS's checkpoints against published results.
+
+    Fetched from the hub unless they are in its cache: mms-1b-all, for its golden output and ten
+    languages of FLEURS; a model of identification; a voice. What cannot be fetched is named. Exit
+    status 1 if a check fails.
+    """
+    from mms_bench.acceptance.checks import Acceptance
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    failed = False
+    for outcome in Acceptance(model, golden, limit, tell).run():
+        failed |= outcome.status == "failed"
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        click.echo(f"{outcome.status:<12} {outcome.check}{reason}")
+    raise SystemExit(int(failed))
 
 
 @main.command()

@@ -73,7 +73,15 @@ SYNTHESIZERS = {
     "ours-fp32": _peer("MMS Engine (fp32)", "voices:EngineVoices", "fp32"),
     "ours-int8": _peer("MMS Engine (int8)", "voices:EngineVoices", "int8"),
 }
-PEERS = SYNTHESIZERS | RECOGNISERS | DECODERS
+TRANSCRIBERS = {
+    "ours-fp32": _peer("MMS Engine (fp32)", "transcribers:EngineText", "fp32"),
+    "ours-int8": _peer("MMS Engine (int8)", "transcribers:EngineText", "int8"),
+    "ours-fp16": _peer("MMS Engine (fp16)", "transcribers:EngineText", "fp16"),
+    "ours-bf16": _peer("MMS Engine (bf16)", "transcribers:EngineText", "bf16"),
+    REFERENCE: _peer("transformers (PyTorch, fp32)", "transcribers:TransformersText"),
+    "faster-whisper": _peer("faster-whisper", "transcribers:FasterWhisper"),
+}
+PEERS = SYNTHESIZERS | TRANSCRIBERS | RECOGNISERS | DECODERS
 """All, for their titles: a name may stand for a recogniser and a synthesizer of one project."""
 
 

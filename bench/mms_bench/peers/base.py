@@ -37,6 +37,8 @@ class Setup:
     """Backend of the engine; `None` for its own choice."""
     one_language: bool = False
     """Whether the engine may keep one language only, so that each switch reads a file."""
+    whisper: str = "small"
+    """Model of faster-whisper: a name of the hub, or a folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,8 +68,11 @@ def sections(result: Result) -> list[Section]:
     for case in result.cases:
         rows = [row for row in result.rows if row.case == case.name]
         measured = [row for row in rows if row.is_measured]
+        if case.groups:
+            places = list(dict.fromkeys(row.series for row in measured))
+            measured.sort(key=lambda row: places.index(row.series))
         others = [
-            (text.title(row.implementation), row.status, row.reason)
+            (f"{text.title(row.implementation)} {row.series}".strip(), row.status, row.reason)
             for row in rows
             if not row.is_measured
         ]
@@ -92,6 +95,7 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     names = [text.title(implementation).split(" (")[0], f"`{other}`" if other else ""]
     columns = {
         "": [text.title(row.implementation) for row in rows],
+        case.groups or "group": [row.series if case.groups else "" for row in rows],
         "median": [text.seconds(it.median) if it else "" for it in times],
         "p10 … p90": [
             f"{text.seconds(it.p10)} … {text.seconds(it.p90)}" if it else "" for it in times

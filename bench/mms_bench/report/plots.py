@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mms_bench.errors import BenchError
 from mms_bench.peers import is_ours
@@ -42,7 +43,40 @@ def to_svg(picture: Picture) -> bytes:
 
 def draw(case: Case, rows: Sequence[Row]) -> bytes:
     """Return an SVG of the measured rows of a case: its curves, or else a bar chart."""
+    if case.bars:
+        return _plot_figure(case, rows)
     return _plot_curves(case, rows) if case.curves else _plot_bars(case, rows)
+
+
+def _plot_figure(case: Case, rows: Sequence[Row]) -> bytes:
+    """Draw a group of bars per series, a bar per implementation, with 95 % intervals."""
+    figure = next(figure for figure in case.figures if figure.name == case.bars)
+    drawn = [row for row in rows if figure.name in row.figures]
+    groups = list(dict.fromkeys(row.series for row in drawn))
+    names = list(dict.fromkeys(row.implementation for row in drawn))
+    height = 0.8 / len(names)
+    picture = new_picture(8, 1.2 + 0.24 * len(groups) * (len(names) + 1))
+    axes = picture.add_subplot()
+    for number, (name, colour) in enumerate(zip(names, itertools.cycle(COLOURS), strict=False)):
+        own = [row for row in drawn if row.implementation == name]
+        places = [groups.index(row.series) + number * height for row in own]
+        values = [row.figures[figure.name] for row in own]
+        axes.barh(places, values, 0.9 * height, color=colour, label=text.title(name))
+        for place, row in zip(places, own, strict=True):
+            ends = [row.figures[f"{figure.name}_{end}"] for end in ("low", "high")]
+            axes.plot(ends, [place] * 2, color=_INK, linewidth=1.2)
+            label = text.figure(replace(figure, interval=False), row)
+            axes.annotate(label, (ends[1], place), (4, -3), textcoords="offset points", fontsize=7)
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(groups))], groups)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel(f"{figure.title} (shorter is better), with 95 % intervals")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="x", color=_GRID)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return to_svg(picture)
 
 
 def _plot_bars(case: Case, rows: Sequence[Row]) -> bytes:

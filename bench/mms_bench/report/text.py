@@ -66,4 +66,8 @@ def figure(wanted: Figure, row: Row) -> str:
     if value is None:
         return ""
     forms = {"share": f"{value:.1%}", "seconds": f"{value:.2f} s", "ratio": f"{value:.2f}"}
-    return forms.get(wanted.kind, f"{value:.3g}")
+    shown = forms.get(wanted.kind, f"{value:.3g}")
+    if not wanted.interval:
+        return shown
+    low, high = (f"{row.figures[f'{wanted.name}_{end}']:.1%}" for end in ("low", "high"))
+    return f"{shown} ({low.removesuffix('%')} … {high})"

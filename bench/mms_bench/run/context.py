@@ -22,6 +22,23 @@ size of the model while they load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusOptions:
+    """Options of the suite `accuracy`."""
+
+    data: tuple[str, ...] = ()
+    """Corpora."""
+    models: tuple[Path, ...] = ()
+    """Bundles; empty for that of the run."""
+    split: str = "test"
+    limit: int | None = None
+    """Most clips of a language."""
+    lm: Path | None = None
+    """Folder of language models, named after their languages."""
+    resume: bool = False
+    """Whether to keep the transcripts of an earlier run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(Setup):
     """Options of `mms-bench run`, with defaults filled in."""
 
@@ -39,6 +56,7 @@ class RunOptions(Setup):
     text: str = ""
     """Sentence to speak."""
     pace: Pace = field(default_factory=Pace)
+    corpus: CorpusOptions = field(default_factory=CorpusOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

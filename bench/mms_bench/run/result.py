@@ -130,6 +130,8 @@ class Figure:
     name: str
     title: str
     kind: Literal["share", "ratio", "seconds", "number"]
+    interval: bool = False
+    """Whether the figures NAME_low and NAME_high are the bounds of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,10 @@ class Case:
     figures: tuple[Figure, ...] = ()
     curves: tuple[Curve, ...] = ()
     """Plots that replace the bar chart."""
+    bars: str = ""
+    """Figure that the bars show instead of time."""
+    groups: str = ""
+    """Title of the column that `series` fill, by which the rows are grouped; empty for none."""
     baseline: str = ""
     """Denominator of the ratios: `case/implementation`, `case/`, or an implementation."""
 

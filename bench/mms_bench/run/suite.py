@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from mms_bench.errors import BenchError
 from mms_bench.peers import PEERS, PeerEntry
-from mms_bench.run.context import Context, RunOptions
+from mms_bench.run.context import Context, CorpusOptions, RunOptions
 from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
 from mms_bench.run.subject import Subject, recognition_subject
@@ -72,6 +73,7 @@ class Suite:
             bundle = demo_bundle(self.demo)
         paces = ("warmup", "min_time", "min_samples", "seed")
         pace = {name: given[name] for name in paces if given[name] is not None}
+        corpus = {name: given[name] for name in ("data", "split", "limit", "lm", "resume")}
         return RunOptions(
             checkpoint=(checkpoint or demo).resolve(),
             bundle=bundle and bundle.resolve(),
@@ -83,8 +85,14 @@ class Suite:
             recordings=given["recordings"] or demo_checkpoint().with_name("clips") / "clips.tsv",
             text=given["text"],
             pace=replace(self.pace, **pace),
+            corpus=CorpusOptions(models=_paths(given["models"]), **corpus),
+            whisper=given["whisper"],
             **{name: given[name] for name in ("seconds", "batch", "threads", "device", "backend")},
         )
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(name).resolve() for name in _names(text))
 
 
 def _names(text: str) -> tuple[str, ...]:

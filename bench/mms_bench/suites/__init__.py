@@ -4,7 +4,7 @@ import importlib
 
 from mms_bench.run.suite import Suite
 
-NAMES = ("asr", "ctc", "export", "stream", "tts")
+NAMES = ("accuracy", "asr", "ctc", "export", "stream", "tts")
 
 
 def load_suite(name: str) -> Suite:

@@ -169,7 +169,7 @@ def read_table(table: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         empty = [name for name in needed if row[name] is None or not (row[name] or name == "text")]
         if empty:
             raise click.UsageError(f"{table}, line {line}: no {', '.join(empty)}")
-        if "\0" in row["file"]:
+        if "\0" in (row.get("file") or ""):
             raise click.UsageError(f"{table}, line {line}: the file's name has a zero byte")
     return [row for _, row in rows]
 

@@ -1,0 +1,1 @@
+"""Acceptance: what the engine makes of MMS's own checkpoints, against published results."""
