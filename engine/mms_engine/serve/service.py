@@ -148,6 +148,8 @@ class Service:
             "requests_running": self.admission.requests,
             "sockets": len(self.sockets),
             "streams": len(self._live) if self._live is not None else 0,
+            "containers": _CONTAINERS - self.containers.free,
+            "event_loop_tasks": len(asyncio.all_tasks()),
             "upload_bytes": self.admission.upload_bytes,
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
