@@ -205,7 +205,7 @@ def left_files(server: ServerProcess) -> list[str]:
 def serving(bundles: Sequence[Path]) -> Iterator[ServerProcess]:
     """Yield a server whose files are in folders of its own."""
     options = {"--wyoming-port": 0, "--session-seconds": SESSION_SECONDS, "--header-seconds": 5,
-               "--body-seconds": 5, "--stream-idle-seconds": 10, "--idle-seconds": 5}  # fmt: skip
+               "--body-seconds": 5, "--idle-seconds": 5}  # fmt: skip
     flat = [part for option in options.items() for part in option]
     flat += [part for bundle in bundles for part in ("--bundle", bundle)]
     with tempfile.TemporaryDirectory(prefix="mms-soak-") as folder:

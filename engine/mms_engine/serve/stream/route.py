@@ -1,6 +1,7 @@
 """Route `/v1/stream`: audio in, events of the engine out, over a WebSocket."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, get_args
@@ -14,9 +15,10 @@ from mms_engine.asr.streaming import EndpointOptions, Final, Partial, StreamOpti
 from mms_engine.serve.call import ClientLeft
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.models import Models, SpeechModel
+from mms_engine.serve.sessions.registry import Sessions, owner_of
 from mms_engine.serve.sockets import Socket, first_of, serve_socket
 from mms_engine.serve.stream.container import ContainerFeed
-from mms_engine.serve.stream.sessions import Session, Sessions, owner_of
+from mms_engine.serve.stream.session import Session
 from mms_engine.types import Latency, SampleFormat
 
 router = APIRouter()
@@ -71,7 +73,8 @@ async def _open(socket: Socket, request: "_Request", sessions: Sessions) -> Sess
     """Return a new session, or that of the request."""
     service = socket.service
     if request.is_resumed:
-        return await sessions.resume(request.resume, socket)
+        restore = functools.partial(Session.restore, socket)
+        return await sessions.resume(request.resume, socket, Session, restore)
     if request.is_container and not service.containers.free:
         message = "the server decodes as many containers as it may"
         raise ApiError(429, message, code="overloaded", retry_after=5)
@@ -89,7 +92,7 @@ async def _serve(socket: Socket, session: Session, request: "_Request", sessions
     await socket.accept((PROTOCOL,))
     fields: dict[str, Any] = {
         "type": "session",
-        "id": session.id,
+        "id": session.identity,
         "model": session.model.id,
         "language": live.language,
         "latency": live.options.latency,
