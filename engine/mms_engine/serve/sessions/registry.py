@@ -1,16 +1,17 @@
 """Registry of the sessions that clients may resume, in memory and in a shared folder."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
 from mms_engine.errors import MmsError
-from mms_engine.serve.call import Call
+from mms_engine.serve.call import Call, ClientLeft
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.service import Service
 from mms_engine.serve.sessions.store import ID, SessionStore
@@ -28,13 +29,15 @@ _RELEASE_SECONDS = 5.0
 class Resumable(ABC):
     """A session that a client may resume after its connection broke."""
 
-    def __init__(self, owner: str, identity: str = "") -> None:
+    def __init__(self, owner: str, identity: str = "", *, is_resumable: bool) -> None:
         """Begin a session, or continue that of an id.
 
         Args:
             owner: Name of the client's key; empty on an open server.
             identity: Id of a session that another server had.
+            is_resumable: Whether the session outlives its connection.
         """
+        self.is_resumable = is_resumable
         self.identity = identity or secrets.token_hex(16)
         self.owner = owner
         self.generation = 0
@@ -89,10 +92,6 @@ class Sessions:
         """Whether sessions are kept for other servers too."""
         return self._store is not None
 
-    def add(self, session: Resumable) -> None:
-        """Keep a session from now on."""
-        self._sessions[session.identity] = session
-
     async def resume(
         self, identity: str, socket: Socket, kind: type[_Session], restore: Restore[_Session]
     ) -> _Session:
@@ -100,7 +99,7 @@ class Sessions:
 
         Args:
             identity: Id.
-            socket: New connection; `attach` must follow at once.
+            socket: New connection; `used` must follow at once.
             kind: Class that the session must have.
             restore: Continues a session of another server.
 
@@ -134,22 +133,37 @@ class Sessions:
             message = "another connection still uses the session"
             raise ApiError(503, message, code="session_in_use", retry_after=1) from None
 
-    def attach(self, session: Resumable, socket: Socket) -> None:
-        """Use a session on a connection; `release` must follow."""
+    @contextlib.asynccontextmanager
+    async def used(self, session: Resumable, socket: Socket) -> AsyncIterator[None]:
+        """Use a session on a connection.
+
+        Where the connection breaks, and after the work on it, a resumable session is kept for a
+        while. When the server ends, it is left to another.
+        """
+        is_new = not (session.generation or session.released.is_set())
         session.is_taken = False
         session.socket = socket
         session.released.clear()
-
-    def release(self, session: Resumable, *, is_kept: bool) -> None:
-        """End the use of a session by its connection, and the session unless it is kept."""
-        session.socket = None
-        session.released.set()
-        if session.is_taken:
-            return
-        if is_kept:
-            self._detach(session)
-        else:
-            self.drop(session)
+        if session.is_resumable:
+            self._sessions[session.identity] = session
+        is_kept = False
+        try:
+            yield
+            is_kept = True  # the client may not have received the last messages
+        except ClientLeft as left:
+            is_kept = not left.is_clean and not (is_new and socket.status != 101)
+            raise
+        except asyncio.CancelledError:
+            if session.is_resumable and not session.is_taken:
+                await self.hand_over(session)
+            raise
+        finally:
+            session.socket = None
+            session.released.set()
+            if is_kept and self._sessions.get(session.identity) is session:
+                self._detach(session)
+            elif not session.is_taken:
+                self._drop(session)
 
     def _detach(self, session: Resumable) -> None:
         """Keep a session without a connection, for a while."""
@@ -161,14 +175,14 @@ class Sessions:
 
     def _expire(self, session: Resumable) -> None:
         logger.info("session of %s expired", session.owner or "an open server")
-        self.drop(session)
+        self._drop(session)
 
     async def hand_over(self, session: Resumable) -> None:
         """Save a session for another server, and leave it to that."""
-        await self.save(session)
+        await self._save(session)
         self._sessions.pop(session.identity, None)
 
-    def drop(self, session: Resumable) -> None:
+    def _drop(self, session: Resumable) -> None:
         """End a session."""
         if session.expiry is not None:
             session.expiry.cancel()
@@ -183,9 +197,9 @@ class Sessions:
             await asyncio.sleep(_SAVE_SECONDS)
             if session.progress != progress:
                 progress = session.progress
-                await self.save(session)
+                await self._save(session)
 
-    async def save(self, session: Resumable) -> None:
+    async def _save(self, session: Resumable) -> None:
         """Save a session for other servers, if there are any."""
         if self._store is None:
             return
@@ -217,7 +231,7 @@ class Sessions:
             logger.warning("a saved session is damaged: %s", error)
             raise unknown_session("it is damaged") from error
         session.generation = generation + 1
-        self.add(session)
+        self._sessions[identity] = session
         return session
 
 

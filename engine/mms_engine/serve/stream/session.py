@@ -22,10 +22,17 @@ class Session(Resumable):
     """A live stream that a client may resume after its connection broke."""
 
     def __init__(
-        self, owner: str, model: SpeechModel, language: str, live: LiveStream, identity: str = ""
+        self,
+        owner: str,
+        model: SpeechModel,
+        language: str,
+        live: LiveStream,
+        *,
+        identity: str = "",
+        is_resumable: bool,
     ) -> None:
         """Begin a session, or continue that of an id."""
-        super().__init__(owner, identity)
+        super().__init__(owner, identity, is_resumable=is_resumable)
         self.model = model
         self.language = language
         """Language as the client gave it."""
@@ -81,7 +88,8 @@ class Session(Resumable):
         model = service.models.find(record.model)
         saved = SavedStream(record.state, record.position, record.settled)
         live = await service.live.restore(socket.client, model, record.language, saved)
-        session = cls(owner_of(socket.call), model, record.language, live, identity)
+        owner, language = owner_of(socket.call), record.language
+        session = cls(owner, model, language, live, identity=identity, is_resumable=True)
         session.log.extend(record.log)
         return session
 
