@@ -31,7 +31,7 @@ from server_process import ServerProcess, running
 from soak_clients import BAD, ENDLESS, HONEST, VARIANTS, World
 
 SESSION_SECONDS = 10
-_LEFT_SECONDS = 60.0
+_LEFT_SECONDS = 150.0
 """Time for everything to end once the clients have left: time-outs and kept sessions."""
 _GAUGES = ("requests_running", "sockets", "streams", "containers", "upload_bytes",
            "decoded_seconds", "decoding_waiting", "tasks_waiting", "speech_waiting",
@@ -98,6 +98,8 @@ class Soak:
             pause: Mean time in seconds between a client and the next of its kind.
         """
         self.samples: list[Sample] = []
+        self.failures: list[str] = []
+        """What honest clients met."""
         self.utterances: dict[str, int] = {}
         """Utterances of the endless clients."""
         self._world = world
@@ -120,19 +122,18 @@ class Soak:
                 self._wanted[kind, variant] = await HONEST[kind](self._world, question)
 
     async def run(self, seconds: float, interval: float, workers: int, output: TextIO) -> None:
-        """Run the clients, and sample every `interval` seconds.
-
-        Raises:
-            AssertionError: an honest client was told something else than before.
-        """
+        """Run the clients, and sample every `interval` seconds; see `failures`."""
         self._begin = time.monotonic()
         self._end = self._begin + seconds
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(interval, output))
-            for number, kind in enumerate(kind for kind in self._kinds for _ in range(workers)):
-                group.create_task(self._work(kind, number))
-            for kind in ENDLESS.keys() & set(self._kinds):
-                group.create_task(self._endless(kind))
+        works = [self._watch(interval, output)]
+        for number, kind in enumerate(kind for kind in self._kinds for _ in range(workers)):
+            works.append(self._work(kind, number))
+        works += [self._endless(kind) for kind in ENDLESS.keys() & set(self._kinds)]
+        tasks = list(map(asyncio.ensure_future, works))
+        done, pending = await asyncio.wait(tasks, timeout=seconds + _LEFT_SECONDS)
+        self.failures += [repr(task.exception()) for task in done if task.exception()]
+        if pending:
+            self.failures.append(f"{len(pending)} clients did not end")
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._end
@@ -146,10 +147,20 @@ class Soak:
                 self._bad[kind] += 1
                 continue
             variant, begin = rng.randrange(VARIANTS), time.monotonic()
-            found = await HONEST[kind](self._world, random.Random(variant))  # noqa: S311
+            try:
+                found = await HONEST[kind](self._world, random.Random(variant))  # noqa: S311
+            except Exception as error:  # noqa: BLE001 (whatever an honest client meets is a finding)
+                self._fail(f"{kind} {variant}: {error!r}")
+                continue
             self._honest[kind].append(time.monotonic() - begin)
             wanted = self._wanted[kind, variant]
-            assert found == wanted, f"{kind} {variant}: {found[:500]!r}, not {wanted[:500]!r}"
+            if found != wanted:
+                self._fail(f"{kind} {variant}: {found[:500]!r}, not {wanted[:500]!r}")
+
+    def _fail(self, failure: str) -> None:
+        text = f"{time.monotonic() - self._begin:.0f} s: {failure}"
+        click.echo(f"wrong: {text}")
+        self.failures.append(text)
 
     async def _endless(self, kind: str) -> None:
         self.utterances[kind] = await ENDLESS[kind](self._world, self._is_over)
@@ -244,13 +255,8 @@ async def soak(
     run = Soak(world, kinds, bad_share, pause)
     await run.learn()
     before = run.sample()
-    wrong: list[str] = []
-    try:
-        await run.run(seconds, interval, workers, output)
-    except* Exception as failures:  # noqa: BLE001 (whatever an honest client meets is a finding)
-        wrong += [f"{type(one).__name__}: {one}" for one in failures.exceptions]
-    if wrong:
-        return wrong + _logged(world.server)
+    await run.run(seconds, interval, workers, output)
+    wrong = run.failures
     wrong += [f"no utterance of the endless {kind}" for kind, n in run.utterances.items() if not n]
     wrong += await _not_left(world.server, before)
     warm = [one for one in run.samples if one.seconds > warm_up]

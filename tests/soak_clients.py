@@ -34,7 +34,7 @@ PIECE_SECONDS = 0.1
 HASTE = 4
 """Speed of clients of live streams, relative to real time."""
 _TEXTS = ("The river was high after the rain.", "It rained. We walked home.", "Good morning!")
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 _LONGEST_LIE = 15.0
 """Time for which a client that lied waits for the server to end the connection."""
 _FORMATS = ("json", "verbose_json", "srt", "text")
@@ -59,7 +59,14 @@ class World:
     def socket(self, path: str) -> connect:
         """Return a WebSocket to be connected."""
         address = f"ws://127.0.0.1:{self.server.port}{path}"
-        return connect(address, compression=None, proxy=None, max_size=None, ping_interval=None)
+        return connect(
+            address,
+            compression=None,
+            proxy=None,
+            max_size=None,
+            open_timeout=_PATIENCE,
+            ping_interval=None,
+        )
 
 
 Client = Callable[[World, random.Random], Awaitable[str]]

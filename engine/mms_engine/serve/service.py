@@ -1,6 +1,7 @@
 """State of a server: its models, its limits, its threads, and its life from loading to draining."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -59,7 +60,7 @@ class Service:
         """Threads that decode containers of live streams."""
         self._models: Models | None = None
         self._live: LiveStreams | None = None
-        self._decoded_seconds = 0.0
+        self._decoded_samples = 0
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
         self._tasks = FairSlots(1, "mms-task")
@@ -79,6 +80,8 @@ class Service:
             await asyncio.to_thread(models.close)
             raise
         self._models = models
+        # What is open stays to the end. Otherwise it delays the collection of circular garbage.
+        gc.freeze()
         logger.info("ready after %.1f s", time.perf_counter() - begin)
         for model in self._models.speech:
             speed = model.batcher.clock.speed
@@ -135,6 +138,11 @@ class Service:
         """Estimated time until all that waits is done."""
         return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
 
+    @property
+    def _decoded_seconds(self) -> float:
+        """Decoded audio of all requests."""
+        return self._decoded_samples / SAMPLE_RATE
+
     def _may_decode(self) -> bool:
         return self._decoded_seconds < self.config.limits.max_decoded_seconds
 
@@ -179,11 +187,11 @@ class Service:
             return read_audio(upload, limits=bounds)
 
         audio = await self._decoding.run(client, read)
-        self._decoded_seconds += audio.seconds
+        self._decoded_samples += len(audio.samples)
         try:
             yield audio
         finally:
-            self._decoded_seconds -= audio.seconds
+            self._decoded_samples -= len(audio.samples)
             self._decoding.wake()
 
     async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
