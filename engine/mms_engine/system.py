@@ -1,5 +1,6 @@
-"""CPU cores this process may use, the cache folders of its user, and names of files as text."""
+"""CPU cores and memory of this process, the cache folders of its user, names of files as text."""
 
+import contextlib
 import os
 import platform
 import re
@@ -9,7 +10,9 @@ from pathlib import Path
 import platformdirs
 
 APPLICATION = "mms-engine"
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_GROUP = Path("/sys/fs/cgroup")
+_QUOTA = _GROUP / "cpu.max"
+_MEMORY = Path("/proc/meminfo")
 
 
 def usable_cores() -> int:
@@ -65,3 +68,21 @@ def cpu_info(*names: str) -> str:
         return ""
     found = re.search(rf"^(?:{'|'.join(names)})\s*: (.*)$", text, re.MULTILINE)
     return found[1] if found else ""
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process can still allocate without swapping; `None` if unknown.
+
+    A control group's limit counts too; caches of files, which the kernel frees, do not.
+    """
+    known = []
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        text = _MEMORY.read_text(encoding="ascii")
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", text, re.MULTILINE)
+        known.append(int(found[1]) << 10)  # type: ignore[index]  # a TypeError where it is missing
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limit = int((_GROUP / "memory.max").read_text(encoding="ascii"))  # "max" is a ValueError
+        lines = (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        used = dict(line.split() for line in lines)
+        known.append(limit - int(used["anon"]) - int(used["kernel"]))
+    return min(known, default=None)

@@ -102,8 +102,10 @@ def demo(demo_bundle: Path) -> Recognizer:
 
 
 @pytest.fixture(autouse=True)
-def no_bundle_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the commands from finding a bundle that lies on this machine."""
+def no_bundle_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep the commands from finding a bundle, stamps or packed weights of this machine."""
     monkeypatch.delenv("MMS_BUNDLE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

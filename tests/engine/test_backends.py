@@ -162,7 +162,7 @@ def test_failed_open_closes_the_sessions(
         raise BackendError("no memory")
 
     opened = Opened(broken)
-    monkeypatch.setattr("mms_engine.encoder.host.graphs.open_session", opened)
+    monkeypatch.setattr("mms_engine.backends.registry.open_session", opened)
     monkeypatch.setattr("mms_engine.asr.recognizer.open_decoders", fail)
     with pytest.raises(BackendError, match="no memory"):
         Recognizer.open(tiny_bundle, device="cpu")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mms_engine.bundle.manifest import Vits
-from mms_engine.tts.chunks import LEAST_WINDOW, margin_steps, windows
+from mms_engine.tts.chunks import LEAST_SHARED, LEAST_WINDOW, Shape, margin_steps, windows
 from mms_engine.tts.durations import natural, timed
 from tiny_voices import TINY
 
@@ -61,21 +61,23 @@ def test_margin_of_mms_is_74_steps() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 3000), st.integers(1, 12), st.integers(0, 90), st.data())
-def test_chunks_cover_a_sentence_once(
-    steps: int, rate: int, margin: int, data: st.DataObject
-) -> None:
+@given(
+    st.integers(1, 3000),
+    st.builds(Shape, st.integers(1, 12), st.integers(0, 90), st.sampled_from([16, 64, 128, 256])),
+    st.data(),
+)
+def test_chunks_cover_a_sentence_once(steps: int, shape: Shape, data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, steps - 1))
-    found = list(windows(steps, rate, margin, begin))
+    found = list(windows(steps, shape, begin))
     assert [one.start for one in found] == [begin, *(one.end for one in found[:-1])]
     assert found[-1].end == steps
     for one in found:
-        assert one.first <= max(0, one.start - margin)
-        assert one.last >= min(steps, one.end + margin)
-        assert one.last - one.first >= min(LEAST_WINDOW, steps)
-        assert one.first >= 0
-        assert one.last <= steps
-    frames = [(one.end - one.start) / rate for one in found[:-1]]
+        assert 0 <= one.first <= max(0, one.start - shape.margin)
+        assert one.last >= min(steps, one.end + shape.margin)
+        width = one.last - one.first
+        assert width >= LEAST_SHARED or LEAST_WINDOW <= width <= shape.channels
+        assert one.last <= steps or (one.first == 0 and width <= LEAST_SHARED)
+    frames = [(one.end - one.start) / shape.rate for one in found[:-1]]
     assert frames == [4, 8, 16, *[64] * len(frames)][: len(frames)]
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import VitsModel, VitsTokenizer
 from mms_engine import SpeechOptions, Synthesizer
 from mms_engine.cli import main
 from mms_engine.system import demo_bundle
+from mms_engine.types import Precision
 from mms_export import cli as mms_export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,20 @@ def exact_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synthesize
         yield opened
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_number_of_threads_does_not_change_a_sample(demo_voice: Path, precision: Precision) -> None:
+    texts = ["No.", "It rains today.", held_out_sentences()[0], " ".join(held_out_sentences()[:2])]
+
+    def speech(threads: int) -> list[np.ndarray]:
+        with Synthesizer.open(demo_voice, threads=threads, precision=precision) as opened:
+            return [opened.synthesize(text).samples for text in texts]
+
+    alone = speech(1)
+    for threads in (2, 3, 4, 7):
+        for one, other in zip(alone, speech(threads), strict=True):
+            assert np.array_equal(one, other)
+
+
 def test_samples_equal_those_of_transformers_with_the_same_noise(
     exact_voice: Synthesizer, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +122,8 @@ def test_joined_chunks_equal_one_run_to_the_bit(
     synthesizer = request.getfixturevalue(opened)
     chunks = list(synthesizer.speak(LONG))
     assert len(chunks) > 4
-    monkeypatch.setattr(synthesizer._synthesis, "_margin", 1 << 30)
+    synthesis = synthesizer._synthesis
+    monkeypatch.setattr(synthesis, "_shape", replace(synthesis._shape, margin=1 << 30))
     assert np.array_equal(joined(chunks), joined(synthesizer.speak(LONG)))
 
 

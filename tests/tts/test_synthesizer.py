@@ -4,6 +4,7 @@ import hashlib
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +96,12 @@ def test_half_precision_voice_sounds_the_same(half_bundle: Path, synthesizer: Sy
 def with_margin(synthesizer: Synthesizer, margin: int, text: str, **options: float) -> np.ndarray:
     """Return the samples of a text decoded with another margin."""
     synthesis = synthesizer._synthesis
-    right = synthesis._margin
-    synthesis._margin = margin
+    right = synthesis._shape
+    synthesis._shape = replace(right, margin=margin)
     try:
         return joined(synthesizer.speak(text, "eng", seed=3, **options))  # type: ignore[arg-type]
     finally:
-        synthesis._margin = right
+        synthesis._shape = right
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.5, 3.0])
@@ -138,7 +139,7 @@ def test_samples_depend_on_the_seed_alone(voice_bundle: Path, synthesizer: Synth
         for seed in (0, 1)
     }
     assert not np.array_equal(alone["eng", 0][:500], alone["eng", 1][:500])
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 8):
         options = SynthesizerOptions(threads=threads, voice_cache_bytes=1)
         with Synthesizer.open(voice_bundle, options=options) as other:
             assert other._bank.slots == 1  # voices take turns in one slot

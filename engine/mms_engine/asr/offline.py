@@ -45,7 +45,11 @@ class OfflineRecognizer:
             channel=options.channel,
         )
         self._encoder = OfflineEncoder(
-            model, options.windows, options.batch_frames, options.normalization
+            model,
+            options.windows,
+            options.batch_frames,
+            options.normalization,
+            options.concurrent_runs,
         )
 
     def run(self, jobs: Iterable[Job], progress: Progress | None = None) -> Iterator[JobResult]:

@@ -2,19 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, cast, overload
+from typing import TYPE_CHECKING, Self, cast, overload
 
 from mms_engine.asr.continuous import ContinuousRecognizer
 from mms_engine.asr.jobs import Job, JobResult
 from mms_engine.asr.offline import OfflineRecognizer
 from mms_engine.asr.options import RecognizerOptions
-from mms_engine.asr.pool import PoolOptions, StreamPool
-from mms_engine.asr.streaming.language import LanguageFinder
-from mms_engine.asr.streaming.model import StreamingModel, open_core
-from mms_engine.asr.streaming.options import StreamOptions
-from mms_engine.asr.streaming.state import load as load_state
-from mms_engine.asr.streaming.state import restore
-from mms_engine.asr.streaming.stream import Stream
 from mms_engine.audio import AudioLimits
 from mms_engine.audio.sources import AudioSource, is_source
 from mms_engine.backends.options import with_given
@@ -29,6 +22,13 @@ from mms_engine.encoder.model import AcousticModel
 from mms_engine.encoder.offline import Progress
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio, BackendName, Device, Precision, Transcript
+
+# Streams are imported when one is opened: a single clip is transcribed sooner without them.
+if TYPE_CHECKING:
+    from mms_engine.asr.pool import PoolOptions, StreamPool
+    from mms_engine.asr.streaming.language import LanguageFinder
+    from mms_engine.asr.streaming.options import StreamOptions
+    from mms_engine.asr.streaming.stream import Stream
 
 
 class Recognizer:
@@ -96,7 +96,7 @@ class Recognizer:
         is_romanized = getattr(opened.manifest.model, "text", "native") == "uroman"
         # First: it may refuse the language model.
         host = HostDecoders(chosen.beam, romanized=is_romanized)
-        model = load_acoustic_model(opened, chosen)
+        model = load_acoustic_model(opened, chosen.per_run())
         try:
             decoders = open_decoders(host, model.encoder.gpu)
         except BaseException:
@@ -155,10 +155,10 @@ class Recognizer:
     def stream(
         self,
         language: str,
-        options: StreamOptions | None = None,
+        options: "StreamOptions | None" = None,
         *,
-        finder: LanguageFinder | None = None,
-    ) -> Stream:
+        finder: "LanguageFinder | None" = None,
+    ) -> "Stream":
         """Begin a stream of audio in a language.
 
         Args:
@@ -173,11 +173,15 @@ class Recognizer:
             DeviceMemoryError: the device has no room for its KV cache.
             LanguageModelError: hotwords or the language model do not fit the language.
         """
+        from mms_engine.asr.streaming.model import StreamingModel, open_core
+        from mms_engine.asr.streaming.options import StreamOptions
+        from mms_engine.asr.streaming.stream import Stream
+
         model = StreamingModel(self._model)
         core = open_core(model, self._host, language, options or StreamOptions(), finder)
         return Stream(core, model, finder)
 
-    def restore_stream(self, state: bytes, *, finder: LanguageFinder | None = None) -> Stream:
+    def restore_stream(self, state: bytes, *, finder: "LanguageFinder | None" = None) -> "Stream":
         """Continue a stream from the state that `Stream.save` returned, in this or another process.
 
         Args:
@@ -188,8 +192,12 @@ class Recognizer:
             StreamError: it is damaged, or of another model or release.
             LanguageError, BundleError, LanguageModelError: as for `stream`.
         """
+        from mms_engine.asr.streaming.model import StreamingModel, open_core
+        from mms_engine.asr.streaming.state import load, restore
+        from mms_engine.asr.streaming.stream import Stream
+
         manifest = self.bundle.manifest
-        saved = load_state(state, manifest.source.fingerprint)
+        saved = load(state, manifest.source.fingerprint)
         model = StreamingModel(self._model)
         core = open_core(model, self._host, saved.language, saved.options, finder)
         try:
@@ -200,14 +208,17 @@ class Recognizer:
         return Stream(core, model, finder)
 
     def pool(
-        self, options: PoolOptions | None = None, *, finder: LanguageFinder | None = None
-    ) -> StreamPool:
+        self, options: "PoolOptions | None" = None, *, finder: "LanguageFinder | None" = None
+    ) -> "StreamPool":
         """Return a pool of streams that share this recogniser. Close it before the recogniser.
 
         Args:
             options: Bounds.
             finder: Identification model of its streams in the language `auto`; see `Router.pool`.
         """
+        from mms_engine.asr.pool import PoolOptions, StreamPool
+        from mms_engine.asr.streaming.model import StreamingModel
+
         cores = self._options.threads or usable_cores()
         model = StreamingModel(self._model)
         return StreamPool(model, self._host, cores, options or PoolOptions(), finder)

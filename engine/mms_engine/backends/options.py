@@ -24,8 +24,9 @@ class RunOptions:
     on a GPU."""
     threads: int = 0
     """Threads of one run on a CPU; 0 for every core this process may use."""
-    verify: bool = True
-    """Whether each file of the bundle is checked against its SHA-256 before it is used."""
+    verify: bool | None = None
+    """When a file of the bundle is checked against its SHA-256 before use: `None` for once, after
+    which its size, times and inode are trusted; true for whenever it is opened; false for never."""
     adapter_cache_bytes: int = 0
     """Memory for resident adapters; at 1B a language takes about 10 MB in fp32, 5 MB in fp16.
     0 for the device's default: 1 GiB of host memory, three quarters of a GPU's free memory."""

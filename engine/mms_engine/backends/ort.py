@@ -34,6 +34,12 @@ _BFLOAT16 = 16  # onnx.TensorProto.DataType; other element types follow from Num
 # logger is enabled.
 _SEVERITY = {logging.DEBUG: 2, logging.INFO: 3}
 _FATAL = 4
+_SAVING = {
+    "save_external_prepacked_constant_initializers": "1",
+    # Smaller ones, such as sizes that shape inference reads, must stay inside the model.
+    "optimized_model_external_initializers_min_size_in_bytes": "4096",
+}
+_WEIGHTS_NAME = "optimized_model_external_initializers_file_name"
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 """Session option: folder of the external data of a model in memory."""
 
@@ -74,6 +80,7 @@ class OrtSession:
         self._path = file.path
         self._uploads = uploads
         self._session: onnxruntime.InferenceSession | None = session
+        self._after_run = file.after_run
         self._placed: dict[str, _Placed] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +103,9 @@ class OrtSession:
             values = [np.from_dlpack(value) for value in binding.get_outputs()]
         except Exception as error:
             raise self._failure(feeds, error) from error
+        if self._after_run is not None:
+            after_run, self._after_run = self._after_run, None
+            after_run()
         return {output.name: value for output, value in zip(self.outputs, values, strict=True)}
 
     def _place(self, name: str, value: Array | Constant) -> Any:  # noqa: ANN401
@@ -131,8 +141,30 @@ def open_cpu(file: GraphFile, threads: int = 0) -> Session:
     Raises:
         BackendError: ONNX Runtime rejects it.
     """
-    session = _create(file.path, _session_options(threads), [_CPU], file.content)
+    options = _session_options(threads)
+    if file.is_packed:  # as it was optimised when it was saved
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _create(file.path, options, [_CPU], file.content)
     return OrtSession(file, "cpu", session)
+
+
+def save_packed(file: GraphFile, model: Path, weights: str) -> None:
+    """Write a graph as it is optimised for this processor's CPU, with packed weights.
+
+    Args:
+        file: The graph.
+        model: `.onnx` to write.
+        weights: Name of the file of weights to write beside it.
+
+    Raises:
+        BackendError: ONNX Runtime rejects the graph, or cannot write.
+    """
+    options = _session_options(1)
+    options.optimized_model_filepath = str(model)
+    for name, value in _SAVING.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    options.add_session_config_entry(f"session.{_WEIGHTS_NAME}", weights)
+    _create(file.path, options, [_CPU])
 
 
 def open_cuda(file: GraphFile, threads: int = 0) -> Session:

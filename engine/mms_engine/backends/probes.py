@@ -1,7 +1,6 @@
 """Probes of the backends: availability, found without loading large libraries."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
@@ -99,9 +98,11 @@ def _described(module: str) -> str:
 
 def installed_version(package: str) -> str:
     """Return the release of a package; empty if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # which takes 10 ms
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return version(package)
+    except PackageNotFoundError:
         return ""
 
 

@@ -1,16 +1,25 @@
 """Registry of backends: availability on this machine, and the choice for a run."""
 
+import contextlib
 import importlib
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from mms_engine.backends import probes
+from mms_engine.backends.packed import PackedGraph
 from mms_engine.backends.probes import Availability
 from mms_engine.backends.session import Array, GraphFile, Session
-from mms_engine.bundle.manifest import Runtime
-from mms_engine.errors import BackendError
-from mms_engine.types import BackendName, Device
+from mms_engine.bundle.manifest import Graph, Runtime
+from mms_engine.bundle.reader import Bundle
+from mms_engine.errors import BackendError, BundleError
+from mms_engine.types import BackendName, Device, Precision
+
+logger = logging.getLogger(__name__)
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,68 @@ def open_session(choice: Choice, file: GraphFile, threads: int) -> Session:
         raise BackendError(f"{choice.backend} runs plans, not graphs such as {file.path}")
     module = importlib.import_module("mms_engine.backends.ort")
     session: Session = getattr(module, backend.opener)(file, threads)
+    return session
+
+
+def open_graph(
+    choice: Choice,
+    bundle: Bundle,
+    name: str,
+    precision: Precision,
+    threads: int,
+    edit: Callable[[GraphFile], GraphFile] | None = None,
+) -> Session:
+    """Load a graph of a bundle while its weights are hashed, if they have to be.
+
+    Args:
+        choice: Backend.
+        bundle: Bundle of the graph.
+        name: Name of the graph.
+        precision: Precision of the graph.
+        threads: As for `open_session`.
+        edit: Returns the graph to load in place of the file's.
+
+    Raises:
+        BundleError: the graph is not in the bundle, or is damaged.
+        BackendError: as for `open_session`.
+    """
+
+    def load(found: tuple[Graph, Path]) -> Session:
+        file = GraphFile(*found)
+        # `verify` asks for the bundle's own weights: a copy's digests are not in its manifest.
+        if edit is None and choice.backend == "ort-cpu" and bundle.verify is not True:
+            return _open_packed(choice, bundle, file, threads)
+        return open_session(choice, edit(file) if edit else file, threads)
+
+    return _open_whole(bundle.loading(name, precision), load)
+
+
+def _open_packed(choice: Choice, bundle: Bundle, file: GraphFile, threads: int) -> Session:
+    """Load the packed copy of a graph; or the graph, whose first run has the copy written."""
+    packed = PackedGraph.of(file)
+    if packed is None:
+        return open_session(choice, file, threads)
+    if packed.entry is not None:
+        try:
+            return _open_whole(
+                packed.loading(bundle.verify), lambda copy: open_session(choice, copy, threads)
+            )
+        except (BundleError, BackendError) as error:
+            logger.warning("the packed weights of %s were removed: %s", file.path, error)
+            packed.remove()
+    to_pack = replace(file, after_run=lambda: packed.write_behind(bundle.path))
+    return open_session(choice, to_pack, threads)
+
+
+def _open_whole(
+    loading: contextlib.AbstractContextManager[_Loaded], load: Callable[[_Loaded], Session]
+) -> Session:
+    """Return the session of what is loading, once that has ended without an error."""
+    with contextlib.ExitStack() as opened:
+        with loading as loaded:
+            session = load(loaded)
+            opened.callback(session.close)
+        opened.pop_all()
     return session
 
 

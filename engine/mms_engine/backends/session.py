@@ -1,6 +1,6 @@
 """Session protocol of the backends, and the dtypes of graph tensors in NumPy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,10 @@ class GraphFile:
     path: Path
     content: bytes | None = None
     """Model to load instead of the file's; its external data still lies beside the file."""
+    is_packed: bool = False
+    """Whether the file is a copy for this processor, to be loaded as it is; see `packed`."""
+    after_run: Callable[[], None] | None = None
+    """Function to call behind the first run."""
 
 
 class Session(Protocol):

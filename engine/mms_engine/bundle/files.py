@@ -121,8 +121,13 @@ def check(root: Path, file: File, *, verify: bool, progress: ByteProgress | None
             f"{path} has {size} bytes, the manifest says {file.size}: export the bundle again"
         )
     if verify and digest(path, progress) != file.sha256:
-        raise BundleCorrupt(
-            f"{path} does not have the SHA-256 of the manifest: the file was changed or damaged, "
-            "export the bundle again"
-        )
+        raise damaged(path)
     return path
+
+
+def damaged(path: Path) -> BundleCorrupt:
+    """Return the error of a file that has another digest than the manifest says."""
+    return BundleCorrupt(
+        f"{path} does not have the SHA-256 of the manifest: the file was changed or damaged, "
+        "export the bundle again"
+    )

@@ -1,6 +1,8 @@
 """Opened bundle: graphs, plans and data files, each checked before use."""
 
+import contextlib
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +11,6 @@ from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
     DataFile,
-    File,
     Graph,
     Manifest,
     Plan,
@@ -20,6 +21,7 @@ from mms_engine.bundle.manifest import (
     Wav2Vec2Pretrained,
     decode,
 )
+from mms_engine.bundle.verification import Verifier
 from mms_engine.bundle.voices import VoiceWeights, load_voice
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest, resolve
@@ -38,12 +40,12 @@ _Model = TypeVar("_Model", bound=Wav2Vec2 | Vits)
 class Bundle:
     """A bundle on disk. Files other than the manifest are read on demand."""
 
-    def __init__(self, path: Path, manifest: Manifest, *, verify: bool) -> None:
+    def __init__(self, path: Path, manifest: Manifest, *, verify: bool | None) -> None:
         self.path = path
         self.manifest = manifest
-        self._verify = verify
-        self._verified: dict[str, tuple[int, int]] = {}
-        """Inode and time of change of the files whose digests were checked."""
+        self.verify = verify
+        """As given to `open_bundle`."""
+        self._verifier = Verifier(path, verify)
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, {len(self.languages)} languages)"
@@ -80,10 +82,28 @@ class Bundle:
         Raises:
             BundleError: the graph is not in the bundle, or is damaged.
         """
+        graph = self._graph(name, precision)
+        paths = [self._verifier.check(file) for file in graph.files]
+        return graph, paths[0]
+
+    @contextlib.contextmanager
+    def loading(self, name: str, precision: Precision) -> Iterator[tuple[Graph, Path]]:
+        """Yield a graph's entry and the path of its `.onnx` to a block that loads it.
+
+        The weights are hashed while the block loads them, if they have to be: what it made may be
+        used when the block has ended without an error.
+
+        Raises:
+            BundleError: the graph is not in the bundle, or is damaged.
+        """
+        graph = self._graph(name, precision)
+        with self._verifier.beside(graph.files) as path:
+            yield graph, path
+
+    def _graph(self, name: str, precision: Precision) -> Graph:
         for graph in self.manifest.graphs:
             if (graph.name, graph.precision) == (name, precision):
-                paths = [check(self.path, file, verify=self._verify) for file in graph.files]
-                return graph, paths[0]
+                return graph
         raise BundleError(
             f"{self.path} has no {precision} {name}, only {', '.join(self.precisions)}: "
             f"add it with mms-export --precision {precision}"
@@ -95,7 +115,7 @@ class Bundle:
         Raises:
             BundleError: the file is missing or damaged.
         """
-        return check(self.path, plan.file, verify=self._verify)
+        return self._verifier.check(plan.file)
 
     def entry(self, language: str) -> DataFile:
         """Return the manifest entry of a language; its code may be in any normal form of Unicode.
@@ -136,7 +156,7 @@ class Bundle:
             BundleCorrupt: the file is damaged, of another shape, or of another base model.
         """
         entry = self.entry(language)
-        path = check(self.path, entry.file, verify=self._verify)
+        path = self._verifier.check(entry.file)
         weights = load_adapter(path)
         self._check_adapter(path, language, weights, entry.vocab_size)
         return weights
@@ -183,7 +203,7 @@ class Bundle:
         entry = self.entry(code)
         int8 = entry.int8 if quantized else None
         weights = load_voice(
-            self._checked_once(entry.file), None if int8 is None else self._checked_once(int8)
+            self._verifier.check(entry.file), None if int8 is None else self._verifier.check(int8)
         )
         if weights.voice.fingerprint != self.manifest.source.fingerprint:
             raise BundleCorrupt(
@@ -192,16 +212,6 @@ class Bundle:
         if weights.voice.language != _normal(code):
             raise BundleCorrupt(f"{weights.path} holds {weights.voice.language!r}, not {code!r}")
         return weights
-
-    def _checked_once(self, file: File) -> Path:
-        """Return the path of a file whose digest is checked unless it was, and is unchanged."""
-        path = check(self.path, file, verify=False)
-        status = path.stat()
-        state = (status.st_ino, status.st_mtime_ns)
-        if self._verify and self._verified.get(file.path) != state:
-            check(self.path, file, verify=True)
-            self._verified[file.path] = state
-        return path
 
     def problems(self, *, verify: bool = True, progress: ByteProgress | None = None) -> list[str]:
         """Check every file and return one sentence per problem.
@@ -213,7 +223,10 @@ class Bundle:
         found = []
         for file in self.manifest.files():
             try:
-                check(self.path, file, verify=verify, progress=progress)
+                if verify:
+                    self._verifier.verify(file, progress)
+                else:
+                    check(self.path, file, verify=False)
             except BundleError as error:
                 found.append(str(error))
         return found
@@ -224,12 +237,13 @@ def _normal(code: str) -> str:
     return unicodedata.normalize("NFC", code)
 
 
-def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
+def open_bundle(path: str | Path, *, verify: bool | None = None) -> Bundle:
     """Open the bundle in folder `path`.
 
     Args:
         path: Folder that holds `manifest.json`.
-        verify: Whether each file is checked against its SHA-256 before use.
+        verify: `None` to check each file against its SHA-256 once, and to trust later that it is
+            unchanged by its size, times and inode (`stamps`); true to check it anew; false not to.
 
     Raises:
         BundleFileMissing: the folder holds no bundle, or one whose export has not finished.

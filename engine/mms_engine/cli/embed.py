@@ -111,7 +111,7 @@ def _run(request: _Request) -> None:
         click.ClickException: some of several recordings failed; each was reported.
     """
     from mms_engine.cli.identify import report_folders
-    from mms_engine.cli.progress import Bar
+    from mms_engine.cli.progress import Bar, open_with_bar
     from mms_engine.cli.transcribe.recordings import from_arguments
     from mms_engine.embeddings.embedder import Embedder
     from mms_engine.errors import MmsError
@@ -125,7 +125,10 @@ def _run(request: _Request) -> None:
     check_output(request.output, inputs=inputs)
     limits, bundle = request.audio.limits(), find_bundle(request.bundle)
     failures = 0
-    with Embedder.open(bundle, options=request.options(), limits=limits) as embedder:
+    opened = open_with_bar(
+        bundle, lambda: Embedder.open(bundle, options=request.options(), limits=limits)
+    )
+    with opened as embedder:
         if request.layer is not None and request.layer > embedder.layers:
             raise click.UsageError(
                 f"--layer {request.layer}: {bundle} has layers 0 to {embedder.layers}"

@@ -117,7 +117,7 @@ def _run(request: _Request) -> None:
         click.ClickException: some of several recordings failed; each was reported.
     """
     from mms_engine.cli.options import find_bundle
-    from mms_engine.cli.progress import Bar
+    from mms_engine.cli.progress import Bar, open_with_bar
     from mms_engine.cli.transcribe.recordings import from_arguments
     from mms_engine.errors import MmsError
     from mms_engine.lid.identifier import Identifier
@@ -127,7 +127,8 @@ def _run(request: _Request) -> None:
     options, limits = request.options(), request.audio.limits()
     failed = 0
     bundle = find_bundle(request.bundle, "demo-lid")
-    with Identifier.open(bundle, options=options, limits=limits) as identifier:
+    opened = open_with_bar(bundle, lambda: Identifier.open(bundle, options=options, limits=limits))
+    with opened as identifier:
         among = _resolved(request.among, identifier)
         with Bar() as bar:
             for recording in recordings.found:

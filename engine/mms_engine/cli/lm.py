@@ -31,10 +31,10 @@ def convert(*, source: Path, target: Path) -> None:
 
     try:
         with (
-            byte_bar(source.name, source.stat().st_size) as advance,
+            byte_bar(source.name, source.stat().st_size) as bar,
             open_output(target, inputs=[source], binary=True) as stream,
         ):
-            convert_arpa(source, stream, progress=advance)
+            convert_arpa(source, stream, progress=bar.update)
             stream.flush()
             # A device or fifo, whose name is a descriptor, cannot be read again.
             model = NgramModel.open(Path(stream.name)) if isinstance(stream.name, str) else None

@@ -2,8 +2,17 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mms_engine.system import printable
+
+_Opened = TypeVar("_Opened")
+_BAR_SECONDS = 1.0
+"""Seconds of opening after which a bar is shown."""
+_BAR_INTERVAL = 0.1
 
 _FORM = "{n:.0f} s of audio in {elapsed}, {rate_noinv_fmt}"
 
@@ -38,9 +47,44 @@ class Bar:
         return mode
 
 
+def open_with_bar(bundle: Path, open_bundle: Callable[[], _Opened]) -> _Opened:
+    """Return what a function opens, with a bar once that takes longer than a second.
+
+    Args:
+        bundle: Folder of the bundle, whose name the bar shows.
+        open_bundle: Function that opens it.
+    """
+    if not sys.stderr.isatty():
+        return open_bundle()
+    from mms_engine.bundle.verification import opening_progress
+
+    counts, ended = (0, 0), threading.Event()
+
+    def changed(done: int, total: int) -> None:
+        nonlocal counts
+        counts = done, total
+
+    def show() -> None:
+        if ended.wait(_BAR_SECONDS):
+            return
+        with byte_bar(f"opening {printable(bundle.name)}", 0) as bar:
+            while not ended.wait(_BAR_INTERVAL):
+                bar.n, bar.total = counts
+                bar.refresh()
+
+    shower = threading.Thread(target=show, daemon=True)
+    shower.start()
+    try:
+        with opening_progress(changed):
+            return open_bundle()
+    finally:
+        ended.set()
+        shower.join()
+
+
 @contextlib.contextmanager
-def byte_bar(description: str, total: int) -> Iterator[Callable[[int], object]]:
-    """Show a bar over `total` bytes; the yielded function adds bytes."""
+def byte_bar(description: str, total: int) -> Iterator[Any]:
+    """Show a bar over `total` bytes, and yield it: a `tqdm`, whose `update` adds bytes."""
     from tqdm import tqdm
 
     with tqdm(
@@ -52,4 +96,4 @@ def byte_bar(description: str, total: int) -> Iterator[Callable[[int], object]]:
         file=sys.stderr,
         disable=not sys.stderr.isatty(),
     ) as bar:
-        yield bar.update
+        yield bar

@@ -77,6 +77,7 @@ class RoutingChoice:
         Raises:
             BundleError: it is missing, or of another task.
         """
+        from mms_engine.cli.progress import open_with_bar
         from mms_engine.lid.identifier import Identifier
         from mms_engine.lid.options import IdentifierOptions
 
@@ -84,7 +85,8 @@ class RoutingChoice:
         chosen = dataclasses.asdict(engine)
         chosen.update(backend=None, precision=None)  # those of the recogniser's bundle
         options = IdentifierOptions(**chosen)
-        with Identifier.open(path, options=options, limits=limits) as identifier:
+        opened = open_with_bar(path, lambda: Identifier.open(path, options=options, limits=limits))
+        with opened as identifier:
             yield identifier
 
     def path(self, recognizer: Path) -> Path:

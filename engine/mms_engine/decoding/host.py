@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.decoding.interface import Decoded, DecodeRow, StreamDecoding
-from mms_engine.decoding.lexicon import LanguageLexicon, LexiconConfig
 from mms_engine.decoding.options import HotwordPhrases, LexiconSearch, Search
 from mms_engine.decoding.search import BeamConfig
 from mms_engine.encoder.emission import Emission
@@ -18,6 +17,10 @@ from mms_engine.types import Float32Array
 from mms_kernels import BeamDecoder, BeamStream, GreedyDecoder, GreedyResult
 from mms_kernels import Hypothesis as BeamHypothesis
 from mms_kernels.lexicon import LexiconHypothesis
+
+# Imported where a list of words is given, for its texts: the rest begins sooner without.
+if TYPE_CHECKING:
+    from mms_engine.decoding.lexicon import LanguageLexicon, LexiconConfig
 
 
 class HostDecoders:
@@ -36,7 +39,9 @@ class HostDecoders:
         self.config: BeamConfig | LexiconConfig | None = None
         """Models and options of the search; `None` for greedy decoding."""
         if isinstance(beam, LexiconSearch):
-            self.config = LexiconConfig(beam, romanized=romanized)
+            from mms_engine.decoding import lexicon
+
+            self.config = lexicon.LexiconConfig(beam, romanized=romanized)
         elif beam is not None:
             self.config = BeamConfig(beam)
         self._lock = threading.Lock()
@@ -59,7 +64,7 @@ class HostDecoders:
             if hotwords:
                 raise LanguageModelError(GREEDY_HOTWORDS)
             return _Greedy()
-        if isinstance(self.config, LexiconConfig):
+        if not isinstance(self.config, BeamConfig):
             if hotwords:
                 raise LanguageModelError(_LEXICON_HOTWORDS)
             return _Lexicon(self.config.of(language, vocabulary), self.config.wanted)
@@ -165,7 +170,7 @@ class _Lexicon:
     error: ValueError | None = None
     """Why the utterance is undecodable."""
 
-    def __init__(self, lexicon: LanguageLexicon, wanted: int) -> None:
+    def __init__(self, lexicon: "LanguageLexicon", wanted: int) -> None:
         self._stream = lexicon.decoder.stream()
         self._words = lexicon.words
         self._wanted = wanted

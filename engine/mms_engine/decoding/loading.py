@@ -6,7 +6,7 @@ import logging
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.interface import DecoderBackend
-from mms_engine.decoding.lexicon import LexiconConfig
+from mms_engine.decoding.search import BeamConfig
 from mms_engine.errors import BackendError, DeviceLostError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def open_decoders(host: HostDecoders, gpu: CudaDevice | None) -> DecoderBackend:
     """
     if gpu is None:
         return host
-    if isinstance(host.config, LexiconConfig):
+    if not isinstance(host.config, BeamConfig | None):
         logger.warning("decoding on the CPU: a list of words is searched there only")
         return host
     module = importlib.import_module("mms_engine.decoding.device.decoders")

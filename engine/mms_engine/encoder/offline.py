@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -68,6 +69,22 @@ class PooledSink:
         return self._parts.pop(utterance, [])
 
 
+class _Logits:
+    """Sink that keeps the logits of a batch, in host memory, for another sink."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[Sequence[WindowRow], Emission]] = []
+
+    def take(self, rows: Sequence[WindowRow], emission: Emission) -> None:
+        """Keep a batch; see `Sink.take`."""
+        self._taken.append((rows, emission))
+
+    def pass_on(self, sink: Sink) -> None:
+        """Pass what was taken to another sink."""
+        for rows, emission in self._taken:
+            sink.take(rows, emission)
+
+
 class OfflineEncoder:
     """Windows, batches and runs of whole utterances, for any task."""
 
@@ -77,6 +94,7 @@ class OfflineEncoder:
         windows: WindowOptions,
         batch_frames: int = 0,
         normalization: NormalizationOptions | None = None,
+        runs: int = 1,
     ) -> None:
         """Use a model.
 
@@ -85,12 +103,19 @@ class OfflineEncoder:
             windows: Sizes of the windows of long audio.
             batch_frames: Frames of one run, padding included; 0 for the device's default.
             normalization: Running statistics; `None` for those of the whole utterance.
+            runs: Runs at once, on a CPU; they share the default of `batch_frames`.
         """
         self._model = model
+        self._runs = runs if model.device == "cpu" else 1
+        self._languages = _NO_LIMIT
+        bank = model.bank
+        if bank is not None and bank.slots < len(model.bundle.languages):
+            self._runs = min(self._runs, bank.slots)  # no run waits for the slots of another
+            self._languages = bank.slots // self._runs
         self._windows = windows
         self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
-        self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full)
+        self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full) // self._runs
 
     def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
         """Return an utterance, normalised if the model expects that."""
@@ -121,6 +146,9 @@ class OfflineEncoder:
         state = _Progress([self.rows(i, u) for i, u in enumerate(utterances)])
         yield state.take_complete()
         batches = plan_batches(state.rows, self.limits)
+        if self._runs > 1:
+            yield from self._run_beside(utterances, batches, state, sink, progress)
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="mms-prefetch") as loader:
             for number, batch in enumerate(batches):
                 following = batches[number + 1] if number + 1 < len(batches) else []
@@ -132,6 +160,47 @@ class OfflineEncoder:
                 if progress is not None:
                     progress(_kept(batch) * self._model.frame_seconds)
                 yield state.take_complete()
+
+    def _run_beside(
+        self,
+        utterances: Sequence[OfflineUtterance],
+        batches: Sequence[list[WindowRow]],
+        state: "_Progress",
+        sink: Sink,
+        progress: Progress | None,
+    ) -> Iterator[list[tuple[int, MmsError | None]]]:
+        """Run several batches at once, and pass their logits to `sink` in the order of `batches`.
+
+        The longest go first: the last ones leave cores idle for a short time only.
+        """
+
+        def encode(batch: list[WindowRow]) -> tuple[_Logits, dict[int, MmsError]]:
+            logits = _Logits()
+            return logits, self.run_batch(utterances, batch, logits)
+
+        frames: dict[int, int] = {}
+        for row in state.rows:
+            frames[row.utterance] = max(row.frames, frames.get(row.utterance, 0))
+        remaining = deque(sorted(batches, key=lambda batch: -frames[batch[0].utterance]))
+        running: deque[tuple[list[WindowRow], Future[tuple[_Logits, dict[int, MmsError]]]]] = (
+            deque()
+        )
+        workers = ThreadPoolExecutor(self._runs, thread_name_prefix="mms-encode")
+        try:
+            while remaining or running:
+                while remaining and len(running) <= self._runs:  # one more waits for a worker
+                    batch = remaining.popleft()
+                    running.append((batch, workers.submit(encode, batch)))
+                batch, future = running.popleft()
+                logits, errors = future.result()
+                logits.pass_on(sink)
+                state.errors.update(errors)
+                state.count(batch)
+                if progress is not None:
+                    progress(_kept(batch) * self._model.frame_seconds)
+                yield state.take_complete()
+        finally:
+            workers.shutdown(cancel_futures=True)
 
     def run_stream(
         self,
@@ -205,10 +274,9 @@ class OfflineEncoder:
     @property
     def limits(self) -> BatchLimits:
         """Bounds of one batch."""
-        bank = self._model.bank
         return BatchLimits(
             frames=self._batch_frames,
-            languages=_NO_LIMIT if bank is None else bank.slots,
+            languages=self._languages,
             rows_within=self._model.encoder.rows_within,
         )
 
@@ -282,7 +350,8 @@ class _Progress:
     def count(self, batch: Sequence[WindowRow]) -> None:
         """Count windows that were run."""
         for row in batch:
-            self._remaining[row.utterance] -= 1
+            if row.utterance in self._remaining:  # not that of one that failed
+                self._remaining[row.utterance] -= 1
 
     def take_complete(self) -> list[tuple[int, MmsError | None]]:
         """Return the utterances that completed since the last call."""

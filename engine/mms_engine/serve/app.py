@@ -65,6 +65,8 @@ def create_app(service: Service) -> ASGIApp:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own traces have the query and the messages of errors: ours are in `tracing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.sessions = Sessions(service)
     for module in _ROUTERS:

@@ -149,6 +149,8 @@ class Batcher:
                     return
                 self._drop(time.monotonic())
                 batch = self._recognizer.plan(one.job for one in self._queue)
+                for job in batch.jobs:
+                    self._by_job[id(job)].begin()
             if batch.jobs:
                 self._run(batch)
 

@@ -20,6 +20,7 @@ from mms_engine.serve.admission import too_large
 from mms_engine.serve.auth import check_scope
 from mms_engine.serve.errors import ApiError, deadline_exceeded, invalid
 from mms_engine.serve.service import Service
+from mms_engine.serve.tracing import TraceSpan
 
 logger = logging.getLogger(__name__)
 
@@ -250,6 +251,11 @@ class Call:
         """Log a text, if the configuration asks for that."""
         if self.service.config.log_text:
             logger.info("%s text: %s", self.id, text)
+
+    def trace(self, span: TraceSpan, method: str, route: str, status: int) -> None:
+        """Set the outcome of the request in its span."""
+        span.answered(method, route, status, self.code)
+        span.set(request_id=self.id, audio_seconds=self.audio_seconds)
 
     async def close(self) -> None:
         """Free what the request holds."""

@@ -14,10 +14,13 @@ from mms_engine.serve.call import Call
 from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.service import Service
+from mms_engine.serve.tracing import TraceSpan
 
 logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 5.0
+_PROBES = ("/health", "/metrics")
+"""Routes that are called all the time, at the level of debugging in the log and not traced."""
 CLIENT_LEFT = 499
 """Status in the log of a request whose client closed the connection."""
 
@@ -38,6 +41,13 @@ class CallMiddleware:
             return
         call = scope["mms.call"] = Call(self._service, scope, receive)
         answer = _Answer(call, send, self._service)
+        if scope["path"].startswith(_PROBES):
+            await self._serve(scope, call, answer, TraceSpan())
+            return
+        with self._service.tracing.request(scope["method"], call.headers) as span:
+            await self._serve(scope, call, answer, span)
+
+    async def _serve(self, scope: Scope, call: Call, answer: "_Answer", span: TraceSpan) -> None:
         try:
             if is_allowed_origin(call.headers, self._service.config):
                 await self._app(scope, call.receive, answer.send)
@@ -50,17 +60,18 @@ class CallMiddleware:
             logger.debug("a request failed", exc_info=True)
         finally:
             await call.close()
-            self._record(scope, call, answer)
+            self._record(scope, call, answer, span)
 
-    def _record(self, scope: Scope, call: Call, answer: "_Answer") -> None:
+    def _record(self, scope: Scope, call: Call, answer: "_Answer", span: TraceSpan) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
+        call.trace(span, scope["method"], route, answer.status)
         seconds = time.monotonic() - call.arrived
         self._service.metrics.count(route, answer.status, seconds, call.audio_seconds)
         if call.code:
             self._service.metrics.refuse(call.code)
         audio = f" audio={call.audio_seconds:.1f}s" if call.audio_seconds else ""
         code = f" code={call.code}" if call.code else ""
-        level = logging.DEBUG if route.startswith(("/health", "/metrics")) else logging.INFO
+        level = logging.DEBUG if route.startswith(_PROBES) else logging.INFO
         logger.log(
             level,
             "%s %s %d %.0fms %s id=%s%s%s",

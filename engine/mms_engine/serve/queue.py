@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -28,10 +29,16 @@ class QueuedJob:
     future: "Future[JobResult]" = field(default_factory=Future)
     remaining: float = field(init=False)
     """Seconds of audio that have not run."""
+    begun: int = field(init=False, default=0)
+    """Time of its first run, in nanoseconds of Unix time; 0 before."""
     number: int = field(init=False, default_factory=lambda: next(_order))
 
     def __post_init__(self) -> None:
         self.remaining = self.job.seconds
+
+    def begin(self) -> None:
+        """Note the time of the first run."""
+        self.begun = self.begun or time.time_ns()
 
 
 class FairQueue:

@@ -24,6 +24,7 @@ from mms_engine.serve.metrics import Metrics
 from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
 from mms_engine.serve.speech import Speech
+from mms_engine.serve.tracing import open_tracing
 from mms_engine.system import usable_cores
 from mms_engine.types import Audio, Float32Array
 
@@ -51,6 +52,7 @@ class Service:
         self.admission = Admission(config.limits, lambda: self.wait_seconds)
         self.metrics = Metrics(self._gauges, self._batchers)
         self.client_secrets = ClientSecrets()
+        self.tracing = open_tracing()
         self.created = int(time.time())
         """Time of the start, in seconds of Unix time."""
         self._bundles = bundles
@@ -100,6 +102,7 @@ class Service:
         self.speech.close()
         if self._models is not None:
             await asyncio.to_thread(self._models.close)
+        await asyncio.to_thread(self.tracing.close)
 
     @property
     def models(self) -> Models:
@@ -186,7 +189,9 @@ class Service:
                 return from_pcm(upload, SAMPLE_RATE, limits=bounds)
             return read_audio(upload, limits=bounds)
 
-        audio = await self._decoding.run(client, read)
+        with self.tracing.stage("decode") as span:
+            audio = await self._decoding.run(client, read)
+            span.set(audio_seconds=audio.seconds)
         self._decoded_samples += len(audio.samples)
         try:
             yield audio
@@ -196,7 +201,8 @@ class Service:
 
     async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:
         """Return the result of a run of alignment or identification; one at a time."""
-        return await self._tasks.run(client, work)
+        with self.tracing.stage("run"):
+            return await self._tasks.run(client, work)
 
 
 def _loading() -> ApiError:

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from mms_engine.serve.call import Call, ClientLeft
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, is_allowed_origin
+from mms_engine.serve.tracing import TraceSpan
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Socket:
         """Code with which this side closed the connection."""
         self.ending: tuple[int, str] | None = None
         """Code and reason with which the server ends the connection."""
+        self.span = TraceSpan()
+        """Span of the connection."""
         self._task = asyncio.current_task()
 
     @property
@@ -143,6 +146,7 @@ class Socket:
         route = getattr(self.websocket.scope.get("route"), "path", "unmatched")
         seconds = time.monotonic() - call.arrived
         metrics.count(route, self.status, seconds, call.audio_seconds)
+        call.trace(self.span, "WS", route, self.status)
         if call.code:
             metrics.refuse(call.code)
         audio = f" audio={call.audio_seconds:.1f}s" if call.audio_seconds else ""
@@ -177,7 +181,20 @@ async def serve_socket(
             the handshake, since they cannot see the HTTP answer.
     """
     socket = Socket(websocket)
-    service = socket.service
+    with socket.service.tracing.request("WS", websocket.headers) as span:
+        socket.span = span
+        await _serve_checked(socket, scope, work, authorize, page_protocol)
+
+
+async def _serve_checked(
+    socket: Socket,
+    scope: str,
+    work: Callable[[Socket], Awaitable[None]],
+    authorize: Callable[[Socket], None] | None,
+    page_protocol: str,
+) -> None:
+    """Serve a connection whose span has begun; see `serve_socket`."""
+    service, websocket = socket.service, socket.websocket
     service.sockets.add(socket)
     try:
         if not is_allowed_origin(websocket.headers, service.config):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from mms_engine.bundle.manifest import Vits
 
@@ -11,6 +12,11 @@ _POST_KERNEL = 7
 LEAST_WINDOW = 66
 """Least columns of a matrix product of ONNX Runtime's CPU kernels for which the result does not
 depend on their number: at 64 and below, the products are blocked otherwise."""
+RUN_THREADS = 2
+"""Most threads of a run on a CPU."""
+LEAST_SHARED = 145
+"""Least columns of which each of two threads gets more than 64, in multiples of 16, so that the
+result does not depend on the number of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +58,44 @@ def margin_steps(model: Vits) -> int:
     return max(-(low - blocks), high + blocks)
 
 
-def windows(steps: int, rate: int, margin: int, begin: int = 0) -> Iterator[Window]:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a decoder that its chunks depend on."""
+
+    rate: int
+    """Steps per frame."""
+    margin: int
+    """Steps of context on each side."""
+    channels: int
+    """Channels of a step, which threads divide instead of fewer steps; this is exact."""
+
+    @classmethod
+    def of(cls, model: Vits) -> Self:
+        """Return the sizes of a model."""
+        return cls(model.upsample_rates[0], margin_steps(model), model.channels(0))
+
+    def least(self, width: int) -> int:
+        """Return at least `width` steps that neither their number nor threads give other bits."""
+        width = max(width, LEAST_WINDOW)
+        return width if width <= self.channels else max(width, LEAST_SHARED)
+
+
+def windows(steps: int, shape: Shape, begin: int = 0) -> Iterator[Window]:
     """Yield the chunks of a sentence: 4, 8 and 16 frames, then 64 each.
+
+    The windows of a very short sentence end behind it.
 
     Args:
         steps: Steps of the sentence.
-        rate: Steps per frame.
-        margin: Result of `margin_steps`.
+        shape: Sizes of the decoder.
         begin: First step that is wanted.
     """
     start, number = begin, 0
     while start < steps:
         frames = _GROWTH[number] if number < len(_GROWTH) else LARGEST_FRAMES
-        end = min(steps, start + frames * rate)
-        window = Window(start, end, max(0, start - margin), min(steps, end + margin))
-        width = window.last - window.first
-        if width < min(LEAST_WINDOW, steps):  # grow towards the inside
-            window = _widened(window, steps)
-        yield window
+        end = min(steps, start + frames * shape.rate)
+        first, last = max(0, start - shape.margin), min(steps, end + shape.margin)
+        width = shape.least(last - first)
+        first = max(0, min(first, steps - width))  # grow towards the inside
+        yield Window(start, end, first, max(last, first + width))
         start, number = end, number + 1
-
-
-def _widened(window: Window, steps: int) -> Window:
-    first = max(0, min(window.first, window.last - LEAST_WINDOW))
-    last = min(steps, max(window.last, first + LEAST_WINDOW))
-    return Window(window.start, window.end, first, last)

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Mapping
 
 from mms_engine.backends.options import RunOptions
-from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
-from mms_engine.backends.session import Array, GraphFile, Session
+from mms_engine.backends.registry import BACKENDS, Choice, available, open_graph, rank
+from mms_engine.backends.session import Array, Session
 from mms_engine.bundle.manifest import Tensor, Vits
 from mms_engine.bundle.reader import Bundle
 from mms_engine.encoder.loading import choose_precision
 from mms_engine.errors import BackendError, BundleCorrupt
+from mms_engine.system import usable_cores
+from mms_engine.tts.chunks import RUN_THREADS
 from mms_engine.types import Precision
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class VitsGraphs:
             bundle: Bundle of the graphs.
             precision: Precision of the graphs.
             choice: Backend that runs them.
-            threads: Threads of a run on a CPU; 0 for every core.
+            threads: Threads of a run on a CPU.
 
         Raises:
             BundleError: a graph is missing or damaged.
@@ -45,8 +47,7 @@ class VitsGraphs:
         self._sessions: dict[str, Session] = {}
         try:
             for name in _ACTIVATIONS:
-                file = GraphFile(*bundle.graph(name, precision))
-                self._sessions[name] = open_session(choice, file, threads)
+                self._sessions[name] = open_graph(choice, bundle, name, precision, threads)
         except BaseException:
             self.close()
             raise
@@ -97,6 +98,7 @@ def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
         BackendError: no backend here can run it.
     """
     bundle.model(Vits)
+    threads = min(options.threads or usable_cores(), RUN_THREADS)
     choices = [
         choice
         for choice in rank(options.device, available(), options.backend)
@@ -110,7 +112,7 @@ def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
     for number, choice in enumerate(choices):
         try:
             precision = choose_precision(bundle, options.precision, choice.device)
-            return VitsGraphs(bundle, precision, choice, options.threads)
+            return VitsGraphs(bundle, precision, choice, threads)
         except BackendError as error:
             if number + 1 == len(choices):
                 raise BackendError(f"{error} (chosen: {choice.reason})") from error

@@ -1,7 +1,9 @@
 """Synthesis of one sentence: tokens to durations to features, and features to samples in chunks."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +11,10 @@ import numpy as np
 from mms_engine.bank.voices import VoiceBank
 from mms_engine.bundle.manifest import Vits
 from mms_engine.bundle.voices import Voice
+from mms_engine.errors import BackendError
 from mms_engine.text.reading import ReadSentence
 from mms_engine.text.tokenizer import BLANK, VoiceLetter
-from mms_engine.tts.chunks import margin_steps, windows
+from mms_engine.tts.chunks import LEAST_SHARED, RUN_THREADS, Shape, Window, windows
 from mms_engine.tts.durations import Int64Array, timed
 from mms_engine.tts.graphs import VitsGraphs
 from mms_engine.tts.options import SpeechOptions
@@ -29,7 +32,9 @@ class Plan:
 
     read: ReadSentence
     features: Float32Array
-    """Shape `[1, C, S]`: input of the decoder."""
+    """Shape `[1, C, S]`: input of the decoder, perhaps with padding at its end."""
+    steps: int
+    """Steps of the sentence."""
     begin: int
     """First frame that is spoken."""
     end: int
@@ -45,15 +50,18 @@ class Synthesis:
     """Stages of synthesis with the graphs of a bundle. Methods are thread-safe.
 
     Samples depend on the tokens of the sentence, the voice and the options alone: noise is drawn
-    for each sentence from the seed and its tokens.
+    for each sentence from the seed and its tokens. A run has two threads at most; with more, the
+    windows of a sentence are decoded beside each other.
     """
 
-    def __init__(self, model: Vits, graphs: VitsGraphs, bank: VoiceBank) -> None:
+    def __init__(self, model: Vits, graphs: VitsGraphs, bank: VoiceBank, threads: int) -> None:
         self._graphs = graphs
         self._bank = bank
         self._flow_size = model.flow_size
-        self._steps = model.upsample_rates[0]
-        self._margin = margin_steps(model)
+        self._shape = Shape.of(model)
+        beside = threads // RUN_THREADS if graphs.device == "cpu" else 1
+        self._workers = ThreadPoolExecutor(beside, "mms-speech") if beside > 1 else None
+        self._ahead = beside
         self.frame_samples = int(np.prod(model.upsample_rates))
         """Samples per frame."""
 
@@ -90,15 +98,13 @@ class Synthesis:
         noise = _noise(options.seed, _LATENT, ids, (self._flow_size, len(expanded)))
         scale = options.noise_scale if options.noise_scale is not None else voice.noise_scale
         latents = means[:, expanded] + noise * np.exp(log_scales[:, expanded]) * np.float32(scale)
-        features = self._run(
-            "flow",
-            {
-                "latents": latents[np.newaxis].astype(np.float32, copy=False),
-                "lengths": np.array([len(expanded)], np.int64),
-            },
-            code,
-        )["features"]
-        return Plan(read, features, begin, end, bounds, timing.tempo)
+        feeds = {
+            "latents": _padded(latents.astype(np.float32, copy=False)),
+            "lengths": np.array([len(expanded)], np.int64),
+        }
+        features = self._run("flow", feeds, code)["features"]
+        steps = len(expanded) * self._shape.rate
+        return Plan(read, features, steps, begin, end, bounds, timing.tempo)
 
     def _text(
         self, ids: Int64Array, voice: Voice, code: str, options: SpeechOptions
@@ -108,12 +114,14 @@ class Synthesis:
         scale = np.float32(voice.noise_scale_duration if chosen is None else chosen)
         noise = _noise(options.seed, _DURATION, ids, (2, len(ids))) * scale
         feeds = {
-            "ids": ids[np.newaxis],
+            "ids": _padded(ids),
             "lengths": np.array([len(ids)], np.int64),
-            "duration_noise": noise[np.newaxis],
+            "duration_noise": _padded(noise),
         }
         found = self._run("text", feeds, code)
-        return found["means"][0], found["log_scales"][0], found["log_durations"][0]
+        names = ("means", "log_scales", "log_durations")
+        means, log_scales, log_durations = (found[name][0, ..., : len(ids)] for name in names)
+        return means, log_scales, log_durations
 
     def chunks(self, plan: Plan, code: str) -> Iterator[Float32Array]:
         """Yield the samples of a sentence: 4, 8 and 16 frames, then 64 each.
@@ -125,19 +133,45 @@ class Synthesis:
             BundleError: the voice is damaged.
             BackendError: the device failed.
         """
-        features = plan.features
-        steps = features.shape[2]
-        samples_per_step = self.frame_samples // self._steps
-        end = plan.end * self._steps
-        for window in windows(steps, self._steps, self._margin, plan.begin * self._steps):
-            part = np.ascontiguousarray(features[:, :, window.first : window.last])
-            valid = np.array([[0, window.last - window.first]], np.int64)
-            samples = self._run("decoder", {"features": part, "valid": valid}, code)["samples"][0]
-            first = (window.start - window.first) * samples_per_step
-            last = (min(window.end, end) - window.first) * samples_per_step
-            yield samples[first:last]
-            if window.end >= end:
-                return
+        end = plan.end * self._shape.rate
+        wanted = (
+            window
+            for window in windows(plan.steps, self._shape, plan.begin * self._shape.rate)
+            if window.start < end
+        )
+        if self._workers is None:
+            yield from (self._decoded(plan, window, code) for window in wanted)
+            return
+        pending: deque[Future[Float32Array]] = deque()
+        try:
+            for window in wanted:
+                try:
+                    pending.append(self._workers.submit(self._decoded, plan, window, code))
+                except RuntimeError as error:  # they have ended
+                    raise BackendError("the synthesizer is closed") from error
+                if len(pending) > self._ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for one in pending:
+                one.cancel()
+
+    def _decoded(self, plan: Plan, window: Window, code: str) -> Float32Array:
+        """Return the samples of a window, without those of its context."""
+        part = np.ascontiguousarray(plan.features[:, :, window.first : window.last])
+        valid = np.array([[0, min(window.last, plan.steps) - window.first]], np.int64)
+        found = self._run("decoder", {"features": part, "valid": valid}, code)
+        samples: Float32Array = found["samples"][0]
+        per_step = self.frame_samples // self._shape.rate
+        first = (window.start - window.first) * per_step
+        last = (min(window.end, plan.end * self._shape.rate) - window.first) * per_step
+        return samples[first:last]
+
+    def close(self) -> None:
+        """End the threads, once the runs in progress have ended."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
 
     def _run(
         self, graph: str, activations: dict[str, np.ndarray], code: str
@@ -202,6 +236,12 @@ class _Repeated:
 
 def _ids(letters: tuple[VoiceLetter, ...]) -> list[int]:
     return [letter.token for letter in letters]
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """Return `[…, T]` as a batch of one, with as many columns as exact division needs."""
+    missing = max(0, LEAST_SHARED - values.shape[-1])
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])[np.newaxis]
 
 
 def _noise(seed: int, stream: int, ids: Int64Array, shape: tuple[int, int]) -> Float32Array:

@@ -30,8 +30,8 @@ class Synthesizer:
     """Speech synthesis of one bundle. May be used from several threads at once.
 
     The graphs are loaded once; a voice is data, read on its first use and kept while there is
-    room. Samples depend on the text, the voice and the options alone, not on order or how the text
-    is divided into parts; the number of threads may change their last bits.
+    room. Samples depend on the text, the voice and the options alone, not on order, threads or how
+    the text is divided into parts.
     """
 
     def __init__(self, bundle: Bundle, graphs: VitsGraphs, options: SynthesizerOptions) -> None:
@@ -39,6 +39,7 @@ class Synthesizer:
         self.bundle = bundle
         """The open bundle."""
         self._graphs = graphs
+        threads = options.threads or usable_cores()
         vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
         quantized = any(entry.int8 for entry in bundle.manifest.data.values())
         self._bank = voice_bank(
@@ -47,9 +48,9 @@ class Synthesizer:
             voices=len(bundle.languages),
             voice_bytes=sum(_bytes(tensor, vocab) for tensor in graphs.weights),
             budget=options.voice_cache_bytes,
-            threads=options.threads or usable_cores(),
+            threads=threads,
         )
-        self._synthesis = Synthesis(bundle.model(Vits), graphs, self._bank)
+        self._synthesis = Synthesis(bundle.model(Vits), graphs, self._bank, threads)
 
     @classmethod
     def open(
@@ -69,7 +70,7 @@ class Synthesizer:
             device: `auto`, `cpu` or `cuda`.
             backend: Library that runs the graphs; by default the first usable one.
             precision: Precision of the graphs; by default the best for the device.
-            threads: Threads of one run on a CPU; by default every usable core.
+            threads: Threads of one text on a CPU; by default every usable core.
             options: All options; those given above take precedence.
 
         Raises:
@@ -107,6 +108,7 @@ class Synthesizer:
 
     def close(self) -> None:
         """Free the graphs."""
+        self._synthesis.close()
         self._graphs.close()
 
     def preload(self, voices: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Pretrained
+from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
@@ -21,6 +21,8 @@ from mms_export.tasks.lid import LID
 from mms_export.tasks.task import DataJob, Task
 from mms_export.tasks.tts import TTS
 from mms_export.tensorrt.plans import Planner
+from mms_export.triton.encoder import BankLayout, bank_layout
+from mms_export.triton.repository import check_repository, graph_precision
 
 MARGIN = 64 << 20
 """Bytes that an export leaves free on the disk."""
@@ -71,6 +73,15 @@ class Contents:
             fingerprint=fingerprint,
         )
 
+    def triton_bank(self, languages: Sequence[str]) -> BankLayout:
+        """Return the layout of the adapter bank in a model repository of Triton."""
+        dtype = NUMERICS[graph_precision(self.options.precisions)].operands
+        checkpoint = self.checkpoint
+        if not isinstance(checkpoint, Checkpoint) or not isinstance(checkpoint.config, Wav2Vec2Ctc):
+            raise TypeError(f"{checkpoint.name} has no adapter bank")
+        vocabs = {code: len(checkpoint.files[code].vocab) for code in languages}
+        return bank_layout(checkpoint.config, dtype, vocabs, languages)
+
     def plan_name(self, key: GraphKey) -> str:
         """Return the name of a graph's plan, for display."""
         return f"{'.'.join(key)} {self.planner.target if self.planner else ''}"
@@ -98,7 +109,12 @@ class Contents:
     def all_sizes(self) -> dict[str, int]:
         """Return the sizes of a whole export."""
         plans = self.planner.graphs if self.planner else []
-        return self.sizes(self.graphs, plans, self.languages)
+        sizes = self.sizes(self.graphs, plans, self.languages)
+        if self.options.triton is None:
+            return sizes
+        return sizes | {
+            f"triton bank ({len(self.languages)})": self.triton_bank(self.languages).size
+        }
 
     def _weights_size(self, key: GraphKey) -> int:
         return sum(weight.nbytes for weight in self.build(key).weights)
@@ -131,6 +147,13 @@ def open_contents(options: ExportOptions) -> Contents:
             "embeddings have no TensorRT plans yet: leave out --engine; ONNX Runtime runs the "
             "graphs on a GPU"
         )
+    if options.triton is not None:
+        if task is not ASR:
+            raise BundleError(
+                f"{checkpoint.name} is not a model of speech recognition, which a repository of "
+                "Triton needs: leave out --triton"
+            )
+        check_repository(options.triton, may_replace=options.replace)
     unusable = checkpoint.unusable
     languages: tuple[str, ...] = ()
     if task.data is not None:

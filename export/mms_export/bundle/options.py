@@ -24,6 +24,8 @@ class ExportOptions:
     """Dtype of the data files."""
     plans: PlanOptions | None = None
     """`None` for no TensorRT plans."""
+    triton: Path | None = None
+    """Folder of a model repository of Triton; `None` for none."""
     jobs: int = 1
     """Worker processes."""
     replace: bool = False

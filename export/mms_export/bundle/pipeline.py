@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from mms_engine.bundle import Manifest
 from mms_engine.bundle.files import partial_token
-from mms_engine.bundle.manifest import SCHEMA, Source
+from mms_engine.bundle.manifest import SCHEMA, Graph, Profile, Runtime, Source
 from mms_engine.errors import BundleError
 from mms_engine.types import PRECISIONS
 from mms_export.bundle.contents import Contents, check_free, open_contents
@@ -20,12 +21,14 @@ from mms_export.checkpoints.checkpoint import DamagedAdapter
 from mms_export.checkpoints.selection import parse_patterns
 from mms_export.graphs.contract import GraphKey
 from mms_export.graphs.writer import Advance
-from mms_export.tensorrt.build import build_plan
+from mms_export.tensorrt.build import build_file, build_plan
 from mms_export.tensorrt.plans import Planner
 from mms_export.tensorrt.progress import STEPS
+from mms_export.triton.repository import PlanBuilder, graph_precision, write_repository
 
 ISOLATED_FROM = 256 << 20
 """Bytes of weights from which parity runs in a process of its own, whose memory ends with it."""
+TRITON_RUNTIME: Runtime = "tensorrt"
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
@@ -95,6 +98,8 @@ class _Export:
         manifest = self._manifest()
         self.space.publish(manifest)
         self.space.finish(manifest)
+        if self._options.triton is not None:
+            self._write_triton(self._options.triton)
         return manifest
 
     def _manifest(self) -> Manifest:
@@ -224,6 +229,31 @@ class _Export:
         if size < ISOLATED_FROM:
             return function(*args, **kwargs)
         return run_isolated(function, *args, **kwargs)
+
+    def _write_triton(self, folder: Path) -> None:
+        """Write a model repository of Triton from the finished bundle."""
+        languages = [code for code in self._contents.languages if code in self._done.data]
+        size = self._contents.triton_bank(languages).size
+        precision = graph_precision(self._options.precisions)
+        check_free(folder.resolve().parent, size)
+        with self._progress.step(f"triton: bank of {len(languages)} languages", size) as advance:
+            write_repository(
+                self._options.out, languages, folder, precision, advance, self._triton_plans()
+            )
+
+    def _triton_plans(self) -> PlanBuilder | None:
+        """Return a builder of plans for Triton, which has TensorRT but not TensorRT for RTX."""
+        planner = self._contents.planner
+        if planner is None or planner.options.runtime != TRITON_RUNTIME:
+            return None
+
+        def build(graph: Graph, source: Path, path: Path) -> tuple[Profile, ...]:
+            job = planner.job(self._options.out, graph)
+            with self._progress.step(f"triton: plan of {graph.name}", STEPS, "step") as advance:
+                run_reporting(build_file, advance, job, source, path)
+            return job.profiles
+
+        return build
 
     def _missing_plans(self, planner: Planner) -> list[GraphKey]:
         """Return the graphs whose plans have to be built."""

@@ -85,6 +85,13 @@ def _precisions(
 )
 @plan_options
 @click.option(
+    "--triton",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also write a model repository of Triton: the graphs with the languages of --lang, and "
+    "models that host the engine.",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="Overwrite a bundle of another model or schema in --out, and files in the place of its "

@@ -31,22 +31,37 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
         PlanError: the graph differs from its manifest entry, or the library cannot build it.
         BundleError: the file system refused.
     """
+    graph = graph_path(job.folder, job.graph.name, job.graph.precision)
+    build_file(advance, job, graph, job.path)
+    return job.entry(describe(job.folder, job.path))
+
+
+def build_file(advance: Advance, job: PlanJob, source: Path, path: Path) -> None:
+    """Build the plan of a graph that may lie outside a bundle.
+
+    Args:
+        advance: As for `build_plan`.
+        job: Graph, GPUs and profiles.
+        source: Path of the `.onnx`.
+        path: Path of the plan.
+
+    Raises:
+        PlanError, BundleError: as for `build_plan`.
+    """
     toolkit = open_toolkit(job.options.runtime)
     log = make_log(toolkit.library)
     builder = toolkit.library.Builder(log)
-    graph = graph_path(job.folder, job.graph.name, job.graph.precision)
-    network, parser = read_network(toolkit, builder, log, graph)
+    network, parser = read_network(toolkit, builder, log, source)
     check_network(network, job.graph)
     config = configure(toolkit, builder, job)
     config.progress_monitor = monitor = make_monitor(toolkit.library, advance)
-    with atomic_open(job.path) as stream:
+    with atomic_open(path) as stream:
         if not write_plan(toolkit, builder, (network, config), stream):
             raise PlanError(
-                f"{toolkit.runtime} {toolkit.version} cannot build {job.path.name}: "
+                f"{toolkit.runtime} {toolkit.version} cannot build {path.name}: "
                 f"{'; '.join(log.errors) or 'no reason given'}"
             )
     del parser, monitor  # used by the library until here
-    return job.entry(describe(job.folder, job.path))
 
 
 def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Bounds of a pool and of its streams, and the receiver of their events."""
+"""Bounds of a pool and of its streams, and the receivers of their events and states."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,3 +51,12 @@ class StreamBounds:
     """Audio that may wait beyond what a step takes."""
     unread_events: int
     """Events that may wait to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRequest:
+    """Request for the state of a stream behind the audio and the ends requested before."""
+
+    rest: bytes
+    """Bytes of an incomplete sample."""
+    receive: Callable[[bytes | MmsError], None]

@@ -5,12 +5,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from mms_engine.asr.pool.options import Listener, StreamBounds
+from mms_engine.asr.pool.options import Listener, SaveRequest, StreamBounds
 from mms_engine.asr.pool.schedule import Schedule
 from mms_engine.asr.streaming.core import StreamCore, StreamStep
 from mms_engine.asr.streaming.events import EndReason, Event
@@ -30,15 +29,6 @@ _EARLY = 0.001
 """Seconds before a step is due at which it is scheduled: a rounding error must not delay it."""
 _thread = threading.local()  # `in_listener`: whether the current thread runs a listener
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Save:
-    """Request for the state behind the audio and the ends requested before."""
-
-    rest: bytes
-    """Bytes of an incomplete sample."""
-    receive: Callable[[bytes | MmsError], None]
 
 
 class PooledStream:
@@ -89,12 +79,14 @@ class PooledStream:
         """Held while the listener runs, so that no call follows `cancel`."""
         self._lock = threading.Lock()
         """Guards the attributes below; never held during computation or a call of the listener."""
-        self._inbox: deque[tuple[Float32Array, int] | EndReason | _Save] = deque()
+        self._inbox: deque[tuple[Float32Array, int] | EndReason | SaveRequest] = deque()
         self._requests = 0
         """Requested ends of utterances that are not carried out."""
         self._state: Literal["open", "ending", "done"] = "open"
         self._is_in_step = False
         """Whether a thread of the pool uses the core."""
+        self._is_due = False
+        """Whether the stream was given to the schedule since its last step."""
         self._fed_seconds = core.audio_seconds
         self._used_seconds = core.used_seconds
         self._due_seconds = core.due_seconds
@@ -131,6 +123,12 @@ class PooledStream:
         return max(0.0, self._fed_seconds - self._used_seconds - taken)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no step runs or is due: events follow only after more audio or a request."""
+        with self._lock:
+            return not (self._is_in_step or self._is_due)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Words of the language model and hotwords that cannot be used."""
         return self._core.utterance.warnings
@@ -161,8 +159,8 @@ class PooledStream:
         with self._lock:
             self._put(samples, rate)
             self._fed_seconds += len(samples) / rate
-            is_due = self._fed_seconds >= self._due_seconds - _EARLY
-        if is_due:
+            self._is_due = self._is_due or self._fed_seconds >= self._due_seconds - _EARLY
+        if self._is_due:
             self._schedule.wake(self)
 
     def _put(self, samples: Float32Array, rate: int) -> None:
@@ -206,6 +204,7 @@ class PooledStream:
             self._requests += 1
             self._inbox.append(reason)
             self._state = state
+            self._is_due = True
         self._schedule.wake(self)
 
     def save(self, receive: Callable[[bytes | MmsError], None]) -> None:
@@ -220,7 +219,7 @@ class PooledStream:
         """
         with self._lock:
             self._check_open()
-            self._inbox.append(_Save(self._core.reader.rest, receive))
+            self._inbox.append(SaveRequest(self._core.reader.rest, receive))
         self._schedule.wake(self)
 
     def cancel(self) -> None:
@@ -290,13 +289,13 @@ class PooledStream:
         self._end_step()
         return None
 
-    def _take(self, inbox: deque[tuple[Float32Array, int] | EndReason | _Save]) -> None:
+    def _take(self, inbox: deque[tuple[Float32Array, int] | EndReason | SaveRequest]) -> None:
         """Give the core what was fed and requested; a save waits for the ends before it."""
         while inbox:
             item = inbox.popleft()
             if isinstance(item, tuple):
                 self._core.add(*item)
-            elif not isinstance(item, _Save):
+            elif not isinstance(item, SaveRequest):
                 self._core.end(item)
             elif self._core.is_ending:
                 with self._lock:
@@ -356,10 +355,10 @@ class PooledStream:
             requests = sum(not isinstance(item, tuple) for item in self._inbox)
             self._requests = requests + len(core.endings)
             has_audio = bool(self._inbox) and self._fed_seconds >= self._due_seconds - _EARLY
-            is_due = has_work or core.is_due or requests > 0 or has_audio
+            self._is_due = has_work or core.is_due or requests > 0 or has_audio
         if is_done:
             self._defer(core.release)
-        elif is_due:
+        elif self._is_due:
             self._schedule.wake(self)
         if self._advanced is not None:
             self._advanced()
@@ -391,7 +390,7 @@ class PooledStream:
             inbox, self._inbox = self._inbox, deque()
             is_idle = not self._is_in_step
         for item in inbox:
-            if isinstance(item, _Save):
+            if isinstance(item, SaveRequest):
                 item.receive(StreamError("the stream has ended"))
         self._schedule.forget(self)
         self._leave(self)

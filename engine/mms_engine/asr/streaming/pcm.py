@@ -57,10 +57,10 @@ class PcmReader:
                     f"an array follows {len(self.rest)} bytes of an incomplete sample: feed the "
                     "rest of the sample as bytes first"
                 )
-            return _finite(_from_array(pcm))
+            return _from_array(pcm)
         content = self.rest + bytes(pcm)
         whole = len(content) - len(content) % _WIDTH[self._format]
-        samples = _finite(_decode(content[:whole], self._format))
+        samples = _decode(content[:whole], self._format)
         self.rest = content[whole:]
         return samples
 
@@ -70,7 +70,7 @@ def _decode(content: bytes, sample_format: SampleFormat) -> Float32Array:
         return _TABLES[sample_format][np.frombuffer(content, np.uint8)]
     if sample_format == "s16le":
         return _from_array(np.frombuffer(content, "<i2"))
-    return np.frombuffer(content, "<f4").astype(np.float32)
+    return _from_array(np.frombuffer(content, "<f4"))
 
 
 def _from_array(samples: npt.NDArray[Any]) -> Float32Array:
@@ -80,8 +80,8 @@ def _from_array(samples: npt.NDArray[Any]) -> Float32Array:
             "mix channels down and convert first"
         )
     if samples.dtype == np.int16:
-        return samples.astype(np.float32) / np.float32(2**15)
-    return samples.astype(np.float32)
+        return samples * np.float32(2**-15)
+    return _finite(samples.astype(np.float32))
 
 
 def _finite(samples: Float32Array) -> Float32Array:

@@ -26,7 +26,7 @@ from mms_engine.cli.align.segment_options import SegmentChoice
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
-from mms_engine.cli.progress import Bar
+from mms_engine.cli.progress import Bar, open_with_bar
 from mms_engine.cli.transcribe.journal import Entry, Journal, entry_of
 from mms_engine.cli.transcribe.recordings import STDIN
 from mms_engine.errors import MmsError, OutputError
@@ -78,7 +78,10 @@ def run(request: SegmentRequest) -> None:
     todo = [pair for pair in pairs if not corpus.is_done(pair)]
     failed = 0
     limits = request.audio.limits()
-    with Aligner.open(bundle.path, options=options, limits=limits) as aligner, Bar() as bar:
+    opened = open_with_bar(
+        bundle.path, lambda: Aligner.open(bundle.path, options=options, limits=limits)
+    )
+    with opened as aligner, Bar() as bar:
 
         def work(pair: Pair) -> MmsError | None:
             try:

@@ -18,7 +18,7 @@ from mms_engine.cli.align.report import report
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
-from mms_engine.cli.progress import Bar
+from mms_engine.cli.progress import Bar, open_with_bar
 from mms_engine.cli.transcribe.recordings import STDIN
 from mms_engine.errors import MmsError
 from mms_engine.formats import ALIGNMENT_FORMATS, check_installed, render_alignment
@@ -132,7 +132,10 @@ def run(request: AlignRequest) -> None:
     )
     limits = request.audio.limits()
     failed, untrusted = 0, 0
-    with Aligner.open(bundle.path, options=options, limits=limits) as aligner, Bar() as bar:
+    opened = open_with_bar(
+        bundle.path, lambda: Aligner.open(bundle.path, options=options, limits=limits)
+    )
+    with opened as aligner, Bar() as bar:
         for pair in pairs:
             try:
                 text = pair.read_text()

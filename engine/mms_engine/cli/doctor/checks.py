@@ -11,14 +11,15 @@ from typing import Literal
 
 import msgspec
 
+from mms_engine.backends import packed
 from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.backends.registry import BACKENDS, available
-from mms_engine.bundle import open_bundle
+from mms_engine.bundle import open_bundle, stamps
 from mms_engine.bundle.manifest import Manifest
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
-from mms_engine.errors import BundleError
+from mms_engine.errors import BackendError, BundleError
 from mms_engine.system import cpu_info, demo_bundle, printable, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
@@ -54,8 +55,16 @@ def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
         _pycuda(),
         *_backends(),
         _clash(),
+        _packed(),
         *_bundle(bundle, verify=verify),
     ]
+
+
+def clear_caches() -> str:
+    """Remove packed weights and stamps; return a sentence that says how much was removed."""
+    size = packed.clear()
+    count = stamps.clear()
+    return f"Removed {size / 1e9:.2f} GB of packed weights and {count} stamps of checked files."
 
 
 def report(findings: list[Finding], *, as_json: bool) -> str:
@@ -149,8 +158,8 @@ def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
         return
     size = sum(file.size for file in bundle.manifest.files())
     if verify:
-        with byte_bar(path.name, size) as advance:
-            problems = bundle.problems(progress=advance)
+        with byte_bar(path.name, size) as bar:
+            problems = bundle.problems(progress=bar.update)
         checked = "SHA-256 checked"
     else:
         problems = bundle.problems(verify=False)
@@ -162,6 +171,23 @@ def _bundle(chosen: Path | None, *, verify: bool) -> Iterator[Finding]:
     detail = f"{path}: {bundle.manifest.source.name}, {languages}; {checked}"
     yield Finding("bundle", "ok", detail)
     yield from _plans(bundle.manifest)
+
+
+def _packed() -> Finding:
+    try:
+        packed.limit()
+    except BackendError as error:
+        return Finding("packed weights", "broken", one_line(error))
+    kept = list(packed.entries().values())
+    room = f"{packed.limit() / 1e9:g} GB allowed ({packed.LIMIT_VARIABLE})"
+    if not kept:
+        return Finding("packed weights", "absent", f"none kept; {room}")
+    names = ", ".join(f"{one.bundle} {one.graph} {one.precision}" for one in kept)
+    size = sum(entry.size for entry in kept) / 1e9
+    detail = (
+        f"{size:.1f} GB of {room}, in {packed.packed_folder()}: {names}; --clear-cache removes them"
+    )
+    return Finding("packed weights", "ok", detail)
 
 
 def _plans(manifest: Manifest) -> Iterator[Finding]:

@@ -16,16 +16,26 @@ from mms_engine.cli.program import interruptible
     help="Check the SHA-256 of the bundle's files, not only their sizes. Reads the whole bundle: "
     "about 1 s per GB.",
 )
+@click.option(
+    "--clear-cache",
+    is_flag=True,
+    help="First remove the packed weights and the stamps of checked files from the cache folder. "
+    "The next opening of a bundle takes longer, and writes them again.",
+)
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, *, bundle: Path | None, verify: bool, as_json: bool) -> None:
+def doctor(
+    ctx: click.Context, *, bundle: Path | None, verify: bool, clear_cache: bool, as_json: bool
+) -> None:
     """Check the installation, the devices and the bundle.
 
     Each line begins with ok, absent (an optional part, with the reason) or broken. The exit status
     is 1 if anything is broken.
     """
-    from mms_engine.cli.doctor.checks import diagnose, report
+    from mms_engine.cli.doctor.checks import clear_caches, diagnose, report
 
+    if clear_cache:
+        click.echo(clear_caches(), err=True)
     findings = interruptible(lambda: diagnose(bundle, verify=verify))
     click.echo(report(findings, as_json=as_json), nl=False)
     if any(finding.state == "broken" for finding in findings):

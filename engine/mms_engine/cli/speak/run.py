@@ -14,7 +14,7 @@ import click
 from mms_engine.audio.write import AudioWriter
 from mms_engine.backends.options import RunOptions
 from mms_engine.cli.options import find_bundle
-from mms_engine.cli.progress import Bar
+from mms_engine.cli.progress import Bar, open_with_bar
 from mms_engine.errors import AudioError, TextError
 from mms_engine.formats import TIMED_FORMATS, render
 from mms_engine.formats.output import Input, check_output, open_output
@@ -122,7 +122,8 @@ def run(request: Request) -> None:
     if not request.list_voices:
         _check(request)
     bundle = find_bundle(request.bundle, "demo-voice")
-    with Synthesizer.open(bundle, options=options) as synthesizer:
+    opened = open_with_bar(bundle, lambda: Synthesizer.open(bundle, options=options))
+    with opened as synthesizer:
         if request.list_voices:
             click.echo("\n".join(map(_described, synthesizer.voices)))
             return

@@ -20,6 +20,7 @@ from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
+from mms_engine.cli.progress import open_with_bar
 from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.stream.context_options import ContextChoice
 from mms_engine.cli.stream.remote import RemoteStream
@@ -66,7 +67,9 @@ def run(request: Request, queue: AudioQueue) -> None:
     if bundle.manifest.source.notice:
         click.echo(bundle.manifest.source.notice, err=True)
     with contextlib.ExitStack() as opened:
-        recognizer = opened.enter_context(Recognizer.open(bundle.path, options=options))
+        recognizer = opened.enter_context(
+            open_with_bar(bundle.path, lambda: Recognizer.open(bundle.path, options=options))
+        )
         finder = None
         if is_auto(language):
             identifier = opened.enter_context(request.routing.open(recognizer, request.engine))

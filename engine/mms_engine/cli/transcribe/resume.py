@@ -20,7 +20,7 @@ from mms_engine.types import Transcript
 
 _NO_EFFECT = (
     *("device", "backend", "threads", "verify", "adapter_cache_bytes"),
-    *("batch_frames", "read_ahead_seconds"),
+    *("batch_frames", "concurrent_runs", "read_ahead_seconds"),
 )
 """Options that do not change a transcript."""
 SHOWN_NAMES = 3

@@ -5,13 +5,13 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mms_engine.asr.jobs import Job, JobResult
-from mms_engine.asr.options import RecognizerOptions
+from mms_engine.asr.options import RecognizerOptions, concurrent_runs
 from mms_engine.asr.recognizer import Recognizer
-from mms_engine.asr.scoring import Scored, load_jiwer, score
 from mms_engine.audio.running_norm import NormalizationOptions
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
@@ -20,7 +20,7 @@ from mms_engine.cli.audio_options import AudioChoice
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.program import one_line
-from mms_engine.cli.progress import Bar
+from mms_engine.cli.progress import Bar, open_with_bar
 from mms_engine.cli.routing_options import RoutingChoice, is_auto
 from mms_engine.cli.transcribe.journal import NAME as JOURNAL
 from mms_engine.cli.transcribe.journal import ClaimedError
@@ -33,12 +33,13 @@ from mms_engine.cli.transcribe.recordings import (
     from_table,
 )
 from mms_engine.cli.transcribe.resume import SHOWN_NAMES, Resume, first_names
-from mms_engine.cli.transcribe.scores import score_json, score_table
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.languages import all_languages, resolve
-from mms_engine.routing.router import Router
 from mms_engine.system import printable
 from mms_engine.types import NormalizationScope, Transcript
+
+if TYPE_CHECKING:
+    from mms_engine.routing.router import Router
 
 Outcome = tuple[Recording, Transcript]
 _SHOWN_LANGUAGES = 12
@@ -75,6 +76,8 @@ def run(request: TranscribeRequest) -> None:
         click.ClickException: some of several recordings failed; each was reported.
     """
     if request.reference is not None:
+        from mms_engine.asr.scoring import load_jiwer
+
         load_jiwer()  # fail before transcribing
     elif request.diff:
         raise click.UsageError("--diff needs --reference")
@@ -90,12 +93,20 @@ def run(request: TranscribeRequest) -> None:
     remaining = spoken if resume is None else resume.remaining(spoken)
     outcomes = _Outcomes(spoken, remaining, resume, in_order=not output.is_folder)
     if remaining:
+        if not _auto(request, remaining):  # a router hands over one recording after the other
+            runs = concurrent_runs(len(remaining), options.threads)
+            options = dataclasses.replace(options, concurrent_runs=runs)
         with contextlib.ExitStack() as opened:
             limits = request.audio.limits()
             recognizer = opened.enter_context(
-                Recognizer.open(bundle.path, options=options, limits=limits)
+                open_with_bar(
+                    bundle.path,
+                    lambda: Recognizer.open(bundle.path, options=options, limits=limits),
+                )
             )
             if _auto(request, remaining):
+                from mms_engine.routing.router import Router
+
                 identifier = opened.enter_context(
                     request.routing.open(recognizer, request.engine, limits)
                 )
@@ -351,6 +362,9 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
 
 def _scored(outcomes: Iterable[Outcome], request: TranscribeRequest) -> str:
     """Return the error rates of all transcripts."""
+    from mms_engine.asr.scoring import Scored, score
+    from mms_engine.cli.transcribe.scores import score_json, score_table
+
     files = [
         Scored(
             file=printable(r.name),

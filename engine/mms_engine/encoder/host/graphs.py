@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mms_engine.backends.hidden_states import hidden_state_graph
-from mms_engine.backends.registry import Choice, open_session
+from mms_engine.backends.registry import Choice, open_graph
 from mms_engine.backends.session import Array, Constant, GraphFile, Session
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
@@ -80,16 +80,16 @@ class HostGraphs:
             if self._closed:
                 raise BackendError("the model is closed")
             if key not in self._sessions:
-                self._sessions[key] = open_session(self._choice, self._file(name), key[1])
+                edit = self._hidden_state if name == "encoder" and self._hidden else None
+                self._sessions[key] = open_graph(
+                    self._choice, self._bundle, name, self._precision, key[1], edit
+                )
             return self._sessions[key]
 
-    def _file(self, name: str) -> GraphFile:
-        file = GraphFile(*self._bundle.graph(name, self._precision))
-        if name != "encoder" or self._hidden is None:
-            return file
+    def _hidden_state(self, file: GraphFile) -> GraphFile:
         sizes = self.architecture
-        layer, layers = self._hidden.layer, sizes.num_hidden_layers
-        return hidden_state_graph(file, layer, layers, sizes.hidden_size)
+        layer = self._hidden.layer if self._hidden else None
+        return hidden_state_graph(file, layer, sizes.num_hidden_layers, sizes.hidden_size)
 
     def close(self) -> None:
         """Free all sessions."""

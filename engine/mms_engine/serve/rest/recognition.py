@@ -1,6 +1,7 @@
 """Recognition of decoded audio, for every route that transcribes."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from mms_engine.asr.jobs import Job
@@ -40,8 +41,23 @@ async def transcribed(
     prepared = await asyncio.to_thread(model.batcher.prepare, job)
     due = call.due(audio.seconds)
     queued = QueuedJob(prepared, call.client, due, call.deadline, changed=changed)
+    arrived = time.time_ns()
     model.batcher.submit(queued)
     submitted()
-    transcript = (await asyncio.wrap_future(queued.future)).unwrap()
+    try:
+        transcript = (await asyncio.wrap_future(queued.future)).unwrap()
+    finally:
+        _trace(call, model, queued, arrived)
     call.log_text(transcript.text)
     return transcript
+
+
+def _trace(call: Call, model: SpeechModel, job: QueuedJob, arrived: int) -> None:
+    """Record the stages of a job that is over: its wait, and the time from its first run on."""
+    tracing, end = call.service.tracing, time.time_ns()
+    tracing.past("queue", arrived, job.begun or end)
+    if job.begun:
+        seconds, language = job.job.seconds, job.job.prepared.job.language
+        tracing.past(
+            "recognize", job.begun, end, model=model.id, language=language, audio_seconds=seconds
+        )

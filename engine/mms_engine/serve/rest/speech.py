@@ -189,6 +189,10 @@ class _SpokenText:
             model=fields.model,
             on_unspoken=self._take,
         )
+        characters = len(fields.text)
+        tracing = call.service.tracing
+        self._span = tracing.begin("speak", voice=fields.voice, characters=characters)
+        call.held.callback(self._span.end)
         self._first: Audio | None = None
         self._dropped: dict[str, Any] = {}
 
@@ -203,6 +207,7 @@ class _SpokenText:
             ApiError: it is too long, or was not begun before the deadline.
         """
         self._first = await anext(self._chunks)
+        self._span.event("first audio")
 
     def response(self) -> Response:
         """Return the response, whose body is made while it is sent."""

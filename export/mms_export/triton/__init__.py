@@ -1,0 +1,1 @@
+"""Triton model repository: a bundle's graphs, and models that host the engine (docs/triton.md)."""
