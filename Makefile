@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve clients test fuzz race lint types format bench accept audit full-size gpu-check clean
+.PHONY: help demo serve clients test fuzz soak race lint types format bench accept audit full-size gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,13 @@ test: $(VENV)/.developer ## run the tests
 SECONDS_OF_FUZZING ?= 3600
 fuzz: $(VENV)/.developer ## read damaged files of every kind for an hour
 	nice $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_OF_FUZZING) --seed $$(date +%s)
+
+SECONDS_OF_SOAK ?= 3600
+soak: $(VENV)/.developer ## load a server with good and bad clients for an hour: nothing may grow
+	$(BIN)/mms-export --model demo
+	$(BIN)/mms-export --model demo-lid
+	$(BIN)/mms-export --model demo-voice
+	PYTHONPATH=tests $(BIN)/python tests/soak.py --seconds $(SECONDS_OF_SOAK)
 
 race: ## run the C++ tests under the thread sanitizer
 	cmake -S . -B build/race -DMMS_BUILD_PYTHON=OFF -DMMS_BUILD_TESTS=ON -DMMS_SANITIZE=thread

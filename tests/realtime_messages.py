@@ -5,12 +5,14 @@ import itertools
 import json
 from typing import Any
 
+import msgspec
+
 from mms_engine.asr.streaming.events import Endpoint, Final, Partial
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.models import Models
 from mms_engine.serve.realtime.configuration import Configuration
 from mms_engine.serve.realtime.plan import plan
-from mms_engine.serve.realtime.session import Resolve, Session
+from mms_engine.serve.realtime.session import Resolve, SavedSession, Session
 from mms_engine.types import Transcript, Word
 
 DELTA = "conversation.item.input_audio_transcription.delta"
@@ -28,13 +30,29 @@ def make_session(models: Models, update: Any = None) -> Session:
     """Return a session whose ids are counted."""
     count = itertools.count()
     configuration = Configuration()
-    session = Session(
-        configuration, plan(configuration, models), lambda prefix: f"{prefix}{next(count)}"
-    )
-    session.models = models
+
+    def new_id(prefix: str) -> str:
+        return f"{prefix}{next(count)}"
+
+    session = Session(configuration, plan(configuration, models), new_id)
+    session.models, session.new_id = models, new_id
     if update is not None:
         send(session, "session.update", session=update)
     return session
+
+
+def moved_session(session: Session) -> Session:
+    """Return a session made from the saved state of another."""
+    saved = msgspec.msgpack.decode(msgspec.msgpack.encode(session.save()), type=SavedSession)
+
+    def new_id(prefix: str) -> str:
+        return session.id if prefix == "sess" else session.new_id(prefix)
+
+    found = plan(saved.configuration, session.models)
+    moved = Session(saved.configuration, found, new_id)
+    moved.models, moved.new_id = session.models, session.new_id
+    moved.restore(saved)
+    return moved
 
 
 def send(session: Session, kind: str, /, **fields: Any) -> list[Any]:

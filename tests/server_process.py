@@ -24,6 +24,7 @@ class ServerProcess:
 
     def __init__(self, *options: object, env: dict[str, str] | None = None) -> None:
         self.begin = time.monotonic()
+        self.env = env or {}
         self.process = subprocess.Popen(
             [*_COMMAND, "--port", "0", *map(str, options)],
             stderr=subprocess.PIPE,

@@ -68,9 +68,10 @@ def playwright() -> Iterator:
 
 
 @pytest.fixture(scope="session")
-def server(demo_bundle: Path, lid_bundle: Path) -> Iterator[ServerProcess]:
+def server(demo_bundle: Path, lid_bundle: Path, demo_voice: Path) -> Iterator[ServerProcess]:
     """A server with every task and the default limits."""
-    with running("--bundle", demo_bundle, "--bundle", lid_bundle) as started:
+    bundles = (demo_bundle, lid_bundle, demo_voice)
+    with running(*(part for bundle in bundles for part in ("--bundle", bundle))) as started:
         yield started
 
 

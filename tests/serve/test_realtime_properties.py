@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.models import Models
 from mms_engine.serve.realtime.configuration import DETAILS
 from mms_engine.serve.realtime.session import Feed, Finish, Flush, Open, Session
 from realtime_messages import (
@@ -20,6 +21,7 @@ from realtime_messages import (
     endpoint,
     final,
     make_session,
+    moved_session,
     partial,
     send,
 )
@@ -86,10 +88,29 @@ _OPERATIONS = st.lists(st.sampled_from(_OFTEN.split()), max_size=60)
 @given(operations=_OPERATIONS, details=st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_any_sequence_keeps_the_promises(plain_models, operations, details) -> None:
-    session = make_session(plain_models, {"include": [DETAILS] if details else []})
+    engine = _run(plain_models, operations, details)
+    _check(engine.sent)
+    assert engine.session.items.pending == 0
+    assert engine.session.items.is_empty
+
+
+@given(operations=_OPERATIONS, details=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_saved_session_goes_on_as_if_nothing_had_been(plain_models, operations, details) -> None:
+    """With a save and a restoration between any two operations."""
+    moved = _run(plain_models, operations, details, is_moved=True)
+    assert moved.sent == _run(plain_models, operations, details).sent
+
+
+def _run(
+    models: Models, operations: list[str], details: bool, *, is_moved: bool = False
+) -> _Engine:
+    session = make_session(models, {"include": [DETAILS] if details else []})
     engine = _Engine(session)
     codes = itertools.cycle(["en", "fr"])
     for operation in [*operations, "work", "append", "work", "commit", "work", "idle"]:
+        if is_moved:
+            session = engine.session = moved_session(session)
         if operation == "append":
             engine.take(append(session))
         elif operation in ("commit", "clear"):
@@ -108,9 +129,7 @@ def test_any_sequence_keeps_the_promises(plain_models, operations, details) -> N
             turns = None if operation == "manual" else timeout
             own = {"turn_detection": turns}
             engine.take(send(session, "session.update", session={"audio": {"input": own}}))
-    _check(engine.sent)
-    assert session.items.pending == 0
-    assert session.items.is_empty
+    return engine
 
 
 def _check(events: list[dict[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from engine_demo import Clip
 from mms_engine import Recognizer, StreamOptions, read_audio
 from mms_engine.asr.streaming import Final
 from mms_engine.serve.auth import new_key
-from mms_engine.serve.stream.store import SessionStore
+from mms_engine.serve.sessions.store import SessionStore
 from server_process import ServerProcess, running
 from sounds import encode
 
@@ -208,8 +208,9 @@ def test_damaged_state_is_refused(demo_bundle, tmp_path, content) -> None:
     identity = "0123456789abcdef" * 2
     path = tmp_path / f"{identity}-0"
     if content is None:  # of this format, with a state that is none
-        record = {"format": 1, "owner": "", "model": "demo", "language": "eng", "position": 5}
-        content = msgspec.msgpack.encode(record | {"settled": 0, "log": [], "state": b"x"})
+        own = {"type": "stream", "model": "demo", "language": "eng", "position": 5, "settled": 0}
+        state = msgspec.msgpack.encode(own | {"log": [], "state": b"x"})
+        content = msgspec.msgpack.encode({"format": 2, "owner": "", "content": state})
     path.write_bytes(content)
     with running("--bundle", demo_bundle, "--no-admission", "--session-store", tmp_path) as server:
         status, code = refused(server, f"resume={identity}")

@@ -12,7 +12,8 @@ import psutil
 from mms_bench.errors import NotMeasured, Skipped
 from mms_bench.peers import PEERS, PeerEntry
 from mms_bench.peers.base import Setup
-from mms_bench.run.race import Pace, Repeat, race
+from mms_bench.run import commands
+from mms_bench.run.race import Pace, Repeat, race, repeat_call
 from mms_bench.run.result import Row, summarise
 from mms_bench.run.worker import Worker
 
@@ -149,6 +150,41 @@ class Context:
             else replace(row, samples=tuple(samples.seconds), summary=summarise(samples.seconds))
             for (row, _), samples in zip(timed, found, strict=True)
         ]
+
+
+def race_commands(
+    context: Context,
+    case: str,
+    makers: Mapping[str, Callable[[], Sequence[str]]],
+    check: Callable[[str, commands.Outcome], None],
+) -> list[Row]:
+    """Race whole processes.
+
+    Args:
+        context: Context of the measurement.
+        case: Name of the case.
+        makers: Functions that return a command, by the name of its row.
+        check: Called with the name and the outcome of a first run; raises `NotMeasured` if the
+            command did not do its work.
+    """
+    rows: list[Row] = []
+    timed: list[tuple[Row, Repeat]] = []
+    for name, make in makers.items():
+        row = Row(case=case, implementation=name)
+        try:
+            run = functools.partial(commands.run, make(), threads=context.options.threads)
+            first = run(watch=True)
+            check(name, first)
+        except NotMeasured as reason:
+            rows.append(row.refused(reason))
+            continue
+        row = replace(row, first_seconds=first.seconds, peak_memory=first.peak_memory)
+        timed.append((row, repeat_call(functools.partial(_seconds, run))))
+    return context.race(timed) + rows
+
+
+def _seconds(run: Callable[..., commands.Outcome]) -> float:
+    return run(watch=False).seconds
 
 
 def _check_room(workers: Collection[Worker]) -> None:

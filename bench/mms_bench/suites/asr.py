@@ -1,17 +1,15 @@
 """Suite `asr`: speed on a clip and on batches, language switching, cold start."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import replace
 
-from mms_bench.errors import Failed, NotMeasured, Skipped
+from mms_bench.errors import Failed, Skipped
 from mms_bench.peers import ON_CUDA, RECOGNISERS, REFERENCE, is_ours
 from mms_bench.peers.base import Batch, Switch
 from mms_bench.run import commands
 from mms_bench.run.audio import clips
 from mms_bench.run.check import compare
-from mms_bench.run.context import Context, Trial
-from mms_bench.run.race import Pace, Repeat, repeat_call
+from mms_bench.run.context import Context, Trial, race_commands
+from mms_bench.run.race import Pace
 from mms_bench.run.result import Case, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.run.worker import Worker
@@ -172,26 +170,16 @@ def measure_switch(context: Context) -> list[Row]:
 
 def measure_cold(context: Context) -> list[Row]:
     """Race commands; the first run of each must print something."""
-    rows: list[Row] = []
-    timed: list[tuple[Row, Repeat]] = []
-    for name, make in (("mms transcribe", _transcribe), ("mms --help", lambda _: ("--help",))):
-        row = Row(case=COLD.name, implementation=name)
-        try:
-            argv = (commands.script("mms"), *make(context))
-            run = functools.partial(commands.run, argv, threads=context.options.threads)
-            first = run(watch=True)
-            if not first.stdout.strip():
-                raise Failed("it printed nothing")
-        except NotMeasured as reason:
-            rows.append(row.refused(reason))
-            continue
-        row = replace(row, first_seconds=first.seconds, peak_memory=first.peak_memory)
-        timed.append((row, repeat_call(functools.partial(_seconds, run))))
-    return context.race(timed) + rows
 
+    def check(_: str, first: commands.Outcome) -> None:
+        if not first.stdout.strip():
+            raise Failed("it printed nothing")
 
-def _seconds(run: Callable[..., commands.Outcome]) -> float:
-    return run(watch=False).seconds
+    makers = {
+        "mms transcribe": lambda: (commands.script("mms"), *_transcribe(context)),
+        "mms --help": lambda: (commands.script("mms"), "--help"),
+    }
+    return race_commands(context, COLD.name, makers, check)
 
 
 def _transcribe(context: Context) -> tuple[str, ...]:

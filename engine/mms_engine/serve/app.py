@@ -31,8 +31,8 @@ from mms_engine.serve.rest import (
 )
 from mms_engine.serve.rest.fields import named
 from mms_engine.serve.service import Service
+from mms_engine.serve.sessions.registry import Sessions
 from mms_engine.serve.stream import route as stream
-from mms_engine.serve.stream.sessions import Sessions
 
 _ROUTERS = (
     transcriptions,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mms_engine.align.aligner import Aligner
 from mms_engine.align.options import AlignerOptions
@@ -40,6 +40,9 @@ SPEAKING_NAMES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 _VOICES = ("mms-tts", "facebook/mms-tts")
 """Names of which `NAME-swh` means the voice swh of any model."""
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+_Model = TypeVar("_Model", "SpeechModel", "VoiceModel")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,10 +111,10 @@ class Models:
         if not self.speech:
             raise missing_task("speech recognition")
         wanted = self._resolved(name) or self.speech[0].id
-        for model in self.speech:
-            if wanted in _names(model.id):
-                return model
-        raise self._unknown(name, [model.id for model in self.speech])
+        found = _named(wanted, self.speech)
+        if found is None:
+            raise self._unknown(name, [model.id for model in self.speech])
+        return found
 
     def find_voices(self, name: str = "") -> tuple[VoiceModel, str]:
         """Return the model of voices of a name, by default the first, and its default voice.
@@ -124,9 +127,9 @@ class Models:
         if not self.voices:
             raise missing_task("voices")
         wanted = self._resolved(name) or self.voices[0].id
-        for model in self.voices:
-            if wanted in _names(model.id):
-                return model, model.default
+        found = _named(wanted, self.voices)
+        if found is not None:
+            return found, found.default
         own = [(name, [model]) for model in self.voices for name in _names(model.id)]
         for stem, among in (*own, *((name, self.voices) for name in _VOICES)):
             if wanted.startswith(f"{stem}-"):
@@ -179,6 +182,11 @@ def find_voice(given: str, models: Sequence[VoiceModel], param: str) -> tuple[Vo
     known = tuple(dict.fromkeys(code for model in models for code in model.voices))
     code = language_code(given, known, param)
     return next(model for model in models if code in model.voices), code
+
+
+def _named(name: str, models: Sequence[_Model]) -> _Model | None:
+    """Return the first model of a name, which may lack the owner."""
+    return next((model for model in models if name in _names(model.id)), None)
 
 
 def _names(model: str) -> tuple[str, str]:

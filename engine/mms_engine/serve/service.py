@@ -1,6 +1,7 @@
 """State of a server: its models, its limits, its threads, and its life from loading to draining."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -61,7 +62,7 @@ class Service:
         """Threads that decode containers of live streams."""
         self._models: Models | None = None
         self._live: LiveStreams | None = None
-        self._decoded_seconds = 0.0
+        self._decoded_samples = 0
         threads = config.run.threads or usable_cores()
         self._decoding = FairSlots(threads, "mms-decode", self._may_decode)
         self._tasks = FairSlots(1, "mms-task")
@@ -81,6 +82,8 @@ class Service:
             await asyncio.to_thread(models.close)
             raise
         self._models = models
+        # What is open stays to the end. Otherwise it delays the collection of circular garbage.
+        gc.freeze()
         logger.info("ready after %.1f s", time.perf_counter() - begin)
         for model in self._models.speech:
             speed = model.batcher.clock.speed
@@ -138,6 +141,11 @@ class Service:
         """Estimated time until all that waits is done."""
         return max((one.wait_seconds for one in self._batchers().values()), default=0.0)
 
+    @property
+    def _decoded_seconds(self) -> float:
+        """Decoded audio of all requests."""
+        return self._decoded_samples / SAMPLE_RATE
+
     def _may_decode(self) -> bool:
         return self._decoded_seconds < self.config.limits.max_decoded_seconds
 
@@ -151,6 +159,8 @@ class Service:
             "requests_running": self.admission.requests,
             "sockets": len(self.sockets),
             "streams": len(self._live) if self._live is not None else 0,
+            "containers": _CONTAINERS - self.containers.free,
+            "event_loop_tasks": len(asyncio.all_tasks()),
             "upload_bytes": self.admission.upload_bytes,
             "decoded_seconds": self._decoded_seconds,
             "decoding_waiting": self._decoding.waiting,
@@ -182,11 +192,11 @@ class Service:
         with self.tracing.stage("decode") as span:
             audio = await self._decoding.run(client, read)
             span.set(audio_seconds=audio.seconds)
-        self._decoded_seconds += audio.seconds
+        self._decoded_samples += len(audio.samples)
         try:
             yield audio
         finally:
-            self._decoded_seconds -= audio.seconds
+            self._decoded_samples -= len(audio.samples)
             self._decoding.wake()
 
     async def run_task(self, client: str, work: Callable[[], _Result]) -> _Result:

@@ -225,6 +225,7 @@ async def _serve_checked(
 async def first_of(*works: Coroutine[Any, Any, None]) -> None:
     """Run several works until one ends; cancel the others, and raise its error if it has one."""
     tasks = [asyncio.ensure_future(work) for work in works]
+    done: set[asyncio.Future[None]] = set()
     try:
         done, _ = await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
         for task in done:
@@ -233,6 +234,9 @@ async def first_of(*works: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # An error holds this frame, and its task the error: a circle, with all that the works hold.
+        tasks.clear()
+        done.clear()
 
 
 async def _at_most(work: Coroutine[Any, Any, None]) -> None:

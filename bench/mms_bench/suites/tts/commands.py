@@ -1,18 +1,14 @@
 """Case `cold`: commands that speak one sentence, as whole processes."""
 
-import functools
 import importlib.util
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 
-from mms_bench.errors import NotMeasured, Skipped
+from mms_bench.errors import Failed, Skipped
 from mms_bench.peers.engine import check_precision
 from mms_bench.peers.vits_onnx import piper_graph
 from mms_bench.peers.voices import voice_folder
 from mms_bench.run import commands
-from mms_bench.run.context import Context
-from mms_bench.run.race import Repeat, repeat_call
+from mms_bench.run.context import Context, race_commands
 from mms_bench.run.result import Case, Row
 
 COLD = Case(
@@ -28,28 +24,17 @@ COLD = Case(
 
 def measure_cold(context: Context) -> list[Row]:
     """Race the commands; each must write a file."""
-    rows: list[Row] = []
-    timed: list[tuple[Row, Repeat]] = []
-    for name, make in (("mms speak", _speak), ("piper", _piper)):
-        row = Row(case=COLD.name, implementation=name)
-        out = context.folder / f"{name.split()[0]}.wav"
-        try:
-            run = functools.partial(
-                commands.run, (*make(context), str(out)), threads=context.options.threads
-            )
-            first = run(watch=True)
-            if not out.is_file():
-                raise Skipped("it wrote no file")
-        except NotMeasured as reason:
-            rows.append(row.refused(reason))
-            continue
-        row = replace(row, first_seconds=first.seconds, peak_memory=first.peak_memory)
-        timed.append((row, repeat_call(functools.partial(_seconds, run))))
-    return context.race(timed) + rows
+    out = {name: context.folder / f"{name.split()[0]}.wav" for name in ("mms speak", "piper")}
 
+    def check(name: str, _: commands.Outcome) -> None:
+        if not out[name].is_file():
+            raise Failed("it wrote no file")
 
-def _seconds(run: Callable[..., commands.Outcome]) -> float:
-    return run(watch=False).seconds
+    makers = {
+        "mms speak": lambda: (*_speak(context), str(out["mms speak"])),
+        "piper": lambda: (*_piper(context), str(out["piper"])),
+    }
+    return race_commands(context, COLD.name, makers, check)
 
 
 def _speak(context: Context) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ class HostKvCache:
         self.array[..., : content.shape[-2], :] = content
 
     def release(self) -> None:
-        """Do nothing: memory goes with the object."""
+        """Free the memory, also where a circle of references keeps the object."""
+        self.array = np.zeros(0, self.dtype)
 
 
 class HostSteps:

@@ -5,17 +5,15 @@ All events of an item precede the first delta of the next one, and deltas only a
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from mms_engine.asr.streaming.events import Endpoint, Event, Final, LanguageChange, Partial
 from mms_engine.serve.errors import ApiError
+from mms_engine.serve.realtime.item import Ending, Fields, Item, SavedItems
 from mms_engine.serve.realtime.plan import Plan
 from mms_engine.serve.rest.results import word_logprobs
 from mms_engine.types import Transcript, Word
 
-Fields = dict[str, Any]
-"""Event of the wire, without its id."""
 _BUFFER = "input_audio_buffer."
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
 COMPLETED = _TRANSCRIPTION + "completed"
@@ -26,55 +24,11 @@ def error_event(error: ApiError, event_id: str | None = None) -> Fields:
     return {"type": "error", "error": {**error.envelope()["error"], "event_id": event_id}}
 
 
-@dataclass(slots=True, eq=False)
-class Item:
-    """Turn of a speaker. Times are in seconds from the start of the session."""
-
-    id: str
-    start: float
-    end: float = 0.0
-    parts: list[Transcript] = field(default_factory=list)
-    """Finished utterances."""
-    words: list[Fields] = field(default_factory=list)
-    """Their words."""
-    sent: str = ""
-    """Text of the deltas."""
-    unstable: str = ""
-    """Unstable text that was shown last."""
-    is_announced: bool = False
-    """Whether the start of speech was sent."""
-    is_committed: bool = False
-    is_done: bool = False
-    is_identified: bool = False
-    """Whether its language was found by the stream."""
-    previous: str | None = None
-    """Item committed before it."""
-    error: ApiError | None = None
-    """Why audio of the item was not transcribed."""
-
-    @property
-    def text(self) -> str:
-        """Text of the finished utterances."""
-        return " ".join(part.text for part in self.parts)
-
-    def wire(self, kind: str) -> Fields:
-        """Return an event with it as an item of a conversation."""
-        item = {
-            "id": self.id,
-            "object": "realtime.item",
-            "type": "message",
-            "status": "incomplete" if self.error else "completed",
-            "role": "user",
-            "content": [{"type": "input_audio", "transcript": self.text if self.is_done else None}],
-        }
-        return {"type": kind, "previous_item_id": self.previous, "item": item}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mark:
     """Requested end of an utterance, which the engine has not carried out yet."""
 
-    kind: Literal["commit", "clear", "idle"]
+    kind: Ending
     item: Item | None
     """Item that ends there; `None` for whichever is running."""
 
@@ -205,6 +159,7 @@ class Items:
         self._plan = self._final = None
         if error is None:
             return []
+        reason = error.envelope()["error"]
         waiting = [one.item for one in self._marks if one.kind != "clear"]
         self._marks.clear()
         if self._spoken is not None and self._spoken not in waiting:
@@ -213,12 +168,54 @@ class Items:
         events: list[Fields] = []
         for item in waiting:
             if item is not None and not item.is_done:
-                item.error, item.end = error, item.end or self.seconds
+                item.error, item.end = reason, item.end or self.seconds
                 events += self._complete(item)
         if self._appended is not None:
-            self._appended.error = error
+            self._appended.error = reason
             return events  # it is reported when it is committed
         return events or [error_event(error)]
+
+    def save(self) -> SavedItems:
+        """Return the state, for `restore`."""
+        used = [self._spoken, self._appended, *(mark.item for mark in self._marks)]
+        items = list(dict.fromkeys(item for item in used if item is not None))
+
+        def place(item: Item | None) -> int | None:
+            return None if item is None else items.index(item)
+
+        return SavedItems(
+            items=items,
+            spoken=place(self._spoken),
+            appended=place(self._appended),
+            marks=[(mark.kind, place(mark.item)) for mark in self._marks],
+            final=self._final,
+            warnings=list(self._warnings),
+            seconds=self.seconds,
+            offset=self._offset,
+            last=self._last,
+            last_end=self._last_end,
+            quiet_since=self._quiet_since,
+        )
+
+    def restore(self, saved: SavedItems, plan: Plan | None) -> None:
+        """Go on from a saved state; `plan` is that of the stream, if there is one.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+
+        def item(place: int | None) -> Item | None:
+            if place is not None and not 0 <= place < len(saved.items):
+                raise ValueError(f"no item {place} of {len(saved.items)}")
+            return None if place is None else saved.items[place]
+
+        self._plan = plan
+        self._spoken, self._appended = item(saved.spoken), item(saved.appended)
+        self._marks = deque(_Mark(kind, item(place)) for kind, place in saved.marks)
+        self._final, self._warnings = saved.final, saved.warnings
+        self.seconds, self._offset = saved.seconds, saved.offset
+        self._last, self._last_end = saved.last, saved.last_end
+        self._quiet_since = saved.quiet_since
 
     @property
     def _current(self) -> Plan:
@@ -312,8 +309,7 @@ class Items:
         events.append(item.wire("conversation.item.done"))
         outcome: Fields = {"item_id": item.id, "content_index": 0}
         if item.error is not None:
-            error = item.error.envelope()["error"]
-            return [*events, {"type": _TRANSCRIPTION + "failed", **outcome, "error": error}]
+            return [*events, {"type": _TRANSCRIPTION + "failed", **outcome, "error": item.error}]
         outcome["transcript"] = item.text
         outcome["usage"] = {"type": "duration", "seconds": round(item.end - item.start, 3)}
         languages = list(dict.fromkeys(part.language for part in item.parts))

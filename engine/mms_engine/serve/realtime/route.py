@@ -1,6 +1,7 @@
 """Routes of realtime transcription: the WebSocket, and client secrets for browsers."""
 
 import asyncio
+import functools
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +18,10 @@ from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.realtime.configuration import Configuration, updated
 from mms_engine.serve.realtime.connection import Connection
 from mms_engine.serve.realtime.plan import plan
+from mms_engine.serve.realtime.resumable import PREFIX as SESSION
+from mms_engine.serve.realtime.resumable import RealtimeSession
 from mms_engine.serve.realtime.session import Session
+from mms_engine.serve.sessions.registry import Sessions, owner_of
 from mms_engine.serve.sockets import Socket, serve_socket
 
 router = APIRouter(tags=["realtime"])
@@ -25,6 +29,8 @@ router = APIRouter(tags=["realtime"])
 PROTOCOL = "realtime"
 """Sub-protocol of browsers."""
 _SCOPE = "transcribe"
+_NEW = "new"
+"""Value of `resume` for a session that may be resumed."""
 _MAX_BODY_BYTES = 256 << 10
 
 
@@ -55,6 +61,23 @@ def _bearer(socket: Socket) -> str:
 
 
 async def _serve(socket: Socket) -> None:
+    sessions: Sessions = socket.websocket.app.state.sessions
+    resume = socket.websocket.query_params.get("resume", "")
+    is_resumed = resume not in ("", _NEW)
+    if is_resumed:
+        restore = functools.partial(RealtimeSession.restore, socket)
+        identity = resume.removeprefix(SESSION)
+        session = await sessions.resume(identity, socket, RealtimeSession, restore)
+    else:
+        session = await _begun(socket, is_resumable=bool(resume))
+    async with sessions.used(session, socket):
+        if is_resumed:
+            session.outbox.rewind(socket.websocket.query_params.get("after", ""))
+        await socket.accept((PROTOCOL,))
+        await Connection(socket, session, sessions).run(is_resumed=is_resumed)
+
+
+async def _begun(socket: Socket, *, is_resumable: bool) -> RealtimeSession:
     models = socket.service.models
     value = _bearer(socket)
     if value.startswith(PREFIX):
@@ -62,9 +85,8 @@ async def _serve(socket: Socket) -> None:
     else:
         configuration = _requested(socket.websocket.query_params)
     found = await asyncio.to_thread(plan, configuration, models)
-    session = Session(configuration, found)
-    await socket.accept((PROTOCOL,))
-    await Connection(socket, session).run()
+    owner = owner_of(socket.call)
+    return RealtimeSession(owner, configuration, found, is_resumable=is_resumable)
 
 
 def _requested(query: QueryParams) -> Configuration:

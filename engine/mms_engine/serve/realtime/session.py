@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from mms_engine.asr.streaming.events import Event
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.realtime.configuration import (
@@ -12,7 +14,8 @@ from mms_engine.serve.realtime.configuration import (
     Configuration,
     updated,
 )
-from mms_engine.serve.realtime.items import Fields, Items, error_event
+from mms_engine.serve.realtime.item import Fields, SavedItems
+from mms_engine.serve.realtime.items import Items, error_event
 from mms_engine.serve.realtime.message import Message, message_id, read_message
 from mms_engine.serve.realtime.plan import Plan
 
@@ -62,6 +65,16 @@ Output = Fields | Resolve | Open | Feed | Flush | Finish
 """Event for the client, or request to the engine; the caller carries them out in order."""
 
 
+class SavedSession(Struct):
+    """State of a `Session`."""
+
+    configuration: Configuration
+    is_streaming: bool
+    is_refused: bool
+    rest: bytes
+    items: SavedItems
+
+
 def new_id(prefix: str) -> str:
     """Return a random id."""
     return f"{prefix}_{secrets.token_hex(10)}"
@@ -87,7 +100,6 @@ class Session:
         self.items = Items(new_id)
         self.is_streaming = False
         """Whether a stream is open."""
-        self._new_id = new_id
         self._is_refused = False
         """Whether audio is dropped, since no stream can be opened for the configuration."""
         self._rest = b""
@@ -100,9 +112,25 @@ class Session:
         self.items.logprobs = configuration.includes(LOGPROBS)
         self._is_refused = False
 
+    def save(self) -> SavedSession:
+        """Return the state between two messages, for `restore`."""
+        return SavedSession(
+            self.configuration, self.is_streaming, self._is_refused, self._rest, self.items.save()
+        )
+
+    def restore(self, saved: SavedSession) -> None:
+        """Go on from a saved state, whose configuration the session has.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        self.is_streaming = saved.is_streaming
+        self._is_refused, self._rest = saved.is_refused, saved.rest
+        self.items.restore(saved.items, self.plan if saved.is_streaming else None)
+
     def created(self) -> Fields:
         """Return the first event."""
-        return self.identified({"type": "session.created", "session": self.wire()})
+        return {"type": "session.created", "session": self.wire()}
 
     def wire(self, warnings: tuple[str, ...] = ()) -> Fields:
         """Return the session as JSON values."""
@@ -118,25 +146,24 @@ class Session:
         """Take a message of the client. What cannot be used is answered by an `error` event."""
         try:
             content = read_message(message)
-            outputs = self._handler(content.type)(content)
+            return self._handler(content.type)(content)
         except ApiError as error:
-            outputs = [error_event(error, message_id(message))]
-        return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
+            return [error_event(error, message_id(message))]
 
     def event(self, event: Event, warnings: Sequence[str] = ()) -> list[Fields]:
         """Take an event of the stream, and the stream's warnings."""
-        return list(map(self.identified, self.items.event(event, warnings)))
+        return self.items.event(event, warnings)
 
     def ended(self, error: ApiError | None = None) -> list[Fields]:
         """Take the end of the stream; `error` is why it failed. Another is opened when needed."""
         self.is_streaming = False
-        return list(map(self.identified, self.items.end(error)))
+        return self.items.end(error)
 
     def refused(self, error: ApiError) -> list[Fields]:
         """Take a refusal to open a stream: audio is dropped until the configuration changes."""
         self.is_streaming, self._is_refused = False, True
         self.items.drop()
-        return [self.identified(error_event(error))]
+        return [error_event(error)]
 
     def idle(self) -> list[Output]:
         """Release the stream of a client that sends no audio."""
@@ -164,9 +191,8 @@ class Session:
     def resolved(self, request: Resolve, found: Plan | ApiError) -> list[Output]:
         """Take the plan of a configuration, or why there is none: then nothing changes."""
         if isinstance(found, ApiError):
-            return [self.identified(error_event(found, request.event_id))]
-        outputs = self._configured(request.configuration, found, request.warnings)
-        return [self.identified(one) if isinstance(one, dict) else one for one in outputs]
+            return [error_event(found, request.event_id)]
+        return self._configured(request.configuration, found, request.warnings)
 
     def _configured(
         self, configuration: Configuration, plan: Plan, warnings: tuple[str, ...]
@@ -214,10 +240,6 @@ class Session:
     def _clear(self, _: Message) -> list[Output]:
         self._rest = b""
         return [*self.items.clear(), *([Flush()] if self.is_streaming else [])]
-
-    def identified(self, event: Fields) -> Fields:
-        """Return an event with an id."""
-        return {"type": event["type"], "event_id": self._new_id("event"), **event}
 
 
 def session_object(session_id: str, configuration: Configuration, own: Fields) -> Fields:

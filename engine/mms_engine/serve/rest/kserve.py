@@ -41,6 +41,50 @@ class _Inference(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
+_TENSOR = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string", "enum": ["BYTES", "FP32"]},
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "data": {"description": "Values, unless they follow the JSON in binary form."},
+        "parameters": {"type": "object", "description": "`binary_data_size`, `binary_data`."},
+    },
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "inputs": {
+                            "type": "array",
+                            "items": _TENSOR,
+                            "maxItems": _MAX_INPUTS,
+                            "description": "`audio`, and `language` as BYTES.",
+                        },
+                        "outputs": {"type": "array", "items": _TENSOR},
+                        "parameters": {"type": "object"},
+                    },
+                }
+            },
+            "application/octet-stream": {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": f"The JSON, of `{_HEADER_LENGTH}` bytes, and binary tensors.",
+                }
+            },
+        },
+    }
+}
+
+
 @router.get("", summary="Server metadata")
 async def server_metadata() -> dict[str, Any]:
     """Return the name and the extensions of the server."""
@@ -85,7 +129,7 @@ async def model_metadata(request: Request, name: str) -> dict[str, Any]:
     }
 
 
-@router.post("/models/{name}/infer", summary="Transcribe a recording")
+@router.post("/models/{name}/infer", summary="Transcribe a recording", openapi_extra=_BODY)
 @router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
 async def infer(request: Request, name: str) -> Response:
     """Return the text of a recording, its words as JSON, and its language."""

@@ -1,7 +1,7 @@
 """List of languages."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -11,14 +11,19 @@ from mms_engine.serve.models import Models
 
 router = APIRouter(tags=["models"])
 
+SearchText = Annotated[str, Query(max_length=100, description="Code, name or country.")]
+ModelName = Annotated[str, Query(max_length=200, description="Model; by default the first.")]
+Limit = Annotated[int, Query(ge=1, le=2000, description="Number of results at most.")]
+Offset = Annotated[int, Query(ge=0, description="Results to leave out at the beginning.")]
+
 
 @router.get("/v1/languages", summary="Languages that can be transcribed")
 async def list_languages(
     request: Request,
-    query: str = Query("", max_length=100, description="Code, name or country."),
-    model: str = Query("", max_length=200, description="Model; by default the first."),
-    limit: int = Query(2000, ge=1, le=2000),
-    offset: int = Query(0, ge=0),
+    query: SearchText = "",
+    model: ModelName = "",
+    limit: Limit = 2000,
+    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Return the languages of a model that match a query, best match first."""
     call = call_of(request)

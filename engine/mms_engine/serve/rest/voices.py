@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from mms_engine.serve.call import call_of
-from mms_engine.serve.rest.languages import languages_page
+from mms_engine.serve.rest.languages import Limit, ModelName, Offset, SearchText, languages_page
 
 router = APIRouter(tags=["models"])
 
@@ -13,10 +13,10 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/voices", summary="Voices that can speak")
 async def list_voices(
     request: Request,
-    query: str = Query("", max_length=100, description="Code, name or country."),
-    model: str = Query("", max_length=200, description="Model; by default the first."),
-    limit: int = Query(2000, ge=1, le=2000),
-    offset: int = Query(0, ge=0),
+    query: SearchText = "",
+    model: ModelName = "",
+    limit: Limit = 2000,
+    offset: Offset = 0,
 ) -> dict[str, Any]:
     """Return the voices of a model that match a query by their languages, best match first.
 

@@ -1,6 +1,6 @@
 """Route `/v1/stream`: audio in, events of the engine out, over a WebSocket."""
 
-import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, get_args
@@ -11,12 +11,12 @@ from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket
 
 from mms_engine.asr.streaming import EndpointOptions, Final, Partial, StreamOptions
-from mms_engine.serve.call import ClientLeft
 from mms_engine.serve.errors import ApiError, invalid
 from mms_engine.serve.models import Models, SpeechModel
+from mms_engine.serve.sessions.registry import Sessions, owner_of
 from mms_engine.serve.sockets import Socket, first_of, serve_socket
 from mms_engine.serve.stream.container import ContainerFeed
-from mms_engine.serve.stream.sessions import Session, Sessions, owner_of
+from mms_engine.serve.stream.session import Session
 from mms_engine.types import Latency, SampleFormat
 
 router = APIRouter()
@@ -50,37 +50,26 @@ async def _transcribe(socket: Socket) -> None:
     request = _Request.read(socket.websocket.query_params, socket.service.models)
     sessions: Sessions = socket.websocket.app.state.sessions
     session = await _open(socket, request, sessions)
-    sessions.attach(session, socket)
-    is_kept = False
-    try:
-        await _serve(socket, session, request, sessions)
-        is_kept = bool(request.resume)  # the client may not have received the last events
-    except ClientLeft as left:
-        is_kept = bool(request.resume) and socket.status == 101 and not left.is_clean
-        raise
-    except asyncio.CancelledError:
-        if request.resume and not session.is_taken:
-            await sessions.hand_over(session)
-        raise
-    finally:
-        socket.call.audio_seconds = session.live.audio_seconds
-        sessions.release(session, is_kept=is_kept)
+    async with sessions.used(session, socket):
+        try:
+            await _serve(socket, session, request, sessions)
+        finally:
+            socket.call.audio_seconds = session.live.audio_seconds
 
 
 async def _open(socket: Socket, request: "_Request", sessions: Sessions) -> Session:
     """Return a new session, or that of the request."""
     service = socket.service
     if request.is_resumed:
-        return await sessions.resume(request.resume, socket)
+        restore = functools.partial(Session.restore, socket)
+        return await sessions.resume(request.resume, socket, Session, restore)
     if request.is_container and not service.containers.free:
         message = "the server decodes as many containers as it may"
         raise ApiError(429, message, code="overloaded", retry_after=5)
     model, language = request.model, request.language
     live = await service.live.open(socket.client, model, language, request.options)
-    session = Session(owner_of(socket.call), model, language, live)
-    if request.resume:
-        sessions.add(session)
-    return session
+    owner, is_resumable = owner_of(socket.call), bool(request.resume)
+    return Session(owner, model, language, live, is_resumable=is_resumable)
 
 
 async def _serve(socket: Socket, session: Session, request: "_Request", sessions: Sessions) -> None:
@@ -89,7 +78,7 @@ async def _serve(socket: Socket, session: Session, request: "_Request", sessions
     await socket.accept((PROTOCOL,))
     fields: dict[str, Any] = {
         "type": "session",
-        "id": session.id,
+        "id": session.identity,
         "model": session.model.id,
         "language": live.language,
         "latency": live.options.latency,
