@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from math import prod
 from pathlib import Path
 
 from cudasim import plan as plans
@@ -14,13 +15,14 @@ from mms_engine.bundle.manifest import (
     Manifest,
     Plan,
     Profile,
+    Vits,
     Wav2Vec2,
     encode,
 )
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as mms_export
-from mms_export.tensorrt.options import USES
-from mms_export.tensorrt.profiles import Extents, make_profiles
+from mms_export.tensorrt.options import USES, Use
+from mms_export.tensorrt.profiles import Extents, SpeechExtents, make_profiles
 
 CAPABILITY = "8.6"
 
@@ -32,14 +34,21 @@ def export(model: str, out: Path, *options: str) -> Path:
     return out
 
 
-def add_plans(folder: Path, *, slots: int = 64, streams: bool = False, **changes: object) -> Path:
+def add_plans(
+    folder: Path,
+    *,
+    slots: int = 64,
+    streams: bool = False,
+    uses: tuple[Use, ...] = tuple(USES.values()),
+    **changes: object,
+) -> Path:
     """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder.
 
     The step graph gets one only with `streams`.
     """
     manifest = open_bundle(folder).manifest
     made = [
-        dataclasses.replace(write_plan(folder, manifest, graph, slots), **changes)
+        dataclasses.replace(write_plan(folder, manifest, graph, slots, uses), **changes)
         for graph in manifest.graphs
         if graph.precision == "fp16" and (streams or graph.name != "step")
     ]
@@ -48,19 +57,11 @@ def add_plans(folder: Path, *, slots: int = 64, streams: bool = False, **changes
     return folder
 
 
-def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Plan:
+def write_plan(
+    folder: Path, manifest: Manifest, graph: Graph, slots: int, uses: tuple[Use, ...]
+) -> Plan:
     """Write one plan with the profiles of an export, and return its entry."""
-    vocab = max((entry.vocab_size for entry in manifest.data.values()), default=1)
-    model = manifest.model
-    assert isinstance(model, Wav2Vec2)
-    extents = Extents(
-        geometry=FrameGeometry.of(model),
-        sample_rate=manifest.sample_rate,
-        history=model.num_conv_pos_embeddings // 2,
-        slots=(1, 1, slots),
-        vocab=(1, vocab, vocab),
-    )
-    profiles = make_profiles(graph.inputs, tuple(USES.values()), extents)
+    profiles = make_profiles(graph.inputs, uses, extents(manifest, slots))
     content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
     path = f"plans/{graph.name}.fp16.tensorrt-{trt.__version__}.sm86.plan"
     (folder / "plans").mkdir(exist_ok=True)
@@ -76,6 +77,26 @@ def write_plan(folder: Path, manifest: Manifest, graph: Graph, slots: int) -> Pl
         inputs=graph.inputs,
         outputs=graph.outputs,
         profiles=profiles,
+    )
+
+
+def extents(manifest: Manifest, slots: int) -> Extents | SpeechExtents:
+    """Return the sizes of a bundle's inputs that do not depend on the use."""
+    vocab = max((entry.vocab_size for entry in manifest.data.values()), default=1)
+    model = manifest.model
+    if isinstance(model, Vits):
+        return SpeechExtents(
+            frames_per_second=manifest.sample_rate / prod(model.upsample_rates),
+            steps_per_frame=model.upsample_rates[0],
+            vocab=(1, vocab, vocab),
+        )
+    assert isinstance(model, Wav2Vec2)
+    return Extents(
+        geometry=FrameGeometry.of(model),
+        sample_rate=manifest.sample_rate,
+        history=model.num_conv_pos_embeddings // 2,
+        slots=(1, 1, slots),
+        vocab=(1, vocab, vocab),
     )
 
 

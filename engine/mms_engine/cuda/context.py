@@ -94,7 +94,8 @@ class CudaDevice:
         free, total = self.driver.mem_get_info()
         return DeviceMemoryError(
             f"{self.name} is out of memory while {doing}: {free >> 20} of {total >> 20} MiB are "
-            "free; reduce adapter_cache_bytes or batch_frames, or close other programs"
+            "free; reduce adapter_cache_bytes, voice_cache_bytes or batch_frames, or close other "
+            "programs"
         )
 
     def _failure(self, doing: str, error: Exception) -> BackendError:

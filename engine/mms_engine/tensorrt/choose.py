@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.manifest import Manifest, Plan, Runtime
+from mms_engine.bundle.manifest import Manifest, Model, Plan, Runtime, Vits
 from mms_engine.errors import BackendError
 from mms_engine.types import Precision
 
-OFFLINE_GRAPHS = ("frontend", "encoder")
-"""Graphs that a precision needs plans of; streams also need one of `step`."""
+PLANNED_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")
+"""Precisions that plans are built in, best first."""
+
+
+def planned_graphs(model: Model) -> tuple[str, ...]:
+    """Return the graphs that a precision needs plans of; streams also need one of `step`."""
+    return ("text", "flow", "decoder") if isinstance(model, Vits) else ("frontend", "encoder")
 
 
 class NoPlan(BackendError):
@@ -28,14 +33,15 @@ class Target:
 def planned_precision(
     manifest: Manifest, preference: tuple[Precision, ...], machine: Target
 ) -> Precision:
-    """Return the first of `preference` in which frontend and encoder have plans that run here.
+    """Return the first of `preference` in which every graph has a plan that runs here.
 
     Raises:
         NoPlan: the bundle has no plan of this runtime.
         BackendError: none fits; the message gives the reason for each.
     """
+    names = planned_graphs(manifest.model)
     for precision in preference:
-        if all(_fitting(manifest, name, precision, machine) for name in OFFLINE_GRAPHS):
+        if all(_fitting(manifest, name, precision, machine) for name in names):
             return precision
     plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
     build = _command(machine)
@@ -59,7 +65,7 @@ def choose_plan(manifest: Manifest, name: str, precision: Precision, machine: Ta
     fitting = _fitting(manifest, name, precision, machine)
     if fitting:
         return fitting[0]
-    if name in OFFLINE_GRAPHS:
+    if name in planned_graphs(manifest.model):
         raise BackendError(f"the bundle has no {precision} plan of the {name} that runs here")
     raise BackendError(
         f"the bundle has no {precision} plan of the graph {name} that runs here: build it with "

@@ -36,8 +36,7 @@ class TensorRtSession:
         self.inputs: tuple[Tensor, ...] = file.plan.inputs
         self.outputs: tuple[Tensor, ...] = file.plan.outputs
         self.device = "cuda"
-        length = str(file.plan.inputs[0].shape[1])
-        self.buckets = Buckets(file.plan.inputs, file.plan.profiles, length=length)
+        self.buckets = Buckets(file.plan.inputs, file.plan.profiles, length=_length(file.plan))
         """Shapes that its profiles cover."""
         self._path = file.path
         self._loaded: LoadedPlan | None = loaded
@@ -74,11 +73,12 @@ class TensorRtSession:
         with self._lock:
             self._execution(profile).enqueue(inputs, outputs)
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the plan once on host arrays.
+    def run(self, feeds: Mapping[str, Array | DeviceArray]) -> dict[str, Array]:
+        """Run the plan once.
 
         Args:
-            feeds: Array of the stated dtype for every input.
+            feeds: Array of the stated dtype for every input: in host memory, to be uploaded, or in
+                device memory, written by work that is done.
 
         Returns:
             Every output in host memory.
@@ -89,7 +89,7 @@ class TensorRtSession:
         doing = f"running {self._path.name}"
         with self._lock, self._failures(feeds), self._gpu.active(doing):
             self._require_open()
-            inputs = {name: self._upload(name, value) for name, value in feeds.items()}
+            inputs = {name: self._placed(name, value) for name, value in feeds.items()}
             shapes = {name: array.shape for name, array in inputs.items()}
             profile = self.buckets.fit(_sizes(self.inputs, shapes)).profile
             names = tuple(tensor.name for tensor in self.outputs)
@@ -132,7 +132,9 @@ class TensorRtSession:
             self._executions[profile] = Execution(loaded, profile, self.stream)
         return self._executions[profile]
 
-    def _upload(self, name: str, value: Array) -> DeviceArray:
+    def _placed(self, name: str, value: Array | DeviceArray) -> DeviceArray:
+        if isinstance(value, DeviceArray):
+            return value
         host = np.ascontiguousarray(value)
         placed = self._workspace.device(name, host.shape, host.dtype)
         self.stream.upload(placed, host)
@@ -140,11 +142,12 @@ class TensorRtSession:
         return placed
 
     @contextmanager
-    def _failures(self, feeds: Mapping[str, Array]) -> Iterator[None]:
+    def _failures(self, feeds: Mapping[str, Array | DeviceArray]) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            shapes = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in feeds.items())
+            given = {name: a for name, a in feeds.items() if not isinstance(a, DeviceArray)}
+            shapes = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in given.items())
             raise BackendError(f"{self._path} failed with {shapes}: {error}") from error
 
 
@@ -163,6 +166,11 @@ def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSessi
     with device.active(f"loading {file.path.name}"):
         toolkit = open_toolkit(file.plan.runtime)
         return TensorRtSession(file, toolkit.load(file.path, file.plan, device), stream)
+
+
+def _length(plan: Plan) -> str:
+    """Return the dimension that grows with the audio: the last free one of the first input."""
+    return [str(size) for size in plan.inputs[0].shape if isinstance(size, str)][-1]
 
 
 def _sizes(inputs: tuple[Tensor, ...], shapes: Mapping[str, Shape]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mms_engine.bundle.manifest import Vits
+from mms_engine.tensorrt.buckets import round_up
 
 FIRST_FRAMES, LARGEST_FRAMES = 4, 64
 _GROWTH = (4, 8, 16)
@@ -21,7 +22,7 @@ result does not depend on the number of threads."""
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A chunk in steps of the decoder, and the context it is computed with."""
+    """A chunk in steps of the decoder, or frames, and the context it is computed with."""
 
     start: int
     end: int
@@ -58,6 +59,32 @@ def margin_steps(model: Vits) -> int:
     return max(-(low - blocks), high + blocks)
 
 
+def margin_frames(model: Vits) -> int:
+    """Return the frames of context on each side on which a frame of the flow graph depends.
+
+    36 for the sizes of MMS: the flow's wavenets, the decoder's first convolution and up-sampler.
+    """
+    reach = (model.wavenet_kernel_size - 1) // 2
+    layers = range(model.prior_encoder_num_wavenet_layers)
+    wavenet = reach * sum(int(model.wavenet_dilation_rate**layer) for layer in layers)
+    rate, kernel = model.upsample_rates[0], model.upsample_kernel_sizes[0]
+    padding = (kernel - rate) // 2
+    # Frames before that of the first step of a frame, or behind that of its last.
+    widened = max((kernel - 1 - padding) // rate, (rate - 1 + padding) // rate)
+    return model.prior_encoder_num_flows * wavenet + _POST_KERNEL // 2 + widened
+
+
+def frame_windows(frames: int, most: int, margin: int) -> Iterator[Window]:
+    """Yield the parts of a sentence, in frames, with their contexts; none is wider than `most`."""
+    start = 0
+    while start < frames:
+        first = max(0, start - margin)
+        last = min(frames, first + most)
+        end = last if last == frames else last - margin
+        yield Window(start, end, first, last)
+        start = end
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Sizes of a decoder that its chunks depend on."""
@@ -68,16 +95,27 @@ class Shape:
     """Steps of context on each side."""
     channels: int
     """Channels of a step, which threads divide instead of fewer steps; this is exact."""
+    on_cpu: bool = True
+    """Whether a CPU computes, whose products depend on the number of their columns. On a GPU
+    columns are rounded up, so that there are few distinct shapes: a shape that comes again is a
+    CUDA graph."""
 
     @classmethod
-    def of(cls, model: Vits) -> Self:
-        """Return the sizes of a model."""
-        return cls(model.upsample_rates[0], margin_steps(model), model.channels(0))
+    def of(cls, model: Vits, device: str = "cpu") -> Self:
+        """Return the sizes of a model on a device, `cpu` or `cuda`."""
+        rate, channels = model.upsample_rates[0], model.channels(0)
+        return cls(rate, margin_steps(model), channels, device == "cpu")
 
     def least(self, width: int) -> int:
         """Return at least `width` steps that neither their number nor threads give other bits."""
+        if not self.on_cpu:
+            return round_up(width)
         width = max(width, LEAST_WINDOW)
         return width if width <= self.channels else max(width, LEAST_SHARED)
+
+    def columns(self, count: int) -> int:
+        """Return at least `count` columns of a whole sentence, of tokens or of frames."""
+        return max(count, LEAST_SHARED) if self.on_cpu else round_up(count)
 
 
 def windows(steps: int, shape: Shape, begin: int = 0) -> Iterator[Window]:

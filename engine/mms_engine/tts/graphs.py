@@ -1,22 +1,15 @@
-"""Sessions of a voice model's three graphs, made once for all voices."""
+"""The three graphs of a voice model, made once for all voices."""
 
-import logging
 from collections.abc import Mapping
+from typing import Any, Protocol
 
-from mms_engine.backends.options import RunOptions
-from mms_engine.backends.registry import BACKENDS, Choice, available, open_graph, rank
-from mms_engine.backends.session import Array, Session
-from mms_engine.bundle.manifest import Tensor, Vits
-from mms_engine.bundle.reader import Bundle
-from mms_engine.encoder.loading import choose_precision
-from mms_engine.errors import BackendError, BundleCorrupt
-from mms_engine.system import usable_cores
-from mms_engine.tts.chunks import RUN_THREADS
+from mms_engine.backends.session import Array
+from mms_engine.bundle.manifest import Tensor
+from mms_engine.cuda.context import CudaDevice
+from mms_engine.errors import BundleCorrupt
 from mms_engine.types import Precision
 
-logger = logging.getLogger(__name__)
-
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "text": ("ids", "lengths", "duration_noise"),
     "flow": ("latents", "lengths"),
     "decoder": ("features", "valid"),
@@ -24,58 +17,75 @@ _ACTIVATIONS = {
 """Inputs of each graph that are not weights."""
 
 
+class VitsSession(Protocol):
+    """Loaded graph of any backend, or plan; see `backends.session.Session`."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Inputs of `run`."""
+        ...
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        """Run the graph once; weights are as `VoiceStorage.arrays` returns them."""
+        ...
+
+    def close(self) -> None:
+        """Free the graph."""
+        ...
+
+
 class VitsGraphs:
     """Graphs `text`, `flow` and `decoder`. `run` may be called from several threads at once."""
 
-    def __init__(self, bundle: Bundle, precision: Precision, choice: Choice, threads: int) -> None:
-        """Open the graphs.
+    def __init__(
+        self,
+        sessions: Mapping[str, VitsSession],
+        precision: Precision,
+        variant: str,
+        *,
+        device: str,
+        gpu: CudaDevice | None = None,
+        most_frames: int | None = None,
+    ) -> None:
+        """Take over sessions; see `load_graphs`.
 
         Args:
-            bundle: Bundle of the graphs.
+            sessions: Session of each graph by its name.
             precision: Precision of the graphs.
-            choice: Backend that runs them.
-            threads: Threads of a run on a CPU.
+            variant: Backend, precision and device.
+            device: `cpu` or `cuda`.
+            gpu: GPU whose memory holds the weights that `run` takes; `None` for host memory.
+            most_frames: Most frames of a run of `flow`; `None` for any number.
 
         Raises:
-            BundleError: a graph is missing or damaged.
-            BackendError: the backend rejects one.
+            BundleCorrupt: two graphs take a weight in different types.
         """
-        self.device = choice.device
+        self.device = device
+        self.gpu = gpu
         self.precision: Precision = precision
-        self.variant = f"{choice.backend} {precision} {choice.device}"
-        """Backend, precision and device."""
-        self._sessions: dict[str, Session] = {}
-        try:
-            for name in _ACTIVATIONS:
-                self._sessions[name] = open_graph(choice, bundle, name, precision, threads)
-        except BaseException:
-            self.close()
-            raise
+        self.variant = variant
+        self.most_frames = most_frames
+        self._sessions = sessions
         weights: dict[str, Tensor] = {}
-        for name, session in self._sessions.items():
-            for tensor in session.inputs:
-                if tensor.name in _ACTIVATIONS[name]:
-                    continue
+        self._weights: dict[str, tuple[str, ...]] = {}
+        for name, session in sessions.items():
+            own = [tensor for tensor in session.inputs if tensor.name not in ACTIVATIONS[name]]
+            self._weights[name] = tuple(tensor.name for tensor in own)
+            for tensor in own:
                 if weights.setdefault(tensor.name, tensor).dtype != tensor.dtype:
-                    raise BundleCorrupt(
-                        f"{bundle.path}: two graphs take {tensor.name} in different types"
-                    )
+                    raise BundleCorrupt(f"two graphs take {tensor.name} in different types")
         self.weights = tuple(weights.values())
         """Weights that a voice must have."""
-        self._weights = {
-            name: tuple(t.name for t in one.inputs if t.name not in _ACTIVATIONS[name])
-            for name, one in self._sessions.items()
-        }
 
     def run(
-        self, name: str, activations: Mapping[str, Array], weights: Mapping[str, Array]
+        self, name: str, activations: Mapping[str, Array], weights: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Run a graph once.
 
         Args:
             name: Name of the graph.
             activations: Inputs that are not weights.
-            weights: All weights of the voice.
+            weights: All weights of the voice, as its storage returns them.
 
         Raises:
             BackendError: the device failed, or the graphs are closed.
@@ -88,33 +98,3 @@ class VitsGraphs:
         """Free the sessions."""
         for session in self._sessions.values():
             session.close()
-
-
-def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
-    """Choose a backend and a precision, and open the graphs.
-
-    Raises:
-        BundleError: the bundle is of another task, lacks the precision, or is damaged.
-        BackendError: no backend here can run it.
-    """
-    bundle.model(Vits)
-    threads = min(options.threads or usable_cores(), RUN_THREADS)
-    choices = [
-        choice
-        for choice in rank(options.device, available(), options.backend)
-        if BACKENDS[choice.backend].runtime is None
-    ]
-    if not choices:
-        raise BackendError(
-            f"{options.backend or options.device} runs plans, which speech does not use yet: "
-            "choose the backend ort-cuda or ort-cpu"
-        )
-    for number, choice in enumerate(choices):
-        try:
-            precision = choose_precision(bundle, options.precision, choice.device)
-            return VitsGraphs(bundle, precision, choice, threads)
-        except BackendError as error:
-            if number + 1 == len(choices):
-                raise BackendError(f"{error} (chosen: {choice.reason})") from error
-            logger.warning("%s was tried first and cannot run: %s", choice.backend, error)
-    raise AssertionError("there is at least one choice")

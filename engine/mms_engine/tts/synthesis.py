@@ -14,7 +14,14 @@ from mms_engine.bundle.voices import Voice
 from mms_engine.errors import BackendError
 from mms_engine.text.reading import ReadSentence
 from mms_engine.text.tokenizer import BLANK, VoiceLetter
-from mms_engine.tts.chunks import LEAST_SHARED, RUN_THREADS, Shape, Window, windows
+from mms_engine.tts.chunks import (
+    RUN_THREADS,
+    Shape,
+    Window,
+    frame_windows,
+    margin_frames,
+    windows,
+)
 from mms_engine.tts.durations import Int64Array, timed
 from mms_engine.tts.graphs import VitsGraphs
 from mms_engine.tts.options import SpeechOptions
@@ -58,7 +65,8 @@ class Synthesis:
         self._graphs = graphs
         self._bank = bank
         self._flow_size = model.flow_size
-        self._shape = Shape.of(model)
+        self._shape = Shape.of(model, graphs.device)
+        self._frame_margin = margin_frames(model)
         beside = threads // RUN_THREADS if graphs.device == "cpu" else 1
         self._workers = ThreadPoolExecutor(beside, "mms-speech") if beside > 1 else None
         self._ahead = beside
@@ -98,11 +106,7 @@ class Synthesis:
         noise = _noise(options.seed, _LATENT, ids, (self._flow_size, len(expanded)))
         scale = options.noise_scale if options.noise_scale is not None else voice.noise_scale
         latents = means[:, expanded] + noise * np.exp(log_scales[:, expanded]) * np.float32(scale)
-        feeds = {
-            "latents": _padded(latents.astype(np.float32, copy=False)),
-            "lengths": np.array([len(expanded)], np.int64),
-        }
-        features = self._run("flow", feeds, code)["features"]
+        features = self._features(latents.astype(np.float32, copy=False), code)
         steps = len(expanded) * self._shape.rate
         return Plan(read, features, steps, begin, end, bounds, timing.tempo)
 
@@ -113,15 +117,40 @@ class Synthesis:
         chosen = options.noise_scale_duration
         scale = np.float32(voice.noise_scale_duration if chosen is None else chosen)
         noise = _noise(options.seed, _DURATION, ids, (2, len(ids))) * scale
+        columns = self._shape.columns(len(ids))
         feeds = {
-            "ids": _padded(ids),
+            "ids": _padded(ids, columns),
             "lengths": np.array([len(ids)], np.int64),
-            "duration_noise": _padded(noise),
+            "duration_noise": _padded(noise, columns),
         }
         found = self._run("text", feeds, code)
         names = ("means", "log_scales", "log_durations")
         means, log_scales, log_durations = (found[name][0, ..., : len(ids)] for name in names)
         return means, log_scales, log_durations
+
+    def _features(self, latents: Float32Array, code: str) -> Float32Array:
+        """Return the input of the decoder `[1, C, S]` for latents `[D, F]`.
+
+        Where a plan does not cover the sentence, it is computed in parts with their contexts.
+        """
+        frames = latents.shape[1]
+        most, rate = self._graphs.most_frames, self._shape.rate
+        if most is None or frames <= most:
+            columns = self._shape.columns(frames)
+            return self._flow(latents, columns if most is None else min(columns, most), code)
+        parts = []
+        for window in frame_windows(frames, most, self._frame_margin):
+            part = self._flow(latents[:, window.first : window.last], most, code)
+            begin, end = window.start - window.first, window.end - window.first
+            parts.append(part[:, :, begin * rate : end * rate])
+        return np.concatenate(parts, axis=2)
+
+    def _flow(self, latents: Float32Array, columns: int, code: str) -> Float32Array:
+        feeds = {
+            "latents": _padded(latents, columns),
+            "lengths": np.array([latents.shape[1]], np.int64),
+        }
+        return self._run("flow", feeds, code)["features"]
 
     def chunks(self, plan: Plan, code: str) -> Iterator[Float32Array]:
         """Yield the samples of a sentence: 4, 8 and 16 frames, then 64 each.
@@ -238,9 +267,9 @@ def _ids(letters: tuple[VoiceLetter, ...]) -> list[int]:
     return [letter.token for letter in letters]
 
 
-def _padded(values: np.ndarray) -> np.ndarray:
-    """Return `[…, T]` as a batch of one, with as many columns as exact division needs."""
-    missing = max(0, LEAST_SHARED - values.shape[-1])
+def _padded(values: np.ndarray, columns: int) -> np.ndarray:
+    """Return `[…, T]` as a batch of one, with `columns` columns."""
+    missing = columns - values.shape[-1]
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])[np.newaxis]
 
 

@@ -7,17 +7,16 @@ from typing import Self
 import numpy as np
 
 from mms_engine.backends.options import with_given
-from mms_engine.backends.session import storage_dtype
-from mms_engine.bank.voices import voice_bank
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Tensor, Vits
+from mms_engine.bundle.manifest import Vits
 from mms_engine.bundle.voices import Voice
 from mms_engine.errors import BundleError, LanguageError
 from mms_engine.system import usable_cores
 from mms_engine.text.reading import Reader
 from mms_engine.text.sentences import sentences
 from mms_engine.text.tokenizer import VoiceText
-from mms_engine.tts.graphs import VitsGraphs, load_graphs
+from mms_engine.tts.graphs import VitsGraphs
+from mms_engine.tts.loading import load_graphs, open_voice_bank
 from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
 from mms_engine.tts.stream import SpeechStream
 from mms_engine.tts.synthesis import Synthesis
@@ -40,16 +39,7 @@ class Synthesizer:
         """The open bundle."""
         self._graphs = graphs
         threads = options.threads or usable_cores()
-        vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
-        quantized = any(entry.int8 for entry in bundle.manifest.data.values())
-        self._bank = voice_bank(
-            lambda code: bundle.voice(code, quantized=quantized and graphs.precision == "int8"),
-            graphs.weights,
-            voices=len(bundle.languages),
-            voice_bytes=sum(_bytes(tensor, vocab) for tensor in graphs.weights),
-            budget=options.voice_cache_bytes,
-            threads=threads,
-        )
+        self._bank = open_voice_bank(bundle, graphs, options, threads)
         self._synthesis = Synthesis(bundle.model(Vits), graphs, self._bank, threads)
 
     @classmethod
@@ -85,7 +75,12 @@ class Synthesizer:
             threads=threads,
         )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
-        return cls(opened, load_graphs(opened, chosen), chosen)
+        graphs = load_graphs(opened, chosen)
+        try:
+            return cls(opened, graphs, chosen)
+        except BaseException:
+            graphs.close()
+            raise
 
     def __repr__(self) -> str:
         return f"Synthesizer({self.bundle!r}, {self._graphs.device})"
@@ -107,9 +102,10 @@ class Synthesizer:
         return self.bundle.manifest.sample_rate
 
     def close(self) -> None:
-        """Free the graphs."""
+        """Free the graphs and the voices. May be called twice."""
         self._synthesis.close()
         self._graphs.close()
+        self._bank.storage.free()
 
     def preload(self, voices: Iterable[str]) -> None:
         """Read voices before their first use, as far as there is room.
@@ -263,8 +259,3 @@ def _voice_text(voice: Voice, bundle: Bundle, code: str) -> VoiceText:
         normalize=voice.normalize,
         is_uroman=voice.is_uroman,
     )
-
-
-def _bytes(tensor: Tensor, vocab: int) -> int:
-    sizes = [vocab if isinstance(size, str) else size for size in tensor.shape]
-    return int(np.prod(sizes)) * storage_dtype(tensor.dtype).itemsize

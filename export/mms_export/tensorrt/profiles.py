@@ -74,13 +74,13 @@ class SpeechExtents:
         )
 
     def sizes(self, use: Use) -> dict[str, Range]:
-        """Return the sizes of a use; any sentence may be as short as one frame."""
+        """Return the sizes of a use: one sentence at a time, which may be as short as a frame."""
         _, usual, high = use.seconds
         tokens = (1, round(USUAL_TOKENS * usual), round(MAX_TOKENS * high))
         frames = [max(1, round(seconds * self.frames_per_second)) for seconds in (usual, high)]
         steps = [count * self.steps_per_frame for count in frames]
         return {
-            "batch": use.batch,
+            "batch": (1, 1, use.batch[2]),
             "tokens": tokens,
             "frames": (1, frames[0], frames[1]),
             "steps": (1, steps[0], steps[1]),

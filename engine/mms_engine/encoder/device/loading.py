@@ -12,13 +12,14 @@ from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.encoder.device.encoder import DeviceEncoder
 from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.errors import BackendError
-from mms_engine.tensorrt.choose import OFFLINE_GRAPHS, Target, planned_precision
+from mms_engine.tensorrt.choose import (
+    PLANNED_PRECISIONS,
+    Target,
+    planned_graphs,
+    planned_precision,
+)
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.tensorrt.toolkit import open_toolkit
-from mms_engine.types import Precision
-
-_PREFERENCE: tuple[Precision, ...] = ("fp16", "bf16")
-"""Precisions that plans are built in, best first."""
 
 
 def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -> DeviceEncoder:
@@ -34,11 +35,11 @@ def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -
         with device.active("loading TensorRT"):
             version = open_toolkit(runtime).version
         target = Target(runtime, version, device.compute_capability)
-        preference = _PREFERENCE if options.precision is None else (options.precision,)
+        preference = PLANNED_PRECISIONS if options.precision is None else (options.precision,)
         precision = planned_precision(bundle.manifest, preference, target)
         plans = DevicePlans(bundle, precision, target, device)
         undo.callback(plans.close)
-        for name in OFFLINE_GRAPHS:
+        for name in planned_graphs(bundle.manifest.model):
             plans.session(name)
         bank = None
         if isinstance(bundle.manifest.model, Wav2Vec2Ctc):
