@@ -10,6 +10,14 @@ from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint, VoiceSet
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.hub_voices import is_voice_repository, open_hub_voices
+from mms_export.checkpoints.omnilingual import (
+    LLM_MODEL_TYPE,
+    MODEL_TYPE,
+    fairseq2_tensors,
+    open_fairseq2,
+    open_omnilingual,
+    read_omnilingual_head,
+)
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
 from mms_export.checkpoints.voices import is_voice, open_voice_folder, voice_folders
@@ -91,8 +99,14 @@ def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
 def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:
     """Open a folder by the architecture in its config.json."""
     config = path / "config.json"
-    if config.is_file() and is_whole(read_json(config)):
+    document = read_json(config) if config.is_file() else {}
+    if is_whole(document):
         return open_whole(path, name=name, languages=languages)
+    if document.get("model_type") in (MODEL_TYPE, LLM_MODEL_TYPE):
+        return open_omnilingual(path, name=name, languages=languages)
+    pickles = list(path.glob("*.pt"))
+    if not document and len(pickles) == 1:
+        return replace(_open_pickle(pickles[0], languages), name=name)
     return open_transformers(path, name=name, languages=languages)
 
 
@@ -102,6 +116,9 @@ def _open_pickle(path: Path, languages: str) -> Checkpoint:
     from mms_export.checkpoints.torchaudio import is_torchaudio, open_torchaudio
 
     document = load_fairseq(path)
+    tensors = fairseq2_tensors(document)
+    if tensors is not None:
+        return open_fairseq2(path, tensors, languages)
     if is_torchaudio(document):
         return open_torchaudio(path, document, languages)
     return open_fairseq(path, languages)
@@ -131,6 +148,8 @@ def read_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:
     """
     if file.format == "transformers":
         return _in_bundle_order(read_transformers_adapter(file, config), file.labels.rows)
+    if file.format in ("fairseq2", "omniasr"):
+        return _in_bundle_order(read_omnilingual_head(file, config), file.labels.rows)
     # These modules import torch.
     from mms_export.checkpoints.fairseq import load_fairseq, read_fairseq_adapter
     from mms_export.checkpoints.torchaudio import read_torchaudio_head

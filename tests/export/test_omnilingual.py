@@ -1,0 +1,208 @@
+"""Omnilingual ASR with CTC: two layouts, one head for all languages."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import OmniASRFeatureExtractor, OmniASRForCTC, ParakeetTokenizer
+
+from mms_engine import Recognizer
+from mms_engine.audio import normalize, read_audio
+from mms_engine.bundle.reader import open_bundle
+from mms_engine.encoder.emission import Segment
+from mms_engine.errors import LanguageError, MmsError
+from mms_export.checkpoints.names import adapter_shapes, base_shapes
+from mms_export.checkpoints.omnilingual import HEADS, SIZES
+from mms_export.checkpoints.open import open_checkpoint
+from mms_export.checkpoints.sentencepiece import read_pieces
+from mms_export.cli import main as mms_export
+from mms_export.parity.comparison import SPEECH
+from omnilingual_models import PIECES, make_fairseq2, make_omniasr, write_pieces
+
+
+def export(model: Path, out: Path, *arguments: str) -> Path:
+    given = ["--model", str(model), "--out", str(out), "--quiet", *arguments]
+    mms_export.main(given, standalone_mode=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_omniasr(tmp_path_factory.mktemp("omnilingual") / "hub")
+
+
+@pytest.fixture(scope="session")
+def pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_fairseq2(tmp_path_factory.mktemp("omnilingual") / "fairseq2")
+
+
+@pytest.fixture(scope="session")
+def bundle(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("omnilingual") / "bundle"
+    return export(hub, out, "--adapter-dtype", "float32", "--precision", "fp32,int8")
+
+
+@pytest.fixture(scope="session")
+def speech() -> list[np.ndarray]:
+    samples = read_audio(SPEECH).samples
+    return [samples[:48_000], samples[:31_111]]
+
+
+def expected(hub: Path, speech: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the logits `[T, V]` and the texts of transformers, computed in one batch."""
+    model = OmniASRForCTC.from_pretrained(hub).eval()
+    inputs = OmniASRFeatureExtractor.from_pretrained(hub)(speech, sampling_rate=16_000)
+    with torch.inference_mode():
+        logits = model(**inputs).logits.numpy()
+        ids = model.generate(**inputs)
+    lengths = [(size - 400) // 320 + 1 for size in map(len, speech)]
+    tokenizer = ParakeetTokenizer.from_pretrained(hub)
+    texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+    return [row[:length] for row, length in zip(logits, lengths, strict=True)], texts
+
+
+@pytest.mark.parametrize(
+    ("size", "release", "tensors", "parameters"),
+    [
+        ("300M", 9812, 423, 325_494_996),
+        ("1B", 9812, 807, 975_065_300),
+        ("3B", 10288, 999, 3_081_398_960),
+        ("7B", 10288, 2087, 6_505_761_456),
+    ],
+)
+def test_tensors_are_those_of_the_published_models(size, release, tensors, parameters):
+    layers, hidden = SIZES[size]
+    config = open_checkpoint("demo").config
+    config = type(config)(
+        **{name: getattr(config, name) for name in config.__struct_fields__}
+        | {
+            "conv_dim": (512,) * 7,
+            "num_hidden_layers": layers,
+            "hidden_size": hidden,
+            "intermediate_size": 4 * hidden,
+            "num_conv_pos_embeddings": 128,
+            "num_conv_pos_embedding_groups": 16,
+            "num_attention_heads": HEADS,
+            "adapter_attn_dim": 0,
+        }
+    )
+    shapes = base_shapes(config) | adapter_shapes(config, release)
+    assert len(shapes) == tensors
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == parameters
+
+
+def test_logits_and_text_equal_transformers(hub, bundle, speech):
+    logits, texts = expected(hub, speech)
+    with Recognizer.open(bundle, device="cpu", precision="fp32") as recognizer:
+        results = list(recognizer.transcribe(speech, language="mul"))
+        model = recognizer.acoustic
+        segments = [Segment(normalize(clip, 1e-5), "mul") for clip in speech]
+        found = model.logits(segments)
+    for ours, theirs in zip(found, logits, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    assert [result.text for result in results] == texts
+    assert all(len(set(text)) > 5 for text in texts)
+
+
+def test_both_layouts_are_the_same_model(hub, pickle):
+    first, second = open_checkpoint(str(hub)), open_checkpoint(str(pickle))
+    assert first.config == second.config
+    assert first.config.normalize_epsilon == 1e-5
+    assert first.adapters["mul"].labels == second.adapters["mul"].labels
+    for name in first.weights.shapes:
+        if not name.endswith(("weight_g", "weight_v")):
+            assert np.array_equal(first.weights.read(name), second.weights.read(name)), name
+
+
+def test_quiet_audio_is_normalised_with_the_epsilon_of_the_model(hub, bundle, speech):
+    quiet = [0.01 * clip for clip in speech]
+    logits, _ = expected(hub, quiet)
+    found = {}
+    with Recognizer.open(bundle, device="cpu", precision="fp32") as recognizer:
+        for epsilon in (1e-5, 1e-7):
+            (found[epsilon],) = recognizer.acoustic.logits(
+                [Segment(normalize(quiet[0], epsilon), "mul")]
+            )
+        with recognizer.stream("mul") as stream:
+            assert stream._core.audio._running._epsilon == 1e-5
+    np.testing.assert_allclose(found[1e-5], logits[0], atol=2e-3)
+    assert np.abs(found[1e-7] - logits[0]).max() > 0.1
+
+
+def test_roles_of_the_vocabulary(bundle):
+    vocabulary = open_bundle(bundle).vocabulary("mul")
+    ids = [PIECES.index(piece) for piece in ("a", " ", "<pad>", "b", "<unk>", "</s>", "c")]
+    assert vocabulary.text(ids) == "a bc"
+    assert open_bundle(bundle).manifest.source.licence == "unknown"
+
+
+@pytest.mark.parametrize("wrapper", ["", "module."])
+def test_pickles_and_their_folders_are_recognised(tmp_path, wrapper):
+    path = make_fairseq2(tmp_path, wrapper=wrapper)
+    assert open_checkpoint(str(path)).config == open_checkpoint(str(path.parent)).config
+
+
+def test_pieces_are_those_that_protobuf_writes(tmp_path):
+    pieces = read_pieces(write_pieces(tmp_path / "any.model"))
+    assert [piece.text for piece in pieces] == list(PIECES)
+    assert [piece.is_text for piece in pieces] == [False] * 4 + [True] * (len(PIECES) - 4)
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 300])
+def test_truncated_tokenizer_is_refused(tmp_path, size):
+    path = write_pieces(tmp_path / "any.model")
+    path.write_bytes(path.read_bytes()[:size] + b"\xff" * (size > 20))
+    with pytest.raises(MmsError, match=r"any\.model"):
+        read_pieces(path)
+
+
+def test_tokenizer_of_another_release_is_refused(tmp_path):
+    path = make_fairseq2(tmp_path)
+    write_pieces(tmp_path / "omniASR_tokenizer.model", (*PIECES, "é"))
+    with pytest.raises(MmsError, match=r"59 rows.*60 pieces: they belong to different models"):
+        open_checkpoint(str(path))
+    write_pieces(tmp_path / "own.model")
+    assert open_checkpoint(str(path)).adapters["mul"].described_by[0].name == "own.model"
+    write_pieces(tmp_path / "other.model")
+    with pytest.raises(MmsError, match="unclear"):
+        open_checkpoint(str(path))
+    for file in tmp_path.glob("*.model"):
+        file.unlink()
+    with pytest.raises(MmsError, match="no tokenizer beside it"):
+        open_checkpoint(str(path))
+
+
+def test_folder_with_another_tokenizer_is_refused(hub, tmp_path):
+    folder = shutil.copytree(hub, tmp_path / "hub")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["model"]["vocab"].append(["é", -60.0])
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(MmsError, match=r"59 rows.*60 tokens"):
+        open_checkpoint(str(folder))
+
+
+def test_models_without_a_head_and_with_another_decoder_are_refused(hub, tmp_path):
+    path = make_fairseq2(tmp_path / "pt")
+    document = torch.load(path)
+    model = document["model"]
+    torch.save({"model": model | {"llama_decoder.norm": torch.zeros(1)}}, path)
+    with pytest.raises(MmsError, match="only those with CTC"):
+        open_checkpoint(str(path))
+    headless = {name: t for name, t in model.items() if not name.startswith("final_proj.")}
+    torch.save({"model": headless}, path.with_name("headless.pt"))
+    with pytest.raises(MmsError, match="no head"):
+        open_checkpoint(str(path.with_name("headless.pt")))
+    folder = shutil.copytree(hub, tmp_path / "hub")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "omniasr"}))
+    with pytest.raises(MmsError, match="only those with CTC"):
+        open_checkpoint(str(folder))
+
+
+def test_language_of_one_head_is_named_when_transcribing(hub):
+    assert set(open_checkpoint(str(hub), "mul").adapters) == {"mul"}
+    with pytest.raises(LanguageError, match="when transcribing"):
+        open_checkpoint(str(hub), "swh")
