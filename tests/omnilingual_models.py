@@ -44,7 +44,13 @@ def tiny_omnilingual(vocab_size: int = len(PIECES), layers: int = 2) -> OmniASRF
             else:
                 parameter.normal_(0, 1.5 * parameter[0].numel() ** -0.5)
         model.ctc_head.weight.normal_(0, 8 * 32**-0.5)
-        model.ctc_head.bias.zero_()[0] = 6
+        # Among similar scores rounding would decide which token wins.
+        ranks = torch.randperm(vocab_size) + 1
+        model.ctc_head.weight *= 2 * ranks[:, None] ** -0.7
+        model.ctc_head.weight[0] *= 0.1
+        # Without the mean of the hidden states, which would let one token win every frame.
+        hidden = model.model(torch.randn(1, 1, 16_000)).last_hidden_state[0].mean(0)
+        model.ctc_head.bias.copy_(-model.ctc_head.weight @ hidden)[0] += 1
     return model
 
 

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import OmniASRFeatureExtractor, OmniASRForCTC, ParakeetTokenizer
 
-from mms_engine import Recognizer
+from lm_models import arpa, estimate
+from mms_engine import BeamSearch, Recognizer, RecognizerOptions
+from mms_engine.align.aligner import Aligner
+from mms_engine.align.options import AlignerOptions
 from mms_engine.audio import normalize, read_audio
+from mms_engine.audio.limits import AudioLimits
 from mms_engine.bundle.reader import open_bundle
+from mms_engine.cli import main as mms
 from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageError, MmsError
+from mms_engine.languages import labels_with_codes
 from mms_export.checkpoints.names import adapter_shapes, base_shapes
 from mms_export.checkpoints.omnilingual import HEADS, SIZES
 from mms_export.checkpoints.open import open_checkpoint
@@ -104,7 +111,8 @@ def test_logits_and_text_equal_transformers(hub, bundle, speech):
     for ours, theirs in zip(found, logits, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
     assert [result.text for result in results] == texts
-    assert all(len(set(text)) > 5 for text in texts)
+    assert len(set(texts[0])) > 5
+    assert len(set(texts[1])) > 1
 
 
 def test_both_layouts_are_the_same_model(hub, pickle):
@@ -206,3 +214,87 @@ def test_language_of_one_head_is_named_when_transcribing(hub):
     assert set(open_checkpoint(str(hub), "mul").adapters) == {"mul"}
     with pytest.raises(LanguageError, match="when transcribing"):
         open_checkpoint(str(hub), "swh")
+
+
+def test_language_masks_the_columns_of_other_scripts(bundle, speech):
+    with Recognizer.open(bundle, device="cpu", precision="fp32") as recognizer:
+        whole = recognizer.bundle.vocabulary("mul")
+        codes = ["swh", "rus", "cmn-script_simplified", "arb_Arab", "mul"]
+        together = recognizer.acoustic.logits(
+            [Segment(normalize(speech[0], 1e-5), code) for code in codes]
+        )
+        letters = {code: recognizer.bundle.vocabulary(code) for code in codes}
+        for code, logits in zip(codes, together, strict=True):
+            rows = [i for i, token in enumerate(whole.tokens) if token in letters[code].tokens]
+            np.testing.assert_array_equal(logits, together[-1][:, rows])
+        texts = {
+            code: next(iter(recognizer.transcribe([speech[0]], language=code))).text
+            for code in codes
+        }
+    shared = {" ", "'"}
+    assert set(texts["swh"]) <= set("abcdefghijklmnopqrstuvwxyzñçş") | shared
+    assert set(texts["rus"]) <= set("абвгдежзийкл") | shared
+    assert set(texts["cmn-script_simplified"]) <= set("汉字语") | shared
+    assert set(texts["arb_Arab"]) <= set("بتثجح") | shared
+    assert len(set(texts.values())) == len(codes)
+    assert all(map(str.strip, texts.values()))
+
+
+def test_languages_are_those_whose_script_is_in_the_vocabulary(bundle):
+    opened = open_bundle(bundle)
+    assert {"mul", "eng", "swh", "rus", "hin", "jpn"} <= set(opened.languages)
+    assert "tam" not in opened.languages
+    assert opened.only_language == "mul"
+    assert labels_with_codes(["eng", "hin", "tam"], opened.languages) == ("eng", "hin")
+    with pytest.raises(LanguageError, match="no letter of the script Taml"):
+        opened.vocabulary("tam")
+    with pytest.raises(LanguageError, match="did you mean swh"):
+        opened.entry("swhh")
+    with pytest.raises(LanguageError, match="swh_Latn"):
+        opened.entry("zzzzzz")
+
+
+@pytest.mark.parametrize("language", ["mul", "swh"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_streams_and_pools_give_the_same_text(bundle, speech, precision, language):
+    with Recognizer.open(bundle, device="cpu", precision=precision) as recognizer:
+        with recognizer.stream(language) as stream:
+            alone = [*stream.feed(speech[0]), *stream.finish()]
+        with recognizer.pool() as pool:
+            pooled = pool.open(language)
+            pooled.feed(speech[0])
+            pooled.finish()
+            together = list(pooled.events(timeout=60))
+    finals = [
+        " ".join(event.transcript.text for event in events if event.type == "final")
+        for events in (alone, together)
+    ]
+    assert finals[0] == finals[1] != ""
+
+
+def test_beam_search_with_a_model_and_hotwords(bundle, speech, tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_text(arpa(estimate([["a", "bc", "da"], ["cab", "a"]], 2)), encoding="utf-8")
+    beam = BeamSearch(lm=path, lm_unit="word", hotwords=("abc",))
+    for language in ("mul", "swh"):
+        options = RecognizerOptions(device="cpu", precision="fp32", beam=beam)
+        with Recognizer.open(bundle, options=options) as recognizer:
+            (result,) = recognizer.transcribe([speech[0]], language=language)
+        assert result.text
+
+
+@pytest.mark.parametrize("language", ["mul", "swh"])
+def test_alignment_finds_the_greedy_text(bundle, speech, language):
+    with Recognizer.open(bundle, device="cpu", precision="fp32") as recognizer:
+        (heard,) = recognizer.transcribe([speech[0]], language=language)
+        aligner = Aligner(recognizer.acoustic, AlignerOptions(), AudioLimits())
+        found = aligner.align(speech[0], heard.text, language=language)
+    assert [word.text for word in found.words] == heard.text.split()
+
+
+def test_language_need_not_be_named(bundle):
+    arguments = ["transcribe", "--bundle", str(bundle), str(SPEECH), "--precision", "fp32"]
+    plain = CliRunner().invoke(mms, arguments, catch_exceptions=False)
+    named = CliRunner().invoke(mms, [*arguments, "--lang", "mul"], catch_exceptions=False)
+    assert plain.exit_code == named.exit_code == 0
+    assert plain.stdout == named.stdout != ""
