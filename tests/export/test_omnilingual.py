@@ -1,6 +1,7 @@
 """Omnilingual ASR with CTC: two layouts, one head for all languages."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,13 +22,17 @@ from mms_engine.cli import main as mms
 from mms_engine.encoder.emission import Segment
 from mms_engine.errors import LanguageError, MmsError
 from mms_engine.languages import labels_with_codes
+from mms_export.checkpoints import config
+from mms_export.checkpoints.config import OMNILINGUAL_HEADS as HEADS
+from mms_export.checkpoints.config import OMNILINGUAL_SIZES as SIZES
 from mms_export.checkpoints.names import adapter_shapes, base_shapes
-from mms_export.checkpoints.omnilingual import HEADS, SIZES
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.checkpoints.sentencepiece import read_pieces
 from mms_export.cli import main as mms_export
 from mms_export.parity.comparison import SPEECH
+from mms_export.synthetic_omnilingual import main as synthetic
 from omnilingual_models import PIECES, make_fairseq2, make_omniasr, write_pieces
+from tiny_models import TinyOptions, make_plain
 
 
 def export(model: Path, out: Path, *arguments: str) -> Path:
@@ -82,9 +87,9 @@ def expected(hub: Path, speech: list[np.ndarray]) -> tuple[list[np.ndarray], lis
 )
 def test_tensors_are_those_of_the_published_models(size, release, tensors, parameters):
     layers, hidden = SIZES[size]
-    config = open_checkpoint("demo").config
-    config = type(config)(
-        **{name: getattr(config, name) for name in config.__struct_fields__}
+    demo = open_checkpoint("demo").config
+    sizes = type(demo)(
+        **{name: getattr(demo, name) for name in demo.__struct_fields__}
         | {
             "conv_dim": (512,) * 7,
             "num_hidden_layers": layers,
@@ -96,7 +101,7 @@ def test_tensors_are_those_of_the_published_models(size, release, tensors, param
             "adapter_attn_dim": 0,
         }
     )
-    shapes = base_shapes(config) | adapter_shapes(config, release)
+    shapes = base_shapes(sizes) | adapter_shapes(sizes, release)
     assert len(shapes) == tensors
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == parameters
 
@@ -204,8 +209,8 @@ def test_models_without_a_head_and_with_another_decoder_are_refused(hub, tmp_pat
     with pytest.raises(MmsError, match="no head"):
         open_checkpoint(str(path.with_name("headless.pt")))
     folder = shutil.copytree(hub, tmp_path / "hub")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "omniasr"}))
+    written = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(written | {"model_type": "omniasr"}))
     with pytest.raises(MmsError, match="only those with CTC"):
         open_checkpoint(str(folder))
 
@@ -298,3 +303,36 @@ def test_language_need_not_be_named(bundle):
     named = CliRunner().invoke(mms, [*arguments, "--lang", "mul"], catch_exceptions=False)
     assert plain.exit_code == named.exit_code == 0
     assert plain.stdout == named.stdout != ""
+
+
+def test_conversion_with_other_heads_or_blank_is_refused(tmp_path, monkeypatch):
+    folder = make_plain(tmp_path / "plain", TinyOptions(languages=(("eng", 9),), heads=4))
+    open_checkpoint(str(folder), "eng")
+    monkeypatch.setitem(config.OMNILINGUAL_RELEASES, 9, "v9")
+    monkeypatch.setitem(config.OMNILINGUAL_SIZES, "tiny", (2, 32))
+    with pytest.raises(MmsError, match=r"with 4 attention heads and blank 0; .* with 16 and 0"):
+        open_checkpoint(str(folder), "eng")
+
+
+@pytest.mark.parametrize(
+    ("name", "repository", "file"),
+    [
+        ("omniASR_CTC_3B", "facebook/omniASR-CTC-3B", "omniASR-CTC-3B.pt"),
+        ("omniASR_CTC_1B_v2", "hf-audio/omniasr-ctc-1b-v2", "omniASR-CTC-1B-v2.pt"),
+    ],
+)
+def test_name_of_a_card_is_a_hub_id_or_a_file_to_download(name, repository, file, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(MmsError, match=rf"{repository} is not in the local.*{re.escape(file)}"):
+        open_checkpoint(name)
+
+
+def test_synthetic_checkpoint_has_the_published_size_in_both_layouts(tmp_path, monkeypatch):
+    monkeypatch.setitem(config.OMNILINGUAL_SIZES, "300M", (2, 32))
+    CliRunner().invoke(synthetic, ["--out", str(tmp_path), "--fairseq2"], catch_exceptions=False)
+    hub = open_checkpoint(str(tmp_path))
+    pickle = open_checkpoint(str(tmp_path / "fairseq2" / "omniASR-CTC-300M-v2.pt"))
+    assert hub.config == pickle.config
+    assert hub.adapters["mul"].vocab_size == 10288
+    assert hub.adapters["mul"].labels == pickle.adapters["mul"].labels
+    assert hub.licence == pickle.licence == "Apache-2.0"

@@ -22,7 +22,13 @@ from mms_export.checkpoints.checkpoint import (
     Checkpoint,
     Format,
 )
-from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.config import (
+    OMNILINGUAL_HEADS,
+    OMNILINGUAL_RELEASES,
+    OMNILINGUAL_SIZES,
+    is_omnilingual,
+    parse_config,
+)
 from mms_export.checkpoints.documents import interpreting, read_json, read_model_card
 from mms_export.checkpoints.files import (
     base_model,
@@ -44,13 +50,10 @@ from mms_export.checkpoints.weights import FloatArray, Weights
 MODEL_TYPE, LLM_MODEL_TYPE = "omniasr_ctc", "omniasr"
 """`model_type` in config.json of the models with CTC, and of those with a language model."""
 NORMALIZE_EPSILON = 1e-5
-HEADS = 16
-"""Attention heads of every size; no tensor shows them."""
-SIZES = {"300M": (24, 1024), "1B": (48, 1280), "3B": (60, 2048), "7B": (128, 2048)}
-"""Layers and hidden size of the published models."""
-RELEASES = {9812: "v1", 10288: "v2"}
-"""Releases of the tokenizer by number of pieces."""
 TOKENIZERS = {"v1": "omniASR_tokenizer.model", "v2": "omniASR_tokenizer_written_v2.model"}
+_CARD = re.compile(rf"omniASR_CTC_({'|'.join(OMNILINGUAL_SIZES)})(_v2)?")
+_FILES = "https://dl.fbaipublicfiles.com/mms/"
+"""Where Meta publishes checkpoints and tokenizers."""
 _BLANK, _PAD, _END, _UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 _SPACES = (" ", "\u2581")
 """Word boundaries: that of Omnilingual, and that of SentencePiece's own training."""
@@ -59,7 +62,7 @@ _POSITIONS = "encoder.pos_conv_embed.conv"
 _FOLDED = f"{_POSITIONS}.weight"
 
 # Beginnings of names, and their replacements; the first that fits is applied.
-_FAIRSEQ2_NAMES = (
+FAIRSEQ2_NAMES = (
     (r"final_proj\.", "lm_head."),
     (r"encoder_frontend\.feature_extractor\.layers\.", "feature_extractor.conv_layers."),
     (r"encoder_frontend\.post_extract_layer_norm\.", "feature_projection.layer_norm."),
@@ -72,13 +75,32 @@ _FAIRSEQ2_NAMES = (
     (r"(encoder\.layers\.\d+)\.ffn\.inner_proj\.", r"\1.feed_forward.intermediate_dense."),
     (r"(encoder\.layers\.\d+)\.ffn\.output_proj\.", r"\1.feed_forward.output_dense."),
 )
-_TRANSFORMERS_NAMES = (
+TRANSFORMERS_NAMES = (
     (r"ctc_head\.", "lm_head."),
     (r"model\.audio_tower\.subsampling\.conv_layers\.", "feature_extractor.conv_layers."),
     (r"model\.audio_tower\.subsampling\.", "feature_projection."),
     (r"model\.audio_tower\.encode_positions\.conv\.", f"{_POSITIONS}."),
     (r"model\.audio_tower\.", "encoder."),
 )
+
+
+def repository_of_card(name: str) -> str:
+    """Return the hub id of a model by its name in fairseq2, such as omniASR_CTC_1B_v2, or ""."""
+    card = _CARD.fullmatch(name)
+    if not card:
+        return ""
+    size, suffix = card.groups()
+    return f"hf-audio/omniasr-ctc-{size.lower()}-v2" if suffix else f"facebook/omniASR-CTC-{size}"
+
+
+def files_of_card(name: str) -> str:
+    """Return what to download where the hub does not have a model of fairseq2, as a hint."""
+    release = "v2" if name.endswith("_v2") else "v1"
+    pickle = name.replace("_", "-") + ".pt"
+    return (
+        f"download {_FILES}{pickle} and {_FILES}{TOKENIZERS[release]} into one folder, and give "
+        f"--model FOLDER/{pickle}"
+    )
 
 
 def fairseq2_tensors(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -110,10 +132,9 @@ def open_fairseq2(path: Path, tensors: Mapping[str, Any], languages: str) -> Che
         raise MmsError(f"{path} has no head for CTC: a pretrained model cannot transcribe")
     weights = base_model(opened, ())
     described = pickled_document({}, weights, path)
-    config = _config(described | {"num_attention_heads": HEADS}, where=str(path))
+    config = _config(described | {"num_attention_heads": OMNILINGUAL_HEADS}, where=str(path))
     size = head.shapes["lm_head.weight"][0]
     file, labels = _beside(path, size)
-    is_published = (config.num_hidden_layers, config.hidden_size) in SIZES.values()
     return _checkpoint(
         path,
         path.stem,
@@ -123,7 +144,7 @@ def open_fairseq2(path: Path, tensors: Mapping[str, Any], languages: str) -> Che
         head,
         languages=languages,
         adapter=AdapterFile(MULTILINGUAL, (path,), "fairseq2", labels, (file,)),
-        licence=APACHE_LICENCE if is_published and size in RELEASES else UNKNOWN_LICENCE,
+        licence=APACHE_LICENCE if is_omnilingual(config, size) else UNKNOWN_LICENCE,
     )
 
 
@@ -154,7 +175,7 @@ def open_omnilingual(path: Path, *, name: str, languages: str) -> Checkpoint:
     head = language_tensors(opened)
     size = head.shapes.get("lm_head.weight", (0,))[0]
     file, labels = _of_folder(path, size, document.get("blank_token_id", 0))
-    card = read_model_card(path)
+    licence = APACHE_LICENCE if is_omnilingual(config, size) else UNKNOWN_LICENCE
     return _checkpoint(
         path,
         name,
@@ -164,7 +185,7 @@ def open_omnilingual(path: Path, *, name: str, languages: str) -> Checkpoint:
         head,
         languages=languages,
         adapter=AdapterFile(MULTILINGUAL, tuple(files), "omniasr", labels, (file,)),
-        licence=card.get("license", APACHE_LICENCE if size in RELEASES else UNKNOWN_LICENCE),
+        licence=read_model_card(path).get("license", licence),
         sample_rate=read_sample_rate(preprocessor, path),
     )
 
@@ -193,12 +214,12 @@ def read_omnilingual_head(file: AdapterFile, config: Wav2Vec2) -> Weights:
 
 def fairseq2_name(name: str) -> str:
     """Return the name of `names.base_shapes` or `adapter_shapes` for a name of fairseq2."""
-    return _renamed(name, _FAIRSEQ2_NAMES)
+    return _renamed(name, FAIRSEQ2_NAMES)
 
 
 def transformers_name(name: str) -> str:
     """Return the name of `names.base_shapes` or `adapter_shapes` for one of `OmniASRForCTC`."""
-    return _renamed(name, _TRANSFORMERS_NAMES)
+    return _renamed(name, TRANSFORMERS_NAMES)
 
 
 def _renamed(name: str, names: tuple[tuple[str, str], ...]) -> str:
@@ -206,6 +227,17 @@ def _renamed(name: str, names: tuple[tuple[str, str], ...]) -> str:
         new, count = re.subn(f"^{pattern}", replacement, name)
         if count:
             return new
+    return name
+
+
+def original_name(name: str, names: tuple[tuple[str, str], ...]) -> str:
+    """Return the name that a layout has for a name of `names.base_shapes` or `adapter_shapes`."""
+    for pattern, replacement in names:
+        groups = "(encoder\\.layers\\.\\d+)" if replacement.startswith("\\1") else ""
+        ours = groups + re.escape(replacement.removeprefix("\\1"))
+        if re.match(ours, name):
+            theirs = pattern.replace("(encoder\\.layers\\.\\d+)", "\\1").replace("\\.", ".")
+            return re.sub(f"^{ours}", theirs.replace("\\1", r"\g<1>"), name)
     return name
 
 
@@ -274,7 +306,7 @@ def _beside(path: Path, size: int) -> tuple[Path, Labels]:
     """Return the tokenizer beside a `.pt` file that has as many pieces as the head rows."""
     found = {file: read_pieces(file) for file in sorted(path.parent.glob("*.model"))}
     fitting = [file for file, pieces in found.items() if len(pieces) == size]
-    release = RELEASES.get(size)
+    release = OMNILINGUAL_RELEASES.get(size)
     wanted = f"{TOKENIZERS[release]} ({release})" if release else "that of its own training"
     if not found:
         raise MmsError(

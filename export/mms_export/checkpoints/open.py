@@ -14,9 +14,11 @@ from mms_export.checkpoints.omnilingual import (
     LLM_MODEL_TYPE,
     MODEL_TYPE,
     fairseq2_tensors,
+    files_of_card,
     open_fairseq2,
     open_omnilingual,
     read_omnilingual_head,
+    repository_of_card,
 )
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
@@ -58,6 +60,11 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     path = Path(model)
     if path.is_dir():
         return _open_folder(path, path.resolve().name, languages)
+    if repository := repository_of_card(model):
+        try:
+            return _open_folder(snapshot(repository, languages), model, languages)
+        except MmsError as error:
+            raise MmsError(f"{error}; or {files_of_card(model)}") from error
     if path.is_file():
         if _PART_OF_FOLDER.fullmatch(path.name):
             raise MmsError(
