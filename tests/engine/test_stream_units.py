@@ -48,7 +48,7 @@ def test_normalization_without_prior_and_forgetting_is_that_of_the_whole_audio()
 
 def test_model_without_normalization_gets_samples_unchanged() -> None:
     geometry, sound = FrameGeometry((10, 8), (5, 4)), np.full(80, 0.25, np.float32)
-    buffer = AudioBuffer(geometry, NormalizationOptions(), RATE, normalize=False)
+    buffer = AudioBuffer(geometry, NormalizationOptions(), RATE, epsilon=None)
     buffer.add(sound)
     buffer.measure(1)
     np.testing.assert_array_equal(buffer.normalized(0, 1), sound[: geometry.receptive_field])

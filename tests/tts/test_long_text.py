@@ -14,7 +14,7 @@ from tiny_voices import TINY, make_voice
 GEORGIAN = " აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 BYTES = 1_000_000 if os.environ.get("MMS_FULL_SIZE") else 250_000
 GROWTH = 12 << 20
-"""Bytes by which the process may grow behind the first tenth; the samples of a megabyte are 60 MB."""
+"""Bytes by which the process may grow behind the first tenth: less than the samples take."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_parts_cover_a_sentence_once(frames: int, most: int) -> None:
         assert one.last == min(frames, one.end + margin) or one.end == frames
 
 
-def test_megabyte_is_spoken_in_flat_memory(georgian: Path) -> None:
+def test_long_text_is_spoken_in_flat_memory(georgian: Path) -> None:
     text = long_text()
     spoken = 0
     sizes: list[int] = []

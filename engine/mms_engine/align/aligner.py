@@ -202,8 +202,9 @@ class Aligner:
         progress: Progress | None,
     ) -> TargetEmission:
         normalization = Normalization(0.0, 1.0)
-        if self.bundle.model(Wav2Vec2).normalize:
-            normalization = streamed_statistics(recording)
+        model = self.bundle.model(Wav2Vec2)
+        if model.normalize:
+            normalization = streamed_statistics(recording, model.normalize_epsilon)
         tokens = {letter.token for word in text.words for letter in word.letters}
         if (boundary := boundary_of(vocabulary)) is not None:
             tokens.add(boundary)

@@ -9,7 +9,7 @@ import numpy as np
 from mms_engine.types import Float32Array
 
 EPSILON = 1e-7
-"""Addend of the variance, as in transformers' Wav2Vec2FeatureExtractor."""
+"""Addend of the variance in MMS, as in transformers' Wav2Vec2FeatureExtractor."""
 
 _BLOCK = 1 << 20
 
@@ -20,7 +20,7 @@ class Normalization:
 
     mean: float
     scale: float
-    """1 / sqrt(population variance + 1e-7)."""
+    """1 / sqrt(population variance + epsilon)."""
 
     def apply(self, block: Float32Array) -> Float32Array:
         """Normalise consecutive samples, however the audio is divided.
@@ -42,20 +42,22 @@ class Normalization:
         return self.apply(samples[span])
 
 
-def statistics(samples: Float32Array) -> Normalization:
+def statistics(samples: Float32Array, epsilon: float = EPSILON) -> Normalization:
     """Return the normalisation of audio, computed in one pass over blocks, in float64.
 
     Args:
         samples: Shape `[N]`; may be a memory map of hours. The mean of no samples is 0.
+        epsilon: Addend of the variance, `Wav2Vec2.normalize_epsilon` of the model.
     """
-    return streamed_statistics([samples])
+    return streamed_statistics([samples], epsilon)
 
 
-def streamed_statistics(pieces: Iterable[Float32Array]) -> Normalization:
+def streamed_statistics(pieces: Iterable[Float32Array], epsilon: float = EPSILON) -> Normalization:
     """Return the normalisation of consecutive samples; it does not depend on how they are cut.
 
     Args:
         pieces: Arrays of shape `[N]`.
+        epsilon: As for `statistics`.
     """
     count, mean, squares = 0, 0.0, 0.0
     for samples in _blocks(pieces):
@@ -72,7 +74,7 @@ def streamed_statistics(pieces: Iterable[Float32Array]) -> Normalization:
         mean += delta * len(block) / total
         count = total
     variance = squares / count if count else 0.0
-    return Normalization(mean=mean, scale=1.0 / math.sqrt(variance + EPSILON))
+    return Normalization(mean=mean, scale=1.0 / math.sqrt(variance + epsilon))
 
 
 def _blocks(pieces: Iterable[Float32Array]) -> Iterator[Float32Array]:
@@ -92,6 +94,6 @@ def _blocks(pieces: Iterable[Float32Array]) -> Iterator[Float32Array]:
         yield np.concatenate(waiting)
 
 
-def normalize(samples: Float32Array) -> Float32Array:
+def normalize(samples: Float32Array, epsilon: float = EPSILON) -> Float32Array:
     """Return audio of zero mean and unit variance, as a new array of shape `[N]`."""
-    return statistics(samples).apply(samples)
+    return statistics(samples, epsilon).apply(samples)

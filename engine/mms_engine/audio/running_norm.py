@@ -52,8 +52,15 @@ class RunningNormalization:
     After n hops they depend on those samples alone, not on how they were cut.
     """
 
-    def __init__(self, options: NormalizationOptions, sample_rate: int, hop: int) -> None:
+    def __init__(
+        self,
+        options: NormalizationOptions,
+        sample_rate: int,
+        hop: int,
+        epsilon: float = EPSILON,
+    ) -> None:
         self._hop = hop
+        self._epsilon = epsilon
         self._keep = math.exp(-hop / (options.forget_seconds * sample_rate))
         prior, level = options.prior_seconds * sample_rate, options.prior_level**2
         self.moments = Moments(prior, 0.0, prior * level)
@@ -80,7 +87,7 @@ class RunningNormalization:
 
     def current(self) -> Normalization:
         """Return the current normalisation."""
-        scale = 1 / math.sqrt(self._variance() + EPSILON)
+        scale = 1 / math.sqrt(self._variance() + self._epsilon)
         return Normalization(self.moments.total / self.moments.weight, scale)
 
     def state(self) -> dict[str, Any]:
@@ -115,7 +122,10 @@ class BlockNormalization:
 
 
 def running_statistics(
-    samples: Float32Array, options: NormalizationOptions, sample_rate: int
+    samples: Float32Array,
+    options: NormalizationOptions,
+    sample_rate: int,
+    epsilon: float = EPSILON,
 ) -> BlockNormalization:
     """Return the running normalisation of a recording.
 
@@ -126,11 +136,12 @@ def running_statistics(
         samples: Shape `[N]`; may be a memory map of hours.
         options: Running statistics.
         sample_rate: Sample rate, Hz.
+        epsilon: Addend of the variance.
     """
     hop = round(_HOP_SECONDS * sample_rate)
     block = round(_BLOCK_SECONDS / _HOP_SECONDS) * hop
     ahead = round(_AHEAD_SECONDS / _HOP_SECONDS) * hop
-    running = RunningNormalization(options, sample_rate, hop)
+    running = RunningNormalization(options, sample_rate, hop, epsilon)
     blocks, measured = [], 0
     for start in range(0, max(len(samples), 1), block):
         end = min(start + block + ahead, len(samples)) // hop * hop

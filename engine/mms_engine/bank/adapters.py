@@ -79,5 +79,5 @@ def bank_options(bundle: Bundle, inputs: Iterable[Tensor], budget: int) -> BankO
         hidden_size=model.hidden_size,
         vocab=vocab,
         dtype=dtype,
-        slots=max(1, min(slots, len(entries))),
+        slots=max(1, min(slots, len(bundle.languages))),
     )

@@ -77,7 +77,7 @@ class HostBank:
     def _grow(self, vocab: int) -> None:
         """Make room for larger vocabularies: copy the resident heads, not the adapters."""
         former = self._arrays
-        heads = self._heads(1 << (vocab - 1).bit_length())
+        heads = self._heads(max(vocab, min(1 << (vocab - 1).bit_length(), self._options.vocab)))
         self._arrays = _Arrays(former.adapters, *heads)
         for slot, size in self._vocabs.items():
             self._arrays.head_weight[slot, :size] = former.head_weight[slot, :size]

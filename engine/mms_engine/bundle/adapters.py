@@ -1,7 +1,7 @@
 """Adapter files, `adapters/<lang>.safetensors`: one language's adapter, head and vocabulary."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,16 @@ class AdapterWeights:
     def vocabulary(self) -> Vocabulary:
         """Tokens with their roles."""
         return Vocabulary(self.vocab, self.word_delimiter, self.delimiter_text)
+
+    def part(self, language: str, rows: list[int]) -> "AdapterWeights":
+        """Return the weights of a language that uses only some rows of the head."""
+        return replace(
+            self,
+            language=language,
+            head_weight=self.head_weight[rows],
+            head_bias=self.head_bias[rows],
+            vocab=tuple(self.vocab[row] for row in rows),
+        )
 
 
 def save_adapter(path: Path, weights: AdapterWeights) -> None:

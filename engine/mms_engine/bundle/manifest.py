@@ -11,12 +11,13 @@ from mms_engine.types import Precision
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-UROMAN_LANGUAGE = "mul"
-"""Code of the data file of a model of romanised text: ISO 639-2 for several languages."""
+MULTILINGUAL = UROMAN_LANGUAGE = "mul"
+"""Code of the data file of a model with one head for all languages, in their own spelling or
+romanised: ISO 639-2 for several languages."""
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 DataDtype = Literal["float16", "float32"]
-Text = Literal["native", "uroman"]
+Text = Literal["native", "uroman", "multilingual"]
 Count = Annotated[int, msgspec.Meta(gt=0)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -38,6 +39,8 @@ class Wav2Vec2(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Size of the adapters' inner layer; 0 for a model without language adapters."""
     normalize: bool
     """Whether each waveform is scaled to zero mean and unit variance."""
+    normalize_epsilon: Annotated[float, msgspec.Meta(gt=0)] = 1e-7
+    """Addend of the variance in that scaling."""
 
     @property
     def feature_size(self) -> int:
@@ -56,7 +59,8 @@ class Wav2Vec2Ctc(Wav2Vec2, frozen=True, kw_only=True, tag=True):
     text: Text = "native"
     """Text of the vocabularies: `native` for each language's own spelling, `uroman` for text of any
     language in the letters a to z and the apostrophe, as the universal romaniser writes it (the MMS
-    aligner, whose only data file is `UROMAN_LANGUAGE`)."""
+    aligner, whose only data file is `UROMAN_LANGUAGE`), `multilingual` for one vocabulary of every
+    language's characters (Omnilingual ASR, whose only data file is `MULTILINGUAL`)."""
 
 
 class Wav2Vec2Classifier(Wav2Vec2, frozen=True, kw_only=True, tag=True):
@@ -148,7 +152,8 @@ class Source:
     name: str
     """Hub id, or name of the folder or file."""
     format: str
-    """`transformers`, `fairseq` or `torchaudio`."""
+    """`transformers`, `fairseq`, `torchaudio`, `fairseq2` or `omniasr` (transformers' layout of
+    Omnilingual ASR)."""
     fingerprint: str
     """Identity that every data file carries. Of base weights: the SHA-256 of the weights file, or
     of the digests of its shards. Of voices, which have none: the SHA-256 of their sizes."""

@@ -3,6 +3,7 @@
 import contextlib
 import unicodedata
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from mms_engine.bundle.adapters import AdapterWeights, load_adapter, read_vocabu
 from mms_engine.bundle.files import ByteProgress, check, check_name
 from mms_engine.bundle.manifest import (
     MANIFEST,
+    MULTILINGUAL,
     DataFile,
     Graph,
     Manifest,
@@ -25,6 +27,13 @@ from mms_engine.bundle.verification import Verifier
 from mms_engine.bundle.voices import VoiceWeights, load_voice
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest, resolve
+from mms_engine.text.scripts import (
+    has_letter_of,
+    script_of_code,
+    scripts_of,
+    tokens_of_script,
+    written_languages,
+)
 from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Precision
 
@@ -55,7 +64,43 @@ class Bundle:
         """Codes of the languages, or labels of language identification, sorted."""
         model = self.manifest.model
         known = model.labels if isinstance(model, Wav2Vec2Classifier) else self.manifest.data
-        return tuple(sorted(known))
+        return tuple(sorted({*known, *self._parts}))
+
+    @property
+    def only_language(self) -> str | None:
+        """The language to take where none is named: the only one, or `MULTILINGUAL` for any."""
+        if self._is_multilingual:
+            return MULTILINGUAL
+        return self.languages[0] if len(self.languages) == 1 else None
+
+    @property
+    def _is_multilingual(self) -> bool:
+        """Whether languages other than those of the data files are parts of one vocabulary."""
+        model = self.manifest.model
+        return isinstance(model, Wav2Vec2Ctc) and model.text == "multilingual"
+
+    @cached_property
+    def _parts(self) -> dict[str, str]:
+        """Languages whose script the vocabulary of a multilingual model has, with that script."""
+        if not self._is_multilingual:
+            return {}
+        scripts = scripts_of(self.vocabulary(MULTILINGUAL).tokens)
+        return {code: own for code, own in written_languages().items() if own in scripts}
+
+    def _script(self, language: str) -> str:
+        """Return the script to which a language restricts the vocabulary; empty for no restriction.
+
+        Raises:
+            LanguageError: it is neither a code of the table nor of the form `swh_Latn`.
+        """
+        if not self._is_multilingual or _normal(language) in self.manifest.data:
+            return ""
+        script = script_of_code(language)
+        if not script:
+            near = ", ".join(self._nearest(language))
+            hint = f"did you mean {near}?" if near else "add its script, as in swh_Latn"
+            raise LanguageError(f"{self.path} knows no script of the language {language!r}; {hint}")
+        return script
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -123,7 +168,8 @@ class Bundle:
         Raises:
             LanguageError: the bundle does not have it; the message names the nearest codes.
         """
-        entry = self.manifest.data.get(_normal(language))
+        code = MULTILINGUAL if self._script(language) else _normal(language)
+        entry = self.manifest.data.get(code)
         if entry is None:
             near = ", ".join(self._nearest(language))
             hint = f"did you mean {near}?" if near else "mms languages --in-bundle lists its own"
@@ -146,7 +192,9 @@ class Bundle:
             BundleError: its file is missing or damaged.
         """
         entry = self.entry(language)
-        return read_vocabulary(check(self.path, entry.file, verify=False))
+        whole = read_vocabulary(check(self.path, entry.file, verify=False))
+        rows = self._rows(language, whole)
+        return whole if rows is None else whole.part(rows)
 
     def adapter(self, language: str) -> AdapterWeights:
         """Read a language's weights.
@@ -158,8 +206,26 @@ class Bundle:
         entry = self.entry(language)
         path = self._verifier.check(entry.file)
         weights = load_adapter(path)
-        self._check_adapter(path, language, weights, entry.vocab_size)
-        return weights
+        stored = MULTILINGUAL if self._script(language) else language
+        self._check_adapter(path, stored, weights, entry.vocab_size)
+        rows = self._rows(language, weights.vocabulary)
+        return weights if rows is None else weights.part(_normal(language), rows)
+
+    def _rows(self, language: str, vocabulary: Vocabulary) -> list[int] | None:
+        """Return the tokens of a language among those of every language; `None` for all.
+
+        Raises:
+            LanguageError: there is no letter of its script.
+        """
+        script = self._script(language)
+        if not script:
+            return None
+        rows = tokens_of_script(vocabulary.tokens, script)
+        if not any(has_letter_of(vocabulary.tokens[row], script) for row in rows):
+            raise LanguageError(
+                f"{self.path} has no letter of the script {script}, in which {language} is written"
+            )
+        return rows
 
     def _check_adapter(
         self, path: Path, language: str, weights: AdapterWeights, vocab_size: int

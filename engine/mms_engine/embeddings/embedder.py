@@ -166,7 +166,7 @@ class Embedder:
         recording = Recording(
             audio, manifest.sample_rate, array_rate=sample_rate, options=self._reading
         )
-        normalization = streamed_statistics(recording)
+        normalization = streamed_statistics(recording, self._sizes.normalize_epsilon)
         self._check_length(recording.seconds)
         if not self._sizes.normalize:
             normalization = Normalization(0.0, 1.0)

@@ -122,11 +122,14 @@ class OfflineEncoder:
         return OfflineUtterance(audio, self._statistics(audio), language)
 
     def _statistics(self, audio: Audio) -> Normalization | BlockNormalization:
-        if not self._model.bundle.model(Wav2Vec2).normalize:
+        model = self._model.bundle.model(Wav2Vec2)
+        if not model.normalize:
             return Normalization(0.0, 1.0)
         if self._normalization is None:
-            return statistics(audio.samples)
-        return running_statistics(audio.samples, self._normalization, audio.sample_rate)
+            return statistics(audio.samples, model.normalize_epsilon)
+        return running_statistics(
+            audio.samples, self._normalization, audio.sample_rate, model.normalize_epsilon
+        )
 
     def run(
         self,

@@ -262,7 +262,7 @@ def _open(bundle: Bundle, models: Models, config: ServeConfig) -> None:
     # The aligner shares the weights.
     sharing = Aligner(recognizer.acoustic, aligner, limits)
     models.speech.append(SpeechModel(model_id(bundle), recognizer, batcher, sharing))
-    batcher.start(recognizer.languages[0], bundle.manifest.sample_rate)
+    batcher.start(bundle.only_language or recognizer.languages[0], bundle.manifest.sample_rate)
 
 
 def _open_voices(bundle: Bundle, run: dict[str, Any]) -> VoiceModel:

@@ -1,6 +1,6 @@
 """Token vocabularies: text tokens, the word boundary and special tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 BLANK = 0
@@ -45,6 +45,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def part(self, tokens: Sequence[int]) -> "Vocabulary":
+        """Return the vocabulary of some of the tokens, the blank first."""
+        chosen = tuple(self.tokens[token] for token in tokens)
+        return Vocabulary(chosen, self.word_delimiter, self.delimiter_text)
 
     def is_text(self, token: int) -> bool:
         """Return whether `token` is part of a word."""

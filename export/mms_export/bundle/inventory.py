@@ -115,7 +115,10 @@ def _is_outdated(language: str, written: Path, checkpoint: Checkpoint | VoiceSet
     """Whether the checkpoint's adapter or voice is newer than its copy."""
     source = checkpoint.files.get(language)
     # The fingerprint of a file of fairseq or torchaudio covers its languages too.
-    is_covered = isinstance(checkpoint, Checkpoint) and checkpoint.format != "transformers"
+    is_covered = isinstance(checkpoint, Checkpoint) and checkpoint.format in (
+        "fairseq",
+        "torchaudio",
+    )
     if source is None or is_covered or not written.is_file():
         return False
     return source.modified() > written.stat().st_mtime

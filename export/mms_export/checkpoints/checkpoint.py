@@ -16,8 +16,10 @@ from mms_export.checkpoints.tokenizer import Labels
 from mms_export.checkpoints.weights import FloatArray, Weights
 
 MMS_LICENCE = "CC-BY-NC-4.0"
+APACHE_LICENCE = "Apache-2.0"
+"""Licence of Omnilingual ASR."""
 UNKNOWN_LICENCE = "unknown"
-Format = Literal["transformers", "fairseq", "torchaudio"]
+Format = Literal["transformers", "fairseq", "torchaudio", "fairseq2", "omniasr"]
 
 
 class DamagedAdapter(MmsError):

@@ -14,6 +14,18 @@ from mms_engine.bundle.manifest import (
 from mms_engine.errors import MmsError
 
 LAYER_NORM_EPS = 1e-5
+OMNILINGUAL_HEADS = 16
+"""Attention heads of every size of Omnilingual ASR; no tensor shows them."""
+OMNILINGUAL_SIZES = {"300M": (24, 1024), "1B": (48, 1280), "3B": (60, 2048), "7B": (128, 2048)}
+"""Layers and hidden size of the published models."""
+OMNILINGUAL_RELEASES = {9812: "v1", 10288: "v2"}
+"""Releases of the tokenizer by number of pieces."""
+
+
+def is_omnilingual(config: Wav2Vec2, rows: int) -> bool:
+    """Whether network sizes and the rows of a head are those of a published Omnilingual model."""
+    sizes = (config.num_hidden_layers, config.hidden_size)
+    return rows in OMNILINGUAL_RELEASES and sizes in OMNILINGUAL_SIZES.values()
 
 
 def adapter_sizes(config: Wav2Vec2) -> tuple[int, int, int, int]:

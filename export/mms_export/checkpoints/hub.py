@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.documents import read_json
+from mms_export.checkpoints.omnilingual import MODEL_TYPE
 from mms_export.checkpoints.selection import parse_patterns
 from mms_export.checkpoints.tokenizer import FILES, read_tokenizer
 from mms_export.checkpoints.whole import is_whole
@@ -15,10 +16,12 @@ _TEXTS = [
     "preprocessor_config.json",
     "processor_config.json",
     "vocab.json",
+    "tokenizer.json",
+    "*.model",
     *FILES,
 ]
 _VOICE_FILES = ("config.json", "tokenizer_config.json", "vocab.json")
-_WEIGHTS = {"safetensors": "model*.safetensors*", "bin": "pytorch_model*.bin*"}
+_WEIGHTS = {"safetensors": "model*.safetensors*", "bin": "pytorch_model*.bin*", "pt": "*.pt"}
 
 
 def snapshot(repository: str, languages: str) -> Path:
@@ -68,9 +71,16 @@ def unreachable(what: str, reason: str) -> MmsError:
 
 def _missing(cached: Path, patterns: list[str]) -> str:
     """Return the name of a file that a cached snapshot lacks, or an empty string."""
+    has_pieces = any(cached.glob("*.model"))
+    if any(cached.glob("*.pt")):
+        return "" if has_pieces else "the tokenizer (*.model)"
     if not (cached / "config.json").is_file():
         return "config.json"
-    is_without_text = is_whole(read_json(cached / "config.json"))
+    document = read_json(cached / "config.json")
+    is_multilingual = document.get("model_type") == MODEL_TYPE
+    if is_multilingual and not has_pieces and not (cached / "tokenizer.json").is_file():
+        return "tokenizer.json"
+    is_without_text = is_multilingual or is_whole(document)
     if not is_without_text and not (cached / "vocab.json").is_file():
         return "vocab.json"
     if not any(list(cached.glob(pattern)) for pattern in _WEIGHTS.values()):

@@ -10,6 +10,16 @@ from mms_export.checkpoints.checkpoint import AdapterFile, Checkpoint, VoiceSet
 from mms_export.checkpoints.documents import read_json
 from mms_export.checkpoints.hub import snapshot
 from mms_export.checkpoints.hub_voices import is_voice_repository, open_hub_voices
+from mms_export.checkpoints.omnilingual import (
+    LLM_MODEL_TYPE,
+    MODEL_TYPE,
+    fairseq2_tensors,
+    files_of_card,
+    open_fairseq2,
+    open_omnilingual,
+    read_omnilingual_head,
+    repository_of_card,
+)
 from mms_export.checkpoints.selection import ALL
 from mms_export.checkpoints.transformers import open_transformers, read_transformers_adapter
 from mms_export.checkpoints.voices import is_voice, open_voice_folder, voice_folders
@@ -50,6 +60,11 @@ def open_checkpoint(model: str, languages: str = ALL) -> Checkpoint:
     path = Path(model)
     if path.is_dir():
         return _open_folder(path, path.resolve().name, languages)
+    if repository := repository_of_card(model):
+        try:
+            return _open_folder(snapshot(repository, languages), model, languages)
+        except MmsError as error:
+            raise MmsError(f"{error}; or {files_of_card(model)}") from error
     if path.is_file():
         if _PART_OF_FOLDER.fullmatch(path.name):
             raise MmsError(
@@ -91,8 +106,14 @@ def open_model(model: str, languages: str = ALL) -> Checkpoint | VoiceSet:
 def _open_folder(path: Path, name: str, languages: str) -> Checkpoint:
     """Open a folder by the architecture in its config.json."""
     config = path / "config.json"
-    if config.is_file() and is_whole(read_json(config)):
+    document = read_json(config) if config.is_file() else {}
+    if is_whole(document):
         return open_whole(path, name=name, languages=languages)
+    if document.get("model_type") in (MODEL_TYPE, LLM_MODEL_TYPE):
+        return open_omnilingual(path, name=name, languages=languages)
+    pickles = list(path.glob("*.pt"))
+    if not document and len(pickles) == 1:
+        return replace(_open_pickle(pickles[0], languages), name=name)
     return open_transformers(path, name=name, languages=languages)
 
 
@@ -102,6 +123,9 @@ def _open_pickle(path: Path, languages: str) -> Checkpoint:
     from mms_export.checkpoints.torchaudio import is_torchaudio, open_torchaudio
 
     document = load_fairseq(path)
+    tensors = fairseq2_tensors(document)
+    if tensors is not None:
+        return open_fairseq2(path, tensors, languages)
     if is_torchaudio(document):
         return open_torchaudio(path, document, languages)
     return open_fairseq(path, languages)
@@ -131,6 +155,8 @@ def read_adapter(file: AdapterFile, config: Wav2Vec2) -> Weights:
     """
     if file.format == "transformers":
         return _in_bundle_order(read_transformers_adapter(file, config), file.labels.rows)
+    if file.format in ("fairseq2", "omniasr"):
+        return _in_bundle_order(read_omnilingual_head(file, config), file.labels.rows)
     # These modules import torch.
     from mms_export.checkpoints.fairseq import load_fairseq, read_fairseq_adapter
     from mms_export.checkpoints.torchaudio import read_torchaudio_head

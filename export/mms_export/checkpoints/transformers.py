@@ -1,5 +1,6 @@
 """Checkpoints of transformers: facebook/mms-1b-all, fine-tuned adapters, plain CTC models."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mms_export.checkpoints.checkpoint import (
     AdapterFile,
     Checkpoint,
 )
-from mms_export.checkpoints.config import parse_config
+from mms_export.checkpoints.config import OMNILINGUAL_HEADS, is_omnilingual, parse_config
 from mms_export.checkpoints.documents import read_json, read_model_card
 from mms_export.checkpoints.files import base_model, language_tensors, open_tensors, renamed
 from mms_export.checkpoints.folder import find_weights
@@ -57,6 +58,7 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
         config = msgspec.structs.replace(config, text="uroman", normalize=False)
     elif UROMAN_LANGUAGE in found.adapters and found.adapters[UROMAN_LANGUAGE].labels.is_latin:
         config = msgspec.structs.replace(config, text="uroman")
+    _check_conversion(path, config, found.adapters.values())
     card = read_model_card(path)
     is_mms = config.adapter_parameters or config.text == "uroman"
     return Checkpoint(
@@ -73,6 +75,25 @@ def open_transformers(path: Path, *, name: str, languages: str) -> Checkpoint:
         licence=card.get("license", MMS_LICENCE if is_mms else UNKNOWN_LICENCE),
         notice=card.get("notice", ""),
     )
+
+
+def _check_conversion(path: Path, config: Wav2Vec2Ctc, files: Iterable[AdapterFile]) -> None:
+    """Check what conversions of Omnilingual ASR to this layout often have wrong.
+
+    Raises:
+        MmsError: the heads or the blank are not those the weights were trained with.
+    """
+    for file in files:
+        if not is_omnilingual(config, file.vocab_size):
+            continue
+        heads, blank = config.num_attention_heads, file.labels.rows[0]
+        if heads != OMNILINGUAL_HEADS or blank != 0:
+            raise MmsError(
+                f"{path} is a conversion of Omnilingual ASR with {heads} attention heads and blank "
+                f"{blank}; the model was trained with {OMNILINGUAL_HEADS} and 0. Correct "
+                "num_attention_heads in config.json and pad_token in tokenizer_config.json, or "
+                "export the original (omniASR_CTC_...)"
+            )
 
 
 def read_preprocessor(path: Path) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def _precisions(
     default=DEFAULT_MODEL,
     show_default=True,
     help="Checkpoint: demo, demo-lid (language identification), demo-voice (speech), a folder, a "
-    ".pt file of fairseq or torchaudio, or a hub id; for speech synthesis a voice, a folder of "
+    ".pt file of fairseq, fairseq2 or torchaudio, a hub id, or the name of an Omnilingual model "
+    "such as omniASR_CTC_1B_v2; for speech synthesis a voice, a folder of "
     "voices, or the beginning of hub ids such as facebook/mms-tts.",
 )
 @click.option(

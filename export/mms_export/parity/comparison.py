@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mms_engine.audio import normalize, read_audio
+from mms_engine.audio.normalization import EPSILON
 from mms_engine.bundle.manifest import Parity
 from mms_engine.errors import MmsError
 from mms_engine.types import Precision
@@ -35,6 +36,8 @@ class Case:
     """Equal for a model of one language; none for one of language identification."""
     normalize: bool = True
     """`Wav2Vec2.normalize` of the model."""
+    epsilon: float = EPSILON
+    """`Wav2Vec2.normalize_epsilon` of the model."""
 
     def open(self) -> Checkpoint:
         """Open the checkpoint."""
@@ -45,7 +48,9 @@ class Case:
         """Return the samples of each clip as the model takes them, float32 `[N]`."""
         samples = read_audio(SPEECH).samples
         clips = samples, samples[: int(len(samples) * SECOND_CLIP)]
-        return (normalize(clips[0]), normalize(clips[1])) if self.normalize else clips
+        if not self.normalize:
+            return clips
+        return normalize(clips[0], self.epsilon), normalize(clips[1], self.epsilon)
 
 
 def reference_logits(case: Case) -> dict[str, list[FloatArray]]:

@@ -28,7 +28,8 @@ def adapter_path(folder: Path, language: str) -> Path:
 def parity_case(checkpoint: Checkpoint, languages: list[str]) -> Case:
     """Return two clips, in the first two languages of the bundle."""
     pair = (languages[0], languages[min(1, len(languages) - 1)]) if languages else ()
-    return Case(checkpoint.path, pair, checkpoint.config.normalize)
+    config = checkpoint.config
+    return Case(checkpoint.path, pair, config.normalize, config.normalize_epsilon)
 
 
 def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mms_engine.audio.normalization import Normalization
+from mms_engine.audio.normalization import EPSILON, Normalization
 from mms_engine.audio.running_norm import NormalizationOptions, RunningNormalization
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Float32Array
@@ -22,7 +22,7 @@ class AudioBuffer:
         normalization: NormalizationOptions,
         sample_rate: int,
         *,
-        normalize: bool = True,
+        epsilon: float | None = EPSILON,
     ) -> None:
         """Create an empty buffer.
 
@@ -30,13 +30,15 @@ class AudioBuffer:
             geometry: Frames of the frontend.
             normalization: Running statistics.
             sample_rate: Sample rate in Hz.
-            normalize: Whether `normalized` applies the statistics.
+            epsilon: Addend of the variance; `None` to leave audio as it is.
         """
         self._geometry = geometry
-        self._normalize = normalize
+        self._normalize = epsilon is not None
         self._first = 0
         self._samples: Float32Array = np.zeros(0, np.float32)
-        self._running = RunningNormalization(normalization, sample_rate, geometry.stride)
+        self._running = RunningNormalization(
+            normalization, sample_rate, geometry.stride, epsilon or EPSILON
+        )
         self._measured = 0
 
     @property

@@ -60,10 +60,10 @@ class StreamParts:
     utterance: UtteranceDecoder
     decoder: Callable[[str], UtteranceDecoder]
     """Returns the decoder of a language."""
+    epsilon: float | None
+    """Addend of the variance that audio is divided by; `None` where it is taken as it is."""
     tracker: LanguageTracker | None = None
     voice: VoiceActivity | None = None
-    normalize: bool = True
-    """Whether the model takes audio of mean 0 and variance 1."""
     nbest: int = 1
     clock: Clock = time.monotonic
 
@@ -86,10 +86,7 @@ class StreamCore:
         self.reader = PcmReader(options.sample_format)
         self.resampler = Resampler(options.sample_rate, parts.sample_rate)
         self.audio = AudioBuffer(
-            parts.geometry,
-            options.normalization,
-            parts.sample_rate,
-            normalize=parts.normalize,
+            parts.geometry, options.normalization, parts.sample_rate, epsilon=parts.epsilon
         )
         self.endpointer = Endpointer(options.endpoints, self._frame_seconds)
         self.rate = options.sample_rate

@@ -117,6 +117,7 @@ def open_core(
             frame_seconds=acoustic.frame_seconds,
         )
 
+    sizes = acoustic.bundle.model(Wav2Vec2)
     chosen = finder if language == AUTO else None
     # Until the language is known, any decoder stands for the empty utterance.
     utterance = decoder(language if chosen is None else chosen.languages[0])
@@ -130,7 +131,7 @@ def open_core(
         context=model.context(options.contexts),  # last: it may hold device memory
         utterance=utterance,
         voice=voice,
-        normalize=acoustic.bundle.model(Wav2Vec2).normalize,
+        epsilon=sizes.normalize_epsilon if sizes.normalize else None,
         nbest=decoders.nbest,
     )
     return StreamCore(parts, options)

@@ -114,8 +114,8 @@ def with_language(pair: Pair, bundle: Bundle) -> Pair:
     """
     is_romanized = bundle.model(Wav2Vec2Ctc).text == "uroman"
     language = pair.language
-    if language is None and len(bundle.languages) == 1 and not is_romanized:
-        language = bundle.languages[0]
+    if language is None and not is_romanized:
+        language = bundle.only_language
     if language is None:
         known = "any language" if is_romanized else ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         raise click.UsageError(f"--lang is required: the bundle has {known}")

@@ -159,6 +159,6 @@ def _language(request: Request, bundle: Bundle) -> str:
     if request.lang is not None:
         bundle.entry(request.lang)
         return request.lang
-    if len(bundle.languages) == 1:
-        return bundle.languages[0]
+    if bundle.only_language is not None:
+        return bundle.only_language
     raise click.UsageError(f"missing --lang; the bundle has {', '.join(bundle.languages[:12])}")

@@ -385,8 +385,8 @@ def _with_language(recording: Recording, request: TranscribeRequest, bundle: Bun
         language = request.lang if is_auto(request.lang) else language
         spoken = None if is_auto(recording.language) else recording.language
         return dataclasses.replace(recording, language=language, spoken=spoken)
-    if language is None and len(bundle.languages) == 1:
-        language = bundle.languages[0]
+    if language is None:
+        language = bundle.only_language
     if language is None:
         known = ", ".join(bundle.languages[:_SHOWN_LANGUAGES])
         more = ", …" if len(bundle.languages) > _SHOWN_LANGUAGES else ""
