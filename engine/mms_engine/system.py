@@ -38,11 +38,17 @@ def parse_quota(text: str) -> int | None:
     return None if quota == "max" else max(1, ceil(int(quota) / int(period)))
 
 
+_NO_CACHE = Path("/nonexistent", APPLICATION)
+"""Cache folder of a user without a home folder: nothing can be written there."""
+
+
 def cache_folder() -> Path:
     """Return the user's cache folder of this application; `XDG_CACHE_HOME` moves it on Linux."""
-    path = Path(platformdirs.user_cache_dir(APPLICATION))
-    # A user without a home folder has no cache; a folder named ~ would land in the current one.
-    return Path("/nonexistent", APPLICATION) if path.parts[0] == "~" else path
+    try:
+        path = Path(platformdirs.user_cache_dir(APPLICATION))
+    except RuntimeError:  # no home folder; older releases return a folder named ~
+        return _NO_CACHE
+    return _NO_CACHE if path.parts[0] == "~" else path
 
 
 def demo_bundle(name: str = "demo") -> Path:

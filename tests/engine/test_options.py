@@ -34,7 +34,8 @@ def test_invalid_options_are_refused(options: type, wrong: dict[str, float]) -> 
         options(**wrong)
 
 
-def test_demo_bundle_is_in_the_users_cache(tmp_path: Path) -> None:
+def test_demo_bundle_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert demo_bundle() == tmp_path / "cache/mms-engine/bundles/demo"
 
 
