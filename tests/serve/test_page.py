@@ -100,5 +100,5 @@ def test_page_loads_only_its_own_files() -> None:
 
 def test_languages_say_what_the_picker_shows(server) -> None:
     answer = json.loads(server.get("/v1/languages")[1])
-    assert answer["tasks"] == ["transcribe", "align", "identify"]
+    assert answer["tasks"] == ["transcribe", "align", "identify", "speak"]
     assert {one["code"]: one["country"] for one in answer["data"]}["rus"] == "Russia"

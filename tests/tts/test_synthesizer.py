@@ -319,7 +319,8 @@ def test_long_text_streams_in_flat_memory(synthesizer: Synthesizer) -> None:
         return highest
 
     peak(2)
-    assert peak(40) < 1.3 * peak(8)
+    # Reports of 32 lines would be a megabyte; the interpreter keeps some freed objects for reuse.
+    assert peak(40) < peak(8) + 100_000
 
 
 def test_damaged_or_foreign_voices_are_errors(voice_bundle: Path, tmp_path: Path) -> None:
