@@ -37,7 +37,7 @@ def sherpa_graph(setup: Setup, folder: Path) -> Path:
             "add_blank": int(tokenizer["add_blank"]),
             "frontend": "characters",
             "n_speakers": 1,
-            "sample_rate": _config(folder)["sampling_rate"],
+            "sample_rate": _config(folder).get("sampling_rate", 16_000),
         }
         for key, value in facts.items():
             graph.metadata_props.add(key=key, value=str(value))
@@ -59,7 +59,7 @@ def piper_graph(setup: Setup, folder: Path) -> Path:
         vocabulary, tokenizer = _documents(folder)
         numbers = {token: [number] for token, number in vocabulary.items()}
         document = {
-            "audio": {"sample_rate": _config(folder)["sampling_rate"]},
+            "audio": {"sample_rate": _config(folder).get("sampling_rate", 16_000)},
             "espeak": {"voice": tokenizer["language"]},
             "inference": {"noise_scale": 0.0, "length_scale": 1.0, "noise_w": 0.0},
             "phoneme_type": "text",

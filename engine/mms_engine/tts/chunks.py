@@ -1,14 +1,16 @@
 """Chunks of the decoder: their sizes, and the context that makes them equal the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from mms_engine.bundle.manifest import Vits
 from mms_engine.tensorrt.buckets import round_up
 
-FIRST_FRAMES, LARGEST_FRAMES = 4, 64
-_GROWTH = (4, 8, 16)
+STREAMED = (4, 8, 16, 64)
+"""Frames of the chunks of a stream, the last for all further ones."""
+WHOLE = (256,)
+"""Frames of the chunks where nobody waits for the first: less of the work is context."""
 _POST_KERNEL = 7
 LEAST_WINDOW = 66
 """Least columns of a matrix product of ONNX Runtime's CPU kernels for which the result does not
@@ -118,8 +120,10 @@ class Shape:
         return max(count, LEAST_SHARED) if self.on_cpu else round_up(count)
 
 
-def windows(steps: int, shape: Shape, begin: int = 0) -> Iterator[Window]:
-    """Yield the chunks of a sentence: 4, 8 and 16 frames, then 64 each.
+def windows(
+    steps: int, shape: Shape, begin: int = 0, sizes: Sequence[int] = STREAMED
+) -> Iterator[Window]:
+    """Yield the chunks of a sentence.
 
     The windows of a very short sentence end behind it.
 
@@ -127,10 +131,11 @@ def windows(steps: int, shape: Shape, begin: int = 0) -> Iterator[Window]:
         steps: Steps of the sentence.
         shape: Sizes of the decoder.
         begin: First step that is wanted.
+        sizes: Frames of the chunks, the last for all further ones.
     """
     start, number = begin, 0
     while start < steps:
-        frames = _GROWTH[number] if number < len(_GROWTH) else LARGEST_FRAMES
+        frames = sizes[min(number, len(sizes) - 1)]
         end = min(steps, start + frames * shape.rate)
         first, last = max(0, start - shape.margin), min(steps, end + shape.margin)
         width = shape.least(last - first)

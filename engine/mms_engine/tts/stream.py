@@ -50,8 +50,8 @@ class SpeechStream:
         """Samples so far."""
         self._pauses = Pauses(self._rate)
 
-    def run(self, sentences: Iterator[Sentence]) -> Iterator[Audio]:
-        """Yield the chunks of sentences.
+    def run(self, sentences: Iterator[Sentence], *, streams: bool) -> Iterator[Audio]:
+        """Yield the chunks of sentences, small ones first if somebody waits for the first.
 
         Raises:
             TextError: nothing can be spoken.
@@ -61,7 +61,7 @@ class SpeechStream:
         while (item := ahead.take()) is not None:
             sentence, plan, dropped = item
             if plan is not None:
-                yield from self._sentence(plan, ahead)
+                yield from self._sentence(plan, ahead, streams=streams)
                 continue
             if sentence.text:
                 unspoken += dropped[: _NAMED - len(unspoken)]
@@ -82,12 +82,12 @@ class SpeechStream:
         plan = self._synthesis.plan(read, self._voice, self._code, self._options)
         return sentence, plan, read.tokens.dropped
 
-    def _sentence(self, plan: Plan, ahead: "_Ahead[_Planned]") -> Iterator[Audio]:
+    def _sentence(self, plan: Plan, ahead: "_Ahead[_Planned]", *, streams: bool) -> Iterator[Audio]:
         sentence = plan.read.sentence
         self._pauses.begin()
         self._on_sentence(self._described(sentence, plan.read.tokens.dropped, plan))
         stretch = TimeStretch(plan.tempo, self._rate) if plan.tempo != 1 else None
-        for samples in self._synthesis.chunks(plan, self._code):
+        for samples in self._synthesis.chunks(plan, self._code, streams=streams):
             ready = samples if stretch is None else stretch.push(samples)
             if ready.size:
                 yield from self._joined(ready)

@@ -16,6 +16,8 @@ from mms_engine.text.reading import ReadSentence
 from mms_engine.text.tokenizer import BLANK, VoiceLetter
 from mms_engine.tts.chunks import (
     RUN_THREADS,
+    STREAMED,
+    WHOLE,
     Shape,
     Window,
     frame_windows,
@@ -152,8 +154,10 @@ class Synthesis:
         }
         return self._run("flow", feeds, code)["features"]
 
-    def chunks(self, plan: Plan, code: str) -> Iterator[Float32Array]:
+    def chunks(self, plan: Plan, code: str, *, streams: bool = True) -> Iterator[Float32Array]:
         """Yield the samples of a sentence: 4, 8 and 16 frames, then 64 each.
+
+        In large chunks on a CPU if somebody waits for the last one rather than for the first.
 
         Joined, they equal the samples of one run over the whole, on ONNX Runtime's CPU kernels to
         the bit.
@@ -162,10 +166,11 @@ class Synthesis:
             BundleError: the voice is damaged.
             BackendError: the device failed.
         """
+        sizes = WHOLE if not streams and self._graphs.device == "cpu" else STREAMED
         end = plan.end * self._shape.rate
         wanted = (
             window
-            for window in windows(plan.steps, self._shape, plan.begin * self._shape.rate)
+            for window in windows(plan.steps, self._shape, plan.begin * self._shape.rate, sizes)
             if window.start < end
         )
         if self._workers is None:

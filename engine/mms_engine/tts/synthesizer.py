@@ -160,7 +160,7 @@ class Synthesizer:
             noise_scale_duration=noise_scale_duration,
         )
         code = self._code(voice)
-        return self._speak(text, code, chosen, on_sentence)
+        return self._speak(text, code, chosen, on_sentence, streams=True)
 
     def _speak(
         self,
@@ -168,12 +168,14 @@ class Synthesizer:
         code: str,
         options: SpeechOptions,
         on_sentence: OnSentence | None,
+        *,
+        streams: bool,
     ) -> Iterator[Audio]:
         voice = self._voice(code)
         reader = self._reader(voice, code, options)
         stream = SpeechStream(self._synthesis, voice, code, reader, options, on_sentence)
         parts = [text] if isinstance(text, str) else text
-        yield from stream.run(sentences(parts, code, by_part=options.by_part))
+        yield from stream.run(sentences(parts, code, by_part=options.by_part), streams=streams)
 
     def unspoken(
         self, text: str, voice: str | None = None, *, options: SpeechOptions | None = None
@@ -214,18 +216,17 @@ class Synthesizer:
     ) -> Speech:
         """Return the whole audio of a text, with the times of its words; see `speak`."""
         spoken: list[Spoken] = []
-        chunks = self.speak(
-            text,
-            voice,
+        chosen = with_given(
+            options or SpeechOptions(),
             speed=speed,
             seed=seed,
             noise_scale=noise_scale,
             noise_scale_duration=noise_scale_duration,
-            options=options,
-            on_sentence=spoken.append,
         )
+        code = self._code(voice)
+        chunks = self._speak(text, code, chosen, spoken.append, streams=False)
         samples = np.concatenate([chunk.samples for chunk in chunks])
-        return Speech(samples, self.sample_rate, self._code(voice), tuple(spoken))
+        return Speech(samples, self.sample_rate, code, tuple(spoken))
 
     def _code(self, voice: str | None) -> str:
         """Return the code of a voice as the manifest writes it."""
