@@ -28,7 +28,8 @@ import psutil
 
 from engine_demo import demo_clips
 from server_process import ServerProcess, running
-from soak_clients import BAD, ENDLESS, HONEST, VARIANTS, World
+from soak_clients import BAD, HONEST, VARIANTS, World
+from soak_endless import ENDLESS
 
 SESSION_SECONDS = 10
 _LEFT_SECONDS = 150.0
@@ -36,7 +37,7 @@ _LEFT_SECONDS = 150.0
 _GAUGES = ("requests_running", "sockets", "streams", "containers", "upload_bytes",
            "decoded_seconds", "decoding_waiting", "tasks_waiting", "speech_waiting",
            "jobs_waiting")  # fmt: skip
-"""What must be 0 without clients."""
+"""Gauges that must be 0 without clients."""
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Soak:
         """
         self.samples: list[Sample] = []
         self.failures: list[str] = []
-        """What honest clients met."""
+        """Failures of honest clients."""
         self.utterances: dict[str, int] = {}
         """Utterances of the endless clients."""
         self._world = world

@@ -38,7 +38,7 @@ _PATIENCE = 120.0
 _LONGEST_LIE = 15.0
 """Time for which a client that lied waits for the server to end the connection."""
 _FORMATS = ("json", "verbose_json", "srt", "text")
-_REALTIME = "conversation.item.input_audio_transcription."
+TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ async def break_off(connection: ClientConnection) -> None:
         await connection.wait_closed()
 
 
-def _session(clip: Clip) -> dict[str, Any]:
+def session_update(clip: Clip) -> dict[str, Any]:
     audio = {
         "format": {"type": "audio/pcm", "rate": 16_000},
         "transcription": {"language": clip.language},
@@ -202,7 +202,7 @@ def _session(clip: Clip) -> dict[str, Any]:
     return {"type": "session.update", "session": {"audio": {"input": audio}}}
 
 
-def _appended(content: bytes) -> str:
+def appended(content: bytes) -> str:
     audio = base64.b64encode(content).decode()
     return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
 
@@ -212,11 +212,11 @@ async def realtime(world: World, rng: random.Random) -> str:
     found = []
     async with world.socket("/v1/realtime?intent=transcription") as connection:
         for clip in rng.sample(world.clips, 2):
-            await connection.send(json.dumps(_session(clip)))
+            await connection.send(json.dumps(session_update(clip)))
             content = world.speech(clip).tobytes()
             size = round(PIECE_SECONDS * 32_000)
             for start in range(0, len(content), size):
-                await connection.send(_appended(content[start : start + size]))
+                await connection.send(appended(content[start : start + size]))
                 await asyncio.sleep(PIECE_SECONDS / HASTE)
             await connection.send('{"type": "input_audio_buffer.commit"}')
             found.append(await _completed(connection))
@@ -226,8 +226,8 @@ async def realtime(world: World, rng: random.Random) -> str:
 async def _completed(connection: ClientConnection) -> str:
     while True:
         event = json.loads(await connection.recv())
-        assert event["type"] not in ("error", _REALTIME + "failed"), event
-        if event["type"] == _REALTIME + "completed":
+        assert event["type"] not in ("error", TRANSCRIPTION + "failed"), event
+        if event["type"] == TRANSCRIPTION + "completed":
             return str(event["transcript"])
 
 
@@ -335,8 +335,8 @@ async def bad_realtime(world: World, rng: random.Random) -> str:
     path = "/v1/realtime?intent=transcription"
     if rng.random() < 0.1:
         path = "/v1/realtime?model=none"
-    update = json.dumps(_session(clip))
-    messages: list[Any] = [update, _appended(content), _appended(content[:999]), "{", b"\0", "[]",
+    update = json.dumps(session_update(clip))
+    messages: list[Any] = [update, appended(content), appended(content[:999]), "{", b"\0", "[]",
                            '{"type": "input_audio_buffer.commit"}', '{"type": "nothing"}',
                            '{"type": "input_audio_buffer.clear"}',
                            '{"type": "input_audio_buffer.append", "audio": "?"}',
@@ -382,51 +382,3 @@ BAD: dict[str, Client] = {
     "wyoming": bad_wyoming,
 }
 """Clients that crash or lie."""
-
-
-async def endless_stream(world: World, end: Callable[[], bool]) -> int:
-    """Speak in real time on one connection until the end; return the number of utterances."""
-    content = np.concatenate([world.speech(c) for c in world.clips if c.language == "eng"])
-    async with world.socket("/v1/stream?language=eng") as connection:
-        events = asyncio.ensure_future(_count(connection, "final"))
-        await _endless(content.tobytes(), connection.send, end)
-        await connection.send('{"type": "finish"}')
-        return await events
-
-
-async def endless_realtime(world: World, end: Callable[[], bool]) -> int:
-    """Speak in real time in one session with turn detection; return the number of turns."""
-    clip = next(one for one in world.clips if one.language == "eng")
-    update = _session(clip)
-    update["session"]["audio"]["input"]["turn_detection"] = {"type": "server_vad"}
-    content = np.concatenate([world.speech(c) for c in world.clips if c.language == "eng"])
-    async with world.socket("/v1/realtime?intent=transcription") as connection:
-        await connection.send(json.dumps(update))
-        events = asyncio.ensure_future(_count(connection, _REALTIME + "completed"))
-        await _endless(content.tobytes(), lambda piece: connection.send(_appended(piece)), end)
-        await connection.close()
-        return await events
-
-
-async def _endless(
-    content: bytes, send: Callable[[bytes], Awaitable[None]], end: Callable[[], bool]
-) -> None:
-    loop, size = asyncio.get_running_loop(), round(PIECE_SECONDS * 32_000)
-    begin, count = loop.time(), 0
-    while not end():
-        start = count * size % (len(content) - size)
-        await send(content[start : start + size])
-        count += 1
-        await asyncio.sleep(begin + count * PIECE_SECONDS - loop.time())
-
-
-async def _count(connection: ClientConnection, kind: str) -> int:
-    count = 0
-    async for message in connection:
-        event = json.loads(message)
-        assert event["type"] != "error", event
-        count += event["type"] == kind
-    return count
-
-
-ENDLESS = {"stream": endless_stream, "realtime": endless_realtime}

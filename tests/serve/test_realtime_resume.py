@@ -186,7 +186,7 @@ def test_server_that_ends_hands_its_sessions_over(
 def test_crash_of_a_server_loses_nothing(
     demo_bundle, speech, recognizer: Recognizer, tmp_path
 ) -> None:
-    """What was said after the last saved state is said again, in items of the same ids."""
+    """Speech after the last saved state is sent again, in items of the same ids."""
     client = speaker(speech)
     wanted = of_library(recognizer, speech, "eng")
     options = ("--bundle", demo_bundle, "--no-admission", "--session-store", tmp_path)

@@ -53,7 +53,7 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self.verify = verify
-        """As given to `open_bundle`."""
+        """Folder, as given to `open_bundle`."""
         self._verifier = Verifier(path, verify)
 
     def __repr__(self) -> str:

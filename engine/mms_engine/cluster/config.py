@@ -43,7 +43,7 @@ class BulkConfig:
     """Actors that transcribe recordings on a Ray cluster."""
 
     address: str = LOCAL
-    """As in `ClusterConfig`."""
+    """Address, as in `ClusterConfig`."""
     actors: int = 0
     """Engines; 0 for as many as fit the cluster."""
     cpus: float = 1.0

@@ -16,7 +16,7 @@ _SPEAKERS = ("speaker", "speaker_id", "client_id")
 
 @dataclass(frozen=True, slots=True)
 class RowText:
-    """What a row says, without its audio; language and speaker are empty if not given."""
+    """Columns of a row without its audio; language and speaker are empty if not given."""
 
     text: str
     language: str

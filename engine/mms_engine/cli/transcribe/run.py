@@ -107,7 +107,6 @@ class Engine(Protocol):
         self, jobs: Iterable[Job], progress: Progress | None = None
     ) -> Iterator[JobResult]:
         """Transcribe jobs; see `Recognizer.transcribe_each`."""
-        ...
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from mms_engine.types import Transcript
 Fields = dict[str, Any]
 """Event of the wire, without its id."""
 Ending = Literal["commit", "clear", "idle"]
-"""What ends an item at a requested end of an utterance."""
+"""Reason that ends an item at a requested end of an utterance."""
 
 
 @dataclass(slots=True, eq=False)

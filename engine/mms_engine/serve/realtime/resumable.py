@@ -48,7 +48,7 @@ class RealtimeSession(Resumable):
         self.handling = asyncio.Lock()
         """Held while a message is carried out."""
         self.todo: deque[Output] = deque()
-        """What is left to do for the last message, if its connection broke meanwhile."""
+        """Rest of the work for the last message, if its connection broke meanwhile."""
         self.stream: LiveStream | None = None
         self.is_finishing = False
         """Whether the end of the stream was requested."""
