@@ -13,7 +13,7 @@ RUN python3 -m venv --system-site-packages /opt/mms \
     && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,serve,align,tts,otel]' pycuda \
     && useradd --uid 10001 --create-home mms \
     && mkdir -p /var/cache/mms/mms-engine/bundles && chown -R mms /var/cache/mms
-WORKDIR /home/mms
+WORKDIR /
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=300s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready')"]

@@ -46,7 +46,7 @@ def long_text() -> str:
 
 
 def test_parts_of_a_sentence_have_just_the_context_they_need(georgian: Path) -> None:
-    """As where a plan covers fewer frames than the sentence has."""
+    """Case of a plan that covers fewer frames than the sentence has."""
     random = np.random.default_rng(1)
     latents = random.standard_normal((TINY["flow_size"], 400), np.float32)
     with Synthesizer.open(georgian, threads=1) as synthesizer:
