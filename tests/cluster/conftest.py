@@ -9,30 +9,11 @@ import pytest
 
 from mms_engine import Recognizer
 from mms_engine.serve.auth import KEY_VARIABLE
-from mms_export.cli import main as mms_export
 from ray_cluster import API_KEY, free_port, ray_cluster, replicas, require_ray
 from server_process import ServerProcess
 
 _CPUS = 4
 """Cores that Ray counts: two replicas and two actors, however many there are."""
-
-
-def export(model: str, out: Path) -> Path:
-    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
-
-
-@pytest.fixture(scope="session")
-def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
-    return export("demo", tmp_path_factory.mktemp("bundle") / "demo")
-
-
-@pytest.fixture(scope="session")
-def demo_lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
-    return export("demo-lid", tmp_path_factory.mktemp("bundle") / "demo-lid")
 
 
 @pytest.fixture(scope="session")

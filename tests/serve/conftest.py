@@ -24,22 +24,10 @@ def export(model: str, out: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
-    return export("demo", tmp_path_factory.mktemp("bundle") / "demo")
-
-
-@pytest.fixture(scope="session")
 def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of language identification. Not to be written to."""
     folder = tmp_path_factory.mktemp("lid")
     return export(str(make_tiny_lid(folder / "checkpoint")), folder / "bundle")
-
-
-@pytest.fixture(scope="session")
-def demo_lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's model of language identification. Not to be written to."""
-    return export("demo-lid", tmp_path_factory.mktemp("demo-lid") / "bundle")
 
 
 @pytest.fixture(scope="session")
