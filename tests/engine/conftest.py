@@ -68,12 +68,6 @@ def either(tiny_bundle: Path, beam: BeamSearch | None) -> Recognizer:
 
 
 @pytest.fixture(scope="session")
-def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo checkpoint of the repository, fp32. Not to be written to."""
-    return export("demo", tmp_path_factory.mktemp("bundle") / "demo", "--precision", "fp32")
-
-
-@pytest.fixture(scope="session")
 def speech_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny random voices. Not to be written to."""
     folder = make_tiny_voices(tmp_path_factory.mktemp("voices"), ["eng", "swh"])
