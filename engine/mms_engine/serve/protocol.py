@@ -5,7 +5,7 @@ import json
 import socket
 
 import h11
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
@@ -21,6 +21,10 @@ _UNSENT_MILLISECONDS = 60_000
 
 _MAX_MESSAGES = 4096
 """Messages that may arrive at once: 256 KiB are read, and 10 ms of G.711 are 80 bytes."""
+_MAX_QUEUED = 1 << 15
+"""Bytes of queued messages at which reading pauses."""
+_MESSAGE_BYTES = 64
+"""Bytes that a message is taken for beyond its content."""
 _LINGER_SECONDS = 5.0
 """Time for which the rest of a refused message is read."""
 _MAX_FRAGMENTS = 1024
@@ -92,13 +96,16 @@ def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
 class BoundedSocket(WebSocketsSansIOProtocol):
     """A WebSocket connection; see `bounded_socket`.
 
-    Reading begins once the handshake is accepted, and pauses while a message waits to be taken. The
-    connection stays in the set that `BoundedProtocol` counts.
+    Reading begins once the handshake is accepted, and pauses while many bytes of messages wait to
+    be taken: to pause at each message would cost two system calls. The connection stays in the set
+    that `BoundedProtocol` counts.
     """
 
     admission: Admission
     _held = 0
     """Bytes of an incomplete message."""
+    _queued = 0
+    """Bytes of the messages queued since the queue was last empty."""
     _is_refused = False
 
     def handle_connect(self, event: Request) -> None:
@@ -134,7 +141,18 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if self.queue.qsize() >= _MAX_MESSAGES:
             self._refuse(1008, "too many messages at once")
             return
+        self._queued += _MESSAGE_BYTES + sum(map(len, self.frames))
+        is_paused, is_full = self.read_paused, self._queued >= _MAX_QUEUED
+        self.read_paused = is_paused or not is_full  # the base class pauses where it does not hold
         super().send_receive_event_to_app()
+        self.read_paused = is_paused or is_full
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Take a message; when none is left, reading goes on."""
+        message = await super().receive()
+        if self.queue.empty():
+            self._queued = 0
+        return message
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the client does not read the answers."""

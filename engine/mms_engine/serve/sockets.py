@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from mms_engine.serve.call import Call, ClientLeft
 from mms_engine.serve.errors import ApiError, api_error
 from mms_engine.serve.middleware import CLIENT_LEFT, is_allowed_origin
+from mms_engine.serve.patience import Patience
 from mms_engine.serve.tracing import TraceSpan
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Socket:
         self.span = TraceSpan()
         """Span of the connection."""
         self._task = asyncio.current_task()
+        self._patience = Patience()
 
     @property
     def client(self) -> str:
@@ -88,13 +90,21 @@ class Socket:
             ClientLeft: the client closed the connection.
             ApiError: it sent nothing for too long.
         """
-        patience = self.service.config.limits.stream_idle_seconds
+        seconds = self.service.config.limits.stream_idle_seconds
         try:
-            async with asyncio.timeout(patience):
-                message = await self.websocket.receive()
+            return await self.receive_within(seconds)
         except TimeoutError:
-            text = f"the client sent no message for {patience:g} s"
+            text = f"the client sent no message for {seconds:g} s"
             raise ApiError(408, text, code="idle_timeout") from None
+
+    async def receive_within(self, seconds: float) -> bytes | str:
+        """Return the next message of the client, for which it has some time, or `math.inf`.
+
+        Raises:
+            ClientLeft: the client closed the connection.
+            TimeoutError: it sent nothing in that time.
+        """
+        message = await self._patience.wait(self.websocket.receive(), seconds)
         if message["type"] == "websocket.disconnect":
             raise ClientLeft(is_clean=message.get("code") in _CLEAN_CODES)
         found: bytes | str | None = message.get("text")
@@ -139,6 +149,10 @@ class Socket:
         self.ending = code, reason
         if self._task is not None:
             self._task.cancel()
+
+    def end_patience(self) -> None:
+        """Free the timer."""
+        self._patience.close()
 
     def record(self) -> None:
         """Log and count the connection, which has ended."""
@@ -218,6 +232,7 @@ async def _serve_checked(
         await _at_most(socket.fail(api_error(error)))
     finally:
         service.sockets.discard(socket)
+        socket.end_patience()
         await socket.call.close()
         socket.record()
 

@@ -96,8 +96,7 @@ class Connection:
         if self._session.stream is not None:
             patience = _RELEASE * self._socket.service.config.limits.stream_idle_seconds
             try:
-                async with asyncio.timeout(patience):
-                    return await self._socket.receive()
+                return await self._socket.receive_within(patience)
             except TimeoutError:
                 await self._handle(self._protocol.idle())
         return await self._socket.receive()

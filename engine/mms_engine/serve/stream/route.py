@@ -1,6 +1,7 @@
 """Route `/v1/stream`: audio in, events of the engine out, over a WebSocket."""
 
 import functools
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self, get_args
@@ -117,7 +118,8 @@ async def _feed(
     """Feed what the client sends, until it leaves."""
     is_finished, live = False, session.live
     while True:
-        message = await socket.receive()
+        # Behind the end, only the server has something to say, however long it takes.
+        message = await (socket.receive_within(math.inf) if is_finished else socket.receive())
         if is_finished:
             raise ApiError(400, "the stream was finished", code="invalid_message")
         if isinstance(message, bytes):
