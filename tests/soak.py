@@ -36,7 +36,7 @@ _LEFT_SECONDS = 150.0
 """Time for everything to end once the clients have left: time-outs and kept sessions."""
 _GAUGES = ("requests_running", "sockets", "streams", "containers", "upload_bytes",
            "decoded_seconds", "decoding_waiting", "tasks_waiting", "speech_waiting",
-           "jobs_waiting")  # fmt: skip
+           "jobs_waiting", "sessions_kept")  # fmt: skip
 """Gauges that must be 0 without clients."""
 
 

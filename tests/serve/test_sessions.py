@@ -95,6 +95,8 @@ def test_client_goes_on_where_it_broke_off(brief, pcm, recognizer: Recognizer) -
         second.send(pcm[sent:])
         second.send(FINISH)
         events = rest_of(second)
+    assert brief.metric("mms_sessions_kept") > 0
+    brief.wait_metric("mms_sessions_kept", 0)  # its time is over
     assert events[0] == seen[-1]  # the event that the client had not counted
     stream = recognizer.stream("eng", StreamOptions(sample_format="s16le"))
     wanted = [*stream.feed(pcm), *stream.flush(), *stream.feed(pcm), *stream.finish()]

@@ -58,6 +58,8 @@ class Service:
         self._bundles = bundles
         self.sockets: set[Connection] = set()
         """Connections by WebSocket, or another protocol of its own."""
+        self.gauges: dict[str, Callable[[], float]] = {}
+        """Further gauges of the metrics by name."""
         self.containers = FairSlots(_CONTAINERS, "mms-container")
         """Threads that decode containers of live streams."""
         self._models: Models | None = None
@@ -170,6 +172,7 @@ class Service:
             "speech_speed": self.speech.clock.speed,
             "jobs_waiting": sum(one.waiting for one in self._batchers().values()),
             "wait_seconds": self.wait_seconds,
+            **{name: read() for name, read in self.gauges.items()},
         }
 
     @asynccontextmanager

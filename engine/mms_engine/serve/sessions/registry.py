@@ -86,6 +86,7 @@ class Sessions:
         self._sessions: dict[str, Resumable] = {}
         folder = service.config.session_store
         self._store = None if folder is None else SessionStore(folder)
+        service.gauges["sessions_kept"] = lambda: len(self._kept)
 
     @property
     def is_shared(self) -> bool:
@@ -165,9 +166,14 @@ class Sessions:
             elif not session.is_taken:
                 self._drop(session)
 
+    @property
+    def _kept(self) -> list[Resumable]:
+        """Sessions without a connection, the oldest first."""
+        return [one for one in self._sessions.values() if one.expiry is not None]
+
     def _detach(self, session: Resumable) -> None:
         """Keep a session without a connection, for a while."""
-        kept = [one for one in self._sessions.values() if one.expiry is not None]
+        kept = self._kept
         if len(kept) >= _MOST_KEPT:
             self._expire(kept[0])
         seconds = self._service.config.limits.session_seconds
