@@ -1,10 +1,12 @@
 """Limits are enforced during decoding, in bounded memory."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,26 +73,24 @@ def test_limits_are_positive(name, value):
 def peak_memory(path, limits):
     """Read `path` in a subprocess; return its message and the growth of its peak memory."""
     code = f"""
-import pathlib, resource
+import pathlib
 from mms_engine.audio import AudioLimits, read_audio
 from mms_engine.errors import AudioError
+from peak_memory import begin_peak, peak_bytes
 import soundfile, av
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-# Inherited pages count towards the peak, so it is read once before.
-before = peak()
+before = begin_peak()
 try:
     read_audio(pathlib.Path({str(path)!r}), limits={limits!r})
 except AudioError as error:
     print(error)
-print(peak() - before)
+print(peak_bytes() - before)
 """
-    # A shell in between: the peak of a process starts at that of its parent.
     output = subprocess.run(
-        ["/bin/sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code],
+        [sys.executable, "-c", code],
         check=True,
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     ).stdout.splitlines()
     return output[0], int(output[1])
 

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import resource
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from mms_engine.decoding.hypothesis import Hypothesis
 from mms_engine.encoder.host.steps import HostKvCache
 from mms_engine.encoder.interface import StepOutput
 from mms_engine.errors import AudioError, BackendError, StreamError
+from peak_memory import begin_peak, peak_bytes
 from stream_sounds import RATE, count_steps, cut, ends, finals, run, speech, texts
 
 LONG = os.environ.get("MMS_LONG") == "1"
@@ -173,11 +173,11 @@ def test_memory_and_time_stay_bounded_for_hours(tiny: Recognizer, hours: float) 
         seconds.append(time.process_time() - begin)
         sizes.append(len(stream.save()))
     assert max(sizes) < 2 * max(sizes[:3])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     third = max(1, len(seconds) // 3)
     assert np.median(seconds[-third:]) < 2 * np.median(seconds[:third])
+    begin = begin_peak()
     stream.feed(sound)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < peak + (32 << 10)
+    assert peak_bytes() - begin < 32 << 20
 
 
 def test_noise_without_text_is_dropped(demo: Recognizer) -> None:

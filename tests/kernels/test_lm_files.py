@@ -13,6 +13,7 @@ import pytest
 from lm_models import arpa, convert, estimate, random_text
 from mms_kernels.arpa import convert_arpa
 from mms_kernels.lm import KenlmModel, NgramModel, open_lm
+from peak_memory import begin_peak, peak_bytes
 
 WORDS = [f"w{number}" for number in range(8)]
 MODELS = estimate(random_text(WORDS, 60, 1), 3)
@@ -207,12 +208,10 @@ def test_compressed_file_with_a_damaged_byte(tmp_path, pack):
 
 def test_counts_take_no_memory(tmp_path):
     """Four billion n-grams promised, none there."""
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = begin_peak()
     with pytest.raises(ValueError, match="there are only 0 1-grams"):
         converted(tmp_path, b"\\data\\\nngram 1=4294967280\n\n\\1-grams:\n\\end\\\n")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert peak_bytes() - before < 50e6
 
 
 def test_invalid_source_writes_nothing(tmp_path):

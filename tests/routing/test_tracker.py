@@ -70,6 +70,22 @@ def test_change_moves_to_a_pause() -> None:
     assert 9.5 <= decisions[1][1].frame * STRIDE / RATE <= 10.0
 
 
+def test_pause_before_a_change_takes_one_window_to_confirm() -> None:
+    sound = np.concatenate([voice(9.5, LOW, 1), pause(0.5), voice(9.0, LOW, 2)])
+    decisions, ends = follow(lambda middle: 6.0 if middle > 9.4 else -6.0, sound)
+    at, change = decisions[1]
+    behind = [end for end in ends if change.frame * STRIDE / RATE < end <= at]
+    assert len(behind) == 1  # the one that contradicted; the other ends at the pause
+    assert sum(abs(end - 9.5) < 0.1 for end in ends) == 1
+
+
+def test_pause_in_the_new_language_is_not_taken_for_the_change() -> None:
+    sound = np.concatenate([voice(9.5, LOW, 1), pause(0.5), voice(9.0, LOW, 2)])
+    decisions, _ = follow(lambda middle: 6.0 if middle > 8 else -6.0, sound)
+    assert [one.code for _, one in decisions] == ["eng", "swh"]
+    assert abs(decisions[1][1].frame * STRIDE / RATE - 8) <= 1.0
+
+
 @pytest.mark.parametrize("count", range(1, 9))
 def test_restored_tracker_decides_the_same(count: int) -> None:
     def odds(middle: float) -> float:

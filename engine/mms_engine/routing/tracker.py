@@ -16,6 +16,8 @@ from mms_engine.types import Float32Array
 _NEVER = 1 << 62
 _MARGIN_SECONDS = 0.3
 """Audio before the first frame of speech by level that is recognised too."""
+_PROBED_SECONDS = 0.5
+"""Audio before a pause without which it is not classified."""
 _LEAST_FRAMES = 5
 """Frames of speech without which the end of an utterance is not classified."""
 
@@ -61,9 +63,10 @@ class StreamTracker:
     While undecided, speech is classified from its start at a few looks. Then a window of recent
     speech is classified every few seconds, sooner after a pause. The log-odds of each other
     language against the current one, bounded per window, are summed from zero up (CUSUM); one that
-    exceeds the threshold is the new language. The place of the change is found by bisection between
-    the last window that confirmed the old language and now, and moved to a pause. Silence is not
-    classified, so it changes nothing.
+    exceeds the threshold is the new language. It began at the last pause before the first window
+    that contradicted, if what was said before the pause is in the old language. Otherwise the place
+    is found by bisection between the last window that confirmed the old language and now, and moved
+    to a pause. Silence is not classified, so it changes nothing.
     """
 
     def __init__(
@@ -111,8 +114,12 @@ class StreamTracker:
         """Frame up to which audio was classified."""
         self._confirmed = 0
         """Frame before which the current language is confirmed."""
+        self._doubted = 0
+        """First frame of the first window of those that contradict the current candidate."""
         self._next = -1
         """Candidate whose first frame is sought; -1 for none."""
+        self._pause = -1
+        """First frame of a pause before which the current language is sought; -1 for none."""
         self._low = self._high = 0
         """Frames between which the next language begins."""
         self._probability = 0.0
@@ -221,13 +228,17 @@ class StreamTracker:
 
     def _resumed(self) -> int:
         """Return the frame at which speech resumed after the last pause; the first without one."""
-        first = self.position - len(self._speech)
+        pauses = self._pauses()
+        return int(pauses[-1, 1]) if len(pauses) else self.position - len(self._speech)
+
+    def _pauses(self) -> "np.typing.NDArray[np.int64]":
+        """Return the first frame of each pause that is kept, and the one behind it, `[N, 2]`."""
         edges = np.flatnonzero(
             np.diff(np.concatenate([[True], self._speech, [True]]).astype(np.int8))
         )
         runs = edges.reshape(-1, 2)
         pauses = runs[runs[:, 1] - runs[:, 0] >= self._frames(self._options.pause)]
-        return first + int(pauses[-1, 1]) if len(pauses) else first
+        return self.position - len(self._speech) + pauses
 
     def take(self, logits: Sequence[Float32Array]) -> LanguageDecision | None:
         """Take logits; see `LanguageTracker.take`."""
@@ -239,6 +250,8 @@ class StreamTracker:
         if self._current < 0:
             return self._decide(scores)
         self._heard = end
+        if not self._odds.any():
+            self._doubted = start
         odds = np.clip(scores - scores[self._current], -self._options.most, self._options.most)
         self._odds = np.maximum(0.0, self._odds + odds)
         self._odds[self._current] = 0.0
@@ -250,7 +263,16 @@ class StreamTracker:
         self._next, self._probability = best, float(np.exp(scores[best]))
         self._low = max(self._confirmed, self._begin, self.position - self.lookback)
         self._high = max(self._low, end - self._frames(0.5))
+        self._pause = self._last_pause(self._doubted + _LEAST_FRAMES)
+        if 0 <= self._pause < self._low + self._frames(_PROBED_SECONDS):
+            self._low = self._high = self._pause
         return self._found() if self._is_found() else None
+
+    def _last_pause(self, end: int) -> int:
+        """Return the first frame of the last pause that is over at a frame; -1 for none."""
+        pauses = self._pauses()
+        over = pauses[(pauses[:, 0] > self._low) & (pauses[:, 1] <= end)]
+        return int(over[-1, 0]) if len(over) else -1
 
     def _decide(self, scores: Scores) -> LanguageDecision | None:
         order = np.argsort(-scores, kind="stable")
@@ -261,7 +283,7 @@ class StreamTracker:
         return self._change(int(order[0]), self._start, float(np.exp(scores[order[0]])))
 
     def _change(self, candidate: int, frame: int, probability: float) -> LanguageDecision:
-        self._current, self._onset, self._next = candidate, -1, -1
+        self._current, self._onset, self._next, self._pause = candidate, -1, -1, -1
         self._odds[:] = 0
         self._heard = self.position
         self._confirmed = frame
@@ -272,19 +294,27 @@ class StreamTracker:
         return self._high - self._low <= self._frames(self._options.border)
 
     def _middle(self) -> tuple[int, int]:
-        """Return a window around the middle of the frames where the next language may begin."""
+        """Return a window around the middle of the frames where the next language may begin.
+
+        The first one ends at the pause.
+        """
+        if self._pause >= 0:
+            return max(self._pause - self._frames(self._options.window), self._low), self._pause
         half = self._frames(self._options.window) // 2
         middle = (self._low + self._high) // 2
         end = min(middle + half, self.position)
         return max(0, self.position - self.lookback, end - 2 * half), end
 
     def _bisect(self, scores: Scores, start: int, end: int) -> LanguageDecision | None:
-        middle = (start + end) // 2
-        middle = min(max(middle, self._low + 1), self._high - 1)
-        if scores[self._next] > scores[self._current]:
+        is_next = scores[self._next] > scores[self._current]
+        pause, self._pause = self._pause, -1
+        middle = min(max((start + end) // 2, self._low + 1), self._high - 1)
+        if is_next:
             self._high = middle
-        else:
+        elif pause < 0:
             self._low = middle
+        else:
+            self._low = self._high = pause
         return self._found() if self._is_found() else None
 
     def _found(self) -> LanguageDecision:
@@ -309,7 +339,7 @@ class StreamTracker:
 
     _STATE = (
         *("position", "_begin", "_onset", "_looked", "_current", "_heard", "_confirmed"),
-        *("_next", "_low", "_high", "_probability"),
+        *("_doubted", "_next", "_pause", "_low", "_high", "_probability"),
     )
     """Attributes that are numbers."""
 
