@@ -16,7 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_COMMAND = [sys.executable, "-c", "from mms_engine.cli import main; main()", "serve"]
+_PROGRAM = [sys.executable, "-c", "from mms_engine.cli import main; main()"]
+
+
+def mms(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the program `mms` to its end."""
+    return subprocess.run(
+        [*_PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options
+    )
 
 
 class ServerProcess:
@@ -26,7 +33,7 @@ class ServerProcess:
         self.begin = time.monotonic()
         self.env = env or {}
         self.process = subprocess.Popen(
-            [*_COMMAND, "--port", "0", *map(str, options)],
+            [*_PROGRAM, "serve", "--port", "0", *map(str, options)],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(env or {})},

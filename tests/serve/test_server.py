@@ -1,15 +1,11 @@
 """The process of the server: start, end, configuration, keys, and its other routes."""
 
 import json
-import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +16,14 @@ from mms_engine.serve.auth import Keyring, new_key, read_keyring
 from mms_engine.serve.config import Limits, ServeConfig
 from mms_engine.serve.errors import ApiError
 from mms_engine.serve.server import listening
-from server_process import ServerProcess, form_bytes, read_answer, request_head, running
-
-SCRIPT = [sys.executable, "-c", "from mms_engine.cli import main; main()"]
+from server_process import (
+    ServerProcess,
+    form_bytes,
+    mms,
+    read_answer,
+    request_head,
+    running,
+)
 
 
 def post(server: ServerProcess, path: str, body: bytes, key: str = "") -> tuple[int, dict, object]:
@@ -30,12 +31,6 @@ def post(server: ServerProcess, path: str, body: bytes, key: str = "") -> tuple[
     with server.connect() as connection:
         connection.sendall(request_head(len(body), path, *more) + body)
         return read_answer(connection)
-
-
-def mms(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options
-    )
 
 
 def test_curl(server: ServerProcess, clip: Clip, recognizer: Recognizer) -> None:
@@ -333,60 +328,6 @@ def test_small_parts_of_an_answer_are_not_held_back() -> None:
         listener.accept()[0] as connection,
     ):
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-
-
-def make_certificate(folder: Path, *options: str) -> tuple[Path, Path]:
-    """Return the files of a certificate of localhost and of its key."""
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    folder.mkdir(exist_ok=True)
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "1", *name]
-    command += [*(options or ["-nodes"]), "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
-def test_tls(demo_bundle, tmp_path, clip) -> None:
-    certificate, key = make_certificate(tmp_path)
-    server = ServerProcess(
-        "--bundle", demo_bundle, "--tls-certificate", certificate, "--tls-key", key
-    )
-    try:
-        url = f"https://localhost:{server.port}/health/live"
-        with urllib.request.urlopen(
-            url, context=ssl.create_default_context(cafile=certificate), timeout=60
-        ) as response:
-            assert response.status == 200
-        server.wait_log("https://")
-        address = f"https://localhost:{server.port}"
-        found = mms("stream", clip.path, "--lang", "eng", "--server", address)
-        assert found.returncode == 1
-        assert "SSL_CERT_FILE" in found.stderr.splitlines()[-1]
-    finally:
-        server.close()
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
-def test_files_of_tls_that_are_wrong_are_one_line(demo_bundle, tmp_path) -> None:
-    certificate, key = make_certificate(tmp_path / "a")
-    _, other = make_certificate(tmp_path / "b")
-    locked = make_certificate(tmp_path / "c", "-passout", "pass:secret")
-    for files, problem in (
-        ((certificate, other), f"{other} is of another certificate"),
-        ((certificate, tmp_path / "none.pem"), "none.pem: the file of TLS cannot be read"),
-        ((tmp_path / "none.pem", key), "none.pem: the file of TLS cannot be read"),
-        ((certificate, None), "--tls-key"),
-        ((key, key), "a certificate and its key as PEM"),
-        ((None, key), "--tls-certificate"),
-        (locked, "is encrypted"),
-    ):
-        options = zip(("--tls-certificate", "--tls-key"), files, strict=True)
-        given = [part for name, file in options if file for part in (name, file)]
-        found = mms("serve", "--bundle", demo_bundle, "--port", 0, *given)
-        (line,) = found.stderr.splitlines()
-        assert found.returncode == 1
-        assert problem in line
 
 
 def test_end_leaves_nothing_in_memory(demo_bundle, clip) -> None:

@@ -25,7 +25,7 @@ from mms_engine.serve.models import Models, open_models
 from mms_engine.serve.slots import FairSlots
 from mms_engine.serve.speech import Speech
 from mms_engine.serve.tracing import open_tracing
-from mms_engine.system import usable_cores
+from mms_engine.system import return_freed_memory, usable_cores
 from mms_engine.types import Audio, Float32Array
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Service:
             MmsError: one cannot be opened or run.
         """
         begin = time.perf_counter()
+        return_freed_memory()
         models = await asyncio.to_thread(open_models, self._bundles, self.config)
         try:
             self._live = await asyncio.to_thread(self._open_live, models)
