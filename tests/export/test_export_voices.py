@@ -13,7 +13,7 @@ from transformers import VitsModel
 
 from export_runs import digests, edit_tensors, invoke, run_export
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.manifest import Vits
+from mms_engine.bundle.manifest import MANIFEST, Vits
 from mms_engine.bundle.voices import load_voice, read_voice
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_export.checkpoints.open import open_model
@@ -25,6 +25,12 @@ from tiny_voices import LETTERS, TINY, as_fairseq, make_tiny_voices, make_voice
 CODES = ("eng", "swh", "yor")
 PRECISIONS = ("fp32", "fp16", "int8")
 TOKENS, FRAMES = (23, 41, 1), (37, 60, 5)
+STRANGER = TINY | {
+    "ffn_dim": 32,
+    "hidden_size": 12,
+    "upsample_rates": [8],
+    "upsample_kernel_sizes": [16],
+}
 
 
 @pytest.fixture(scope="module")
@@ -240,22 +246,75 @@ def test_odd_number_of_flows_is_folded(tmp_path: Path) -> None:
     np.testing.assert_allclose(decoded(graphs, config, inputs)[1], expected, atol=1e-4)
 
 
-def test_voice_of_another_shape_is_skipped_or_named(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mixed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three voices of the same sizes, and one whose decoder has a stage less and wider layers."""
+    mixed = shutil.copytree(checkpoint, tmp_path_factory.mktemp("mixed") / "mms-tts")
+    make_voice(mixed / "hau", "hau", seed=9, **STRANGER)
+    return mixed
+
+
+def test_voice_of_other_sizes_gets_graphs_of_its_own(
+    checkpoint: Path, mixed: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("--model", mixed, "--adapter-dtype", "float32", "--precision", "fp32,fp16,int8")
+    result = invoke(*arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert (
+        "1 voice differs from most in hidden_size (12, not 16) and has graphs of its own: hau\n"
+    ) in result.stderr
+    manifest = open_bundle(out).manifest
+    ((key, sizes),) = manifest.models.items()
+    assert sizes.ffn_dim == 32
+    assert {code: entry.model for code, entry in manifest.data.items()} == {
+        **dict.fromkeys(CODES, ""),
+        "hau": key,
+    }
+    assert [(graph.model, graph.precision) for graph in manifest.graphs] == [
+        (model, precision) for model in ("", key) for precision in PRECISIONS for _ in range(3)
+    ]
+    assert all(graph.parity for graph in manifest.graphs)
+    assert read_voice(out / manifest.data["hau"].file.path).fingerprint == key
+    ours, alone = digests(out), digests(bundle)
+    assert ours.items() >= {path: d for path, d in alone.items() if path != MANIFEST}.items()
+
+    before = (out / MANIFEST).read_bytes()
+    assert invoke(*arguments, "--out", out).exit_code == 0
+    assert (out / MANIFEST).read_bytes() == before
+    one_by_one = tmp_path / "one-by-one"
+    for languages in ("eng", "hau", "swh,yor"):
+        result = invoke(*arguments, "--out", one_by_one, "--lang", languages)
+        assert result.exit_code == 0, result.output
+    assert digests(one_by_one) == ours
+
+    # The stranger's source is replaced by a voice like the others: its graphs go.
+    shutil.rmtree(mixed / "hau")
+    shutil.copytree(checkpoint / "eng", mixed / "hau")
+    assert invoke(*arguments, "--out", out, "--lang", "hau").exit_code == 0
+    manifest = open_bundle(out).manifest
+    assert not manifest.models
+    assert {graph.model for graph in manifest.graphs} == {""}
+    assert set(digests(out)) - set(digests(bundle)) == {
+        "voices/hau.safetensors",
+        "voices/hau.int8.safetensors",
+    }
+
+
+def test_voice_of_another_sample_rate_is_skipped_or_named(checkpoint: Path, tmp_path: Path) -> None:
     mixed = shutil.copytree(checkpoint, tmp_path / "mixed")
-    make_voice(mixed / "hau", "hau", **(TINY | {"ffn_dim": 32}))
-    checkpoint_set = open_model(str(mixed), "all")
-    assert list(checkpoint_set.files) == list(CODES)
-    assert "hau" in checkpoint_set.unusable
+    shutil.copytree(checkpoint / "eng", mixed / "hau")
+    path = mixed / "hau" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sampling_rate": 22_050}))
     result = invoke("--model", mixed, "--out", tmp_path / "out", "--precision", "fp32")
     assert result.exit_code == 0
     assert "skipped: the voice hau" in result.stderr
-    assert "ffn_dim (32, not 24): export it alone, to another --out" in result.stderr
-    alone = run_export(mixed, tmp_path / "alone", languages="hau")
-    assert list(alone.data) == ["hau"]
-    with pytest.raises(BundleError, match="choose another --out"):
-        run_export(mixed, tmp_path / "out", languages="hau")
-    with pytest.raises(LanguageError, match="ffn_dim"):
+    assert "has 22050 samples per second, the others have 16000: export it alone" in result.stderr
+    with pytest.raises(LanguageError, match="22050 samples per second"):
         run_export(mixed, tmp_path / "both", languages="eng,swh,hau")
+    assert list(run_export(mixed, tmp_path / "alone", languages="hau").data) == ["hau"]
+    with pytest.raises(BundleError, match=r"has 16000 samples per second, .* choose another --out"):
+        run_export(mixed, tmp_path / "out", languages="hau")
 
 
 @pytest.mark.parametrize(

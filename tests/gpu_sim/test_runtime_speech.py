@@ -90,7 +90,7 @@ def test_samples_equal_the_cpu(on_gpu, on_cpu: Synthesizer, sim) -> None:
             for text in SENTENCES[:2]:
                 assert_equal(spoken(synthesizer, text, code), spoken(on_cpu, text, code))
     assert sim.usage().graphs > 0
-    assert synthesizer._bank.keys == CODES
+    assert synthesizer._models.main.bank.keys == CODES
 
 
 def test_samples_are_near_those_of_float32(on_gpu, voices: Path) -> None:
@@ -105,7 +105,7 @@ def test_joined_chunks_equal_one_run(on_gpu, speed: float) -> None:
     synthesizer, text = on_gpu(), SENTENCES[2]
     chunks = [chunk.samples for chunk in synthesizer.speak(text, "eng", options=PLAIN, speed=speed)]
     assert len(chunks) > 4
-    synthesis = synthesizer._synthesis
+    synthesis = synthesizer._models.main.synthesis
     synthesis._shape = dataclasses.replace(synthesis._shape, margin=1 << 30)
     assert_equal(np.concatenate(chunks), spoken(synthesizer, text, "eng", speed=speed))
 
@@ -113,7 +113,7 @@ def test_joined_chunks_equal_one_run(on_gpu, speed: float) -> None:
 def test_sentence_beyond_the_plan_is_computed_in_parts(on_gpu, on_cpu: Synthesizer) -> None:
     synthesizer, text = on_gpu(), SENTENCES[1]
     margin = margin_frames(synthesizer.bundle.manifest.model)
-    most = synthesizer._graphs.most_frames = 3 * margin
+    most = synthesizer._models.main.graphs.most_frames = 3 * margin
     expected = spoken(on_cpu, text, "yor", speed=0.25)
     assert expected.size / 8 > 5 * (most - 2 * margin), "the sentence takes many parts"
     assert_equal(spoken(synthesizer, text, "yor", speed=0.25), expected)
@@ -125,12 +125,16 @@ def test_voices_are_switched_and_evicted(on_gpu, on_cpu: Synthesizer, sim) -> No
     for _ in range(2):
         for code in CODES:
             assert_equal(spoken(synthesizer, text, code), spoken(on_cpu, text, code))
-            assert synthesizer._bank.keys == (code,)
+            assert synthesizer._models.main.bank.keys == (code,)
     held = sim.usage().bytes
-    addresses = [array.address for array in synthesizer._bank.storage.arrays(0).values()]
+    addresses = [
+        array.address for array in synthesizer._models.main.bank.storage.arrays(0).values()
+    ]
     for code in CODES:
         spoken(synthesizer, text, code)
-        found = [array.address for array in synthesizer._bank.storage.arrays(0).values()]
+        found = [
+            array.address for array in synthesizer._models.main.bank.storage.arrays(0).values()
+        ]
         assert found == addresses, "CUDA graphs hold them"
     assert sim.usage().bytes == held
 
@@ -193,7 +197,7 @@ def test_without_a_plan_for_this_gpu_the_cpu_speaks(
     with pytest.raises(BackendError, match=reason):
         Synthesizer.open(folder, options=OPTIONS)
     with caplog.at_level("INFO"), Synthesizer.open(folder, precision="fp16", threads=1) as opened:
-        assert opened._graphs.device == "cpu"
+        assert opened._models.main.graphs.device == "cpu"
         assert spoken(opened, "a fig", "eng").size
     assert "tensorrt was tried first and cannot run" in caplog.text
     assert_nothing_is_alive(sim)

@@ -14,7 +14,7 @@ class SynthesizerOptions(RunOptions):
 
     voice_cache_bytes: int = 1 << 30
     """Memory for resident voices, of which a voice of MMS takes 113 MB in fp32, 57 MB in fp16; one
-    fits in any case."""
+    of each size of network fits in any case."""
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is a new class, which the zero-argument form misses.
