@@ -20,17 +20,11 @@ from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.voices import read_voice_tensors
 from mms_export.graphs.contract import graph_path
 from mms_export.graphs.vits.voice import ACTIVATIONS, fold_voice, voice_shapes
-from tiny_voices import LETTERS, TINY, as_fairseq, make_tiny_voices, make_voice
+from tiny_voices import LETTERS, STRANGER, TINY, as_fairseq, make_tiny_voices, make_voice
 
 CODES = ("eng", "swh", "yor")
 PRECISIONS = ("fp32", "fp16", "int8")
 TOKENS, FRAMES = (23, 41, 1), (37, 60, 5)
-STRANGER = TINY | {
-    "ffn_dim": 32,
-    "hidden_size": 12,
-    "upsample_rates": [8],
-    "upsample_kernel_sizes": [16],
-}
 
 
 @pytest.fixture(scope="module")

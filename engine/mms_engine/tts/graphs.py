@@ -87,7 +87,8 @@ class _Lanes:
         try:
             made = open_more()
         except MmsError as error:  # such as no memory: the sessions that are open go on
-            logger.warning("no more than %d voices run at once: %s", len(self._sessions), error)
+            # As text: a record that keeps the error would keep what its frames hold.
+            logger.warning("voices take turns on the GPU from now on: %s", str(error))
         with self._changed:
             self._opening -= 1
             if made is None:
