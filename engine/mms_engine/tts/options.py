@@ -38,7 +38,7 @@ class SpeechOptions:
     numbers: SpokenNumbers = "words"
     """Treatment of numbers, dates and symbols."""
     numbers_language: str | None = None
-    """Code of the language in which they are read; `None` for the voice's."""
+    """Code or name of the language in which they are read; `None` for the voice's."""
     map_look_alikes: bool = False
     """Whether a letter that the voice lacks is spoken as one that looks like it."""
     pause_scale: float = 1.0

@@ -137,7 +137,8 @@ class Synthesizer:
 
         Raises:
             ValueError: an option is out of range.
-            LanguageError: the bundle does not have the voice, or has several and none is named.
+            LanguageError: the bundle does not have the voice, or has several and none is named; or
+                numbers are not read in the language of the options.
             TextError: nothing of the text can be spoken, or it is not valid.
             BundleError: the voice is damaged, or needs phonemes.
             BackendError: the device failed.
