@@ -295,6 +295,20 @@ def test_voice_of_other_sizes_gets_graphs_of_its_own(
     }
 
 
+def test_bundle_of_schema_2_is_completed(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    run_export(checkpoint, out, languages="eng", precisions=PRECISIONS, data_dtype="float32")
+    before = {path: (out / path).stat().st_mtime_ns for path in digests(out) if path != MANIFEST}
+    document = json.loads((out / MANIFEST).read_text()) | {"schema": 2}
+    del document["models"]
+    for part in (*document["graphs"], *document["data"].values()):
+        del part["model"]
+    (out / MANIFEST).write_text(json.dumps(document))
+    run_export(checkpoint, out, precisions=PRECISIONS, data_dtype="float32")
+    assert digests(out) == digests(bundle)
+    assert before == {path: (out / path).stat().st_mtime_ns for path in before}
+
+
 def test_voice_of_another_sample_rate_is_skipped_or_named(checkpoint: Path, tmp_path: Path) -> None:
     mixed = shutil.copytree(checkpoint, tmp_path / "mixed")
     shutil.copytree(checkpoint / "eng", mixed / "hau")
