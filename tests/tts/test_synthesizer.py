@@ -118,6 +118,14 @@ def test_joined_chunks_equal_one_run_to_the_bit(
     assert np.array_equal(synthesizer.synthesize(text, "eng", speed=speed, seed=3).samples, one_run)
 
 
+def test_chunks_that_nobody_waits_for_are_large_and_the_same(synthesizer: Synthesizer) -> None:
+    text = TEXT * 3
+    small = list(synthesizer.speak(text, "eng"))
+    large = list(synthesizer.speak(text, "eng", live=False))
+    assert len(large) < len(small) / 2
+    np.testing.assert_array_equal(joined(large), joined(small))
+
+
 @pytest.mark.parametrize("opened", ["synthesizer", "int8_synthesizer"])
 @pytest.mark.parametrize("missing", [1, 3])
 def test_margin_has_no_step_to_spare(

@@ -134,7 +134,11 @@ def run(request: Request) -> None:
         voice = request.lang and _voice(request.lang, synthesizer)
         report = _Report(keep=request.timings is not None)
         chunks = synthesizer.speak(
-            _parts(request), voice, options=request.options(), on_sentence=report.add
+            _parts(request),
+            voice,
+            options=request.options(),
+            on_sentence=report.add,
+            live=request.play or request.output == "-",
         )
         seconds = _write(request, chunks, synthesizer.sample_rate, report)
         report.finish()
