@@ -27,6 +27,13 @@ TINY = {
     "depth_separable_num_layers": 2,
 }
 """Sizes of a tiny voice."""
+STRANGER = TINY | {
+    "ffn_dim": 32,
+    "hidden_size": 12,
+    "upsample_rates": [8],
+    "upsample_kernel_sizes": [16],
+}
+"""Sizes of a voice that needs graphs of its own."""
 
 
 def voice_model(vocab_size: int, seed: int = 0, **sizes: object) -> VitsModel:

@@ -33,7 +33,7 @@ def result(tmp_path_factory):
     voices, bundle, out = (folder / name for name in ("voices", "bundle", "tts.json"))
     run("mms-export", "--model", voices, "--out", bundle, "--adapter-dtype", "float32")
     models = ("--checkpoint", voices, "--bundle", bundle, "--peers", ",".join(PEERS))
-    cases = ("--cases", "sentence,switch,listeners")
+    cases = ("--cases", "sentence,switch,memory,listeners")
     run("mms-bench", "run", "tts", *models, *cases, *QUICK, "--json", out)
     return load(out)
 
@@ -63,9 +63,18 @@ def test_voices_change_in_memory_and_on_disk(result):
 
 def test_first_audio_and_listeners_are_measured(result):
     assert result.find("first/ours-fp32").status == "ok"
-    assert result.find("listeners/ours-fp32 1 listeners").figures["first"] > 0
+    assert result.find("listeners/ours-fp32 1 listener").figures["first"] > 0
     assert result.model.languages == 2
     assert not result.model.full_size
+
+
+def test_memory_is_measured_with_one_voice_and_with_all(result):
+    for peer in PEERS:
+        one, both = (result.find(f"memory/{peer} {count}") for count in ("1 voice", "2 voices"))
+        if one.status == "skipped":
+            continue
+        assert one.status == both.status == "ok", (one.reason, both.reason)
+        assert one.peak_memory > 1 << 20
 
 
 def test_other_speech_is_refused():

@@ -1,6 +1,7 @@
 """Bundle manifest: every kind of model round-trips, and other content is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,8 +92,30 @@ def test_wrong_value_is_refused_by_name(path: tuple[str, ...], value: object, me
         decode(json.dumps(document).encode(), where="manifest.json")
 
 
-@pytest.mark.parametrize(("key", "schema"), [("schema_version", 1), ("schema", 3)])
+@pytest.mark.parametrize(("key", "schema"), [("schema_version", 1), ("schema", 4)])
 def test_other_schema_is_refused_with_the_remedy(key: str, schema: int) -> None:
-    message = rf"has schema {schema}, .*this release reads schema 2: export the bundle again with"
+    update = "update mms-engine, or " if schema > SCHEMA else ""
+    message = (
+        rf"has schema {schema}, this release reads schemas 2 and 3: {update}export the bundle again"
+    )
     with pytest.raises(BundleError, match=message):
         decode(json.dumps({key: schema}).encode(), where="manifest.json")
+
+
+def test_schema_2_is_read_as_it_was_written() -> None:
+    document = json.loads(encode(manifest_of(VITS))) | {"schema": 2}
+    del document["models"]
+    for entry in document["data"].values():
+        del entry["model"]
+    found = decode(json.dumps(document).encode(), where="manifest.json")
+    assert found == replace(manifest_of(VITS), schema=2)
+    assert not found.models
+
+
+def test_key_without_sizes_is_refused_by_name() -> None:
+    manifest = manifest_of(VITS)
+    strangers = {"eng": replace(manifest.data["eng"], model="aaaa")}
+    whole = replace(manifest, data=strangers, models={"aaaa": VITS})
+    assert decode(encode(whole), where="manifest.json") == whole
+    with pytest.raises(BundleCorrupt, match="it has no sizes of the model 'aaaa'"):
+        decode(encode(replace(whole, models={})), where="manifest.json")

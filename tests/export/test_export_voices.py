@@ -15,7 +15,7 @@ from export_runs import digests, edit_tensors, invoke, run_export
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Vits
 from mms_engine.bundle.voices import load_voice, read_voice
-from mms_engine.errors import BundleError, LanguageError, MmsError
+from mms_engine.errors import MmsError
 from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.voices import read_voice_tensors
 from mms_export.graphs.contract import graph_path
@@ -238,24 +238,6 @@ def test_odd_number_of_flows_is_folded(tmp_path: Path) -> None:
     inputs = latents(config)
     expected = oracle_samples(model, inputs, 1)[0]
     np.testing.assert_allclose(decoded(graphs, config, inputs)[1], expected, atol=1e-4)
-
-
-def test_voice_of_another_shape_is_skipped_or_named(checkpoint: Path, tmp_path: Path) -> None:
-    mixed = shutil.copytree(checkpoint, tmp_path / "mixed")
-    make_voice(mixed / "hau", "hau", **(TINY | {"ffn_dim": 32}))
-    checkpoint_set = open_model(str(mixed), "all")
-    assert list(checkpoint_set.files) == list(CODES)
-    assert "hau" in checkpoint_set.unusable
-    result = invoke("--model", mixed, "--out", tmp_path / "out", "--precision", "fp32")
-    assert result.exit_code == 0
-    assert "skipped: the voice hau" in result.stderr
-    assert "ffn_dim (32, not 24): export it alone, to another --out" in result.stderr
-    alone = run_export(mixed, tmp_path / "alone", languages="hau")
-    assert list(alone.data) == ["hau"]
-    with pytest.raises(BundleError, match="choose another --out"):
-        run_export(mixed, tmp_path / "out", languages="hau")
-    with pytest.raises(LanguageError, match="ffn_dim"):
-        run_export(mixed, tmp_path / "both", languages="eng,swh,hau")
 
 
 @pytest.mark.parametrize(

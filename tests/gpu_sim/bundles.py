@@ -21,6 +21,7 @@ from mms_engine.bundle.manifest import (
 )
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.cli import main as mms_export
+from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import USES, Use
 from mms_export.tensorrt.profiles import Extents, SpeechExtents, make_profiles
 
@@ -61,9 +62,9 @@ def write_plan(
     folder: Path, manifest: Manifest, graph: Graph, slots: int, uses: tuple[Use, ...]
 ) -> Plan:
     """Write one plan with the profiles of an export, and return its entry."""
-    profiles = make_profiles(graph.inputs, uses, extents(manifest, slots))
+    profiles = make_profiles(graph.inputs, uses, extents(manifest, slots, graph.model))
     content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
-    path = f"plans/{graph.name}.fp16.tensorrt-{trt.__version__}.sm86.plan"
+    path = f"plans/{GraphKey.of(graph).label}.tensorrt-{trt.__version__}.sm86.plan"
     (folder / "plans").mkdir(exist_ok=True)
     (folder / path).write_bytes(content)
     return Plan(
@@ -77,13 +78,14 @@ def write_plan(
         inputs=graph.inputs,
         outputs=graph.outputs,
         profiles=profiles,
+        model=graph.model,
     )
 
 
-def extents(manifest: Manifest, slots: int) -> Extents | SpeechExtents:
+def extents(manifest: Manifest, slots: int, key: str) -> Extents | SpeechExtents:
     """Return the sizes of a bundle's inputs that do not depend on the use."""
     vocab = max((entry.vocab_size for entry in manifest.data.values()), default=1)
-    model = manifest.model
+    model = manifest.models[key] if key else manifest.model
     if isinstance(model, Vits):
         return SpeechExtents(
             frames_per_second=manifest.sample_rate / prod(model.upsample_rates),

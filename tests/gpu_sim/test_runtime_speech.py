@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +19,11 @@ from mms_engine.bundle.manifest import MANIFEST, File, Manifest, encode
 from mms_engine.bundle.voices import load_voice, save_voice
 from mms_engine.errors import BackendError, BundleCorrupt, DeviceMemoryError
 from mms_engine.tensorrt.choose import NoPlan
+from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.tts.chunks import margin_frames
 from mms_engine.tts.options import SynthesizerOptions
 from mms_export.tensorrt.options import USES
-from tiny_voices import make_tiny_voices
+from tiny_voices import STRANGER, make_tiny_voices, make_voice
 
 CODES = ("eng", "swh", "yor")
 OPTIONS = SynthesizerOptions(backend="tensorrt", threads=1)
@@ -90,7 +92,7 @@ def test_samples_equal_the_cpu(on_gpu, on_cpu: Synthesizer, sim) -> None:
             for text in SENTENCES[:2]:
                 assert_equal(spoken(synthesizer, text, code), spoken(on_cpu, text, code))
     assert sim.usage().graphs > 0
-    assert synthesizer._bank.keys == CODES
+    assert synthesizer._models.main.bank.keys == CODES
 
 
 def test_samples_are_near_those_of_float32(on_gpu, voices: Path) -> None:
@@ -105,7 +107,7 @@ def test_joined_chunks_equal_one_run(on_gpu, speed: float) -> None:
     synthesizer, text = on_gpu(), SENTENCES[2]
     chunks = [chunk.samples for chunk in synthesizer.speak(text, "eng", options=PLAIN, speed=speed)]
     assert len(chunks) > 4
-    synthesis = synthesizer._synthesis
+    synthesis = synthesizer._models.main.synthesis
     synthesis._shape = dataclasses.replace(synthesis._shape, margin=1 << 30)
     assert_equal(np.concatenate(chunks), spoken(synthesizer, text, "eng", speed=speed))
 
@@ -113,7 +115,7 @@ def test_joined_chunks_equal_one_run(on_gpu, speed: float) -> None:
 def test_sentence_beyond_the_plan_is_computed_in_parts(on_gpu, on_cpu: Synthesizer) -> None:
     synthesizer, text = on_gpu(), SENTENCES[1]
     margin = margin_frames(synthesizer.bundle.manifest.model)
-    most = synthesizer._graphs.most_frames = 3 * margin
+    most = synthesizer._models.main.graphs.most_frames = 3 * margin
     expected = spoken(on_cpu, text, "yor", speed=0.25)
     assert expected.size / 8 > 5 * (most - 2 * margin), "the sentence takes many parts"
     assert_equal(spoken(synthesizer, text, "yor", speed=0.25), expected)
@@ -125,12 +127,16 @@ def test_voices_are_switched_and_evicted(on_gpu, on_cpu: Synthesizer, sim) -> No
     for _ in range(2):
         for code in CODES:
             assert_equal(spoken(synthesizer, text, code), spoken(on_cpu, text, code))
-            assert synthesizer._bank.keys == (code,)
+            assert synthesizer._models.main.bank.keys == (code,)
     held = sim.usage().bytes
-    addresses = [array.address for array in synthesizer._bank.storage.arrays(0).values()]
+    addresses = [
+        array.address for array in synthesizer._models.main.bank.storage.arrays(0).values()
+    ]
     for code in CODES:
         spoken(synthesizer, text, code)
-        found = [array.address for array in synthesizer._bank.storage.arrays(0).values()]
+        found = [
+            array.address for array in synthesizer._models.main.bank.storage.arrays(0).values()
+        ]
         assert found == addresses, "CUDA graphs hold them"
     assert sim.usage().bytes == held
 
@@ -143,6 +149,73 @@ def test_threads_share_one_slot_and_the_plans(on_gpu, on_cpu: Synthesizer, sim) 
         found = list(pool.map(lambda one: spoken(synthesizer, *one), work))
     for samples, one in zip(found, work, strict=True):
         assert_equal(samples, spoken(on_cpu, *one))
+
+
+def test_voices_speak_beside_each_other(
+    on_gpu, on_cpu: Synthesizer, sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A voice whose run of the decoder hangs keeps no other voice from speaking."""
+    synthesizer, text = on_gpu(), SENTENCES[1]
+    alone = sim.usage().streams
+    assert_equal(spoken(synthesizer, text, "eng"), spoken(on_cpu, text, "eng"))
+    assert sim.usage().streams == alone, "who speaks alone pays for one session"
+    reached, go_on = threading.Event(), threading.Event()
+    enqueue = TensorRtSession.enqueue
+
+    def held(session: TensorRtSession, *arguments: object) -> None:
+        enqueue(session, *arguments)
+        hangs = threading.current_thread().name == "hangs_0"
+        if hangs and "features" in {tensor.name for tensor in session.inputs}:
+            reached.set()
+            assert go_on.wait(120)
+
+    monkeypatch.setattr(TensorRtSession, "enqueue", held)
+    with ThreadPoolExecutor(1, "hangs") as pool:
+        hanging = pool.submit(spoken, synthesizer, text, "swh")
+        assert reached.wait(120)
+        try:
+            assert_equal(spoken(synthesizer, text, "yor"), spoken(on_cpu, text, "yor"))
+            assert_equal(spoken(synthesizer, text, "swh"), spoken(on_cpu, text, "swh"))
+            assert not hanging.done()
+            assert sim.usage().streams == alone + 1, "a second session of the decoder"
+        finally:
+            go_on.set()
+        assert_equal(hanging.result(), spoken(on_cpu, text, "swh"))
+
+
+def test_without_room_for_another_session_voices_take_turns(
+    on_gpu, on_cpu: Synthesizer, sim, caplog: pytest.LogCaptureFixture
+) -> None:
+    synthesizer = on_gpu()
+    work = [(SENTENCES[1], code) for code in CODES] * 2
+    expected = [spoken(on_cpu, *one) for one in work]
+    spoken(synthesizer, "a fig", "eng")
+    sim.fail("cuStreamCreate", times=1000, code=2)
+    start = threading.Barrier(len(work))
+
+    def speak(one: tuple[str, str]) -> np.ndarray:
+        start.wait()
+        return spoken(synthesizer, *one)
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        found = list(pool.map(speak, work))
+    for samples, one in zip(found, expected, strict=True):
+        assert_equal(samples, one)
+    assert "voices take turns on the GPU from now on: Simulated GPU is out of" in caplog.text
+
+
+def test_voice_of_other_sizes_speaks_with_its_own_plans(
+    sim, on_gpu, tmp_path: Path, voices: Path
+) -> None:
+    folder = make_tiny_voices(tmp_path / "mms-tts", ("eng", "yor"))
+    make_voice(folder / "hau", "hau", seed=7, **STRANGER)
+    bundle = bundles.add_plans(bundles.export(str(folder), tmp_path / "mixed"))
+    synthesizer = on_gpu(bundle)
+    with Synthesizer.open(bundle, device="cpu", precision="fp16", threads=1) as on_cpu:
+        for code in ("hau", "eng", "hau", "yor"):
+            for text in SENTENCES[:2]:
+                assert_equal(spoken(synthesizer, text, code), spoken(on_cpu, text, code))
+    assert synthesizer._models.of("hau").graphs.device == "cuda"
 
 
 def test_closed_synthesizer_is_refused_and_leaves_nothing(sim, voices: Path) -> None:
@@ -193,7 +266,7 @@ def test_without_a_plan_for_this_gpu_the_cpu_speaks(
     with pytest.raises(BackendError, match=reason):
         Synthesizer.open(folder, options=OPTIONS)
     with caplog.at_level("INFO"), Synthesizer.open(folder, precision="fp16", threads=1) as opened:
-        assert opened._graphs.device == "cpu"
+        assert opened._models.main.graphs.device == "cpu"
         assert spoken(opened, "a fig", "eng").size
     assert "tensorrt was tried first and cannot run" in caplog.text
     assert_nothing_is_alive(sim)

@@ -97,6 +97,16 @@ def test_options_change_the_speech(run) -> None:  # type: ignore[no-untyped-def]
     assert decoded(Path("two.wav")).size < 0.6 * decoded(Path("one.wav")).size
 
 
+def test_numbers_are_read_in_a_language_by_its_name(run) -> None:  # type: ignore[no-untyped-def]
+    for name in ("sw", "Swahili", "swh"):
+        words = ("I have 7", "--lang", "eng", "-o", f"{name}.wav", "--numbers-language", name)
+        assert run(*words).exit_code == 0
+    expected = run("I have saba", "--lang", "eng", "-o", "words.wav")
+    assert expected.exit_code == 0
+    for name in ("sw", "Swahili", "swh"):
+        assert Path(f"{name}.wav").stat().st_size == Path("words.wav").stat().st_size
+
+
 def test_each_lost_character_is_named_once(run) -> None:  # type: ignore[no-untyped-def]
     result = run("Fox你. Fox你. Fox你好. Fox你.", "--lang", "eng", "-o", "out.wav")
     warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
@@ -125,6 +135,11 @@ def test_voices_are_listed(run) -> None:  # type: ignore[no-untyped-def]
         (["你好", "--lang", "eng", "-o", "out.wav"], "nothing to speak"),
         (["hi", "--lang", "eng", "-o", "out.wav", "--speed", "9"], "0.25<=x<=4"),
         (["½", "--lang", "eng", "-o", "out.wav", "--numbers", "error"], "cannot read '½'"),
+        (["hi", "--lang", "swh", "-o", "out.wav"], "has 3 voices, eng, kor, tat: choose another"),
+        (
+            ["7", "--lang", "eng", "-o", "out.wav", "--numbers-language", "Klingon"],
+            "the language to read numbers in is not known: no language 'Klingon'",
+        ),
     ],
 )
 def test_bad_arguments_are_one_line_errors(run, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]

@@ -122,7 +122,7 @@ def test_joined_chunks_equal_one_run_to_the_bit(
     synthesizer = request.getfixturevalue(opened)
     chunks = list(synthesizer.speak(LONG))
     assert len(chunks) > 4
-    synthesis = synthesizer._synthesis
+    synthesis = synthesizer._models.main.synthesis
     monkeypatch.setattr(synthesis, "_shape", replace(synthesis._shape, margin=1 << 30))
     assert np.array_equal(joined(chunks), joined(synthesizer.speak(LONG)))
 

@@ -50,7 +50,7 @@ def test_parts_of_a_sentence_have_just_the_context_they_need(georgian: Path) -> 
     random = np.random.default_rng(1)
     latents = random.standard_normal((TINY["flow_size"], 400), np.float32)
     with Synthesizer.open(georgian, threads=1) as synthesizer:
-        synthesis, graphs = synthesizer._synthesis, synthesizer._graphs
+        synthesis, graphs = synthesizer._models.main.synthesis, synthesizer._models.main.graphs
         expected = synthesis._features(latents, "kat")[:, :, : 400 * synthesis._shape.rate]
         margin = synthesis._frame_margin
         graphs.most_frames = 150

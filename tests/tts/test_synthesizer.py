@@ -95,7 +95,7 @@ def test_half_precision_voice_sounds_the_same(half_bundle: Path, synthesizer: Sy
 
 def with_margin(synthesizer: Synthesizer, margin: int, text: str, **options: float) -> np.ndarray:
     """Return the samples of a text decoded with another margin."""
-    synthesis = synthesizer._synthesis
+    synthesis = synthesizer._models.main.synthesis
     right = synthesis._shape
     synthesis._shape = replace(right, margin=margin)
     try:
@@ -116,6 +116,14 @@ def test_joined_chunks_equal_one_run_to_the_bit(
     one_run = with_margin(synthesizer, 1 << 30, text, speed=speed)
     assert np.array_equal(joined(chunks), one_run)
     assert np.array_equal(synthesizer.synthesize(text, "eng", speed=speed, seed=3).samples, one_run)
+
+
+def test_chunks_that_nobody_waits_for_are_large_and_the_same(synthesizer: Synthesizer) -> None:
+    text = TEXT * 3
+    small = list(synthesizer.speak(text, "eng"))
+    large = list(synthesizer.speak(text, "eng", live=False))
+    assert len(large) < len(small) / 2
+    np.testing.assert_array_equal(joined(large), joined(small))
 
 
 @pytest.mark.parametrize("opened", ["synthesizer", "int8_synthesizer"])
@@ -142,7 +150,7 @@ def test_samples_depend_on_the_seed_alone(voice_bundle: Path, synthesizer: Synth
     for threads in (1, 2, 3, 8):
         options = SynthesizerOptions(threads=threads, voice_cache_bytes=1)
         with Synthesizer.open(voice_bundle, options=options) as other:
-            assert other._bank.slots == 1  # voices take turns in one slot
+            assert other._models.main.bank.slots == 1  # voices take turns in one slot
             with ThreadPoolExecutor(4) as pool:
                 wanted = list(alone) * 2
                 found = pool.map(lambda key: other.synthesize(TEXT, key[0], seed=key[1]), wanted)
@@ -214,7 +222,7 @@ def test_words_have_exact_times(synthesizer: Synthesizer) -> None:
     assert starts == sorted(starts)
     for first, second in zip(speech.words, speech.words[1:], strict=False):
         assert first.start < first.end < second.start
-    whole = synthesizer._synthesis.frame_samples / 16_000
+    whole = synthesizer._models.main.synthesis.frame_samples / 16_000
     assert all((time / whole) % 1 == pytest.approx(0, abs=1e-6) for time in starts)
 
 
@@ -346,12 +354,14 @@ def test_damaged_or_foreign_voices_are_errors(voice_bundle: Path, tmp_path: Path
 
 def test_graphs_are_opened_once_and_voices_shared(voice_bundle: Path) -> None:
     with Synthesizer.open(voice_bundle, threads=1) as opened:
-        sessions = dict(opened._graphs._sessions)
+        main = opened._models.main
+        sessions = {name: list(lanes._sessions) for name, lanes in main.graphs._lanes.items()}
         opened.preload(["eng", "tat"])
-        assert set(opened._bank.keys) == {"eng", "tat"}
+        assert set(main.bank.keys) == {"eng", "tat"}
         for code in ("eng", "tat", "eng"):
             joined(opened.speak("fox көн", code))
-        assert opened._graphs._sessions == sessions
-        assert set(opened._bank.keys) == {"eng", "tat"}
+        assert sessions == {name: lanes._sessions for name, lanes in main.graphs._lanes.items()}
+        assert opened._models.main is main
+        assert set(opened._models.main.bank.keys) == {"eng", "tat"}
     digest = hashlib.sha256((voice_bundle / "voices/eng.safetensors").read_bytes()).hexdigest()
     assert digest == opened.bundle.manifest.data["eng"].file.sha256

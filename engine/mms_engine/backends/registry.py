@@ -108,6 +108,7 @@ def open_graph(
     precision: Precision,
     threads: int,
     edit: Callable[[GraphFile], GraphFile] | None = None,
+    model: str = "",
 ) -> Session:
     """Load a graph of a bundle while its weights are hashed, if they have to be.
 
@@ -118,6 +119,7 @@ def open_graph(
         precision: Precision of the graph.
         threads: As for `open_session`.
         edit: Returns the graph to load in place of the file's.
+        model: Key of `Manifest.models`; empty for `Manifest.model`.
 
     Raises:
         BundleError: the graph is not in the bundle, or is damaged.
@@ -131,7 +133,7 @@ def open_graph(
             return _open_packed(choice, bundle, file, threads)
         return open_session(choice, edit(file) if edit else file, threads)
 
-    return _open_whole(bundle.loading(name, precision), load)
+    return _open_whole(bundle.loading(name, precision, model), load)
 
 
 def _open_packed(choice: Choice, bundle: Bundle, file: GraphFile, threads: int) -> Session:

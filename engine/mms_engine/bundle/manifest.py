@@ -1,7 +1,7 @@
-"""Bundle manifest, schema 2: written by the exporter, read by the engine."""
+"""Bundle manifest, schema 3: written by the exporter, read by the engine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,7 +9,9 @@ import msgspec
 from mms_engine.errors import BundleCorrupt, BundleError
 from mms_engine.types import Precision
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, SCHEMA)
+"""Schemas that this release reads. Schema 2 has no `models`."""
 MANIFEST = "manifest.json"
 MULTILINGUAL = UROMAN_LANGUAGE = "mul"
 """Code of the data file of a model with one head for all languages, in their own spelling or
@@ -198,6 +200,8 @@ class Graph:
     outputs: tuple[Tensor, ...]
     parity: Parity | None = None
     """`None` for graphs without logits, such as the frontend."""
+    model: str = ""
+    """Key in `Manifest.models` of the sizes it is for; empty for `Manifest.model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,8 @@ class Plan:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     profiles: tuple[Profile, ...]
+    model: str = ""
+    """As of the graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +254,8 @@ class DataFile:
     vocab_size: int
     int8: File | None = None
     """Quantised weights of a voice, for the graphs of precision int8."""
+    model: str = ""
+    """Key in `Manifest.models` of a voice's sizes; empty for `Manifest.model`."""
 
     def files(self) -> tuple[File, ...]:
         """Return every file."""
@@ -260,6 +268,10 @@ class Manifest:
 
     schema: int
     model: Model
+    """Network sizes; of voices, those of most."""
+    models: dict[str, Vits] = field(default_factory=dict)
+    """Sizes of the other voices, by the SHA-256 of them. Each has graphs, and perhaps plans, of its
+    own, which carry its key, as the voices do."""
     source: Source
     sample_rate: Count
     """Samples per second."""
@@ -289,20 +301,30 @@ def decode(content: bytes, *, where: str) -> Manifest:
     """Read and validate a manifest.
 
     Raises:
-        BundleError: it has another schema.
+        BundleError: it has a schema that this release does not read.
         BundleCorrupt: it is not JSON, or not of the schema; the message names the field.
     """
     try:
         version = msgspec.json.decode(content, type=_Version)
         schema = version.schema_version if version.schema is None else version.schema
-        if schema is not None and schema != SCHEMA:
+        if schema is not None and schema not in READABLE:
+            remedy = "update mms-engine, or " if schema > SCHEMA else ""
             raise BundleError(
-                f"{where} has schema {schema}, this release reads schema {SCHEMA}: export the "
-                "bundle again with this release (mms-export --replace)"
+                f"{where} has schema {schema}, this release reads schemas "
+                f"{' and '.join(map(str, READABLE))}: {remedy}export the bundle again with this "
+                "release (mms-export --replace)"
             )
-        return msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise BundleCorrupt(f"{where} is not a bundle manifest: {error}") from error
+    parts: tuple[Graph | Plan | DataFile, ...]
+    parts = (*manifest.graphs, *manifest.plans, *manifest.data.values())
+    unknown = {part.model for part in parts} - {"", *manifest.models}
+    if unknown:
+        raise BundleCorrupt(
+            f"{where} is not a bundle manifest: it has no sizes of the model {min(unknown)!r}"
+        )
+    return manifest
 
 
 @dataclass(frozen=True, slots=True)

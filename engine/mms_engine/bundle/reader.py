@@ -104,8 +104,13 @@ class Bundle:
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """Precisions of the graphs."""
-        return tuple(dict.fromkeys(graph.precision for graph in self.manifest.graphs))
+        """Precisions of the graphs; of voices, those of most."""
+        return self.precisions_of("")
+
+    def precisions_of(self, model: str) -> tuple[Precision, ...]:
+        """Return the precisions of the graphs of a key of `Manifest.models`, empty for `model`."""
+        graphs = (graph for graph in self.manifest.graphs if graph.model == model)
+        return tuple(dict.fromkeys(graph.precision for graph in graphs))
 
     def model(self, kind: type[_Model]) -> _Model:
         """Return the model, which must be of a kind such as `Wav2Vec2Ctc`.
@@ -121,6 +126,19 @@ class Bundle:
             )
         return model
 
+    def voice_sizes(self, model: str) -> Vits:
+        """Return the network sizes of a key of `Manifest.models`, empty for `model`.
+
+        Raises:
+            BundleError: the bundle is of another task.
+        """
+        return self.manifest.models[model] if model else self.model(Vits)
+
+    def voices_of(self, model: str) -> dict[str, DataFile]:
+        """Return the voices with the sizes of a key of `Manifest.models`, empty for `model`."""
+        data = self.manifest.data.items()
+        return {code: entry for code, entry in data if entry.model == model}
+
     def graph(self, name: str, precision: Precision) -> tuple[Graph, Path]:
         """Return a graph's entry and the path of its `.onnx`, with every file checked.
 
@@ -132,25 +150,32 @@ class Bundle:
         return graph, paths[0]
 
     @contextlib.contextmanager
-    def loading(self, name: str, precision: Precision) -> Iterator[tuple[Graph, Path]]:
+    def loading(
+        self, name: str, precision: Precision, model: str = ""
+    ) -> Iterator[tuple[Graph, Path]]:
         """Yield a graph's entry and the path of its `.onnx` to a block that loads it.
 
         The weights are hashed while the block loads them, if they have to be: what it made may be
         used when the block has ended without an error.
 
+        Args:
+            name: Name of the graph.
+            precision: Precision of the graph.
+            model: Key of `Manifest.models`; empty for `Manifest.model`.
+
         Raises:
             BundleError: the graph is not in the bundle, or is damaged.
         """
-        graph = self._graph(name, precision)
+        graph = self._graph(name, precision, model)
         with self._verifier.beside(graph.files) as path:
             yield graph, path
 
-    def _graph(self, name: str, precision: Precision) -> Graph:
+    def _graph(self, name: str, precision: Precision, model: str = "") -> Graph:
         for graph in self.manifest.graphs:
-            if (graph.name, graph.precision) == (name, precision):
+            if (graph.name, graph.precision, graph.model) == (name, precision, model):
                 return graph
         raise BundleError(
-            f"{self.path} has no {precision} {name}, only {', '.join(self.precisions)}: "
+            f"{self.path} has no {precision} {name}, only {', '.join(self.precisions_of(model))}: "
             f"add it with mms-export --precision {precision}"
         )
 
@@ -271,7 +296,7 @@ class Bundle:
         weights = load_voice(
             self._verifier.check(entry.file), None if int8 is None else self._verifier.check(int8)
         )
-        if weights.voice.fingerprint != self.manifest.source.fingerprint:
+        if weights.voice.fingerprint != (entry.model or self.manifest.source.fingerprint):
             raise BundleCorrupt(
                 f"{weights.path} belongs to another bundle than {self.path}: export it again"
             )

@@ -33,7 +33,7 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     language: str
     """Code of the voice in the bundle."""
     fingerprint: str
-    """`Source.fingerprint` of the bundle whose graphs take the voice."""
+    """SHA-256 of the sizes of the graphs that take the voice."""
     source: str
     """Hub id, or name of the folder."""
     sampling_rate: int

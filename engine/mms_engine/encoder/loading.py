@@ -115,23 +115,33 @@ def _load_host_encoder(
         raise
 
 
-def choose_precision(bundle: Bundle, wanted: Precision | None, device: str) -> Precision:
+def choose_precision(
+    bundle: Bundle, wanted: Precision | None, device: str, model: str = ""
+) -> Precision:
     """Return `wanted`, or the bundle's best precision for `device`.
+
+    Args:
+        bundle: The bundle.
+        wanted: Precision asked for; `None` for the best.
+        device: `cpu` or `cuda`.
+        model: Key of `Manifest.models`; empty for `Manifest.model`.
 
     Raises:
         BundleError: the bundle has no graphs, or not the wanted ones.
     """
+    found = bundle.precisions_of(model)
     if wanted is not None:
-        if wanted not in bundle.precisions:
+        if wanted not in found:
+            voices = f" for the voice {next(iter(bundle.voices_of(model)))}" if model else ""
             raise BundleError(
-                f"{bundle.path} has no {wanted} graphs, only {', '.join(bundle.precisions)}: "
+                f"{bundle.path} has no {wanted} graphs{voices}, only {', '.join(found)}: "
                 f"add them with mms-export --precision {wanted}"
             )
         return wanted
     for precision in PREFERENCE[device]:
-        if precision in bundle.precisions:
+        if precision in found:
             return precision
     raise BundleError(
-        f"{bundle.path} has graphs in {', '.join(bundle.precisions) or 'no precision'}, which do "
+        f"{bundle.path} has graphs in {', '.join(found) or 'no precision'}, which do "
         f"not run on this {device}: add others with mms-export --precision {PREFERENCE[device][0]}"
     )

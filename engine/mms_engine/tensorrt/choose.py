@@ -31,9 +31,15 @@ class Target:
 
 
 def planned_precision(
-    manifest: Manifest, preference: tuple[Precision, ...], machine: Target
+    manifest: Manifest, preference: tuple[Precision, ...], machine: Target, model: str = ""
 ) -> Precision:
     """Return the first of `preference` in which every graph has a plan that runs here.
+
+    Args:
+        manifest: Manifest of the bundle.
+        preference: Precisions, best first.
+        machine: Runtime and GPU.
+        model: Key of `Manifest.models`; empty for `Manifest.model`.
 
     Raises:
         NoPlan: the bundle has no plan of this runtime.
@@ -41,9 +47,10 @@ def planned_precision(
     """
     names = planned_graphs(manifest.model)
     for precision in preference:
-        if all(_fitting(manifest, name, precision, machine) for name in names):
+        if all(_fitting(manifest, name, precision, machine, model) for name in names):
             return precision
-    plans = [plan for plan in manifest.plans if plan.runtime == machine.runtime]
+    wanted_of = machine.runtime, model
+    plans = [plan for plan in manifest.plans if (plan.runtime, plan.model) == wanted_of]
     build = _command(machine)
     if not plans:
         raise NoPlan(f"the bundle has no plan of {machine.runtime}: build them with {build}")
@@ -56,13 +63,15 @@ def planned_precision(
     )
 
 
-def choose_plan(manifest: Manifest, name: str, precision: Precision, machine: Target) -> Plan:
-    """Return the plan of a graph that runs here.
+def choose_plan(
+    manifest: Manifest, name: str, precision: Precision, machine: Target, model: str = ""
+) -> Plan:
+    """Return the plan of a graph that runs here; see `planned_precision`.
 
     Raises:
         BackendError: there is none.
     """
-    fitting = _fitting(manifest, name, precision, machine)
+    fitting = _fitting(manifest, name, precision, machine, model)
     if fitting:
         return fitting[0]
     if name in planned_graphs(manifest.model):
@@ -89,17 +98,20 @@ def refusal(manifest: Manifest, plan: Plan, machine: Target) -> str:
     graphs = {
         graph.files[0].sha256
         for graph in manifest.graphs
-        if (graph.name, graph.precision) == (plan.graph, plan.precision)
+        if (graph.name, graph.precision, graph.model) == (plan.graph, plan.precision, plan.model)
     }
     if plan.graph_sha256 not in graphs:
         return f"{path} was built from another graph than the bundle has now"
     return ""
 
 
-def _fitting(manifest: Manifest, name: str, precision: Precision, machine: Target) -> list[Plan]:
+def _fitting(
+    manifest: Manifest, name: str, precision: Precision, machine: Target, model: str
+) -> list[Plan]:
+    wanted = name, precision, machine.runtime, model
     return [
         plan
         for plan in manifest.plans
-        if (plan.graph, plan.precision, plan.runtime) == (name, precision, machine.runtime)
+        if (plan.graph, plan.precision, plan.runtime, plan.model) == wanted
         and not refusal(manifest, plan, machine)
     ]

@@ -10,7 +10,8 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any, Literal
 
-from mms_engine.errors import MmsError
+from mms_engine.errors import LanguageError, MmsError
+from mms_engine.languages import resolve
 from mms_engine.languages.table import language_from_code
 from mms_engine.text.aligned import AlignedText, Edit
 
@@ -106,10 +107,22 @@ def read_numbers(text: AlignedText, language: str, *, cldr: bool = False) -> Ali
     return text.edit(_edits(text.text, code))
 
 
-def reads_numbers(language: str) -> bool:
-    """Return whether the numbers of a language can be read out, with `cldr`."""
-    iso = language_from_code(language).iso
-    return iso in _LANGUAGES or iso in _CLDR_LANGUAGES
+def number_language(query: str) -> str:
+    """Return the code of a language whose numbers can be read out, with `cldr`.
+
+    Args:
+        query: Code, tag or name; see `languages.resolve`.
+
+    Raises:
+        LanguageError: it stands for none, or for several.
+    """
+    known = {**_LANGUAGES, **_CLDR_LANGUAGES}
+    if language_from_code(query).iso in known:
+        return query
+    try:
+        return resolve(query, known)
+    except LanguageError as error:
+        raise LanguageError(f"the language to read numbers in is not known: {error}") from error
 
 
 def _edits(text: str, code: str) -> Iterator[Edit]:

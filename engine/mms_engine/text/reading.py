@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mms_engine.errors import TextError
 from mms_engine.text.aligned import AlignedText
-from mms_engine.text.numbers import read_numbers
+from mms_engine.text.numbers import number_language, read_numbers
 from mms_engine.text.segmentation import SENTENCE_END, is_by_character, word_spans
 from mms_engine.text.sentences import CLAUSE_END, CLAUSE_PAUSE, Sentence
 from mms_engine.text.symbols import read_symbols
@@ -66,12 +66,15 @@ class Reader:
             numbers: Treatment of numbers, dates and symbols.
             numbers_language: Language in which they are read; by default the voice's.
             map_look_alikes: As for `VoiceTokenizer`.
+
+        Raises:
+            LanguageError: numbers are not read in that language.
         """
         self._tokenizer = VoiceTokenizer(voice, map_look_alikes=map_look_alikes)
         self._vocabulary = voice.vocabulary
         self._language = language
         self._numbers = numbers
-        self._numbers_language = numbers_language or language
+        self._numbers_language = number_language(numbers_language) if numbers_language else language
         self._by_character = is_by_character(language)
 
     def read(self, sentence: Sentence) -> ReadSentence:

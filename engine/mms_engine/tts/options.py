@@ -14,7 +14,7 @@ class SynthesizerOptions(RunOptions):
 
     voice_cache_bytes: int = 1 << 30
     """Memory for resident voices, of which a voice of MMS takes 113 MB in fp32, 57 MB in fp16; one
-    fits in any case."""
+    of each size of network fits in any case."""
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is a new class, which the zero-argument form misses.
@@ -38,7 +38,7 @@ class SpeechOptions:
     numbers: SpokenNumbers = "words"
     """Treatment of numbers, dates and symbols."""
     numbers_language: str | None = None
-    """Code of the language in which they are read; `None` for the voice's."""
+    """Code or name of the language in which they are read; `None` for the voice's."""
     map_look_alikes: bool = False
     """Whether a letter that the voice lacks is spoken as one that looks like it."""
     pause_scale: float = 1.0

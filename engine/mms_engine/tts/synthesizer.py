@@ -8,18 +8,14 @@ import numpy as np
 
 from mms_engine.backends.options import with_given
 from mms_engine.bundle import Bundle, open_bundle
-from mms_engine.bundle.manifest import Vits
 from mms_engine.bundle.voices import Voice
 from mms_engine.errors import BundleError, LanguageError
-from mms_engine.system import usable_cores
 from mms_engine.text.reading import Reader
 from mms_engine.text.sentences import sentences
 from mms_engine.text.tokenizer import VoiceText
-from mms_engine.tts.graphs import VitsGraphs
-from mms_engine.tts.loading import load_graphs, open_voice_bank
+from mms_engine.tts.models import VoiceModel, VoiceModels
 from mms_engine.tts.options import SpeechOptions, SynthesizerOptions
 from mms_engine.tts.stream import SpeechStream
-from mms_engine.tts.synthesis import Synthesis
 from mms_engine.types import Audio, BackendName, Device, Dropped, Precision, Speech, Spoken
 
 OnSentence = Callable[[Spoken], object]
@@ -33,14 +29,11 @@ class Synthesizer:
     the text is divided into parts.
     """
 
-    def __init__(self, bundle: Bundle, graphs: VitsGraphs, options: SynthesizerOptions) -> None:
-        """Take over graphs. Callers use `open`."""
+    def __init__(self, bundle: Bundle, models: VoiceModels) -> None:
+        """Take over models. Callers use `open`."""
         self.bundle = bundle
         """The open bundle."""
-        self._graphs = graphs
-        threads = options.threads or usable_cores()
-        self._bank = open_voice_bank(bundle, graphs, options, threads)
-        self._synthesis = Synthesis(bundle.model(Vits), graphs, self._bank, threads)
+        self._models = models
 
     @classmethod
     def open(
@@ -75,15 +68,10 @@ class Synthesizer:
             threads=threads,
         )
         opened = open_bundle(Path(bundle), verify=chosen.verify)
-        graphs = load_graphs(opened, chosen)
-        try:
-            return cls(opened, graphs, chosen)
-        except BaseException:
-            graphs.close()
-            raise
+        return cls(opened, VoiceModels(opened, chosen))
 
     def __repr__(self) -> str:
-        return f"Synthesizer({self.bundle!r}, {self._graphs.device})"
+        return f"Synthesizer({self.bundle!r}, {self._models.main.graphs.device})"
 
     def __enter__(self) -> Self:
         return self
@@ -103,9 +91,7 @@ class Synthesizer:
 
     def close(self) -> None:
         """Free the graphs and the voices. May be called twice."""
-        self._synthesis.close()
-        self._graphs.close()
-        self._bank.storage.free()
+        self._models.close()
 
     def preload(self, voices: Iterable[str]) -> None:
         """Read voices before their first use, as far as there is room.
@@ -113,7 +99,11 @@ class Synthesizer:
         Raises:
             LanguageError, BundleError: a voice cannot be read.
         """
-        self._bank.prefetch(voices)
+        wanted: dict[VoiceModel, list[str]] = {}
+        for voice in voices:
+            wanted.setdefault(self._models.of(voice), []).append(voice)
+        for model, codes in wanted.items():
+            model.bank.prefetch(codes)
 
     def speak(
         self,
@@ -126,6 +116,7 @@ class Synthesizer:
         noise_scale_duration: float | None = None,
         options: SpeechOptions | None = None,
         on_sentence: OnSentence | None = None,
+        live: bool = True,
     ) -> Iterator[Audio]:
         """Yield the audio of a text in chunks, the first as soon as it is made.
 
@@ -144,10 +135,13 @@ class Synthesizer:
             options: All options; those given above take precedence.
             on_sentence: Called with each sentence before its first audio, with its times, words
                 and dropped characters.
+            live: Whether somebody waits for each chunk. If not, as for a file, chunks are of 256
+                frames on a CPU, with a fifth less to compute and the same samples.
 
         Raises:
             ValueError: an option is out of range.
-            LanguageError: the bundle does not have the voice, or has several and none is named.
+            LanguageError: the bundle does not have the voice, or has several and none is named; or
+                numbers are not read in the language of the options.
             TextError: nothing of the text can be spoken, or it is not valid.
             BundleError: the voice is damaged, or needs phonemes.
             BackendError: the device failed.
@@ -160,7 +154,7 @@ class Synthesizer:
             noise_scale_duration=noise_scale_duration,
         )
         code = self._code(voice)
-        return self._speak(text, code, chosen, on_sentence, streams=True)
+        return self._speak(text, code, chosen, on_sentence, streams=live)
 
     def _speak(
         self,
@@ -173,7 +167,8 @@ class Synthesizer:
     ) -> Iterator[Audio]:
         voice = self._voice(code)
         reader = self._reader(voice, code, options)
-        stream = SpeechStream(self._synthesis, voice, code, reader, options, on_sentence)
+        synthesis = self._models.of(code).synthesis
+        stream = SpeechStream(synthesis, voice, code, reader, options, on_sentence)
         parts = [text] if isinstance(text, str) else text
         yield from stream.run(sentences(parts, code, by_part=options.by_part), streams=streams)
 
@@ -191,7 +186,7 @@ class Synthesizer:
         return tuple(one for sentence in found for one in reader.read(sentence).lost)
 
     def _voice(self, code: str) -> Voice:
-        with self._bank.acquire([code]) as residents:
+        with self._models.of(code).bank.acquire([code]) as residents:
             return residents[code].info
 
     def _reader(self, voice: Voice, code: str, options: SpeechOptions) -> Reader:

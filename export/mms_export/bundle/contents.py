@@ -1,16 +1,25 @@
 """Contents of a bundle: the graphs, plans and data files an export has to provide."""
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
+from mms_engine.bundle.manifest import (
+    MANIFEST,
+    Vits,
+    Wav2Vec2Classifier,
+    Wav2Vec2Ctc,
+    Wav2Vec2Pretrained,
+    decode,
+)
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.selection import matching, select_languages
+from mms_export.checkpoints.voices import size_difference
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
@@ -26,6 +35,8 @@ from mms_export.triton.repository import check_repository, graph_precision
 
 MARGIN = 64 << 20
 """Bytes that an export leaves free on the disk."""
+_NAMED = 5
+"""Voices that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +54,19 @@ class Contents:
 
     @property
     def graphs(self) -> list[GraphKey]:
-        """Every graph in each precision."""
-        return [(g.name, p) for p in self.options.precisions for g in self.task.graphs]
+        """Every graph in each precision, of each size of voices."""
+        return [
+            GraphKey(g.name, p, model)
+            for model in self.models
+            for p in self.options.precisions
+            for g in self.task.graphs
+        ]
+
+    @property
+    def models(self) -> list[str]:
+        """Keys in `Manifest.models` of the languages, sorted; an empty one for the model."""
+        found = {self.checkpoint.model_of(code) for code in self.languages}
+        return sorted(found) or [""]
 
     def paths(self) -> Iterator[Path]:
         """Yield the files of the graphs and the languages."""
@@ -57,10 +79,11 @@ class Contents:
 
     def build(self, key: GraphKey) -> GraphBuilder:
         """Return a graph whose weights are still to be read."""
-        name, precision = key
-        checkpoint = self.checkpoint
-        spec = self.task.spec(name)
-        return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
+        checkpoint, spec = self.checkpoint, self.task.spec(key.name)
+        config = (
+            checkpoint.sizes(key.model) if isinstance(checkpoint, VoiceSet) else checkpoint.config
+        )
+        return spec.build(config, checkpoint.weights, NUMERICS[key.precision])
 
     def data_job(self, fingerprint: str = "") -> DataJob:
         """Return the settings of the data files."""
@@ -84,7 +107,7 @@ class Contents:
 
     def plan_name(self, key: GraphKey) -> str:
         """Return the name of a graph's plan, for display."""
-        return f"{'.'.join(key)} {self.planner.target if self.planner else ''}"
+        return f"{key.label} {self.planner.target if self.planner else ''}"
 
     def sizes(
         self, graphs: Iterable[GraphKey], plans: Iterable[GraphKey], languages: Sequence[str]
@@ -96,8 +119,8 @@ class Contents:
         sizes: dict[str, int] = {}
         for key in graphs:
             size = self._weights_size(key)
-            is_shared = self.task.spec(key[0]).shares and size > INLINE_TOTAL
-            sizes[".".join(key)] = 0 if is_shared else size
+            is_shared = self.task.spec(key.name).shares and size > INLINE_TOTAL
+            sizes[key.label] = 0 if is_shared else size
         sizes |= {self.plan_name(key): self._weights_size(key) for key in plans}
         data = self.task.data
         if data is None:
@@ -140,6 +163,8 @@ def open_contents(options: ExportOptions) -> Contents:
         MmsError: there is no such checkpoint or language, or the plans cannot be built here.
     """
     checkpoint = open_model(options.model, options.languages)
+    if isinstance(checkpoint, VoiceSet) and not options.replace:
+        checkpoint = _beside_earlier(checkpoint, options.out)
     task = _task(checkpoint)
     options = _with_precisions(options, task)
     if options.plans and task is EMBEDDING:
@@ -166,14 +191,41 @@ def open_contents(options: ExportOptions) -> Contents:
         names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
         planner = Planner(options.plans, checkpoint, options.precisions, names)
     skipped = [f"skipped: {unusable[code]}" for code in matching(options.languages, unusable)]
+    others = _others(checkpoint) if isinstance(checkpoint, VoiceSet) else []
     return Contents(
         options=options,
         task=task,
         checkpoint=checkpoint,
         languages=languages,
-        warnings=(*checkpoint.warnings, *skipped),
+        warnings=(*checkpoint.warnings, *others, *skipped),
         planner=planner,
     )
+
+
+def _beside_earlier(checkpoint: VoiceSet, out: Path) -> VoiceSet:
+    """Return voices whose sizes of most are those of the bundle to which they are added."""
+    manifest = out / MANIFEST
+    with contextlib.suppress(BundleError):  # which the export reports
+        if manifest.is_file():
+            earlier = decode(manifest.read_bytes(), where=str(manifest)).model
+            if isinstance(earlier, Vits):
+                return replace(checkpoint, config=earlier)
+    return checkpoint
+
+
+def _others(checkpoint: VoiceSet) -> Iterator[str]:
+    """Yield a sentence for each size of voices that differs from most."""
+    for key, sizes in checkpoint.models.items():
+        codes = [code for code in checkpoint.voices if checkpoint.model_of(code) == key]
+        names = ", ".join(codes[:_NAMED]) + (", …" if len(codes) > _NAMED else "")
+        difference = size_difference(checkpoint.config, sizes)
+        if len(codes) == 1:
+            yield f"1 voice differs from most in {difference} and has graphs of its own: {names}"
+        else:
+            yield (
+                f"{len(codes)} voices differ from most in {difference} and have graphs of their "
+                f"own: {names}"
+            )
 
 
 def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:

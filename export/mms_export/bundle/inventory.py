@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mms_engine.bundle import Manifest
 from mms_engine.bundle.files import check
-from mms_engine.bundle.manifest import DataFile, File, Graph, Plan
+from mms_engine.bundle.manifest import DataFile, File, Graph, Plan, Vits
 from mms_engine.errors import BundleError
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
@@ -26,6 +26,8 @@ class Parts:
     graphs: tuple[Graph, ...] = ()
     plans: tuple[Plan, ...] = ()
     data: dict[str, DataFile] = field(default_factory=dict)
+    models: dict[str, Vits] = field(default_factory=dict)
+    """As of the manifest."""
 
 
 @dataclass(slots=True)
@@ -37,17 +39,22 @@ class Inventory:
     """By language."""
     plans: dict[str, Plan] = field(default_factory=dict)
     """By path of the file."""
+    models: dict[str, Vits] = field(default_factory=dict)
 
     def add(self, parts: Parts | Manifest) -> None:
         """Add parts, or replace those of the same names."""
-        self.graphs |= {(graph.name, graph.precision): graph for graph in parts.graphs}
+        self.models |= parts.models
+        self.graphs |= {GraphKey.of(graph): graph for graph in parts.graphs}
         self.plans |= {plan.file.path: plan for plan in parts.plans}
         self.data |= parts.data
 
     def parts(self) -> Parts:
         """Return every part."""
         return Parts(
-            graphs=tuple(self.graphs.values()), plans=tuple(self.plans.values()), data=self.data
+            graphs=tuple(self.graphs.values()),
+            plans=tuple(self.plans.values()),
+            data=self.data,
+            models=self.models,
         )
 
     def covers(self, manifest: Manifest) -> bool:
@@ -62,12 +69,19 @@ class Inventory:
 
     def is_current(self, plan: Plan) -> bool:
         """Whether a plan was built from the graph that is here."""
-        graph = self.graphs.get((plan.graph, plan.precision))
+        graph = self.graphs.get(GraphKey.of(plan))
         return bool(graph and graph.files[0].sha256 == plan.graph_sha256)
 
     def complete_graphs(self, task: Task, precisions: tuple[Precision, ...]) -> tuple[Graph, ...]:
-        """Return the graphs of every precision in which all are here, with parity measured."""
-        rows = [[self.graphs.get((g.name, p)) for g in task.graphs] for p in precisions]
+        """Return the graphs of every precision in which all are here, with parity measured.
+
+        Those of voices whose sizes no voice has any more are left out.
+        """
+        rows = [
+            [self.graphs.get(GraphKey(g.name, p, model)) for g in task.graphs]
+            for model in self.used_models()
+            for p in precisions
+        ]
         needed = [graph.has_parity for graph in task.graphs]
         return tuple(
             graph
@@ -76,6 +90,10 @@ class Inventory:
             for graph in row
             if graph
         )
+
+    def used_models(self) -> list[str]:
+        """Return the keys of `models` that a voice has, behind the empty one."""
+        return sorted({"", *(entry.model for entry in self.data.values())})
 
 
 def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint | VoiceSet) -> Inventory:
@@ -91,11 +109,13 @@ def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint | Voi
     def is_valid_data(language: str, entry: DataFile) -> bool:
         path = folder / entry.file.path
         whole = all(map(is_whole, entry.files()))
-        return whole and not _is_outdated(language, path, checkpoint)
+        is_same = language not in checkpoint.files or entry.model == checkpoint.model_of(language)
+        return whole and is_same and not _is_outdated(language, path, checkpoint)
 
     valid = Inventory(
         graphs=_filter(inventory.graphs, lambda _, graph: all(map(is_whole, graph.files))),
         data=_filter(inventory.data, is_valid_data),
+        models=inventory.models,
     )
     valid.plans = _filter(
         inventory.plans, lambda _, plan: valid.is_current(plan) and is_whole(plan.file)

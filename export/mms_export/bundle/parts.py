@@ -18,22 +18,22 @@ from mms_export.tasks.task import DataJob
 
 def export_graph(contents: Contents, folder: Path, key: GraphKey, advance: Advance) -> Graph:
     """Write one graph and return its manifest entry; `advance` receives the bytes written."""
-    name, precision = key
     graph = contents.build(key)
-    path = graph_path(folder, name, precision)
-    shares = contents.task.spec(name).shares
+    path = graph_path(folder, *key)
+    shares = contents.task.spec(key.name).shares
     if shares:
-        files = write_sharing(graph, path, graph_path(folder, shares, precision))
+        files = write_sharing(graph, path, graph_path(folder, shares, key.precision))
     else:
         files = write_graph(graph, path, advance)
     inputs, outputs = tensors(graph)
     return Graph(
-        name=name,
-        precision=precision,
+        name=key.name,
+        precision=key.precision,
         files=tuple(describe(folder, file) for file in files),
         opset=graph.opset,
         inputs=inputs,
         outputs=outputs,
+        model=key.model,
     )
 
 

@@ -87,9 +87,11 @@ class _Export:
         sizes = contents.sizes(graphs, plans, languages)
         check_free(self._options.out, sum(sizes.values()))
         self._write_data(languages)
+        used = self._done.used_models()
         for key in graphs:
-            name = ".".join(key)
-            with self._progress.step(name, sizes[name]) as advance:
+            if key.model not in used:
+                continue  # its voices were damaged
+            with self._progress.step(key.label, sizes[key.label]) as advance:
                 graph = export_graph(contents, self._options.out, key, advance)
             self._record(Parts(graphs=(graph,)))
         self._measure_parity()
@@ -110,6 +112,7 @@ class _Export:
         return Manifest(
             schema=SCHEMA,
             model=self._contents.task.model(checkpoint),
+            models={key: done.models[key] for key in done.used_models() if key},
             source=Source(
                 name=checkpoint.name,
                 format=checkpoint.format,
@@ -144,6 +147,7 @@ class _Export:
         if earlier and not self._done.covers(earlier):
             # The manifest may not name files that are about to be replaced.
             self.space.retract(self._manifest())
+        self._done.models |= self._checkpoint.models
         self.space.begin(self._done)
 
     def _earlier(self) -> Manifest | None:
@@ -165,6 +169,11 @@ class _Export:
             raise BundleError(
                 f"{out} holds a bundle of {earlier.source.name}, whose weights are not those of "
                 f"{self._checkpoint.name}: choose another --out, or give --replace"
+            )
+        if earlier.sample_rate != self._checkpoint.sample_rate:
+            raise BundleError(
+                f"{out} has {earlier.sample_rate} samples per second, {self._checkpoint.name} has "
+                f"{self._checkpoint.sample_rate}: choose another --out, or give --replace"
             )
         if earlier.data_dtype != self._options.data_dtype:
             noun = self._contents.task.data.noun if self._contents.task.data else "weights"
@@ -206,17 +215,25 @@ class _Export:
             self._progress.warn(f"skipped: {error}")
 
     def _measure_parity(self) -> None:
-        task, out = self._contents.task, self._options.out
-        graphs = [self._done.graphs[key] for key in self._contents.graphs]
+        task = self._contents.task
+        graphs = [self._done.graphs[k] for k in self._contents.graphs if k in self._done.graphs]
         unmeasured = [g for g in graphs if task.spec(g.name).has_parity and not g.parity]
-        if not unmeasured:
-            return
-        languages = [code for code in self._contents.languages if code in self._done.data]
-        case = task.case(self._checkpoint, languages)
+        for model in sorted({graph.model for graph in unmeasured}):
+            self._measure(model, [graph for graph in unmeasured if graph.model == model])
+
+    def _measure(self, model: str, graphs: list[Graph]) -> None:
+        """Measure the parity of graphs, on the languages of their model."""
+        task, out, checkpoint = self._contents.task, self._options.out, self._checkpoint
+        languages = [
+            code
+            for code in self._contents.languages
+            if code in self._done.data and checkpoint.model_of(code) == model
+        ]
+        case = task.case(checkpoint, languages)
         with self._progress.step(f"parity: reference network on {task.sample}"):
             expected = self._bounded(task.reference, case)
-        for graph in unmeasured:
-            with self._progress.step(f"parity: {graph.name}.{graph.precision}"):
+        for graph in graphs:
+            with self._progress.step(f"parity: {GraphKey.of(graph).label}"):
                 found = self._bounded(task.outputs, case, out, graph.precision, graph.name)
             parity = task.compare(case, graph.precision, found, expected[graph.name])
             self._record(Parts(graphs=(replace(graph, parity=parity),)))
@@ -258,11 +275,13 @@ class _Export:
     def _missing_plans(self, planner: Planner) -> list[GraphKey]:
         """Return the graphs whose plans have to be built."""
         plans = filter(planner.satisfies, self._done.plans.values())
-        built = {(plan.graph, plan.precision) for plan in plans}
+        built = {GraphKey.of(plan) for plan in plans}
         return [key for key in planner.graphs if key not in built]
 
     def _build_plans(self, planner: Planner, missing: list[GraphKey]) -> None:
         for key in missing:
+            if key not in self._done.graphs:
+                continue  # its voices were damaged
             job = planner.job(self._options.out, self._done.graphs[key])
             with self._progress.step(self._contents.plan_name(key), STEPS, "step") as advance:
                 plan = run_reporting(build_plan, advance, job)

@@ -113,6 +113,15 @@ class Source:
     licence: str
     notice: str = ""
 
+    @property
+    def models(self) -> Mapping[str, Vits]:
+        """Sizes of the voices that differ from most, by the SHA-256 of them."""
+        return {}
+
+    def model_of(self, language: str) -> str:  # noqa: ARG002 - as VoiceSet
+        """Return the key in `models` of a voice's sizes; empty for those of most."""
+        return ""
+
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each weights file, by file name."""
         return {path.name: digest(path) for path in self.weight_files}
@@ -143,11 +152,27 @@ class Checkpoint(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceSet(Source):
-    """Voices of one shape. There is no base model: graphs hold no weights."""
+    """Voices of one sample rate. There is no base model: graphs hold no weights."""
 
     config: Vits
+    """Sizes of most voices."""
     voices: Mapping[str, VoiceFile]
     """By language code, sorted."""
+
+    @property
+    def models(self) -> Mapping[str, Vits]:
+        """Sizes of the voices that differ from most, by the SHA-256 of them."""
+        others = {file.config for file in self.voices.values()} - {self.config}
+        return dict(sorted((sizes_digest(sizes), sizes) for sizes in others))
+
+    def model_of(self, language: str) -> str:
+        """Return the key in `models` of a voice's sizes; empty for those of most."""
+        sizes = self.voices[language].config
+        return "" if sizes == self.config else sizes_digest(sizes)
+
+    def sizes(self, model: str) -> Vits:
+        """Return the sizes of a key of `models`; of most voices for an empty one."""
+        return self.models[model] if model else self.config
 
     @property
     def files(self) -> Mapping[str, VoiceFile]:
@@ -160,8 +185,13 @@ class VoiceSet(Source):
         return Weights({}, _no_weights)
 
     def fingerprint(self, digests: Mapping[str, str]) -> str:  # noqa: ARG002 - as Checkpoint
-        """Return the identity of the shape that the voices share."""
-        return hashlib.sha256(msgspec.json.encode(self.config)).hexdigest()
+        """Return the identity of the sizes of most voices."""
+        return sizes_digest(self.config)
+
+
+def sizes_digest(config: Vits) -> str:
+    """Return the SHA-256 of the network sizes of a voice, which its file carries."""
+    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()
 
 
 def _no_weights(name: str) -> FloatArray:

@@ -4,14 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mms_engine.bundle.manifest import Vits
 from mms_engine.bundle.voices import Voice
 from mms_engine.errors import LanguageError, MmsError
-from mms_export.checkpoints.checkpoint import MMS_LICENCE, VoiceFile, VoiceSet
+from mms_export.checkpoints.checkpoint import MMS_LICENCE, VoiceFile, VoiceSet, sizes_digest
 from mms_export.checkpoints.documents import interpreting, read_json, read_model_card
 from mms_export.checkpoints.files import open_tensors, renamed
 from mms_export.checkpoints.folder import find_weights
@@ -39,6 +39,7 @@ _REQUIRED = {
     "use_bias": True,
 }
 """Fields of config.json with the only value that the graphs are for, which is the default."""
+_Value = TypeVar("_Value")
 
 
 def is_voice(folder: Path) -> bool:
@@ -101,7 +102,7 @@ def voice_set(
     prefix: str = "",
     warnings: Iterable[str] = (),
 ) -> VoiceSet:
-    """Return the voices of some folders that share the most common shape.
+    """Return the voices of some folders that share the most common sample rate.
 
     Args:
         name: Name of the set.
@@ -125,14 +126,12 @@ def voice_set(
     if not voices:
         reason = next(iter(unusable.values()), f"{name} has no voice of {languages!r}")
         raise LanguageError(reason)
-    counts = Counter(voice.config for voice in voices.values())
-    config = counts.most_common(1)[0][0]
+    rate = _most(voice.voice.sampling_rate for voice in voices.values())
     for code, voice in list(voices.items()):
-        difference = shape_difference(config, voice.config)
-        if difference or voice.voice.sampling_rate != _rate(voices, config):
+        if voice.voice.sampling_rate != rate:
             unusable[code] = (
-                f"the voice {code} in {folders[code]} differs from the others in "
-                f"{difference or 'sampling_rate'}: export it alone, to another --out"
+                f"the voice {code} in {folders[code]} has {voice.voice.sampling_rate} samples per "
+                f"second, the others have {rate}: export it alone, to another --out"
             )
             del voices[code]
     files = tuple(voices.values())
@@ -141,21 +140,21 @@ def voice_set(
         name=name,
         format=files[0].format,
         path=path,
-        config=config,
+        config=_most(voice.config for voice in voices.values()),
         voices=dict(sorted(voices.items())),
         unusable=unusable,
         warnings=tuple(warnings),
-        sample_rate=files[0].voice.sampling_rate,
+        sample_rate=rate,
         licence=", ".join(licences),
     )
 
 
-def _rate(voices: Mapping[str, VoiceFile], config: Vits) -> int:
-    rates = (file.voice.sampling_rate for file in voices.values() if file.config == config)
-    return Counter(rates).most_common(1)[0][0]
+def _most(values: Iterable[_Value]) -> _Value:
+    """Return the most common value; of several, the first."""
+    return Counter(values).most_common(1)[0][0]
 
 
-def shape_difference(expected: Vits, found: Vits) -> str:
+def size_difference(expected: Vits, found: Vits) -> str:
     """Return the first field in which two configurations differ, with its values, or nothing."""
     for field in Vits.__struct_fields__:
         values = getattr(expected, field), getattr(found, field)
@@ -322,6 +321,6 @@ def _neutral(name: str) -> str:
     return re.sub(r"^vits\.", "", name)
 
 
-def with_fingerprint(file: VoiceFile, fingerprint: str) -> Voice:
+def with_fingerprint(file: VoiceFile) -> Voice:
     """Return the description of a voice in a bundle."""
-    return msgspec.structs.replace(file.voice, fingerprint=fingerprint)
+    return msgspec.structs.replace(file.voice, fingerprint=sizes_digest(file.config))

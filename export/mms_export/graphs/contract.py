@@ -1,15 +1,37 @@
 """Graph files of a bundle: names, and manifest entries of inputs and outputs."""
 
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from onnx import TensorProto, ValueInfoProto
 
-from mms_engine.bundle.manifest import Tensor
+from mms_engine.bundle.manifest import Graph, Plan, Tensor
 from mms_engine.types import Precision
 from mms_export.graphs.builder import DTYPES, GraphBuilder
 
-GraphKey = tuple[str, Precision]
-"""Name and precision of a graph."""
+_KEY_DIGITS = 12
+"""Digits of a key of `Manifest.models` in the names of files."""
+
+
+class GraphKey(NamedTuple):
+    """Identity of a graph in a bundle."""
+
+    name: str
+    precision: Precision
+    model: str = ""
+    """Key in `Manifest.models`; empty for `Manifest.model`."""
+
+    @classmethod
+    def of(cls, part: Graph | Plan) -> Self:
+        """Return the identity of a graph, or of that from which a plan was built."""
+        name = part.name if isinstance(part, Graph) else part.graph
+        return cls(name, part.precision, part.model)
+
+    @property
+    def label(self) -> str:
+        """Beginning of the names of its files, and name for display."""
+        return ".".join(filter(None, (self.name, self.model[:_KEY_DIGITS], self.precision)))
+
 
 MEANINGS = {
     "audio": "normalised samples, padded with zeros",
@@ -40,9 +62,9 @@ WEIGHT = "weight of the voice, as in the voice files"
 _NAMES = {value: name for name, value in DTYPES.items()}
 
 
-def graph_path(folder: Path, name: str, precision: Precision) -> Path:
+def graph_path(folder: Path, name: str, precision: Precision, model: str = "") -> Path:
     """Return the path of a graph in a bundle."""
-    return folder / "graphs" / f"{name}.{precision}.onnx"
+    return folder / "graphs" / f"{GraphKey(name, precision, model).label}.onnx"
 
 
 def tensors(graph: GraphBuilder) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -122,7 +122,7 @@ def run_graph(
 
 
 def run_outputs(
-    folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array]
+    folder: Path, name: str, precision: Precision, feeds: Mapping[str, Array], model: str = ""
 ) -> list[FloatArray]:
     """Run a graph of a bundle once and return its outputs.
 
@@ -134,8 +134,9 @@ def run_outputs(
         name: Name of the graph.
         precision: Precision of the graph.
         feeds: Inputs by name; those that the graph does not have are ignored.
+        model: Key of `Manifest.models`; empty for `Manifest.model`.
     """
-    path = graph_path(folder, name, precision)
+    path = graph_path(folder, name, precision, model)
     if NUMERICS[precision].operands != "float32":
         from mms_export.parity.evaluator import Evaluator  # imports torch
 

@@ -37,6 +37,8 @@ class SpeechCase:
     """Two random sentences of one voice, which the graphs compute in one padded batch."""
 
     file: VoiceFile
+    model: str = ""
+    """Key in `Manifest.models` of the voice's sizes; empty for `Manifest.model`."""
 
     @property
     def config(self) -> Vits:
@@ -122,7 +124,7 @@ def graph_speech(
         key: array.astype(operands) if array.dtype == np.float32 else array
         for key, array in weights.items()
     }
-    outputs = run_outputs(folder, name, precision, feeds | rows)
+    outputs = run_outputs(folder, name, precision, feeds | rows, case.model)
     sizes = [size * scale for size in (TOKENS if name == "text" else FRAMES)]
     stacked = np.concatenate([o if o.ndim == 3 else o[:, np.newaxis] for o in outputs], axis=1)
     return [row[:, :size] for row, size in zip(stacked, sizes, strict=True)]

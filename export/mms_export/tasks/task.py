@@ -34,7 +34,7 @@ class DataJob:
 
     folder: Path
     config: Any
-    """Model of the checkpoint."""
+    """Model of the checkpoint; of voices, the sizes of most."""
     dtype: DataDtype
     precisions: tuple[Precision, ...] = ()
     """Precisions of the graphs that the data are for."""

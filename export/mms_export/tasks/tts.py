@@ -54,9 +54,10 @@ def write_voice(job: DataJob, file: VoiceFile) -> DataFile:
             f"{file.voice.source} has values that are not finite in {job.dtype}: "
             "it needs --adapter-dtype float32"
         )
-    voice, path = with_fingerprint(file, job.fingerprint), voice_path(job.folder, file.language)
+    voice, path = with_fingerprint(file), voice_path(job.folder, file.language)
     save_voice(path, tensors, voice)
-    entry = DataFile(file=describe(job.folder, path), vocab_size=file.rows)
+    model = "" if file.config == job.config else voice.fingerprint
+    entry = DataFile(file=describe(job.folder, path), vocab_size=file.rows, model=model)
     if "int8" not in job.precisions:
         return entry
     path = quantized_path(job.folder, file.language)
@@ -112,7 +113,9 @@ TTS = Task(
         is_complete=is_complete,
     ),
     sample="random text",
-    case=lambda checkpoint, languages: SpeechCase(checkpoint.voices[languages[0]]),
+    case=lambda checkpoint, languages: SpeechCase(
+        checkpoint.voices[languages[0]], checkpoint.model_of(languages[0])
+    ),
     reference=lambda case: case.expected,
     outputs=graph_speech,
     compare=compare_speech,

@@ -11,7 +11,7 @@ from mms_engine.bundle.files import atomic_open, describe
 from mms_engine.bundle.manifest import Plan, Profile
 from mms_engine.errors import PlanError
 from mms_engine.tensorrt.toolkit import make_log
-from mms_export.graphs.contract import graph_path
+from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.writer import Advance
 from mms_export.tensorrt.checks import check_network
 from mms_export.tensorrt.output import write_plan
@@ -31,7 +31,7 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
         PlanError: the graph differs from its manifest entry, or the library cannot build it.
         BundleError: the file system refused.
     """
-    graph = graph_path(job.folder, job.graph.name, job.graph.precision)
+    graph = graph_path(job.folder, *GraphKey.of(job.graph))
     build_file(advance, job, graph, job.path)
     return job.entry(describe(job.folder, job.path))
 

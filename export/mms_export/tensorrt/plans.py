@@ -29,9 +29,9 @@ class PlanJob:
     @property
     def path(self) -> Path:
         """Path of the plan."""
-        name = f"{self.graph.name}.{self.graph.precision}"
         runtime = f"{self.options.runtime}-{self.version}"
-        return self.folder / "plans" / f"{name}.{runtime}.{_target(self.options)}.plan"
+        name = f"{GraphKey.of(self.graph).label}.{runtime}.{_target(self.options)}.plan"
+        return self.folder / "plans" / name
 
     def entry(self, file: File) -> Plan:
         """Return the manifest entry of the plan in `file`."""
@@ -47,6 +47,7 @@ class PlanJob:
             inputs=graph.inputs,
             outputs=graph.outputs,
             profiles=self.profiles,
+            model=graph.model,
         )
 
 
@@ -79,16 +80,24 @@ class Planner:
         self.options = replace(options, capabilities=capabilities)
         self.version = toolkit.version
         self._names = names
-        self._extents = (
-            SpeechExtents.of(checkpoint)
-            if isinstance(checkpoint, VoiceSet)
-            else Extents.of(checkpoint)
-        )
+        self._extents: dict[str, Extents | SpeechExtents] = {}
+        """By key of `Manifest.models`."""
+        for model in sorted({checkpoint.model_of(code) for code in checkpoint.files} or {""}):
+            self._extents[model] = (
+                SpeechExtents.of(checkpoint, model)
+                if isinstance(checkpoint, VoiceSet)
+                else Extents.of(checkpoint)
+            )
 
     @property
     def graphs(self) -> list[GraphKey]:
         """Graphs to build plans of."""
-        return [(name, precision) for precision in self.precisions for name in self._names]
+        return [
+            GraphKey(name, precision, model)
+            for model in self._extents
+            for precision in self.precisions
+            for name in self._names
+        ]
 
     @property
     def target(self) -> str:
@@ -106,18 +115,19 @@ class Planner:
             and plan.precision in self.precisions
             and set(plan.compute_capabilities) <= set(self.options.capabilities)
         )
-        return self.satisfies(plan) or not replaced
+        return self.satisfies(plan) or not replaced or plan.model not in self._extents
 
     def satisfies(self, plan: Plan) -> bool:
         """Whether an existing plan is equivalent to one built now."""
         return (
-            (plan.runtime, plan.runtime_version) == (self.options.runtime, self.version)
+            plan.model in self._extents
+            and (plan.runtime, plan.runtime_version) == (self.options.runtime, self.version)
             and set(self.options.capabilities) <= set(plan.compute_capabilities)
             and plan.profiles == self._profiles(plan)
         )
 
     def _profiles(self, part: Graph | Plan) -> tuple[Profile, ...]:
-        return make_profiles(part.inputs, self.options.uses, self._extents)
+        return make_profiles(part.inputs, self.options.uses, self._extents[part.model])
 
 
 def _target(options: PlanOptions) -> str:

@@ -63,9 +63,14 @@ class SpeechExtents:
     vocab: Range
 
     @classmethod
-    def of(cls, checkpoint: VoiceSet) -> Self:
-        """Return the extents of voices, with room for larger vocabularies than theirs."""
-        rates = checkpoint.config.upsample_rates
+    def of(cls, checkpoint: VoiceSet, model: str = "") -> Self:
+        """Return the extents of voices, with room for larger vocabularies than theirs.
+
+        Args:
+            checkpoint: The voices.
+            model: Key in `Manifest.models` of their sizes; empty for those of most.
+        """
+        rates = checkpoint.sizes(model).upsample_rates
         largest = max(file.vocab_size for file in checkpoint.files.values())
         return cls(
             frames_per_second=checkpoint.sample_rate / prod(rates),

@@ -62,7 +62,7 @@ def _measure(context: Context, peer: str) -> list[Row]:
         synthesizer.synthesize(context.options.text, context.options.languages[0])
         count = 1
         while count <= MOST:
-            name = f"{peer} {count} listeners"
+            name = f"{peer} {count} listener{'s' * (count > 1)}"
             context.tell(name)
             figures = hear(synthesizer, context, count)
             row = Row(case=LISTENERS.name, implementation=name, figures=figures)

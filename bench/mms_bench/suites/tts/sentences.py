@@ -25,6 +25,7 @@ SENTENCE = Case(
     title="One sentence",
     timing=f"Timed: from text in memory to all samples in memory. {_NO_NOISE}",
     unit="s of audio",
+    each="second of audio",
     figures=(
         Figure("seconds", "length", "seconds"),
         Figure("snr", "signal to difference from the reference, dB", "number"),

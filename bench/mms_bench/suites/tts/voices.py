@@ -59,7 +59,7 @@ def measure_memory(context: Context) -> list[Row]:
         Trial(
             case=MEMORY.name,
             peer=peer,
-            name=f"{peer} {count} voices",
+            name=f"{peer} {count} voice{'s' * (count > 1)}",
             work=Sentence(options.text, options.languages[count - 1]),
             setup=replace(options, languages=options.languages[:count]),
         )

@@ -74,8 +74,8 @@ _output = section("Output")
 )
 @_text(
     "--numbers-language",
-    metavar="CODE",
-    help="Language in which numbers are read.  [default: the voice's]",
+    metavar="LANGUAGE",
+    help="Code or name of the language in which numbers are read.  [default: the voice's]",
 )
 @_text(
     "--map-look-alikes",

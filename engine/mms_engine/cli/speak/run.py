@@ -15,7 +15,7 @@ from mms_engine.audio.write import AudioWriter
 from mms_engine.backends.options import RunOptions
 from mms_engine.cli.options import find_bundle
 from mms_engine.cli.progress import Bar, open_with_bar
-from mms_engine.errors import AudioError, TextError
+from mms_engine.errors import AudioError, LanguageError, TextError
 from mms_engine.formats import TIMED_FORMATS, render
 from mms_engine.formats.output import Input, check_output, open_output
 from mms_engine.languages import all_languages, resolve
@@ -34,6 +34,8 @@ from mms_engine.types import (
 _STDIN = "-"
 _STDOUT = "/dev/stdout"
 _BLOCK = 1 << 14
+_NAMED = 5
+"""Voices that an error names."""
 _Sink = Callable[[Float32Array], object]
 
 
@@ -129,15 +131,37 @@ def run(request: Request) -> None:
             return
         if notice := synthesizer.bundle.manifest.source.notice:
             click.echo(notice, err=True)
-        voice = request.lang and resolve(request.lang, synthesizer.voices)
+        voice = request.lang and _voice(request.lang, synthesizer)
         report = _Report(keep=request.timings is not None)
         chunks = synthesizer.speak(
-            _parts(request), voice, options=request.options(), on_sentence=report.add
+            _parts(request),
+            voice,
+            options=request.options(),
+            on_sentence=report.add,
+            live=request.play or request.output == "-",
         )
         seconds = _write(request, chunks, synthesizer.sample_rate, report)
         report.finish()
         if request.timings_path is not None:
             _write_timings(request, report.sentences, seconds, voice or synthesizer.voices[0])
+
+
+def _voice(language: str, synthesizer: Synthesizer) -> str:
+    """Return the voice of a code or name.
+
+    Raises:
+        LanguageError: the bundle has none, or several; the message says which it has.
+    """
+    voices, path = synthesizer.voices, synthesizer.bundle.path
+    try:
+        return resolve(language, voices)
+    except LanguageError as error:
+        count = f"{len(voices)} voice{'s' * (len(voices) != 1)}"
+        names = ", ".join(voices[:_NAMED]) + (", …" if len(voices) > _NAMED else "")
+        raise LanguageError(
+            f"{error}; {path} has {count}, {names}: choose another bundle with --bundle, or add a "
+            "voice with mms-export"
+        ) from error
 
 
 def _check(request: Request) -> None:
