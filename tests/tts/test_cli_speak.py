@@ -72,6 +72,18 @@ def test_standard_output_and_lines_of_standard_input(voice_bundle: Path, tmp_pat
     assert np.concatenate(frames, axis=1).size > 1000
 
 
+def test_reader_that_leaves_ends_the_command_in_silence(voice_bundle: Path) -> None:
+    command = [sys.executable, "-c", "from mms_engine.cli import main; main()", "speak"]
+    command += ["--bundle", str(voice_bundle), "--lang", "eng", "the fox sleeps. " * 400, "-o", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read(100)
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+
+
 def test_timings_and_file(run, synthesizer: Synthesizer) -> None:  # type: ignore[no-untyped-def]
     Path("in.txt").write_text("\ufeff" + TEXT, encoding="utf-8")
     assert (

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mms_engine.cli.shell import Terminated, signals, standard_streams
-from mms_engine.errors import MmsError
+from mms_engine.cli.shell import BROKEN_PIPE, Terminated, signals, standard_streams
+from mms_engine.errors import MmsError, OutputError
 
 INTERRUPTED = 130
 _Result = TypeVar("_Result")
@@ -50,6 +50,8 @@ class ProgramCommand(click.Command):
                 click.echo(self.interrupted, err=True)
             ctx.exit(_exit_code(error))
         except (MmsError, OSError, MemoryError) as error:
+            if isinstance(error, OutputError) and isinstance(error.__cause__, BrokenPipeError):
+                ctx.exit(BROKEN_PIPE)  # an output such as /dev/stdout or a fifo
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(one_line(error)) from error
