@@ -107,7 +107,7 @@ class EngineVoices(VoicePeer):
             try:
                 return next(chunks).samples
             finally:
-                chunks.close()  # type: ignore[attr-defined]  # a generator
+                chunks.close()
 
         return first
 

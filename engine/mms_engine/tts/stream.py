@@ -1,9 +1,9 @@
 """Sentences of a text as one stream of samples, with pauses, warnings and times of words."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Generic, TypeVar
 
 from mms_engine.audio.stretch import TimeStretch
 from mms_engine.bundle.voices import Voice
@@ -17,7 +17,6 @@ from mms_engine.types import Audio, Dropped, Float32Array, Spoken, SpokenWord
 
 _NAMED = 8
 """Dropped characters that a warning or an error names."""
-_Item = TypeVar("_Item")
 _Planned = tuple[Sentence, Plan | None, tuple[Dropped, ...]]
 """A sentence, its plan if anything of it can be spoken, and what of it cannot."""
 
@@ -56,7 +55,11 @@ class SpeechStream:
         Raises:
             TextError: nothing can be spoken.
         """
-        ahead = _Ahead(self._planned(sentence) for sentence in sentences)
+        ahead = _Ahead(sentences, self._planned)
+        with contextlib.closing(ahead):
+            yield from self._run(ahead, streams=streams)
+
+    def _run(self, ahead: "_Ahead", *, streams: bool) -> Iterator[Audio]:
         unspoken: list[Dropped] = []
         while (item := ahead.take()) is not None:
             sentence, plan, dropped = item
@@ -82,7 +85,7 @@ class SpeechStream:
         plan = self._synthesis.plan(read, self._voice, self._code, self._options)
         return sentence, plan, read.tokens.dropped
 
-    def _sentence(self, plan: Plan, ahead: "_Ahead[_Planned]", *, streams: bool) -> Iterator[Audio]:
+    def _sentence(self, plan: Plan, ahead: "_Ahead", *, streams: bool) -> Iterator[Audio]:
         sentence = plan.read.sentence
         self._pauses.begin()
         self._on_sentence(self._described(sentence, plan.read.tokens.dropped, plan))
@@ -147,17 +150,20 @@ def _reason(dropped: list[Dropped]) -> str:
     return f": it has no {_named(dropped)}" if dropped else ": the text has no letters"
 
 
-class _Ahead(Generic[_Item]):
-    """Items of an iterator, the next of which can be computed in a thread."""
+class _Ahead:
+    """Planned sentences of a text, the next of which can be planned in a thread."""
 
-    def __init__(self, items: Iterator[_Item]) -> None:
-        self._items = items
+    def __init__(self, sentences: Iterator[Sentence], plan: Callable[[Sentence], _Planned]) -> None:
+        self._sentences = sentences
+        self._plan = plan
         self._thread: threading.Thread | None = None
-        self._result: list[_Item] = []
+        self._result: list[_Planned] = []
         self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._is_closed = self._is_planning = False
 
     def prepare(self) -> None:
-        """Start computing the next item, unless it was started."""
+        """Start with the next sentence, unless it was started."""
         if self._thread is None:
             # A daemon: the text may come from standard input, where nothing may come.
             self._thread = threading.Thread(target=self._compute, daemon=True)
@@ -165,18 +171,30 @@ class _Ahead(Generic[_Item]):
 
     def _compute(self) -> None:
         try:
-            self._result = [next(self._items)]
-        except StopIteration:
-            self._result = []
+            for sentence in self._sentences:
+                with self._lock:
+                    self._is_planning = not self._is_closed
+                if self._is_planning:
+                    self._result = [self._plan(sentence)]
+                break
         except BaseException as error:  # noqa: BLE001 (raised again by `take`)
             self._error = error
 
-    def take(self) -> _Item | None:
-        """Return the next item; `None` at the end."""
+    def take(self) -> _Planned | None:
+        """Return the next sentence; `None` at the end."""
         if self._thread is None:
-            return next(self._items, None)
-        self._thread.join()
-        self._thread = None
+            self._compute()
+        else:
+            self._thread.join()
+            self._thread = None
+        self._is_planning = False
         if self._error is not None:
             raise self._error
         return self._result.pop() if self._result else None
+
+    def close(self) -> None:
+        """Wait for the plan, but not for a sentence: the process may end afterwards."""
+        with self._lock:
+            self._is_closed = True
+        if self._thread is not None and self._is_planning:
+            self._thread.join()

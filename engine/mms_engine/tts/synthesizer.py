@@ -1,6 +1,6 @@
 """Synthesizer: speech of texts of any length with the voices of one bundle."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -117,7 +117,7 @@ class Synthesizer:
         options: SpeechOptions | None = None,
         on_sentence: OnSentence | None = None,
         live: bool = True,
-    ) -> Iterator[Audio]:
+    ) -> Generator[Audio, None, None]:
         """Yield the audio of a text in chunks, the first as soon as it is made.
 
         A sentence is planned whole and decoded in chunks of 4, 8, 16 and then 64 frames (16 ms
@@ -164,7 +164,7 @@ class Synthesizer:
         on_sentence: OnSentence | None,
         *,
         streams: bool,
-    ) -> Iterator[Audio]:
+    ) -> Generator[Audio, None, None]:
         voice = self._voice(code)
         reader = self._reader(voice, code, options)
         synthesis = self._models.of(code).synthesis

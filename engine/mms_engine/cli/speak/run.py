@@ -4,7 +4,7 @@ import codecs
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, get_args
@@ -221,10 +221,13 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
         raise TextError(f"cannot read {name}: {error.strerror}") from error
 
 
-def _write(request: Request, chunks: Iterator[Audio], rate: int, report: "_Report") -> float:
+def _write(
+    request: Request, chunks: Generator[Audio, None, None], rate: int, report: "_Report"
+) -> float:
     """Write and play the chunks; return their seconds."""
     samples = 0
     with contextlib.ExitStack() as stack:
+        stack.callback(chunks.close)
         sinks: list[_Sink] = []
         if request.audio_path is not None:
             inputs = _inputs(request)
