@@ -70,7 +70,7 @@ GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
     ("modules", "versions", "reason"),
     [
         (set(), {}, "tensorrt is not installed: pip install 'mms-engine[gpu]'"),
-        ({"tensorrt"}, {"tensorrt": "11.4"}, "pycuda is not installed: pip install 'mms-engine"),
+        ({"tensorrt"}, {"tensorrt": "11.4"}, "neither cuda-bindings nor pycuda is installed: pip "),
         (
             {"tensorrt", "pycuda"},
             {"tensorrt": "11.4", "tensorrt_cu13": "11.4"},
@@ -80,7 +80,7 @@ GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
             ),
         ),
         (
-            {"tensorrt", "pycuda"},
+            {"tensorrt", "cuda.bindings"},
             {"tensorrt": "11.4", "tensorrt_cu12": "11.4"},
             "tensorrt 11.4 on NVIDIA L4",
         ),
@@ -113,10 +113,11 @@ def test_every_backend_is_an_option_and_has_a_reason() -> None:
 
 
 def test_optional_packages_are_imported_in_their_rooms_only() -> None:
-    """pycuda and TensorRT are imported by importlib, which the import contracts cannot see."""
+    """Some are imported by importlib, which the import contracts cannot see."""
     engine = Path(mms_engine.__file__).parent
     named = re.compile(
-        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])(pycuda|tensorrt|onnxruntime)""",
+        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])"""
+        r"(pycuda|cuda\.|tensorrt|onnxruntime)",
         re.MULTILINE,
     )
     importing, by_variable = set(), set()
@@ -127,9 +128,11 @@ def test_optional_packages_are_imported_in_their_rooms_only() -> None:
         if re.search(r"""import_module\((?!["'])""", source):
             by_variable.add(place.as_posix())
     assert importing == {"cuda", "backends"}
-    # The package's public names, writers of formats, TensorRT's modules, and number words.
+    # The package's public names, packages that call the driver, writers of formats, TensorRT's
+    # modules, and number words.
     assert by_variable == {
         "__init__.py",
+        "cuda/packages.py",
         "formats/registry.py",
         "tensorrt/toolkit.py",
         "text/numbers.py",
@@ -169,7 +172,7 @@ def test_failed_open_closes_the_sessions(
     assert not opened.open
 
 
-def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
+def test_choosing_imports_neither_the_driver_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"

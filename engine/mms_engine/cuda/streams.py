@@ -107,7 +107,7 @@ class CudaStream:
         """Block this thread until all work is done.
 
         Raises:
-            pycuda.driver.Error: some of it failed; `CudaDevice.active` translates it.
+            Driver.Error: some of it failed; `CudaDevice.active` translates it.
         """
         self.raw.synchronize()
 
