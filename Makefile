@@ -99,7 +99,7 @@ audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
 	MMS_FULL_SIZE=1 $(BIN)/python -m pytest -m full_size
 
-gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (12 GB of disk)
+gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (35 GB of disk)
 	@$(PYTHON) tools/gpu_check.py
 
 clean: ## remove the environment and what was built

@@ -68,6 +68,12 @@ CUDASIM_API Result cuDeviceGetName(char* name, int bytes, DeviceId device) {
     name[bytes - 1] = '\0';
   });
 }
+CUDASIM_API Result cuDeviceTotalMem_v2(std::size_t* bytes, DeviceId device) {
+  return call("cuDeviceTotalMem", Needs::kInit, [&](Simulator&) {
+    require_device(device);
+    *bytes = kDeviceBytes;
+  });
+}
 CUDASIM_API Result cuDeviceComputeCapability(int* major, int* minor, DeviceId device) {
   return call("cuDeviceComputeCapability", Needs::kInit, [&](Simulator&) {
     require_device(device);
