@@ -16,6 +16,7 @@ from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
 from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
+from mms_engine.cuda.context import open_device
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
 from mms_engine.types import BACKEND_NAMES, DEVICES
@@ -181,6 +182,13 @@ def test_choosing_imports_neither_the_driver_nor_tensorrt() -> None:
         "assert not {'pycuda', 'tensorrt', 'tensorrt_rtx'} & {n.split('.')[0] for n in sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_opening_a_gpu_without_a_driver_is_an_error() -> None:
+    if probes.cuda_driver().devices:
+        pytest.skip("there is a GPU")
+    with pytest.raises(BackendError, match=r"GPU 0 cannot be used: .*; run mms doctor"):
+        open_device()
 
 
 def test_probing_for_a_gpu_is_quick() -> None:

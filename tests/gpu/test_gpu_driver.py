@@ -83,6 +83,23 @@ def test_columns_are_copied_within_the_device(device, made) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+def test_columns_are_copied_to_the_host(device, made) -> None:
+    """Tokens come back so: one copy for all rows, of as many as the longest has."""
+    stream = made(CudaStream, device)
+    source = made(DeviceArray.empty, device, (5, 8), np.int64)
+    values = np.arange(40).reshape(5, 8)
+    stream.upload(source, values)
+    pinned = made(PinnedArray.empty, device, (5, 3), np.int64).array
+    for target in (pinned, np.empty((5, 3), np.int64)):
+        target[...] = -1
+        stream.download_columns(target, source)
+        stream.synchronize()
+        np.testing.assert_array_equal(target, values[:, :3])
+    stream.download_columns(np.empty((5, 0), np.int64), source)
+    with pytest.raises(ValueError, match=r"9 columns of .* do not go into"):
+        stream.download_columns(np.empty((5, 9), np.int64), source)
+
+
 def test_graph_repeats_its_work_on_what_memory_holds(device, made) -> None:
     stream = made(CudaStream, device)
     source, target = (made(DeviceArray.empty, device, (VALUES,), np.int32) for _ in range(2))

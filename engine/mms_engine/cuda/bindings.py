@@ -68,7 +68,10 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
 
 def init() -> None:
     """Initialise the driver."""
-    _call(cuda.cuInit, 0)
+    try:
+        _call(cuda.cuInit, 0)
+    except RuntimeError as error:  # there is no library
+        raise Error(" ".join(str(error).split())) from error
 
 
 def mem_get_info() -> tuple[int, int]:
@@ -245,7 +248,7 @@ def memset_d8_async(dest: int, data: int, size: int, stream: Stream) -> None:
 
 
 class Memcpy2D:
-    """Copy of lines within the device."""
+    """Copy of lines within the device, or from it."""
 
     def __init__(self) -> None:
         self._copy = cuda.CUDA_MEMCPY2D()
@@ -260,6 +263,11 @@ class Memcpy2D:
     def set_dst_device(self, address: int) -> None:
         """Set the address of the first line to write."""
         self._copy.dstDevice = address
+
+    def set_dst_host(self, array: _Array) -> None:
+        """Set the array to write."""
+        self._copy.dstMemoryType = cuda.CUmemorytype.CU_MEMORYTYPE_HOST
+        self._copy.dstHost = array.ctypes.data
 
     def __call__(self, stream: Stream) -> None:
         """Enqueue the copy."""

@@ -37,7 +37,7 @@ class Driver(Protocol):
     Event: Any
     """`Event(flags)` has `record`, `synchronize` and `query`."""
     Memcpy2D: Any
-    """Copy of lines within the device."""
+    """Copy of lines within the device, or from it."""
     device_attribute: Any
     event_flags: Any
     function_attribute: Any
