@@ -71,7 +71,10 @@ def read(program: str, fatbin: Path) -> dict[str, dict[int, Resources]]:
         elif match := re.search(r"Function (\w+):", line):
             kernel = match[1]
         elif match := re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", line):
-            found.setdefault(kernel, {})[architecture] = Resources(*map(int, match.groups()))
+            registers, stack, shared, local = map(int, match.groups())
+            if architecture >= 90:  # the compiler counts it there
+                shared -= _RESERVED
+            found.setdefault(kernel, {})[architecture] = Resources(registers, stack, shared, local)
     return found
 
 

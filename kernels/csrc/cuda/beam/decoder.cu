@@ -89,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(32) mms_beam_begin(mms::cuda::BeamA
 
 /// Decode a chunk of each stream: grid (rows), block beam_threads, dynamic shared memory
 /// beam_step_shared_bytes.
-extern "C" __global__ void __launch_bounds__(128) mms_beam_step(mms::cuda::BeamArgs args) {
+extern "C" __global__ void __launch_bounds__(128, 4) mms_beam_step(mms::cuda::BeamArgs args) {
   using namespace mms::cuda;
   MMS_SHARED(int, count, 1);
   const std::int64_t slot = slot_of(args.slots, blockIdx.x);
