@@ -8,6 +8,7 @@ import ctypes
 import gc
 import logging
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -59,11 +60,16 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
     """
     code, *values = function(*arguments)
     if code != 0:
-        _, text = cuda.cuGetErrorString(code)
-        meaning = text.decode(errors="replace") if text else code.name
-        kind = MemoryError if code == cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY else Error
-        raise kind(f"{function.__name__} failed: {meaning}")
+        raise _error(function, code)
     return values[0] if len(values) == 1 else values
+
+
+def _error(function: Callable[..., Any], code: Any) -> Error:  # noqa: ANN401
+    """Return the error for a code of the driver."""
+    _, text = cuda.cuGetErrorString(code)
+    meaning = text.decode(errors="replace") if text else code.name
+    kind = MemoryError if code == cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY else Error
+    return kind(f"{function.__name__} failed: {meaning}")
 
 
 def init() -> None:
@@ -153,7 +159,8 @@ class _Owned:
             logger.warning("a resource of the GPU was not freed: %s", error)
 
     def __del__(self) -> None:
-        self.free()
+        if not sys.is_finalizing():  # the process's end frees everything
+            self.free()
 
 
 class Event(_Owned):
@@ -175,10 +182,9 @@ class Event(_Owned):
     def query(self) -> bool:
         """Return whether the work before it is done."""
         (code,) = cuda.cuEventQuery(self.handle)
-        if code == cuda.CUresult.CUDA_ERROR_NOT_READY:
-            return False
-        _call(lambda: (code,))
-        return True
+        if code not in (0, cuda.CUresult.CUDA_ERROR_NOT_READY):
+            raise _error(cuda.cuEventQuery, code)
+        return bool(code == 0)
 
 
 class Stream(_Owned):
