@@ -123,6 +123,8 @@ def problems(machine: Machine) -> list[str]:
         found.append(f"this is Python {machine.python}, needed is 3.11: make gpu-check PYTHON=…")
     if not machine.compiler:
         found.append("there is no C++ compiler: install g++")
+    if not machine.python_headers:
+        found.append("there is no Python.h, which the native module needs: install python3-dev")
     return found
 
 
@@ -141,8 +143,6 @@ def notes(machine: Machine) -> list[str]:
             f"nvcc {machine.nvcc} does not know sm {machine.capability}: the driver compiles the "
             "kernels when they are loaded"
         )
-    if not machine.python_headers:
-        found.append("there is no Python.h: if pip has to build a package, install python3-dev")
     return found
 
 

@@ -67,6 +67,7 @@ def test_missing_driver_library_is_named():
         ({"capability": "70"}, "NVIDIA L4 is of sm 70, the kernels are for 75 and later"),
         ({"disk_bytes": 20_000_000_000}, "20 GB of disk are free in "),
         ({"compiler": ""}, "there is no C++ compiler: install g++"),
+        ({"python_headers": False}, "there is no Python.h, which the native module needs: "),
     ],
 )
 def test_what_prevents_the_check_is_one_line(change, line):
@@ -84,7 +85,6 @@ def test_what_prevents_the_check_is_one_line(change, line):
         (dataclasses.replace(OLD, nvcc="", nvcc_codes=()), ["there is no nvcc: the CUDA kernels"]),
         (dataclasses.replace(L4, cuda="12.4"), ["nvcc 13.0 makes kernels that a driver for CUDA"]),
         (BLACKWELL, ["nvcc 12.4 does not know sm 120: the driver compiles the kernels"]),
-        (dataclasses.replace(L4, python_headers=False), ["there is no Python.h"]),
     ],
 )
 def test_what_limits_the_check_is_one_line(machine, lines):
