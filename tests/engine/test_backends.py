@@ -16,6 +16,8 @@ from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
 from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
+from mms_engine.cli.doctor import checks
+from mms_engine.cuda import packages
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
@@ -182,6 +184,34 @@ def test_choosing_imports_neither_the_driver_nor_tensorrt() -> None:
         "assert not {'pycuda', 'tensorrt', 'tensorrt_rtx'} & {n.split('.')[0] for n in sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "found"),
+    [
+        ({"cuda.bindings", "pycuda"}, "", "cuda-bindings"),
+        ({"pycuda"}, "", "pycuda"),
+        ({"cuda.bindings", "pycuda"}, "pycuda", "pycuda"),
+        ({"cuda.bindings"}, "pycuda", "MMS_CUDA_DRIVER is pycuda, which is not installed: pip"),
+        ({"cuda.bindings"}, "cupy", "MMS_CUDA_DRIVER is cupy: set it to cuda-bindings or pycuda"),
+        (set(), "", "neither cuda-bindings nor pycuda is installed: pip install"),
+    ],
+)
+def test_driver_is_called_by_the_package_that_is_chosen_or_there(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], wanted: str, found: str
+) -> None:
+    monkeypatch.setenv("MMS_CUDA_DRIVER", wanted)
+    monkeypatch.setattr(
+        packages.importlib.util, "find_spec", lambda name: name in installed or None
+    )
+    if found in packages.PACKAGES:
+        assert packages.chosen_package() == found
+        return
+    with pytest.raises(BackendError, match=found):
+        packages.chosen_package()
+    finding = {each.check: each for each in checks.diagnose(None)}["driver package"]
+    assert finding.state == ("broken" if wanted else "absent")
+    assert finding.detail.startswith(found)
 
 
 def test_opening_a_gpu_without_a_driver_is_an_error() -> None:
