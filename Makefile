@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve clients test fuzz soak race lint types format bench accept audit full-size gpu-check clean
+.PHONY: help demo serve clients test fuzz soak race lint types format bench accept audit full-size gpu-check gpu-bundle gpu-check-lite clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
 
 # The native module is rebuilt when its sources change; Python sources are used in place.
 NATIVE := pyproject.toml constraints.txt CMakeLists.txt $(shell find kernels/csrc -type f)
@@ -99,8 +99,14 @@ audit: $(VENV)/.developer ## plant known bugs in the kernels, one at a time: the
 full-size: $(VENV)/.developer ## the checks on a random checkpoint of the true size (20 GB of disk, an hour)
 	MMS_FULL_SIZE=1 $(BIN)/python -m pytest -m full_size
 
-gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (12 GB of disk)
+gpu-check: ## on a machine with an NVIDIA GPU: its tests, then measurements (35 GB of disk)
 	@$(PYTHON) tools/gpu_check.py
+
+gpu-bundle: $(VENV)/.developer ## what `make gpu-check-lite` needs, for a machine with a GPU and no network
+	$(BIN)/python tools/gpu_lite.py bundle
+
+gpu-check-lite: ## there, in ten minutes and without TensorRT: kernels, driver, speed of decoding
+	@$(PYTHON) tools/gpu_lite.py run
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) $(CLIENTS) .venv-gpu build

@@ -9,7 +9,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-# nvcc is on the path: the CUDA kernels and pycuda are compiled.
+# nvcc is on the path: the CUDA kernels are compiled.
 RUN python3 -m venv /opt/mms \
     && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[gpu,serve,align,tts,otel]'
 

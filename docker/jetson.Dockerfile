@@ -10,7 +10,7 @@ ENV PATH=/opt/mms/bin:$PATH XDG_CACHE_HOME=/var/cache/mms
 WORKDIR /source
 COPY . .
 RUN python3 -m venv --system-site-packages /opt/mms \
-    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,serve,align,tts,otel]' pycuda \
+    && /opt/mms/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,serve,align,tts,otel]' cuda-bindings \
     && useradd --uid 10001 --create-home mms \
     && mkdir -p /var/cache/mms/mms-engine/bundles && chown -R mms /var/cache/mms
 WORKDIR /

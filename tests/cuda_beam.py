@@ -94,7 +94,8 @@ class Beam:
             grid = (frames, rows)
             threads, size = self.device.threads, 8 * self.choices
             self.device.launch("mms_beam_tokens", grid, threads, self.args, shared_bytes=size)
-        self.device.launch("mms_beam_step", (rows,), self.threads, self.args)
+        size = arguments.beam_step_shared_bytes(self.beam_size, self.threads)
+        self.device.launch("mms_beam_step", (rows,), self.threads, self.args, shared_bytes=size)
         for row, slot in enumerate(range(rows) if slots is None else slots):
             if slot >= 0:
                 self.settled[slot].append(BeamTokens(*out.read(row, self.counts[row])))

@@ -22,5 +22,5 @@ def _entry(capability: int) -> bytes:
 def empty_fatbin(folder: Path) -> Path:
     """Write a fatbin for every capability of a release, and return its path."""
     path = folder / "mms_kernels.fatbin"
-    path.write_bytes(fatbin(75, 80, 86, 89, 90, 100, 120))
+    path.write_bytes(fatbin(75, 80, 86, 87, 89, 90, 100, 110, 120))
     return path

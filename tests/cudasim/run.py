@@ -1,5 +1,7 @@
 """Run pytest, or another command, on the double of the CUDA driver.
 
+MMS_CUDA_DRIVER chooses the package that calls it, pycuda or cuda-bindings.
+
 python tests/cudasim/run.py tests/gpu_sim/test_sim_memory.py::test_new_memory_is_nan
 python tests/cudasim/run.py --command python script.py
 """
@@ -15,9 +17,9 @@ CHILD = "CUDASIM_CHILD"
 """Set in processes that load the double, so that tests run there and start no further one."""
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of a process that runs tests on the double."""
-    return build.environment() | {CHILD: "1"}
+def environment(package: str) -> dict[str, str]:
+    """Return the environment of a process that runs tests on the double over a package."""
+    return build.environment() | {CHILD: "1", "MMS_CUDA_DRIVER": package}
 
 
 def main(arguments: list[str]) -> None:
@@ -26,7 +28,8 @@ def main(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pytest", *arguments]
     if arguments[:1] == ["--command"]:
         command = arguments[1:]
-    os.execvpe(command[0], command, environment())  # noqa: S606
+    package = os.environ.get("MMS_CUDA_DRIVER", "pycuda")
+    os.execvpe(command[0], command, environment(package))  # noqa: S606
 
 
 if __name__ == "__main__":

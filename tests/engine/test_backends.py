@@ -16,6 +16,9 @@ from mms_engine.backends.probes import Availability
 from mms_engine.backends.registry import BACKENDS, Choice, available, open_session, rank
 from mms_engine.backends.session import GraphFile
 from mms_engine.bundle import open_bundle
+from mms_engine.cli.doctor import checks
+from mms_engine.cuda import packages
+from mms_engine.cuda.context import open_device
 from mms_engine.cuda.driver import CudaDriver
 from mms_engine.errors import BackendError
 from mms_engine.types import BACKEND_NAMES, DEVICES
@@ -70,7 +73,7 @@ GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
     ("modules", "versions", "reason"),
     [
         (set(), {}, "tensorrt is not installed: pip install 'mms-engine[gpu]'"),
-        ({"tensorrt"}, {"tensorrt": "11.4"}, "pycuda is not installed: pip install 'mms-engine"),
+        ({"tensorrt"}, {"tensorrt": "11.4"}, "neither cuda-bindings nor pycuda is installed: pip "),
         (
             {"tensorrt", "pycuda"},
             {"tensorrt": "11.4", "tensorrt_cu13": "11.4"},
@@ -80,7 +83,7 @@ GPU = CudaDriver("12.4", ("NVIDIA L4",), "", ("8.9",))
             ),
         ),
         (
-            {"tensorrt", "pycuda"},
+            {"tensorrt", "cuda.bindings"},
             {"tensorrt": "11.4", "tensorrt_cu12": "11.4"},
             "tensorrt 11.4 on NVIDIA L4",
         ),
@@ -113,10 +116,11 @@ def test_every_backend_is_an_option_and_has_a_reason() -> None:
 
 
 def test_optional_packages_are_imported_in_their_rooms_only() -> None:
-    """pycuda and TensorRT are imported by importlib, which the import contracts cannot see."""
+    """Some are imported by importlib, which the import contracts cannot see."""
     engine = Path(mms_engine.__file__).parent
     named = re.compile(
-        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])(pycuda|tensorrt|onnxruntime)""",
+        r"""(^\s*(import|from) |(import_module|find_spec)\(["'])"""
+        r"(pycuda|cuda\.|tensorrt|onnxruntime)",
         re.MULTILINE,
     )
     importing, by_variable = set(), set()
@@ -127,9 +131,11 @@ def test_optional_packages_are_imported_in_their_rooms_only() -> None:
         if re.search(r"""import_module\((?!["'])""", source):
             by_variable.add(place.as_posix())
     assert importing == {"cuda", "backends"}
-    # The package's public names, writers of formats, TensorRT's modules, and number words.
+    # The package's public names, packages that call the driver, writers of formats, TensorRT's
+    # modules, and number words.
     assert by_variable == {
         "__init__.py",
+        "cuda/packages.py",
         "formats/registry.py",
         "tensorrt/toolkit.py",
         "text/numbers.py",
@@ -169,7 +175,7 @@ def test_failed_open_closes_the_sessions(
     assert not opened.open
 
 
-def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
+def test_choosing_imports_neither_the_driver_nor_tensorrt() -> None:
     code = (
         "import sys\n"
         "from mms_engine import Recognizer\n"
@@ -178,6 +184,41 @@ def test_choosing_imports_neither_pycuda_nor_tensorrt() -> None:
         "assert not {'pycuda', 'tensorrt', 'tensorrt_rtx'} & {n.split('.')[0] for n in sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "found"),
+    [
+        ({"cuda.bindings", "pycuda"}, "", "cuda-bindings"),
+        ({"pycuda"}, "", "pycuda"),
+        ({"cuda.bindings", "pycuda"}, "pycuda", "pycuda"),
+        ({"cuda.bindings"}, "pycuda", "MMS_CUDA_DRIVER is pycuda, which is not installed: pip"),
+        ({"cuda.bindings"}, "cupy", "MMS_CUDA_DRIVER is cupy: set it to cuda-bindings or pycuda"),
+        (set(), "", "neither cuda-bindings nor pycuda is installed: pip install"),
+    ],
+)
+def test_driver_is_called_by_the_package_that_is_chosen_or_there(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], wanted: str, found: str
+) -> None:
+    monkeypatch.setenv("MMS_CUDA_DRIVER", wanted)
+    monkeypatch.setattr(
+        packages.importlib.util, "find_spec", lambda name: name in installed or None
+    )
+    if found in packages.PACKAGES:
+        assert packages.chosen_package() == found
+        return
+    with pytest.raises(BackendError, match=found):
+        packages.chosen_package()
+    finding = {each.check: each for each in checks.diagnose(None)}["driver package"]
+    assert finding.state == ("broken" if wanted else "absent")
+    assert finding.detail.startswith(found)
+
+
+def test_opening_a_gpu_without_a_driver_is_an_error() -> None:
+    if probes.cuda_driver().devices:
+        pytest.skip("there is a GPU")
+    with pytest.raises(BackendError, match=r"GPU 0 cannot be used: .*; run mms doctor"):
+        open_device()
 
 
 def test_probing_for_a_gpu_is_quick() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cudasim.fatbin import fatbin as make_fatbin
 from mms_engine.cli import main
 from mms_engine.cli.doctor import checks
+from mms_engine.cuda.driver import CudaDriver
 
 
 def doctor(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -81,3 +83,23 @@ def test_cuda_kernels_are_absent_or_broken(
         found = {finding.check: finding for finding in checks.diagnose(tiny_bundle)}
         assert found["cuda kernels"].state == state
         assert ("nvcc" if path is None else "not a fatbin") in found["cuda kernels"].detail
+
+
+def test_kernels_of_a_later_cuda_than_the_drivers_are_named(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding would move to the CPU without a word."""
+    fatbin = tmp_path / "kernels.fatbin"
+    fatbin.write_bytes(make_fatbin(86, 90))
+    fatbin.with_name("kernels.fatbin.nvcc").write_text("13.0\n")
+    monkeypatch.setattr(checks, "fatbin_path", lambda: fatbin)
+    for driver, state, text in (
+        ("12.4", "absent", "compiled by nvcc 13.0, and the driver supports CUDA 12.4: install a"),
+        ("13.1", "ok", "for sm 86, 90"),
+        ("", "ok", "for sm 86, 90"),
+    ):
+        found = CudaDriver(driver, (), "no GPU")
+        monkeypatch.setattr(checks, "cuda_driver", lambda found=found: found)
+        findings = {finding.check: finding for finding in checks.diagnose(tiny_bundle)}
+        assert findings["cuda kernels"].state == state
+        assert findings["cuda kernels"].detail.startswith(text)

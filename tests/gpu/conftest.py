@@ -4,11 +4,8 @@ import os
 
 import pytest
 
-from engine_demo import demo_clips
-from mms_engine import Recognizer
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.cuda.driver import cuda_driver
-from mms_export.cli import main as mms_export
 
 ON_CUDA = [name for name, backend in BACKENDS.items() if backend.device == "cuda"]
 
@@ -44,6 +41,8 @@ def precisions(capability):
 @pytest.fixture(scope="session")
 def bundle(capability, precisions, tmp_path_factory):
     """Demo model in every precision of the GPU, with plans of each installed TensorRT."""
+    from mms_export.cli import main as mms_export  # which tests of the driver do without
+
     out = tmp_path_factory.mktemp("gpu") / "demo"
     words = ["--model", "demo", "--precision", ",".join(precisions), "--out", str(out), "--quiet"]
     mms_export(words, standalone_mode=False)
@@ -68,12 +67,16 @@ def why_not(name, capability):
 
 @pytest.fixture(scope="session")
 def clips():
+    from engine_demo import demo_clips
+
     return demo_clips()
 
 
 @pytest.fixture(scope="session")
 def on_cpu(bundle):
     """Demo model on the CPU in float32: the reference."""
+    from mms_engine import Recognizer
+
     with Recognizer.open(bundle, device="cpu", precision="fp32") as found:
         yield found
 

@@ -9,6 +9,7 @@ from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.audio import normalize, read_audio
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle
+from mms_engine.cuda.context import open_device
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.loading import load_acoustic_model
 
@@ -118,18 +119,12 @@ def test_the_same_run_gives_the_same_bits_again(backend, bundle, clips):
 
 
 def test_nothing_of_a_closed_model_stays_on_the_device(backend, bundle, clips, gpu):
-    driver = pytest.importorskip("pycuda.driver")
-    driver.init()
-    context = driver.Device(0).retain_primary_context()
-    context.push()
-    try:
-        free = []
-        for _ in range(6):
-            model = load_acoustic_model(open_bundle(bundle), options(backend))
-            logits(model, clips[:2])
-            model.close()
-            free.append(driver.mem_get_info()[0])
-    finally:
-        context.pop()
+    device, free = open_device(), []
+    for _ in range(6):
+        model = load_acoustic_model(open_bundle(bundle), options(backend))
+        logits(model, clips[:2])
+        model.close()
+        with device.active("testing"):
+            free.append(device.driver.mem_get_info()[0])
     # The first rounds load kernels and fill pools; after that nothing may be added.
     assert free[2] - free[-1] < 64 << 20

@@ -1,5 +1,7 @@
 """Tests on the double of the CUDA driver: each file runs in a process that loads it.
 
+Files of the engine run over each package that calls the driver, those of the double over pycuda.
+
 The loader reads LD_LIBRARY_PATH only when a process starts. In the child process this file only
 provides fixtures. One test alone: python tests/cudasim/run.py FILE::TEST.
 """
@@ -11,19 +13,22 @@ import sys
 import pytest
 
 from cudasim import build, run
+from mms_engine.cuda.packages import PACKAGES
 
 IN_CHILD = run.CHILD in os.environ
 
 
 class SimulatedFile(pytest.Module):
-    """A test file as one item."""
+    """A test file as one item for each package that calls the driver."""
 
     def collect(self):
-        yield SimulatedRun.from_parent(self, name=f"on {build.DRIVER.name}")
+        packages = ["pycuda"] if self.path.name.startswith("test_sim_") else PACKAGES
+        for package in packages:
+            yield SimulatedRun.from_parent(self, name=package)
 
 
 class SimulatedRun(pytest.Item):
-    """A run of pytest on the double."""
+    """A run of pytest on the double; its name is the package that calls the driver."""
 
     def runtest(self):
         try:
@@ -32,14 +37,14 @@ class SimulatedRun(pytest.Item):
             pytest.skip(str(reason))
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", str(self.path)]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=run.environment()
+            command, check=False, capture_output=True, text=True, env=run.environment(self.name)
         )
         self.add_report_section("call", "cudasim", done.stdout)
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
 
     def reportinfo(self):
-        return self.path, None, f"{self.path.name} on the double"
+        return self.path, None, f"{self.path.name} on the double over {self.name}"
 
 
 if not IN_CHILD:

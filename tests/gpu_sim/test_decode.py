@@ -376,3 +376,22 @@ def test_closed_decoders_raise(opened, encoder):
         step(decoders, encoder, decoding, speech(5, "eng", 1))
     with pytest.raises(BackendError, match="the decoders are closed"):
         decoders.finish([decoding])
+
+
+def test_rare_tokens_of_a_large_vocabulary_change_nothing(opened, encoder) -> None:
+    """With models 512 tokens of a frame extend hypotheses; the CPU takes all 799."""
+    tokens = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", *(chr(0x4E00 + i) for i in range(796))))
+    generator = np.random.default_rng(3)
+    logits = generator.normal(0, 1.5, (40, 800)).astype(np.float32)
+    winners = np.where(generator.random(40) < 0.4, generator.integers(4, 800, 40), 0)
+    logits[np.arange(40), winners] += 12
+    decoders = opened(beam_size=8, word_score=0.3)
+    decoding = decoders.start("cmn", tokens)
+    decoders.step([DecodeRow(decoding, slice(0, 40))], encoder.run(logits[None]))
+    [[found, *_]] = decoders.finish([decoding])
+    host = HostDecoders(BeamSearch(beam_size=8, word_score=0.3)).start("cmn", tokens)
+    host.step(logits)
+    expected = host.finish()[0]
+    assert len(expected.tokens) > 5
+    assert found.tokens.tolist() == expected.tokens.tolist()
+    assert found.log_prob == pytest.approx(expected.log_prob, rel=1e-5, abs=1e-5)

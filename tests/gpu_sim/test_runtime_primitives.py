@@ -1,5 +1,6 @@
 """Memory, streams, graphs and kernels on the double: behaviour and errors."""
 
+import subprocess
 import sys
 import threading
 
@@ -151,7 +152,7 @@ def test_failed_capture_leaves_the_stream_usable(device, sim) -> None:
     with pytest.raises(KeyError):
         CudaGraph.capture(stream, fails)
     sim.fail("cuGraphInstantiate", code=2)
-    with pytest.raises(device.driver.LogicError, match=r"cuGraphInstantiateWithFlags failed: .*2"):
+    with pytest.raises(device.driver.Error, match=r"cuGraphInstantiateWithFlags failed: .*2"):
         CudaGraph.capture(stream, lambda: stream.clear(array))
     graph = CudaGraph.capture(stream, lambda: stream.clear(array))
     graph.launch(stream)
@@ -186,6 +187,29 @@ def test_failure_to_enter_the_context_is_a_lost_device(sim) -> None:
         assert gpu.free_bytes() > 0
 
 
+INTEGRATED = """
+import sys
+from cudasim.control import Simulator
+from mms_engine.cuda import context
+sim = Simulator()
+sim.library.cudasim_integrated(int(sys.argv[1]))
+context.available_memory = lambda: 1 << 40
+device = context.open_device()
+with device.active("testing"):
+    free, total = device.driver.mem_get_info()
+    print(device.free_bytes() == (total if device.integrated else free))
+print(sim.library.cudasim_primary_flags())
+"""
+
+
+@pytest.mark.parametrize(("integrated", "flags"), [(0, 0), (1, 4)])
+def test_integrated_gpu_has_the_page_cache_and_does_not_spin(integrated, flags) -> None:
+    """cuMemGetInfo counts the cache as used, and a Jetson's plan has just been read through it."""
+    command = [sys.executable, "-c", INTEGRATED, str(integrated)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", str(flags)]
+
+
 def test_missing_kernels_are_an_error_with_the_remedy(device, sim, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(kernels, "fatbin_path", lambda: None)
     with pytest.raises(BackendError, match="this installation has no CUDA kernels"):
@@ -203,6 +227,6 @@ def test_unusable_driver_is_an_error_with_the_remedy(sim, monkeypatch) -> None:
     with pytest.raises(BackendError, match=r"GPU 7 cannot be used: .*run mms doctor"):
         undecorated(7)
     sim.reset()  # the double logs the query as a fault
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    with pytest.raises(BackendError, match=r"pycuda cannot be used \(.*\): pip install"):
+    monkeypatch.setenv("MMS_CUDA_DRIVER", "cupy")
+    with pytest.raises(BackendError, match="MMS_CUDA_DRIVER is cupy: set it to cuda-bindings or"):
         undecorated(0)

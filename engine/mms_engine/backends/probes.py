@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mms_engine.bundle.manifest import Runtime
 from mms_engine.cuda.driver import CudaDriver, cuda_driver
+from mms_engine.cuda.packages import chosen_package
+from mms_engine.errors import BackendError
 
 INSTALL_HINT = "pip install 'mms-engine[cpu]' (or 'mms-engine[gpu]' for NVIDIA GPUs)"
 MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -56,12 +58,12 @@ def ort_cuda() -> Availability:
 
 
 def tensorrt() -> Availability:
-    """Probe TensorRT, pycuda and a GPU."""
+    """Probe TensorRT, a package that calls the driver, and a GPU."""
     return _plans(MODULES["tensorrt"], "gpu")
 
 
 def tensorrt_rtx() -> Availability:
-    """Probe TensorRT for RTX, pycuda and a GPU."""
+    """Probe TensorRT for RTX, a package that calls the driver, and a GPU."""
     return _plans(MODULES["tensorrt-rtx"], "rtx")
 
 
@@ -69,10 +71,13 @@ def _plans(module: str, extra: str) -> Availability:
     driver = cuda_driver()
     if not driver.devices:
         return Availability(usable=False, reason=driver.reason)
-    for name in (module, "pycuda"):
-        if importlib.util.find_spec(name) is None:
-            reason = f"{name} is not installed: pip install 'mms-engine[{extra}]'"
-            return Availability(usable=False, reason=reason)
+    if importlib.util.find_spec(module) is None:
+        reason = f"{module} is not installed: pip install 'mms-engine[{extra}]'"
+        return Availability(usable=False, reason=reason)
+    try:
+        chosen_package()
+    except BackendError as error:
+        return Availability(usable=False, reason=str(error))
     too_old = _too_old(module, driver)
     if too_old:
         return Availability(usable=False, reason=too_old)

@@ -2,16 +2,17 @@
 
 import contextlib
 import functools
-import importlib
 import logging
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from mms_engine.cuda.driver import wait_without_spinning
+from mms_engine.cuda.interface import Driver
+from mms_engine.cuda.packages import load_driver
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
+from mms_engine.system import available_memory
 
 logger = logging.getLogger(__name__)
-
-_INSTALL = "pip install 'mms-engine[gpu]'"
 
 
 class Resource(Protocol):
@@ -40,10 +41,14 @@ class CudaDevice:
     May be used from several threads; each works inside `active`.
     """
 
-    def __init__(self, driver: Any, ordinal: int) -> None:  # noqa: ANN401
+    def __init__(self, driver: Driver, ordinal: int) -> None:
         """Retain the context; see `open_device`."""
         self.driver = driver
         self._device = driver.Device(ordinal)
+        self.integrated = bool(self._device.get_attribute(driver.device_attribute.INTEGRATED))
+        """Whether it shares the memory of the system, as a Jetson's does."""
+        if self.integrated:
+            wait_without_spinning(ordinal)  # its cores are few
         self._context = self._device.retain_primary_context()
         self.ordinal = ordinal
         self.name: str = self._device.name()
@@ -87,11 +92,16 @@ class CudaDevice:
 
     def free_bytes(self) -> int:
         """Return the free memory of the device; call it inside `active`."""
-        free, _ = self.driver.mem_get_info()
-        return int(free)
+        return self._memory()[0]
+
+    def _memory(self) -> tuple[int, int]:
+        """Return free and total bytes; of shared memory, the page cache counts as free."""
+        free, total = self.driver.mem_get_info()
+        known = available_memory() if self.integrated else None
+        return (free if known is None else min(known, total)), total
 
     def _out_of_memory(self, doing: str) -> DeviceMemoryError:
-        free, total = self.driver.mem_get_info()
+        free, total = self._memory()
         return DeviceMemoryError(
             f"{self.name} is out of memory while {doing}: {free >> 20} of {total >> 20} MiB are "
             "free; reduce adapter_cache_bytes, voice_cache_bytes or batch_frames, or close other "
@@ -117,16 +127,13 @@ def open_device(ordinal: int = 0) -> CudaDevice:
     """Return a GPU, opened once per process.
 
     Raises:
-        BackendError: pycuda is not installed, or there is no such device.
+        BackendError: no package calls the driver, or there is no such device.
     """
-    try:
-        driver = importlib.import_module("pycuda.driver")
-    except ImportError as error:
-        raise BackendError(f"pycuda cannot be used ({error}): {_INSTALL}") from error
+    package, driver = load_driver()
     try:
         driver.init()
         device = CudaDevice(driver, ordinal)
     except driver.Error as error:
         raise BackendError(f"GPU {ordinal} cannot be used: {error}; run mms doctor") from error
-    logger.debug("opened %r", device)
+    logger.debug("opened %r by %s", device, package)
     return device

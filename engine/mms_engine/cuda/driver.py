@@ -1,4 +1,4 @@
-"""CUDA driver through ctypes, without pycuda: its devices, and a copy to a device."""
+"""Driver library through ctypes: its devices, a copy to a device, and CUDA graphs."""
 
 import contextlib
 import ctypes
@@ -17,9 +17,12 @@ _NAME_BYTES = 256
 _GET = "get it from https://www.nvidia.com/drivers"
 _CAPABILITY = (75, 76)
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+_BLOCKING_SYNC = 4
+"""CU_CTX_SCHED_BLOCKING_SYNC."""
 _POINTER = ctypes.c_void_p
 _ARGUMENTS = {
     "cuInit": (ctypes.c_uint,),
+    "cuDevicePrimaryCtxSetFlags_v2": (ctypes.c_int, ctypes.c_uint),
     "cuDevicePrimaryCtxRetain": (ctypes.POINTER(_POINTER), ctypes.c_int),
     "cuCtxPushCurrent_v2": (_POINTER,),
     "cuCtxPopCurrent_v2": (ctypes.POINTER(_POINTER),),
@@ -124,6 +127,16 @@ def upload(address: int, values: npt.NDArray[Any], ordinal: int = 0) -> None:
         _call("cuMemcpyHtoD_v2", address, values.ctypes.data, values.nbytes)
         # From pageable memory the call may return before the copy is done.
         _call("cuStreamSynchronize", None)
+
+
+def wait_without_spinning(ordinal: int) -> None:
+    """Let threads that wait for a device sleep; call it before its context is retained.
+
+    Raises:
+        BackendError: the driver reports an error.
+    """
+    _call("cuInit", 0)
+    _call("cuDevicePrimaryCtxSetFlags_v2", ordinal, _BLOCKING_SYNC)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ class CudaGraph:
         """Capture the work that `enqueue` puts on `stream`, without running it.
 
         Raises:
-            pycuda.driver.Error: the driver reports an error; `CudaDevice.active` translates it.
+            Driver.Error: the driver reports an error; `CudaDevice.active` translates it.
         """
         device = stream.device
         graph = _captured(stream, enqueue)
@@ -66,4 +66,4 @@ def _call(device: CudaDevice, name: str, *arguments: object) -> None:
     text = ctypes.c_char_p()
     library().cuGetErrorString(status, ctypes.byref(text))
     meaning = (text.value or b"unknown error").decode(errors="replace")
-    raise device.driver.LogicError(f"{name} failed: {meaning} ({status})")
+    raise device.driver.Error(f"{name} failed: {meaning} ({status})")

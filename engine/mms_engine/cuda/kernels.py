@@ -9,7 +9,7 @@ import numpy as np
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError
-from mms_kernels.cuda import architectures, fatbin_path
+from mms_kernels.cuda import architectures, compiler_release, fatbin_path
 
 _DEFAULT_SHARED_BYTES = 48 << 10  # more has to be requested per kernel
 
@@ -44,11 +44,15 @@ class Kernels:
         fatbin = path.read_bytes()
         try:
             self._module: Any = device.driver.module_from_buffer(fatbin)
-        except (device.driver.RuntimeError, device.driver.LogicError) as error:
+        except device.driver.MemoryError:
+            raise
+        except device.driver.Error as error:
             compiled = ", ".join(map(str, architectures(fatbin)))
+            by = compiler_release(path)
             raise BackendError(
-                f"{path} has kernels for sm {compiled}, none of which runs on {device.name} of sm "
-                f"{device.compute_capability} ({error})"
+                f"{path}{' by nvcc ' + by if by else ''} has kernels for sm {compiled}, none of "
+                f"which runs on {device.name} of sm {device.compute_capability} with its driver "
+                f"({error})"
             ) from error
         self._device = device
         self._functions: dict[str, Any] = {}

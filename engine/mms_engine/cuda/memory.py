@@ -25,14 +25,14 @@ class DeviceArray:
     dtype: "np.dtype[Any]"
     """uint16 for the bits of bfloat16."""
     allocation: Any = field(repr=False)
-    """Allocation of pycuda, kept alive by every view."""
+    """Allocation of the driver, kept alive by every view."""
 
     @classmethod
     def empty(cls, device: CudaDevice, shape: Shape, dtype: npt.DTypeLike) -> Self:
         """Allocate an uninitialised array.
 
         Raises:
-            pycuda.driver.MemoryError: `CudaDevice.active` turns it into DeviceMemoryError.
+            Driver.MemoryError: `CudaDevice.active` turns it into DeviceMemoryError.
         """
         kind = np.dtype(dtype)
         allocation = device.driver.mem_alloc(max(1, math.prod(shape) * kind.itemsize))

@@ -90,6 +90,26 @@ class CudaStream:
         copy.width_in_bytes, copy.height = count * size, rows
         copy(self.raw)
 
+    def download_columns(self, target: HostArray, source: DeviceArray) -> None:
+        """Copy the first columns of each row to the host.
+
+        Args:
+            target: Shape `[R, N]`, C-contiguous.
+            source: Shape `[R, M]` of the same dtype, M at least N.
+        """
+        (rows, count), (others, broad) = target.shape, source.shape
+        if (rows, target.dtype) != (others, source.dtype) or count > broad:
+            raise ValueError(f"{count} columns of {source} do not go into {target.dtype}[{rows}]")
+        if not (rows and count):
+            return
+        size = target.dtype.itemsize
+        copy = self.device.driver.Memcpy2D()
+        copy.set_src_device(source.address)
+        copy.set_dst_host(target)
+        copy.src_pitch, copy.dst_pitch = broad * size, count * size
+        copy.width_in_bytes, copy.height = count * size, rows
+        copy(self.raw)
+
     def clear(self, target: DeviceArray) -> None:
         """Set every byte to 0."""
         if target.nbytes:
@@ -107,7 +127,7 @@ class CudaStream:
         """Block this thread until all work is done.
 
         Raises:
-            pycuda.driver.Error: some of it failed; `CudaDevice.active` translates it.
+            Driver.Error: some of it failed; `CudaDevice.active` translates it.
         """
         self.raw.synchronize()
 

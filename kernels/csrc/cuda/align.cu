@@ -175,9 +175,11 @@ __device__ void trace(const Utterance& utterance,
     }
     const int count = last + 1 < kWarpSize ? static_cast<int>(last) + 1 : kWarpSize;
     for (int i = 0; i < count; ++i) {
-      const int lower = place.j / kWarpSize == word ? 0 : 1;
+      const bool lower = place.j / kWarpSize != word;
       const auto bit = [&](Which which) {
-        const std::uint32_t row = __shfl_sync(kAllLanes, fetched[lower][which], i);
+        // No index that is known at run time only: the words stay in registers.
+        const std::uint32_t words = lower ? fetched[1][which] : fetched[0][which];
+        const std::uint32_t row = __shfl_sync(kAllLanes, words, i);
         return (row >> (place.j % kWarpSize) & 1U) != 0;
       };
       if (!place.in_label) {

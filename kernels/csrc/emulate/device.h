@@ -12,7 +12,7 @@
 #define __global__
 #define __device__
 #define __host__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 namespace mms::emulate {
 
@@ -115,6 +115,8 @@ inline int __ffs(std::int32_t bits) {
 inline int __popc(std::uint32_t bits) { return std::popcount(bits); }
 inline float __uint_as_float(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline std::uint32_t __float_as_uint(float value) { return std::bit_cast<std::uint32_t>(value); }
+inline long long __double_as_longlong(double value) { return std::bit_cast<long long>(value); }
+inline double __longlong_as_double(long long value) { return std::bit_cast<double>(value); }
 
 template <typename T>
 T atomic_add(const Checked<T>& array, std::int64_t index, T value) {

@@ -247,11 +247,12 @@ BeamResult beam(const Launcher& launch) {
   const BeamArgs args = state.args(batch);
   const auto threads = static_cast<unsigned>(beam_threads(state.size));
   const std::int64_t bytes = beam_tokens_shared_bytes(state.choice_count);
+  const std::int64_t shared = beam_step_shared_bytes(state.size, beam_threads(state.size));
   launch("mms_beam_begin", kRows, 1, 32, 0, args);
   launch("mms_beam_tokens", kFrames, kRows, launch.threads, bytes, args);
   BeamResult result{};
   for (int i = 0; i < 8; ++i) {
-    launch("mms_beam_step", kRows, 1, threads, 0, args);
+    launch("mms_beam_step", kRows, 1, threads, shared, args);
     check_codes(state.status);
     result.settled += state.settled_counts[0];
   }

@@ -243,6 +243,11 @@ def beam_threads(beam_size: int) -> int:
     return -(-beam_size // 32) * 32
 
 
+def beam_step_shared_bytes(beam_size: int, threads: int) -> int:
+    """Return the dynamic shared memory of mms_beam_step in blocks of `threads`, in bytes."""
+    return 224 * beam_size + 96 * threads + 8 * (2 * beam_size + 2)
+
+
 def beam_exact_choices(beam_size: int, vocab: int) -> int:
     """Return the choices per frame for which a beam without models is exact."""
     return max(1, min(2 * beam_size + 2, vocab - 1))

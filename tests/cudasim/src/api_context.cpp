@@ -1,4 +1,7 @@
-// cuInit, cuDevice*, cuCtx*, cuDevicePrimaryCtx*.
+// cuInit, cuGetProcAddress, cuDevice*, cuCtx*, cuDevicePrimaryCtx*.
+#include <dlfcn.h>
+
+#include <array>
 #include <cstring>
 
 #include "simulator.h"
@@ -9,9 +12,20 @@ namespace {
 
 constexpr int kDriver = 13000;
 constexpr char kName[] = "Simulated GPU";
+constexpr int kIntegrated = 18;       // CU_DEVICE_ATTRIBUTE_INTEGRATED
+constexpr int kCapabilityMajor = 75;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+constexpr int kCapabilityMinor = 76;
 
 void require_device(DeviceId device) {
   if (device != kDevice) throw Error(code::kInvalidDevice, "device " + std::to_string(device));
+}
+
+/// Function of this library by its name in the manual, of the latest interface.
+void* function_named(const std::string& name) {
+  for (const char* suffix : std::array{"_v4", "_v2", ""}) {
+    if (void* found = dlsym(RTLD_DEFAULT, (name + suffix).c_str())) return found;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -30,6 +44,14 @@ CUDASIM_API Result cuGetErrorString(Result result, const char** text) {
   return *text == nullptr ? code::kInvalidValue : code::kSuccess;
 }
 
+/// No fault if there is no such function: it is a query.
+CUDASIM_API Result
+cuGetProcAddress_v2(const char* name, void** function, int, std::uint64_t, int* found) {
+  *function = function_named(name);
+  if (found != nullptr) *found = *function == nullptr ? 1 : 0;  // CU_GET_PROC_ADDRESS_*
+  return *function == nullptr ? code::kNotFound : code::kSuccess;
+}
+
 CUDASIM_API Result cuDeviceGetCount(int* count) {
   return call("cuDeviceGetCount", Needs::kInit, [&](Simulator&) { *count = 1; });
 }
@@ -46,6 +68,12 @@ CUDASIM_API Result cuDeviceGetName(char* name, int bytes, DeviceId device) {
     name[bytes - 1] = '\0';
   });
 }
+CUDASIM_API Result cuDeviceTotalMem_v2(std::size_t* bytes, DeviceId device) {
+  return call("cuDeviceTotalMem", Needs::kInit, [&](Simulator&) {
+    require_device(device);
+    *bytes = kDeviceBytes;
+  });
+}
 CUDASIM_API Result cuDeviceComputeCapability(int* major, int* minor, DeviceId device) {
   return call("cuDeviceComputeCapability", Needs::kInit, [&](Simulator&) {
     require_device(device);
@@ -56,10 +84,19 @@ CUDASIM_API Result cuDeviceComputeCapability(int* major, int* minor, DeviceId de
 CUDASIM_API Result cuDeviceGetAttribute(int* value, int key, DeviceId device) {
   return call("cuDeviceGetAttribute", Needs::kInit, [&](Simulator&) {
     require_device(device);
-    if (key != 75 && key != 76) {  // COMPUTE_CAPABILITY_MAJOR and _MINOR
-      throw Error(code::kNotSupported, "attribute " + std::to_string(key) + " is not simulated");
+    switch (key) {
+      case kIntegrated:
+        *value = simulator().integrated ? 1 : 0;
+        return;
+      case kCapabilityMajor:
+        *value = kCapability / 10;
+        return;
+      case kCapabilityMinor:
+        *value = kCapability % 10;
+        return;
+      default:
+        throw Error(code::kNotSupported, "attribute " + std::to_string(key) + " is not simulated");
     }
-    *value = key == 75 ? kCapability / 10 : kCapability % 10;
   });
 }
 
@@ -111,6 +148,12 @@ CUDASIM_API Result cuCtxSynchronize() {
   });
 }
 
+CUDASIM_API Result cuDevicePrimaryCtxSetFlags_v2(DeviceId device, unsigned flags) {
+  return call("cuDevicePrimaryCtxSetFlags", Needs::kInit, [&](Simulator& simulated) {
+    require_device(device);
+    simulated.primary_flags = flags;
+  });
+}
 CUDASIM_API Result cuDevicePrimaryCtxRetain(Handle* handle, DeviceId device) {
   return call("cuDevicePrimaryCtxRetain", Needs::kInit, [&](Simulator& simulated) {
     require_device(device);

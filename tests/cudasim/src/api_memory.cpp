@@ -21,21 +21,23 @@ struct Extent {
 
 Side host(const void* address) { return {false, reinterpret_cast<std::uint64_t>(address), 0}; }
 
+std::size_t bytes_in(const Side& side, const Extent& extent) {
+  return side.pitch * (extent.height - 1) + extent.width;
+}
+
 bool pinned(const Side& side, const Extent& extent) {
-  return simulator().host.holds(side.address, extent.width);
+  return simulator().host.holds(side.address, bytes_in(side, extent));
 }
 
 /// Check a side, and return where the double finds its bytes.
 std::byte* bytes_of(const Side& side, const Extent& extent) {
   const DeviceMemory& memory = simulator().memory;
-  if (side.on_device) {
-    if (extent.height > 1 && side.pitch < extent.width) {
-      throw Error(code::kInvalidValue,
-                  "a pitch of " + std::to_string(side.pitch) + " for lines of " +
-                      std::to_string(extent.width) + " bytes");
-    }
-    return memory.alias(side.address, side.pitch * (extent.height - 1) + extent.width);
+  if (extent.height > 1 && side.pitch < extent.width) {
+    throw Error(code::kInvalidValue,
+                "a pitch of " + std::to_string(side.pitch) + " for lines of " +
+                    std::to_string(extent.width) + " bytes");
   }
+  if (side.on_device) return memory.alias(side.address, bytes_in(side, extent));
   if (memory.covers(side.address)) {
     throw Error(code::kInvalidValue,
                 "the host's side is device memory: " + memory.describe(side.address));
@@ -152,16 +154,18 @@ CUDASIM_API Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, std::size_
 }
 CUDASIM_API Result cuMemcpy2DAsync_v2(const Copy2D* c, Handle stream) {
   constexpr char name[] = "cuMemcpy2DAsync";
-  if (c->src_type != kDeviceMemory || c->dst_type != kDeviceMemory) {
+  const bool to_host = c->dst_type == kHostMemory;
+  if (c->src_type != kDeviceMemory || (c->dst_type != kDeviceMemory && !to_host)) {
     return call(name, [](Simulator&) {
-      throw Error(code::kNotSupported, "only copies within the device are simulated");
+      throw Error(code::kNotSupported, "only copies from the device are simulated");
     });
   }
-  const DevicePtr to = c->dst_device + c->dst_y * c->dst_pitch + c->dst_x_bytes;
+  const std::uint64_t base = to_host ? reinterpret_cast<std::uint64_t>(c->dst_host) : c->dst_device;
+  const std::uint64_t to = base + c->dst_y * c->dst_pitch + c->dst_x_bytes;
   const DevicePtr from = c->src_device + c->src_y * c->src_pitch + c->src_x_bytes;
   return copy(name,
               stream,
-              {true, to, c->dst_pitch},
+              {!to_host, to, c->dst_pitch},
               {true, from, c->src_pitch},
               {c->width_bytes, c->height},
               Return::kAtOnce);

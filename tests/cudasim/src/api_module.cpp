@@ -197,10 +197,13 @@ CUDASIM_API Result cuLaunchKernel(Handle handle,
     emulate::Shape shape{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, 0};
     check(*function, shape);
     const emulate::Kernel& kernel = emulate::kernel_named(function->name);
-    if (parameters != nullptr || extra == nullptr) {
-      throw Error(code::kNotSupported, function->name + ": parameters must be packed");
+    if ((parameters == nullptr) == (extra == nullptr)) {
+      throw Error(code::kInvalidValue, function->name + ": parameters in one of two forms");
     }
-    std::vector<void*> pointers = unpack(kernel, extra);
+    std::vector<void*> pointers =
+        parameters == nullptr
+            ? unpack(kernel, extra)
+            : std::vector<void*>(parameters, parameters + kernel.parameters.size());
     Queue& queue = simulated.queue;
     if (queue.seeded()) shape.seed = static_cast<unsigned>(queue.random()() | 1U);
     const auto run = [=, body = kernel.bind(pointers.data())] { run_kernel(shape, body); };

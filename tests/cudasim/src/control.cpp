@@ -64,6 +64,14 @@ CUDASIM_API void cudasim_order(std::uint64_t seed, int slow_copies) {
   simulator().queue.order(seed, slow_copies != 0);
 }
 
+/// Whether the device shares the memory of the system.
+CUDASIM_API void cudasim_integrated(int integrated) {
+  const Entered entered;
+  simulator().integrated = integrated != 0;
+}
+/// Flags of the primary context.
+CUDASIM_API unsigned cudasim_primary_flags() { return simulator().primary_flags; }
+
 /// Counts of allocations, their bytes, page-locked ranges, streams, events, executable graphs and
 /// pending operations.
 CUDASIM_API void cudasim_usage(std::size_t* counts) {

@@ -68,6 +68,7 @@ struct Copy2D {
   std::size_t width_bytes;
   std::size_t height;
 };
+constexpr int kHostMemory = 1;    ///< Of src_type and dst_type.
 constexpr int kDeviceMemory = 2;  ///< Of src_type and dst_type.
 
 /// Keys of the `extra` parameters of cuLaunchKernel.

@@ -130,6 +130,8 @@ class Simulator {
   Table<GraphExec> graph_execs{"executable graph"};
   std::shared_ptr<Context> primary;
   int primary_users = 0;
+  unsigned primary_flags = 0;
+  bool integrated = false;  ///< Whether the device shares the memory of the system.
 
  private:
   std::mutex mutex_;

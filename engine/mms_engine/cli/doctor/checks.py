@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from mms_engine.bundle.manifest import Manifest, Wav2Vec2Ctc
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
+from mms_engine.cuda.packages import VARIABLE, chosen_package
 from mms_engine.errors import BackendError, BundleError
 from mms_engine.system import cpu_info, demo_bundle, printable, processor_name, usable_cores
 from mms_engine.tensorrt.choose import Target, refusal
-from mms_kernels.cuda import architectures, fatbin_path
+from mms_kernels.cuda import architectures, compiler_release, fatbin_path, portable
 
 State = Literal["ok", "absent", "broken"]
 _PACKAGES = ("mms-engine", "numpy", "av", "soxr", "safetensors")
@@ -52,7 +54,7 @@ def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
         _cpu(),
         _gpu(),
         _cuda_kernels(),
-        _pycuda(),
+        _driver_package(),
         *_backends(),
         _clash(),
         _packed(),
@@ -109,18 +111,34 @@ def _cuda_kernels() -> Finding:
         )
         return Finding("cuda kernels", "absent", detail)
     try:
-        compiled = architectures(path.read_bytes())
+        fatbin = path.read_bytes()
+        compiled, ptx = architectures(fatbin), portable(fatbin)
     except (OSError, ValueError) as error:
         return Finding("cuda kernels", "broken", f"{path}: {one_line(error)}")
-    return Finding("cuda kernels", "ok", f"for sm {', '.join(map(str, compiled))}")
+    listed = f"for sm {', '.join(map(str, compiled))}"
+    if ptx:
+        listed += f", and others from {ptx} on, for which the driver compiles them"
+    release, supported = compiler_release(path), cuda_driver().version
+    if release and supported and _major(release) > _major(supported):
+        detail = (
+            f"compiled by nvcc {release}, and the driver supports CUDA {supported}: install a "
+            f"newer driver, or reinstall from source with an nvcc of CUDA {_major(supported)}"
+        )
+        return Finding("cuda kernels", "absent", detail)
+    return Finding("cuda kernels", "ok", listed)
 
 
-def _pycuda() -> Finding:
-    version = installed_version("pycuda")
-    if not version:
-        detail = "not installed, needed by TensorRT: pip install 'mms-engine[gpu]' or '[rtx]'"
-        return Finding("pycuda", "absent", detail)
-    return Finding("pycuda", "ok", version)
+def _major(release: str) -> int:
+    return int(release.partition(".")[0])
+
+
+def _driver_package() -> Finding:
+    try:
+        name = chosen_package()
+    except BackendError as error:
+        state: State = "broken" if os.environ.get(VARIABLE) else "absent"
+        return Finding("driver package", state, f"{error}; TensorRT needs it")
+    return Finding("driver package", "ok", f"{name} {installed_version(name)}")
 
 
 def _backends() -> Iterator[Finding]:

@@ -43,6 +43,9 @@ from mms_kernels.lm import NgramModel
 _ROOM = 128
 # A word takes at most this many times its bytes once it is written with the letters of a language.
 _FOLDED = 4
+# With models, tokens beyond the most likely ones of a frame do not extend hypotheses: each has less
+# than 1/512 of the probability, and their memory would grow with the vocabulary.
+_MODEL_CHOICES = 512
 _BLOCKS = (32, 256)
 _FINISHED_AT_ONCE = 64
 
@@ -117,7 +120,9 @@ class DeviceBeam:
             args.status = settled.status.address
             tokens = Launch((frames, rows), block, 8 * choices)
             self._kernels.launch("mms_beam_tokens", tokens, self._stream, args)
-            step = Launch((rows, 1), arguments.beam_threads(self._options.beam_size))
+            size, threads = self._options.beam_size, arguments.beam_threads(self._options.beam_size)
+            shared = arguments.beam_step_shared_bytes(size, threads)
+            step = Launch((rows, 1), threads, shared)
             self._kernels.launch("mms_beam_step", step, self._stream, args)
         return settled
 
@@ -167,7 +172,7 @@ class DeviceBeam:
         """Return the candidate tokens per frame, fewer if only the acoustic model scores."""
         if is_plain:
             return arguments.beam_exact_choices(self._options.beam_size, vocab)
-        return max(1, vocab - 1)
+        return max(1, min(vocab - 1, _MODEL_CHOICES))
 
     def free(self) -> None:
         """Free the memory."""
@@ -195,6 +200,7 @@ class _BeamResults:
     def __init__(self, workspace: Workspace, rows: int, wanted: int, capacity: int) -> None:
         """Allocate `wanted` hypotheses per row, of at most `capacity` tokens each."""
         self._shape = (rows, wanted)
+        self._workspace = workspace
         self._tokens = TokenBuffers(workspace, "results", rows * wanted, capacity)
         self._counts = workspace.device("result_counts", self._shape, np.int64)
         self._stable = workspace.device("stable", (rows,), np.int64)
@@ -220,8 +226,10 @@ class _BeamResults:
         self, stream: CudaStream, pieces: Sequence[Sequence[TokenPiece]]
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each row after its `pieces`; waits for the stream."""
-        counts = np.empty(self._shape, np.int64)
-        scores, log_probs = np.empty((2, *self._shape))
+        counts = self._workspace.host("result_counts", self._shape, np.int64)
+        scores, log_probs = (
+            self._workspace.host(name, self._shape, np.float64) for name in ("scores", "log_probs")
+        )
         stream.download(counts, self._counts)
         stream.download(scores, self._numbers["scores"])
         stream.download(log_probs, self._numbers["log_probs"])

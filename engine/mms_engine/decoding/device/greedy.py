@@ -56,7 +56,7 @@ class DeviceGreedy:
         args = self._args(settled, lengths, self._workspace.upload(self._stream, "slots", slots))
         args.finish = 1
         self._kernels.launch("mms_greedy", Launch((rows, 1), _BLOCK), self._stream, args)
-        counts = np.empty(rows, np.int64)
+        counts = self._workspace.host("counts", (rows,), np.int64)
         self._stream.download(counts, settled.counts)
         self._stream.synchronize()
         rest = settled.tokens.download(self._stream, counts.tolist())

@@ -89,6 +89,8 @@ class TokenBuffers:
 
     def __init__(self, workspace: Workspace, name: str, rows: int, capacity: int) -> None:
         self.capacity = capacity
+        self._workspace = workspace
+        self._name = name
         self._arrays = {
             field: workspace.device(f"{name}.{field}", (rows, capacity), dtype)
             for field, dtype in _TOKEN_TYPES.items()
@@ -105,13 +107,16 @@ class TokenBuffers:
 
     def download(self, stream: CudaStream, counts: Sequence[int]) -> list[TokenPiece]:
         """Wait for the stream and return the first tokens of each row."""
-        rows = []
-        for row, count in enumerate(counts):
-            found = {}
-            for field, array in self._arrays.items():
-                found[field] = np.empty(count, array.dtype)
-                part = array.rows(row, row + 1).view((count,))
-                stream.download(found[field], part)
-            rows.append(found)
+        shape = (len(counts), max(counts, default=0))
+        if not shape[1]:
+            nothing = {name: np.empty(0, dtype) for name, dtype in _TOKEN_TYPES.items()}
+            return [nothing for _ in counts]
+        found = {}
+        for field, array in self._arrays.items():
+            found[field] = self._workspace.host(f"{self._name}.{field}", shape, array.dtype)
+            stream.download_columns(found[field], array)
         stream.synchronize()
-        return rows
+        return [
+            {field: array[row, :count].copy() for field, array in found.items()}
+            for row, count in enumerate(counts)
+        ]

@@ -4,6 +4,36 @@
 namespace mms::cuda {
 namespace {
 
+static_assert(sizeof(BeamSlot) == kBeamSlotBytes && sizeof(BeamStay) == kBeamStayBytes &&
+              sizeof(BeamCandidate) == kBeamCandidateBytes && sizeof(BeamChoice) == 8);
+
+/// So that pairs of hypotheses and choices are counted in 32 bits.
+constexpr std::int64_t kMaxChoices = 1 << 24;
+
+/// Next array of the dynamic shared memory.
+template <typename T>
+__device__ Checked<T> next_array(std::int64_t& offset, std::int64_t size) {
+  const std::int64_t begin = offset;
+  offset += size * static_cast<std::int64_t>(sizeof(T));
+  return dynamic_shared<T>(begin, size);
+}
+
+/// Arrays in the dynamic shared memory, beam_step_shared_bytes in all.
+__device__ BeamShared share(std::int32_t beam_size, const Checked<int>& count) {
+  const int room = kBeamRounds * block_threads();
+  std::int64_t at = 0;
+  BeamShared shared{};
+  shared.slots = next_array<BeamSlot>(at, beam_size);
+  shared.stays = next_array<BeamStay>(at, beam_size);
+  shared.candidates = {next_array<BeamCandidate>(at, 2 * room), count, room};
+  shared.choices = next_array<BeamChoice>(at, beam_staged_choices(beam_size));
+  shared.closed = next_array<int>(at, beam_size);
+  shared.children = next_array<int>(at, beam_size);
+  shared.siblings = next_array<int>(at, beam_size);
+  shared.nodes = next_array<int>(at, beam_size);
+  return shared;
+}
+
 /// Check a chunk. For whole warps.
 __device__ Status check_chunk(const BeamRow& stream) {
   const BeamArgs& args = stream.args;
@@ -13,7 +43,8 @@ __device__ Status check_chunk(const BeamRow& stream) {
   const std::int64_t least = beam_least_arena(args.beam_size, stream.scoring.longest_word);
   const bool fits = args.beam_size >= 1 && args.beam_size <= kMaxBeam &&
                     block_threads() >= args.beam_size && args.arena >= least &&
-                    args.settled.capacity >= args.arena + length;
+                    args.settled.capacity >= args.arena + length &&
+                    args.choice_count <= kMaxChoices;
   return {fits ? Code::kOk : Code::kCapacity, 0, 0};
 }
 
@@ -22,7 +53,7 @@ __device__ void walk_chunk(const BeamRow& stream, BeamShared& shared) {
   BeamWalk walk{stream, shared, stream.state[0]};
   const int slot = thread_id();
   if (slot < walk.state.used) {
-    shared.entries[slot] = static_cast<BeamEntry>(stream.entries[slot]);
+    shared.set_entry(slot, stream.entries[slot]);
     shared.children[slot] = -1;
   }
   const std::int64_t length = stream.args.scores.lengths[stream.row];
@@ -56,24 +87,17 @@ extern "C" __global__ void __launch_bounds__(32) mms_beam_begin(mms::cuda::BeamA
   args.status[stream.row] = {Code::kOk, 0, 0};
 }
 
-/// Decode a chunk of each stream: grid (rows), block beam_threads.
-extern "C" __global__ void __launch_bounds__(128) mms_beam_step(mms::cuda::BeamArgs args) {
+/// Decode a chunk of each stream: grid (rows), block beam_threads, dynamic shared memory
+/// beam_step_shared_bytes.
+extern "C" __global__ void __launch_bounds__(128, 4) mms_beam_step(mms::cuda::BeamArgs args) {
   using namespace mms::cuda;
-  MMS_SHARED(BeamEntry, entries, kMaxBeam);
-  MMS_SHARED(BeamStay, stays, kMaxBeam);
-  MMS_SHARED(int, closed, kMaxBeam);
-  MMS_SHARED(int, children, kMaxBeam);
-  MMS_SHARED(int, siblings, kMaxBeam);
-  MMS_SHARED(int, nodes, kMaxBeam);
   MMS_SHARED(int, count, 1);
-  MMS_SHARED(BeamCandidate, candidates, 2 * 3 * kMaxBeam);
   const std::int64_t slot = slot_of(args.slots, blockIdx.x);
   if (slot < 0) return;
-  BeamShared shared{
-      entries, stays, closed, children, siblings, nodes, {candidates, count, 3 * kMaxBeam}};
   const BeamRow stream(args, blockIdx.x, slot);
   const Status status = check_chunk(stream);
   if (status.code == Code::kOk) {
+    BeamShared shared = share(args.beam_size, count);
     walk_chunk(stream, shared);
   } else if (thread_id() == 0) {
     args.settled_counts[stream.row] = 0;

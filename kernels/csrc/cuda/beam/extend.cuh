@@ -71,8 +71,41 @@ __device__ inline void try_choice(const BeamWalk& walk,
   const BeamGain gain = extend(scoring, walk.stream.nodes, entry.node, entry.gain, choice.token);
   const double score = logp + weigh(scoring, gain);
   if (score >= bound && score != kNever) {
-    walk.shared.candidates.add({score, rank, choice.token});
+    walk.shared.candidates.add(candidate(score, rank, choice.token));
   }
+}
+
+/// Keep the first choices of a frame at hand. For whole blocks; a barrier must follow.
+__device__ inline void stage_choices(const BeamWalk& walk, const BeamFrame& frame) {
+  const int staged = beam_staged_choices(walk.stream.args.beam_size);
+  const int count = frame.choice_count < staged ? frame.choice_count : staged;
+  for (int i = thread_id(); i < count; i += block_threads()) {
+    walk.shared.choices[i] = frame.choices[i];
+  }
+}
+
+/// Choice of a frame whose first choices are staged.
+__device__ inline BeamChoice choice_at(const BeamWalk& walk,
+                                       const BeamFrame& frame,
+                                       std::uint32_t index) {
+  const auto staged = static_cast<std::uint32_t>(beam_staged_choices(walk.stream.args.beam_size));
+  if (index < staged) return walk.shared.choices[index];
+  return frame.choices[index];
+}
+
+/// Make room for a candidate of each thread if they may lack it: select the best, which raises the
+/// bound. `most` is at least the number of candidates. For whole blocks.
+__device__ inline void make_room(const BeamWalk& walk, int& most, double& bound) {
+  BeamCandidates& candidates = walk.shared.candidates;
+  if (most + block_threads() <= candidates.room) return;
+  __syncthreads();
+  most = candidates.count[0];
+  __syncthreads();
+  if (most + block_threads() <= candidates.room) return;
+  most = candidates.select(walk.stream.args.beam_size);
+  if (most < walk.stream.args.beam_size) return;
+  const double worst = static_cast<BeamCandidate>(candidates.current()[most - 1]).score();
+  bound = worst > bound ? worst : bound;
 }
 
 /// Add all extensions and select the best candidates; returns their number. `best` is the greatest
@@ -81,29 +114,25 @@ __device__ inline int extend_all(const BeamWalk& walk,
                                  const BeamFrame& frame,
                                  double best,
                                  double bound) {
-  BeamCandidates& candidates = walk.shared.candidates;
-  const BeamArgs& args = walk.stream.args;
-  const int used = walk.state.used;
-  const std::int64_t pairs = static_cast<std::int64_t>(used) * frame.choice_count;
-  for (std::int64_t base = 0; base < pairs; base += block_threads()) {
-    const double most = frame.choices[base / used].log_prob;
-    if (best + most + walk.stream.scoring.max_gain < bound || most < frame.cut) break;
-    const std::int64_t pair = base + thread_id();
+  const auto used = static_cast<std::uint32_t>(walk.state.used);
+  const auto threads = static_cast<std::uint32_t>(block_threads());
+  const std::uint32_t pairs = used * static_cast<std::uint32_t>(frame.choice_count);
+  int most = walk.state.used;
+  for (std::uint32_t base = 0; base < pairs; base += threads) {
+    const double likely = choice_at(walk, frame, base / used).log_prob;
+    if (best + likely + walk.stream.scoring.max_gain < bound || likely < frame.cut) break;
+    make_room(walk, most, bound);
+    const std::uint32_t pair = base + static_cast<std::uint32_t>(thread_id());
     if (pair < pairs) {
-      const BeamChoice choice = frame.choices[pair / used];
+      const std::uint32_t index = pair / used;
+      const BeamChoice choice = choice_at(walk, frame, index);
       const bool wanted = choice.log_prob >= frame.cut;
-      if (wanted) try_choice(walk, static_cast<int>(pair % used), choice, bound);
+      if (wanted) try_choice(walk, static_cast<int>(pair - index * used), choice, bound);
     }
-    __syncthreads();
-    const bool full = candidates.count[0] + block_threads() > candidates.room;
-    __syncthreads();
-    if (!full) continue;
-    const int kept = candidates.select(args.beam_size);
-    if (kept < args.beam_size) continue;
-    const BeamCandidate worst = candidates.current()[kept - 1];
-    bound = worst.score > bound ? worst.score : bound;
+    most += block_threads();
   }
-  return candidates.select(args.beam_size);
+  __syncthreads();
+  return walk.shared.candidates.select(walk.stream.args.beam_size);
 }
 
 }  // namespace mms::cuda

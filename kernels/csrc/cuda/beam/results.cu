@@ -96,7 +96,7 @@ __device__ Code write_results(const BeamRow& stream, const BeamOutput& out) {
 
 /// Write the best hypotheses without their settled tokens: grid (rows), block beam_threads. The
 /// streams are unchanged.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     mms_beam_results(mms::cuda::BeamArgs args, mms::cuda::BeamOutput out) {
   using namespace mms::cuda;
   const std::int64_t slot = slot_of(args.slots, blockIdx.x);

@@ -8,16 +8,40 @@
 
 namespace mms::cuda {
 
-/// Candidate for the next beam: hypothesis `rank` extended by `token`; -1 for a kept one.
+constexpr std::uint64_t kAllButSign = ~std::uint64_t{0} >> 1U;
+
+/// Integer in the descending order of scores, which devices compare faster. -0 equals 0; NaN does
+/// not occur.
+__device__ inline std::uint64_t key_of(double score) {
+  const auto bits = static_cast<std::uint64_t>(__double_as_longlong(score + 0.0));
+  return (bits >> 63U) != 0 ? bits : bits ^ kAllButSign;
+}
+
+__device__ inline double score_of(std::uint64_t key) {
+  return __longlong_as_double(static_cast<long long>((key >> 63U) != 0 ? key : key ^ kAllButSign));
+}
+
+/// Candidate for the next beam: a hypothesis extended by a token, or kept.
 struct BeamCandidate {
-  double score;
-  std::int32_t rank;
-  std::int32_t token;
+  std::uint64_t key;    ///< Of the score.
+  std::uint64_t place;  ///< Rank of the hypothesis, and the token + 1; 0 for a kept one.
+
+  __device__ double score() const { return score_of(key); }
+  __device__ int rank() const { return static_cast<int>(place >> 32U); }
+  __device__ std::int32_t token() const {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(place)) - 1;
+  }
 };
 
+constexpr std::int32_t kNoToken = -1;
+
+__device__ inline BeamCandidate candidate(double score, int rank, std::int32_t token) {
+  return {key_of(score),
+          static_cast<std::uint64_t>(rank) << 32U | static_cast<std::uint32_t>(token + 1)};
+}
+
 __device__ inline bool is_before(const BeamCandidate& a, const BeamCandidate& b) {
-  if (a.score != b.score) return a.score > b.score;
-  return a.rank != b.rank ? a.rank < b.rank : a.token < b.token;
+  return a.key < b.key || (a.key == b.key && a.place < b.place);
 }
 
 /// Candidates in shared memory, in alternating halves of an array.

@@ -104,15 +104,24 @@ struct BeamStay {
   BeamPath path;
 };
 
+/// Hypothesis in shared memory, padded so that those of a warp lie in different banks.
+struct BeamSlot {
+  BeamEntry entry;
+  std::uint64_t unused;
+};
+
 /// Shared memory of a block.
 struct BeamShared {
-  Checked<BeamEntry> entries;  ///< [kMaxBeam] best first.
-  Checked<BeamStay> stays;     ///< [kMaxBeam] next frame.
-  Checked<int> closed;         ///< [kMaxBeam] closed spans of the better path.
-  Checked<int> children;       ///< [kMaxBeam] first child in the beam; -1 for none.
-  Checked<int> siblings;       ///< [kMaxBeam] next sibling.
-  Checked<int> nodes;          ///< [kMaxBeam] nodes of the hypotheses.
+  Checked<BeamSlot> slots;      ///< [beam_size] best first.
+  Checked<BeamStay> stays;      ///< [beam_size] next frame.
+  Checked<int> closed;          ///< [beam_size] closed spans of the better path.
+  Checked<int> children;        ///< [beam_size] first child in the beam; -1 for none.
+  Checked<int> siblings;        ///< [beam_size] next sibling.
+  Checked<int> nodes;           ///< [beam_size] nodes of the hypotheses.
+  Checked<BeamChoice> choices;  ///< [beam_staged_choices] first choices of the frame.
   BeamCandidates candidates;
+
+  __device__ void set_entry(int rank, const BeamEntry& entry) const { slots[rank] = {entry, 0}; }
 };
 
 /// Stream during the decoding of a chunk; equal in every thread.
@@ -122,7 +131,9 @@ struct BeamWalk {
   BeamStream state;
   std::int32_t settled = 0;  ///< Tokens settled in this chunk.
 
-  __device__ BeamEntry entry(int rank) const { return shared.entries[rank]; }
+  __device__ BeamEntry entry(int rank) const {
+    return static_cast<BeamSlot>(shared.slots[rank]).entry;
+  }
 };
 
 /// Make the hypotheses of the `alive` threads the beam, in the order of threads. For whole blocks;
@@ -139,7 +150,7 @@ __device__ inline void place(BeamWalk& walk, BeamEntry entry, bool alive) {
   for (int other = 0; other < count.all; ++other) {
     if (shared.nodes[other] == entry.parent_node) entry.parent = other;
   }
-  shared.entries[count.before] = entry;
+  shared.set_entry(count.before, entry);
 }
 
 }  // namespace mms::cuda

@@ -58,7 +58,7 @@ __device__ inline double stay(BeamWalk& walk, const BeamFrame& frame) {
   next.path = stay_on_path(entry.path, closed, blank, last, path_in, walk.state.frame);
   shared.stays[slot] = next;
   const double score = next.total + weigh(walk.stream.scoring, entry.gain);
-  shared.candidates.current()[slot] = {score, slot, -1};
+  shared.candidates.current()[slot] = candidate(score, slot, kNoToken);
   return score;
 }
 
@@ -79,9 +79,11 @@ __device__ inline std::int32_t find_child(const BeamRow& stream,
 __device__ inline BeamEntry enter(const BeamWalk& walk,
                                   const BeamCandidate& mine,
                                   const BeamFrame& frame) {
-  BeamEntry entry = walk.entry(mine.rank);
-  if (mine.token < 0) {
-    const BeamStay stay = walk.shared.stays[mine.rank];
+  const int rank = mine.rank();
+  const std::int32_t token = mine.token();
+  BeamEntry entry = walk.entry(rank);
+  if (token == kNoToken) {
+    const BeamStay stay = walk.shared.stays[rank];
     entry.blank = stay.blank;
     entry.label = stay.label;
     entry.total = stay.total;
@@ -89,15 +91,15 @@ __device__ inline BeamEntry enter(const BeamWalk& walk,
     return entry;
   }
   const BeamRow& stream = walk.stream;
-  const float logp = frame.log_prob(mine.token);
-  entry.path = begin_path(path_before(walk, mine.rank, entry, mine.token), logp, walk.state.frame);
-  entry.label = before_token(entry, mine.token) + logp;
+  const float logp = frame.log_prob(token);
+  entry.path = begin_path(path_before(walk, rank, entry, token), logp, walk.state.frame);
+  entry.label = before_token(entry, token) + logp;
   entry.total = entry.label;
   entry.blank = kNever;
-  entry.gain = extend(stream.scoring, stream.nodes, entry.node, entry.gain, mine.token);
-  entry.last = mine.token;
+  entry.gain = extend(stream.scoring, stream.nodes, entry.node, entry.gain, token);
+  entry.last = token;
   entry.parent_node = entry.node;
-  entry.node = find_child(stream, entry.node, mine.token);
+  entry.node = find_child(stream, entry.node, token);
   return entry;
 }
 
@@ -110,7 +112,7 @@ __device__ inline void replace(BeamWalk& walk, const BeamFrame& frame, int kept)
   if (alive) {
     const BeamCandidate mine = walk.shared.candidates.current()[slot];
     // If no hypothesis is possible any more, the best one stays with probability 0.
-    alive = mine.score != kNever || slot == 0;
+    alive = mine.score() != kNever || slot == 0;
     if (alive) entry = enter(walk, mine, frame);
   }
   const bool is_new = alive && entry.node < 0;
@@ -131,6 +133,7 @@ __device__ inline void advance(BeamWalk& walk, const BeamFrame& frame) {
   const bool alive = thread_id() < walk.state.used;
   candidates.half = 0;
   if (thread_id() == 0) candidates.count[0] = walk.state.used;
+  stage_choices(walk, frame);
   __syncthreads();
   const double score = stay(walk, frame);
   double best = kNever;

@@ -147,7 +147,7 @@ __device__ inline std::int32_t settle(BeamWalk& walk) {
   BeamPath& path = entry.path;
   if (alive && path.blank_spans >= 0) path.blank_spans = stream.marks[path.blank_spans];
   if (alive && path.label_spans >= 0) path.label_spans = stream.marks[path.label_spans];
-  if (alive) walk.shared.entries[thread_id()] = entry;
+  if (alive) walk.shared.set_entry(thread_id(), entry);
   walk.settled += settled.count;
   walk.state.settled += settled.count;
   for (int i = settled.count; i < depth; ++i) node = parent_of(stream.nodes, node);
@@ -185,7 +185,7 @@ __device__ inline void clear_nodes(BeamWalk& walk, std::int32_t root) {
     const bool known = entry.parent_node >= root;
     entry.parent_node = known ? static_cast<std::int32_t>(stream.marks[entry.parent_node]) : -1;
     walk.shared.nodes[thread_id()] = entry.node;
-    walk.shared.entries[thread_id()] = entry;
+    walk.shared.set_entry(thread_id(), entry);
   }
   __syncthreads();
 }

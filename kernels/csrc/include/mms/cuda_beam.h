@@ -164,6 +164,24 @@ MMS_HD constexpr std::int32_t beam_threads(std::int32_t beam_size) {
   return (beam_size + 31) / 32 * 32;
 }
 
+/// Shared memory of mms_beam_step: bytes of a hypothesis, of its next frame, and of a candidate;
+/// candidates in each half, by threads.
+constexpr std::int64_t kBeamSlotBytes = 136;
+constexpr std::int64_t kBeamStayBytes = 72;
+constexpr std::int64_t kBeamCandidateBytes = 16;
+constexpr std::int32_t kBeamRounds = 3;
+
+/// Choices of a frame that mms_beam_step keeps in shared memory.
+MMS_HD constexpr std::int32_t beam_staged_choices(std::int32_t beam_size) {
+  return 2 * beam_size + 2;
+}
+
+/// Dynamic shared memory of mms_beam_step, in bytes: at most 43,024 in blocks of beam_threads.
+MMS_HD constexpr std::int64_t beam_step_shared_bytes(std::int32_t beam_size, std::int32_t threads) {
+  return beam_size * (kBeamSlotBytes + kBeamStayBytes + 4 * 4) +
+         2 * kBeamRounds * threads * kBeamCandidateBytes + beam_staged_choices(beam_size) * 8;
+}
+
 /// Dynamic shared memory of mms_beam_tokens, in bytes.
 MMS_HD constexpr std::int64_t beam_tokens_shared_bytes(std::int64_t choice_count) {
   return 8 * choice_count;
