@@ -66,7 +66,7 @@ def test_usable_clips_are_divided_by_speaker_and_counted(tmp_path):
         for n in range(6)
     ]
     report = examine(corpus(*clips), RULES)
-    assert not (report.left_out or report.faults)
+    assert (report.left_out, report.faults) == ((), ())
     assert report.seconds == pytest.approx(12.0)
     assert (len(report.train), len(report.held_out), report.split_unit) == (5, 1, "speaker")
     assert {example.text.split()[0] for example in report.train} == {"ab"}
@@ -83,7 +83,7 @@ def test_clips_that_would_harm_are_left_out_each_with_its_reason(tmp_path):
     broken.write_bytes(b"no sound")
     clips = {
         "empty": clip(good, "?!", start=0.1),
-        "markup": clip(good, "ba [laughs]", start=0.2),
+        "note": clip(good, "ba [laughs]", start=0.2),
         "digits": clip(good, "ba 12 ab", start=0.3),
         "short": clip(good, start=0.5, end=0.6),
         "long": clip(good, start=0.6),
@@ -115,7 +115,7 @@ def test_the_same_sound_twice_is_left_out_and_with_two_texts_both_are(tmp_path):
 
 def test_notes_of_transcribers_go_where_the_user_says_so(tmp_path):
     path = sound(tmp_path, "a.wav", noise(2.0))
-    rules = TextRules(language="xyz", drop_markup=True, replacements=(("2", "bi"),))
+    rules = TextRules(language="xyz", drop_notes=True, replacements=(("2", "bi"),))
     assert faults(clip(path, "ba <noise> 2"), rules=rules) == {}
 
 

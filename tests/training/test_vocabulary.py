@@ -92,6 +92,6 @@ def test_texts_are_prepared_as_for_mms(language, text, prepared):
 
 
 def test_the_user_s_rules_come_first_and_in_either_normal_form():
-    rules = TextRules(language="xyz", replacements=(("e\u0301", "e"), ("7", "ʔ")), drop_markup=True)
+    rules = TextRules(language="xyz", replacements=(("e\u0301", "e"), ("7", "ʔ")), drop_notes=True)
     assert rules.apply("S7é <noise> xxx [a b] ma") == "sʔe ma"
     assert TextRules(language="xyz", normalized=False).apply(" Ke,  ni ") == "Ke, ni"

@@ -18,7 +18,7 @@ from mms_export.training.corpus.audio import clips_of_recording
 from mms_export.training.corpus.clip import Clip, Corpus
 from mms_export.training.corpus.split import Split, split_by_speaker
 from mms_export.training.report import Character, Example, Fault, LeftOut, Report
-from mms_export.training.texts import MARKUP, TextRules
+from mms_export.training.texts import NOTE, TextRules
 from mms_export.training.vocabulary import (
     build_vocabulary,
     check_letters,
@@ -112,9 +112,9 @@ class _Examination:
 
     def _text_fault(self, written: str, text: str) -> tuple[Fault, str] | None:
         written = self._rules.replaced(written)
-        marks = MARKUP.findall(written)
+        marks = NOTE.findall(written)
         if marks:
-            return "markup", " ".join(marks)
+            return "note", " ".join(marks)
         digits = _DIGITS.findall(written) if self._rules.normalized else []
         if digits:
             return "digits", " ".join(digits)

@@ -11,7 +11,7 @@ from mms_export.training.corpus.split import SplitUnit
 Fault = Literal[
     "unreadable",
     "empty",
-    "markup",
+    "note",
     "digits",
     "cut off",
     "short",

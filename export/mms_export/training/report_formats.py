@@ -15,7 +15,7 @@ _HOUR = 3600.0
 FAULTS: Mapping[Fault, str] = {
     "unreadable": "recording that cannot be read",
     "empty": "no letter in the text",
-    "markup": "note of a transcriber in the text: replace it, or drop all such notes",
+    "note": "note of a transcriber in the text: replace it, or drop all such notes",
     "digits": "number in digits in the text: write it as it is spoken",
     "cut off": "recording that ends before the clip does",
     "short": "too short",

@@ -15,7 +15,7 @@ _DOUBLY_DOTTED = frozenset({"lit"})
 """Languages that write a dot above i and an accent above the dot."""
 _DASHES = re.compile("[\u2012-\u2015]")
 """Dashes, which MMS's rules keep."""
-MARKUP = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}|\b[xX]{3,}\b")
+NOTE = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}|\b[xX]{3,}\b")
 """Notes of transcribers, which are not spoken: `[laughs]`, `<noise>`, `{...}`, `xxx`."""
 
 
@@ -27,7 +27,7 @@ class TextRules:
     """Code of the language."""
     replacements: tuple[tuple[str, str], ...] = ()
     """Pairs of a text and what to write in its place, in their order; both as in the corpus."""
-    drop_markup: bool = False
+    drop_notes: bool = False
     """Whether notes of transcribers go; otherwise clips that have some are left out."""
     normalized: bool = True
     """Whether MMS's rules apply: lower case, and no punctuation but the hyphens and
@@ -52,7 +52,7 @@ class TextRules:
         text = unicodedata.normalize("NFC", text)
         for old, new in self.replacements:
             text = text.replace(unicodedata.normalize("NFC", old), new)
-        return MARKUP.sub(" ", text) if self.drop_markup else text
+        return NOTE.sub(" ", text) if self.drop_notes else text
 
 
 def _is_punctuation(character: str) -> bool:
