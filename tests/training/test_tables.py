@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mms_engine.errors import MmsError
-from mms_export.training.corpus.clip import ReadingOptions
+from mms_export.training.corpus.reading import ReadingOptions
 from mms_export.training.corpus.registry import read_corpus
 
 

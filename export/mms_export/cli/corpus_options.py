@@ -22,7 +22,7 @@ _texts = section("Texts")
 def _pairs(
     ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Parse pairs such as `7=ʔ`."""
+    """Parse pairs such as `sch=sh`."""
     pairs = []
     for text in value:
         old, equals, new = text.partition("=")
@@ -153,13 +153,17 @@ class CorpusChoice:
         Raises:
             MmsError: the corpus cannot be read, or holds no clip.
         """
-        from mms_export.training.corpus.clip import ReadingOptions
+        from mms_export.training.corpus.media import Recordings
+        from mms_export.training.corpus.reading import ReadingOptions
         from mms_export.training.corpus.registry import read_corpus
         from mms_export.training.examine import ClipLimits, examine
         from mms_export.training.texts import TextRules
 
         reading = ReadingOptions(
-            tiers=self.tiers, media=self.media, text_column=self.text_column, language=language
+            tiers=self.tiers,
+            recordings=Recordings(self.media),
+            text_column=self.text_column,
+            language=language,
         )
         corpus = read_corpus(path, format_name=self.format_name, options=reading)
         rules = TextRules(

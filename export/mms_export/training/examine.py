@@ -58,7 +58,7 @@ def examine(
     limits: ClipLimits = _DEFAULT_LIMITS,
     share: float = 0.1,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Report:
     """Return the report of a corpus: its clips, prepared and divided, and what is wrong with it.
 
@@ -121,7 +121,7 @@ class _Examination:
         return None if text else ("empty", repr(written))
 
     def take_audio(
-        self, audio: Path, clips: Sequence[Clip], progress: Callable[[int], None] | None
+        self, audio: Path, clips: Sequence[Clip], progress: Callable[[int], object] | None
     ) -> None:
         """Measure the clips of a recording."""
         left = dict.fromkeys(clips)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from mms_engine.errors import MmsError
 
@@ -61,30 +61,8 @@ class Part:
     skipped: tuple[Skipped, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingOptions:
-    """Choices for formats that leave some."""
-
-    tiers: tuple[str, ...] = ()
-    """Tiers of annotation documents, by name, type or participant; empty if there is one only."""
-    media: tuple[Path, ...] = ()
-    """Folders with the recordings of annotation documents, besides the documents' own."""
-    text_column: str = ""
-    """Column or field of the text; empty for the usual names."""
-    language: str = ""
-    """Code of the language: rows in others are skipped, where the corpus names them."""
-
-
-class Reader(Protocol):
-    """Reader of a format."""
-
-    def __call__(self, path: Path, options: ReadingOptions) -> Part:
-        """Return the clips of a file.
-
-        Raises:
-            MmsError: it cannot be read, or is malformed.
-        """
-        ...
+class Unusable(Exception):
+    """A part of a corpus is not a clip. The message is the reason."""
 
 
 def no_clips(corpus: Corpus) -> MmsError:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mms_export.training.corpus.clip import Part, ReadingOptions
+from mms_export.training.corpus.clip import Part
+from mms_export.training.corpus.reading import ReadingOptions
 from mms_export.training.corpus.rows import clips_of, table_rows
 
 

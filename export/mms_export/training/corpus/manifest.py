@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mms_engine.errors import MmsError
-from mms_export.training.corpus.clip import Part, ReadingOptions
+from mms_export.training.corpus.clip import Part
+from mms_export.training.corpus.reading import ReadingOptions
 from mms_export.training.corpus.rows import Row, clips_of, read_text
 
 

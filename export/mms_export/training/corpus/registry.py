@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mms_engine.errors import MmsError
-from mms_export.training.corpus.clip import Corpus, Reader, ReadingOptions, no_clips
+from mms_export.training.corpus.clip import Corpus, no_clips
+from mms_export.training.corpus.reading import Reader, ReadingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,17 @@ FORMATS: Mapping[str, Format] = {
     "textgrid": Format("textgrid", ("*.textgrid",), (".textgrid",), True),
 }
 """Formats of corpora."""
-_DEFAULT_OPTIONS = ReadingOptions()
 
 
 def read_corpus(
-    path: Path, *, format_name: str | None = None, options: ReadingOptions = _DEFAULT_OPTIONS
+    path: Path, *, format_name: str | None = None, options: ReadingOptions | None = None
 ) -> Corpus:
     """Read the clips of a corpus. No audio is opened.
 
     Args:
         path: A file of one of `FORMATS`, or a folder with such files.
         format_name: A key of `FORMATS`; `None` to tell it by the names of files.
-        options: Choices for formats that leave some.
+        options: Choices of the user; `None` for the defaults.
 
     Raises:
         MmsError: there is no corpus, it is malformed, or none of its parts is a clip.
@@ -53,6 +53,7 @@ def read_corpus(
     name, files = (_in_folder if path.is_dir() else _of_file)(path, format_name)
     module = importlib.import_module(f"mms_export.training.corpus.{FORMATS[name].module}")
     read: Reader = module.read
+    options = options or ReadingOptions()
     parts = [read(file, options) for file in files]
     clips = tuple(clip for part in parts for clip in part.clips)
     skipped = tuple(one for part in parts for one in part.skipped)

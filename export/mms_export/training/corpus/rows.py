@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mms_engine.errors import MmsError
-from mms_export.training.corpus.clip import Clip, Part, ReadingOptions, Side, Skipped
+from mms_export.training.corpus.clip import Clip, Part, Side, Skipped, Unusable
+from mms_export.training.corpus.reading import ReadingOptions
 
 _AUDIO = ("file_name", "audio_filepath", "path", "file", "audio")
 _TEXT = ("text", "sentence", "transcription", "transcript")
@@ -89,7 +90,7 @@ def clips_of(
             continue
         try:
             clips.append(_clip(row, where, folders, texts))
-        except (MmsError, ValueError, TypeError) as error:
+        except (Unusable, ValueError, TypeError) as error:
             skipped.append(Skipped(where, str(error)))
     return Part(tuple(clips), tuple(skipped))
 
@@ -120,11 +121,11 @@ def _side(split: str) -> Side | None:
 
 def _audio(name: str, folders: Sequence[Path]) -> Path:
     if not name or "\0" in name:
-        raise MmsError("it names no recording")
+        raise Unusable("it names no recording")
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise MmsError(f"there is no recording {folders[0] / name}")
+    raise Unusable(f"there is no recording {folders[0] / name}")
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -1,0 +1,130 @@
+"""Tiers of annotation documents as clips: the choice of tiers, and words as phrases."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_engine.errors import MmsError
+from mms_engine.formats.timed_text import WORDS
+from mms_engine.text.segmentation import is_by_character
+from mms_export.training.corpus.clip import Clip, Part, Skipped, Unusable
+from mms_export.training.corpus.reading import ReadingOptions
+
+_PAUSE_SECONDS = 0.4
+_PHRASE_SECONDS = 15.0
+"""Gap between words that ends a phrase, and longest phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A text and its span of a recording, in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedTier:
+    """A tier of a document."""
+
+    name: str
+    kind: str = ""
+    """Type of its annotations, as the document names it."""
+    participant: str = ""
+    """Speaker as the document names it."""
+    annotations: tuple[Annotation, ...]
+    """Annotations with a text, in order."""
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """Names by which a user may choose the tier."""
+        return {self.name, self.kind, self.participant} - {""}
+
+
+def clips_of(
+    document: Path,
+    tiers: Sequence[AnnotatedTier],
+    media: Sequence[str],
+    options: ReadingOptions,
+    offset: float = 0.0,
+) -> Part:
+    """Return the clips of a document.
+
+    Words as `mms transcribe` writes them, in a tier `words`, are joined to phrases at pauses.
+
+    Args:
+        document: The document.
+        tiers: Its tiers.
+        media: Paths of the recording that it names.
+        options: Choices of the user.
+        offset: Seconds of the recording before the document's time 0.
+
+    Raises:
+        MmsError: several tiers have text, and none is chosen.
+    """
+    try:
+        chosen = _choose(document, tiers, options.tiers)
+        audio = options.recordings.find(document, media)
+    except Unusable as error:
+        return Part((), (Skipped(str(document), str(error)),))
+    joiner = "" if options.language and is_by_character(options.language) else " "
+    clips: list[Clip] = []
+    for tier in chosen:
+        annotations: Sequence[Annotation] = tier.annotations
+        if tier.name == WORDS:
+            annotations = list(phrases(annotations, joiner))
+        clips += (
+            Clip(
+                audio=audio,
+                text=one.text,
+                where=f"{document}, {tier.name}, {one.start:.2f} s",
+                start=one.start + offset,
+                end=one.end + offset,
+                speaker=tier.participant,
+                recording=str(audio),
+            )
+            for one in annotations
+        )
+    return Part(tuple(clips), tuple(one for tier in chosen for one in tier.skipped))
+
+
+def _choose(
+    document: Path, tiers: Sequence[AnnotatedTier], names: Sequence[str]
+) -> list[AnnotatedTier]:
+    with_text = [tier for tier in tiers if tier.annotations]
+    listed = ", ".join(f"{tier.name} ({len(tier.annotations)})" for tier in with_text)
+    if not with_text:
+        raise Unusable("none of its tiers has text")
+    if names:
+        chosen = [tier for tier in with_text if tier.names.intersection(names)]
+        if not chosen:
+            raise Unusable(f"no tier {', '.join(names)} with text; its tiers are {listed}")
+        return chosen
+    if len(with_text) > 1:
+        raise MmsError(
+            f"{document} has several tiers with text: {listed}. Choose what was said word for word "
+            "with --tier, by the name, the type or the participant"
+        )
+    return with_text
+
+
+def phrases(words: Sequence[Annotation], joiner: str) -> Iterator[Annotation]:
+    """Yield words as phrases between pauses."""
+    phrase: list[Annotation] = []
+    for word in words:
+        if phrase and (
+            word.start - phrase[-1].end >= _PAUSE_SECONDS
+            or word.end - phrase[0].start > _PHRASE_SECONDS
+        ):
+            yield joined(phrase, joiner)
+            phrase = []
+        phrase.append(word)
+    if phrase:
+        yield joined(phrase, joiner)
+
+
+def joined(parts: Sequence[Annotation], joiner: str = " ") -> Annotation:
+    """Return consecutive annotations as one."""
+    return Annotation(parts[0].start, parts[-1].end, joiner.join(one.text for one in parts))
