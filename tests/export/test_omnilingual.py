@@ -54,7 +54,7 @@ def pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("omnilingual") / "bundle"
-    return export(hub, out, "--adapter-dtype", "float32", "--precision", "fp32,int8")
+    return export(hub, out, "--precision", "fp32,int8")
 
 
 @pytest.fixture(scope="session")

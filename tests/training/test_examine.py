@@ -138,12 +138,14 @@ def test_a_corpus_without_use_says_why_training_cannot_start(tmp_path):
 
 def test_the_report_is_text_and_json(tmp_path):
     paths = [sound(tmp_path, f"{n}.wav", noise(2.0, seed=n)) for n in range(3)]
-    report = examine(corpus(*(clip(p, "ab \u0430") for p in paths), clip(paths[0], "?")), RULES)
+    report = examine(
+        corpus(*(clip(p, f"{'ab' * 12} \u0430") for p in paths), clip(paths[0], "?")), RULES
+    )
     text = report_text(report)
     assert "Usable: 3 clips, 6.0 s, 3 speakers" in text
     assert "Split by speaker: 2 clips to train on, 1 held out" in text
     assert "1 empty: no letter in the text\n    0.wav 0: '?'\n" in text
     assert "U+0430 CYRILLIC SMALL LETTER A; looks like a\n" in text
     document = json.loads(report_json(report))
-    assert [one["text"] for one in document["train"]] == ["ab \u0430"] * 2
+    assert [one["text"] for one in document["train"]] == [f"{'ab' * 12} \u0430"] * 2
     assert document["left_out"] == [{"where": "0.wav 0", "kind": "empty", "detail": "'?'"}]

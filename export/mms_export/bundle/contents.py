@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mms_engine.bundle import MANIFEST
 from mms_engine.bundle.manifest import (
+    DataDtype,
     Wav2Vec2Classifier,
     Wav2Vec2Ctc,
     Wav2Vec2Pretrained,
@@ -69,13 +70,22 @@ class Contents:
         spec = self.task.spec(name)
         return spec.build(checkpoint.config, checkpoint.weights, NUMERICS[precision])
 
+    @property
+    def data_dtype(self) -> DataDtype:
+        """Dtype of the data files."""
+        # Rounded to float16, a head of ten thousand tokens moves logits by more than a network in
+        # float32 does; without adapters it is small beside the encoder.
+        config = self.checkpoint.config
+        is_plain = isinstance(config, Wav2Vec2Ctc) and not config.adapter_parameters
+        return self.options.data_dtype or ("float32" if is_plain else "float16")
+
     def data_job(self, fingerprint: str = "") -> DataJob:
         """Return the settings of the data files."""
         options = self.options
         return DataJob(
             folder=options.out,
             config=self.checkpoint.config,
-            dtype=options.data_dtype,
+            dtype=self.data_dtype,
             precisions=options.precisions,
             fingerprint=fingerprint,
         )

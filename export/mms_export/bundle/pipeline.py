@@ -72,7 +72,7 @@ class _Export:
         with progress.step("reading the checkpoint"):
             self._digests = self._checkpoint.digests()
         self._fingerprint = self._checkpoint.fingerprint(self._digests)
-        header = Header(fingerprint=self._fingerprint, data_dtype=self._options.data_dtype)
+        header = Header(fingerprint=self._fingerprint, data_dtype=self._contents.data_dtype)
         self.space = Workspace(self._options.out, header)
         self._done = Inventory()
         self._bundle_source: Source | None = None
@@ -121,7 +121,7 @@ class _Export:
                 if plan.precision in precisions and done.is_current(plan)
             ),
             data=dict(sorted(done.data.items())),
-            data_dtype=self._options.data_dtype,
+            data_dtype=self._contents.data_dtype,
         )
 
     def _source(self) -> Source:
@@ -179,7 +179,7 @@ class _Export:
                 f"{out} holds a bundle of {earlier.source.name}, whose weights are not those of "
                 f"{self._checkpoint.name}: choose another --out, or give --replace"
             )
-        if earlier.data_dtype != self._options.data_dtype:
+        if earlier.data_dtype != self._contents.data_dtype:
             noun = self._contents.task.data.noun if self._contents.task.data else "weights"
             raise BundleError(
                 f"{out} holds {noun} in {earlier.data_dtype}: give "

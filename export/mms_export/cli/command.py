@@ -74,9 +74,8 @@ def _precisions(
     "--adapter-dtype",
     "data_dtype",
     type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Dtype of the adapter files.",
+    help="Dtype of the adapter files.  [default: float16; float32 for a model without adapters, "
+    "whose head serves every language]",
 )
 @click.option(
     "--jobs",

@@ -25,6 +25,7 @@ from mms_export.training.vocabulary import (
     find_letters,
     frames_needed,
 )
+from mms_export.training.warnings import Material, warnings_of
 
 _GEOMETRY = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
 _SPARE_FRAMES = 2
@@ -33,6 +34,8 @@ _SILENT = -60.0
 """Level in dBFS of the loudest 20 ms of a clip without speech."""
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 0.001
 """Level from which a sample is clipped, and the share of such samples in a clip that is."""
+_SLIPS = 0.1
+"""Frequency of a letter, relative to one that looks like it, below which it may be a slip."""
 _TOLERANCE_SECONDS = 0.1
 """Time that a clip may reach beyond the end of its recording."""
 _DIGITS = re.compile(r"(?<!\S)\d[\d.,:/-]*(?!\S)")
@@ -192,6 +195,14 @@ class _Examination:
             faults.append(str(error))
         train = split.train if split else clips
         examples = [self._examples[clip] for clip in clips]
+        found = tuple(characters(examples, self._letters))
+        material = Material(
+            examples=examples,
+            split=split,
+            characters=found,
+            clipped=self._clipped,
+            rules=self._rules,
+        )
         return Report(
             path=str(corpus.path),
             format=corpus.format,
@@ -200,10 +211,10 @@ class _Examination:
             held_out=tuple(self._examples[clip] for clip in split.held_out) if split else (),
             split_unit=split.unit if split else None,
             vocabulary=vocabulary,
-            characters=tuple(characters(examples, self._letters)),
+            characters=found,
             left_out=tuple(self._left_out),
             skipped=corpus.skipped,
-            warnings=(),
+            warnings=tuple(warnings_of(material)),
             faults=tuple(faults),
         )
 
@@ -228,4 +239,5 @@ def characters(examples: Sequence[Example], letters: Sequence[str]) -> Iterator[
     del counts[" "]
     for letter, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         similar = look_alikes(letter, counts)
-        yield Character(letter, count, similar, first[letter])
+        frequent = tuple(one for one in similar if count < _SLIPS * counts[one])
+        yield Character(letter, count, frequent, first[letter])

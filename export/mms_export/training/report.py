@@ -52,7 +52,7 @@ class Character:
     letter: str
     count: int
     look_alikes: tuple[str, ...]
-    """Other letters of the texts that look like it."""
+    """Letters that look like it and are ten times as frequent: it may be a slip."""
     where: str
     """A clip that has it."""
 

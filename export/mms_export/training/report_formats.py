@@ -9,8 +9,8 @@ import msgspec
 from mms_engine.system import printable
 from mms_export.training.report import Character, Example, Fault, LeftOut, Report
 
-_SHOWN = 5
-"""Items of a list in the text; JSON has all."""
+_SHOWN, _LETTERS = 5, 80
+"""Items of a list, and letters, in the text; JSON has all."""
 _HOUR = 3600.0
 FAULTS: Mapping[Fault, str] = {
     "unreadable": "recording that cannot be read",
@@ -82,7 +82,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"Not clips: {len(report.skipped)} parts of the corpus"
         yield from _shown([f"{one.where}: {one.reason}" for one in report.skipped])
     yield f"Letters: {len(report.characters)}"
-    yield from map(_character, report.characters)
+    yield from map(_character, report.characters[:_LETTERS])
+    if len(report.characters) > _LETTERS:
+        yield f"  and {len(report.characters) - _LETTERS} more"
     yield from (f"Warning: {warning}" for warning in report.warnings)
     yield from (f"Error: {fault}" for fault in report.faults)
 
@@ -118,4 +120,5 @@ def _shown(items: list[str]) -> Iterator[str]:
 def _character(one: Character) -> str:
     codes = " ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}" for c in one.letter)
     similar = f"; looks like {' '.join(one.look_alikes)}" if one.look_alikes else ""
-    return f"  {one.letter}  {one.count:>7}  {codes}{similar}"
+    shown = f"\u25cc{one.letter}" if unicodedata.combining(one.letter[0]) else one.letter
+    return f"  {shown}  {one.count:>7}  {codes}{similar}"
