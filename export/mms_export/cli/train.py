@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from mms_engine.cli.program import FiniteFloat, SectionedCommand, section
+from mms_engine.cli.program import FiniteFloat, ProgramCommand, SectionedCommand, section
 from mms_engine.system import demo_bundle, printable
 from mms_export.cli.command import DEFAULT_MODEL, DEMOS
 from mms_export.cli.corpus_options import corpus_options, take_corpus_options
@@ -34,7 +34,7 @@ Examples:
 _model, _course, _output = section("Model"), section("Training"), section("Output")
 
 
-class _Train(SectionedCommand):
+class _Train(ProgramCommand, SectionedCommand):
     interrupted = "interrupted: run the same command again to continue"
 
 

@@ -40,7 +40,10 @@ def open_base(
     Raises:
         MmsError: there is no such model or language, or the language cannot be trained on it.
     """
-    checkpoint = open_checkpoint(base, "" if start in (NEAREST, FRESH) else start)
+    try:
+        checkpoint = open_checkpoint(base, "" if start in (NEAREST, FRESH) else start)
+    except LanguageError as error:  # of models that are exported as a whole
+        raise _without_adapters(base) from error
     vocabs: Mapping[str, Iterable[str]]
     if checkpoint.name == base and not Path(base).exists() and base != DEMO:  # on a hub
         vocabs = read_json(checkpoint.path / "vocab.json")
@@ -73,10 +76,7 @@ def check_base(checkpoint: Checkpoint, language: str, known: Container[str]) -> 
         MmsError: it has no adapters, or the language is its own, or transformers cannot load it.
     """
     if not checkpoint.config.adapter_attn_dim:
-        raise MmsError(
-            f"{checkpoint.name} has no language adapters: training needs a base such as "
-            "facebook/mms-1b-all"
-        )
+        raise _without_adapters(checkpoint.name)
     if checkpoint.format != "transformers":
         raise MmsError(
             f"{checkpoint.path} is in the layout of {checkpoint.format}: training needs that of "
@@ -87,6 +87,12 @@ def check_base(checkpoint: Checkpoint, language: str, known: Container[str]) -> 
             f"{checkpoint.name} has the language {language} already: give yours a code of its own, "
             f"such as {language}-mine, and start with --from {language}"
         )
+
+
+def _without_adapters(name: str) -> MmsError:
+    return MmsError(
+        f"{name} has no language adapters: training needs a base such as facebook/mms-1b-all"
+    )
 
 
 def first_values(
