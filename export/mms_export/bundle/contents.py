@@ -5,13 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mms_engine.bundle import MANIFEST
 from mms_engine.bundle.manifest import (
     DataDtype,
     Wav2Vec2Classifier,
     Wav2Vec2Ctc,
     Wav2Vec2Pretrained,
+    decode,
 )
 from mms_engine.errors import BundleError, PlanError
+from mms_engine.types import Precision
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.checkpoints.open import open_model
@@ -191,8 +194,15 @@ def open_contents(options: ExportOptions) -> Contents:
 
 
 def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:
-    """Return options that name precisions, those of the task by default."""
-    return replace(options, precisions=options.precisions or task.precisions)
+    """Return options that name precisions: by default those of the bundle, else of the task."""
+    if options.precisions:
+        return options
+    path = options.out / MANIFEST
+    there: tuple[Precision, ...] = ()
+    if path.is_file() and not options.replace:
+        manifest = decode(path.read_bytes(), where=str(path))
+        there = tuple(dict.fromkeys(graph.precision for graph in manifest.graphs))
+    return replace(options, precisions=there or task.precisions)
 
 
 def check_free(folder: Path, needed: int) -> None:

@@ -75,6 +75,8 @@ class _Export:
         header = Header(fingerprint=self._fingerprint, data_dtype=self._contents.data_dtype)
         self.space = Workspace(self._options.out, header)
         self._done = Inventory()
+        self._bundle_source: Source | None = None
+        """Source of the bundle to complete, if it is there."""
 
     def run(self) -> Manifest:
         self.space.sweep()
@@ -110,14 +112,7 @@ class _Export:
         return Manifest(
             schema=SCHEMA,
             model=self._contents.task.model(checkpoint),
-            source=Source(
-                name=checkpoint.name,
-                format=checkpoint.format,
-                fingerprint=self._fingerprint,
-                sha256=self._digests,
-                licence=checkpoint.licence,
-                notice=checkpoint.notice,
-            ),
+            source=self._source(),
             sample_rate=checkpoint.sample_rate,
             graphs=graphs,
             plans=tuple(
@@ -129,11 +124,29 @@ class _Export:
             data_dtype=self._contents.data_dtype,
         )
 
+    def _source(self) -> Source:
+        """Return the description of the base model.
+
+        A language from another folder with the same weights does not rename the bundle.
+        """
+        checkpoint, earlier = self._checkpoint, self._bundle_source
+        if earlier is not None and earlier.name != checkpoint.name:
+            return earlier
+        return Source(
+            name=checkpoint.name,
+            format=checkpoint.format,
+            fingerprint=self._fingerprint,
+            sha256=self._digests,
+            licence=checkpoint.licence,
+            notice=checkpoint.notice,
+        )
+
     def _take_over(self) -> None:
         """Adopt the valid parts of earlier exports, and drop the others."""
         earlier = self._earlier()
         self.space.claim(self._contents.paths(), may_replace=self._options.replace)
         if earlier:
+            self._bundle_source = earlier.source
             self._done.add(earlier)
         self.space.resume(self._done)
         self._done = valid_parts(self._done, self._options.out, self._checkpoint)
