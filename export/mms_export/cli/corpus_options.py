@@ -36,6 +36,12 @@ def _letters(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     return () if value is None else tuple(split_list(ctx, param, value))
 
 
+def _svg(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() != ".svg":
+        raise click.BadParameter(f"{value} must end in .svg, which is its format", ctx, param)
+    return value
+
+
 _OPTIONS = (
     _corpus(
         "--format",
@@ -94,6 +100,13 @@ _OPTIONS = (
         help="Share of the clips that measure the training, 0 to 0.5: those of speakers drawn by "
         "the seed, unless the corpus names its own.",
     ),
+    _corpus(
+        "--picture",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        callback=_svg,
+        help="Also draw the report, as an SVG file: durations, speakers and letters.",
+    ),
     _texts(
         "--map",
         "replacements",
@@ -134,6 +147,7 @@ class CorpusChoice:
     min_seconds: float
     max_seconds: float
     share: float
+    picture: Path | None
     replacements: tuple[tuple[str, str], ...]
     drop_notes: bool
     as_written: bool
@@ -182,6 +196,21 @@ class CorpusChoice:
             seed=seed,
             progress=lambda count: progress(count, len(corpus.clips)),
         )
+
+    def draw(self, report: "Report") -> None:
+        """Write the picture of a report, if there is to be one.
+
+        Raises:
+            OutputError: it cannot be written, or would replace a file of the corpus.
+        """
+        if self.picture is None:
+            return
+        from mms_engine.formats.output import InputFiles, open_output
+        from mms_export.training.picture import report_svg
+
+        read = [example.clip.audio for example in (*report.train, *report.held_out)]
+        with open_output(self.picture, inputs=InputFiles([report.path, *read])) as stream:
+            stream.write(report_svg(report))
 
 
 def corpus_options(command: _Command) -> _Command:

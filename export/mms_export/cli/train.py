@@ -172,6 +172,7 @@ def main(
     progress = TrainingReporter(quiet=quiet)
     with progress.clips("reading the corpus") as advance:
         report = choice.examine(corpus, language, seed=seed, progress=advance)
+    choice.draw(report)
     _show_report(report, as_json=as_json, check=check, quiet=quiet)
     if check:
         return
