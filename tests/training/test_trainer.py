@@ -17,7 +17,7 @@ from mms_export.training.batches import masked_frames
 from mms_export.training.corpus.clip import Clip
 from mms_export.training.device import FrozenBase, Place
 from mms_export.training.features import FeatureCache
-from mms_export.training.start import fresh_tensors, start_from
+from mms_export.training.start import first_values, fresh_tensors
 from mms_export.training.trainer import MOST_FAILED, Trainer, TrainingOptions, Utterance
 from mms_export.training.vocabulary import build_vocabulary, encode
 
@@ -63,8 +63,7 @@ def utterances(
 
 
 def start(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, torch.Tensor]:
-    counts = dict.fromkeys(vocabulary.tokens, 1)
-    return start_from(checkpoint, "ita", counts, vocabulary.tokens, seed=1).tensors
+    return first_values(checkpoint, "ita", vocabulary.tokens, seed=1)
 
 
 class TransformersTraining:
@@ -169,3 +168,29 @@ def test_non_finite_gradients_change_nothing_and_end_the_training(
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.state.tensors.items())
     with pytest.raises(MmsError, match="not finite in 10 updates in succession"):
         trainer.update([broken])
+
+
+def test_bfloat16_gives_nearly_the_same_losses(
+    checkpoint: Checkpoint, base: FrozenBase, vocabulary: Vocabulary, utterances: list[Utterance]
+) -> None:
+    tensors = start(checkpoint, vocabulary)
+    place = Place(torch.device("cpu"), "bf16")
+    rounded = FrozenBase(checkpoint, place)
+    rounded.drop_convolutions()
+    exact = Trainer(base, HOST, TrainingOptions(), vocabulary, tensors)
+    coarse = Trainer(rounded, place, TrainingOptions(), vocabulary, tensors)
+    for _ in range(3):
+        assert coarse.update(utterances) == pytest.approx(exact.update(utterances), rel=2e-2)
+    assert {tensor.dtype for tensor in coarse.state.tensors.values()} == {torch.float32}
+
+
+def test_one_clip_is_learnt(
+    checkpoint: Checkpoint, base: FrozenBase, vocabulary: Vocabulary, utterances: list[Utterance]
+) -> None:
+    options = TrainingOptions(steps=80, rate=5e-3, warmup=5, seconds=1.0, evaluate=10, patience=2)
+    trainer = Trainer(base, HOST, options, vocabulary, start(checkpoint, vocabulary))
+    found = []
+    trainer.run(utterances[:1], utterances[:1], lambda loss: None, found.append)
+    assert trainer.state.best_evaluation.cer == 0.0
+    assert found[-1].step < 80  # no better rate was to come
+    assert trainer.evaluate_best(utterances[:1]).cer == 0.0

@@ -205,8 +205,8 @@ def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:
     return replace(options, precisions=there or task.precisions)
 
 
-def check_free(folder: Path, needed: int) -> None:
-    """Check that the disk of `folder` has room for `needed` bytes.
+def check_free(folder: Path, needed: int, what: str = "the export") -> None:
+    """Check that the disk of `folder` has room for `needed` bytes of `what`.
 
     Raises:
         BundleError: it has not.
@@ -214,7 +214,7 @@ def check_free(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed and free < needed + MARGIN:
         raise BundleError(
-            f"{folder} has {format_size(free)} free, the export needs "
+            f"{folder} has {format_size(free)} free, {what} needs "
             f"{format_size(needed + MARGIN)}: free some space or choose another folder"
         )
 

@@ -1,7 +1,6 @@
 """Folder of a trained language, in the layout of facebook/mms-1b-all, whose weights it links to."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,14 @@ from mms_export.checkpoints.languages import sidecar_path
 from mms_export.checkpoints.tokenizer import BEGIN, BLANK, END, UNKNOWN
 from mms_export.checkpoints.transformers import read_preprocessor
 
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 _ROLES = {"bos_token": BEGIN, "eos_token": END, "pad_token": BLANK, "unk_token": UNKNOWN}
 
 
@@ -55,6 +62,21 @@ class Sidecar:
     """Digest of everything that the training depended on."""
 
 
+def check_folder(out: Path, language: str) -> None:
+    """Check that a folder holds nothing that `write_folder` would overwrite.
+
+    Raises:
+        MmsError: it holds another language, or files of something else.
+    """
+    if sidecar_path(out / f"adapter.{language}.safetensors").is_file():
+        return
+    for name in _FILES:
+        if (out / name).exists():
+            raise MmsError(
+                f"{out / name} is there already and is not of {language}: choose another --out"
+            )
+
+
 def write_folder(
     out: Path,
     checkpoint: Checkpoint,
@@ -64,11 +86,16 @@ def write_folder(
 ) -> None:
     """Write the adapter, its vocabulary, and what transformers and mms-export need to load them.
 
-    The adapter comes last: a folder with it is complete.
+    The adapter comes last: a folder with it is complete. The sidecar comes first: files beside it
+    are this function's.
     """
     language = sidecar.language
+    adapter = out / f"adapter.{language}.safetensors"
+    _write_json(sidecar_path(adapter), asdict(sidecar))
     for file in _weights(checkpoint):
-        _link(file, out / file.name)
+        link = out / file.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
     vocab = {language: {token: row for row, token in enumerate(vocabulary.tokens)}}
     config = read_json(checkpoint.path / "config.json")
     config |= {"vocab_size": len(vocabulary), "pad_token_id": 0, "bos_token_id": 1}
@@ -81,8 +108,6 @@ def write_folder(
     _write_json(out / "preprocessor_config.json", read_preprocessor(checkpoint.path))
     if not (out / "README.md").exists():  # which people edit
         _write(out / "README.md", _card(sidecar, checkpoint.notice).encode())
-    adapter = out / f"adapter.{language}.safetensors"
-    _write_json(sidecar_path(adapter), asdict(sidecar))
     content = {_hub_name(n): t.detach().to("cpu", torch.float32) for n, t in tensors.items()}
     _write(adapter, save(content, metadata={"format": "pt"}))
 
@@ -91,17 +116,6 @@ def _weights(checkpoint: Checkpoint) -> Iterator[Path]:
     yield from checkpoint.weight_files
     for file in checkpoint.weight_files[:1]:
         yield from file.parent.glob(f"*{file.suffix}.index.json")
-
-
-def _link(file: Path, link: Path) -> None:
-    """Make `link` a link to a file of the base model, whose gigabytes need no copy."""
-    target = file.resolve()
-    if link.is_symlink() and link.resolve() == target:
-        return
-    if link.exists() and not link.is_symlink():
-        raise MmsError(f"{link} is there already and is not the base model's: choose another --out")
-    link.unlink(missing_ok=True)
-    os.symlink(target, link)  # noqa: PTH211 - reads in the order of its name
 
 
 def _hub_name(name: str) -> str:

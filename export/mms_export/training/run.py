@@ -22,7 +22,7 @@ from mms_export.training.addition import add_to_bundle, check_bundle
 from mms_export.training.corpus.audio import read_clips
 from mms_export.training.device import Device, FrozenBase, Place, Precision, choose_place
 from mms_export.training.features import FeatureCache
-from mms_export.training.folder import Sidecar, write_folder
+from mms_export.training.folder import Sidecar, check_folder, write_folder
 from mms_export.training.report import Example, Report
 from mms_export.training.start import FRESH, NEAREST, first_values, open_base
 from mms_export.training.trainer import FRAME_RATE, Evaluation, Trainer, TrainingOptions, Utterance
@@ -186,6 +186,7 @@ class _Training:
             document = read_json(path)
             if document.get("identity") == self._identity:
                 return Sidecar(**document)
+        check_folder(out, self._report.language)
         others = [path for path in self._work.glob("*.pt") if path != self._state]
         if (adapter.exists() or others) and not may_replace:
             what = adapter if adapter.exists() else f"an unfinished training in {out}"
@@ -204,7 +205,8 @@ class _Training:
         clips = [example.clip for example in (*report.train, *report.held_out)]
         missing = cache.missing(clips)
         channels = self._checkpoint.config.conv_dim[-1]
-        check_free(self._work, round(report.seconds * FRAME_RATE * 2 * channels))
+        needed = round(report.seconds * FRAME_RATE * 2 * channels)
+        check_free(self._work, needed, "the training")
         with self._progress.step("features", len(missing), "clip") as advance:
             for clip, samples in read_clips(missing):
                 cache.add(clip, samples)
