@@ -160,6 +160,8 @@ def test_a_textgrid_that_is_cut_off_is_refused(tmp_path, form):
         ("a.eaf", b"<ANNOTATION_DOCUMENT>", "no ELAN document: no element found"),
         ("a.eaf", b"<html><HEADER/></html>", "no ELAN document, but html"),
         ("a.eaf", EAF.replace("milliseconds", "PAL-frames").encode(), "time in PAL-frames"),
+        ("a.eaf", EAF.replace('"1000"', '"1 s"').encode(), "damaged: could not convert"),
+        ("a.TextGrid", b'"ooTextFile" "TextGrid" 0 1 1e999', "damaged, or no TextGrid"),
         ("a.TextGrid", b"caf\xe9", "choose UTF-8 under Text writing preferences"),
         ("a.TextGrid", b"hello", "damaged, or no TextGrid: it ends"),
         ("a.TextGrid", b'"ooTextFile" "Pitch"', "begins with 'ooTextFile Pitch'"),

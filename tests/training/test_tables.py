@@ -82,6 +82,30 @@ def test_rows_without_recording_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"offset": 1.0, "duration": -0.5},
+        {"offset": 1.0, "duration": 0},
+        {"offset": -1.0, "duration": 2},
+        {"duration": float("nan")},
+        {"duration": 1e999},
+        {"duration": "long"},
+        {"duration": [1]},
+        {"text": "\ud800"},
+        {"audio_filepath": "a\0.wav"},
+        {"audio_filepath": "\ud800.wav"},
+        {"audio_filepath": "."},
+    ],
+)
+def test_rows_with_impossible_fields_are_skipped(tmp_path, fields):
+    good = {"audio_filepath": touch(tmp_path / "a.wav").name, "text": "x"}
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(good | fields)}\n")
+    corpus = read_corpus(path)
+    assert (len(corpus.clips), [one.where for one in corpus.skipped]) == (1, [f"{path}, line 2"])
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.tsv", b"file\ttext\na.wav\t\xe9t\xe9\n", "line 2: not UTF-8"),

@@ -83,6 +83,7 @@ def test_a_repeated_letter_needs_a_blank_between():
         ("tur", "i\u0307stanbul", "istanbul"),
         ("kmr", "İzmir IX", "izmir ix"),
         ("xyz", "E\u0301ta\u0301 | ca — va\u2013ca।", "étá ca va ca"),
+        ("xyz", "\ufeffa\x00b\u00adc\u2060", "a bc"),
         ("xyz", "'a' - b- ’", "'a' b-"),
         ("xyz", "Ke-ni=wa, [laughs] ŋa\u0330ʼ!", "ke-ni wa laughs ŋa\u0330ʼ"),
     ],

@@ -131,7 +131,7 @@ class _Examination:
         try:
             for clip, samples in clips_of_recording(audio, clips):
                 self._take_samples(clip, samples)
-                del left[clip]
+                left.pop(clip, None)
                 if progress is not None:
                     progress(1)
         except AudioError as error:

@@ -1,10 +1,10 @@
 """A report of a corpus as text and as JSON."""
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-
-import msgspec
+from dataclasses import asdict
 
 from mms_engine.system import printable
 from mms_export.training.report import Character, Example, Fault, LeftOut, Report
@@ -30,13 +30,13 @@ FAULTS: Mapping[Fault, str] = {
 
 def report_text(report: Report) -> str:
     """Return a report as text for people, ending in a newline."""
-    return "".join(f"{line}\n" for line in _lines(report))
+    return "".join(f"{printable(line)}\n" for line in _lines(report))
 
 
 def report_json(report: Report) -> str:
     """Return a report as a JSON object on one line, with every clip and character."""
     document = {
-        "corpus": printable(report.path),
+        "corpus": report.path,
         "format": report.format,
         "language": report.language,
         "seconds": round(report.seconds, 3),
@@ -51,24 +51,26 @@ def report_json(report: Report) -> str:
         "warnings": report.warnings,
         "faults": report.faults,
     }
-    return msgspec.json.encode(document).decode() + "\n"
+    # Bytes of a name that are not UTF-8 become escapes of JSON.
+    written = json.dumps(document, ensure_ascii=False, default=asdict)
+    return written.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def _example(example: Example) -> Mapping[str, object]:
     clip = example.clip
     return {
-        "audio": printable(str(clip.audio)),
+        "audio": str(clip.audio),
         "start": clip.start,
         "seconds": round(example.seconds, 3),
         "speaker": clip.speaker,
         "text": example.text,
-        "where": printable(clip.where),
+        "where": clip.where,
     }
 
 
 def _lines(report: Report) -> Iterator[str]:
     usable = len(report.train) + len(report.held_out)
-    yield f"{printable(report.path)}: {report.format}, language {report.language}"
+    yield f"{report.path}: {report.format}, language {report.language}"
     yield f"Usable: {usable} clips, {duration(report.seconds)}, {_speakers(report)}"
     if report.split_unit is not None:
         yield (
@@ -112,7 +114,7 @@ def _left_out(left_out: tuple[LeftOut, ...]) -> Iterator[str]:
 
 
 def _shown(items: list[str]) -> Iterator[str]:
-    yield from (f"    {printable(item)}" for item in items[:_SHOWN])
+    yield from (f"    {item}" for item in items[:_SHOWN])
     if len(items) > _SHOWN:
         yield f"    and {len(items) - _SHOWN} more"
 

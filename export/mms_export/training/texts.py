@@ -13,6 +13,9 @@ _DOTLESS_I = frozenset({"aze", "azj", "bak", "crh", "gag", "kaa", "kaz", "tat", 
 _DOTLESS, _DOTTED_CAPITAL, _DOT_ABOVE = "\u0131", "\u0130", "\u0307"
 _DOUBLY_DOTTED = frozenset({"lit"})
 """Languages that write a dot above i and an accent above the dot."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_INVISIBLE = re.compile("[\u00ad\u2060\ufeff]")
+"""Soft hyphen, word joiner, byte order mark: they are not to be seen, so nobody misses them."""
 _DASHES = re.compile("[\u2012-\u2015]")
 """Dashes, which MMS's rules keep."""
 NOTE = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}|\b[xX]{3,}\b")
@@ -49,7 +52,7 @@ class TextRules:
 
     def replaced(self, text: str) -> str:
         """Return a text in NFC, with the user's replacements alone."""
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", _CONTROL.sub(" ", text)))
         for old, new in self.replacements:
             text = text.replace(unicodedata.normalize("NFC", old), new)
         return NOTE.sub(" ", text) if self.drop_notes else text

@@ -1,5 +1,6 @@
 """Clips of a corpus: spans of recordings, and their texts as written."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,10 @@ from mms_engine.errors import MmsError
 
 Side = Literal["train", "held-out"]
 """Side of the split into training and held-out clips."""
+
+
+class Unusable(Exception):
+    """A part of a corpus is not a clip. The message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,16 @@ class Clip:
     """Name of the recording that the clip is part of: clips of one are not independent."""
     side: Side | None = None
     """Side of the split that the corpus itself names; `None` if it names none."""
+
+    def __post_init__(self) -> None:
+        end = self.start + 1.0 if self.end is None else self.end
+        if not 0 <= self.start < end < math.inf:
+            raise Unusable(f"it lasts from {self.start:g} s to {end:g} s")
+        for text in (self.text, self.speaker):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise Unusable(f"{text!r} is no valid Unicode") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +74,6 @@ class Part:
 
     clips: tuple[Clip, ...]
     skipped: tuple[Skipped, ...] = ()
-
-
-class Unusable(Exception):
-    """A part of a corpus is not a clip. The message is the reason."""
 
 
 def no_clips(corpus: Corpus) -> MmsError:

@@ -29,6 +29,13 @@ class _Slot:
 def read(path: Path, options: ReadingOptions) -> Part:
     """Return the clips of a document; see `Reader`."""
     root = _parse(path)
+    try:
+        return _read(path, root, options)
+    except ValueError as error:
+        raise MmsError(f"{path} is damaged: {error}") from error
+
+
+def _read(path: Path, root: ET.Element, options: ReadingOptions) -> Part:
     media = root.findall("HEADER/MEDIA_DESCRIPTOR")
     # A film's sound is usually beside it, and better.
     media.sort(key=lambda one: Path(_url(one)).suffix.lower() not in AUDIO_SUFFIXES)

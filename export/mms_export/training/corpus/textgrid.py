@@ -27,7 +27,7 @@ def read(path: Path, options: ReadingOptions) -> Part:
     text = _text(path)
     try:
         tiers = _tiers(text, has_speakers=len(options.tiers) > 1)
-    except (StopIteration, ValueError) as error:
+    except (StopIteration, ValueError, OverflowError) as error:
         raise MmsError(
             f"{path} is damaged, or no TextGrid: {str(error) or 'it ends too early'}"
         ) from error

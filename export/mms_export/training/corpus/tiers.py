@@ -71,23 +71,28 @@ def clips_of(
         return Part((), (Skipped(str(document), str(error)),))
     joiner = "" if options.language and is_by_character(options.language) else " "
     clips: list[Clip] = []
+    skipped = [one for tier in chosen for one in tier.skipped]
     for tier in chosen:
-        annotations: Sequence[Annotation] = tier.annotations
-        if tier.name == WORDS:
-            annotations = list(phrases(annotations, joiner))
-        clips += (
-            Clip(
-                audio=audio,
-                text=one.text,
-                where=f"{document}, {tier.name}, {one.start:.2f} s",
-                start=one.start + offset,
-                end=one.end + offset,
-                speaker=tier.participant,
-                recording=str(audio),
-            )
-            for one in annotations
-        )
-    return Part(tuple(clips), tuple(one for tier in chosen for one in tier.skipped))
+        is_words = tier.name == WORDS
+        for one in phrases(tier.annotations, joiner) if is_words else tier.annotations:
+            where = f"{document}, {tier.name}, {one.start:.2f} s"
+            try:
+                clips.append(_clip(audio, one, where, tier.participant, offset))
+            except Unusable as error:
+                skipped.append(Skipped(where, str(error)))
+    return Part(tuple(clips), tuple(skipped))
+
+
+def _clip(audio: Path, one: Annotation, where: str, speaker: str, offset: float) -> Clip:
+    return Clip(
+        audio=audio,
+        text=one.text,
+        where=where,
+        start=one.start + offset,
+        end=one.end + offset,
+        speaker=speaker,
+        recording=str(audio),
+    )
 
 
 def _choose(
