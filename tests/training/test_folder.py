@@ -58,5 +58,21 @@ def test_vocabulary_and_tensors_come_back(vocabulary: Vocabulary, tmp_path: Path
 def test_nothing_of_others_is_overwritten(tmp_path: Path) -> None:
     check_folder(tmp_path, "xyz")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(MmsError, match=r"config.json is there already and is not of xyz"):
+    with pytest.raises(MmsError, match=r"config.json is there already and mms-train has not"):
+        check_folder(tmp_path, "xyz")
+
+
+def test_only_its_own_links_are_replaced(tmp_path: Path) -> None:
+    base, vocabulary = open_checkpoint("demo"), Vocabulary((*SPECIAL, "|", "a"))
+    tensors = fresh_tensors(base.config, len(vocabulary), torch.Generator())
+    for _ in range(2):
+        write_folder(tmp_path, base, vocabulary, tensors, SIDECAR)
+        check_folder(tmp_path, "xyz")
+    with pytest.raises(MmsError, match=r"config.json is there already"):
+        check_folder(tmp_path, "abc")
+    model = tmp_path / "model.safetensors"
+    content = model.read_bytes()
+    model.unlink()
+    model.write_bytes(content)
+    with pytest.raises(MmsError, match=r"model.safetensors is there already"):
         check_folder(tmp_path, "xyz")

@@ -68,12 +68,14 @@ def check_folder(out: Path, language: str) -> None:
     Raises:
         MmsError: it holds another language, or files of something else.
     """
-    if sidecar_path(out / f"adapter.{language}.safetensors").is_file():
-        return
+    is_own = sidecar_path(out / f"adapter.{language}.safetensors").is_file()
     for name in _FILES:
-        if (out / name).exists():
+        path = out / name
+        # A copy of the base model in the place of the link is not replaced either.
+        if path.exists() and not (is_own and (path.suffix == ".json" or path.is_symlink())):
             raise MmsError(
-                f"{out / name} is there already and is not of {language}: choose another --out"
+                f"{path} is there already and mms-train has not written it for {language}: choose "
+                "another --out"
             )
 
 
