@@ -20,7 +20,6 @@ from mms_export.checkpoints.open import demo_checkpoint
 from mms_export.cli import main as mms_export
 from mms_export.cli.train import main as mms_train
 from mms_export.training.folder import Sidecar
-from mms_export.training.start import nearest_language
 from tiny_models import make_tiny
 
 CLIPS = demo_checkpoint().parent / "clips"
@@ -182,10 +181,3 @@ def test_a_training_without_text_writes_nothing(corpus: Path, tmp_path: Path) ->
     assert result.exit_code == 1
     assert "still writes nothing" in result.output
     assert not list(out.glob("adapter.*"))
-
-
-def test_nearest_language_spells_most_of_the_text() -> None:
-    vocabs = {"aaa": "abcde", "bbb": "abcdefgh", "ccc": "xyz"}
-    assert nearest_language(vocabs, {"a": 5, "b": 5, "|": 9, "c": 1}) == "aaa"
-    assert nearest_language(vocabs, {"a": 5, "h": 1}) == "bbb"
-    assert nearest_language(vocabs, {"x": 5, "a": 4, "<pad>": 99}) == "ccc"

@@ -139,6 +139,7 @@ class _Training:
     def run(self) -> Sidecar:
         done = self._finished()
         if done is not None:
+            shutil.rmtree(self._work, ignore_errors=True)  # killed before it was removed
             return done
         self._work.mkdir(exist_ok=True)
         base = FrozenBase(self._checkpoint, self._place)

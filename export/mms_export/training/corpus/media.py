@@ -5,10 +5,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
-from mms_engine.audio.probe import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mms_export.training.corpus.clip import Unusable
-
-_SUFFIXES = AUDIO_SUFFIXES | VIDEO_SUFFIXES
 
 
 def path_of_url(url: str) -> str:
@@ -58,7 +55,7 @@ class Recordings:
                 return _only(document, found)
         stem = document.stem.lower()
         for wanted in dict.fromkeys((stem, stem.rpartition("-")[0] or stem)):
-            for suffixes in (AUDIO_SUFFIXES, VIDEO_SUFFIXES):
+            for suffixes in _suffixes():
                 found = [f for f in files if f.suffix.lower() in suffixes and _is_named(f, wanted)]
                 if found:
                     return _only(document, found)
@@ -70,7 +67,8 @@ class Recordings:
         key = folder, is_deep
         if key not in self._files:
             paths = folder.rglob("*") if is_deep else folder.iterdir()
-            self._files[key] = sorted(p for p in paths if p.suffix.lower() in _SUFFIXES)
+            known = frozenset().union(*_suffixes())
+            self._files[key] = sorted(p for p in paths if p.suffix.lower() in known)
         return self._files[key]
 
 
@@ -92,3 +90,10 @@ def _only(document: Path, found: Sequence[Path]) -> Path:
             f"several recordings may be its own, {names}: give {document.name} the name of one"
         )
     return found[0]
+
+
+def _suffixes() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the suffixes of audio and of video files."""
+    from mms_engine.audio.probe import AUDIO_SUFFIXES, VIDEO_SUFFIXES  # imports NumPy
+
+    return AUDIO_SUFFIXES, VIDEO_SUFFIXES
