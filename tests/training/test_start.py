@@ -1,5 +1,6 @@
 """First values of a new language, and the base model they are from."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from mms_engine.errors import MmsError
 from mms_export.checkpoints.open import demo_checkpoint, open_checkpoint, read_adapter
+from mms_export.cli.train import main as mms_train
 from mms_export.training.start import FRESH, NEAREST, first_values, nearest_language, open_base
 
 ITALIAN = {"e": 50, "è": 9, "ù": 4, "ò": 5, "z": 9, "|": 40}
@@ -64,3 +67,15 @@ def test_help_loads_nothing_heavy() -> None:
         "try: main()\nfinally: assert not {'torch', 'numpy', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = demo_checkpoint().parent / "clips" / "ita_ss-noservice.flac"
+    manifest = tmp_path / "manifest.jsonl"
+    lines = [{"audio_filepath": str(clip), "text": "numero", "speaker": who} for who in "ab"]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setitem(sys.modules, "jiwer", None)
+    given = [str(manifest), "--base", "demo", "--lang", "xyz", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(mms_train, given)
+    assert result.exit_code == 1
+    assert "training needs the package jiwer: pip install 'mms-engine[train]'" in result.output

@@ -12,6 +12,7 @@ import click
 from tqdm import tqdm
 
 from mms_engine.cli.program import FiniteFloat, ProgramCommand, SectionedCommand, section
+from mms_engine.errors import MmsError
 from mms_engine.system import demo_bundle, printable
 from mms_export.cli.command import DEFAULT_MODEL, DEMOS
 from mms_export.cli.corpus_options import corpus_options, take_corpus_options
@@ -176,8 +177,15 @@ def main(
     _show_report(report, as_json=as_json, check=check, quiet=quiet)
     if check:
         return
-    from mms_export.training.run import TrainRequest, train
-    from mms_export.training.trainer import TrainingOptions
+    try:
+        import jiwer  # noqa: F401 - of the first evaluation
+
+        from mms_export.training.run import TrainRequest, train
+        from mms_export.training.trainer import TrainingOptions
+    except ModuleNotFoundError as error:
+        raise MmsError(
+            f"training needs the package {error.name}: pip install 'mms-engine[train]'"
+        ) from error
 
     request = TrainRequest(
         base=base,
