@@ -24,7 +24,7 @@ def test_common_voice_keeps_unbalanced_quotes_and_the_speaker(tmp_path):
         encoding="utf-8",
     )
     corpus = read_corpus(tmp_path)
-    assert corpus.format == "common-voice"
+    assert corpus.format == "table"
     assert [(clip.speaker, clip.text) for clip in corpus.clips] == [
         ("X", '"Ndio'),
         ("Y", "kwa\u00a0nini"),
@@ -68,7 +68,7 @@ def test_segments_of_one_recording_belong_together_and_other_languages_are_skipp
     assert [(clip.recording, clip.start, clip.end) for clip in corpus.clips] == [
         ("/far/story.wav", 0.0, 1.0)
     ] * 2
-    assert [one.reason for one in corpus.skipped] == ["its language is eng"]
+    assert [one.reason for one in corpus.skipped] == ["1 row in other languages: eng"]
 
 
 def test_rows_without_recording_are_named(tmp_path):

@@ -67,8 +67,11 @@ def test_a_good_corpus_has_no_warnings():
     ("made", "message"),
     [
         (examples(*PLAIN[:20]), "0.7 minutes are little"),
-        (examples(*PLAIN, speaker=""), "speakers are unknown, or there is one: whole recordings"),
-        (examples(*PLAIN, speaker="", audio="a.wav"), "there is one recording: its last clips"),
+        (examples(*PLAIN, speaker=""), "not every clip has a speaker: whole recordings"),
+        (
+            examples(*PLAIN, speaker="", audio="a.wav"),
+            "not every clip has a speaker: the last clips",
+        ),
         (
             examples(*PLAIN[:105], *PLAIN[1:105]),
             "held-out clips have a text that is trained on too",

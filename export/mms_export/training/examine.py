@@ -36,7 +36,7 @@ _FULL_SCALE, _CLIPPED_SHARE = 0.999, 0.001
 """Level from which a sample is clipped, and the share of such samples in a clip that is."""
 _SLIPS = 0.1
 """Frequency of a letter, relative to one that looks like it, below which it may be a slip."""
-_TOLERANCE_SECONDS = 0.1
+_TOLERANCE_SECONDS = 0.25
 """Time that a clip may reach beyond the end of its recording."""
 _DIGITS = re.compile(r"(?<!\S)\d[\d.,:/-]*(?!\S)")
 """Numbers in digits that are words of their own: MMS's rules drop them, but they are spoken."""

@@ -71,17 +71,17 @@ def _example(example: Example) -> Mapping[str, object]:
 def _lines(report: Report) -> Iterator[str]:
     usable = len(report.train) + len(report.held_out)
     yield f"{report.path}: {report.format}, language {report.language}"
-    yield f"Usable: {usable} clips, {duration(report.seconds)}, {_speakers(report)}"
+    yield f"Usable: {_clips(usable)}, {duration(report.seconds)}, {_speakers(report)}"
     if report.split_unit is not None:
         yield (
-            f"Split by {report.split_unit}: {len(report.train)} clips to train on, "
+            f"Split by {report.split_unit}: {_clips(len(report.train))} to train on, "
             f"{len(report.held_out)} held out to measure with"
         )
     if report.left_out:
-        yield f"Left out: {len(report.left_out)} clips"
+        yield f"Left out: {_clips(len(report.left_out))}"
         yield from _left_out(report.left_out)
     if report.skipped:
-        yield f"Not clips: {len(report.skipped)} parts of the corpus"
+        yield "Not clips:"
         yield from _shown([f"{one.where}: {one.reason}" for one in report.skipped])
     yield f"Letters: {len(report.characters)}"
     yield from map(_character, report.characters[:_LETTERS])
@@ -96,6 +96,10 @@ def duration(seconds: float) -> str:
     if seconds >= _HOUR:
         return f"{seconds / _HOUR:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip{'s' * (count != 1)}"
 
 
 def _speakers(report: Report) -> str:

@@ -69,11 +69,10 @@ def _sides(material: Material) -> Iterator[str]:
     if split is None:
         return
     if split.unit in ("recording", "clip"):
-        reason = {
-            "recording": "speakers are unknown, or there is one: whole recordings are held out",
-            "clip": "there is one recording: its last clips are held out",
-        }[split.unit]
-        yield f"{reason}, and the error rate says little about other speakers"
+        is_known = all(example.clip.speaker for example in material.examples)
+        why = "there is one speaker" if is_known else "not every clip has a speaker"
+        parts = "whole recordings" if split.unit == "recording" else "the last clips"
+        yield f"{why}: {parts} are held out, whose error rate says little about other speakers"
     texts = {example.clip: example.text for example in material.examples}
     trained = {texts[clip] for clip in split.train}
     known = [clip for clip in split.held_out if texts[clip] in trained]
@@ -101,7 +100,7 @@ def _letters(characters: Sequence[Character]) -> Iterator[str]:
     if rare:
         shown = _list([f"{one.letter} ({one.where})" for one in rare])
         yield (
-            f"letters that occur less than {_RARE} times are hardly learnt: {shown}. Slips and "
+            f"letters that occur fewer than {_RARE} times are hardly learnt: {shown}. Slips and "
             "foreign letters are best written otherwise, with --map"
         )
     scripts = scripts_of(counts) - _OF_SEVERAL

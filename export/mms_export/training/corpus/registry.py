@@ -28,7 +28,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "audiofolder": Format("audiofolder", ("metadata.csv", "metadata.jsonl"), (".csv",), True),
     "manifest": Format("manifest", ("manifest.json*", "*manifest*.json*"), (".jsonl", ".json")),
-    "common-voice": Format("common_voice", ("validated.tsv", "train.tsv"), (".tsv",)),
+    "table": Format("table", ("validated.tsv", "train.tsv"), (".tsv",)),
     "eaf": Format("eaf", ("*.eaf",), (".eaf",), True),
     "textgrid": Format("textgrid", ("*.textgrid",), (".textgrid",), True),
 }

@@ -79,15 +79,20 @@ def clips_of(
                 f"{path} has no column for the {what} ({', '.join(known)}): its columns are "
                 f"{', '.join(sorted(map(str, names)))}"
             )
-    languages = {row.get("lang") for _, row in rows}
-    language = options.language if options.language in languages else None
+    languages = {str(row.get("lang")) for _, row in rows}
     clips: list[Clip] = []
     skipped: list[Skipped] = []
+    if options.language in languages:
+        others = [row for _, row in rows if row.get("lang") != options.language]
+        rows = [(line, row) for line, row in rows if row.get("lang") == options.language]
+        if others:
+            languages = {str(row.get("lang")) for row in others}
+            count = f"{len(others)} row{'s' * (len(others) != 1)}"
+            skipped.append(
+                Skipped(str(path), f"{count} in other languages: {', '.join(sorted(languages))}")
+            )
     for line, row in rows:
         where = f"{path}, line {line}"
-        if language is not None and row.get("lang") != language:
-            skipped.append(Skipped(where, f"its language is {row.get('lang')}"))
-            continue
         try:
             clips.append(_clip(row, where, folders, texts))
         except (Unusable, ValueError, TypeError) as error:

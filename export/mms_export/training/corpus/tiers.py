@@ -10,9 +10,12 @@ from mms_engine.text.segmentation import is_by_character
 from mms_export.training.corpus.clip import Clip, Part, Skipped, Unusable
 from mms_export.training.corpus.reading import ReadingOptions
 
+_WORDS_SHARE = 0.8
+"""Share of single words in a tier of words: some may have been corrected to two."""
 _PAUSE_SECONDS = 0.4
 _PHRASE_SECONDS = 15.0
-"""Gap between words that ends a phrase, and longest phrase."""
+_PADDING_SECONDS = 0.2
+"""Gap between words that ends a phrase, longest phrase, and sound kept around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class AnnotatedTier:
     annotations: tuple[Annotation, ...]
     """Annotations with a text, in order."""
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def is_words(self) -> bool:
+        """Whether each annotation is a word, as `mms transcribe` writes them."""
+        words = sum(len(one.text.split()) == 1 for one in self.annotations)
+        return self.name == WORDS and words >= _WORDS_SHARE * len(self.annotations)
 
     @property
     def names(self) -> set[str]:
@@ -73,8 +82,7 @@ def clips_of(
     clips: list[Clip] = []
     skipped = [one for tier in chosen for one in tier.skipped]
     for tier in chosen:
-        is_words = tier.name == WORDS
-        for one in phrases(tier.annotations, joiner) if is_words else tier.annotations:
+        for one in phrases(tier.annotations, joiner) if tier.is_words else tier.annotations:
             where = f"{document}, {tier.name}, {one.start:.2f} s"
             try:
                 clips.append(_clip(audio, one, where, tier.participant, offset))
@@ -116,20 +124,26 @@ def _choose(
 
 
 def phrases(words: Sequence[Annotation], joiner: str) -> Iterator[Annotation]:
-    """Yield words as phrases between pauses."""
-    phrase: list[Annotation] = []
+    """Yield words as phrases between pauses.
+
+    A phrase takes up to 0.2 s of the pauses around it, at most half of each: times of words are
+    those of letters, which begin late and end early.
+    """
+    groups: list[list[Annotation]] = []
     for word in words:
-        if phrase and (
-            word.start - phrase[-1].end >= _PAUSE_SECONDS
-            or word.end - phrase[0].start > _PHRASE_SECONDS
+        if (
+            not groups
+            or word.start - groups[-1][-1].end >= _PAUSE_SECONDS
+            or word.end - groups[-1][0].start > _PHRASE_SECONDS
         ):
-            yield joined(phrase, joiner)
-            phrase = []
-        phrase.append(word)
-    if phrase:
-        yield joined(phrase, joiner)
-
-
-def joined(parts: Sequence[Annotation], joiner: str = " ") -> Annotation:
-    """Return consecutive annotations as one."""
-    return Annotation(parts[0].start, parts[-1].end, joiner.join(one.text for one in parts))
+            groups.append([])
+        groups[-1].append(word)
+    before = 0.0
+    for place, group in enumerate(groups):
+        first, last = group[0].start, group[-1].end
+        after = groups[place + 1][0].start if place + 1 < len(groups) else last + 1.0
+        room_before = first - before if place == 0 else (first - before) / 2
+        start = first - min(max(room_before, 0.0), _PADDING_SECONDS)
+        end = last + min(max(after - last, 0.0) / 2, _PADDING_SECONDS)
+        yield Annotation(start, end, joiner.join(word.text for word in group))
+        before = last

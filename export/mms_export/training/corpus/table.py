@@ -1,4 +1,4 @@
-"""Tables of tab-separated values, as Common Voice has them beside its folder of clips."""
+"""Tables of tab-separated values, such as those of Common Voice beside its folder of clips."""
 
 from pathlib import Path
 
