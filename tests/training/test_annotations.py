@@ -14,6 +14,8 @@ from mms_export.training.corpus.media import Recordings
 from mms_export.training.corpus.reading import ReadingOptions
 from mms_export.training.corpus.registry import read_corpus
 from mms_export.training.corpus.tiers import Annotation, phrases
+from mms_export.training.examine import examine
+from mms_export.training.texts import TextRules
 
 CLIP = DEMO / "clips" / "eng_auth-incorrect.flac"
 
@@ -242,3 +244,25 @@ def test_other_tiers_keep_their_times_to_the_sample(tmp_path):
     clips = read_corpus(tmp_path / "talk.eaf").clips
     assert [(round(1000 * c.start), round(1000 * c.end)) for c in clips] == spans
     assert {(c.speaker, c.text.split()[1]) for c in clips} == {("Anna", "ŋa")}
+
+
+def test_clips_of_mms_segment_are_a_corpus(demo_bundle, tmp_path):
+    recording, text = tmp_path / "talk.flac", tmp_path / "talk.txt"
+    recording.write_bytes(CLIP.read_bytes())
+    text.write_text("password incorrect\nplease enter your password followed by the pound key\n")
+    arguments = [
+        "segment",
+        str(recording),
+        str(text),
+        "--lang",
+        "eng",
+        "--out",
+        f"{tmp_path}/clips",
+    ]
+    arguments += ["--bundle", str(demo_bundle), "--min-trusted", "0"]
+    mms.main(arguments, standalone_mode=False)
+    corpus = read_corpus(tmp_path / "clips", options=ReadingOptions(language="eng"))
+    assert [clip.text for clip in corpus.clips] == text.read_text().splitlines()
+    assert {clip.recording for clip in corpus.clips} == {str(recording)}
+    report = examine(corpus, TextRules(language="eng"))
+    assert (len(report.train) + len(report.held_out), report.split_unit) == (2, "clip")

@@ -55,6 +55,11 @@ def test_the_end_of_a_single_recording_is_held_out():
     assert (split.unit, [one.start for one in split.held_out]) == ("clip", [36, 37, 38, 39])
 
 
+def test_clips_of_one_recording_in_files_of_their_own_are_in_the_order_of_their_lines():
+    split = split_by_speaker([clip(n, recording="R") for n in range(40)][::-1])
+    assert [one.where for one in split.held_out] == [f"line {n}" for n in (36, 37, 38, 39)]
+
+
 def test_a_speaker_on_both_sides_of_the_corpus_s_own_split_is_refused():
     clips = [clip(0, "A", side="train"), clip(1, "A", side="held-out"), clip(2, "B", side="train")]
     with pytest.raises(MmsError, match="1 speakers on both sides, such as 'A'"):

@@ -1,6 +1,7 @@
 """Division of clips into training and held-out ones, so that no speaker is on both sides."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def split_by_speaker(clips: Sequence[Clip], *, share: float = 0.1, seed: int = 0
         names = {name_of(clip) for clip in clips}
         if len(names) > 1 and "" not in names:
             return _draw(clips, name_of, unit, share, seed)
-    ordered = sorted(clips, key=lambda clip: (clip.start, clip.where))
+    ordered = sorted(clips, key=_place)
     count = min(max(round(share * len(clips)), 1), len(clips) - 1)
     return Split(tuple(ordered[:-count]), tuple(ordered[-count:]), "clip")
 
@@ -54,6 +55,12 @@ _UNITS: tuple[tuple[SplitUnit, Callable[[Clip], str]], ...] = (
     ("speaker", lambda clip: clip.speaker),
     ("recording", lambda clip: clip.recording or str(clip.audio)),
 )
+
+
+def _place(clip: Clip) -> tuple[float, list[tuple[int, str]]]:
+    """Return the place of a clip in a recording: by time, then by numbers in its place."""
+    parts = re.split(r"(\d+)", clip.where)
+    return clip.start, [(int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _own(clips: Sequence[Clip]) -> Split:
