@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from mms_engine.audio import read_audio
 from mms_export.training.corpus.audio import LONGEST_SECONDS, cut_clips, read_clips
@@ -125,6 +126,15 @@ def test_48_khz_stereo_is_read_as_mono_at_16_khz(tmp_path):
     ((_, read),) = read_clips([clip(path)])
     assert read.size == 32_000
     assert np.abs(read).max() == pytest.approx(0.3, abs=0.01)
+
+
+def test_channels_that_cancel_out_are_read_and_named(tmp_path):
+    path = tmp_path / "a.wav"
+    left = noise(2.0)
+    soundfile.write(path, np.stack([left, -left], axis=1), 16_000)
+    report = examine(corpus(clip(path), clip(path, start=0.5)), RULES)
+    assert (report.left_out, report.faults) == ((), ())
+    assert any("opposite phase" in one and "1 in all" in one for one in report.warnings)
 
 
 def test_a_corpus_without_use_says_why_training_cannot_start(tmp_path):

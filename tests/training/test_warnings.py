@@ -42,6 +42,7 @@ def warnings(made, **fields):
         "split": split,
         "characters": list(characters(made, ())),
         "clipped": [],
+        "remarks": [],
         "rules": RULES,
         **fields,
     }

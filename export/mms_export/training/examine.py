@@ -102,6 +102,7 @@ class _Examination:
         self._left_out: list[LeftOut] = []
         self._sounds: dict[bytes, Clip] = {}
         self._clipped: list[str] = []
+        self._remarks: list[str] = []
 
     def take_text(self, clip: Clip) -> bool:
         """Prepare the text of a clip; return whether it is of use."""
@@ -129,7 +130,7 @@ class _Examination:
         """Measure the clips of a recording."""
         left = dict.fromkeys(clips)
         try:
-            for clip, samples in clips_of_recording(audio, clips):
+            for clip, samples in clips_of_recording(audio, clips, self._remarks):
                 self._take_samples(clip, samples)
                 left.pop(clip, None)
                 if progress is not None:
@@ -201,6 +202,7 @@ class _Examination:
             split=split,
             characters=found,
             clipped=self._clipped,
+            remarks=self._remarks,
             rules=self._rules,
         )
         return Report(

@@ -36,6 +36,8 @@ class Material:
     characters: Sequence[Character]
     clipped: Sequence[str]
     """Places of clips with clipped samples."""
+    remarks: Sequence[str]
+    """What is doubtful about recordings."""
     rules: TextRules
 
 
@@ -124,6 +126,8 @@ def _dropped(material: Material) -> Iterator[str]:
 
 
 def _sounds(material: Material) -> Iterator[str]:
+    if material.remarks:
+        yield f"remarks on recordings, {len(material.remarks)} in all: {_list(material.remarks)}"
     if material.clipped:
         yield f"overdriven clips, {len(material.clipped)} in all: {_list(material.clipped)}"
     overlapping = list(_overlapping([example.clip for example in material.examples]))

@@ -31,12 +31,22 @@ def read_clips(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Float32Array]]:
         yield from clips_of_recording(audio, own)
 
 
-def clips_of_recording(audio: Path, clips: Sequence[Clip]) -> Iterator[tuple[Clip, Float32Array]]:
+def clips_of_recording(
+    audio: Path, clips: Sequence[Clip], remarks: list[str] | None = None
+) -> Iterator[tuple[Clip, Float32Array]]:
     """Yield the clips of a recording with their samples; see `read_clips`.
 
     A clip behind the end of the recording has none, and one across the end those up to it.
+
+    Args:
+        audio: The recording.
+        clips: Its clips.
+        remarks: Gets what is doubtful about the recording, such as channels that cancel out.
     """
-    yield from cut_clips(AudioReader(audio, _OPTIONS), clips)
+    reader = AudioReader(audio, _OPTIONS)
+    yield from cut_clips(reader, clips)
+    if remarks is not None:
+        remarks += (f"{audio}: {remark}" for remark in reader.report.all_warnings())
 
 
 def cut_clips(
