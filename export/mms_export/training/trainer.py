@@ -222,9 +222,9 @@ class Trainer:
             masked[row, : len(mask)] = torch.from_numpy(mask)
         language = self.state.tensors.__getitem__
         with self._place.autocast():
-            value = network.project(features)
-            vector = self._base.mask_vector.to(value.dtype)
-            value = torch.where(masked.to(device)[..., None], vector, value)
+            # The residual stream grows from layer to layer: float32 from its start on.
+            value = network.project(features).float()
+            value = torch.where(masked.to(device)[..., None], self._base.mask_vector, value)
             is_padded = len({len(array) for array in arrays}) > 1
             value = network.encode(value, language, lengths if is_padded else None)
             return network.head(value, language), lengths
