@@ -189,7 +189,7 @@ class Trainer:
         if self.state.failed >= MOST_FAILED:
             raise MmsError(
                 f"the gradient was not finite in {MOST_FAILED} updates in succession, until update "
-                f"{self.state.step}: give a lower --rate"
+                f"{self.state.step}: give a lower --rate, and --replace"
             )
 
     def _loss(self, clips: Sequence[Utterance], masks: Sequence[np.ndarray[Any, Any]]) -> Tensor:
