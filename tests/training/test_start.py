@@ -14,6 +14,7 @@ from mms_engine.errors import MmsError
 from mms_export.checkpoints.open import demo_checkpoint, open_checkpoint, read_adapter
 from mms_export.cli.train import main as mms_train
 from mms_export.training.start import FRESH, NEAREST, first_values, nearest_language, open_base
+from tiny_models import TinyOptions, make_plain, make_tiny, make_tiny_fairseq
 
 ITALIAN = {"e": 50, "è": 9, "ù": 4, "ò": 5, "z": 9, "|": 40}
 
@@ -59,6 +60,18 @@ def test_only_the_nearest_language_of_a_hub_is_needed(
         open_base("facebook/mms-tiny", "rus", NEAREST, ITALIAN)
     with pytest.raises(MmsError, match=r"adapter\.rus\.safetensors of facebook/mms-tiny is not in"):
         open_base("facebook/mms-tiny", "xyz", NEAREST, {"ж": 1})
+
+
+def test_bases_of_other_layouts_and_without_adapters_are_refused(tmp_path: Path) -> None:
+    tiny = make_tiny(tmp_path / "tiny")
+    pickled = make_tiny_fairseq(tmp_path / "tiny.pt", tiny)
+    plain = make_plain(tmp_path / "plain", TinyOptions())
+    for base, message in (
+        (pickled, "is in the layout of fairseq: training needs that of transformers"),
+        (plain, "has no language adapters"),
+    ):
+        with pytest.raises(MmsError, match=message):
+            open_base(str(base), "xyz", NEAREST, ITALIAN)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -180,7 +180,7 @@ def test_bfloat16_gives_nearly_the_same_losses(
     exact = Trainer(base, HOST, TrainingOptions(), vocabulary, tensors)
     coarse = Trainer(rounded, place, TrainingOptions(), vocabulary, tensors)
     for _ in range(3):
-        assert coarse.update(utterances) == pytest.approx(exact.update(utterances), rel=2e-2)
+        assert coarse.update(utterances) == pytest.approx(exact.update(utterances), rel=5e-3)
     assert {tensor.dtype for tensor in coarse.state.tensors.values()} == {torch.float32}
 
 

@@ -1,6 +1,6 @@
 """First values of a new language's tensors: from a related language's adapter, or fresh."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import sqrt
 from pathlib import Path
 
@@ -44,12 +44,13 @@ def open_base(
         checkpoint = open_checkpoint(base, "" if start in (NEAREST, FRESH) else start)
     except LanguageError as error:  # of models that are exported as a whole
         raise _without_adapters(base) from error
-    vocabs: Mapping[str, Iterable[str]]
-    if checkpoint.name == base and not Path(base).exists() and base != DEMO:  # on a hub
-        vocabs = read_json(checkpoint.path / "vocab.json")
-    else:
-        vocabs = {code: file.vocab for code, file in checkpoint.adapters.items()}
-    check_base(checkpoint, language, vocabs)
+    check_base(checkpoint)
+    vocabs = _vocabularies(checkpoint, base)
+    if language in vocabs:
+        raise MmsError(
+            f"{checkpoint.name} has the language {language} already: give yours a code of its own, "
+            f"such as {language}-mine, and start with --from {language}"
+        )
     if start == FRESH:
         return checkpoint, start
     if start == NEAREST:
@@ -64,16 +65,11 @@ def open_base(
     return checkpoint, start
 
 
-def check_base(checkpoint: Checkpoint, language: str, known: Container[str]) -> None:
-    """Check that a language can be trained on a model.
-
-    Args:
-        checkpoint: The model.
-        language: Code of the language.
-        known: Codes of the model's languages.
+def check_base(checkpoint: Checkpoint) -> None:
+    """Check that languages can be trained on a model.
 
     Raises:
-        MmsError: it has no adapters, or the language is its own, or transformers cannot load it.
+        MmsError: it has no adapters, or transformers cannot load it.
     """
     if not checkpoint.config.adapter_attn_dim:
         raise _without_adapters(checkpoint.name)
@@ -82,11 +78,15 @@ def check_base(checkpoint: Checkpoint, language: str, known: Container[str]) -> 
             f"{checkpoint.path} is in the layout of {checkpoint.format}: training needs that of "
             "transformers, as facebook/mms-1b-all on the hub, in which its result can be loaded"
         )
-    if language in known:
-        raise MmsError(
-            f"{checkpoint.name} has the language {language} already: give yours a code of its own, "
-            f"such as {language}-mine, and start with --from {language}"
-        )
+
+
+def _vocabularies(checkpoint: Checkpoint, base: str) -> Mapping[str, Iterable[str]]:
+    """Return the tokens of each language, also of those that a hub has and this machine not."""
+    is_remote = checkpoint.name == base != DEMO and not Path(base).exists()
+    document = read_json(checkpoint.path / "vocab.json") if is_remote else {}
+    if document and all(isinstance(vocab, dict) for vocab in document.values()):
+        return document
+    return {code: file.vocab for code, file in checkpoint.adapters.items()}
 
 
 def _without_adapters(name: str) -> MmsError:

@@ -189,7 +189,7 @@ class Trainer:
         if self.state.failed >= MOST_FAILED:
             raise MmsError(
                 f"the gradient was not finite in {MOST_FAILED} updates in succession, until update "
-                f"{self.state.step}: give a lower --rate"
+                f"{self.state.step}: give a lower --rate, and --replace"
             )
 
     def _loss(self, clips: Sequence[Utterance], masks: Sequence[np.ndarray[Any, Any]]) -> Tensor:
@@ -222,9 +222,9 @@ class Trainer:
             masked[row, : len(mask)] = torch.from_numpy(mask)
         language = self.state.tensors.__getitem__
         with self._place.autocast():
-            value = network.project(features)
-            vector = self._base.mask_vector.to(value.dtype)
-            value = torch.where(masked.to(device)[..., None], vector, value)
+            # The residual stream grows from layer to layer: float32 from its start on.
+            value = network.project(features).float()
+            value = torch.where(masked.to(device)[..., None], self._base.mask_vector, value)
             is_padded = len({len(array) for array in arrays}) > 1
             value = network.encode(value, language, lengths if is_padded else None)
             return network.head(value, language), lengths
