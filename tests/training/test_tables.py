@@ -36,7 +36,12 @@ def test_common_voice_keeps_unbalanced_quotes_and_the_speaker(tmp_path):
 def test_audiofolder_takes_the_split_from_its_folders(tmp_path):
     for side, name in (("train", "a.wav"), ("test", "b.wav")):
         touch(tmp_path / side / name)
-        (tmp_path / side / "metadata.csv").write_text(f'file_name,text\n{name},"one, two"\n')
+        if side == "train":
+            rows = f'file_name,text\n{name},"one, two"\n'
+            (tmp_path / side / "metadata.csv").write_text(rows)
+        else:
+            row = {"file_name": name, "text": "one, two"}
+            (tmp_path / side / "metadata.jsonl").write_text(json.dumps(row))
     corpus = read_corpus(tmp_path)
     assert [(clip.audio.name, clip.text, clip.side) for clip in corpus.clips] == [
         ("b.wav", "one, two", "held-out"),
@@ -52,6 +57,13 @@ def test_nemo_offsets_are_spans_of_a_recording(tmp_path):
     for given in (tmp_path, path):
         (clip,) = read_corpus(given).clips
         assert (clip.start, clip.end, clip.side) == (1.5, 3.5, None)
+
+
+def test_of_several_manifests_none_is_passed_over_silently(tmp_path):
+    touch(tmp_path / "dev_manifest.json")
+    touch(tmp_path / "train_manifest.json")
+    with pytest.raises(MmsError, match=r"dev_manifest.json, train_manifest.json: name the file"):
+        read_corpus(tmp_path)
 
 
 def test_segments_of_one_recording_belong_together_and_other_languages_are_skipped(tmp_path):

@@ -1,7 +1,7 @@
 """Formats of corpora by name, and the detection of them. A reader is loaded with its first use."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +22,7 @@ class Format:
     suffixes: tuple[str, ...]
     """Suffixes of its files, in lower case, for a corpus that is one file."""
     is_tree: bool = False
-    """Whether a folder's corpus is all such files at any depth, not only the first pattern's."""
+    """Whether a folder's corpus is all such files at any depth, not one of the first pattern."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -65,8 +65,7 @@ def read_corpus(
 
 def _of_file(path: Path, name: str | None) -> tuple[str, list[Path]]:
     for one, form in FORMATS.items():
-        is_named = any(fnmatchcase(path.name.lower(), pattern) for pattern in form.in_folder)
-        if name == one or (name is None and is_named):
+        if name == one or (name is None and _is_named(path, form.in_folder)):
             return one, [path]
     for one, form in FORMATS.items():
         if path.suffix.lower() in form.suffixes:
@@ -91,11 +90,23 @@ def _in_folder(path: Path, name: str | None) -> tuple[str, list[Path]]:
 
 
 def _files(folder: Path, form: Format) -> list[Path]:
-    """Return the files of a format in a folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file()) if form.is_tree else None
+    """Return the files of a format in a folder.
+
+    Raises:
+        MmsError: each would be a corpus of its own.
+    """
+    if form.is_tree:
+        return [path for path in sorted(folder.rglob("*")) if _is_named(path, form.in_folder)]
     for pattern in form.in_folder:
-        within = sorted(folder.iterdir()) if paths is None else paths
-        found = [path for path in within if fnmatchcase(path.name.lower(), pattern)]
+        found = [path for path in sorted(folder.iterdir()) if _is_named(path, (pattern,))]
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise MmsError(f"{folder} holds several corpora, {names}: name the file of one")
         if found:
-            return found if form.is_tree else found[:1]
+            return found
     return []
+
+
+def _is_named(path: Path, patterns: Iterable[str]) -> bool:
+    name = path.name.lower()
+    return any(fnmatchcase(name, pattern) for pattern in patterns) and path.is_file()
