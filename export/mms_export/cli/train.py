@@ -33,6 +33,8 @@ Examples:
   mms-train story.eaf --tier utterance --lang xyz
 """
 _model, _course, _output = section("Model"), section("Training"), section("Output")
+_COURSE = ("steps", "rate", "seconds", "evaluate", "patience")
+"""Options that are fields of `TrainingOptions`."""
 
 
 class _Train(ProgramCommand, SectionedCommand):
@@ -140,19 +142,10 @@ def main(
     corpus: Path,
     language: str,
     base: str,
-    start: str,
-    steps: int,
-    rate: float,
-    seconds: float,
-    evaluate: int,
-    patience: int,
     seed: int,
-    device: Any,  # noqa: ANN401
-    precision: Any,  # noqa: ANN401
     out: Path | None,
     bundle: Path | None,
     check: bool,
-    replace: bool,
     as_json: bool,
     quiet: bool,
     debug: bool,  # noqa: ARG001 - read by ProgramCommand
@@ -187,22 +180,13 @@ def main(
             f"training needs the package {error.name}: pip install 'mms-engine[train]'"
         ) from error
 
+    course = {name: values.pop(name) for name in _COURSE}
     request = TrainRequest(
         base=base,
         out=out or Path("adapters") / language,
         bundle=bundle or _default_bundle(base),
-        start=start,
-        device=device,
-        precision=precision,
-        replace=replace,
-        options=TrainingOptions(
-            steps=steps,
-            rate=rate,
-            seconds=seconds,
-            evaluate=evaluate,
-            patience=patience,
-            seed=seed,
-        ),
+        options=TrainingOptions(seed=seed, **course),
+        **values,
     )
     sidecar = train(report, request, progress)
     if as_json:
