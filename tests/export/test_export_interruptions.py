@@ -31,7 +31,7 @@ def test_insufficient_disk_is_reported_before_writing(checkpoint, tmp_path, monk
 
 
 def test_concurrent_export_is_refused(checkpoint, tmp_path):
-    with locked(tmp_path), pytest.raises(BundleError, match="another export is writing to"):
+    with locked(tmp_path), pytest.raises(BundleError, match="another process is writing to"):
         run_export(checkpoint, tmp_path)
 
 

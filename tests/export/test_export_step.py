@@ -16,7 +16,8 @@ from mms_export.checkpoints.open import open_checkpoint, read_adapter
 from mms_export.graphs.builder import numpy_dtype
 from mms_export.graphs.numerics import NUMERICS
 from mms_export.parity.execution import bank, empty_cache
-from mms_export.parity.reference import Reference, _linear, _norm
+from mms_export.parity.network import linear, norm
+from mms_export.parity.reference import Reference, reader
 from tiny_models import LANGUAGES
 
 CODES = tuple(LANGUAGES)
@@ -39,11 +40,11 @@ class StepReference(Reference):
     def step(self, audio: np.ndarray, history: int, adapter) -> np.ndarray:
         """Return the logits of the frames of `audio` after the first `history`."""
         with torch.inference_mode():
-            value = self._features(torch.from_numpy(audio)[None])
-            value = (value + self._positions(value))[:, history:]
-            for index in range(self._config.num_hidden_layers):
-                value = self._layer(value, adapter, f"encoder.layers.{index}")
-            return self._head(value, adapter).numpy()
+            value = self.project(self.features(torch.from_numpy(audio)[None]))
+            value = (value + self.positions(value))[:, history:]
+            for index in range(self.config.num_hidden_layers):
+                value = self.layer(value, reader(adapter), f"encoder.layers.{index}")
+            return self.head(value, reader(adapter))[0].numpy()
 
     def keep(self, frames: int) -> None:
         """Cache the first frames of the last step."""
@@ -51,20 +52,20 @@ class StepReference(Reference):
             rounded = new[:, :frames].half().float()
             self.kept[name] = torch.cat([self.kept.get(name, new[:, :0]), rounded], 1)[:, -SLOTS:]
 
-    def _attention(self, value: Tensor, name: str) -> Tensor:
-        normal = _norm(value, self._base, f"{name}.layer_norm")
+    def attention(self, value: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
+        normal = norm(value, self.base, f"{name}.layer_norm")
         queries, *new = (
-            _linear(normal, self._base, f"{name}.attention.{part}_proj") for part in "qkv"
+            linear(normal, self.base, f"{name}.attention.{part}_proj") for part in "qkv"
         )
         self._new[name] = torch.cat(new)
         cached = torch.cat([self.kept.get(name, self._new[name][:, :0]), self._new[name]], 1)
-        heads = self._config.num_attention_heads
+        heads = self.config.num_attention_heads
         split = (
             part.unflatten(-1, (heads, -1)).transpose(-3, -2)
             for part in (queries[0], cached[0], cached[1])
         )
         mixed = functional.scaled_dot_product_attention(*split).transpose(0, 1).flatten(1)[None]
-        return _linear(mixed, self._base, f"{name}.attention.out_proj")
+        return linear(mixed, self.base, f"{name}.attention.out_proj")
 
 
 @dataclass

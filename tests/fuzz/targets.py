@@ -1,6 +1,7 @@
 """Fuzz targets: seed files, the mutations that fit them, and what reads the result."""
 
 import bz2
+import functools
 import gzip
 import io
 import json
@@ -25,8 +26,13 @@ from mms_engine.bundle import open_bundle
 from mms_engine.cli.decoder_options import DecoderChoice
 from mms_engine.cli.transcribe.recordings import from_table
 from mms_engine.decoding.host import HostDecoders
+from mms_engine.formats.registry import render_timed
+from mms_engine.formats.timed_text import WORDS, Interval, Tier, TimedText
 from mms_engine.text.vocabulary import Vocabulary
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.training.corpus.registry import read_corpus
+from mms_export.training.texts import TextRules
+from mms_export.training.vocabulary import encode
 from sweep_sounds import KINDS, write
 
 VOCABULARY = Vocabulary(("<pad>", "|", "<unk>", *"abcdefghijklmnopqrstuvwxyz'", "é", "ch"))
@@ -60,6 +66,7 @@ def targets(folder: Path, checkpoint: Path, bundle: Path) -> list[Target]:
         *_models(folder),
         Target("hotwords", _HOTWORDS.encode(), _TEXT, _use_hotwords),
         Target("table", _TABLE.encode(), _TEXT, _use_table),
+        *_corpora(folder),
         *_bundle(folder, bundle),
         *_checkpoint(folder, checkpoint),
     ]
@@ -131,6 +138,35 @@ def _use_hotwords(path: Path) -> None:
 
 def _use_table(path: Path) -> None:
     from_table(path, with_text=True)
+
+
+def _corpora(folder: Path) -> Iterator[Target]:
+    """Yield each format of corpora, of a recording that exists."""
+    scratch = folder / "corpus"
+    scratch.mkdir()
+    (scratch / "talk.wav").touch()
+    row = {"audio_filepath": "talk.wav", "text": "a b", "offset": 1.5, "duration": 2, "lang": "swh"}
+    manifest = "".join(json.dumps(row | {"text": text}) + "\n" for text in ("a b", "ŋ", "x [y]"))
+    words = tuple(Interval(text, n, n + 0.9) for n, text in enumerate(("a", "ŋɛ̃", "c d")))
+    timed = TimedText("talk", str(scratch / "talk.wav"), "swh", 9.0, " ", (Tier(WORDS, words),))
+    for name, file_name, text in (
+        ("manifest", "m.jsonl", manifest),
+        ("table", "t.tsv", 'client_id\tpath\tsentence\nX\ttalk.wav\tone "two\n'),
+        ("audiofolder", "metadata.csv", 'file_name,text\ntalk.wav,"a, b"\n'),
+        ("eaf", "talk.eaf", render_timed(timed, format_name="eaf")),
+        ("textgrid", "talk.TextGrid", render_timed(timed, format_name="textgrid")),
+    ):
+        place = scratch / file_name
+        use = _copying(functools.partial(_use_corpus, place), place)
+        yield Target(f"corpus-{name}", text.encode(), _TEXT, use)
+
+
+def _use_corpus(place: Path, _: Path) -> None:
+    corpus = read_corpus(place)
+    rules = TextRules(language="xyz")
+    for clip in corpus.clips:
+        assert 0 <= clip.start < (clip.end or 1e9)
+        encode(rules.apply(clip.text), VOCABULARY)
 
 
 def _bundle(folder: Path, bundle: Path) -> Iterator[Target]:

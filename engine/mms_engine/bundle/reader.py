@@ -27,6 +27,7 @@ from mms_engine.bundle.verification import Verifier
 from mms_engine.bundle.voices import VoiceWeights, load_voice
 from mms_engine.errors import BundleCorrupt, BundleError, BundleFileMissing, LanguageError
 from mms_engine.languages import nearest, resolve
+from mms_engine.text.exemplars import letters_of
 from mms_engine.text.scripts import (
     has_letter_of,
     script_of_code,
@@ -245,8 +246,9 @@ class Bundle:
         script = self._script(language)
         if not script:
             return None
-        rows = tokens_of_script(vocabulary.tokens, script)
-        if not any(has_letter_of(vocabulary.tokens[row], script) for row in rows):
+        tokens = vocabulary.tokens
+        rows = tokens_of_script(tokens, script, letters_of(language, script))
+        if not any(has_letter_of(tokens[row], script) for row in rows):
             raise LanguageError(
                 f"{self.path} has no letter of the script {script}, in which {language} is written"
             )

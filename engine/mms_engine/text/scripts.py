@@ -3,7 +3,7 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from mms_engine.languages import all_languages
 from mms_engine.text.vocabulary import BLANK, SPECIAL
@@ -86,7 +86,9 @@ def script_of_code(code: str) -> str:
     return script if script in SCRIPTS else ""
 
 
-def tokens_of_script(tokens: Sequence[str], script: str) -> list[int]:
+def tokens_of_script(
+    tokens: Sequence[str], script: str, letters: Collection[str] = ()
+) -> list[int]:
     """Return the ids of the tokens that a language in a script may use, in their order.
 
     These are special tokens, letters of the script, and what scripts share: spaces, digits,
@@ -95,12 +97,21 @@ def tokens_of_script(tokens: Sequence[str], script: str) -> list[int]:
     Args:
         tokens: Tokens by id.
         script: ISO 15924 code, one of `SCRIPTS`.
+        letters: Letters of the language, in lower case; empty for all of the script.
     """
     return [
         index
         for index, token in enumerate(tokens)
-        if index == BLANK or token in SPECIAL or all(is_of_script(c, script) for c in token)
+        if index == BLANK
+        or token in SPECIAL
+        or all(is_of_script(c, script) and not _is_foreign(c, letters) for c in token)
     ]
+
+
+def _is_foreign(character: str, letters: Collection[str]) -> bool:
+    """Whether a character is a letter, but not of a language, nor one that modifies others."""
+    is_letter = unicodedata.category(character) in ("Ll", "Lo", "Lt", "Lu")
+    return is_letter and bool(letters) and character.lower() not in letters
 
 
 def is_of_script(character: str, script: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mms_engine.bundle.manifest import (
     MANIFEST,
+    DataDtype,
     Vits,
     Wav2Vec2Classifier,
     Wav2Vec2Ctc,
@@ -15,6 +16,7 @@ from mms_engine.bundle.manifest import (
     decode,
 )
 from mms_engine.errors import BundleError, PlanError
+from mms_engine.types import Precision
 from mms_export.bundle.options import ExportOptions
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
 from mms_export.checkpoints.open import open_model
@@ -85,13 +87,22 @@ class Contents:
         )
         return spec.build(config, checkpoint.weights, NUMERICS[key.precision])
 
+    @property
+    def data_dtype(self) -> DataDtype:
+        """Dtype of the data files."""
+        # Rounded to float16, a head of ten thousand tokens moves logits by more than a network in
+        # float32 does; without adapters it is small beside the encoder.
+        config = self.checkpoint.config
+        is_plain = isinstance(config, Wav2Vec2Ctc) and not config.adapter_parameters
+        return self.options.data_dtype or ("float32" if is_plain else "float16")
+
     def data_job(self, fingerprint: str = "") -> DataJob:
         """Return the settings of the data files."""
         options = self.options
         return DataJob(
             folder=options.out,
             config=self.checkpoint.config,
-            dtype=options.data_dtype,
+            dtype=self.data_dtype,
             precisions=options.precisions,
             fingerprint=fingerprint,
         )
@@ -229,12 +240,19 @@ def _others(checkpoint: VoiceSet) -> Iterator[str]:
 
 
 def _with_precisions(options: ExportOptions, task: Task) -> ExportOptions:
-    """Return options that name precisions, those of the task by default."""
-    return replace(options, precisions=options.precisions or task.precisions)
+    """Return options that name precisions: by default those of the bundle, else of the task."""
+    if options.precisions:
+        return options
+    path = options.out / MANIFEST
+    there: tuple[Precision, ...] = ()
+    if path.is_file() and not options.replace:
+        manifest = decode(path.read_bytes(), where=str(path))
+        there = tuple(dict.fromkeys(graph.precision for graph in manifest.graphs))
+    return replace(options, precisions=there or task.precisions)
 
 
-def check_free(folder: Path, needed: int) -> None:
-    """Check that the disk of `folder` has room for `needed` bytes.
+def check_free(folder: Path, needed: int, what: str = "the export") -> None:
+    """Check that the disk of `folder` has room for `needed` bytes of `what`.
 
     Raises:
         BundleError: it has not.
@@ -242,7 +260,7 @@ def check_free(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed and free < needed + MARGIN:
         raise BundleError(
-            f"{folder} has {format_size(free)} free, the export needs "
+            f"{folder} has {format_size(free)} free, {what} needs "
             f"{format_size(needed + MARGIN)}: free some space or choose another folder"
         )
 

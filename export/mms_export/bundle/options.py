@@ -20,8 +20,9 @@ class ExportOptions:
     """Folder of the bundle."""
     precisions: tuple[Precision, ...] = ()
     """Precisions of the graphs; none for the default of the task."""
-    data_dtype: DataDtype = "float16"
-    """Dtype of the data files."""
+    data_dtype: DataDtype | None = None
+    """Dtype of the data files; `None` for that of the model: float16 where there is a file for
+    each of many languages, float32 for a head that serves all."""
     plans: PlanOptions | None = None
     """`None` for no TensorRT plans."""
     triton: Path | None = None

@@ -72,9 +72,11 @@ class _Export:
         with progress.step("reading the checkpoint"):
             self._digests = self._checkpoint.digests()
         self._fingerprint = self._checkpoint.fingerprint(self._digests)
-        header = Header(fingerprint=self._fingerprint, data_dtype=self._options.data_dtype)
+        header = Header(fingerprint=self._fingerprint, data_dtype=self._contents.data_dtype)
         self.space = Workspace(self._options.out, header)
         self._done = Inventory()
+        self._bundle_source: Source | None = None
+        """Source of the bundle to complete, if it is there."""
 
     def run(self) -> Manifest:
         self.space.sweep()
@@ -113,14 +115,7 @@ class _Export:
             schema=SCHEMA,
             model=self._contents.task.model(checkpoint),
             models={key: done.models[key] for key in done.used_models() if key},
-            source=Source(
-                name=checkpoint.name,
-                format=checkpoint.format,
-                fingerprint=self._fingerprint,
-                sha256=self._digests,
-                licence=checkpoint.licence,
-                notice=checkpoint.notice,
-            ),
+            source=self._source(),
             sample_rate=checkpoint.sample_rate,
             graphs=graphs,
             plans=tuple(
@@ -129,7 +124,24 @@ class _Export:
                 if plan.precision in precisions and done.is_current(plan)
             ),
             data=dict(sorted(done.data.items())),
-            data_dtype=self._options.data_dtype,
+            data_dtype=self._contents.data_dtype,
+        )
+
+    def _source(self) -> Source:
+        """Return the description of the base model.
+
+        A language from another folder with the same weights does not rename the bundle.
+        """
+        checkpoint, earlier = self._checkpoint, self._bundle_source
+        if earlier is not None and earlier.name != checkpoint.name:
+            return earlier
+        return Source(
+            name=checkpoint.name,
+            format=checkpoint.format,
+            fingerprint=self._fingerprint,
+            sha256=self._digests,
+            licence=checkpoint.licence,
+            notice=checkpoint.notice,
         )
 
     def _take_over(self) -> None:
@@ -137,6 +149,7 @@ class _Export:
         earlier = self._earlier()
         self.space.claim(self._contents.paths(), may_replace=self._options.replace)
         if earlier:
+            self._bundle_source = earlier.source
             self._done.add(earlier)
         self.space.resume(self._done)
         self._done = valid_parts(self._done, self._options.out, self._checkpoint)
@@ -175,7 +188,7 @@ class _Export:
                 f"{out} has {earlier.sample_rate} samples per second, {self._checkpoint.name} has "
                 f"{self._checkpoint.sample_rate}: choose another --out, or give --replace"
             )
-        if earlier.data_dtype != self._options.data_dtype:
+        if earlier.data_dtype != self._contents.data_dtype:
             noun = self._contents.task.data.noun if self._contents.task.data else "weights"
             raise BundleError(
                 f"{out} holds {noun} in {earlier.data_dtype}: give "

@@ -39,7 +39,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise BundleError(f"cannot write to {folder}: permission denied")
         yield
     except BlockingIOError as error:
-        raise BundleError(f"another export is writing to {folder}: wait until it ends") from error
+        raise BundleError(f"another process is writing to {folder}: wait until it ends") from error
     finally:
         os.close(descriptor)
 

@@ -62,6 +62,8 @@ class AdapterFile(SourceFile):
     format: Format
     labels: Labels
     described_by: tuple[Path, ...] = ()
+    base_sha256: str = ""
+    """Fingerprint of the base model it was trained for, where a sidecar names it."""
 
     @property
     def vocab(self) -> tuple[str, ...]:

@@ -27,6 +27,11 @@ _ADAPTER = re.compile(r"adapter\.(?P<language>.+)\.(?:safetensors|bin)")
 _CARD_CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)?")
 
 
+def sidecar_path(adapter: Path) -> Path:
+    """Return the path of the document in which mms-train describes an adapter file."""
+    return adapter.with_suffix(".json")
+
+
 @dataclass(slots=True)
 class Languages:
     """Languages found so far."""
@@ -141,7 +146,12 @@ class Languages:
 
     def _add(self, code: str, files: tuple[Path, ...], labels: Labels) -> None:
         described_by = tuple(self.path / name for name in (_VOCAB, *FILES))
-        self.adapters[code] = AdapterFile(code, files, "transformers", labels, described_by)
+        sidecar = sidecar_path(files[0])
+        is_trained = _ADAPTER.fullmatch(files[0].name) and sidecar.is_file()
+        trained = read_json(sidecar) if is_trained else {}
+        self.adapters[code] = AdapterFile(
+            code, files, "transformers", labels, described_by, str(trained.get("base_sha256", ""))
+        )
 
     def _vocab(self, code: str) -> Mapping[str, int]:
         """Return the ids of a language's tokens."""

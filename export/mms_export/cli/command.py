@@ -66,16 +66,16 @@ def _precisions(
     "precisions",
     metavar="LIST",
     callback=_precisions,
-    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: fp32,fp16,int8; for "
-    "voices fp32,fp16; for the demos fp32, with --engine also fp16]",
+    help="Precisions of the graphs, of fp32,fp16,bf16,int8.  [default: those of the bundle in "
+    "--out; for a new one fp32,fp16,int8; for voices fp32,fp16; for the demos fp32, with --engine "
+    "also fp16]",
 )
 @click.option(
     "--adapter-dtype",
     "data_dtype",
     type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Dtype of the adapter files.",
+    help="Dtype of the adapter files.  [default: float16; float32 for a model without adapters, "
+    "whose head serves every language]",
 )
 @click.option(
     "--jobs",

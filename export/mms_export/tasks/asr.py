@@ -39,6 +39,11 @@ def write_adapter(job: DataJob, file: AdapterFile) -> DataFile:
         DamagedAdapter: a value is not finite.
         MmsError: the adapter does not fit the model, or its values do not fit the dtype.
     """
+    if file.base_sha256 not in ("", job.fingerprint):
+        raise MmsError(
+            f"{file.path} was trained for another base model than the one beside it: its text "
+            "would be meaningless. Export the folder that mms-train wrote"
+        )
     weights = read_adapter(file, job.config)
     arrays = {
         "adapter": pack_adapter(weights, job.config),

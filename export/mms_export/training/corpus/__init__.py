@@ -1,0 +1,1 @@
+"""Corpora of transcribed speech, in the formats in which people have them."""
