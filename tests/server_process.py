@@ -34,7 +34,8 @@ class ServerProcess:
         self.lines: list[str] = []
         self._listening = threading.Event()
         self.port = 0
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reading = threading.Thread(target=self._read, daemon=True)
+        self.reading.start()
         if not self._listening.wait(60) or not self.port:
             raise AssertionError(self.log)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -334,13 +335,20 @@ def test_small_parts_of_an_answer_are_not_held_back() -> None:
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
-def test_tls(demo_bundle, tmp_path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+def make_certificate(folder: Path, *options: str) -> tuple[Path, Path]:
+    """Return the files of a certificate of localhost and of its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    folder.mkdir(exist_ok=True)
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *name]
-    command += ["-keyout", str(key), "-out", str(certificate)]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "1", *name]
+    command += [*(options or ["-nodes"]), "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_tls(demo_bundle, tmp_path, clip) -> None:
+    certificate, key = make_certificate(tmp_path)
     server = ServerProcess(
         "--bundle", demo_bundle, "--tls-certificate", certificate, "--tls-key", key
     )
@@ -351,8 +359,44 @@ def test_tls(demo_bundle, tmp_path) -> None:
         ) as response:
             assert response.status == 200
         server.wait_log("https://")
+        address = f"https://localhost:{server.port}"
+        found = mms("stream", clip.path, "--lang", "eng", "--server", address)
+        assert found.returncode == 1
+        assert "SSL_CERT_FILE" in found.stderr.splitlines()[-1]
     finally:
         server.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_files_of_tls_that_are_wrong_are_one_line(demo_bundle, tmp_path) -> None:
+    certificate, key = make_certificate(tmp_path / "a")
+    _, other = make_certificate(tmp_path / "b")
+    locked = make_certificate(tmp_path / "c", "-passout", "pass:secret")
+    for files, problem in (
+        ((certificate, other), f"{other} is of another certificate"),
+        ((certificate, tmp_path / "none.pem"), "none.pem: the file of TLS cannot be read"),
+        ((tmp_path / "none.pem", key), "none.pem: the file of TLS cannot be read"),
+        ((certificate, None), "--tls-key"),
+        ((key, key), "a certificate and its key as PEM"),
+        ((None, key), "--tls-certificate"),
+        (locked, "is encrypted"),
+    ):
+        options = zip(("--tls-certificate", "--tls-key"), files, strict=True)
+        given = [part for name, file in options if file for part in (name, file)]
+        found = mms("serve", "--bundle", demo_bundle, "--port", 0, *given)
+        (line,) = found.stderr.splitlines()
+        assert found.returncode == 1
+        assert problem in line
+
+
+def test_end_leaves_nothing_in_memory(demo_bundle, clip) -> None:
+    """Not even the streams that are kept for a client that might come back."""
+    with running("--bundle", demo_bundle, "--no-admission") as server:
+        found = mms("stream", clip.path, "--lang", "eng", "--server", server.url)
+        assert found.returncode == 0, found.stderr
+        assert server.terminate() == 0
+        server.reading.join(20)
+        assert "leaked" not in server.log  # by the kernels' binding, at the end of the process
 
 
 def test_open_server_on_every_address_warns(demo_bundle) -> None:

@@ -22,6 +22,7 @@ from mms_engine.cluster.replica import Replica
 from mms_engine.errors import MmsError
 from mms_engine.serve.auth import Keyring, read_keyring
 from mms_engine.serve.config import LOCAL_HOSTS, Limits, ServeConfig
+from mms_engine.serve.server import check_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,10 @@ def run(config: ServeConfig, cluster: ClusterConfig) -> None:
     """Serve on a cluster until SIGTERM or SIGINT, then drain and remove the application.
 
     Raises:
-        MmsError: there is no cluster, no replica starts, or the keys cannot be read.
+        MmsError: there is no cluster, no replica starts, or the files of keys or TLS cannot be
+            used.
     """
+    check_certificate(config.tls_certificate, config.tls_key)
     keyring = read_keyring(config.keys)
     if keyring.is_open and config.host not in LOCAL_HOSTS:
         logger.warning("no API keys: everyone who reaches %s may use the server", config.host)

@@ -53,10 +53,12 @@ _ROUTERS = (
 
 def create_app(service: Service) -> ASGIApp:
     """Return the application of a service; closing its lifespan closes the service."""
+    sessions = Sessions(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        sessions.close()
         await service.close()
 
     app = FastAPI(
@@ -68,7 +70,7 @@ def create_app(service: Service) -> ASGIApp:
         # FastAPI's own traces have the query and the messages of errors: ours are in `tracing`.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.sessions = Sessions(service)
+    app.state.sessions = sessions
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(ClientLeft, _left)

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from mms_engine.errors import MmsError
 from mms_engine.serve.app import create_app
 from mms_engine.serve.auth import read_keyring
 from mms_engine.serve.config import LOCAL_HOSTS, ServeConfig
@@ -106,13 +109,44 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Load the files of TLS once, before anything listens.
+
+    Raises:
+        MmsError: they cannot be read, or do not belong together.
+    """
+    if certificate is None:
+        if key is not None:
+            raise MmsError(f"{key} is the key of no certificate: add --tls-certificate")
+        return
+
+    def refuse() -> str:
+        raise MmsError(f"{key or certificate}: the key of TLS is encrypted: decrypt it first")
+
+    for file in filter(None, (certificate, key)):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise MmsError(f"{file}: the file of TLS cannot be read: {error.strerror}") from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            problem = f"the key {key or certificate} is of another certificate"
+        else:
+            where = "it and --tls-key" if key else "it, or else the file of --tls-key,"
+            problem = f"{where} must hold a certificate and its key as PEM ({error.reason})"
+        raise MmsError(f"{certificate}: {problem}") from error
+
+
 def serve(config: ServeConfig) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        MmsError: a bundle cannot be opened or run, or the file of keys cannot be read.
+        MmsError: a bundle cannot be opened or run, or the files of keys or TLS cannot be used.
         OSError: the address is not free.
     """
+    check_certificate(config.tls_certificate, config.tls_key)
     bundles, keyring = check_bundles(config.bundles), read_keyring(config.keys)
     if keyring.is_open and config.host not in LOCAL_HOSTS:
         logger.warning("no API keys: everyone who reaches %s may use the server", config.host)

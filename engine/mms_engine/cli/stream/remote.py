@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -182,6 +183,11 @@ class RemoteStream:
             raise _Unavailable(message) from error
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or error
+            if isinstance(error, ssl.SSLCertVerificationError):
+                reason = (
+                    f"its certificate is not trusted: {error.verify_message} (SSL_CERT_FILE names "
+                    "a file of further authorities)"
+                )
             raise _Unavailable(f"{self._server} cannot be reached: {reason}") from error
 
     def _refusal(self, status: int, body: bytes) -> ServerError:

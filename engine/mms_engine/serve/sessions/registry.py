@@ -177,6 +177,14 @@ class Sessions:
         logger.info("session of %s expired", session.owner or "an open server")
         self._drop(session)
 
+    def close(self) -> None:
+        """Free the sessions that are kept; what was saved of them is left to other servers."""
+        kept, self._sessions = self._sessions, {}
+        for session in kept.values():
+            if session.expiry is not None:
+                session.expiry.cancel()
+            session.cancel()
+
     async def hand_over(self, session: Resumable) -> None:
         """Save a session for another server, and leave it to that."""
         await self._save(session)
