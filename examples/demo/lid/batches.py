@@ -75,7 +75,10 @@ class TrainingBatches(Dataset[Batch]):
 
     def __init__(self, store: ClipStore, recorded: Music, *, seconds: float = 64.0) -> None:
         self.recorded, self.seconds = recorded, seconds
-        self.pools = {label: self._pools(store, label, KIND_SHARE) for label in LABELS}
+        every = {label: self._pools(store, label, KIND_SHARE) for label in LABELS}
+        self.pools = {label: pools for label, pools in every.items() if pools}
+        self.labels = tuple(self.pools)
+        self.favoured = tuple(label for label in LANGUAGES if label in self.pools)
         others = sorted({clip.lang for clip in store.clips} - set(LABELS))
         self.others = [
             Speakers(store, indices)
@@ -124,9 +127,9 @@ class TrainingBatches(Dataset[Batch]):
         if choice < NOT_SPEECH + OTHERS and self.others:
             speakers, target = self.others[rng.integers(len(self.others))], NONE
         else:
-            is_favoured = rng.random() < FAVOURED
-            target = int(rng.integers(len(LANGUAGES) if is_favoured else len(LABELS)))
-            pools = self.pools[LABELS[target]]
+            labels = self.favoured if rng.random() < FAVOURED else self.labels
+            label = labels[rng.integers(len(labels))]
+            target, pools = LABELS.index(label), self.pools[label]
             speakers = pools[rng.choice(len(pools), p=[share for share, _ in pools])][1]
         audio = _with_pause(speakers.draw(lead, rng), rng)
         if rng.random() < 0.08:
