@@ -36,13 +36,13 @@ class Batch:
 
 
 class ClipStore:
-    """All sets of clips in the cache folder (every NAME.tsv with its NAME.pcm)."""
+    """All sets of clips in folders (every NAME.tsv with its NAME.pcm)."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, *folders: Path) -> None:
         self.clips: list[Clip] = []
         self._sources: list[Path] = []
         self._source_of: list[int] = []
-        for manifest in sorted(cache.glob("*.tsv")):
+        for manifest in (file for one in folders for file in sorted(one.glob("*.tsv"))):
             clips = read_manifest(manifest)
             self.clips += clips
             self._source_of += [len(self._sources)] * len(clips)

@@ -4,7 +4,8 @@
 
 The folder holds one sub-folder per language (ISO 639-3) and `metadata.tsv` with the columns file,
 lang, speaker, text, split and seconds; speakers of split `test` become the split `leftout`.
-Languages with too little speech, or written in too many characters to learn from it, are skipped.
+Languages with too little speech, or written in too many characters to learn from it, make a set of
+their own, `lid/unspelled`, for language identification.
 """
 
 import csv
@@ -50,8 +51,11 @@ def normalise_any(text: str, language: str) -> str | None:
     return " ".join("".join(letters).split()) or None
 
 
-def select_clips(rows: Iterable[dict[str, str]]) -> list[Clip]:
-    """Return the usable clips of the metadata, without offsets or exact lengths."""
+def select_clips(rows: Iterable[dict[str, str]]) -> tuple[list[Clip], list[Clip]]:
+    """Return the clips of the metadata, without offsets or exact lengths.
+
+    The first are of languages that can be learnt to be written, the second of the others.
+    """
     clips: dict[str, list[Clip]] = {}
     for row in rows:
         lang, seconds = row["lang"], float(row["seconds"])
@@ -61,18 +65,24 @@ def select_clips(rows: Iterable[dict[str, str]]) -> list[Clip]:
             split = SPLITS[row["split"]]
             clip = Clip(row["file"], lang, row["speaker"], NAME, split, 0, samples, text)
             clips.setdefault(lang, []).append(clip)
-    return [clip for lang in clips for clip in _spelled(clips[lang])]
+    spelled: list[Clip] = []
+    unspelled: list[Clip] = []
+    for of_language in clips.values():
+        kept = _spelled(of_language)
+        spelled += kept
+        unspelled += [] if kept else of_language
+    return spelled, unspelled
 
 
 def _spelled(clips: list[Clip]) -> list[Clip]:
-    """Drop training clips with rare characters; drop the language where too little is left."""
+    """Drop training clips with rare characters; return none where too little is left."""
     counts = Counter("".join(clip.text for clip in clips if clip.split == "train"))
     rare = {character for character, count in counts.items() if count < RAREST}
     kept = [clip for clip in clips if clip.split != "train" or not rare & set(clip.text)]
     minutes = sum(clip.samples for clip in kept if clip.split == "train") / SAMPLE_RATE / 60
     enough = minutes >= LEAST_MINUTES and len(counts) - len(rare) <= MOST_CHARACTERS
     if not enough:
-        logger.info("left out: %s, %.1f min, %d characters", clips[0].lang, minutes, len(counts))
+        logger.info("not for recognition: %s, %.1f min", clips[0].lang, minutes)
     return kept if enough else []
 
 
@@ -108,16 +118,24 @@ def main(cache: Path, speech: Path) -> None:
         click.echo(f"{speech}: no metadata.tsv; training will use the announcers only")
         return
     with (speech / "metadata.tsv").open(encoding="utf-8", newline="") as file:
-        selected = select_clips(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    cache.mkdir(parents=True, exist_ok=True)
-    scratch = cache / f"{NAME}.pcm.tmp"
+        spelled, unspelled = select_clips(
+            csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        )
+    write_set(cache / NAME, speech, spelled)
+    write_set(cache / "lid" / "unspelled", speech, unspelled)
+
+
+def write_set(path: Path, speech: Path, selected: list[Clip]) -> None:
+    """Decode clips to `path` with the suffix .pcm, and list them with the suffix .tsv."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".pcm.tmp")
     clips = []
     with scratch.open("wb") as pcm_file:
         for clip, pcm in decode_clips(speech, selected):
             pcm_file.write(pcm.tobytes())
             clips.append(clip)
-    scratch.replace(cache / f"{NAME}.pcm")
-    write_manifest(cache / f"{NAME}.tsv", clips)
+    scratch.replace(path.with_suffix(".pcm"))
+    write_manifest(path.with_suffix(".tsv"), clips)
     report(clips)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from examples.demo.batches import Batch
-from examples.demo.model import AcousticModel, ModelConfig, frame_lengths
+from examples.demo.model import AcousticModel, ModelConfig, frame_lengths, mixed_precision
 from examples.demo.vocab import BLANK
 from torch import Tensor
 from torch.nn import functional
@@ -64,7 +64,7 @@ class Trainer:
         """One update; return the CTC loss of each utterance [B] and the log-mel loss."""
         torch.manual_seed(self.step)  # the layers dropped in step n are the same after a restart
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             final, halfway, mels = self.model(
                 batch.audio, batch.samples, batch.language, batch.spans
             )

@@ -74,11 +74,13 @@ def test_metadata_keeps_test_speakers_apart_and_drops_what_is_not_learnable():
     rows += [metadata_row("deu", "fast", "guten tag " * 20, "train")]
     rows += [metadata_row("deu", "stranger", "gute nacht", "test")]
     rows += [metadata_row("swe", f"s{n}", "god dag", "train") for n in range(count // 2)]
-    clips = select_clips(rows)
+    clips, others = select_clips(rows)
     assert {clip.voice for clip in clips if clip.split == "train"} == {
         f"d{n}" for n in range(count)
     }
     assert [clip.voice for clip in clips if clip.split == "leftout"] == ["stranger"]
+    assert {clip.lang for clip in others} == {"swe"}  # for language identification only
+    assert len(others) == count // 2
 
 
 def test_normalise_keeps_marks_of_languages_without_an_alphabet():

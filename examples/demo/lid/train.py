@@ -3,8 +3,9 @@
     python -m examples.demo.lid.train               # until stopped
     python -m examples.demo.lid.train --publish     # writes checkpoint/, at any time
 
-Starts from the published demo model of speech recognition, or goes on from `lid/state.pt` in the
-cache folder. What is published is a running average of the weights.
+Goes on from `lid/state.pt` in the cache folder; without it, starts from the published checkpoint
+(`--start checkpoint`) or the demo model of speech recognition (`--start asr`). What is published is
+a running average of the weights.
 """
 
 import csv
@@ -22,9 +23,9 @@ import torch
 from examples.demo.augment import normalise_audio
 from examples.demo.batches import ClipStore
 from examples.demo.lid.batches import NONE, Batch, TrainingBatches
-from examples.demo.lid.model import CHECKPOINT, Classifier, pretrained, write_checkpoint
+from examples.demo.lid.model import CHECKPOINT, Classifier, pretrained, published, write_checkpoint
 from examples.demo.lid.sounds import KINDS, Music
-from examples.demo.model import HOP
+from examples.demo.model import HOP, mixed_precision
 from examples.demo.prepare import CACHE, SAMPLE_RATE
 from torch import Tensor
 from torch.nn import functional
@@ -74,7 +75,7 @@ class Trainer:
         """One update; return the loss and the share of rows that are right."""
         torch.manual_seed(self.step)
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits = self.model(batch.audio, batch.samples, batch.spans)
         loss, right = loss_of(logits, batch.target)
         self.optimizer.zero_grad()
@@ -181,8 +182,14 @@ def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> N
 @click.option(
     "--publish", is_flag=True, help="Write the checkpoint of the state, without training."
 )
+@click.option(
+    "--start",
+    type=click.Choice(["checkpoint", "asr"]),
+    default="checkpoint",
+    help="Weights to start from where there is no state.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=CHECKPOINT)
-def main(cache: Path, steps: int, out: Path, *, publish: bool) -> None:
+def main(cache: Path, steps: int, start: str, out: Path, *, publish: bool) -> None:
     """Train, or continue training, from the clips in the cache folder; or write the checkpoint."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
@@ -191,9 +198,10 @@ def main(cache: Path, steps: int, out: Path, *, publish: bool) -> None:
     folder = cache / "lid"
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.pt"
-    trainer = Trainer.load(state) if state.exists() else Trainer(pretrained())
+    first = pretrained if start == "asr" else published
+    trainer = Trainer.load(state) if state.exists() else Trainer(first())
     if not publish:
-        run(trainer, TrainingBatches(ClipStore(cache), Music(cache)), steps, folder)
+        run(trainer, TrainingBatches(ClipStore(cache, folder), Music(cache)), steps, folder)
         return
     calibrate(trainer.average, Music(cache))
     write_checkpoint(out, trainer.average)

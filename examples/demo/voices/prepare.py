@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from examples.demo.model import mixed_precision
 from examples.demo.voices.phonemes import phoneme_ids, phoneme_map, phonemize
 from examples.demo.voices.teacher import VOICES, fetch_teacher, load_teacher
 from examples.demo.voices.text import training_sentences
@@ -45,7 +46,7 @@ def teacher_prior(teacher: VitsModel, batch: list[list[int]]) -> Iterator[tuple[
         ids[row, : len(found)] = torch.tensor(found)
         mask[row, : len(found)] = 1
     padding = mask[..., None].float()
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         text = teacher.text_encoder(ids, padding_mask=padding, attention_mask=mask)
     log_durations = teacher.duration_predictor(
         text.last_hidden_state.float().transpose(1, 2),
