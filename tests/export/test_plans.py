@@ -298,6 +298,14 @@ def test_full_disk_is_reported_and_leaves_no_file(frontend_job, monkeypatch):
     assert not list(frontend_job.path.parent.glob(f"{frontend_job.path.name}*"))
 
 
+def test_runs_take_the_memory_of_their_shapes_from_the_caller(frontend_job):
+    toolkit = Toolkit("tensorrt-rtx", trt)
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    config = build.configure(toolkit, builder, frontend_job)
+    assert config.get_preview_feature(trt.PreviewFeature.RUNTIME_ACTIVATION_RESIZE_10_10)
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+
 @contextlib.contextmanager
 def open_on_full_disk(path: Path) -> Iterator[IO[bytes]]:
     """`atomic_open` onto a full disk."""

@@ -86,8 +86,9 @@ def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[
 
 
 def configure(toolkit: Toolkit, builder: Any, job: PlanJob) -> Any:  # noqa: ANN401
-    """Return the builder configuration of a job: GPUs and optimisation profiles."""
+    """Return the builder configuration of a job: memory, GPUs and optimisation profiles."""
     config = builder.create_builder_config()
+    toolkit.conserve_memory(config)
     toolkit.aim(config, job.options.capabilities)
     for profile in job.profiles:
         _add_profile(builder, config, profile)
