@@ -109,6 +109,7 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
     inputs = {name for profile in profiles for name in profile.shapes}
     return plans.SimulatedPlan(
         graph=str(graph),
+        resizes=True,
         profiles=shapes,
         version=trt.__version__,
         capabilities=[86],

@@ -47,6 +47,11 @@ class Buckets:
             range(len(profiles)), key=lambda index: self._bounds[index].most[length]
         )
 
+    @property
+    def count(self) -> int:
+        """Number of profiles."""
+        return len(self._bounds)
+
     def fit(self, sizes: Mapping[str, int], *, rounded: tuple[str, ...] = ()) -> Bucket:
         """Return the profile of the shortest audio that covers `sizes`.
 

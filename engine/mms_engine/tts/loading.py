@@ -83,7 +83,7 @@ def _load_plans(bundle: Bundle, options: RunOptions, runtime: Runtime) -> VitsGr
         for name in ACTIVATIONS:
             plan = choose_plan(bundle.manifest, name, precision, target)
             # Each has a CUDA stream: the next sentence is planned while one is decoded.
-            session = open_plan(PlanFile(plan, bundle.plan_path(plan)))
+            session = open_plan(PlanFile(plan, bundle.plan_path(plan)), few_shapes=False)
             undo.callback(session.close)
             sessions[name] = session
         vocab = _largest_vocab(bundle)

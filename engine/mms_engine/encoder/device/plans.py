@@ -9,6 +9,7 @@ from mms_engine.cuda.streams import CudaStream
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.choose import Target, choose_plan
+from mms_engine.tensorrt.execution import Scratch
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.types import Precision
 
@@ -33,6 +34,8 @@ class DevicePlans:
         """Runtime, precision and GPU."""
         with device.active("preparing to run"):
             self.stream = CudaStream(device)
+        self.scratch = Scratch(self.stream)
+        """Scratch memory of the runs of all plans."""
         self._bundle = bundle
         self._precision = precision
         self._target = target
@@ -53,7 +56,7 @@ class DevicePlans:
             if name not in self._sessions:
                 plan = choose_plan(self._bundle.manifest, name, self._precision, self._target)
                 file = PlanFile(plan, self._bundle.plan_path(plan))
-                self._sessions[name] = open_plan(file, self.stream)
+                self._sessions[name] = open_plan(file, self.scratch)
             return self._sessions[name]
 
     def close(self) -> None:
@@ -62,4 +65,5 @@ class DevicePlans:
             self._closed = True
             for session in self._sessions.values():
                 session.close()
+            self.scratch.free()
             self.stream.free()
