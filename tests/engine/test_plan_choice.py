@@ -194,6 +194,35 @@ def test_unrounded_sizes_must_be_within_the_profile() -> None:
         BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
 
 
+def test_default_profiles_have_sixteen_shapes() -> None:
+    profiles = (
+        profile("streaming", (1, 16), (25, 500)),
+        profile("offline", (1, 16), (50, 1_800)),
+    )
+    buckets = Buckets((FEATURES, BIAS), profiles, length="frames")
+    shapes, padded, needed = set(), 0, 0
+    for frames in range(1, 1_801):
+        for batch in range(1, 17):
+            for rows in buckets.parts(batch, frames):
+                wanted = {"batch": rows, "frames": frames}
+                sizes = buckets.fit(wanted, rounded=("batch", "frames")).sizes
+                assert sizes["frames"] % 100 == 0
+                shapes.add((sizes["batch"], sizes["frames"]))
+                padded, needed = padded + sizes["batch"] * sizes["frames"], needed + rows * frames
+    assert len(shapes) == 16
+    assert padded / needed < 1.5
+
+
+@given(st.integers(1, 64), st.integers(1, 3_000))
+def test_parts_of_a_batch_are_at_least_half_full(batch: int, frames: int) -> None:
+    parts = BUCKETS.parts(batch, frames)
+    assert sum(parts) == batch
+    for rows in parts:
+        if rows <= BUCKETS.most("batch", frames=frames):
+            bucket = BUCKETS.fit({"batch": rows, "frames": frames}, rounded=("batch", "frames"))
+            assert bucket.sizes["batch"] < 2 * rows or frames <= 100
+
+
 def test_maximum_of_a_dimension_depends_on_the_others() -> None:
     assert BUCKETS.most("batch", frames=400) == 64
     assert BUCKETS.most("batch", frames=1_800) == 32

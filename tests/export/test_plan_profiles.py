@@ -49,9 +49,28 @@ def test_every_input_has_a_shape_in_every_profile(graphs):
                     assert isinstance(size, str) or set(chosen) == {size}
 
 
-def test_frames_and_samples_of_a_profile_match(graphs):
+def test_frontend_runs_in_slices_of_one_length(graphs):
+    (profile,) = profiles(graphs["frontend"]).values()
+    audio = profile.shapes["audio"]
+    assert (profile.name, audio.min, audio.max) == ("slices", (1, 32_080), (8, 32_080))
+    assert MMS.frames(32_080) == 100
     for name in USES:
-        audio = profiles(graphs["frontend"])[name].shapes["audio"]
+        longest = profiles(graphs["encoder"])[name].shapes["features"].max[1]
+        assert longest % 100 == 0, "rows of the encoder are whole slices"
+    odd = (USES["offline"].limited(4, 30.5),)
+    (profile,) = make_profiles(graphs["encoder"].inputs, odd, EXTENTS)
+    assert profile.shapes["features"].max[:2] == (4, 1_600)
+
+
+def test_frames_and_samples_of_a_server_match(graphs):
+    whole = {
+        profile.name: profile
+        for profile in make_profiles(
+            graphs["frontend"].inputs, tuple(USES.values()), EXTENTS, whole=True
+        )
+    }
+    for name in USES:
+        audio = whole[name].shapes["audio"]
         features = profiles(graphs["encoder"])[name].shapes["features"]
         for samples, frames in ((audio.min, features.min), (audio.opt, features.opt)):
             assert MMS.frames(samples[1]) == frames[1], name
@@ -79,7 +98,7 @@ def test_steps_of_every_latency_fit_the_profile(graphs):
 
 def test_step_batches_are_those_of_the_streaming_use(graphs):
     few = (USES["streaming"].limited(4, 10), USES["long"])
-    for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 16, 64))):
+    for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 4, 16))):
         (profile,) = make_profiles(graphs["step"].inputs, uses, EXTENTS)
         extent = profile.shapes["slot"]
         assert (*extent.min, *extent.opt, *extent.max) == batch

@@ -13,6 +13,8 @@ pytest.importorskip("tensorrt_rtx")
 TURING_AND_LATER = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 AMPERE_AND_LATER = TURING_AND_LATER[1:]
 RTX = "tensorrt-rtx"
+NAMES = {"frontend": ["slices"], "encoder": list(USES), "step": ["streaming"]}
+"""Profiles of each plan."""
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,7 @@ def test_fp16_plans_have_every_profile_and_capability(manifests):
     for plan in fp16.plans:
         assert plan.precision == "fp16"
         assert plan.compute_capabilities == TURING_AND_LATER
-        uses = ["streaming"] if plan.graph == "step" else list(USES)
-        assert [profile.name for profile in plan.profiles] == uses
+        assert [profile.name for profile in plan.profiles] == NAMES[plan.graph]
         assert plan.file.path.endswith(f"{plan.runtime_version}.sm75-80-86-89-120-121.plan")
     assert all(plan in both.plans for plan in fp16.plans)  # they cover the second request
 
@@ -44,7 +45,7 @@ def test_bf16_plans_from_ampere_on(manifests):
     assert [plan.graph for plan in built] == ["encoder", "frontend"]
     for plan in built:
         assert plan.compute_capabilities == AMPERE_AND_LATER
-        assert [profile.name for profile in plan.profiles] == list(USES)
+        assert [profile.name for profile in plan.profiles] == NAMES[plan.graph]
 
 
 def test_plan_entries_match_their_graphs_with_the_bank_as_input(manifests):

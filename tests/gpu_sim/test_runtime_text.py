@@ -90,19 +90,16 @@ def test_windows_of_long_audio_are_decoded_in_order(on_gpu, demo: Path) -> None:
     assert texts(on_gpu(demo, windows=windows), clips, LANGUAGES[:3]) == expected
 
 
-@pytest.mark.parametrize("frontend_frames", [4_096, 60])
-def test_logits_equal_the_cpu_in_any_batch(
-    on_gpu, tiny: Path, monkeypatch, frontend_frames: int
-) -> None:
-    monkeypatch.setattr("mms_engine.encoder.device.encoder._FRONTEND_FRAMES", frontend_frames)
+def test_logits_equal_the_cpu_in_any_batch(on_gpu, tiny: Path) -> None:
+    """Rows of one slice of the frontend and of several, whole and cut."""
     random = np.random.default_rng(0)
     segments = [
         Segment(random.normal(size=size).astype(np.float32), language)
-        for size, language in [(400, "eng"), (5_000, "swh"), (5_900, "uzb-script_latin")] * 6
+        for size, language in [(400, "eng"), (5_000, "swh"), (50_900, "uzb-script_latin")] * 5
     ]
     model, reference = on_gpu(tiny)._model, on_cpu(tiny)._model
     alone = [reference.logits([segment])[0] for segment in segments]
-    for batch in (segments, segments[:1], segments[3:20]):
+    for batch in (segments, segments[:1], segments[2:14]):
         start = segments.index(batch[0])
         for got, expected in zip(model.logits(batch), alone[start:], strict=False):
             np.testing.assert_allclose(got, expected, atol=3e-2)

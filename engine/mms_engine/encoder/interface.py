@@ -45,6 +45,10 @@ class Encoder(Protocol):
         """Return the most rows of `frames` frames that one run takes; `None` for no limit."""
         ...
 
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Divide the rows of a batch, of at most `frames` frames, among runs: rows of each run."""
+        ...
+
     def steps(self, threads: int | None) -> "StepEncoder":
         """Return the encoder of streaming steps.
 

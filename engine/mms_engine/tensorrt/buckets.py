@@ -7,6 +7,11 @@ from mms_engine.bundle.manifest import Profile, Tensor
 from mms_engine.errors import BackendError
 
 _SIGNIFICANT_BITS = 4
+_ROWS = (1, 4, 16)
+LENGTHS = {100: (1, 16), 300: _ROWS, 500: _ROWS, 1000: _ROWS, 1500: _ROWS, 1800: (1, 16)}
+"""Frames of a row and rows of a run of the encoder: sixteen shapes, all multiples of 100 frames.
+Longer rows and larger batches, where a profile has them, are further shapes."""
+_LENGTH_STEP = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +62,57 @@ class Buckets:
 
         Args:
             sizes: Sizes of all free dimensions, or of some.
-            rounded: Dimensions that may be padded: they are rounded up by at most an eighth, and to
-                the minimum of the profile.
+            rounded: Dimensions that may be padded: they are rounded up, `frames` and `batch` to
+                those of `LENGTHS`, and to the minimum of the profile.
 
         Raises:
             BackendError: no profile covers them.
         """
         for index in self._order:
-            least, most = self._bounds[index].least, self._bounds[index].most
+            bounds = self._bounds[index]
+            if not bounds.take(sizes):
+                continue
             fitted = {
-                name: max(least[name], min(round_up(size), most[name])) if name in rounded else size
+                name: max(bounds.least[name], self._rounded(bounds, name, sizes))
+                if name in rounded
+                else size
                 for name, size in sizes.items()
             }
-            if self._bounds[index].take(sizes) and all(fitted[n] >= least[n] for n in fitted):
+            if all(fitted[name] >= bounds.least[name] for name in fitted):
                 return Bucket(index, fitted)
         raise BackendError(
             f"no profile of the plan covers {_text(sizes)}: the maxima are "
             f"{'; '.join(_text(bounds.most) for bounds in self._bounds)}; use shorter windows or "
             "smaller batches, or export a plan with larger profiles (mms-export --profile)"
         )
+
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Divide the rows of a batch among runs, so that at most half of a run is padding."""
+        covering = [index for index in self._order if self._bounds[index].take({"frames": frames})]
+        if not covering:
+            return [rows]
+        steps = _row_steps(self._bounds[covering[0]], frames)
+        parts, left = [], rows
+        while left:
+            padded = next((step for step in steps if step >= left), steps[-1])
+            if 2 * left <= padded:
+                padded = max(step for step in steps if step <= left)
+            parts.append(min(left, padded))
+            left -= parts[-1]
+        return parts
+
+    def _rounded(self, bounds: _Bounds, name: str, sizes: Mapping[str, int]) -> int:
+        size = sizes[name]
+        if name == "frames":
+            return _frames(bounds, size)
+        if name == "batch":
+            length = sizes.get("frames", sizes.get(self._length, 0))
+            return next(step for step in _row_steps(bounds, length) if step >= size)
+        return min(round_up(size), bounds.most[name])
+
+    def least(self, name: str) -> int:
+        """Return the minimum of a dimension."""
+        return min(bounds.least[name] for bounds in self._bounds)
 
     def most(self, name: str, **sizes: int) -> int:
         """Return the maximum of a dimension given other sizes; 0 if no profile covers these."""
@@ -86,6 +123,20 @@ def round_up(size: int) -> int:
     """Round up to four significant bits: exact up to 16."""
     step = 1 << max(0, size.bit_length() - _SIGNIFICANT_BITS)
     return -(-size // step) * step
+
+
+def _frames(bounds: _Bounds, frames: int) -> int:
+    further = -(-frames // _LENGTH_STEP) * _LENGTH_STEP
+    return min(
+        next((length for length in LENGTHS if length >= frames), further), bounds.most["frames"]
+    )
+
+
+def _row_steps(bounds: _Bounds, frames: int) -> list[int]:
+    """Return the batches of rows of this length, the largest last."""
+    length = next((length for length in LENGTHS if length >= frames), 0)
+    most = bounds.most["batch"]
+    return [rows for rows in LENGTHS.get(length, _ROWS) if rows < most] + [most]
 
 
 def _bounds(inputs: tuple[Tensor, ...], profile: Profile) -> _Bounds:

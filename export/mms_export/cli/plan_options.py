@@ -90,7 +90,7 @@ _OPTIONS = (
         multiple=True,
         callback=_uses,
         help="Optimisation profile to include, with its largest batch B and longest audio S in "
-        "seconds; may be repeated.  [default: streaming=64x10, offline=32x36, long=4x60]",
+        "seconds; may be repeated.  [default: streaming=16x10, offline=16x36, long=4x60]",
     ),
 )
 

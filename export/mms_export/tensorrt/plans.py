@@ -95,9 +95,10 @@ class Planner:
         """Runtime and GPUs, for display."""
         return f"{self.options.runtime} {_target(self.options)}"
 
-    def job(self, folder: Path, graph: Graph) -> PlanJob:
-        """Return the job that builds the plan of a graph."""
-        return PlanJob(folder, graph, self.options, self.version, self._profiles(graph))
+    def job(self, folder: Path, graph: Graph, *, whole: bool = False) -> PlanJob:
+        """Return the job that builds the plan of a graph; `whole` as for `make_profiles`."""
+        profiles = self._profiles(graph, whole=whole)
+        return PlanJob(folder, graph, self.options, self.version, profiles)
 
     def keeps(self, plan: Plan) -> bool:
         """Whether an existing plan stays in the bundle."""
@@ -116,8 +117,8 @@ class Planner:
             and plan.profiles == self._profiles(plan)
         )
 
-    def _profiles(self, part: Graph | Plan) -> tuple[Profile, ...]:
-        return make_profiles(part.inputs, self.options.uses, self._extents)
+    def _profiles(self, part: Graph | Plan, *, whole: bool = False) -> tuple[Profile, ...]:
+        return make_profiles(part.inputs, self.options.uses, self._extents, whole=whole)
 
 
 def _target(options: PlanOptions) -> str:

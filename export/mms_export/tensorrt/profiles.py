@@ -7,7 +7,10 @@ from typing import Self
 from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
-from mms_export.tensorrt.options import USES, Use, UseName
+from mms_export.tensorrt.options import USES, Use
+
+Range = tuple[int, int, int]
+"""Minimum, optimum, maximum."""
 
 USUAL_SLOTS, MIN_SLOTS = 1024, 2048
 """Optimum of the bank's slots, and least maximum: MMS has fewer languages."""
@@ -17,13 +20,16 @@ USUAL_VOCAB, MIN_VOCAB = 64, 512
 USUAL_TOKENS, MAX_TOKENS = 24, 50
 """Tokens of text, with blanks, in a second of speech."""
 
+SLICE_FRAMES = 100
+"""Frames of a slice of the frontend, 2 s: its memory grows with the samples of a run, and the
+engine cuts audio of any length into slices. The encoder's longest rows are whole slices."""
+SLICES: Range = (1, 8, 8)
+"""Slices of a run of the frontend."""
+
 NEW_FRAMES = (1, 48, 150)
 """New frames of a streaming step, chunk and right context: at most 3 s."""
 CACHED_FRAMES = (1, 250, 500)
 """Frames in the KV cache of a streaming step: at most 10 s."""
-
-Range = tuple[int, int, int]
-"""Minimum, optimum, maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +95,33 @@ class SpeechExtents:
 
 
 def make_profiles(
-    inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents | SpeechExtents
+    inputs: tuple[Tensor, ...],
+    uses: tuple[Use, ...],
+    extents: Extents | SpeechExtents,
+    *,
+    whole: bool = False,
 ) -> tuple[Profile, ...]:
-    """Return one profile per use; for a graph with a KV cache, a single one for steps."""
+    """Return one profile per use; a single one for the frontend, and for a graph with a KV cache.
+
+    Args:
+        inputs: Inputs of the graph.
+        uses: Uses of the model.
+        extents: Its sizes that do not depend on the use.
+        whole: Whether the frontend takes whole utterances, as a server's does which cuts no slices.
+    """
     if isinstance(extents, SpeechExtents):
         return tuple(_profile(inputs, use.name, extents.sizes(use)) for use in uses)
+    if not whole and any("samples" in tensor.shape for tensor in inputs):
+        samples = extents.geometry.samples(SLICE_FRAMES)
+        sizes = {"batch": SLICES, "samples": (samples, samples, samples)}
+        return (_profile(inputs, "slices", sizes),)
     if all(tensor.name != "cache" for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
     return (_profile(inputs, streaming.name, _step_sizes(streaming, extents)),)
 
 
-def _profile(inputs: tuple[Tensor, ...], name: UseName, sizes: dict[str, Range]) -> Profile:
+def _profile(inputs: tuple[Tensor, ...], name: str, sizes: dict[str, Range]) -> Profile:
     shapes = {
         tensor.name: ShapeRange(*(_shape(tensor, sizes, which) for which in range(3)))
         for tensor in inputs
@@ -115,6 +136,7 @@ def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (
         max(1, round(seconds * extents.sample_rate / geometry.stride)) for seconds in use.seconds
     )
+    high = -(-high // SLICE_FRAMES) * SLICE_FRAMES
     # The most samples that give the most frames; the remainder gives no further frame.
     samples = (geometry.samples(low), geometry.samples(usual), geometry.samples(high + 1) - 1)
     return {

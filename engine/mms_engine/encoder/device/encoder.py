@@ -3,28 +3,25 @@
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from math import gcd
 
 import numpy as np
 
-from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.device import DeviceBank
-from mms_engine.cuda.layout import ALIGNMENT, pack
+from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaEvent
 from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.emission import DeviceEmission
 from mms_engine.encoder.device.plans import DevicePlans
+from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.steps import DeviceSteps
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import StepEncoder
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Bucket
 
-# Frames of one frontend run, whose activations are the largest: 0.3 GB at 1B in fp16.
-_FRONTEND_FRAMES = 4096
 _STAGES = 2
 
 
@@ -37,7 +34,7 @@ class DeviceEncoder:
         self.variant = plans.variant
         self.bank = bank
         self._plans = plans
-        self._frontend = plans.session("frontend")
+        self._slices = Slices.of(plans.session("frontend"), plans.geometry)
         self._encoder = plans.session("encoder")
         self._geometry = plans.geometry
         self._stream = plans.stream
@@ -53,6 +50,10 @@ class DeviceEncoder:
     def rows_within(self, frames: int) -> int:
         """Return the most rows of `frames` frames in one run; 0 if no profile covers them."""
         return self._encoder.buckets.most("batch", frames=frames)
+
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Divide a batch among runs; see `Encoder.parts`."""
+        return self._encoder.buckets.parts(rows, frames)
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
@@ -150,13 +151,13 @@ class DeviceEncoder:
         slots: list[int],
         bucket: Bucket,
     ) -> dict[str, DeviceArray]:
-        """Upload samples, lengths and slots in one copy; padding rows are one frame long."""
-        batch = bucket.sizes["batch"]
-        samples = self._samples(bucket.sizes["frames"])
+        """Upload slices of samples, lengths and slots in one copy; padding rows have one frame."""
+        batch, slices = bucket.sizes["batch"], self._slices
+        each = slices.of_frames(bucket.sizes["frames"])
         layout = pack(
             lengths=((batch,), "int64"),
             slot=((batch,), "int64"),
-            audio=((len(segments), samples), "float32"),
+            audio=((slices.padded(len(segments) * each), slices.samples), "float32"),
         )
         with self._ring.staging(layout.size, self._stream) as host:
             views = layout.of(host)
@@ -164,43 +165,18 @@ class DeviceEncoder:
             views["lengths"][: len(frames)] = frames
             views["slot"][...] = slots[0]
             views["slot"][: len(slots)] = slots
-            for row, segment in zip(views["audio"], segments, strict=True):
-                row[: segment.samples.size] = segment.samples
-                row[segment.samples.size :] = 0
+            for row, segment in enumerate(segments):
+                slices.cut(segment.samples, views["audio"][row * each : (row + 1) * each])
+            views["audio"][len(segments) * each :] = 0
             memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
         return layout.on_device(memory)
 
     def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
-        """Run the frontend on the rows, in groups that its profile and memory allow."""
+        """Run the frontend, which writes the features of all rows in place."""
         batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
-        tensor = self._frontend.outputs[0]
-        shape = (batch, frames, int(tensor.shape[2]))
-        features = self._workspace.device("features", shape, storage_dtype(tensor.dtype))
-        rows, samples = audio.shape
-        most = self._frontend.buckets.most("batch", samples=samples)
-        group = min(most, max(1, _FRONTEND_FRAMES // frames))
-        step = max(_rows_aligned(audio), _rows_aligned(features))
-        group = max(step, group // step * step)
-        for start in range(0, rows, group):
-            stop = min(rows, start + group)
-            fitted = self._frontend.buckets.fit({"batch": stop - start, "samples": samples})
-            self._frontend.enqueue(
-                fitted.profile,
-                {"audio": audio.rows(start, stop)},
-                {"features": features.rows(start, stop)},
-            )
-        return features
-
-    def _samples(self, frames: int) -> int:
-        """Return the samples of `frames` frames, aligned where that adds no frame."""
-        least = self._geometry.samples(frames)
-        values = ALIGNMENT // 4
-        aligned = -(-least // values) * values
-        return aligned if self._geometry.frames(aligned) == frames else least
-
-
-def _rows_aligned(array: DeviceArray) -> int:
-    """Return the smallest number of rows whose size is a multiple of the alignment."""
-    row = array.nbytes // array.shape[0]
-    return ALIGNMENT // gcd(ALIGNMENT, row)
+        count = max(len(audio), batch * self._slices.of_frames(frames))
+        shape, dtype = self._slices.features(count)
+        features = self._workspace.device("features", shape, dtype)
+        self._slices.run(audio, features)
+        return features.view((batch, frames, shape[2]))

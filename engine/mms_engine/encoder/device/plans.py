@@ -13,6 +13,9 @@ from mms_engine.tensorrt.execution import Scratch
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.types import Precision
 
+_UNREPEATED = ("frontend",)
+"""Graphs whose runs read and write other addresses each time."""
+
 
 class DevicePlans:
     """Plans, CUDA stream and frame geometry that the encoder and its streaming steps share."""
@@ -56,7 +59,7 @@ class DevicePlans:
             if name not in self._sessions:
                 plan = choose_plan(self._bundle.manifest, name, self._precision, self._target)
                 file = PlanFile(plan, self._bundle.plan_path(plan))
-                self._sessions[name] = open_plan(file, self.scratch)
+                self._sessions[name] = open_plan(file, self.scratch, graphs=name not in _UNREPEATED)
             return self._sessions[name]
 
     def close(self) -> None:

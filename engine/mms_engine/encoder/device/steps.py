@@ -11,13 +11,13 @@ from mms_engine.bank.device import DeviceBank
 from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, DeviceKvCaches, OnStream
 from mms_engine.encoder.device.plans import DevicePlans
+from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.step_batch import StepBatches, view_of
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
 _ROWS = 64
-_FRONTEND_FRAMES = 4096
 _CACHE_BYTES = 1 << 30
 """Limit of a run's copies of KV caches: 16 streams of 5 s at 1B."""
 
@@ -31,10 +31,9 @@ class DeviceSteps:
         """Use plans and bank of an encoder; `on_stream` locks their CUDA stream."""
         self.rows = _ROWS
         self._plans = plans
-        self._frontend = plans.session("frontend")
+        self._slices = Slices.of(plans.session("frontend"), plans.geometry)
         self._encoder = plans.session("encoder")
         self._bank = bank
-        self._geometry = plans.geometry
         self._architecture = plans.architecture
         self._on_stream = on_stream
         self._before = plans.architecture.num_conv_pos_embeddings // 2
@@ -63,30 +62,16 @@ class DeviceSteps:
         return self._caches.open(shape, storage_dtype(tensor.dtype))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
-        """Return the features of samples; rows of a run are padded to the longest with zeros."""
+        """Return the features of samples."""
         empty = np.zeros((0, self._architecture.feature_size), np.float32)
         found = [empty] * len(samples)
-        order = sorted(
-            (i for i, own in enumerate(samples) if len(own)), key=lambda i: len(samples[i])
-        )
-        while order:
-            longest = len(samples[order[-1]])
-            most = self._frontend.buckets.most("batch", samples=longest)
-            count = max(1, min(most, _FRONTEND_FRAMES // self._geometry.frames(longest)))
-            part, order = order[-count:], order[:-count]
-            rows = self._convolve([samples[i] for i in part])
-            for index, row in zip(part, rows, strict=True):
-                found[index] = row[: self._geometry.frames(len(samples[index]))].copy()
+        given = [i for i, own in enumerate(samples) if len(own)]
+        if given:
+            with self._on_stream(f"running the frontend of {len(given)} streams"):
+                made = self._slices.convolve([samples[i] for i in given])
+            for index, own in zip(given, made, strict=True):
+                found[index] = own
         return found
-
-    def _convolve(self, samples: Sequence[Float32Array]) -> Float32Array:
-        sizes = {"batch": len(samples), "samples": max(map(len, samples))}
-        fitted = self._frontend.buckets.fit(sizes, rounded=("batch", "samples")).sizes
-        audio = np.zeros((fitted["batch"], fitted["samples"]), np.float32)
-        for row, own in zip(audio, samples, strict=False):
-            row[: len(own)] = own
-        with self._on_stream(f"running the frontend of {len(samples)} streams"):
-            return self._frontend.run({"audio": audio})["features"]
 
     def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
         """Run rows without a cache on the plan of the encoder."""
