@@ -16,7 +16,7 @@ from mms_engine.bundle import Bundle
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import ContextSizes
 from mms_engine.encoder.windows import WindowOptions
-from mms_engine.errors import BackendError
+from mms_engine.errors import BackendError, DeviceMemoryError
 from tiny_models import TinyOptions, make_plain, make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
@@ -141,6 +141,19 @@ def test_memory_is_constant_over_many_batches(on_gpu, sim, tiny: Path) -> None:
             now = sim.usage()
             usage.append((now.allocations, now.bytes, now.host_ranges, now.events, now.graphs))
     assert len(set(usage)) == 1
+
+
+def test_bank_makes_room_for_a_run(on_gpu, sim, tiny: Path, caplog) -> None:
+    recognizer, sounds = on_gpu(tiny), [np.zeros(size, np.float32) for size in (4_000, 9_000)]
+    assert recognizer._model.bank.slots == 3
+    expected = texts(on_cpu(tiny), sounds, ["eng", "swh"])
+    sim.out_of_memory(times=2)
+    assert texts(recognizer, sounds, ["eng", "swh"]) == expected
+    assert recognizer._model.bank.slots == 1
+    assert "the bank of adapters shrinks to 1 slots" in caplog.text
+    sim.out_of_memory(times=2)
+    with pytest.raises(DeviceMemoryError):
+        texts(recognizer, [np.zeros(40_000, np.float32)] * 2, ["eng", "swh"])
 
 
 def run_beside(model, segment: Segment) -> None:

@@ -238,6 +238,9 @@ class Plan:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     profiles: tuple[Profile, ...]
+    scratch: tuple[int, ...] = ()
+    """Bytes of scratch memory of the largest run of each profile, as the builder reported them;
+    empty if it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,15 +111,19 @@ class OfflineEncoder:
         """
         self._model = model
         self._runs = runs if model.device == "cpu" else 1
-        self._languages = _NO_LIMIT
-        bank = model.bank
-        if bank is not None and bank.slots < len(model.bundle.languages):
-            self._runs = min(self._runs, bank.slots)  # no run waits for the slots of another
-            self._languages = bank.slots // self._runs
+        if self._languages is not None:
+            self._runs = min(self._runs, self._languages)  # no run waits for the slots of another
         self._windows = windows
         self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
         self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full) // self._runs
+
+    @property
+    def _languages(self) -> int | None:
+        """Slots of the bank, which may shrink; `None` if every language has one."""
+        bank = self._model.bank
+        few = bank is not None and bank.slots < len(self._model.bundle.languages)
+        return bank.slots if bank is not None and few else None
 
     def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
         """Return an utterance, normalised if the model expects that."""
@@ -287,7 +291,7 @@ class OfflineEncoder:
         """Bounds of one batch."""
         return BatchLimits(
             frames=self._batch_frames,
-            languages=self._languages,
+            languages=_NO_LIMIT if self._languages is None else self._languages // self._runs,
             rows_within=self._model.encoder.rows_within,
         )
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import mmap
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,8 +207,13 @@ def open_toolkit(runtime: Runtime) -> Toolkit:
         raise BackendError(f"{name} cannot be used: {error}; run mms doctor") from error
 
 
-def make_log(module: Any) -> Any:  # noqa: ANN401
-    """Return a logger of a runtime that forwards to `logging` and keeps its last errors."""
+def make_log(module: Any, listen: Callable[[str], None] | None = None) -> Any:  # noqa: ANN401
+    """Return a logger of a runtime that forwards to `logging` and keeps its last errors.
+
+    Args:
+        module: The runtime.
+        listen: Function that is called with every message.
+    """
     severity = module.ILogger.Severity
     levels = {
         severity.INTERNAL_ERROR: logging.ERROR,
@@ -221,6 +227,8 @@ def make_log(module: Any) -> Any:  # noqa: ANN401
             self.errors: collections.deque[str] = collections.deque(maxlen=_KEPT_ERRORS)
 
         def log(self, level: Any, message: str) -> None:  # noqa: ANN401
+            if listen is not None:
+                listen(message)
             if level in (severity.INTERNAL_ERROR, severity.ERROR):
                 self.errors.append(message)
             logger.log(levels.get(level, logging.DEBUG), "%s", message)

@@ -29,6 +29,9 @@ from mms_engine.tts.options import SynthesizerOptions
 
 logger = logging.getLogger(__name__)
 
+_RUN_BYTES = 1 << 30
+"""Device memory for the runs of a voice, which take less."""
+
 
 def load_graphs(bundle: Bundle, options: RunOptions) -> VitsGraphs:
     """Choose a backend and a precision, and open the graphs, or the plans of them.
@@ -127,7 +130,7 @@ def open_voice_bank(
     vocab, budget, gpu = _largest_vocab(bundle), options.voice_cache_bytes, graphs.gpu
     if gpu is not None:
         with gpu.active("querying free memory"):
-            budget = min(budget, bank_bytes(gpu.free_bytes(), 0))
+            budget = min(budget, bank_bytes(gpu.free_bytes(), 0, _RUN_BYTES))
     slots = voice_slots(graphs.weights, vocab=vocab, voices=len(bundle.languages), budget=budget)
     storage: VoiceStorage
     if gpu is None:

@@ -33,8 +33,8 @@ class PlanJob:
         runtime = f"{self.options.runtime}-{self.version}"
         return self.folder / "plans" / f"{name}.{runtime}.{_target(self.options)}.plan"
 
-    def entry(self, file: File) -> Plan:
-        """Return the manifest entry of the plan in `file`."""
+    def entry(self, file: File, scratch: tuple[int, ...]) -> Plan:
+        """Return the manifest entry of the plan in `file`, with the builder's figures."""
         graph = self.graph
         return Plan(
             graph=graph.name,
@@ -47,6 +47,7 @@ class PlanJob:
             inputs=graph.inputs,
             outputs=graph.outputs,
             profiles=self.profiles,
+            scratch=scratch if len(scratch) == len(self.profiles) else (),
         )
 
 

@@ -1,6 +1,7 @@
 """Encoder on TensorRT plans: samples are uploaded, logits stay on the device."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,8 +20,10 @@ from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.steps import DeviceSteps
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import StepEncoder
-from mms_engine.errors import BackendError
+from mms_engine.errors import BackendError, DeviceMemoryError
 from mms_engine.tensorrt.buckets import Bucket
+
+logger = logging.getLogger(__name__)
 
 _STAGES = 2
 
@@ -62,6 +65,28 @@ class DeviceEncoder:
         Raises:
             BackendError: the device failed, or no profile takes the batch.
         """
+        with contextlib.ExitStack() as held:
+            try:
+                made = held.enter_context(self._emission(segments))
+            except DeviceMemoryError:
+                # The bank is a cache: it makes room for the run.
+                if not self._shrink_bank(len({segment.language for segment in segments})):
+                    raise
+                made = held.enter_context(self._emission(segments))
+            yield made
+
+    def _shrink_bank(self, least: int) -> bool:
+        if self.bank is None or not self.bank.shrink(least, self.bank.storage.shrink):
+            return False
+        logger.warning(
+            "%s was out of memory: the bank of adapters shrinks to %d slots",
+            self.gpu.name,
+            self.bank.slots,
+        )
+        return True
+
+    @contextlib.contextmanager
+    def _emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
         languages = [segment.language for segment in segments]
         frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
         doing = f"running a batch of {len(segments)}"

@@ -2,7 +2,7 @@
 
 import threading
 
-from mms_engine.bundle.manifest import Wav2Vec2
+from mms_engine.bundle.manifest import Plan, Wav2Vec2
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.streams import CudaStream
@@ -57,10 +57,18 @@ class DevicePlans:
             if self._closed:
                 raise BackendError("the model is closed")
             if name not in self._sessions:
-                plan = choose_plan(self._bundle.manifest, name, self._precision, self._target)
+                plan = self.plan(name)
                 file = PlanFile(plan, self._bundle.plan_path(plan))
                 self._sessions[name] = open_plan(file, self.scratch, graphs=name not in _UNREPEATED)
             return self._sessions[name]
+
+    def plan(self, name: str) -> Plan:
+        """Return the manifest entry of the plan of a graph.
+
+        Raises:
+            BackendError: the bundle has none that runs here.
+        """
+        return choose_plan(self._bundle.manifest, name, self._precision, self._target)
 
     def close(self) -> None:
         """Free the plans and the CUDA stream."""
