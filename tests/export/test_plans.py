@@ -15,11 +15,13 @@ from typing import IO
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from export_runs import command, digests, invoke, run_export
 from full_disk import full_disk
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
 from mms_engine.bundle.files import atomic_open
+from mms_engine.cli import main as mms
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle import pipeline
 from mms_export.bundle.isolation import run_reporting
@@ -79,6 +81,40 @@ def test_manifest_names_the_plans_and_no_other_file_is_left(built):
     assert [plan.file.path for plan in opened.manifest.plans] == [
         f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("encoder", "frontend")
     ]
+
+
+def test_budget_is_made_of_the_builders_figures(built):
+    manifest = open_bundle(built).manifest
+    by_graph = {plan.graph: plan for plan in manifest.plans}
+    assert all(len(plan.scratch) == 1 < plan.scratch[0] for plan in manifest.plans)
+    given = ["doctor", "--bundle", str(built), "--budget", "2x1,languages=7,vocab=50", "--json"]
+    (found,) = json.loads(CliRunner().invoke(mms, given).stdout)
+    parts = found["bytes"]
+    assert parts["weights"] == sum(plan.file.size for plan in manifest.plans)
+    assert parts["scratch memory of runs"] == max(p.scratch[0] for p in by_graph.values())
+    assert parts["7 languages"] == 7 * 2 * (manifest.model.adapter_parameters + 50 * 33)
+    # Two rows of one slice each, of float32 samples; features; float32 logits.
+    features = 2 * 50 * by_graph["encoder"].inputs[0].shape[2]
+    size = 4 if by_graph["encoder"].inputs[0].dtype == "float32" else 2
+    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features * size + 2 * 50 * 50 * 4
+    assert found["sum"] == sum(parts.values())
+
+
+@pytest.mark.parametrize(
+    ("load", "code", "message"),
+    [
+        ("3x1", 1, "covers no run of 3 x 50 frames"),
+        ("1x9", 1, "covers no run of 1 x 450 frames"),
+        ("1x1,streams=2", 1, "no plan of the graph step"),
+        ("1", 2, "'1' is not of the form 16x30"),
+        ("1x1,rows=2", 2, "is not of the form"),
+        ("0x1", 2, "is not of the form"),
+    ],
+)
+def test_impossible_budgets_are_refused(built, load, code, message):
+    result = CliRunner().invoke(mms, ["doctor", "--bundle", str(built), "--budget", load])
+    assert result.exit_code == code
+    assert message in result.output
 
 
 def test_second_export_builds_nothing(checkpoint, copy, no_builds):

@@ -21,6 +21,7 @@ from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BackendError, BundleError
 from mms_engine.system import cpu_info, demo_bundle, printable, processor_name, usable_cores
+from mms_engine.tensorrt import compiled
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, fatbin_path
 
@@ -61,10 +62,13 @@ def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
 
 
 def clear_caches() -> str:
-    """Remove packed weights and stamps; return a sentence that says how much was removed."""
-    size = packed.clear()
+    """Remove what is kept for the next start; return a sentence that says how much it was."""
+    size = packed.clear() + compiled.clear()
     count = stamps.clear()
-    return f"Removed {size / 1e9:.2f} GB of packed weights and {count} stamps of checked files."
+    return (
+        f"Removed {size / 1e9:.2f} GB of packed weights and compiled kernels, and {count} stamps "
+        "of checked files."
+    )
 
 
 def report(findings: list[Finding], *, as_json: bool) -> str:
