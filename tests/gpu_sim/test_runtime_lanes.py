@@ -126,10 +126,10 @@ def test_rtx_captures_by_itself_and_keeps_its_kernels(opened, sim, tmp_path: Pat
     assert config.cuda_graph_strategy.name == "WHOLE_GRAPH_CAPTURE"
     assert config.dynamic_shapes_kernel_specialization_strategy.name == "EAGER"
     assert sim.usage().graphs == 0, "none of ours"
-    session.close()
     (kept,) = compiled.compiled_folder().iterdir()
     assert kept.is_relative_to(tmp_path / "cache")
     assert kept.read_bytes() == trt.__version__.encode()
+    session.close()
     again = opened("encoder", "tensorrt-rtx")
     assert again._lanes.plan.config.cache.content == trt.__version__.encode()
     again.close()

@@ -77,11 +77,12 @@ class Lane:
         """Addresses of the last run, and the moves of the scratch memory before it."""
         self._graph: CudaGraph | None = None
         self._captures = False
+        self._fresh = True
 
     def shape(self, profile: int, shapes: Shapes) -> None:
         """Give it the profile and the shapes of all inputs."""
         self._forget_graph()
-        self._bound, self._captures = (), self._plan.captures
+        self._bound, self._captures, self._fresh = (), self._plan.captures, True
         stream = self._scratch.stream.handle
         if profile != self._profile:
             if not self._context.set_optimization_profile_async(profile, stream):
@@ -116,6 +117,9 @@ class Lane:
             return
         self._execute()
         self._bound = bound
+        if self._fresh and self._plan.kernels is not None:
+            self._plan.kernels.save()  # a process may end without closing anything
+        self._fresh = False
 
     def free(self) -> None:
         """Free the graph and the context."""

@@ -1,7 +1,7 @@
 """Sessions of TensorRT and TensorRT for RTX: plans on device arrays, or on host arrays."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +113,6 @@ class TensorRtSession:
             return
         with self._gpu.active(f"closing {self._path.name}"), self._lock:
             self.stream.synchronize()
-            self.save_kernels()
             self._lanes.free()
             self._lanes = None
             self._workspace.free()
@@ -121,17 +120,9 @@ class TensorRtSession:
                 self._scratch.free()
                 self.stream.free()
 
-    def save_kernels(self) -> None:
-        """Keep the kernels that the runtime compiled so far for the next start."""
-        kernels = self._require_open().plan.kernels
-        if kernels is not None:
-            kernels.save()
-
-    def scratch_bytes(self, profiles: Collection[int] | None = None) -> int:
-        """Return the scratch memory of the largest run of some profiles, or of all."""
-        loaded = self._require_open().plan
-        chosen = range(self.buckets.count) if profiles is None else profiles
-        return max(map(loaded.scratch_bytes, chosen))
+    def scratch_bytes(self) -> int:
+        """Return the scratch memory of the largest run of all profiles."""
+        return max(map(self._require_open().plan.scratch_bytes, range(self.buckets.count)))
 
     def _require_open(self) -> Lanes:
         if self._lanes is None:
