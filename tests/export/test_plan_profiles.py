@@ -87,8 +87,8 @@ def test_recognizer_windows_fit_the_offline_profile(graphs):
 
 def test_steps_of_every_latency_fit_the_profile(graphs):
     made = profiles(graphs["step"])
-    assert list(made) == ["streaming"]
-    shapes = made["streaming"].shapes
+    assert list(made) == ["steps", "offline", "long"]
+    shapes = made["steps"].shapes
     for options in LATENCIES.values():
         new = round((options.chunk_seconds + options.right_seconds) * 50)
         assert shapes["features"].min[1] <= 64 + new <= shapes["features"].max[1]
@@ -96,10 +96,24 @@ def test_steps_of_every_latency_fit_the_profile(graphs):
         assert kept[0] <= round(options.left_seconds * 50) <= kept[1]
 
 
+def test_whole_utterances_are_steps_without_a_cache(graphs):
+    made = profiles(graphs["step"])
+    windows = plan_windows(100_000, WindowOptions(), frame_seconds=MMS.stride / 16000)
+    longest = max(window.frames for window in windows)
+    shapes = made["offline"].shapes
+    assert shapes["features"].min[1] == 64 + 1
+    assert shapes["features"].max[:2] == (16, 1_900)
+    assert 64 + longest <= 1_900
+    assert {shapes["cache"].max[4], shapes["keep"].max[0]} == {1}
+    assert made["steps"].shapes["features"].max[1] == 300, "whole slices, for short utterances"
+    (_, only) = make_profiles(graphs["step"].inputs, (USES["streaming"],), EXTENTS)
+    assert (only.name, only.shapes["features"].max[1]) == ("streaming", 600)
+
+
 def test_step_batches_are_those_of_the_streaming_use(graphs):
     few = (USES["streaming"].limited(4, 10), USES["long"])
     for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 4, 16))):
-        (profile,) = make_profiles(graphs["step"].inputs, uses, EXTENTS)
+        profile, *_ = make_profiles(graphs["step"].inputs, uses, EXTENTS)
         extent = profile.shapes["slot"]
         assert (*extent.min, *extent.opt, *extent.max) == batch
 

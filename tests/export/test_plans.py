@@ -42,6 +42,9 @@ SMALL = PlanOptions(
 )
 
 
+PROFILES = {"frontend": ["slices"], "step": ["steps", "streaming"]}
+
+
 @pytest.fixture(scope="module")
 def built(bundle: Path, tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     out = tmp_path_factory.mktemp("plans") / "bundle"
@@ -79,33 +82,33 @@ def test_manifest_names_the_plans_and_no_other_file_is_left(built):
     assert set(digests(built)) == named | {MANIFEST}
     release = trt.__version__
     assert [plan.file.path for plan in opened.manifest.plans] == [
-        f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("encoder", "frontend")
+        f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("frontend", "step")
     ]
 
 
 def test_budget_is_made_of_the_builders_figures(built):
     manifest = open_bundle(built).manifest
     by_graph = {plan.graph: plan for plan in manifest.plans}
-    assert all(len(plan.scratch) == 1 < plan.scratch[0] for plan in manifest.plans)
+    assert all(len(plan.scratch) == len(plan.profiles) for plan in manifest.plans)
     given = ["doctor", "--bundle", str(built), "--budget", "2x1,languages=7,vocab=50", "--json"]
     (found,) = json.loads(CliRunner().invoke(mms, given).stdout)
     parts = found["bytes"]
     assert parts["weights"] == sum(plan.file.size for plan in manifest.plans)
-    assert parts["scratch memory of runs"] == max(p.scratch[0] for p in by_graph.values())
+    scratch = by_graph["frontend"].scratch[0], min(by_graph["step"].scratch)
+    assert parts["scratch memory of runs"] == max(scratch) > 0
     assert parts["7 languages"] == 7 * 2 * (manifest.model.adapter_parameters + 50 * 33)
     # Two rows of one slice each, of float32 samples; features; float32 logits.
-    features = 2 * 50 * by_graph["encoder"].inputs[0].shape[2]
-    size = 4 if by_graph["encoder"].inputs[0].dtype == "float32" else 2
-    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features * size + 2 * 50 * 50 * 4
+    frames = 50 + manifest.model.num_conv_pos_embeddings // 2
+    features = 2 * frames * manifest.model.feature_size * 4
+    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features + 2 * frames * 50 * 4
     assert found["sum"] == sum(parts.values())
 
 
 @pytest.mark.parametrize(
     ("load", "code", "message"),
     [
-        ("3x1", 1, "covers no run of 3 x 50 frames"),
-        ("1x9", 1, "covers no run of 1 x 450 frames"),
-        ("1x1,streams=2", 1, "no plan of the graph step"),
+        ("3x1", 1, "covers no run of 3 x"),
+        ("1x9", 1, "covers no run of 1 x"),
         ("1", 2, "'1' is not of the form 16x30"),
         ("1x1,rows=2", 2, "is not of the form"),
         ("0x1", 2, "is not of the form"),
@@ -131,13 +134,13 @@ def test_damaged_plan_is_rebuilt(checkpoint, copy, no_builds):
     with pytest.raises(KeyboardInterrupt):
         again(checkpoint, copy)
     assert no_builds == [damaged.name]
-    assert [plan.graph for plan in open_bundle(copy).manifest.plans] == ["encoder"]
+    assert [plan.graph for plan in open_bundle(copy).manifest.plans] == ["step"]
 
 
 @pytest.mark.parametrize(
     ("change", "left"),
     [
-        # The encoder's, of the same name, goes before files change; slices do not depend on uses.
+        # The plan of the same name goes before files change; slices do not depend on uses.
         ({"uses": (USES["streaming"].limited(3, 2),)}, 1),
         ({"capabilities": ("12.0",)}, 2),  # for other GPUs: beside the others
     ],
@@ -181,7 +184,7 @@ def test_finished_plans_survive_an_interruption(checkpoint, bundle, tmp_path, mo
 
     def one_then_stop(function, advance, job):
         asked.append(job.path.name)
-        if job.graph.name == "encoder":
+        if job.graph.name == "step":
             raise KeyboardInterrupt
         return run_reporting(function, advance, job)
 
@@ -189,7 +192,7 @@ def test_finished_plans_survive_an_interruption(checkpoint, bundle, tmp_path, mo
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             again(checkpoint, out)
-    assert [name.split(".")[0] for name in asked] == ["frontend", "encoder", "encoder"]
+    assert [name.split(".")[0] for name in asked] == ["frontend", "step", "step"]
     assert open_bundle(out).problems() == []
 
 
@@ -253,9 +256,9 @@ def test_command_reports_the_plans(checkpoint, copy):
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith(f"; plans for tensorrt-rtx {trt.__version__} (fp16 on 8.6)\n")
     plans = json.loads(invoke(*given, "--json").stdout)["plans"]
-    assert [plan["graph"] for plan in plans] == ["encoder", "frontend"]
+    assert [plan["graph"] for plan in plans] == ["frontend", "step"]
     for plan in plans:
-        assert plan["profiles"] == (["slices"] if plan["graph"] == "frontend" else ["streaming"])
+        assert plan["profiles"] == PROFILES[plan["graph"]]
         assert plan["bytes"] == (copy / plan["path"]).stat().st_size
 
 
@@ -263,12 +266,9 @@ def test_dry_run_includes_the_plans(checkpoint, tmp_path):
     given = ["--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16", "--dry-run"]
     given += ["--engine", "tensorrt-rtx", "--sm", "86,89"]
     lines = [line.rsplit(maxsplit=2)[0].strip() for line in invoke(*given).stdout.splitlines()]
-    assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
+    assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "step")]
     sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
-    assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
-    assert "step.fp16 tensorrt-rtx sm86-89" not in sizes
-    sizes = json.loads(invoke(*given, "--streams", "--json").stdout)["bytes"]
-    # The plan holds weights that the graph may share.
+    # The plan holds weights that the graph shares.
     assert sizes["step.fp16 tensorrt-rtx sm86-89"] >= sizes["encoder.fp16"]
 
 
@@ -277,7 +277,6 @@ def test_dry_run_includes_the_plans(checkpoint, tmp_path):
     [
         ("--sm 86", 2, "--sm needs --engine"),
         ("--profile long", 2, "--profile needs --engine"),
-        ("--streams", 2, "--streams needs --engine"),
         (
             "--engine tensorrt-rtx --sm ada",
             2,

@@ -24,7 +24,7 @@ PARAMETERS = 584  # of a language of the tiny model
 def folder(tmp_path_factory) -> Path:
     checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return bundles.add_plans(bundles.export(str(checkpoint), out))
+    return bundles.add_plans(bundles.export(str(checkpoint), out), others=("encoder",))
 
 
 @pytest.fixture

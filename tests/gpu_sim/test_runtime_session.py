@@ -30,7 +30,7 @@ trt.install("tensorrt")
 def folder(tmp_path_factory) -> Path:
     checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return bundles.add_plans(bundles.export(str(checkpoint), out))
+    return bundles.add_plans(bundles.export(str(checkpoint), out), others=("encoder",))
 
 
 @pytest.fixture

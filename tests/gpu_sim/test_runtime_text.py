@@ -12,9 +12,7 @@ import pytest
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.audio import read_audio
-from mms_engine.bundle import Bundle
 from mms_engine.encoder.emission import Segment
-from mms_engine.encoder.interface import ContextSizes
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.errors import BackendError, DeviceMemoryError
 from mms_engine.tensorrt.execution import _LANES
@@ -35,7 +33,7 @@ def demo(tmp_path_factory) -> Path:
 def tiny(tmp_path_factory) -> Path:
     checkpoint = make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return bundles.add_plans(bundles.export(str(checkpoint), out), streams=True)
+    return bundles.add_plans(bundles.export(str(checkpoint), out))
 
 
 def on_cpu(bundle: Path, **options: object) -> Recognizer:
@@ -110,7 +108,7 @@ def test_model_without_adapters_gives_the_text_and_steps_of_the_cpu(on_gpu, tmp_
     options = TinyOptions(languages=(("eng", 24),))
     checkpoint = make_plain(tmp_path / "plain", options)
     bundle = bundles.export(str(checkpoint), tmp_path / "bundle", "--lang", "eng")
-    bundles.add_plans(bundle, streams=True)
+    bundles.add_plans(bundle)
     ours, theirs = on_gpu(bundle), on_cpu(bundle)
     assert "adapters" not in ours._model.bank.storage.arrays
     clips = [str(clip) for clip in CLIPS[:3]]
@@ -191,19 +189,6 @@ def test_other_batches_run_while_an_adapter_is_read(on_gpu, tiny: Path, monkeypa
     sounds = [np.zeros(size, np.float32) for size in (8_000, 9_000)]
     assert len(recognizer.transcribe(sounds, ["eng", "swh"])) == 2
     assert loaded == ["eng", "swh"]
-
-
-def test_other_batches_run_while_the_step_plan_is_read(on_gpu, tiny: Path, monkeypatch) -> None:
-    model = on_gpu(tiny)._model
-    check = Bundle.plan_path
-
-    def plan_path(bundle: Bundle, plan):
-        run_beside(model, Segment(np.zeros(800, np.float32), "eng"))
-        return check(bundle, plan)
-
-    monkeypatch.setattr(Bundle, "plan_path", plan_path)
-    steps = model.encoder.steps(None)
-    steps.cache(ContextSizes(left=10, chunk=5, right=2)).release()
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,13 @@ class StepInput:
         target[start:end] = self.features
 
 
+def kept_frames(rows: Sequence[StepInput]) -> slice:
+    """Return the new frames, at least one, that a batch adds to any KV cache."""
+    kept = [row.view.kept for row in rows if row.view and row.view.kept.stop > row.view.kept.start]
+    start = min((own.start for own in kept), default=0)
+    return slice(start, max((own.stop for own in kept), default=start + 1))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StepOutput:
     """Result of a streaming step for one row."""

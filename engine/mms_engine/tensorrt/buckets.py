@@ -8,9 +8,10 @@ from mms_engine.errors import BackendError
 
 _SIGNIFICANT_BITS = 4
 _ROWS = (1, 4, 16)
-LENGTHS = {100: (1, 16), 300: _ROWS, 500: _ROWS, 1000: _ROWS, 1500: _ROWS, 1800: (1, 16)}
+LENGTHS = {100: (1, 16), 300: _ROWS, 600: _ROWS, 1100: _ROWS, 1600: _ROWS, 1900: (1, 16)}
 """Frames of a row and rows of a run of the encoder: sixteen shapes, all multiples of 100 frames.
-Longer rows and larger batches, where a profile has them, are further shapes."""
+Rows of speech recognition begin with 64 frames ahead of the audio. Longer rows and larger batches,
+where a profile has them, are further shapes."""
 _LENGTH_STEP = 100
 
 
@@ -45,7 +46,8 @@ class Buckets:
             profiles: Profiles of the plan.
             length: Name of the dimension that grows with the audio.
         """
-        self._length = length
+        self.length = length
+        """Name of the dimension that grows with the audio."""
         self._bounds = tuple(_bounds(inputs, profile) for profile in profiles)
         # Shortest first: its kernels are tuned for shapes near those of the run.
         self._order = sorted(
@@ -57,13 +59,16 @@ class Buckets:
         """Number of profiles."""
         return len(self._bounds)
 
-    def fit(self, sizes: Mapping[str, int], *, rounded: tuple[str, ...] = ()) -> Bucket:
+    def fit(
+        self, sizes: Mapping[str, int], *, rounded: tuple[str, ...] = (), fine: bool = False
+    ) -> Bucket:
         """Return the profile of the shortest audio that covers `sizes`.
 
         Args:
             sizes: Sizes of all free dimensions, or of some.
-            rounded: Dimensions that may be padded: they are rounded up, `frames` and `batch` to
-                those of `LENGTHS`, and to the minimum of the profile.
+            rounded: Dimensions that may be padded: they are rounded up to those of `LENGTHS`, and
+                to the minimum of the profile.
+            fine: Whether the length is rounded by at most an eighth instead.
 
         Raises:
             BackendError: no profile covers them.
@@ -73,7 +78,7 @@ class Buckets:
             if not bounds.take(sizes):
                 continue
             fitted = {
-                name: max(bounds.least[name], self._rounded(bounds, name, sizes))
+                name: max(bounds.least[name], self._rounded(bounds, name, sizes, fine=fine))
                 if name in rounded
                 else size
                 for name, size in sizes.items()
@@ -88,10 +93,12 @@ class Buckets:
 
     def parts(self, rows: int, frames: int) -> list[int]:
         """Divide the rows of a batch among runs, so that at most half of a run is padding."""
-        covering = [index for index in self._order if self._bounds[index].take({"frames": frames})]
+        covering = [
+            index for index in self._order if self._bounds[index].take({self.length: frames})
+        ]
         if not covering:
             return [rows]
-        steps = _row_steps(self._bounds[covering[0]], frames)
+        steps = _row_steps(self._bounds[covering[0]].most["batch"], frames)
         parts, left = [], rows
         while left:
             padded = next((step for step in steps if step >= left), steps[-1])
@@ -101,14 +108,14 @@ class Buckets:
             left -= parts[-1]
         return parts
 
-    def _rounded(self, bounds: _Bounds, name: str, sizes: Mapping[str, int]) -> int:
+    def _rounded(self, bounds: _Bounds, name: str, sizes: Mapping[str, int], *, fine: bool) -> int:
         size = sizes[name]
-        if name == "frames":
-            return _frames(bounds, size)
         if name == "batch":
-            length = sizes.get("frames", sizes.get(self._length, 0))
-            return next(step for step in _row_steps(bounds, length) if step >= size)
-        return min(round_up(size), bounds.most[name])
+            steps = _row_steps(bounds.most["batch"], sizes.get(self.length, 0))
+            return next(step for step in steps if step >= size)
+        further = -(-size // _LENGTH_STEP) * _LENGTH_STEP
+        length = next((length for length in LENGTHS if length >= size), further)
+        return min(round_up(size) if fine else length, bounds.most[name])
 
     def least(self, name: str) -> int:
         """Return the minimum of a dimension."""
@@ -125,17 +132,9 @@ def round_up(size: int) -> int:
     return -(-size // step) * step
 
 
-def _frames(bounds: _Bounds, frames: int) -> int:
-    further = -(-frames // _LENGTH_STEP) * _LENGTH_STEP
-    return min(
-        next((length for length in LENGTHS if length >= frames), further), bounds.most["frames"]
-    )
-
-
-def _row_steps(bounds: _Bounds, frames: int) -> list[int]:
+def _row_steps(most: int, frames: int) -> list[int]:
     """Return the batches of rows of this length, the largest last."""
     length = next((length for length in LENGTHS if length >= frames), 0)
-    most = bounds.most["batch"]
     return [rows for rows in LENGTHS.get(length, _ROWS) if rows < most] + [most]
 
 

@@ -72,5 +72,3 @@ class PlanOptions:
     """Compute capabilities in the form `8.6`; empty for the runtime's default."""
     uses: tuple[Use, ...] = field(default=tuple(USES.values()))
     """One optimisation profile each."""
-    streams: bool = False
-    """Whether to build a plan of the step graph, which holds the encoder's weights again."""

@@ -101,7 +101,10 @@ def make_profiles(
     *,
     whole: bool = False,
 ) -> tuple[Profile, ...]:
-    """Return one profile per use; a single one for the frontend, and for a graph with a KV cache.
+    """Return one profile per use; a single one for the frontend.
+
+    A graph with a KV cache has one for streaming steps, and one for each use of whole utterances;
+    `offline` covers those of `streaming`.
 
     Args:
         inputs: Inputs of the graph.
@@ -118,7 +121,12 @@ def make_profiles(
     if all(tensor.name != "cache" for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
-    return (_profile(inputs, streaming.name, _step_sizes(streaming, extents)),)
+    names = {use.name for use in uses}
+    wholes = [use for use in uses if use.name != "streaming" or "offline" not in names]
+    return (
+        _profile(inputs, "steps", _step_sizes(streaming, extents)),
+        *(_profile(inputs, use.name, _whole_sizes(use, extents)) for use in wholes),
+    )
 
 
 def _profile(inputs: tuple[Tensor, ...], name: str, sizes: dict[str, Range]) -> Profile:
@@ -136,7 +144,7 @@ def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (
         max(1, round(seconds * extents.sample_rate / geometry.stride)) for seconds in use.seconds
     )
-    high = -(-high // SLICE_FRAMES) * SLICE_FRAMES
+    high = _whole_slices(high)
     # The most samples that give the most frames; the remainder gives no further frame.
     samples = (geometry.samples(low), geometry.samples(usual), geometry.samples(high + 1) - 1)
     return {
@@ -152,15 +160,32 @@ def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (extents.history + frames for frames in NEW_FRAMES)
     return {
         "batch": use.batch,
-        "input_frames": (low, usual, high),
+        "input_frames": (low, usual, _whole_slices(high)),
         "cache_slots": CACHED_FRAMES,
+        "kept_frames": NEW_FRAMES,
         "slots": extents.slots,
         "vocab": extents.vocab,
     }
 
 
+def _whole_sizes(use: Use, extents: Extents) -> dict[str, Range]:
+    """Return the sizes of whole utterances as steps: behind masked frames, without a cache."""
+    sizes = _sizes(use, extents)
+    _, usual, high = sizes.pop("frames")
+    most = _whole_slices(extents.history + high)
+    return sizes | {
+        "input_frames": (extents.history + 1, extents.history + usual, most),
+        "cache_slots": (1, 1, 1),
+        "kept_frames": (1, 1, 1),
+    }
+
+
 def _shape(tensor: Tensor, sizes: dict[str, Range], which: int) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else sizes[size][which] for size in tensor.shape)
+
+
+def _whole_slices(frames: int) -> int:
+    return -(-frames // SLICE_FRAMES) * SLICE_FRAMES
 
 
 def _power_of_two(least: int) -> int:

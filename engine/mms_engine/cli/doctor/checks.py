@@ -15,7 +15,7 @@ from mms_engine.backends import packed
 from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle, stamps
-from mms_engine.bundle.manifest import Manifest, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Manifest
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
@@ -207,9 +207,3 @@ def _plans(manifest: Manifest) -> Iterator[Finding]:
         refused = refusal(manifest, plan, machine)
         detail = refused or f"{plan.file.path}: for {', '.join(plan.compute_capabilities)}"
         yield Finding("plan", "absent" if refused else "ok", detail)
-    if not isinstance(manifest.model, Wav2Vec2Ctc):
-        return
-    with_streams = {plan.runtime for plan in manifest.plans if plan.graph == "step"}
-    for runtime in sorted({plan.runtime for plan in manifest.plans} - with_streams):
-        detail = f"no {runtime} plan for streams: mms-export --engine {runtime} --streams"
-        yield Finding("plan", "absent", detail)

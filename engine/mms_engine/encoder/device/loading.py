@@ -53,12 +53,10 @@ def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -
 def _make_bank(
     bundle: Bundle, plans: DevicePlans, options: RunOptions, device: CudaDevice
 ) -> AdapterBank[DeviceBank]:
-    encoder = plans.session("encoder")
-    # The plan of the step graph is loaded later, with the first stream, and needs room too.
-    later = (plan.file.size for plan in bundle.manifest.plans if plan.graph == "step")
+    encoder = plans.session(plans.encoder)
     with device.active("querying free memory"):
-        free = device.free_bytes() - max(later, default=0)
-    budget = bank_bytes(max(0, free), options.adapter_cache_bytes, _reserve(bundle, plans))
+        free = device.free_bytes()
+    budget = bank_bytes(free, options.adapter_cache_bytes, _reserve(bundle, plans))
     sizes = bank_options(bundle, encoder.inputs, budget)
     most = encoder.buckets.most("slots", vocab=sizes.vocab)
     if not most:
@@ -72,8 +70,10 @@ def _make_bank(
 
 def _reserve(bundle: Bundle, plans: DevicePlans) -> int:
     """Return the device memory that the largest run takes."""
-    used = {name: plans.plan(name) for name in planned_graphs(bundle.manifest.model)}
+    names = planned_graphs(bundle.manifest.model)
+    frontend, encoder = map(plans.plan, names)
     vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
-    rows, frames = largest_run(used["encoder"])
-    scratch = max(plans.session(name).scratch_bytes() for name in used)
-    return scratch + run_bytes(used, rows, frames, vocab=vocab, geometry=plans.geometry)
+    rows, frames = largest_run(encoder)
+    scratch = max(plans.session(name).scratch_bytes() for name in names)
+    run = run_bytes(frontend, encoder, rows, frames, vocab=vocab, geometry=plans.geometry)
+    return scratch + run

@@ -1,6 +1,6 @@
 """Device memory of a model on plans, by its parts: for the bank's reserve, and as a budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -9,6 +9,7 @@ from mms_engine.bank.adapters import slot_values
 from mms_engine.bundle.manifest import Manifest, Plan, Tensor, Wav2Vec2Ctc, find_tensor
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import BackendError
+from mms_engine.tensorrt.choose import planned_graphs
 
 CONTEXT_BYTES = 500_000_000
 """Assumed memory of CUDA's context, TensorRT and the kernels, which only a device tells."""
@@ -48,24 +49,27 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     model = manifest.model
     if not isinstance(model, Wav2Vec2Ctc):
         raise BackendError("budgets are those of speech recognition")
-    names = ("frontend", "encoder", *(("step",) if load.streams else ()))
+    names = planned_graphs(model)
     missing = [name for name in names if name not in plans]
     if missing:
         raise BackendError(f"the bundle has no plan of the graph {' and '.join(missing)}")
     used = {name: plans[name] for name in names}
-    frames = round(load.seconds * manifest.sample_rate / FrameGeometry.of(model).stride)
-    dtype = find_tensor(used["encoder"].inputs, "head_bias").dtype
+    frontend, encoder = used.values()
+    geometry = FrameGeometry.of(model)
+    frames = round(load.seconds * manifest.sample_rate / geometry.stride)
+    frames += model.num_conv_pos_embeddings // 2  # ahead of the audio
+    dtype = find_tensor(encoder.inputs, "head_bias").dtype
     values = slot_values(model, load.vocab)
     parts = {
         "weights": sum(plan.file.size for plan in used.values()),
-        "scratch memory of runs": _scratch(used, load.rows, frames),
+        "scratch memory of runs": _scratch(frontend, encoder, load.rows, frames),
         "inputs, features, logits": run_bytes(
-            used, load.rows, frames, vocab=load.vocab, geometry=FrameGeometry.of(model)
+            frontend, encoder, load.rows, frames, vocab=load.vocab, geometry=geometry
         ),
         f"{load.languages} languages": load.languages * values * storage_dtype(dtype).itemsize,
     }
     if load.streams:
-        frame = _frame_bytes(find_tensor(used["step"].inputs, "cache"))
+        frame = _frame_bytes(find_tensor(encoder.inputs, "cache"))
         rows = min(load.streams, _STEP_ROWS)
         parts[f"KV caches of {load.streams} streams"] = load.streams * load.stream_frames * frame
         parts["copies of KV caches in a run"] = rows * (load.stream_frames + _STEP_FRAMES) * frame
@@ -73,20 +77,21 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
 
 
 def run_bytes(
-    plans: Mapping[str, Plan], rows: int, frames: int, *, vocab: int, geometry: FrameGeometry
+    frontend: Plan, encoder: Plan, rows: int, frames: int, *, vocab: int, geometry: FrameGeometry
 ) -> int:
     """Return the bytes of the inputs, features and outputs of a run.
 
     Args:
-        plans: Plans of `frontend` and `encoder`.
+        frontend: Plan of the frontend.
+        encoder: Plan of the graph behind it.
         rows: B.
-        frames: T: frames of a row.
+        frames: Frames of a row, with those ahead of the audio.
         vocab: V: tokens of the largest vocabulary.
         geometry: That of the frontend.
     """
-    samples = plans["frontend"].profiles[0].shapes["audio"].max[1]
+    samples = frontend.profiles[0].shapes["audio"].max[1]
     slices = rows * -(-frames // geometry.frames(samples))
-    features, output = plans["frontend"].outputs[0], plans["encoder"].outputs[0]
+    features, output = frontend.outputs[0], encoder.outputs[0]
     free = {"batch": rows, "frames": frames, "vocab": vocab}
     scores = prod(free[size] if isinstance(size, str) else size for size in output.shape)
     return slices * samples * 4 + rows * frames * _frame_bytes(features) + scores * 4
@@ -99,24 +104,19 @@ def largest_run(encoder: Plan) -> tuple[int, int]:
     return rows, frames
 
 
-def _scratch(plans: Mapping[str, Plan], rows: int, frames: int) -> int:
+def _scratch(frontend: Plan, encoder: Plan, rows: int, frames: int) -> int:
     """Return the scratch memory that all runs share: that of the largest."""
-    figures = []
-    for name, plan in plans.items():
+    for plan in (frontend, encoder):
         if len(plan.scratch) != len(plan.profiles):
             raise BackendError(f"{plan.file.path} was built without figures: build it again")
-        covering: Sequence[int] = plan.scratch
-        if name == "encoder":
-            covering = [
-                size
-                for size, profile in zip(plan.scratch, plan.profiles, strict=True)
-                if rows <= profile.shapes["features"].max[0]
-                and frames <= profile.shapes["features"].max[1]
-            ]
-            if not covering:
-                raise BackendError(f"{plan.file.path} covers no run of {rows} x {frames} frames")
-        figures.append(min(covering))
-    return max(figures)
+    covering = [
+        size
+        for size, profile in zip(encoder.scratch, encoder.profiles, strict=True)
+        if rows <= profile.shapes["features"].max[0] and frames <= profile.shapes["features"].max[1]
+    ]
+    if not covering:
+        raise BackendError(f"{encoder.file.path} covers no run of {rows} x {frames} frames")
+    return max(*frontend.scratch, min(covering))
 
 
 def _frame_bytes(tensor: Tensor) -> int:

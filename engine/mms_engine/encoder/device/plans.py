@@ -8,7 +8,7 @@ from mms_engine.cuda.context import CudaDevice
 from mms_engine.cuda.streams import CudaStream
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import BackendError
-from mms_engine.tensorrt.choose import Target, choose_plan
+from mms_engine.tensorrt.choose import Target, choose_plan, planned_graphs
 from mms_engine.tensorrt.execution import Scratch
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
 from mms_engine.types import Precision
@@ -33,6 +33,8 @@ class DevicePlans:
         """
         self.architecture = bundle.model(Wav2Vec2)
         self.geometry = FrameGeometry.of(self.architecture)
+        self.encoder = planned_graphs(bundle.manifest.model)[1]
+        """Name of the graph that gives logits, or scores."""
         self.variant = f"{target.runtime} {precision} {device.name}"
         """Runtime, precision and GPU."""
         with device.active("preparing to run"):

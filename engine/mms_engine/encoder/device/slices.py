@@ -57,13 +57,22 @@ class Slices:
         tensor = self.session.outputs[0]
         return (count, self.frames, int(tensor.shape[2])), storage_dtype(tensor.dtype)
 
-    def cut(self, samples: Float32Array, target: Float32Array) -> None:
-        """Write the slices of one utterance `[n]` into `[slices, N]`, with zeros behind it."""
+    def cut(self, samples: Float32Array, target: Float32Array, *, before: int = 0) -> None:
+        """Write the slices of one utterance `[n]` into `[slices, N]`, with zeros around it.
+
+        Args:
+            samples: The utterance.
+            target: Its slices.
+            before: Frames ahead of it.
+        """
         step = self.frames * self.geometry.stride
         for index, slot in enumerate(target):
-            part = samples[index * step : index * step + slot.size]
-            slot[: part.size] = part
-            slot[part.size :] = 0
+            start = index * step - before * self.geometry.stride
+            ahead = min(slot.size, max(0, -start))
+            part = samples[max(0, start) : max(0, start + slot.size)]
+            slot[:ahead] = 0
+            slot[ahead : ahead + part.size] = part
+            slot[ahead + part.size :] = 0
 
     def run(self, audio: DeviceArray, features: DeviceArray) -> None:
         """Enqueue the runs of all slices, which write the features in place.
