@@ -13,7 +13,6 @@ from mms_engine.tensorrt.choose import planned_graphs
 
 CONTEXT_BYTES = 500_000_000
 """Assumed memory of CUDA's context, TensorRT and the kernels, which only a device tells."""
-_STEP_ROWS = 16
 _STEP_FRAMES = 48
 """New frames of a streaming step: chunk and right context."""
 
@@ -70,7 +69,8 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     }
     if load.streams:
         frame = _frame_bytes(find_tensor(encoder.inputs, "cache"))
-        rows = min(load.streams, _STEP_ROWS)
+        most = max(profile.shapes["cache"].max[0] for profile in encoder.profiles)
+        rows = min(load.streams, most)
         parts[f"KV caches of {load.streams} streams"] = load.streams * load.stream_frames * frame
         parts["copies of KV caches in a run"] = rows * (load.stream_frames + _STEP_FRAMES) * frame
     return parts | {"context, TensorRT, kernels (assumed)": CONTEXT_BYTES}
