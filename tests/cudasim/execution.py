@@ -92,6 +92,11 @@ class Graph:
         return prod(shape) * self.tensors[name].trt_type.value[1]
 
 
+def captures(stream: int) -> bool:
+    """Return whether a stream captures a graph."""
+    return bool(ctypes.CDLL("libcuda.so.1").cudasim_captures(ctypes.c_uint64(stream)))
+
+
 def _tensor(node, is_input):
     name = node.type.removeprefix("tensor(").rstrip(")")
     shape = tuple(axis if isinstance(axis, int) else -1 for axis in node.shape)
@@ -109,12 +114,16 @@ class Execution:
         self.scratch = scratch
         self.gathered = frozenset(gathered)
         self.number = next(_NUMBERS)
+        self.changes = 0
+        """Changes of the context's shapes; a graph is only good for those it was captured with."""
         _ALIVE[self.number] = self
         self._library = ctypes.CDLL("libcuda.so.1")
 
     def enqueue(self, stream: int, shapes: Shapes, addresses: Mapping[str, int]) -> int:
-        """Enqueue a run with the given shapes and addresses; return the driver's code."""
+        """Enqueue or capture a run with given shapes and addresses; return the driver's code."""
         order = {"execution": self.number, "shapes": dict(shapes), "addresses": dict(addresses)}
+        if captures(stream):
+            order["changes"] = self.changes
         data = json.dumps(order).encode()
         ranges = self._ranges(shapes, addresses)
         return self._library.cudasim_enqueue(
@@ -168,6 +177,11 @@ def _CALL(data, size):  # noqa: N802  (a constant for C)
         execution = _ALIVE.get(order["execution"])
         if execution is None:
             library.cudasim_explain(b"the execution context is gone before its run")
+            return _LAUNCH_FAILED
+        if order.get("changes", execution.changes) != execution.changes:
+            library.cudasim_explain(
+                b"the shapes of its execution context changed since the capture"
+            )
             return _LAUNCH_FAILED
         shapes = {name: tuple(shape) for name, shape in order["shapes"].items()}
         return execution.run(shapes, order["addresses"])

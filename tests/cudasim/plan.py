@@ -26,7 +26,15 @@ class SimulatedPlan:
     weight_bytes: int = 1 << 20
     """Device memory of the engine."""
     scratch_bytes: int = 1 << 20
-    """Device memory of each execution context."""
+    """Scratch memory of a run of any shape."""
+    scratch_per_value: int = 0
+    """Further scratch memory of a run for each value of the first input: what its layers write."""
+    resizes: bool = False
+    """Whether a context asks for the scratch memory of its shapes, as a plan built with
+    RUNTIME_ACTIVATION_RESIZE_10_10 does, or always for that of its profile's maxima."""
+    allocates: bool = False
+    """Whether a run allocates what it lacks, as one of TensorRT for RTX does, unless the plan was
+    built with REQUIRE_USER_ALLOCATION."""
     gathered: Sequence[str] = field(default=())
     """Inputs of which a run reads only some rows; the others may be written meanwhile."""
 

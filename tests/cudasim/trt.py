@@ -9,10 +9,12 @@ memory at the addresses that were set when it was enqueued.
 import ctypes
 import enum
 import sys
+import types
 from collections.abc import Sequence
+from math import prod
 
 from cudasim import plan as plans
-from cudasim.execution import Execution, Graph
+from cudasim.execution import Execution, Graph, captures
 
 __version__ = "10.99.0"
 
@@ -86,7 +88,7 @@ class _DeviceBytes:
         size = ctypes.c_size_t(size)
         if _driver().cuMemAlloc_v2(ctypes.byref(self.address), size):
             self.address.value = 0
-            raise MemoryError(f"no {size.value} bytes of device memory")
+            raise MemoryError(f"Error Code 2: OutOfMemory (Requested size was {size.value} bytes.)")
 
     def __del__(self):
         if self.address.value and not _driver().cuCtxPushCurrent_v2(self.context):
@@ -101,7 +103,6 @@ class ICudaEngine:
         self.graph = Graph(plan.graph)
         self.plan = plan
         self.logger = logger
-        self.profile_users: dict[int, int] = {}
         self._weights = _DeviceBytes(plan.weight_bytes)
 
     @property
@@ -126,11 +127,30 @@ class ICudaEngine:
         static = [self.graph.tensors[name].shape] * 3
         return [tuple(shape) for shape in profile.get(name, static)]
 
-    def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
-        """Return a context, with the first profile if it is free; None without memory."""
+    def get_device_memory_size_for_profile_v2(self, profile_index):
+        """Return the scratch memory of a profile's largest run, in bytes."""
+        return self.scratch({name: high for name, (_, _, high) in self._extents(profile_index)})
+
+    def scratch(self, shapes):
+        """Return the scratch memory of a run of these shapes, in bytes."""
+        values = prod(next(iter(shapes.values()))) * self.plan.scratch_per_value
+        return self.plan.scratch_bytes + values
+
+    def _extents(self, profile_index):
+        inputs = [name for name, tensor in self.graph.tensors.items() if tensor.is_input]
+        return [(name, self.get_tensor_profile_shape(name, profile_index)) for name in inputs]
+
+    def create_runtime_config(self):
+        return IRuntimeConfig()
+
+    def create_execution_context(self, how=ExecutionContextAllocationStrategy.STATIC):
+        """Return a context with the first profile; None without memory."""
+        strategy = how.strategy if isinstance(how, IRuntimeConfig) else how
         own = strategy is ExecutionContextAllocationStrategy.STATIC
+        profiles = range(self.num_optimization_profiles)
+        size = max(map(self.get_device_memory_size_for_profile_v2, profiles))
         try:
-            return IExecutionContext(self, _DeviceBytes(self.plan.scratch_bytes) if own else None)
+            return IExecutionContext(self, _DeviceBytes(size) if own else None, size)
         except MemoryError as error:
             self.logger.log(ILogger.ERROR, f"ICudaEngine::createExecutionContext: {error}")
             return None
@@ -139,43 +159,31 @@ class ICudaEngine:
 class IExecutionContext:
     """Execution of an engine with one profile and one set of shapes and addresses."""
 
-    def __init__(self, engine, scratch):
+    def __init__(self, engine, scratch, size):
         self.engine = engine
         self._scratch = scratch
-        self._scratch_bytes = engine.plan.scratch_bytes if scratch else 0
+        self._scratch_bytes = size if scratch else 0
         address = scratch.address.value if scratch else 0
         self._execution = Execution(engine.graph, address, engine.plan.gathered)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
-        self.active_optimization_profile = -1
-        if 0 not in engine.profile_users:
-            self._take_profile(0)
-
-    def __del__(self):
-        self.engine.profile_users.pop(getattr(self, "active_optimization_profile", -1), None)
+        self._ran = -1  # the changes of the shapes before the last run
+        self.active_optimization_profile = 0
 
     def set_optimization_profile_async(self, profile_index, stream_handle):
+        """Select a profile, which several contexts may use at once since TensorRT 10."""
         if not 0 <= profile_index < self.engine.num_optimization_profiles:
             return self._refuse("setOptimizationProfileAsync", f"no profile {profile_index}")
-        if self.engine.profile_users.get(profile_index, id(self)) != id(self):
-            reason = f"profile {profile_index} is in use by another execution context"
-            return self._refuse("setOptimizationProfileAsync", reason)
-        self._take_profile(profile_index)
-        return True
-
-    def _take_profile(self, index):
-        self.engine.profile_users.pop(self.active_optimization_profile, None)
-        self.engine.profile_users[index] = id(self)
-        self.active_optimization_profile = index
+        self.active_optimization_profile = profile_index
         self._shapes = {}
+        self._execution.changes += 1
+        return True
 
     def set_input_shape(self, name, shape: Sequence[int]):
         shape = tuple(int(size) for size in shape)
         tensor = self.engine.graph.tensors.get(name)
         if tensor is None or not tensor.is_input:
             return self._refuse("setInputShape", f"there is no input {name}")
-        if self.active_optimization_profile < 0:
-            return self._refuse("setInputShape", "no optimization profile was set")
         low, _, high = self.engine.get_tensor_profile_shape(name, self.active_optimization_profile)
         fits = all(a <= b <= c for a, b, c in zip(low, shape, high, strict=False))
         if len(shape) != len(low) or not fits:
@@ -184,6 +192,8 @@ class IExecutionContext:
                 f"{name} {shape} is not in profile {self.active_optimization_profile}, "
                 f"which goes from {low} to {high}",
             )
+        if self._shapes.get(name) != shape:
+            self._execution.changes += 1
         self._shapes[name] = shape
         return True
 
@@ -196,8 +206,16 @@ class IExecutionContext:
         return True
 
     def update_device_memory_size_for_shapes(self):
-        """Return the device memory of a run with the current shapes, in bytes."""
-        return self.engine.plan.scratch_bytes
+        """Return the scratch memory of a run with the current shapes, in bytes; 0 without them.
+
+        Only the preview feature lets it shrink below that of the profile's maxima.
+        """
+        if self.infer_shapes():
+            return 0
+        if self.engine.plan.resizes:
+            return self.engine.scratch(self._input_shapes())
+        profile = self.active_optimization_profile
+        return self.engine.get_device_memory_size_for_profile_v2(profile)
 
     def set_device_memory(self, memory, size):
         """Use the caller's memory as the scratch memory of runs."""
@@ -206,6 +224,10 @@ class IExecutionContext:
             return
         self._execution.scratch = memory
         self._scratch_bytes = size
+
+    def is_stream_capturable(self, stream_handle):
+        """Return whether a run may be captured: whether none of its memory is the runtime's."""
+        return not self.engine.plan.allocates
 
     def infer_shapes(self):
         """Return the inputs without a shape."""
@@ -226,8 +248,19 @@ class IExecutionContext:
         missing = [name for name in self.engine.graph.tensors if not self._addresses.get(name)]
         if missing:
             return self._refuse("enqueueV3", f"no address for {', '.join(missing)}")
-        if self._scratch_bytes < self.engine.plan.scratch_bytes:
+        needed = self.update_device_memory_size_for_shapes()
+        if self.engine.plan.allocates:
+            try:
+                _DeviceBytes(max(1, needed - self._scratch_bytes))
+            except MemoryError as error:
+                return self._refuse("enqueueV3", f"allocation within the run failed: {error}")
+        elif self._scratch_bytes < needed:
             reason = f"{self._scratch_bytes} bytes of device memory are too few"
+            return self._refuse("enqueueV3", reason)
+        if not captures(stream_handle):
+            self._ran = self._execution.changes
+        elif self._ran != self._execution.changes:
+            reason = "a change of shapes has to be run once before it is captured"
             return self._refuse("enqueueV3", reason)
         code = self._execution.enqueue(stream_handle, self._input_shapes(), self._addresses)
         return not code or self._refuse("enqueueV3", f"the driver answers {code}")
@@ -244,6 +277,64 @@ class IExecutionContext:
         return False
 
 
+class IRuntimeCache:
+    """Compiled kernels of an engine of TensorRT for RTX: one word for each release that ran."""
+
+    def __init__(self):
+        self.content = b""
+
+    def deserialize(self, blob):
+        """Take a serialised cache, unless it is of another release."""
+        known = bytes(blob) == __version__.encode()
+        self.content = bytes(blob) if known else b""
+        return known
+
+    def serialize(self):
+        return memoryview(__version__.encode())
+
+
+class IRuntimeConfig:
+    """Configuration of an engine of TensorRT for RTX."""
+
+    strategy = ExecutionContextAllocationStrategy.STATIC
+    cuda_graph_strategy = None
+    dynamic_shapes_kernel_specialization_strategy = None
+    cache = None
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def create_runtime_cache(self):
+        return IRuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return True
+
+
+class CudaGraphStrategy(enum.Enum):
+    """CUDA graphs that TensorRT for RTX captures itself."""
+
+    DISABLED = 0
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class DynamicShapesKernelSpecializationStrategy(enum.Enum):
+    """When TensorRT for RTX compiles kernels for a shape."""
+
+    LAZY = 0
+    EAGER = 1
+    NONE = 2
+
+
+_RTX_ONLY = ("CudaGraphStrategy", "DynamicShapesKernelSpecializationStrategy")
+
+
 def install(name: str = "tensorrt") -> None:
     """Let `import tensorrt` (or `tensorrt_rtx`) find this module in this process."""
-    sys.modules[name] = sys.modules[__name__]
+    found = types.ModuleType(name)
+    vars(found).update(globals(), __name__=name)
+    if name == "tensorrt":
+        for only in _RTX_ONLY:
+            delattr(found, only)
+    sys.modules[name] = found

@@ -260,6 +260,6 @@ def test_doctor_shows_and_clears(bundle: Path) -> None:
     assert "ok      packed weights" in shown
     assert "tiny encoder fp32; --clear-cache removes them" in shown
     result = CliRunner().invoke(main, [*arguments, "--clear-cache"])
-    assert "of packed weights and" in result.stderr
+    assert "GB of packed weights and compiled kernels, and" in result.stderr
     assert "none kept; 16 GB allowed (MMS_PACKED_GB)" in result.stdout
     assert not packed.packed_folder().exists()

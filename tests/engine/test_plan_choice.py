@@ -18,7 +18,6 @@ from mms_engine.bundle.manifest import (
     Tensor,
     Wav2Vec2Ctc,
 )
-from mms_engine.cli.doctor.checks import _plans
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Buckets, round_up
 from mms_engine.tensorrt.choose import NoPlan, Target, choose_plan, planned_precision, refusal
@@ -100,24 +99,22 @@ def manifest(*plans: Plan) -> Manifest:
             adapter_parameters=10,
         ),
         data_dtype="float16",
-        graphs=tuple(graph(s, p) for p in ("fp16", "bf16") for s in ("frontend", "encoder")),
+        graphs=tuple(graph(s, p) for p in ("fp16", "bf16") for s in ("frontend", "step")),
         data={},
         plans=plans,
     )
 
 
-BOTH = (plan("frontend"), plan("encoder"))
-BF16 = (plan("frontend", "bf16"), plan("encoder", "bf16"))
+BOTH = (plan("frontend"), plan("step"))
+BF16 = (plan("frontend", "bf16"), plan("step", "bf16"))
 
 
 def test_first_precision_with_all_plans_is_chosen() -> None:
     assert planned_precision(manifest(*BOTH, *BF16), ("fp16", "bf16"), HERE) == "fp16"
     assert planned_precision(manifest(*BOTH[:1], *BF16), ("fp16", "bf16"), HERE) == "bf16"
-    assert choose_plan(manifest(*BOTH), "encoder", "fp16", HERE) is BOTH[1]
-    with pytest.raises(BackendError, match=r"no bf16 plan of the encoder"):
-        choose_plan(manifest(*BOTH), "encoder", "bf16", HERE)
-    with pytest.raises(BackendError, match=r"--engine tensorrt-rtx --sm 86 .*fp16 --streams"):
-        choose_plan(manifest(*BOTH), "step", "fp16", HERE)
+    assert choose_plan(manifest(*BOTH), "step", "fp16", HERE) is BOTH[1]
+    with pytest.raises(BackendError, match=r"no bf16 plan of .* step .*rtx --sm 86 .* bf16"):
+        choose_plan(manifest(*BOTH), "step", "bf16", HERE)
 
 
 def test_bundle_without_plans_raises_no_plan() -> None:
@@ -135,12 +132,12 @@ def test_bundle_without_plans_raises_no_plan() -> None:
         ({"compute_capabilities": ("8.0",)}, r"is for compute capability 8\.0"),
         ({"graph_sha256": "former"}, "from another graph"),
         # Another precision is another graph.
-        ({"graph_sha256": "encoder.bf16.onnx"}, "from another graph"),
+        ({"graph_sha256": "step.bf16.onnx"}, "from another graph"),
         ({"graph_sha256": "frontend.fp16.onnx"}, "from another graph"),
     ],
 )
 def test_plan_must_fit_runtime_gpu_and_graph(changes: dict[str, object], reason: str) -> None:
-    encoder = plan("encoder", **changes)
+    encoder = plan("step", **changes)
     refused = refusal(manifest(), encoder, HERE)
     assert bool(refused) == bool(reason)
     if reason:
@@ -194,18 +191,37 @@ def test_unrounded_sizes_must_be_within_the_profile() -> None:
         BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
 
 
+def test_default_profiles_have_sixteen_shapes() -> None:
+    profiles = (
+        profile("steps", (1, 16), (65, 300)),
+        profile("offline", (1, 16), (65, 1_900)),
+    )
+    buckets = Buckets((FEATURES, BIAS), profiles, length="frames")
+    shapes, padded, needed = set(), 0, 0
+    for frames in range(65, 1_901):
+        for batch in range(1, 17):
+            for rows in buckets.parts(batch, frames):
+                wanted = {"batch": rows, "frames": frames}
+                sizes = buckets.fit(wanted, rounded=("batch", "frames")).sizes
+                shapes.add((sizes["batch"], sizes["frames"]))
+                padded, needed = padded + sizes["batch"] * sizes["frames"], needed + rows * frames
+    assert len(shapes) == 16
+    assert padded / needed < 1.5
+
+
+@given(st.integers(1, 64), st.integers(1, 3_000))
+def test_parts_of_a_batch_are_at_least_half_full(batch: int, frames: int) -> None:
+    parts = BUCKETS.parts(batch, frames)
+    assert sum(parts) == batch
+    for rows in parts:
+        if rows <= BUCKETS.most("batch", frames=frames):
+            bucket = BUCKETS.fit({"batch": rows, "frames": frames}, rounded=("batch", "frames"))
+            assert bucket.sizes["batch"] < 2 * rows or frames <= 100 or frames > 1600
+
+
 def test_maximum_of_a_dimension_depends_on_the_others() -> None:
     assert BUCKETS.most("batch", frames=400) == 64
     assert BUCKETS.most("batch", frames=1_800) == 32
     assert BUCKETS.most("batch", frames=2_500) == 4
     assert BUCKETS.most("batch", frames=4_000) == 0
     assert BUCKETS.most("slots", vocab=100) == 20
-
-
-def test_doctor_reports_missing_plans_of_streams() -> None:
-    lines = [finding.detail for finding in _plans(manifest(*BOTH))]
-    assert len(lines) == len(BOTH) + 1
-    assert lines[-1].endswith("for streams: mms-export --engine tensorrt-rtx --streams")
-    lines = [finding.detail for finding in _plans(manifest(*BOTH, plan("step")))]
-    assert len(lines) == len(BOTH) + 1
-    assert not any("--streams" in line for line in lines)

@@ -121,10 +121,10 @@ def test_plans_take_ninety_seconds_and_ten_gigabytes(checkpoint, bundle):
     assert run.seconds - nothing.seconds < 90
     assert run.peak < 10e9
     manifest = open_bundle(bundle).manifest
-    assert {plan.graph for plan in manifest.plans} == {"frontend", "encoder"}
+    assert {plan.graph for plan in manifest.plans} == {"frontend", "step"}
     # The frontend's weights are 0.4 % of all: its kernels are as large as they.
-    (plan,) = (plan for plan in manifest.plans if plan.graph == "encoder")
-    (graph,) = (g for g in manifest.graphs if (g.name, g.precision) == ("encoder", "fp16"))
+    (plan,) = (plan for plan in manifest.plans if plan.graph == "step")
+    (graph,) = (g for g in manifest.graphs if (g.name, g.precision) == ("step", "fp16"))
     assert plan.file.size < 1.03 * sum(file.size for file in graph.files)
 
 

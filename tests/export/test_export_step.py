@@ -182,6 +182,7 @@ def run_step(
         "slot": np.array([CODES.index(stream.language) for stream in streams]),
         "cache": np.stack([stream.ring for stream in streams]),
         "filled": np.array([min(stream.written, SLOTS) for stream in streams]),
+        "keep": np.arange(max(lengths)),
     }
     outputs: list[np.ndarray] = model.graphs["step"].run(["logits", "update"], feeds)
     return outputs

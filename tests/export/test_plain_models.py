@@ -116,15 +116,13 @@ def test_waveform_is_normalised_only_as_the_preprocessor_says(tmp_path, speech):
         assert recognizer.transcribe(quiet, "eng").text == expected
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_plans_of_every_graph(bundle, plain, tmp_path, streams):
+def test_plans_of_every_graph(bundle, plain, tmp_path):
     pytest.importorskip("tensorrt_rtx")
     uses = (USES["streaming"].limited(2, 2),)
-    options = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.6",), uses=uses, streams=streams)
+    options = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.6",), uses=uses)
     given = {"precisions": ("fp16",), "plans": options, "languages": "eng"}
     manifest = run_export(plain, tmp_path / "b", **given)
-    names = {"frontend", "encoder"} | ({"step"} if streams else set())
-    assert {plan.graph for plan in manifest.plans} == names
+    assert {plan.graph for plan in manifest.plans} == {"frontend", "step"}
     for plan in manifest.plans:
         assert "adapters" not in {tensor.name for tensor in plan.inputs}
 

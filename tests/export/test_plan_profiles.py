@@ -49,9 +49,28 @@ def test_every_input_has_a_shape_in_every_profile(graphs):
                     assert isinstance(size, str) or set(chosen) == {size}
 
 
-def test_frames_and_samples_of_a_profile_match(graphs):
+def test_frontend_runs_in_slices_of_one_length(graphs):
+    (profile,) = profiles(graphs["frontend"]).values()
+    audio = profile.shapes["audio"]
+    assert (profile.name, audio.min, audio.max) == ("slices", (1, 32_080), (8, 32_080))
+    assert MMS.frames(32_080) == 100
     for name in USES:
-        audio = profiles(graphs["frontend"])[name].shapes["audio"]
+        longest = profiles(graphs["encoder"])[name].shapes["features"].max[1]
+        assert longest % 100 == 0, "rows of the encoder are whole slices"
+    odd = (USES["offline"].limited(4, 30.5),)
+    (profile,) = make_profiles(graphs["encoder"].inputs, odd, EXTENTS)
+    assert profile.shapes["features"].max[:2] == (4, 1_600)
+
+
+def test_frames_and_samples_of_a_server_match(graphs):
+    whole = {
+        profile.name: profile
+        for profile in make_profiles(
+            graphs["frontend"].inputs, tuple(USES.values()), EXTENTS, whole=True
+        )
+    }
+    for name in USES:
+        audio = whole[name].shapes["audio"]
         features = profiles(graphs["encoder"])[name].shapes["features"]
         for samples, frames in ((audio.min, features.min), (audio.opt, features.opt)):
             assert MMS.frames(samples[1]) == frames[1], name
@@ -68,8 +87,8 @@ def test_recognizer_windows_fit_the_offline_profile(graphs):
 
 def test_steps_of_every_latency_fit_the_profile(graphs):
     made = profiles(graphs["step"])
-    assert list(made) == ["streaming"]
-    shapes = made["streaming"].shapes
+    assert list(made) == ["steps", "offline", "long"]
+    shapes = made["steps"].shapes
     for options in LATENCIES.values():
         new = round((options.chunk_seconds + options.right_seconds) * 50)
         assert shapes["features"].min[1] <= 64 + new <= shapes["features"].max[1]
@@ -77,10 +96,24 @@ def test_steps_of_every_latency_fit_the_profile(graphs):
         assert kept[0] <= round(options.left_seconds * 50) <= kept[1]
 
 
+def test_whole_utterances_are_steps_without_a_cache(graphs):
+    made = profiles(graphs["step"])
+    windows = plan_windows(100_000, WindowOptions(), frame_seconds=MMS.stride / 16000)
+    longest = max(window.frames for window in windows)
+    shapes = made["offline"].shapes
+    assert shapes["features"].min[1] == 64 + 1
+    assert shapes["features"].max[:2] == (16, 1_900)
+    assert 64 + longest <= 1_900
+    assert {shapes["cache"].max[4], shapes["keep"].max[0]} == {1}
+    assert made["steps"].shapes["features"].max[1] == 300, "whole slices, for short utterances"
+    (_, only) = make_profiles(graphs["step"].inputs, (USES["streaming"],), EXTENTS)
+    assert (only.name, only.shapes["features"].max[1]) == ("streaming", 600)
+
+
 def test_step_batches_are_those_of_the_streaming_use(graphs):
     few = (USES["streaming"].limited(4, 10), USES["long"])
-    for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 16, 64))):
-        (profile,) = make_profiles(graphs["step"].inputs, uses, EXTENTS)
+    for uses, batch in ((few, (1, 4, 4)), (few[1:], (1, 4, 16))):
+        profile, *_ = make_profiles(graphs["step"].inputs, uses, EXTENTS)
         extent = profile.shapes["slot"]
         assert (*extent.min, *extent.opt, *extent.max) == batch
 

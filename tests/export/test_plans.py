@@ -15,11 +15,13 @@ from typing import IO
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from export_runs import command, digests, invoke, run_export
 from full_disk import full_disk
 from mms_engine.bundle import MANIFEST, Manifest, open_bundle
 from mms_engine.bundle.files import atomic_open
+from mms_engine.cli import main as mms
 from mms_engine.errors import BundleError, PlanError
 from mms_export.bundle import pipeline
 from mms_export.bundle.isolation import run_reporting
@@ -38,6 +40,9 @@ trt = pytest.importorskip("tensorrt_rtx")
 SMALL = PlanOptions(
     runtime="tensorrt-rtx", capabilities=("8.6",), uses=(USES["streaming"].limited(2, 2),)
 )
+
+
+PROFILES = {"frontend": ["slices"], "step": ["steps", "streaming"]}
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +82,42 @@ def test_manifest_names_the_plans_and_no_other_file_is_left(built):
     assert set(digests(built)) == named | {MANIFEST}
     release = trt.__version__
     assert [plan.file.path for plan in opened.manifest.plans] == [
-        f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("encoder", "frontend")
+        f"plans/{name}.fp16.tensorrt-rtx-{release}.sm86.plan" for name in ("frontend", "step")
     ]
+
+
+def test_budget_is_made_of_the_builders_figures(built):
+    manifest = open_bundle(built).manifest
+    by_graph = {plan.graph: plan for plan in manifest.plans}
+    assert all(len(plan.scratch) == len(plan.profiles) for plan in manifest.plans)
+    given = ["doctor", "--bundle", str(built), "--budget", "2x1,languages=7,vocab=50", "--json"]
+    (found,) = json.loads(CliRunner().invoke(mms, given).stdout)
+    parts = found["bytes"]
+    assert parts["weights"] == sum(plan.file.size for plan in manifest.plans)
+    scratch = by_graph["frontend"].scratch[0], min(by_graph["step"].scratch)
+    assert parts["scratch memory of runs"] == max(scratch) > 0
+    assert parts["7 languages"] == 7 * 2 * (manifest.model.adapter_parameters + 50 * 33)
+    # Two rows of one slice each, of float32 samples; features; float32 logits.
+    frames = 50 + manifest.model.num_conv_pos_embeddings // 2
+    features = 2 * frames * manifest.model.feature_size * 4
+    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features + 2 * frames * 50 * 4
+    assert found["sum"] == sum(parts.values())
+
+
+@pytest.mark.parametrize(
+    ("load", "code", "message"),
+    [
+        ("3x1", 1, "covers no run of 3 x"),
+        ("1x9", 1, "covers no run of 1 x"),
+        ("1", 2, "'1' is not of the form 16x30"),
+        ("1x1,rows=2", 2, "is not of the form"),
+        ("0x1", 2, "is not of the form"),
+    ],
+)
+def test_impossible_budgets_are_refused(built, load, code, message):
+    result = CliRunner().invoke(mms, ["doctor", "--bundle", str(built), "--budget", load])
+    assert result.exit_code == code
+    assert message in result.output
 
 
 def test_second_export_builds_nothing(checkpoint, copy, no_builds):
@@ -95,13 +134,14 @@ def test_damaged_plan_is_rebuilt(checkpoint, copy, no_builds):
     with pytest.raises(KeyboardInterrupt):
         again(checkpoint, copy)
     assert no_builds == [damaged.name]
-    assert [plan.graph for plan in open_bundle(copy).manifest.plans] == ["encoder"]
+    assert [plan.graph for plan in open_bundle(copy).manifest.plans] == ["step"]
 
 
 @pytest.mark.parametrize(
     ("change", "left"),
     [
-        ({"uses": (USES["streaming"].limited(3, 2),)}, 0),  # of the same name: before files change
+        # The plan of the same name goes before files change; slices do not depend on uses.
+        ({"uses": (USES["streaming"].limited(3, 2),)}, 1),
         ({"capabilities": ("12.0",)}, 2),  # for other GPUs: beside the others
     ],
 )
@@ -144,7 +184,7 @@ def test_finished_plans_survive_an_interruption(checkpoint, bundle, tmp_path, mo
 
     def one_then_stop(function, advance, job):
         asked.append(job.path.name)
-        if job.graph.name == "encoder":
+        if job.graph.name == "step":
             raise KeyboardInterrupt
         return run_reporting(function, advance, job)
 
@@ -152,7 +192,7 @@ def test_finished_plans_survive_an_interruption(checkpoint, bundle, tmp_path, mo
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             again(checkpoint, out)
-    assert [name.split(".")[0] for name in asked] == ["frontend", "encoder", "encoder"]
+    assert [name.split(".")[0] for name in asked] == ["frontend", "step", "step"]
     assert open_bundle(out).problems() == []
 
 
@@ -216,9 +256,9 @@ def test_command_reports_the_plans(checkpoint, copy):
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith(f"; plans for tensorrt-rtx {trt.__version__} (fp16 on 8.6)\n")
     plans = json.loads(invoke(*given, "--json").stdout)["plans"]
-    assert [plan["graph"] for plan in plans] == ["encoder", "frontend"]
+    assert [plan["graph"] for plan in plans] == ["frontend", "step"]
     for plan in plans:
-        assert plan["profiles"] == ["streaming"]
+        assert plan["profiles"] == PROFILES[plan["graph"]]
         assert plan["bytes"] == (copy / plan["path"]).stat().st_size
 
 
@@ -226,12 +266,9 @@ def test_dry_run_includes_the_plans(checkpoint, tmp_path):
     given = ["--model", checkpoint, "--out", tmp_path / "b", "--precision", "fp16", "--dry-run"]
     given += ["--engine", "tensorrt-rtx", "--sm", "86,89"]
     lines = [line.rsplit(maxsplit=2)[0].strip() for line in invoke(*given).stdout.splitlines()]
-    assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "encoder")]
+    assert lines[3:5] == [f"{part}.fp16 tensorrt-rtx sm86-89" for part in ("frontend", "step")]
     sizes = json.loads(invoke(*given, "--json").stdout)["bytes"]
-    assert sizes["encoder.fp16 tensorrt-rtx sm86-89"] == sizes["encoder.fp16"]
-    assert "step.fp16 tensorrt-rtx sm86-89" not in sizes
-    sizes = json.loads(invoke(*given, "--streams", "--json").stdout)["bytes"]
-    # The plan holds weights that the graph may share.
+    # The plan holds weights that the graph shares.
     assert sizes["step.fp16 tensorrt-rtx sm86-89"] >= sizes["encoder.fp16"]
 
 
@@ -240,7 +277,6 @@ def test_dry_run_includes_the_plans(checkpoint, tmp_path):
     [
         ("--sm 86", 2, "--sm needs --engine"),
         ("--profile long", 2, "--profile needs --engine"),
-        ("--streams", 2, "--streams needs --engine"),
         (
             "--engine tensorrt-rtx --sm ada",
             2,
@@ -284,7 +320,7 @@ def test_failed_build_gives_the_reason_of_the_library(checkpoint, frontend_job, 
     configure = build.configure
     monkeypatch.setattr(build, "configure", without_memory)
     extents = Extents.of(open_checkpoint(str(checkpoint)))
-    wide = make_profiles(frontend_job.graph.inputs, (USES["offline"],), extents)
+    wide = make_profiles(frontend_job.graph.inputs, (USES["offline"],), extents, whole=True)
     with pytest.raises(PlanError, match=r"cannot build frontend\.fp16.*workspace"):
         build_plan(lambda _: None, dataclasses.replace(frontend_job, profiles=wide))
 
@@ -296,6 +332,14 @@ def test_full_disk_is_reported_and_leaves_no_file(frontend_job, monkeypatch):
     with pytest.raises(BundleError, match="File too large"):
         build_plan(lambda _: None, frontend_job)
     assert not list(frontend_job.path.parent.glob(f"{frontend_job.path.name}*"))
+
+
+def test_runs_take_the_memory_of_their_shapes_from_the_caller(frontend_job):
+    toolkit = Toolkit("tensorrt-rtx", trt)
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    config = build.configure(toolkit, builder, frontend_job)
+    assert config.get_preview_feature(trt.PreviewFeature.RUNTIME_ACTIVATION_RESIZE_10_10)
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 @contextlib.contextmanager

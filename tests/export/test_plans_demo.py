@@ -6,20 +6,22 @@ import pytest
 
 from export_runs import run_export
 from mms_engine.bundle import Manifest, open_bundle
-from mms_export.tensorrt.options import USES, PlanOptions
+from mms_export.tensorrt.options import PlanOptions
 
 pytest.importorskip("tensorrt_rtx")
 
 TURING_AND_LATER = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 AMPERE_AND_LATER = TURING_AND_LATER[1:]
 RTX = "tensorrt-rtx"
+NAMES = {"frontend": ["slices"], "step": ["steps", "offline", "long"]}
+"""Profiles of each plan."""
 
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Manifest]:
-    """Manifests after an export of fp16 with streams, and one that adds bf16 without."""
+    """Manifests after an export of fp16, and one that adds bf16."""
     out = tmp_path_factory.mktemp("demo-plans") / "demo"
-    options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER, streams=True)
+    options = PlanOptions(runtime=RTX, capabilities=TURING_AND_LATER)
     fp16 = run_export(Path("demo"), out, precisions=("fp16",), plans=options)
     options = PlanOptions(runtime=RTX, capabilities=AMPERE_AND_LATER)
     both = run_export(Path("demo"), out, precisions=("fp16", "bf16"), plans=options)
@@ -29,22 +31,21 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Manif
 
 def test_fp16_plans_have_every_profile_and_capability(manifests):
     fp16, both = manifests
-    assert {plan.graph for plan in fp16.plans} == {"frontend", "encoder", "step"}
+    assert {plan.graph for plan in fp16.plans} == set(NAMES)
     for plan in fp16.plans:
         assert plan.precision == "fp16"
         assert plan.compute_capabilities == TURING_AND_LATER
-        uses = ["streaming"] if plan.graph == "step" else list(USES)
-        assert [profile.name for profile in plan.profiles] == uses
+        assert [profile.name for profile in plan.profiles] == NAMES[plan.graph]
         assert plan.file.path.endswith(f"{plan.runtime_version}.sm75-80-86-89-120-121.plan")
     assert all(plan in both.plans for plan in fp16.plans)  # they cover the second request
 
 
 def test_bf16_plans_from_ampere_on(manifests):
     built = [plan for plan in manifests[1].plans if plan.precision == "bf16"]
-    assert [plan.graph for plan in built] == ["encoder", "frontend"]
+    assert [plan.graph for plan in built] == ["frontend", "step"]
     for plan in built:
         assert plan.compute_capabilities == AMPERE_AND_LATER
-        assert [profile.name for profile in plan.profiles] == list(USES)
+        assert [profile.name for profile in plan.profiles] == NAMES[plan.graph]
 
 
 def test_plan_entries_match_their_graphs_with_the_bank_as_input(manifests):

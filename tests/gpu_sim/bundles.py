@@ -20,6 +20,7 @@ from mms_engine.bundle.manifest import (
     encode,
 )
 from mms_engine.encoder.frames import FrameGeometry
+from mms_engine.tensorrt.choose import planned_graphs
 from mms_export.cli import main as mms_export
 from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import USES, Use
@@ -39,19 +40,19 @@ def add_plans(
     folder: Path,
     *,
     slots: int = 64,
-    streams: bool = False,
     uses: tuple[Use, ...] = tuple(USES.values()),
+    others: tuple[str, ...] = (),
     **changes: object,
 ) -> Path:
-    """Write a plan of each fp16 graph, with `changes` to their entries, and return the folder.
+    """Write the plans of a task in fp16, with `changes` to their entries; return the folder.
 
-    The step graph gets one only with `streams`.
+    Those of `others` are written too, graphs that the engine runs on ONNX Runtime only.
     """
     manifest = open_bundle(folder).manifest
     made = [
         dataclasses.replace(write_plan(folder, manifest, graph, slots, uses), **changes)
         for graph in manifest.graphs
-        if graph.precision == "fp16" and (streams or graph.name != "step")
+        if graph.precision == "fp16" and graph.name in (*planned_graphs(manifest.model), *others)
     ]
     manifest = dataclasses.replace(manifest, plans=tuple(made))
     (folder / MANIFEST).write_bytes(encode(manifest))
@@ -111,6 +112,7 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
     inputs = {name for profile in profiles for name in profile.shapes}
     return plans.SimulatedPlan(
         graph=str(graph),
+        resizes=True,
         profiles=shapes,
         version=trt.__version__,
         capabilities=[86],

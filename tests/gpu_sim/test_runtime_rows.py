@@ -188,12 +188,29 @@ def test_bank_beyond_device_memory_is_an_error(sim) -> None:
         DeviceBank(open_device(), sizes)
 
 
-def test_reserve_is_a_quarter_and_at_least_one_gibibyte() -> None:
+def test_bank_leaves_what_runs_take() -> None:
     gib = 1 << 30
-    assert bank_bytes(80 * gib, 0) == 60 * gib
-    assert bank_bytes(3 * gib, 0) == 2 * gib
-    assert bank_bytes(gib // 2, 0) == 0
-    assert bank_bytes(80 * gib, gib) == gib
+    assert bank_bytes(80 * gib, 0, 10 * gib) == 69 * gib - gib // 8
+    assert bank_bytes(gib, 0, gib) == 0
+    assert bank_bytes(80 * gib, gib, 10 * gib) == gib
+
+
+def test_shrunk_bank_loads_its_languages_again(make, sim) -> None:
+    bank = make(4)
+    runs = Runs(bank)
+    runs.enqueue(LANGUAGES[:4])
+    runs.check()
+    before = sim.usage().bytes
+    assert bank.shrink(1, bank.storage.shrink)
+    assert (bank.slots, bank.keys) == (2, ())
+    assert sim.usage().bytes < before
+    assert bank.storage.arrays["adapters"].shape == (2, P)
+    for languages in (LANGUAGES[:2], LANGUAGES[2:4], LANGUAGES[3:5]):
+        runs.enqueue(languages)
+    runs.check()
+    with pytest.raises(BackendError, match="3 languages at once do not fit in 2 adapter slots"):
+        runs.enqueue(LANGUAGES[:3])
+    assert not bank.shrink(2, bank.storage.shrink), "both are needed"
 
 
 def test_lost_device_is_reported_as_lost(make, sim) -> None:

@@ -56,6 +56,11 @@ def adapter_bank(
     )
 
 
+def slot_values(model: Wav2Vec2Ctc, vocab: int) -> int:
+    """Return the number of values of a slot, with a head of V tokens."""
+    return model.adapter_parameters + vocab * (model.hidden_size + 1)
+
+
 def bank_options(bundle: Bundle, inputs: Iterable[Tensor], budget: int) -> BankOptions:
     """Return the sizes of a bank for the languages of a bundle.
 
@@ -72,8 +77,7 @@ def bank_options(bundle: Bundle, inputs: Iterable[Tensor], budget: int) -> BankO
     if dtype not in _DTYPES:
         raise BundleCorrupt(f"{bundle.path}: the encoder's input `head_bias` is {dtype}")
     vocab = max((entry.vocab_size for entry in entries), default=1)
-    values = model.adapter_parameters + vocab * (model.hidden_size + 1)
-    slots = budget // (values * storage_dtype(dtype).itemsize)
+    slots = budget // (slot_values(model, vocab) * storage_dtype(dtype).itemsize)
     return BankOptions(
         adapter_parameters=model.adapter_parameters,
         hidden_size=model.hidden_size,

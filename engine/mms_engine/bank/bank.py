@@ -117,6 +117,39 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         finally:
             self._release(entries.values())
 
+    def shrink(self, least: int, resize: Callable[[int], None]) -> bool:
+        """Halve the slots, once no key is held, and forget all keys.
+
+        Args:
+            least: Slots that must be left.
+            resize: Function that gives the storage its new number of slots.
+
+        Returns:
+            Whether there are fewer now; false if `least` are all, or keys stayed held.
+        """
+        ticket = object()
+        with self._changed:
+            slots = max(1, least, self.slots // 2)
+            if slots >= self.slots:
+                return False
+            self._queue.append(ticket)
+            try:
+                if not self._changed.wait_for(
+                    lambda: (
+                        self._queue[0] is ticket
+                        and not any(entry.users for entry in self._entries.values())
+                    ),
+                    self._wait_seconds,
+                ):
+                    return False
+                self._entries.clear()
+                resize(slots)
+                self.slots = slots
+                return True
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
     def prefetch(self, keys: Iterable[str]) -> None:
         """Load keys into free or idle slots ahead of their use, without waiting for slots.
 

@@ -1,7 +1,6 @@
 """Storage of the adapter bank in device memory, written concurrently with runs."""
 
 import contextlib
-import math
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -11,15 +10,14 @@ import numpy as np
 from mms_engine.backends.session import convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bundle.adapters import AdapterWeights
-from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.context import CudaDevice, Owned
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaEvent, CudaStream
 from mms_engine.errors import BackendError
 
 _STAGES = 2
-_RESERVE_SHARE = 4
-_RESERVE_LEAST = 1 << 30
+_MARGIN = 128 << 20
 
 
 @dataclass(slots=True, eq=False)
@@ -50,27 +48,48 @@ class DeviceBank:
         """
         self._device = device
         self._dtype = options.dtype
+        self._options = options
         self._lock = threading.Lock()
-        slots, vocab, dtype = options.slots, options.vocab, storage_dtype(options.dtype)
+        with device.creating(f"allocating {options.slots} adapter slots") as owned:
+            self._copies = owned(CudaStream(device))
+            self.arrays = self._allocate(options.slots, owned)
+            """Inputs of the encoder, by name."""
+            self._ring = owned(PinnedRing(device, _STAGES))
+            self._slots = [_Slot(owned(CudaEvent(device))) for _ in range(options.slots)]
+
+    def _allocate(self, slots: int, owned: Owned) -> dict[str, DeviceArray]:
+        options, dtype = self._options, storage_dtype(self._dtype)
         shapes = {
             "adapters": (slots, options.adapter_parameters),
-            "head_weight": (slots, vocab, options.hidden_size),
-            "head_bias": (slots, vocab),
+            "head_weight": (slots, options.vocab, options.hidden_size),
+            "head_bias": (slots, options.vocab),
         }
         if not options.adapter_parameters:
             del shapes["adapters"]
-        with device.creating(f"allocating {slots} adapter slots") as owned:
-            self.arrays = {
-                name: owned(DeviceArray.empty(device, shape, dtype))
-                for name, shape in shapes.items()
-            }
-            """Inputs of the encoder, by name."""
-            self._copies = owned(CudaStream(device))
-            # Head rows beyond a language's vocabulary are multiplied too, so they must be finite.
-            self._copies.clear(self.arrays["head_weight"])
-            self._copies.synchronize()
-            self._ring = owned(PinnedRing(device, _STAGES))
-            self._slots = [_Slot(owned(CudaEvent(device))) for _ in range(slots)]
+        arrays = {
+            name: owned(DeviceArray.empty(self._device, shape, dtype))
+            for name, shape in shapes.items()
+        }
+        # Head rows beyond a language's vocabulary are multiplied too, so they must be finite.
+        self._copies.clear(arrays["head_weight"])
+        self._copies.synchronize()
+        return arrays
+
+    def shrink(self, slots: int) -> None:
+        """Keep only some slots, none of which is held, and forget what is in them.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self._lock, self._device.creating(f"shrinking the bank to {slots} slots") as owned:
+            self._device.driver.Context.synchronize()
+            for array in self.arrays.values():
+                array.free()
+            for slot in self._slots[slots:]:
+                slot.free()
+            del self._slots[slots:]
+            self.arrays.clear()  # as after `free`, if there is no memory even for these
+            self.arrays.update(self._allocate(slots, owned))
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
         """Enqueue the copy of a language into a slot; see `BankStorage.write`.
@@ -152,13 +171,12 @@ class DeviceBank:
         self._copies.record(state.written)
 
 
-def bank_bytes(free: int, wanted: int) -> int:
+def bank_bytes(free: int, wanted: int, reserve: int) -> int:
     """Return the memory budget of the bank.
 
     Args:
         free: Free bytes on the device with the plans loaded.
-        wanted: Budget of the caller; 0 for the free bytes less a reserve of a quarter, at least
-            1 GiB, for activations, logits and other programs.
+        wanted: Budget of the caller; 0 for the free bytes less the reserve.
+        reserve: Bytes that runs will take; a tenth more is left, and 128 MiB for other programs.
     """
-    reserve = max(math.ceil(free / _RESERVE_SHARE), _RESERVE_LEAST)
-    return wanted or max(0, free - reserve)
+    return wanted or max(0, free - reserve - reserve // 10 - _MARGIN)

@@ -244,6 +244,9 @@ class Plan:
     profiles: tuple[Profile, ...]
     model: str = ""
     """As of the graph."""
+    scratch: tuple[int, ...] = ()
+    """Bytes of scratch memory of the largest run of each profile, as the builder reported them;
+    empty if it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

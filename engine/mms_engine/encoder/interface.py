@@ -45,6 +45,10 @@ class Encoder(Protocol):
         """Return the most rows of `frames` frames that one run takes; `None` for no limit."""
         ...
 
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Divide the rows of a batch, of at most `frames` frames, among runs: rows of each run."""
+        ...
+
     def steps(self, threads: int | None) -> "StepEncoder":
         """Return the encoder of streaming steps.
 
@@ -120,6 +124,13 @@ class StepInput:
         end = start + len(self.features)
         target[:start] = target[end:] = 0
         target[start:end] = self.features
+
+
+def kept_frames(rows: Sequence[StepInput]) -> slice:
+    """Return the new frames, at least one, that a batch adds to any KV cache."""
+    kept = [row.view.kept for row in rows if row.view and row.view.kept.stop > row.view.kept.start]
+    start = min((own.start for own in kept), default=0)
+    return slice(start, max((own.stop for own in kept), default=start + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

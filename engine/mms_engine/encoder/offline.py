@@ -1,6 +1,5 @@
 """Offline encoding: utterances to windows, windows to batches, and each batch to a sink."""
 
-import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.encoder.batches import BatchLimits, WindowRow, plan_batches
 from mms_engine.encoder.emission import Emission, Segment
 from mms_engine.encoder.model import AcousticModel
+from mms_engine.encoder.prefetch import Prefetch
 from mms_engine.encoder.windows import Window, WindowOptions, next_window, plan_windows
 from mms_engine.errors import BundleError, LanguageError, MmsError
 from mms_engine.types import Audio, Float32Array
@@ -29,6 +29,10 @@ Progress = Callable[[float], None]
 
 _FULL_WINDOWS = {"cpu": 1, "cuda": 16}
 _NO_LIMIT = 1 << 30
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,15 +111,19 @@ class OfflineEncoder:
         """
         self._model = model
         self._runs = runs if model.device == "cpu" else 1
-        self._languages = _NO_LIMIT
-        bank = model.bank
-        if bank is not None and bank.slots < len(model.bundle.languages):
-            self._runs = min(self._runs, bank.slots)  # no run waits for the slots of another
-            self._languages = bank.slots // self._runs
+        if self._languages is not None:
+            self._runs = min(self._runs, self._languages)  # no run waits for the slots of another
         self._windows = windows
         self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
         self._batch_frames = batch_frames or _FULL_WINDOWS[model.device] * round(full) // self._runs
+
+    @property
+    def _languages(self) -> int | None:
+        """Slots of the bank, which may shrink; `None` if every language has one."""
+        bank = self._model.bank
+        few = bank is not None and bank.slots < len(self._model.bundle.languages)
+        return bank.slots if bank is not None and few else None
 
     def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
         """Return an utterance, normalised if the model expects that."""
@@ -155,7 +163,7 @@ class OfflineEncoder:
         with ThreadPoolExecutor(1, thread_name_prefix="mms-prefetch") as loader:
             for number, batch in enumerate(batches):
                 following = batches[number + 1] if number + 1 < len(batches) else []
-                ahead = _Prefetch(self._model, loader, {row.language for row in following})
+                ahead = Prefetch(self._model, loader, {row.language for row in following})
                 remaining = [row for row in batch if row.utterance not in state.errors]
                 state.errors.update(self.run_batch(utterances, remaining, sink, ahead.start))
                 state.count(remaining)
@@ -262,9 +270,13 @@ class OfflineEncoder:
     def _run_rows(
         self, batch: Sequence[tuple[WindowRow, Segment]], sink: Sink, progress: Progress | None
     ) -> None:
-        rows = [row for row, _ in batch]
-        with self._model.encoder.emission([segment for _, segment in batch]) as emission:
-            sink.take(rows, emission)
+        rows, segments = [row for row, _ in batch], [segment for _, segment in batch]
+        start = 0
+        for part in self._parts(rows):
+            stop = start + len(part)
+            with self._model.encoder.emission(segments[start:stop]) as emission:
+                sink.take(part, emission)
+            start = stop
         if progress is not None:
             progress(_kept(rows) * self._model.frame_seconds)
 
@@ -279,7 +291,7 @@ class OfflineEncoder:
         """Bounds of one batch."""
         return BatchLimits(
             frames=self._batch_frames,
-            languages=self._languages,
+            languages=_NO_LIMIT if self._languages is None else self._languages // self._runs,
             rows_within=self._model.encoder.rows_within,
         )
 
@@ -288,7 +300,7 @@ class OfflineEncoder:
         utterances: Sequence[OfflineUtterance],
         batch: Sequence[WindowRow],
         sink: Sink,
-        started: Callable[[], None] = lambda: None,
+        started: Callable[[], None] = _nothing,
     ) -> dict[int, MmsError]:
         """Encode one batch; where an adapter cannot be loaded, its utterances fail, others run.
 
@@ -304,8 +316,32 @@ class OfflineEncoder:
         Raises:
             BackendError: the device failed.
         """
+        errors: dict[int, MmsError] = {}
+        parts = self._parts(batch)
+        for number, part in enumerate(parts, start=1):
+            # The languages of later parts are not held before.
+            holding = started if number == len(parts) else _nothing
+            remaining = [row for row in part if row.utterance not in errors]
+            if remaining:
+                errors.update(self._run_part(utterances, remaining, sink, holding))
+        return errors
+
+    def _parts(self, batch: Sequence[WindowRow]) -> list[Sequence[WindowRow]]:
+        """Divide a batch into the rows of each run."""
         if not batch:
-            return {}
+            return []
+        sizes = self._model.encoder.parts(len(batch), max(row.frames for row in batch))
+        ends = list(itertools.accumulate(sizes))
+        return [batch[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+    def _run_part(
+        self,
+        utterances: Sequence[OfflineUtterance],
+        batch: Sequence[WindowRow],
+        sink: Sink,
+        started: Callable[[], None],
+    ) -> dict[int, MmsError]:
+        """Encode the rows of one run; see `run_batch`."""
         segments = self._segments(utterances, batch)
         try:
             with self._model.encoder.emission(segments) as emission:
@@ -318,7 +354,7 @@ class OfflineEncoder:
             errors: dict[int, MmsError] = {}
             for language in languages:
                 part = [row for row in batch if row.language == language]
-                errors.update(self.run_batch(utterances, part, sink, started))
+                errors.update(self._run_part(utterances, part, sink, started))
             return errors
         return {}
 
@@ -362,30 +398,3 @@ class _Progress:
         for index in done:
             del self._remaining[index]
         return [(index, self.errors.get(index)) for index in done]
-
-
-class _Prefetch:
-    """Loading of the next batch's languages beside the current one.
-
-    It runs in a thread of its own: files are read and hashed while no lock of the device is held.
-    It starts once the current batch holds its languages, so that it cannot evict them.
-    """
-
-    def __init__(
-        self, model: AcousticModel, loader: ThreadPoolExecutor, languages: set[str]
-    ) -> None:
-        self._bank = model.bank
-        self._loader = loader
-        self._languages = languages
-        self._future: Future[None] | None = None
-
-    def start(self) -> None:
-        """Begin, once."""
-        if self._future is None and self._languages and self._bank is not None:
-            self._future = self._loader.submit(self._bank.prefetch, sorted(self._languages))
-
-    def wait(self) -> None:
-        """Wait until it is done; a language that cannot be loaded is an error of its own batch."""
-        if self._future is not None:
-            with contextlib.suppress(BundleError, LanguageError):
-                self._future.result()

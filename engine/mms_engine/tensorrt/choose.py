@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mms_engine.bundle.manifest import Manifest, Model, Plan, Runtime, Vits
+from mms_engine.bundle.manifest import Manifest, Model, Plan, Runtime, Vits, Wav2Vec2Ctc
 from mms_engine.errors import BackendError
 from mms_engine.types import Precision
 
@@ -11,8 +11,13 @@ PLANNED_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")
 
 
 def planned_graphs(model: Model) -> tuple[str, ...]:
-    """Return the graphs that a precision needs plans of; streams also need one of `step`."""
-    return ("text", "flow", "decoder") if isinstance(model, Vits) else ("frontend", "encoder")
+    """Return the graphs that a precision needs plans of.
+
+    The plan of `step` also runs whole utterances, as steps without earlier frames.
+    """
+    if isinstance(model, Vits):
+        return ("text", "flow", "decoder")
+    return "frontend", "step" if isinstance(model, Wav2Vec2Ctc) else "encoder"
 
 
 class NoPlan(BackendError):
@@ -74,12 +79,9 @@ def choose_plan(
     fitting = _fitting(manifest, name, precision, machine, model)
     if fitting:
         return fitting[0]
-    if name in planned_graphs(manifest.model):
-        raise BackendError(f"the bundle has no {precision} plan of the {name} that runs here")
     raise BackendError(
         f"the bundle has no {precision} plan of the graph {name} that runs here: build it with "
-        f"{_command(machine)} --precision {precision} --streams, or stream in windows, which "
-        "costs more (--context window)"
+        f"{_command(machine)} --precision {precision}"
     )
 
 

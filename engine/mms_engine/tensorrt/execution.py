@@ -1,4 +1,4 @@
-"""Execution of one profile of a TensorRT engine, with CUDA graphs for repeated shapes."""
+"""Execution of a plan: a context for each shape, its CUDA graph, and the scratch memory of all."""
 
 import logging
 from collections import OrderedDict
@@ -14,126 +14,185 @@ from mms_engine.tensorrt.toolkit import LoadedPlan
 
 logger = logging.getLogger(__name__)
 
-_GRAPHS = 32
+_LANES = 12
+"""Most execution contexts of a plan."""
 
-_Key = tuple[tuple[int, Shape], ...]
+Shapes = Mapping[str, Shape]
+Arrays = Mapping[str, DeviceArray]
 
 
-class Execution:
-    """Execution context of TensorRT with its own scratch memory.
+class Scratch:
+    """Scratch memory of all runs on one CUDA stream, which follow each other.
 
-    Graphs captured from it stay valid as long as the scratch memory does not move. Used inside
-    `CudaDevice.active`, by one thread at a time, on one CUDA stream.
+    Used inside `CudaDevice.active`, by one thread at a time.
     """
 
-    def __init__(self, plan: LoadedPlan, profile: int, stream: CudaStream) -> None:
-        """Create the context.
+    def __init__(self, stream: CudaStream) -> None:
+        self.stream = stream
+        self.moves = 0
+        """Number of times that the memory moved; a graph holds its former address."""
+        self._memory = Buffer(stream.device)
 
-        Args:
-            plan: Loaded engine.
-            profile: Index of an optimisation profile.
-            stream: CUDA stream of the runs.
+    @property
+    def nbytes(self) -> int:
+        """Current size in bytes."""
+        return self._memory.nbytes
+
+    def take(self, size: int) -> DeviceArray:
+        """Return at least `size` bytes.
+
+        Raises:
+            pycuda.driver.MemoryError: `CudaDevice.active` turns it into DeviceMemoryError.
+        """
+        if size > self._memory.nbytes:
+            self.moves += 1
+            self._memory.take((size,), np.uint8)
+        return self._memory.take((self._memory.nbytes,), np.uint8)
+
+    def free(self) -> None:
+        """Free the memory after all work of the device."""
+        self.moves += 1
+        self._memory.free()
+
+
+class Lane:
+    """Execution context of one profile and one set of shapes, with its CUDA graph.
+
+    Nothing of a context may change while a graph that was captured from it lives: its shapes and
+    addresses change only after the graph was freed.
+    """
+
+    def __init__(self, plan: LoadedPlan, scratch: Scratch) -> None:
+        """Create a context.
 
         Raises:
             BackendError: TensorRT reports an error.
         """
         self._plan = plan
-        self._stream = stream
-        strategy = plan.toolkit.module.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._context = plan.engine.create_execution_context(strategy)
-        if self._context is None:
-            raise plan.failure(f"make an execution context for profile {profile}")
-        if not self._context.set_optimization_profile_async(profile, stream.handle):
-            raise plan.failure(f"take profile {profile}")
-        self._scratch = Buffer(stream.device)
-        self._bound: dict[str, tuple[int, Shape]] = {}
-        self._graphs: OrderedDict[_Key, CudaGraph | None] = OrderedDict()
-        self._use_graphs = True
+        self._scratch = scratch
+        self._context = plan.create_context()
+        self._profile = -1
+        self._size = 0
+        self._bound: tuple[int, ...] = ()
+        """Addresses of the last run, and the moves of the scratch memory before it."""
+        self._graph: CudaGraph | None = None
+        self._captures = False
+        self._fresh = True
 
-    def shapes(self, inputs: Mapping[str, Shape], outputs: tuple[str, ...]) -> dict[str, Shape]:
-        """Return the shapes of outputs, given those of all inputs."""
-        for name, shape in inputs.items():
-            self._set_shape(name, shape)
-        return {name: tuple(self._context.get_tensor_shape(name)) for name in outputs}
-
-    def enqueue(
-        self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
-    ) -> None:
-        """Enqueue a run.
-
-        The first run with given shapes and addresses is enqueued kernel by kernel, the second is
-        captured as a CUDA graph, later ones launch that graph.
-        """
-        key: _Key = tuple(
-            (array.address, array.shape) for array in (*inputs.values(), *outputs.values())
-        )
-        graph = self._graphs.get(key)
-        if graph is None:
-            self._bind(inputs, outputs)
-            if key in self._graphs and self._use_graphs:
-                graph = self._capture()
-            self._remember(key, graph)
-        if graph is None:
-            self._execute()
-        else:
-            self._graphs.move_to_end(key)
-            graph.launch(self._stream)
-
-    def free(self) -> None:
-        """Free the graphs and the scratch memory; the stream is idle."""
-        self._forget_graphs()
-        self._scratch.free()
-        self._context = None
-
-    def _bind(self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]) -> None:
-        for name, array in inputs.items():
-            self._set_shape(name, array.shape)
-        self._take_scratch()
-        for name, array in {**inputs, **outputs}.items():
-            if self._bound.get(name, (0, ()))[0] != array.address:
-                if not self._context.set_tensor_address(name, array.address):
-                    raise self._plan.failure(f"take an address for {name}")
-                self._bound[name] = (array.address, array.shape)
-
-    def _set_shape(self, name: str, shape: Shape) -> None:
-        address, bound = self._bound.get(name, (0, ()))
-        if bound != shape:
+    def shape(self, profile: int, shapes: Shapes) -> None:
+        """Give it the profile and the shapes of all inputs."""
+        self._forget_graph()
+        self._bound, self._captures, self._fresh = (), self._plan.captures, True
+        stream = self._scratch.stream.handle
+        if profile != self._profile:
+            if not self._context.set_optimization_profile_async(profile, stream):
+                raise self._plan.failure(f"take profile {profile}")
+            self._profile = profile
+        for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise self._plan.failure(f"take the shape {list(shape)} for {name}")
-            self._bound[name] = (address, shape)
+        self._size = int(self._context.update_device_memory_size_for_shapes())
+        if not self._size:
+            raise self._plan.failure("compute the scratch memory of its shapes")
 
-    def _take_scratch(self) -> None:
-        size = int(self._context.update_device_memory_size_for_shapes())
-        before = self._scratch.nbytes
-        scratch = self._scratch.take((size,), np.uint8)
-        if self._scratch.nbytes != before:
-            self._forget_graphs()  # they hold the former address
-            self._context.set_device_memory(scratch.address, scratch.nbytes)
+    def output_shape(self, name: str) -> Shape:
+        """Return the shape of an output."""
+        return tuple(self._context.get_tensor_shape(name))
 
-    def _capture(self) -> CudaGraph | None:
-        try:
-            return CudaGraph.capture(self._stream, self._execute)
-        except (BackendError, self._stream.device.driver.Error) as error:
-            # If the device is lost, the run that follows fails too and raises.
-            logger.warning("CUDA graphs are disabled from now on: %s", str(error))
-            self._use_graphs = False
-            return None
+    def enqueue(self, arrays: Arrays) -> None:
+        """Enqueue a run on all inputs and outputs.
+
+        The first run on given addresses is enqueued kernel by kernel, the second is captured as a
+        CUDA graph, later ones launch that graph.
+        """
+        scratch = self._scratch.take(self._size)
+        bound = (self._scratch.moves, *(array.address for array in arrays.values()))
+        if bound != self._bound:
+            self._forget_graph()
+            self._bind(arrays, scratch)
+        elif self._graph is None and self._captures:
+            self._graph = self._capture()
+        if self._graph is not None:
+            self._graph.launch(self._scratch.stream)
+            return
+        self._execute()
+        self._bound = bound
+        if self._fresh and self._plan.kernels is not None:
+            self._plan.kernels.save()  # a process may end without closing anything
+        self._fresh = False
+
+    def free(self) -> None:
+        """Free the graph and the context."""
+        self._forget_graph()
+        self._context = None
+
+    def _bind(self, arrays: Arrays, scratch: DeviceArray) -> None:
+        self._bound = ()
+        self._context.set_device_memory(scratch.address, scratch.nbytes)
+        for name, array in arrays.items():
+            if not self._context.set_tensor_address(name, array.address):
+                raise self._plan.failure(f"take an address for {name}")
 
     def _execute(self) -> None:
-        if not self._context.execute_async_v3(self._stream.handle):
+        if not self._context.execute_async_v3(self._scratch.stream.handle):
             raise self._plan.failure("run")
 
-    def _remember(self, key: _Key, graph: CudaGraph | None) -> None:
-        self._graphs[key] = graph
-        if len(self._graphs) > _GRAPHS:
-            _, oldest = self._graphs.popitem(last=False)
-            if oldest is not None:
-                self._stream.synchronize()
-                oldest.free()
+    def _capture(self) -> CudaGraph | None:
+        stream = self._scratch.stream
+        try:
+            return CudaGraph.capture(stream, self._execute_captured)
+        except (BackendError, stream.device.driver.Error) as error:
+            # If the device is lost, the run that follows fails too and raises.
+            logger.warning("no CUDA graph of these shapes: %s", str(error))
+            self._captures = False
+            return None
 
-    def _forget_graphs(self) -> None:
-        self._stream.synchronize()
-        for graph in self._graphs.values():
-            if graph is not None:
-                graph.free()
-        self._graphs.clear()
+    def _execute_captured(self) -> None:
+        if not self._context.execute_async_v3(self._scratch.stream.handle):
+            raise self._plan.refusal("run in a capture")  # where nothing may wait
+
+    def _forget_graph(self) -> None:
+        if self._graph is not None:
+            self._scratch.stream.synchronize()
+            self._graph.free()
+            self._graph = None
+
+
+class Lanes:
+    """Lanes of a plan by profile and shapes; the least recently used one takes a further shape.
+
+    Used inside `CudaDevice.active`, by one thread at a time.
+    """
+
+    def __init__(self, plan: LoadedPlan, scratch: Scratch) -> None:
+        self.plan = plan
+        self._scratch = scratch
+        self._lanes: OrderedDict[tuple[int, tuple[Shape, ...]], Lane] = OrderedDict()
+
+    def take(self, profile: int, shapes: Shapes) -> Lane:
+        """Return the lane of a profile and the shapes of all inputs.
+
+        Raises:
+            BackendError: TensorRT rejects them.
+        """
+        key = profile, tuple(shapes.values())
+        lane = self._lanes.pop(key, None)
+        if lane is None:
+            lane = self._idle()
+            try:
+                lane.shape(profile, shapes)
+            except BaseException:
+                lane.free()
+                raise
+        self._lanes[key] = lane
+        return lane
+
+    def free(self) -> None:
+        """Free all contexts and graphs."""
+        while self._lanes:
+            self._lanes.popitem()[1].free()
+
+    def _idle(self) -> Lane:
+        if len(self._lanes) < _LANES:
+            return Lane(self.plan, self._scratch)
+        return self._lanes.popitem(last=False)[1]

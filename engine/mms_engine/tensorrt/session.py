@@ -16,7 +16,7 @@ from mms_engine.cuda.streams import CudaStream
 from mms_engine.cuda.workspace import Workspace
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.buckets import Buckets
-from mms_engine.tensorrt.execution import Execution
+from mms_engine.tensorrt.execution import Lanes, Scratch
 from mms_engine.tensorrt.toolkit import LoadedPlan, open_toolkit
 
 
@@ -31,7 +31,7 @@ class PlanFile:
 class TensorRtSession:
     """Loaded plan on one CUDA stream. Methods may be called from several threads."""
 
-    def __init__(self, file: PlanFile, loaded: LoadedPlan, stream: CudaStream | None) -> None:
+    def __init__(self, file: PlanFile, loaded: LoadedPlan, scratch: Scratch | None) -> None:
         """Take over a loaded plan; see `open_plan`."""
         self.inputs: tuple[Tensor, ...] = file.plan.inputs
         self.outputs: tuple[Tensor, ...] = file.plan.outputs
@@ -39,13 +39,13 @@ class TensorRtSession:
         self.buckets = Buckets(file.plan.inputs, file.plan.profiles, length=_length(file.plan))
         """Shapes that its profiles cover."""
         self._path = file.path
-        self._loaded: LoadedPlan | None = loaded
         self._gpu = loaded.device
-        self._owns_stream = stream is None
-        self.stream = stream or CudaStream(loaded.device)
+        self._owns_scratch = scratch is None
+        self._scratch = scratch or Scratch(CudaStream(loaded.device))
+        self.stream = self._scratch.stream
         """CUDA stream of the runs."""
         self._lock = threading.RLock()
-        self._executions: dict[int, Execution] = {}
+        self._lanes: Lanes | None = Lanes(loaded, self._scratch)
         self._workspace = Workspace(loaded.device)
 
     def __repr__(self) -> str:
@@ -70,8 +70,9 @@ class TensorRtSession:
             if given is None or given.dtype != storage_dtype(tensor.dtype):
                 found = "nothing" if given is None else str(given.dtype)
                 raise BackendError(f"{self._path}: {tensor.name} is {tensor.dtype}, got {found}")
+        shapes = {tensor.name: arrays[tensor.name].shape for tensor in self.inputs}
         with self._lock:
-            self._execution(profile).enqueue(inputs, outputs)
+            self._require_open().take(profile, shapes).enqueue(arrays)
 
     def run(self, feeds: Mapping[str, Array | DeviceArray]) -> dict[str, Array]:
         """Run the plan once.
@@ -88,15 +89,14 @@ class TensorRtSession:
         """
         doing = f"running {self._path.name}"
         with self._lock, self._failures(feeds), self._gpu.active(doing):
-            self._require_open()
+            lanes = self._require_open()
             inputs = {name: self._placed(name, value) for name, value in feeds.items()}
             shapes = {name: array.shape for name, array in inputs.items()}
             profile = self.buckets.fit(_sizes(self.inputs, shapes)).profile
-            names = tuple(tensor.name for tensor in self.outputs)
-            made = self._execution(profile).shapes(shapes, names)
+            lane = lanes.take(profile, {one.name: shapes[one.name] for one in self.inputs})
             outputs = {
                 tensor.name: self._workspace.device(
-                    tensor.name, made[tensor.name], storage_dtype(tensor.dtype)
+                    tensor.name, lane.output_shape(tensor.name), storage_dtype(tensor.dtype)
                 )
                 for tensor in self.outputs
             }
@@ -109,28 +109,25 @@ class TensorRtSession:
 
     def close(self) -> None:
         """Free the plan and its memory."""
-        if self._loaded is None:
+        if self._lanes is None:
             return
         with self._gpu.active(f"closing {self._path.name}"), self._lock:
             self.stream.synchronize()
-            for execution in self._executions.values():
-                execution.free()
+            self._lanes.free()
+            self._lanes = None
             self._workspace.free()
-            self._executions.clear()
-            self._loaded = None
-            if self._owns_stream:
+            if self._owns_scratch:
+                self._scratch.free()
                 self.stream.free()
 
-    def _require_open(self) -> LoadedPlan:
-        if self._loaded is None:
-            raise BackendError(f"{self._path}: the session is closed")
-        return self._loaded
+    def scratch_bytes(self) -> int:
+        """Return the scratch memory of the largest run of all profiles."""
+        return max(map(self._require_open().plan.scratch_bytes, range(self.buckets.count)))
 
-    def _execution(self, profile: int) -> Execution:
-        loaded = self._require_open()
-        if profile not in self._executions:
-            self._executions[profile] = Execution(loaded, profile, self.stream)
-        return self._executions[profile]
+    def _require_open(self) -> Lanes:
+        if self._lanes is None:
+            raise BackendError(f"{self._path}: the session is closed")
+        return self._lanes
 
     def _placed(self, name: str, value: Array | DeviceArray) -> DeviceArray:
         if isinstance(value, DeviceArray):
@@ -151,12 +148,17 @@ class TensorRtSession:
             raise BackendError(f"{self._path} failed with {shapes}: {error}") from error
 
 
-def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSession:
+def open_plan(
+    file: PlanFile, scratch: Scratch | None = None, *, graphs: bool = True, few_shapes: bool = True
+) -> TensorRtSession:
     """Load a plan on the first CUDA device.
 
     Args:
         file: The plan.
-        stream: CUDA stream of its runs; `None` for one of its own.
+        scratch: Scratch memory and CUDA stream of its runs; `None` for those of its own.
+        graphs: Whether runs repeat on the same addresses, so that CUDA graphs are worth it.
+        few_shapes: Whether there are so few shapes that TensorRT for RTX may compile kernels for
+            each, before its first run.
 
     Raises:
         BackendError: pycuda or the runtime is missing, or the plan is for another runtime.
@@ -165,7 +167,8 @@ def open_plan(file: PlanFile, stream: CudaStream | None = None) -> TensorRtSessi
     device = open_device()
     with device.active(f"loading {file.path.name}"):
         toolkit = open_toolkit(file.plan.runtime)
-        return TensorRtSession(file, toolkit.load(file.path, file.plan, device), stream)
+        loaded = toolkit.load(file.path, file.plan, device, graphs=graphs, few_shapes=few_shapes)
+        return TensorRtSession(file, loaded, scratch)
 
 
 def _length(plan: Plan) -> str:

@@ -5,18 +5,26 @@ import functools
 import importlib
 import logging
 import mmap
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mms_engine.backends.probes import MODULES, PLAN_DTYPES
 from mms_engine.bundle.manifest import Plan, Runtime, Tensor
 from mms_engine.cuda.context import CudaDevice
+from mms_engine.cuda.driver import cuda_driver
 from mms_engine.errors import BackendError
+from mms_engine.tensorrt.compiled import CompiledKernels, compiled_path
 
 logger = logging.getLogger(__name__)
 
 _KEPT_ERRORS = 8
+_OUT_OF_MEMORY = re.compile(
+    "out of memory|OutOfMemory|Requested amount of GPU memory|cudaErrorMemoryAllocation", re.I
+)
+"""Messages of TensorRT that mean a lack of device memory; others speak of memory too."""
 
 
 class Toolkit:
@@ -38,8 +46,22 @@ class Toolkit:
         self._log.errors.clear()
         return text
 
-    def load(self, path: Path, plan: Plan, device: CudaDevice) -> "LoadedPlan":
+    @property
+    def compiles(self) -> bool:
+        """Whether the runtime compiles kernels on the GPU, and captures CUDA graphs itself."""
+        return hasattr(self.module, "CudaGraphStrategy")
+
+    def load(
+        self, path: Path, plan: Plan, device: CudaDevice, *, graphs: bool, few_shapes: bool
+    ) -> "LoadedPlan":
         """Load a plan onto the device; call it inside `CudaDevice.active`.
+
+        Args:
+            path: File of the plan.
+            plan: Its entry in the manifest.
+            device: GPU of the runs.
+            graphs: See `open_plan`.
+            few_shapes: See `open_plan`.
 
         Raises:
             BackendError: it is not a plan for this runtime and device, or differs from its entry in
@@ -49,11 +71,28 @@ class Toolkit:
         device.driver.mem_get_info()  # a lost device fails here, not as a bad plan
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             engine = self._runtime.deserialize_cuda_engine(memoryview(data))
-        loaded = LoadedPlan(self, engine, path, device)
+        loaded = LoadedPlan(self, engine, path, device, captures=graphs and not self.compiles)
         if engine is None:
             raise loaded.failure("read the plan")
         loaded.check(plan)
-        return loaded
+        if not self.compiles:
+            return loaded
+        config = self._runtime_config(engine, graphs=graphs, few_shapes=few_shapes)
+        machine = (device.name, device.compute_capability, cuda_driver().version, self.version)
+        kernels = CompiledKernels(config, compiled_path(plan.file.sha256, *machine))
+        return replace(loaded, config=config, kernels=kernels)
+
+    def _runtime_config(self, engine: Any, *, graphs: bool, few_shapes: bool) -> Any:  # noqa: ANN401
+        module = self.module
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(_user_managed(module))
+        strategy = module.CudaGraphStrategy
+        config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE if graphs else strategy.DISABLED
+        # Not lazily, beside the runs: a run gives the same bits from the first time on.
+        kernels = module.DynamicShapesKernelSpecializationStrategy
+        chosen = kernels.EAGER if few_shapes else kernels.NONE
+        config.dynamic_shapes_kernel_specialization_strategy = chosen
+        return config
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +104,27 @@ class LoadedPlan:
     """`ICudaEngine`."""
     path: Path
     device: CudaDevice
+    captures: bool
+    """Whether runs are captured as CUDA graphs here, and not by the runtime or not at all."""
+    config: Any = None
+    """`IRuntimeConfig` of TensorRT for RTX."""
+    kernels: CompiledKernels | None = None
+
+    def create_context(self) -> Any:  # noqa: ANN401
+        """Return a new execution context, whose scratch memory is the caller's.
+
+        Raises:
+            BackendError: TensorRT reports an error.
+        """
+        how = _user_managed(self.toolkit.module) if self.config is None else self.config
+        context = self.engine.create_execution_context(how)
+        if context is None:
+            raise self.failure("make an execution context")
+        return context
+
+    def scratch_bytes(self, profile: int) -> int:
+        """Return the scratch memory of the largest run of a profile."""
+        return int(self.engine.get_device_memory_size_for_profile_v2(profile))
 
     def failure(self, what: str) -> BackendError:
         """Return the error for a failed call of TensorRT.
@@ -77,8 +137,15 @@ class LoadedPlan:
         """
         message = self.toolkit.take_message()
         self.device.driver.Context.synchronize()
-        if "memory" in message.lower() and "illegal" not in message.lower():
+        if _OUT_OF_MEMORY.search(message):
             raise self.device.driver.MemoryError(message)
+        return self._refusal(what, message)
+
+    def refusal(self, what: str) -> BackendError:
+        """Return the error for a failed call, without waiting for the device as `failure` does."""
+        return self._refusal(what, self.toolkit.take_message())
+
+    def _refusal(self, what: str, message: str) -> BackendError:
         name = self.toolkit.module.__name__
         return BackendError(
             f"{self.path}: {name} {self.toolkit.version} could not {what}: {message}"
@@ -121,6 +188,10 @@ class LoadedPlan:
         return problems
 
 
+def _user_managed(module: Any) -> Any:  # noqa: ANN401
+    return module.ExecutionContextAllocationStrategy.USER_MANAGED
+
+
 @functools.cache
 def open_toolkit(runtime: Runtime) -> Toolkit:
     """Import a runtime; call it inside `CudaDevice.active`.
@@ -136,8 +207,13 @@ def open_toolkit(runtime: Runtime) -> Toolkit:
         raise BackendError(f"{name} cannot be used: {error}; run mms doctor") from error
 
 
-def make_log(module: Any) -> Any:  # noqa: ANN401
-    """Return a logger of a runtime that forwards to `logging` and keeps its last errors."""
+def make_log(module: Any, listen: Callable[[str], None] | None = None) -> Any:  # noqa: ANN401
+    """Return a logger of a runtime that forwards to `logging` and keeps its last errors.
+
+    Args:
+        module: The runtime.
+        listen: Function that is called with every message.
+    """
     severity = module.ILogger.Severity
     levels = {
         severity.INTERNAL_ERROR: logging.ERROR,
@@ -151,6 +227,8 @@ def make_log(module: Any) -> Any:  # noqa: ANN401
             self.errors: collections.deque[str] = collections.deque(maxlen=_KEPT_ERRORS)
 
         def log(self, level: Any, message: str) -> None:  # noqa: ANN401
+            if listen is not None:
+                listen(message)
             if level in (severity.INTERNAL_ERROR, severity.ERROR):
                 self.errors.append(message)
             logger.log(levels.get(level, logging.DEBUG), "%s", message)

@@ -29,6 +29,9 @@ from mms_engine.tts.options import SynthesizerOptions
 
 logger = logging.getLogger(__name__)
 
+_RUN_BYTES = 1 << 30
+"""Device memory for the runs of a voice, which take less."""
+
 
 def load_graphs(bundle: Bundle, options: RunOptions, model: str = "") -> VitsGraphs:
     """Choose a backend and a precision, and open the graphs, or the plans of them.
@@ -90,7 +93,7 @@ def _load_plans(bundle: Bundle, options: RunOptions, runtime: Runtime, model: st
             plan = choose_plan(bundle.manifest, name, precision, target, model)
             files[name] = PlanFile(plan, bundle.plan_path(plan))
             # Each has a CUDA stream: the next sentence is planned while one is decoded.
-            session = open_plan(files[name])
+            session = open_plan(files[name], few_shapes=False)
             undo.callback(session.close)
             sessions[name] = session
         vocab = _largest_vocab(bundle, model)
@@ -112,7 +115,7 @@ def _load_plans(bundle: Bundle, options: RunOptions, runtime: Runtime, model: st
             device="cuda",
             gpu=device,
             most_frames=frames,
-            open_more=lambda name: open_plan(files[name]),
+            open_more=lambda name: open_plan(files[name], few_shapes=False),
         )
         undo.pop_all()
     return graphs
@@ -138,7 +141,7 @@ def open_voice_bank(
     budget = options.voice_cache_bytes * len(voices) // max(1, len(bundle.manifest.data))
     if gpu is not None:
         with gpu.active("querying free memory"):
-            budget = min(budget, bank_bytes(gpu.free_bytes(), 0))
+            budget = min(budget, bank_bytes(gpu.free_bytes(), 0, _RUN_BYTES))
     slots = voice_slots(graphs.weights, vocab=vocab, voices=len(voices), budget=budget)
     storage: VoiceStorage
     if gpu is None:

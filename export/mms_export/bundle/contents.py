@@ -198,8 +198,7 @@ def open_contents(options: ExportOptions) -> Contents:
         )
     planner = None
     if options.plans:
-        streams = options.plans.streams
-        names = [graph.name for graph in task.graphs if streams or not graph.for_streams]
+        names = [graph.name for graph in task.graphs if graph.planned]
         planner = Planner(options.plans, checkpoint, options.precisions, names)
     skipped = [f"skipped: {unusable[code]}" for code in matching(options.languages, unusable)]
     others = _others(checkpoint) if isinstance(checkpoint, VoiceSet) else []

@@ -278,7 +278,7 @@ class _Export:
             return None
 
         def build(graph: Graph, source: Path, path: Path) -> tuple[Profile, ...]:
-            job = planner.job(self._options.out, graph)
+            job = planner.job(self._options.out, graph, whole=True)
             with self._progress.step(f"triton: plan of {graph.name}", STEPS, "step") as advance:
                 run_reporting(build_file, advance, job, source, path)
             return job.profiles

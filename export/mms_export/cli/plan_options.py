@@ -79,18 +79,12 @@ _OPTIONS = (
         "86,89,120 for tensorrt-rtx; this machine's GPU for tensorrt]",
     ),
     click.option(
-        "--streams",
-        is_flag=True,
-        help="Build plans of the step graph too, on which streams run by default. They hold the "
-        "encoder's weights again.",
-    ),
-    click.option(
         "--profile",
         metavar="NAME[=BxS]",
         multiple=True,
         callback=_uses,
         help="Optimisation profile to include, with its largest batch B and longest audio S in "
-        "seconds; may be repeated.  [default: streaming=64x10, offline=32x36, long=4x60]",
+        "seconds; may be repeated.  [default: streaming=16x10, offline=16x36, long=4x60]",
     ),
 )
 
@@ -109,7 +103,7 @@ def take_plan_options(values: dict[str, Any]) -> "PlanOptions | None":
         click.UsageError: a plan option is given without `--engine`.
     """
     runtime = values.pop("engine")
-    given = {name: values.pop(name) for name in ("sm", "streams", "profile")}
+    given = {name: values.pop(name) for name in ("sm", "profile")}
     if runtime is None:
         for name, value in given.items():
             if value:
@@ -121,5 +115,4 @@ def take_plan_options(values: dict[str, Any]) -> "PlanOptions | None":
         runtime=runtime,
         capabilities=given["sm"],
         uses=given["profile"] or tuple(USES.values()),
-        streams=given["streams"],
     )

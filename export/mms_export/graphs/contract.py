@@ -44,7 +44,8 @@ MEANINGS = {
     "history": "valid frames before the new ones, used by the positional convolution only",
     "cache": "keys and values of earlier frames in each layer, in any order",
     "filled": "valid frames of the cache, from its first",
-    "update": "keys and values of the new frames, laid out as the cache",
+    "keep": "indices of the new frames that `update` has, of all rows",
+    "update": "keys and values of the new frames to keep, laid out as the cache",
     "scores": "label scores before softmax, of the mean over a row's length",
     "hidden": "hidden states of the last layer, behind the final layer norm; undefined beyond a "
     "row's length",

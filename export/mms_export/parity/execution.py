@@ -86,6 +86,7 @@ def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> 
         "history": np.zeros(rows, np.int64),
         "cache": np.zeros(shape, numpy_dtype(numerics.kv_cache)),
         "filled": np.zeros(rows, np.int64),
+        "keep": np.zeros(1, np.int64),
     }
 
 

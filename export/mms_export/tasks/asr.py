@@ -83,10 +83,8 @@ def adapter_size(job: DataJob, file: AdapterFile) -> int:
 ASR = Task(
     graphs=(
         GraphSpec(name="frontend", build=build_frontend),
-        GraphSpec(name="encoder", build=build_encoder, has_parity=True),
-        GraphSpec(
-            name="step", build=build_step, shares="encoder", has_parity=True, for_streams=True
-        ),
+        GraphSpec(name="encoder", build=build_encoder, has_parity=True, planned=False),
+        GraphSpec(name="step", build=build_step, shares="encoder", has_parity=True),
     ),
     model=lambda checkpoint: checkpoint.config,
     data=DataSpec(

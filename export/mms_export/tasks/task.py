@@ -24,8 +24,8 @@ class GraphSpec:
     """Earlier graph whose weights and data file this one uses; empty for weights of its own."""
     has_parity: bool = False
     """Whether its outputs are compared with the reference network."""
-    for_streams: bool = False
-    """Whether only streams use it, and a plan of it is built only on request."""
+    planned: bool = True
+    """Whether plans of it are built."""
 
 
 @dataclass(frozen=True, slots=True)

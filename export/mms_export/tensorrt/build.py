@@ -4,6 +4,7 @@ Networks are strongly typed: the types of the graph are the types that run. Adap
 slots are inputs, so one plan serves every language.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mms_export.tensorrt.plans import PlanJob
 from mms_export.tensorrt.progress import make_monitor
 from mms_export.tensorrt.toolkit import Toolkit, open_toolkit
 
+_SCRATCH = re.compile(r"Total Activation Memory: (\d+) bytes")
+
 
 def build_plan(advance: Advance, job: PlanJob) -> Plan:
     """Build and write a plan, and return its manifest entry.
@@ -32,12 +35,14 @@ def build_plan(advance: Advance, job: PlanJob) -> Plan:
         BundleError: the file system refused.
     """
     graph = graph_path(job.folder, *GraphKey.of(job.graph))
-    build_file(advance, job, graph, job.path)
-    return job.entry(describe(job.folder, job.path))
+    scratch = build_file(advance, job, graph, job.path)
+    return job.entry(describe(job.folder, job.path), scratch)
 
 
-def build_file(advance: Advance, job: PlanJob, source: Path, path: Path) -> None:
+def build_file(advance: Advance, job: PlanJob, source: Path, path: Path) -> tuple[int, ...]:
     """Build the plan of a graph that may lie outside a bundle.
+
+    Returns the scratch memory of each profile, as far as the library reports it.
 
     Args:
         advance: As for `build_plan`.
@@ -49,7 +54,14 @@ def build_file(advance: Advance, job: PlanJob, source: Path, path: Path) -> None
         PlanError, BundleError: as for `build_plan`.
     """
     toolkit = open_toolkit(job.options.runtime)
-    log = make_log(toolkit.library)
+    scratch: list[int] = []
+
+    def listen(message: str) -> None:
+        match = _SCRATCH.match(message)
+        if match:
+            scratch.append(int(match[1]))
+
+    log = make_log(toolkit.library, listen)
     builder = toolkit.library.Builder(log)
     network, parser = read_network(toolkit, builder, log, source)
     check_network(network, job.graph)
@@ -62,6 +74,7 @@ def build_file(advance: Advance, job: PlanJob, source: Path, path: Path) -> None
                 f"{'; '.join(log.errors) or 'no reason given'}"
             )
     del parser, monitor  # used by the library until here
+    return tuple(scratch)
 
 
 def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
@@ -86,8 +99,9 @@ def read_network(toolkit: Toolkit, builder: Any, log: Any, path: Path) -> tuple[
 
 
 def configure(toolkit: Toolkit, builder: Any, job: PlanJob) -> Any:  # noqa: ANN401
-    """Return the builder configuration of a job: GPUs and optimisation profiles."""
+    """Return the builder configuration of a job: memory, GPUs and optimisation profiles."""
     config = builder.create_builder_config()
+    toolkit.conserve_memory(config)
     toolkit.aim(config, job.options.capabilities)
     for profile in job.profiles:
         _add_profile(builder, config, profile)

@@ -50,11 +50,11 @@ USES: dict[UseName, Use] = {
     use.name: use
     for use in (
         # A chunk with its left context.
-        Use(name="streaming", batch=(1, 16, 64), seconds=(0.5, 4, 10)),
+        Use(name="streaming", batch=(1, 4, 16), seconds=(0.5, 4, 10)),
         # The recognizer's windows, with context on both sides.
         Use(
             name="offline",
-            batch=(1, 8, 32),
+            batch=(1, 4, 16),
             seconds=(1, _WINDOW.seconds, _WINDOW.seconds + 2 * _WINDOW.context_seconds),
         ),
         Use(name="long", batch=(1, 1, 4), seconds=(20, 45, 60)),
@@ -72,5 +72,3 @@ class PlanOptions:
     """Compute capabilities in the form `8.6`; empty for the runtime's default."""
     uses: tuple[Use, ...] = field(default=tuple(USES.values()))
     """One optimisation profile each."""
-    streams: bool = False
-    """Whether to build a plan of the step graph, which holds the encoder's weights again."""

@@ -33,8 +33,8 @@ class PlanJob:
         name = f"{GraphKey.of(self.graph).label}.{runtime}.{_target(self.options)}.plan"
         return self.folder / "plans" / name
 
-    def entry(self, file: File) -> Plan:
-        """Return the manifest entry of the plan in `file`."""
+    def entry(self, file: File, scratch: tuple[int, ...]) -> Plan:
+        """Return the manifest entry of the plan in `file`, with the builder's figures."""
         graph = self.graph
         return Plan(
             graph=graph.name,
@@ -48,6 +48,7 @@ class PlanJob:
             outputs=graph.outputs,
             profiles=self.profiles,
             model=graph.model,
+            scratch=scratch if len(scratch) == len(self.profiles) else (),
         )
 
 
@@ -104,9 +105,10 @@ class Planner:
         """Runtime and GPUs, for display."""
         return f"{self.options.runtime} {_target(self.options)}"
 
-    def job(self, folder: Path, graph: Graph) -> PlanJob:
-        """Return the job that builds the plan of a graph."""
-        return PlanJob(folder, graph, self.options, self.version, self._profiles(graph))
+    def job(self, folder: Path, graph: Graph, *, whole: bool = False) -> PlanJob:
+        """Return the job that builds the plan of a graph; `whole` as for `make_profiles`."""
+        profiles = self._profiles(graph, whole=whole)
+        return PlanJob(folder, graph, self.options, self.version, profiles)
 
     def keeps(self, plan: Plan) -> bool:
         """Whether an existing plan stays in the bundle."""
@@ -126,8 +128,8 @@ class Planner:
             and plan.profiles == self._profiles(plan)
         )
 
-    def _profiles(self, part: Graph | Plan) -> tuple[Profile, ...]:
-        return make_profiles(part.inputs, self.options.uses, self._extents[part.model])
+    def _profiles(self, part: Graph | Plan, *, whole: bool = False) -> tuple[Profile, ...]:
+        return make_profiles(part.inputs, self.options.uses, self._extents[part.model], whole=whole)
 
 
 def _target(options: PlanOptions) -> str:

@@ -7,7 +7,10 @@ from typing import Self
 from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
-from mms_export.tensorrt.options import USES, Use, UseName
+from mms_export.tensorrt.options import USES, Use
+
+Range = tuple[int, int, int]
+"""Minimum, optimum, maximum."""
 
 USUAL_SLOTS, MIN_SLOTS = 1024, 2048
 """Optimum of the bank's slots, and least maximum: MMS has fewer languages."""
@@ -17,13 +20,16 @@ USUAL_VOCAB, MIN_VOCAB = 64, 512
 USUAL_TOKENS, MAX_TOKENS = 24, 50
 """Tokens of text, with blanks, in a second of speech."""
 
+SLICE_FRAMES = 100
+"""Frames of a slice of the frontend, 2 s: its memory grows with the samples of a run, and the
+engine cuts audio of any length into slices. The encoder's longest rows are whole slices."""
+SLICES: Range = (1, 8, 8)
+"""Slices of a run of the frontend."""
+
 NEW_FRAMES = (1, 48, 150)
 """New frames of a streaming step, chunk and right context: at most 3 s."""
 CACHED_FRAMES = (1, 250, 500)
 """Frames in the KV cache of a streaming step: at most 10 s."""
-
-Range = tuple[int, int, int]
-"""Minimum, optimum, maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +100,41 @@ class SpeechExtents:
 
 
 def make_profiles(
-    inputs: tuple[Tensor, ...], uses: tuple[Use, ...], extents: Extents | SpeechExtents
+    inputs: tuple[Tensor, ...],
+    uses: tuple[Use, ...],
+    extents: Extents | SpeechExtents,
+    *,
+    whole: bool = False,
 ) -> tuple[Profile, ...]:
-    """Return one profile per use; for a graph with a KV cache, a single one for steps."""
+    """Return one profile per use; a single one for the frontend.
+
+    A graph with a KV cache has one for streaming steps, and one for each use of whole utterances;
+    `offline` covers those of `streaming`.
+
+    Args:
+        inputs: Inputs of the graph.
+        uses: Uses of the model.
+        extents: Its sizes that do not depend on the use.
+        whole: Whether the frontend takes whole utterances, as a server's does which cuts no slices.
+    """
     if isinstance(extents, SpeechExtents):
         return tuple(_profile(inputs, use.name, extents.sizes(use)) for use in uses)
+    if not whole and any("samples" in tensor.shape for tensor in inputs):
+        samples = extents.geometry.samples(SLICE_FRAMES)
+        sizes = {"batch": SLICES, "samples": (samples, samples, samples)}
+        return (_profile(inputs, "slices", sizes),)
     if all(tensor.name != "cache" for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
-    return (_profile(inputs, streaming.name, _step_sizes(streaming, extents)),)
+    names = {use.name for use in uses}
+    wholes = [use for use in uses if use.name != "streaming" or "offline" not in names]
+    return (
+        _profile(inputs, "steps", _step_sizes(streaming, extents)),
+        *(_profile(inputs, use.name, _whole_sizes(use, extents)) for use in wholes),
+    )
 
 
-def _profile(inputs: tuple[Tensor, ...], name: UseName, sizes: dict[str, Range]) -> Profile:
+def _profile(inputs: tuple[Tensor, ...], name: str, sizes: dict[str, Range]) -> Profile:
     shapes = {
         tensor.name: ShapeRange(*(_shape(tensor, sizes, which) for which in range(3)))
         for tensor in inputs
@@ -120,6 +149,7 @@ def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (
         max(1, round(seconds * extents.sample_rate / geometry.stride)) for seconds in use.seconds
     )
+    high = _whole_slices(high)
     # The most samples that give the most frames; the remainder gives no further frame.
     samples = (geometry.samples(low), geometry.samples(usual), geometry.samples(high + 1) - 1)
     return {
@@ -135,15 +165,32 @@ def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
     low, usual, high = (extents.history + frames for frames in NEW_FRAMES)
     return {
         "batch": use.batch,
-        "input_frames": (low, usual, high),
+        "input_frames": (low, usual, _whole_slices(high)),
         "cache_slots": CACHED_FRAMES,
+        "kept_frames": NEW_FRAMES,
         "slots": extents.slots,
         "vocab": extents.vocab,
     }
 
 
+def _whole_sizes(use: Use, extents: Extents) -> dict[str, Range]:
+    """Return the sizes of whole utterances as steps: behind masked frames, without a cache."""
+    sizes = _sizes(use, extents)
+    _, usual, high = sizes.pop("frames")
+    most = _whole_slices(extents.history + high)
+    return sizes | {
+        "input_frames": (extents.history + 1, extents.history + usual, most),
+        "cache_slots": (1, 1, 1),
+        "kept_frames": (1, 1, 1),
+    }
+
+
 def _shape(tensor: Tensor, sizes: dict[str, Range], which: int) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else sizes[size][which] for size in tensor.shape)
+
+
+def _whole_slices(frames: int) -> int:
+    return -(-frames // SLICE_FRAMES) * SLICE_FRAMES
 
 
 def _power_of_two(least: int) -> int:

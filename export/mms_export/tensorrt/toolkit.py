@@ -38,6 +38,19 @@ class Toolkit:
         strong = getattr(flags, "STRONGLY_TYPED", None)
         return builder.create_network(0 if strong is None else 1 << int(strong))
 
+    def conserve_memory(self, config: Any) -> None:  # noqa: ANN401
+        """Let runs take the scratch memory of their shapes, and only what they are given.
+
+        Without the preview feature, a clip of one second takes that of the longest. TensorRT for
+        RTX would otherwise allocate within a run, where no CUDA graph may be captured.
+        """
+        resize = getattr(self.library.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+        if resize is not None:  # since 10.10
+            config.set_preview_feature(resize, True)
+        own = getattr(self.library.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+        if own is not None:
+            config.set_flag(own)
+
     def aim(self, config: Any, capabilities: tuple[str, ...]) -> None:  # noqa: ANN401
         """Set the GPUs to build for; `tensorrt` builds for the one in this machine."""
         if self.runtime != RTX:

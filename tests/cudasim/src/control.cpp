@@ -99,6 +99,11 @@ CUDASIM_API Result cudasim_write(DevicePtr to, const void* from, std::size_t byt
     if (bytes > 0) std::memcpy(memory.alias(to, bytes), from, bytes);
   });
 }
+/// Whether a stream captures.
+CUDASIM_API int cudasim_captures(Handle stream) {
+  const Entered entered;
+  return simulator().stream(stream)->capture != nullptr;
+}
 /// Set the error text of the callback that runs in this thread.
 CUDASIM_API void cudasim_explain(const char* text) { callback_error = text; }
 

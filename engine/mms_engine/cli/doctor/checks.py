@@ -16,13 +16,14 @@ from mms_engine.backends import packed
 from mms_engine.backends.probes import MODULES, installed_version
 from mms_engine.backends.registry import BACKENDS, available
 from mms_engine.bundle import open_bundle, stamps
-from mms_engine.bundle.manifest import Manifest, Wav2Vec2Ctc
+from mms_engine.bundle.manifest import Manifest
 from mms_engine.cli.program import one_line
 from mms_engine.cli.progress import byte_bar
 from mms_engine.cuda.driver import cuda_driver
 from mms_engine.cuda.packages import VARIABLE, chosen_package
 from mms_engine.errors import BackendError, BundleError
 from mms_engine.system import cpu_info, demo_bundle, printable, processor_name, usable_cores
+from mms_engine.tensorrt import compiled
 from mms_engine.tensorrt.choose import Target, refusal
 from mms_kernels.cuda import architectures, compiler_release, fatbin_path, portable
 
@@ -63,10 +64,13 @@ def diagnose(bundle: Path | None, *, verify: bool = False) -> list[Finding]:
 
 
 def clear_caches() -> str:
-    """Remove packed weights and stamps; return a sentence that says how much was removed."""
-    size = packed.clear()
+    """Remove what is kept for the next start; return a sentence that says how much it was."""
+    size = packed.clear() + compiled.clear()
     count = stamps.clear()
-    return f"Removed {size / 1e9:.2f} GB of packed weights and {count} stamps of checked files."
+    return (
+        f"Removed {size / 1e9:.2f} GB of packed weights and compiled kernels, and {count} stamps "
+        "of checked files."
+    )
 
 
 def report(findings: list[Finding], *, as_json: bool) -> str:
@@ -221,9 +225,3 @@ def _plans(manifest: Manifest) -> Iterator[Finding]:
         refused = refusal(manifest, plan, machine)
         detail = refused or f"{plan.file.path}: for {', '.join(plan.compute_capabilities)}"
         yield Finding("plan", "absent" if refused else "ok", detail)
-    if not isinstance(manifest.model, Wav2Vec2Ctc):
-        return
-    with_streams = {plan.runtime for plan in manifest.plans if plan.graph == "step"}
-    for runtime in sorted({plan.runtime for plan in manifest.plans} - with_streams):
-        detail = f"no {runtime} plan for streams: mms-export --engine {runtime} --streams"
-        yield Finding("plan", "absent", detail)

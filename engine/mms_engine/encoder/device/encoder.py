@@ -1,30 +1,30 @@
 """Encoder on TensorRT plans: samples are uploaded, logits stay on the device."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from math import gcd
 
 import numpy as np
 
 from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.device import DeviceBank
-from mms_engine.cuda.layout import ALIGNMENT, pack
+from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaEvent
 from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.emission import DeviceEmission
 from mms_engine.encoder.device.plans import DevicePlans
+from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.steps import DeviceSteps
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import StepEncoder
-from mms_engine.errors import BackendError
-from mms_engine.tensorrt.buckets import Bucket
+from mms_engine.errors import BackendError, DeviceMemoryError
 
-# Frames of one frontend run, whose activations are the largest: 0.3 GB at 1B in fp16.
-_FRONTEND_FRAMES = 4096
+logger = logging.getLogger(__name__)
+
 _STAGES = 2
 
 
@@ -37,9 +37,11 @@ class DeviceEncoder:
         self.variant = plans.variant
         self.bank = bank
         self._plans = plans
-        self._frontend = plans.session("frontend")
-        self._encoder = plans.session("encoder")
+        self._slices = Slices.of(plans.session("frontend"), plans.geometry)
+        self._encoder = plans.session(plans.encoder)
         self._geometry = plans.geometry
+        self._before = 0 if bank is None else plans.architecture.num_conv_pos_embeddings // 2
+        """Frames ahead of the audio in a row, which are masked."""
         self._stream = plans.stream
         self.gpu = self._stream.device
         self._steps: DeviceSteps | None = None
@@ -52,7 +54,12 @@ class DeviceEncoder:
 
     def rows_within(self, frames: int) -> int:
         """Return the most rows of `frames` frames in one run; 0 if no profile covers them."""
-        return self._encoder.buckets.most("batch", frames=frames)
+        buckets = self._encoder.buckets
+        return buckets.most("batch", **{buckets.length: self._before + frames})
+
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Divide a batch among runs; see `Encoder.parts`."""
+        return self._encoder.buckets.parts(rows, self._before + frames)
 
     @contextlib.contextmanager
     def emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
@@ -61,6 +68,28 @@ class DeviceEncoder:
         Raises:
             BackendError: the device failed, or no profile takes the batch.
         """
+        with contextlib.ExitStack() as held:
+            try:
+                made = held.enter_context(self._emission(segments))
+            except DeviceMemoryError:
+                # The bank is a cache: it makes room for the run.
+                if not self._shrink_bank(len({segment.language for segment in segments})):
+                    raise
+                made = held.enter_context(self._emission(segments))
+            yield made
+
+    def _shrink_bank(self, least: int) -> bool:
+        if self.bank is None or not self.bank.shrink(least, self.bank.storage.shrink):
+            return False
+        logger.warning(
+            "%s was out of memory: the bank of adapters shrinks to %d slots",
+            self.gpu.name,
+            self.bank.slots,
+        )
+        return True
+
+    @contextlib.contextmanager
+    def _emission(self, segments: Sequence[Segment]) -> Iterator[DeviceEmission]:
         languages = [segment.language for segment in segments]
         frames = tuple(self._geometry.frames(segment.samples.size) for segment in segments)
         doing = f"running a batch of {len(segments)}"
@@ -128,79 +157,69 @@ class DeviceEncoder:
         bank: Mapping[str, DeviceArray],
     ) -> DeviceArray:
         """Return the logits `[B, T, V]`, or scores `[B, C]` where there is no bank."""
-        wanted = {"batch": len(segments), "frames": max(frames)}
+        length = self._encoder.buckets.length
+        wanted = {"batch": len(segments), length: self._before + max(frames)}
         if bank:
             wanted["slots"], wanted["vocab"] = bank["head_bias"].shape
-        bucket = self._encoder.buckets.fit(wanted, rounded=("batch", "frames"))
-        inputs = self._upload(segments, frames, slots, bucket)
-        features = self._features(inputs["audio"], bucket)
-        output = self._encoder.outputs[0]
-        sizes = bucket.sizes
-        shape = tuple(size if isinstance(size, int) else sizes[size] for size in output.shape)
-        logits = self._workspace.device("logits", shape, np.float32)
-        arrays = {"features": features, **inputs, **bank}
+            wanted |= {"cache_slots": 1, "kept_frames": 1}
+        bucket = self._encoder.buckets.fit(wanted, rounded=("batch", length))
+        sizes = {**bucket.sizes, "frames": bucket.sizes[length] - self._before}
+        inputs = self._upload(segments, frames, slots, sizes)
+        arrays = {"features": self._features(inputs["audio"], sizes), **inputs, **bank}
+        for tensor in (*self._encoder.inputs, *self._encoder.outputs):
+            if tensor.name not in arrays:  # a KV cache of one masked frame; the outputs
+                shape = tuple(
+                    size if isinstance(size, int) else sizes[size] for size in tensor.shape
+                )
+                dtype = storage_dtype(tensor.dtype)
+                arrays[tensor.name] = self._workspace.device(tensor.name, shape, dtype)
+        if bank:
+            self._stream.clear(arrays["cache"])
         feeds = {tensor.name: arrays[tensor.name] for tensor in self._encoder.inputs}
-        self._encoder.enqueue(bucket.profile, feeds, {output.name: logits})
-        return logits
+        outputs = {tensor.name: arrays[tensor.name] for tensor in self._encoder.outputs}
+        self._encoder.enqueue(bucket.profile, feeds, outputs)
+        return arrays[self._encoder.outputs[0].name]
 
     def _upload(
         self,
         segments: Sequence[Segment],
         frames: tuple[int, ...],
         slots: list[int],
-        bucket: Bucket,
+        sizes: Mapping[str, int],
     ) -> dict[str, DeviceArray]:
-        """Upload samples, lengths and slots in one copy; padding rows are one frame long."""
-        batch = bucket.sizes["batch"]
-        samples = self._samples(bucket.sizes["frames"])
+        """Upload slices of samples, lengths and slots in one copy; padding rows have one frame."""
+        batch, slices = sizes["batch"], self._slices
+        each = slices.of_frames(self._before + sizes["frames"])
+        numbers = ((batch,), "int64")
         layout = pack(
-            lengths=((batch,), "int64"),
-            slot=((batch,), "int64"),
-            audio=((len(segments), samples), "float32"),
+            lengths=numbers,
+            slot=numbers,
+            history=numbers,
+            filled=numbers,
+            keep=((1,), "int64"),
+            audio=((slices.padded(len(segments) * each), slices.samples), "float32"),
         )
         with self._ring.staging(layout.size, self._stream) as host:
             views = layout.of(host)
+            for name in ("history", "filled", "keep"):
+                views[name][...] = 0
             views["lengths"][...] = 1
             views["lengths"][: len(frames)] = frames
             views["slot"][...] = slots[0]
             views["slot"][: len(slots)] = slots
-            for row, segment in zip(views["audio"], segments, strict=True):
-                row[: segment.samples.size] = segment.samples
-                row[segment.samples.size :] = 0
+            for row, segment in enumerate(segments):
+                own = views["audio"][row * each : (row + 1) * each]
+                slices.cut(segment.samples, own, before=self._before)
+            views["audio"][len(segments) * each :] = 0
             memory = self._workspace.device("inputs", (layout.size,), np.uint8)
             self._stream.upload(memory, host)
         return layout.on_device(memory)
 
-    def _features(self, audio: DeviceArray, bucket: Bucket) -> DeviceArray:
-        """Run the frontend on the rows, in groups that its profile and memory allow."""
-        batch, frames = bucket.sizes["batch"], bucket.sizes["frames"]
-        tensor = self._frontend.outputs[0]
-        shape = (batch, frames, int(tensor.shape[2]))
-        features = self._workspace.device("features", shape, storage_dtype(tensor.dtype))
-        rows, samples = audio.shape
-        most = self._frontend.buckets.most("batch", samples=samples)
-        group = min(most, max(1, _FRONTEND_FRAMES // frames))
-        step = max(_rows_aligned(audio), _rows_aligned(features))
-        group = max(step, group // step * step)
-        for start in range(0, rows, group):
-            stop = min(rows, start + group)
-            fitted = self._frontend.buckets.fit({"batch": stop - start, "samples": samples})
-            self._frontend.enqueue(
-                fitted.profile,
-                {"audio": audio.rows(start, stop)},
-                {"features": features.rows(start, stop)},
-            )
-        return features
-
-    def _samples(self, frames: int) -> int:
-        """Return the samples of `frames` frames, aligned where that adds no frame."""
-        least = self._geometry.samples(frames)
-        values = ALIGNMENT // 4
-        aligned = -(-least // values) * values
-        return aligned if self._geometry.frames(aligned) == frames else least
-
-
-def _rows_aligned(array: DeviceArray) -> int:
-    """Return the smallest number of rows whose size is a multiple of the alignment."""
-    row = array.nbytes // array.shape[0]
-    return ALIGNMENT // gcd(ALIGNMENT, row)
+    def _features(self, audio: DeviceArray, sizes: Mapping[str, int]) -> DeviceArray:
+        """Run the frontend, which writes the features of all rows in place."""
+        batch, frames = sizes["batch"], self._before + sizes["frames"]
+        count = max(len(audio), batch * self._slices.of_frames(frames))
+        shape, dtype = self._slices.features(count)
+        features = self._workspace.device("features", shape, dtype)
+        self._slices.run(audio, features)
+        return features.view((batch, frames, shape[2]))

@@ -10,6 +10,7 @@ from mms_engine.bundle.manifest import Runtime, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.encoder.device.encoder import DeviceEncoder
+from mms_engine.encoder.device.memory import largest_run, run_bytes
 from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.choose import (
@@ -18,7 +19,6 @@ from mms_engine.tensorrt.choose import (
     planned_graphs,
     planned_precision,
 )
-from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.tensorrt.toolkit import open_toolkit
 
 
@@ -43,7 +43,7 @@ def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -
             plans.session(name)
         bank = None
         if isinstance(bundle.manifest.model, Wav2Vec2Ctc):
-            bank = _make_bank(bundle, plans.session("encoder"), options, device)
+            bank = _make_bank(bundle, plans, options, device)
             undo.callback(bank.storage.free)
         encoder = DeviceEncoder(plans, bank)
         undo.pop_all()
@@ -51,13 +51,12 @@ def load_device_encoder(bundle: Bundle, options: RunOptions, runtime: Runtime) -
 
 
 def _make_bank(
-    bundle: Bundle, encoder: TensorRtSession, options: RunOptions, device: CudaDevice
+    bundle: Bundle, plans: DevicePlans, options: RunOptions, device: CudaDevice
 ) -> AdapterBank[DeviceBank]:
-    # The plan of the step graph is loaded later, with the first stream, and needs room too.
-    later = (plan.file.size for plan in bundle.manifest.plans if plan.graph == "step")
+    encoder = plans.session(plans.encoder)
     with device.active("querying free memory"):
-        free = device.free_bytes() - max(later, default=0)
-    budget = bank_bytes(max(0, free), options.adapter_cache_bytes)
+        free = device.free_bytes()
+    budget = bank_bytes(free, options.adapter_cache_bytes, _reserve(bundle, plans))
     sizes = bank_options(bundle, encoder.inputs, budget)
     most = encoder.buckets.most("slots", vocab=sizes.vocab)
     if not most:
@@ -67,3 +66,14 @@ def _make_bank(
         )
     sizes = replace(sizes, slots=min(sizes.slots, most))
     return adapter_bank(bundle.adapter, sizes, DeviceBank(device, sizes))
+
+
+def _reserve(bundle: Bundle, plans: DevicePlans) -> int:
+    """Return the device memory that the largest run takes."""
+    names = planned_graphs(bundle.manifest.model)
+    frontend, encoder = map(plans.plan, names)
+    vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
+    rows, frames = largest_run(encoder)
+    scratch = max(plans.session(name).scratch_bytes() for name in names)
+    run = run_bytes(frontend, encoder, rows, frames, vocab=vocab, geometry=plans.geometry)
+    return scratch + run

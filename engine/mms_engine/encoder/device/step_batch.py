@@ -12,10 +12,9 @@ from mms_engine.bundle.manifest import find_tensor
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
-from mms_engine.cuda.streams import CudaStream
 from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.kv_cache import DeviceKvCache
-from mms_engine.encoder.interface import CacheView, StepInput
+from mms_engine.encoder.interface import CacheView, StepInput, kept_frames
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
@@ -36,7 +35,9 @@ class _Run:
     frames: int
     """New frames of the longest row, padded."""
     kept: int
-    """Slots of the largest KV cache; 0 for the plan of the encoder."""
+    """Slots of the largest KV cache; 1 without."""
+    keep: slice
+    """New frames of the output `update`."""
 
     def cache_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
         """Return shape and dtype of the tensor `cache` or `update` for a number of frames."""
@@ -51,27 +52,27 @@ class StepBatches:
     Made, used and freed while the CUDA stream is locked.
     """
 
-    def __init__(self, stream: CudaStream, bank: DeviceBank, before: int) -> None:
+    def __init__(self, session: TensorRtSession, bank: DeviceBank, before: int) -> None:
         """Allocate nothing yet.
 
         Args:
-            stream: CUDA stream of the plans.
+            session: Plan of the step graph.
             bank: Resident languages.
-            before: Frames ahead of the new ones in a run with KV caches.
+            before: Frames ahead of the new ones in a run.
         """
-        self._stream = stream
+        self._session = session
+        self._stream = stream = session.stream
         self._bank = bank
         self._before = before
         self._pinned = PinnedRing(stream.device, _STAGES)
         self._workspace = Workspace(stream.device)
 
     def run(
-        self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
+        self, rows: Sequence[StepInput], slots: list[int]
     ) -> tuple[Float32Array, Sequence[DeviceArray | None]]:
-        """Run a plan on rows, all with a KV cache or all without.
+        """Run rows, all with a KV cache or all without.
 
         Args:
-            session: The plan.
             rows: Inputs.
             slots: Bank slot of each row.
 
@@ -81,10 +82,10 @@ class StepBatches:
         Raises:
             BackendError: no profile takes the batch, or the device failed.
         """
-        run = self._prepare(session, rows, slots)
+        run = self._prepare(rows, slots)
         feeds, outputs = self._feeds(run), self._outputs(run)
         with self._bank.reading(slots, self._stream):
-            session.enqueue(run.profile, feeds, outputs)
+            self._session.enqueue(run.profile, feeds, outputs)
         updates = self._stage_updates(run, outputs)
         logits = np.empty((len(rows), *outputs["logits"].shape[1:]), np.float32)
         self._stream.download(logits, outputs["logits"].rows(0, len(rows)))
@@ -96,37 +97,46 @@ class StepBatches:
         self._pinned.free()
         self._workspace.free()
 
-    def _prepare(
-        self, session: TensorRtSession, rows: Sequence[StepInput], slots: list[int]
-    ) -> _Run:
+    def _prepare(self, rows: Sequence[StepInput], slots: list[int]) -> _Run:
         slot_count, vocab = self._bank.arrays["head_bias"].shape
         frames = max(row.frames for row in rows)
-        kept = max((row.view.cache.shape[-2] for row in rows if row.view), default=0)
-        before = self._before if kept else 0
-        length = "input_frames" if kept else "frames"
-        sizes = {"batch": len(rows), length: before + frames, "slots": slot_count, "vocab": vocab}
-        sizes |= {"cache_slots": kept} if kept else {}
-        bucket = session.buckets.fit(sizes, rounded=("batch", length))
+        caches = [row.view.cache.shape[-2] for row in rows if row.view]
+        keep, kept = kept_frames(rows), max(caches, default=1)
+        sizes = {
+            "batch": len(rows),
+            "input_frames": self._before + frames,
+            "slots": slot_count,
+            "vocab": vocab,
+            "cache_slots": kept,
+            "kept_frames": keep.stop - keep.start,
+        }
+        # Steps of a stream have one length; windows grow until they are full.
+        fitted = self._session.buckets.fit(
+            sizes, rounded=("batch", "input_frames"), fine=bool(caches)
+        )
         return _Run(
-            session=session,
+            session=self._session,
             rows=rows,
             slots=slots,
-            profile=bucket.profile,
-            batch=bucket.sizes["batch"],
-            before=before,
-            frames=bucket.sizes[length] - before,
+            profile=fitted.profile,
+            batch=fitted.sizes["batch"],
+            before=self._before,
+            frames=fitted.sizes["input_frames"] - self._before,
             kept=kept,
+            keep=keep,
         )
 
     def _feeds(self, run: _Run) -> dict[str, DeviceArray]:
         """Return the plan's inputs; host arrays are uploaded in one copy."""
         arrays = {**self._upload(run), **self._bank.arrays}
-        if run.kept:
-            shape, dtype = run.cache_shape("cache", run.kept)
-            arrays["cache"] = cache = self._workspace.device("cache", shape, dtype)
-            for index, row in enumerate(run.rows):
-                _cache(row).copy_to(cache.row(index), view_of(row).filled)
-            self._stream.clear(cache.rows(len(run.rows), run.batch))
+        shape, dtype = run.cache_shape("cache", run.kept)
+        arrays["cache"] = cache = self._workspace.device("cache", shape, dtype)
+        for index, row in enumerate(run.rows):
+            if row.view is None:
+                self._stream.clear(cache.row(index))
+            else:
+                _cache(row).copy_to(cache.row(index), row.view.filled)
+        self._stream.clear(cache.rows(len(run.rows), run.batch))
         return {tensor.name: arrays[tensor.name] for tensor in run.session.inputs}
 
     def _upload(self, run: _Run) -> dict[str, DeviceArray]:
@@ -138,12 +148,15 @@ class StepBatches:
             slot=numbers,
             history=numbers,
             filled=numbers,
+            keep=((run.keep.stop - run.keep.start,), "int64"),
             features=((run.batch, run.before + run.frames, size), "float32"),
         )
         with self._pinned.staging(layout.size, self._stream) as host:
             views = layout.of(host)
-            for view in views.values():
-                view[count:] = 0
+            for name, view in views.items():
+                if name != "keep":
+                    view[count:] = 0
+            views["keep"][...] = range(run.keep.start, run.keep.stop)
             views["lengths"][count:] = 1
             views["slot"][count:] = run.slots[0]
             views["slot"][:count] = run.slots
@@ -160,22 +173,28 @@ class StepBatches:
         vocab = self._bank.arrays["head_bias"].shape[1]
         shape = (run.batch, run.frames, vocab)
         outputs = {"logits": self._workspace.device("logits", shape, np.float32)}
-        if run.kept:
-            outputs["update"] = self._workspace.device(
-                "update", *run.cache_shape("update", run.frames)
-            )
+        count = run.keep.stop - run.keep.start
+        outputs["update"] = self._workspace.device("update", *run.cache_shape("update", count))
         return outputs
 
     def _stage_updates(
         self, run: _Run, outputs: Mapping[str, DeviceArray]
     ) -> Sequence[DeviceArray | None]:
-        """Stage the cache update of each row."""
-        if not run.kept:
-            return [None] * len(run.rows)
-        return [
-            _cache(row).stage(outputs["update"].row(index), view_of(row).kept)
-            for index, row in enumerate(run.rows)
-        ]
+        """Stage the cache update of each row that has a cache."""
+        staged: list[DeviceArray | None] = []
+        for index, row in enumerate(run.rows):
+            if row.view is None:
+                staged.append(None)
+                continue
+            kept, first = row.view.kept, run.keep.start
+            # A row that keeps nothing need not lie within the others' frames.
+            part = (
+                slice(kept.start - first, kept.stop - first)
+                if kept.stop > kept.start
+                else slice(0, 0)
+            )
+            staged.append(_cache(row).stage(outputs["update"].row(index), part))
+        return staged
 
 
 def view_of(row: StepInput) -> CacheView:

@@ -11,13 +11,12 @@ from mms_engine.bank.device import DeviceBank
 from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, DeviceKvCaches, OnStream
 from mms_engine.encoder.device.plans import DevicePlans
+from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.step_batch import StepBatches, view_of
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
-from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
 _ROWS = 64
-_FRONTEND_FRAMES = 4096
 _CACHE_BYTES = 1 << 30
 """Limit of a run's copies of KV caches: 16 streams of 5 s at 1B."""
 
@@ -30,22 +29,20 @@ class DeviceSteps:
     ) -> None:
         """Use plans and bank of an encoder; `on_stream` locks their CUDA stream."""
         self.rows = _ROWS
-        self._plans = plans
-        self._frontend = plans.session("frontend")
-        self._encoder = plans.session("encoder")
+        self._slices = Slices.of(plans.session("frontend"), plans.geometry)
+        self._session = plans.session(plans.encoder)
         self._bank = bank
-        self._geometry = plans.geometry
         self._architecture = plans.architecture
         self._on_stream = on_stream
         self._before = plans.architecture.num_conv_pos_embeddings // 2
         """Frames before a step that its positional convolution reads."""
         self._caches = DeviceKvCaches(plans.stream, on_stream)
         with on_stream("preparing streaming steps"):
-            self._batches = StepBatches(plans.stream, bank.storage, self._before)
+            self._batches = StepBatches(self._session, bank.storage, self._before)
 
     def cache(self, sizes: ContextSizes) -> DeviceKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
-        session = self._plans.session("step")
+        session = self._session
         tensor = find_tensor(session.inputs, "cache")
         _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", tensor.shape)
         slots = max(1, sizes.left)
@@ -55,63 +52,48 @@ class DeviceSteps:
                 "batch": 1,
                 "input_frames": self._before + sizes.chunk + sizes.right,
                 "cache_slots": slots,
+                "kept_frames": max(1, sizes.chunk),
             },
             rounded=("input_frames",),
+            fine=True,
         )
         outer = (layers, kinds, heads)
         shape = CacheShape(outer, slots, inner, staged=min(slots, sizes.chunk))
         return self._caches.open(shape, storage_dtype(tensor.dtype))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
-        """Return the features of samples; rows of a run are padded to the longest with zeros."""
+        """Return the features of samples."""
         empty = np.zeros((0, self._architecture.feature_size), np.float32)
         found = [empty] * len(samples)
-        order = sorted(
-            (i for i, own in enumerate(samples) if len(own)), key=lambda i: len(samples[i])
-        )
-        while order:
-            longest = len(samples[order[-1]])
-            most = self._frontend.buckets.most("batch", samples=longest)
-            count = max(1, min(most, _FRONTEND_FRAMES // self._geometry.frames(longest)))
-            part, order = order[-count:], order[:-count]
-            rows = self._convolve([samples[i] for i in part])
-            for index, row in zip(part, rows, strict=True):
-                found[index] = row[: self._geometry.frames(len(samples[index]))].copy()
+        given = [i for i, own in enumerate(samples) if len(own)]
+        if given:
+            with self._on_stream(f"running the frontend of {len(given)} streams"):
+                made = self._slices.convolve([samples[i] for i in given])
+            for index, own in zip(given, made, strict=True):
+                found[index] = own
         return found
 
-    def _convolve(self, samples: Sequence[Float32Array]) -> Float32Array:
-        sizes = {"batch": len(samples), "samples": max(map(len, samples))}
-        fitted = self._frontend.buckets.fit(sizes, rounded=("batch", "samples")).sizes
-        audio = np.zeros((fitted["batch"], fitted["samples"]), np.float32)
-        for row, own in zip(audio, samples, strict=False):
-            row[: len(own)] = own
-        with self._on_stream(f"running the frontend of {len(samples)} streams"):
-            return self._frontend.run({"audio": audio})["features"]
-
     def encode(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
-        """Run rows without a cache on the plan of the encoder."""
-        frames = max(row.frames for row in rows)
-        most = self._encoder.buckets.most("batch", frames=frames)
-        return self._grouped(self._encoder, rows, languages, most)
+        """Run rows without a cache."""
+        frames = self._before + max(row.frames for row in rows)
+        return self._grouped(rows, languages, self._most(input_frames=frames))
 
     def encode_cached(
         self, rows: Sequence[StepInput], languages: Sequence[str]
     ) -> list[StepOutput]:
-        """Run rows with a cache on the plan of the step graph."""
-        session = self._plans.session("step")
+        """Run rows with a cache."""
         slots = max(view_of(row).cache.shape[-2] for row in rows)
         frames = self._before + max(row.frames for row in rows)
         cache = view_of(rows[0]).cache
         size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
-        most = min(
-            session.buckets.most("batch", input_frames=frames, cache_slots=slots),
-            _CACHE_BYTES // size,
-        )
-        return self._grouped(session, rows, languages, most)
+        most = min(self._most(input_frames=frames, cache_slots=slots), _CACHE_BYTES // size)
+        return self._grouped(rows, languages, most)
+
+    def _most(self, **sizes: int) -> int:
+        return self._session.buckets.most("batch", **sizes)
 
     def _grouped(
         self,
-        session: TensorRtSession,
         rows: Sequence[StepInput],
         languages: Sequence[str],
         most: int,
@@ -119,18 +101,16 @@ class DeviceSteps:
         encoded: list[StepOutput] = []
         for start in range(0, len(rows), max(1, most)):
             part = slice(start, start + max(1, most))
-            encoded += self._run(session, rows[part], languages[part])
+            encoded += self._run(rows[part], languages[part])
         return encoded
 
-    def _run(
-        self, session: TensorRtSession, rows: Sequence[StepInput], languages: Sequence[str]
-    ) -> list[StepOutput]:
+    def _run(self, rows: Sequence[StepInput], languages: Sequence[str]) -> list[StepOutput]:
         """Run rows as one batch; the next one overwrites all but the staged updates."""
         doing = f"running {len(rows)} steps of streams"
         with self._bank.acquire(languages) as residents, self._on_stream(doing):
             self._caches.sweep()
             held = [residents[language] for language in languages]
-            logits, left = self._batches.run(session, rows, [own.slot for own in held])
+            logits, left = self._batches.run(rows, [own.slot for own in held])
         return [
             StepOutput(np.ascontiguousarray(scores[: row.frames, : len(own.info)]), update)
             for scores, row, own, update in zip(logits, rows, held, left, strict=True)

@@ -36,6 +36,11 @@ class HostEncoder:
         """Return `None`: any number of rows runs."""
         del frames
 
+    def parts(self, rows: int, frames: int) -> list[int]:
+        """Return one run of all rows."""
+        del frames
+        return [rows]
+
     def steps(self, threads: int | None) -> StepEncoder:
         """Return the encoder of streaming steps; see `Encoder.steps`."""
         return HostSteps(self._graphs, self.bank, threads)

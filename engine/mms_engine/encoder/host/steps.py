@@ -10,7 +10,13 @@ from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle.manifest import find_tensor
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
-from mms_engine.encoder.interface import CacheView, ContextSizes, StepInput, StepOutput
+from mms_engine.encoder.interface import (
+    CacheView,
+    ContextSizes,
+    StepInput,
+    StepOutput,
+    kept_frames,
+)
 from mms_engine.errors import BackendError
 from mms_engine.types import Float32Array
 
@@ -96,6 +102,10 @@ class HostSteps:
             raise BackendError("a model without adapters has no steps with a KV cache")
         session = self._graph("step")
         feeds = self._inputs(rows)
+        first = 0
+        if any(tensor.name == "keep" for tensor in session.inputs):  # of bundles since 0.2
+            kept = kept_frames(rows)
+            feeds["keep"], first = np.arange(kept.start, kept.stop), kept.start
         with self._bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
             feeds.update(self._bank.storage.constants())
@@ -105,8 +115,9 @@ class HostSteps:
         encoded = []
         for index, (row, own) in enumerate(zip(rows, held, strict=True)):
             scores = logits[index, : row.frames, : len(own.info)]
-            kept = row.view.kept if row.view else slice(0)
-            encoded.append(StepOutput(np.ascontiguousarray(scores), update[index, ..., kept, :]))
+            own_kept = row.view.kept if row.view else slice(first, first)
+            part = slice(own_kept.start - first, own_kept.stop - first)
+            encoded.append(StepOutput(np.ascontiguousarray(scores), update[index, ..., part, :]))
         return encoded
 
     def _graph(self, name: str) -> Session:

@@ -55,9 +55,10 @@ def _valid(graph: GraphBuilder, features: str, history: str, lengths: str, befor
 
 
 class _CacheInput:
-    """KV cache among the inputs; keys and values of new frames among the outputs.
+    """KV cache among the inputs; keys and values of the new frames to keep among the outputs.
 
-    Heads precede frames, the layout of attention, so no layer transposes its cache.
+    Those of a whole utterance would be larger than everything else. Heads precede frames, the
+    layout of attention, so no layer transposes its cache.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -70,6 +71,7 @@ class _CacheInput:
         shape: list[int | str] = ["batch", *self._outer, "cache_slots", self._size]
         self._cache = graph.input("cache", self._dtype, shape)
         self._filled = graph.input("filled", "int64", ["batch"])
+        self._keep = graph.input("keep", "int64", ["kept_frames"])
         parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))
         self._former = graph.ops("Split", parts, count=2 * count, axis=1, num_outputs=2 * count)
         self._updates: list[str] = []
@@ -86,7 +88,8 @@ class _CacheInput:
 
     def _extend(self, index: int, new: str) -> str:
         graph, numerics = self._layers.graph, self._layers.numerics
-        self._updates.append(graph.op("Unsqueeze", new, graph.ints(1)))
+        kept = graph.op("Gather", new, self._keep, axis=2)
+        self._updates.append(graph.op("Unsqueeze", kept, graph.ints(1)))
         former = graph.op("Squeeze", self._former[index], graph.ints(1))
         if self._dtype != numerics.operands:
             former = graph.cast(former, numerics.operands)
@@ -99,5 +102,5 @@ class _CacheInput:
         if self._dtype != self._layers.numerics.operands:
             update = graph.cast(update, self._dtype)
         update = graph.op("Reshape", update, graph.ints(0, *self._outer, -1, self._size))
-        shape: list[int | str] = ["batch", *self._outer, "frames", self._size]
+        shape: list[int | str] = ["batch", *self._outer, "kept_frames", self._size]
         graph.output("update", update, self._dtype, shape)
