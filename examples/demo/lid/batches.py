@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from examples.demo.augment import augment, decibels, normalise_audio
 from examples.demo.batches import ClipStore
-from examples.demo.lid.model import LABELS
 from examples.demo.lid.sounds import KINDS, Music
 from examples.demo.model import HOP
 from examples.demo.prepare import SAMPLE_RATE
@@ -19,8 +18,7 @@ Audio = NDArray[np.float32]
 NONE = -1  # target of a row that is none of the labels
 # Seconds of the longest excerpt of a batch: few values, since oneDNN compiles for every shape.
 LENGTHS = (1.5, 2.0, 2.0, 2.6, 3.4, 4.5, 6.0, 3.0)
-NOT_SPEECH, OTHERS = 0.08, 0.01  # shares of the rows without a label: no speech, other languages
-FAVOURED = 0.5  # share of the languages of the recogniser among the rows with a label
+NOT_SPEECH, OTHER_LANGUAGES = 0.09, 0.06  # shares of the rows
 STRENGTH = 0.5  # of the variation of speech
 KIND_SHARE = {"multispeaker": 0.74, "synthetic": 0.13, "varied": 0.07, "real": 0.06}
 SPEAKER_BALANCE = 0.5  # power of a speaker's minutes; 0 draws all speakers alike
@@ -75,11 +73,8 @@ class TrainingBatches(Dataset[Batch]):
 
     def __init__(self, store: ClipStore, recorded: Music, *, seconds: float = 64.0) -> None:
         self.recorded, self.seconds = recorded, seconds
-        every = {label: self._pools(store, label, KIND_SHARE) for label in LABELS}
-        self.pools = {label: pools for label, pools in every.items() if pools}
-        self.labels = tuple(self.pools)
-        self.favoured = tuple(label for label in LANGUAGES if label in self.pools)
-        others = sorted({clip.lang for clip in store.clips} - set(LABELS))
+        self.pools = {label: self._pools(store, label, KIND_SHARE) for label in LANGUAGES}
+        others = sorted({clip.lang for clip in store.clips} - set(LANGUAGES))
         self.others = [
             Speakers(store, indices)
             for lang in others
@@ -124,12 +119,11 @@ class TrainingBatches(Dataset[Batch]):
         choice = rng.random()
         if choice < NOT_SPEECH:
             return self._not_speech(lead, rng)[:count], NONE
-        if choice < NOT_SPEECH + OTHERS and self.others:
+        if choice < NOT_SPEECH + OTHER_LANGUAGES:
             speakers, target = self.others[rng.integers(len(self.others))], NONE
         else:
-            labels = self.favoured if rng.random() < FAVOURED else self.labels
-            label = labels[rng.integers(len(labels))]
-            target, pools = LABELS.index(label), self.pools[label]
+            target = int(rng.integers(len(LANGUAGES)))
+            pools = self.pools[LANGUAGES[target]]
             speakers = pools[rng.choice(len(pools), p=[share for share, _ in pools])][1]
         audio = _with_pause(speakers.draw(lead, rng), rng)
         if rng.random() < 0.08:

@@ -33,12 +33,6 @@ from torch import Tensor, nn
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 LAYERS = 4  # of the six of the demo model of speech recognition
 PROJECTION = 128  # size of the pooled vector
-_OTHERS = (
-    "aka ara asm bre cat ces chv cmn cnh cym deu div ell epo est eus fas fin fry gle hin hsb hun "
-    "ina ind jpn kab kat kin kir lav lit lug mlt mon nld ory pan pol por roh ron sah slv swe tam "
-    "tat tha tur uzb vie yue"
-)  # the other languages of the multi-speaker set with at least five speakers
-LABELS = (*LANGUAGES, *_OTHERS.split())
 
 
 class Classifier(nn.Module):
@@ -57,7 +51,7 @@ class Classifier(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(width)
         self.projector = nn.Linear(width, PROJECTION)
-        self.classifier = nn.Linear(PROJECTION, len(LABELS))
+        self.classifier = nn.Linear(PROJECTION, len(LANGUAGES))
 
     def forward(self, audio: Tensor, samples: Tensor, spans: Tensor | None = None) -> Tensor:
         """Return the logits [batch, labels].
@@ -110,25 +104,21 @@ def pretrained() -> Classifier:
 
 
 def published() -> Classifier:
-    """Return a classifier with the weights of the published checkpoint; new labels start afresh."""
+    """Return a classifier with the weights of the published checkpoint."""
     model = pretrained()
-    state, loaded = model.state_dict(), load_file(CHECKPOINT / "model.safetensors")
-    document = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))
     with torch.no_grad():
-        copy_into(_published_tensors(state, model.config), loaded)
-        for row, label in document["id2label"].items():
-            place = LABELS.index(label)
-            for part in ("weight", "bias"):
-                state[f"classifier.{part}"][place] = loaded[f"classifier.{part}"][int(row)]
+        tensors = _tensors(model.state_dict(), model.config)
+        copy_into(tensors, load_file(CHECKPOINT / "model.safetensors"))
     return model
 
 
-def _published_tensors(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint but the classifier, by name, in the model's memory."""
+def _tensors(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, in the memory of a model's state."""
     tensors = backbone_tensors(state, config) | adapter_layers(state, config, 0)
-    return tensors | {
-        f"projector.{part}": state[f"projector.{part}"] for part in ("weight", "bias")
-    }
+    for name in ("projector", "classifier"):
+        for part in ("weight", "bias"):
+            tensors[f"{name}.{part}"] = state[f"{name}.{part}"]
+    return tensors
 
 
 def write_checkpoint(folder: Path, model: Classifier) -> None:
@@ -139,8 +129,7 @@ def write_checkpoint(folder: Path, model: Classifier) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     state, config = model.state_dict(), model.config
-    tensors = _published_tensors(state, config)
-    tensors |= {f"classifier.{part}": state[f"classifier.{part}"] for part in ("weight", "bias")}
+    tensors = _tensors(state, config)
     stored = {
         name: tensor if ".feature_extractor." in name else tensor.half()
         for name, tensor in tensors.items()
@@ -160,7 +149,7 @@ def lid_config_json(config: ModelConfig) -> dict[str, Any]:
     document |= {
         "architectures": ["Wav2Vec2ForSequenceClassification"],
         "classifier_proj_size": PROJECTION,
-        "id2label": {str(row): label for row, label in enumerate(LABELS)},
+        "id2label": {str(row): label for row, label in enumerate(LANGUAGES)},
         "label2id": None,
     }
     return document
