@@ -5,6 +5,7 @@ import functools
 import importlib
 import logging
 import mmap
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,6 +72,9 @@ class Toolkit:
         device.driver.mem_get_info()  # a lost device fails here, not as a bad plan
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             engine = self._runtime.deserialize_cuda_engine(memoryview(data))
+        if device.integrated:  # the file in the page cache takes memory that the GPU shares
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         loaded = LoadedPlan(self, engine, path, device, captures=graphs and not self.compiles)
         if engine is None:
             raise loaded.failure("read the plan")

@@ -10,7 +10,7 @@ from mms_engine.bundle.manifest import Runtime, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice, open_device
 from mms_engine.encoder.device.encoder import DeviceEncoder
-from mms_engine.encoder.device.memory import largest_run, run_bytes
+from mms_engine.encoder.device.memory import BEAM_CHOICES, largest_run, run_bytes
 from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.errors import BackendError
 from mms_engine.tensorrt.choose import (
@@ -69,11 +69,12 @@ def _make_bank(
 
 
 def _reserve(bundle: Bundle, plans: DevicePlans) -> int:
-    """Return the device memory that the largest run takes."""
+    """Return the device memory that the largest run takes, and a beam search over its scores."""
     names = planned_graphs(bundle.manifest.model)
     frontend, encoder = map(plans.plan, names)
     vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
     rows, frames = largest_run(encoder)
     scratch = max(plans.session(name).scratch_bytes() for name in names)
     run = run_bytes(frontend, encoder, rows, frames, vocab=vocab, geometry=plans.geometry)
-    return scratch + run
+    choices = rows * frames * min(vocab, BEAM_CHOICES) * 8
+    return scratch + run + choices

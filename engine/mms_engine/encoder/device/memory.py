@@ -13,6 +13,8 @@ from mms_engine.tensorrt.choose import planned_graphs
 
 CONTEXT_BYTES = 500_000_000
 """Assumed memory of CUDA's context, TensorRT and the kernels, which only a device tells."""
+BEAM_CHOICES = 512
+"""Most tokens of a frame that a beam search with a language model looks at, 8 bytes each."""
 _STEP_FRAMES = 48
 """New frames of a streaming step: chunk and right context."""
 

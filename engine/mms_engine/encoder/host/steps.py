@@ -103,7 +103,7 @@ class HostSteps:
         session = self._graph("step")
         feeds = self._inputs(rows)
         first = 0
-        if any(tensor.name == "keep" for tensor in session.inputs):  # of bundles since 0.2
+        if any(tensor.name == "keep" for tensor in session.inputs):  # which bundles once lacked
             kept = kept_frames(rows)
             feeds["keep"], first = np.arange(kept.start, kept.stop), kept.start
         with self._bank.acquire(languages) as residents:
