@@ -81,6 +81,8 @@ def test_segments_of_one_recording_belong_together_and_other_languages_are_skipp
         ("/far/story.wav", 0.0, 1.0)
     ] * 2
     assert [one.reason for one in corpus.skipped] == ["1 row in other languages: eng"]
+    with pytest.raises(MmsError, match="rows in eng, swh, and none in xyz"):
+        read_corpus(tmp_path, options=ReadingOptions(language="xyz"))
 
 
 def test_rows_without_recording_are_named(tmp_path):

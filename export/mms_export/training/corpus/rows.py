@@ -68,7 +68,8 @@ def clips_of(
         options: Choices of the user.
 
     Raises:
-        MmsError: the rows have no field for the recording or the text.
+        MmsError: the rows have no field for the recording or the text, or are in several
+            languages, none of which is that of the options.
     """
     rows = list(rows)
     texts = (options.text_column,) if options.text_column else _TEXT
@@ -79,7 +80,12 @@ def clips_of(
                 f"{path} has no column for the {what} ({', '.join(known)}): its columns are "
                 f"{', '.join(sorted(map(str, names)))}"
             )
-    languages = {str(row.get("lang")) for _, row in rows}
+    languages = {str(row["lang"]) for _, row in rows if row.get("lang")}
+    if len(languages) > 1 and options.language not in languages:
+        raise MmsError(
+            f"{path} has rows in {', '.join(sorted(languages))}, and none in {options.language}: "
+            "write its code for your language into them, or keep the rows of one"
+        )
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     if options.language in languages:
