@@ -147,7 +147,16 @@ def test_graphs_are_valid_onnx_with_known_dimensions_and_no_paths(bundle):
         assert not proto.metadata_props
         assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
         names = {d for tensor in graph.inputs for d in tensor.shape if isinstance(d, str)}
-        allowed = {"batch", "samples", "frames", "slots", "vocab", "input_frames", "cache_slots"}
+        allowed = {
+            "batch",
+            "samples",
+            "frames",
+            "slots",
+            "vocab",
+            "input_frames",
+            "cache_slots",
+            "kept_frames",
+        }
         assert names <= allowed
 
 
