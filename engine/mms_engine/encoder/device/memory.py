@@ -61,9 +61,11 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     frames += model.num_conv_pos_embeddings // 2  # ahead of the audio
     dtype = find_tensor(encoder.inputs, "head_bias").dtype
     values = slot_values(model, load.vocab)
+    most = max(profile.shapes["cache"].max[0] for profile in encoder.profiles)
+    step_rows = min(load.streams, most)
     parts = {
         "weights": sum(plan.file.size for plan in used.values()),
-        "scratch memory of runs": _scratch(frontend, encoder, load.rows, frames),
+        "scratch memory of runs": _scratch(frontend, encoder, load.rows, frames, step_rows),
         "inputs, features, logits": run_bytes(
             frontend, encoder, load.rows, frames, vocab=load.vocab, geometry=geometry
         ),
@@ -71,10 +73,9 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     }
     if load.streams:
         frame = _frame_bytes(find_tensor(encoder.inputs, "cache"))
-        most = max(profile.shapes["cache"].max[0] for profile in encoder.profiles)
-        rows = min(load.streams, most)
         parts[f"KV caches of {load.streams} streams"] = load.streams * load.stream_frames * frame
-        parts["copies of KV caches in a run"] = rows * (load.stream_frames + _STEP_FRAMES) * frame
+        kept = load.stream_frames + _STEP_FRAMES
+        parts["copies of KV caches in a run"] = step_rows * kept * frame
     return parts | {"context, TensorRT, kernels (assumed)": CONTEXT_BYTES}
 
 
@@ -106,19 +107,29 @@ def largest_run(encoder: Plan) -> tuple[int, int]:
     return rows, frames
 
 
-def _scratch(frontend: Plan, encoder: Plan, rows: int, frames: int) -> int:
-    """Return the scratch memory that all runs share: that of the largest."""
+def _scratch(frontend: Plan, encoder: Plan, rows: int, frames: int, step_rows: int) -> int:
+    """Return the scratch memory that all runs share: that of the largest.
+
+    The figure of streaming steps is that of the largest that the plan allows, copies of the caches
+    in every layer included.
+    """
     for plan in (frontend, encoder):
         if len(plan.scratch) != len(plan.profiles):
             raise BackendError(f"{plan.file.path} was built without figures: build it again")
+    profiles = list(zip(encoder.scratch, encoder.profiles, strict=True))
     covering = [
         size
-        for size, profile in zip(encoder.scratch, encoder.profiles, strict=True)
+        for size, profile in profiles
         if rows <= profile.shapes["features"].max[0] and frames <= profile.shapes["features"].max[1]
     ]
     if not covering:
         raise BackendError(f"{encoder.file.path} covers no run of {rows} x {frames} frames")
-    return max(*frontend.scratch, min(covering))
+    steps = [
+        size
+        for size, profile in profiles
+        if 0 < step_rows <= (cache := profile.shapes["cache"].max)[0] and cache[-2] > 1
+    ]
+    return max(*frontend.scratch, min(covering), min(steps, default=0))
 
 
 def _frame_bytes(tensor: Tensor) -> int:
