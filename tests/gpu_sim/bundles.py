@@ -5,6 +5,8 @@ import hashlib
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from cudasim import plan as plans
 from cudasim import trt
 from mms_engine.bundle import open_bundle
@@ -120,3 +122,20 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
         gathered=tuple(inputs & {"adapters", "head_weight", "head_bias"}),
         **options,
     )
+
+
+PARAMETERS = 584
+"""Of a language of the tiny model."""
+
+
+def encoder_feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarray]:
+    """Return inputs of the tiny encoder, which differ with the number of frames."""
+    random = np.random.default_rng(frames)
+    return {
+        "features": random.normal(size=(rows, frames, 16)).astype(np.float32),
+        "lengths": np.full(rows, frames, np.int64),
+        "slot": np.arange(rows) % slots,
+        "adapters": random.normal(size=(slots, PARAMETERS), scale=0.1).astype(np.float16),
+        "head_weight": random.normal(size=(slots, 12, 32)).astype(np.float16),
+        "head_bias": random.normal(size=(slots, 12)).astype(np.float16),
+    }

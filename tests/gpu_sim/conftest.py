@@ -75,6 +75,19 @@ def sim(simulator):
 
 
 @pytest.fixture
+def sessions(sim):
+    """List of sessions to be closed at the end, after which nothing may be alive."""
+    made = []
+    yield made
+    for session in made:
+        session.close()
+    left = sim.usage()
+    counts = (left.allocations, left.host_ranges, left.streams, left.events, left.graphs)
+    made.clear()  # the engine's own memory goes with the stand-in's object
+    assert counts == (0, 0, 0, 0, 0)
+
+
+@pytest.fixture
 def context(sim):
     """Current context of the simulated GPU; a test must leave nothing alive in it."""
     import pycuda.driver as cuda

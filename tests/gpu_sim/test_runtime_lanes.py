@@ -10,6 +10,7 @@ import pytest
 from cudasim import plan as plans
 from cudasim import trt
 from gpu_sim import bundles
+from gpu_sim.bundles import encoder_feeds
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
 from mms_engine.tensorrt.session import PlanFile, TensorRtSession, open_plan
@@ -17,7 +18,6 @@ from tiny_models import make_tiny
 
 trt.install("tensorrt")
 trt.install("tensorrt_rtx")
-PARAMETERS = 584  # of a language of the tiny model
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +28,16 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def opened(sim, folder: Path, tmp_path: Path, monkeypatch):
+def opened(sessions, folder: Path, tmp_path: Path, monkeypatch):
     """Open the plan of a graph after changes of its content."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    bundle, made = open_bundle(shutil.copytree(folder, tmp_path / "tiny")), []
+    bundle = open_bundle(shutil.copytree(folder, tmp_path / "tiny"))
 
     def build(name: str, runtime: str = "tensorrt", **changes: object) -> TensorRtSession:
-        made.append(open_plan(changed(bundle, name, runtime, **changes)))
-        return made[-1]
+        sessions.append(open_plan(changed(bundle, name, runtime, **changes)))
+        return sessions[-1]
 
-    yield build
-    for session in made:
-        session.close()
-    left = sim.usage()
-    counts = (left.allocations, left.host_ranges, left.streams, left.events, left.graphs)
-    made.clear()
-    assert counts == (0, 0, 0, 0, 0)
+    return build
 
 
 def changed(bundle: Bundle, name: str, runtime: str, **changes: object) -> PlanFile:
@@ -54,24 +48,11 @@ def changed(bundle: Bundle, name: str, runtime: str, **changes: object) -> PlanF
     return PlanFile(dataclasses.replace(plan, runtime=runtime), path)
 
 
-def feeds(frames: int, rows: int = 2, slots: int = 3) -> dict[str, np.ndarray]:
-    """Return inputs of the tiny encoder, which differ with the number of frames."""
-    random = np.random.default_rng(frames)
-    return {
-        "features": random.normal(size=(rows, frames, 16)).astype(np.float32),
-        "lengths": np.full(rows, frames, np.int64),
-        "slot": np.arange(rows) % slots,
-        "adapters": random.normal(size=(slots, PARAMETERS), scale=0.1).astype(np.float16),
-        "head_weight": random.normal(size=(slots, 12, 32)).astype(np.float16),
-        "head_bias": random.normal(size=(slots, 12)).astype(np.float16),
-    }
-
-
 def run_in_turn(session: TensorRtSession, lengths: list[int]) -> None:
     """Require of every run what the first one of its length gave."""
     first: dict[int, np.ndarray] = {}
     for frames in lengths:
-        logits = session.run(feeds(frames))["logits"]
+        logits = session.run(encoder_feeds(frames=frames))["logits"]
         np.testing.assert_array_equal(logits, first.setdefault(frames, logits))
 
 
@@ -102,7 +83,7 @@ def test_least_recently_used_lane_takes_a_further_shape(opened, sim, monkeypatch
 def test_scratch_memory_is_that_of_the_shapes(opened, sim) -> None:
     """At 1 MiB for each value of a frame, the profile's maxima would not fit into the device."""
     session = opened("encoder", scratch_per_value=1 << 16)
-    session.run(feeds(30))
+    session.run(encoder_feeds(frames=30))
     assert session.scratch_bytes() > 8 << 30
     assert sim.usage().bytes < 1 << 27
     run_in_turn(session, [60, 60, 60, 30, 30, 30])  # it moves, and then stays

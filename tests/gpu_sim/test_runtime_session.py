@@ -11,6 +11,7 @@ import pytest
 from cudasim import plan as plans
 from cudasim import trt
 from gpu_sim import bundles
+from gpu_sim.bundles import PARAMETERS, encoder_feeds
 from mms_engine.asr.options import RecognizerOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.cuda.context import open_device
@@ -40,22 +41,14 @@ def bundle(folder: Path, tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def opened(sim):
-    """Open plans; closed, they leave nothing behind."""
-    made = []
+def opened(sessions):
+    """Open plans."""
 
     def build(bundle: Bundle, stage: str) -> TensorRtSession:
-        made.append(open_plan(plan_of(bundle, stage)))
-        return made[-1]
+        sessions.append(open_plan(plan_of(bundle, stage)))
+        return sessions[-1]
 
-    yield build
-    for session in made:
-        session.close()
-    left = sim.usage()
-    counts = (left.allocations, left.host_ranges, left.streams, left.events, left.graphs)
-    # The engine's own memory goes with the stand-in's object.
-    made.clear()
-    assert counts == (0, 0, 0, 0, 0)
+    return build
 
 
 def plan_of(bundle: Bundle, name: str) -> PlanFile:
@@ -63,20 +56,6 @@ def plan_of(bundle: Bundle, name: str) -> PlanFile:
     return PlanFile(plan, bundle.path / plan.file.path)
 
 
-def feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarray]:
-    """Inputs of the tiny encoder."""
-    random = np.random.default_rng(0)
-    return {
-        "features": random.normal(size=(rows, frames, 16)).astype(np.float32),
-        "lengths": np.full(rows, frames, np.int64),
-        "slot": np.arange(rows) % slots,
-        "adapters": random.normal(size=(slots, PARAMETERS), scale=0.1).astype(np.float16),
-        "head_weight": random.normal(size=(slots, 12, 32)).astype(np.float16),
-        "head_bias": random.normal(size=(slots, 12)).astype(np.float16),
-    }
-
-
-PARAMETERS = 584  # of a language of the tiny model
 AUDIO = {"audio": np.zeros((2, 32_080), np.float32)}
 
 
@@ -91,7 +70,7 @@ def reference(bundle: Bundle, inputs: dict[str, np.ndarray]) -> np.ndarray:
 def test_run_on_host_arrays_equals_the_graph(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     for rows, frames in [(2, 60), (1, 30), (2, 60), (2, 60)]:
-        inputs = feeds(rows, frames)
+        inputs = encoder_feeds(rows, frames)
         got = session.run(inputs)["logits"]
         np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
 
@@ -101,16 +80,16 @@ def test_second_run_of_a_shape_is_a_cuda_graph_and_few_are_kept(
 ) -> None:
     monkeypatch.setattr("mms_engine.tensorrt.execution._LANES", 2)
     session = opened(bundle, "encoder")
-    largest = feeds(2, 200)
+    largest = encoder_feeds(2, 200)
     session.run(largest)  # buffers do not move after it
     for frames in (60, 80, 60, 80, 60, 80):
-        inputs = feeds(2, frames)
+        inputs = encoder_feeds(2, frames)
         np.testing.assert_allclose(
             session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
         )
     assert sim.usage().graphs == 2
     for frames in (100, 100, 120, 120):
-        session.run(feeds(2, frames))
+        session.run(encoder_feeds(2, frames))
     assert sim.usage().graphs == 2
 
 
@@ -122,10 +101,10 @@ def test_graphs_are_freed_when_the_scratch_memory_moves(
 
     monkeypatch.setattr(trt.IExecutionContext, "update_device_memory_size_for_shapes", size)
     session = opened(bundle, "encoder")
-    session.run(feeds(4, 200))  # buffers do not move after it
+    session.run(encoder_feeds(4, 200))  # buffers do not move after it
     # 70 frames move it. It may come to lie where it was: a graph goes before the next run.
     for frames, kept in ((60, 0), (60, 1), (70, 1), (60, 0), (60, 1)):
-        inputs = feeds(2, frames)
+        inputs = encoder_feeds(2, frames)
         np.testing.assert_allclose(
             session.run(inputs)["logits"], reference(bundle, inputs), atol=1e-5
         )
@@ -135,26 +114,26 @@ def test_graphs_are_freed_when_the_scratch_memory_moves(
 def test_runs_work_without_cuda_graphs(opened, sim, bundle: Bundle, caplog) -> None:
     session = opened(bundle, "encoder")
     sim.fail("cuStreamBeginCapture", code=801)
-    inputs = feeds()
+    inputs = encoder_feeds()
     for _ in range(3):
         got = session.run(inputs)["logits"]
     np.testing.assert_allclose(got, reference(bundle, inputs), atol=1e-5)
     assert sim.usage().graphs == 0
     assert "no CUDA graph of these shapes" in caplog.text
     for _ in range(2):
-        session.run(feeds(3, 80))
+        session.run(encoder_feeds(3, 80))
     assert sim.usage().graphs == 1, "other shapes have theirs"
 
 
 def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
     with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 4000 frames"):
-        session.run(feeds(2, 4_000))
+        session.run(encoder_feeds(2, 4_000))
     with pytest.raises(BackendError, match=r"features must be"):
         session.run({})
     with pytest.raises(BackendError, match=r"adapters is float16, got float32"):
-        session.run(feeds() | {"adapters": np.zeros((3, PARAMETERS), np.float32)})
-    assert session.run(feeds())["logits"].shape == (2, 60, 12)
+        session.run(encoder_feeds() | {"adapters": np.zeros((3, PARAMETERS), np.float32)})
+    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 12)
 
 
 def test_wrong_profile_or_address_is_an_error_with_tensorrts_message(
@@ -183,8 +162,8 @@ def test_run_beyond_device_memory_is_an_error(opened, sim, bundle: Bundle) -> No
     session = opened(bundle, "encoder")
     sim.out_of_memory(times=2)
     with pytest.raises(DeviceMemoryError, match=r"out of memory while running encoder"):
-        session.run(feeds())
-    assert session.run(feeds())["logits"].shape == (2, 60, 12)
+        session.run(encoder_feeds())
+    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 12)
 
 
 def test_weights_beyond_device_memory_are_an_error(sim, bundle: Bundle) -> None:
@@ -195,10 +174,10 @@ def test_weights_beyond_device_memory_are_an_error(sim, bundle: Bundle) -> None:
 
 def test_failed_run_is_an_error_of_the_session(opened, sim, bundle: Bundle) -> None:
     session = opened(bundle, "encoder")
-    session.run(feeds())
+    session.run(encoder_feeds())
     sim.fail("cuMemcpyDtoHAsync", code=1)
     with pytest.raises(BackendError, match=r"failed while running encoder"):
-        session.run(feeds())
+        session.run(encoder_feeds())
 
 
 def test_closed_session_raises(opened, bundle: Bundle) -> None:
@@ -207,7 +186,7 @@ def test_closed_session_raises(opened, bundle: Bundle) -> None:
     session.close()
     session.close()
     with pytest.raises(BackendError, match=r"the session is closed"):
-        session.run(feeds())
+        session.run(encoder_feeds())
 
 
 def rewrite(bundle: Bundle, stage: str, **changes: object) -> PlanFile:
