@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-from mms_engine.cuda.driver import wait_without_spinning
+from mms_engine.cuda.driver import cuda_driver, wait_without_spinning
 from mms_engine.cuda.interface import Driver
 from mms_engine.cuda.packages import load_driver
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError
@@ -127,8 +127,10 @@ def open_device(ordinal: int = 0) -> CudaDevice:
     """Return a GPU, opened once per process.
 
     Raises:
-        BackendError: no package calls the driver, or there is no such device.
+        BackendError: there is no driver, no package that calls it, or no such device.
     """
+    if reason := cuda_driver().reason:
+        raise BackendError(reason)
     package, driver = load_driver()
     try:
         driver.init()
