@@ -243,7 +243,7 @@ class Plan:
     outputs: tuple[Tensor, ...]
     profiles: tuple[Profile, ...]
     model: str = ""
-    """As of the graph."""
+    """Key in `Manifest.models` of the graph."""
     scratch: tuple[int, ...] = ()
     """Bytes of scratch memory of the largest run of each profile, as the builder reported them;
     empty if it did not."""

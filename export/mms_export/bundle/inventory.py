@@ -27,7 +27,7 @@ class Parts:
     plans: tuple[Plan, ...] = ()
     data: dict[str, DataFile] = field(default_factory=dict)
     models: dict[str, Vits] = field(default_factory=dict)
-    """As of the manifest."""
+    """That of the manifest."""
 
 
 @dataclass(slots=True)

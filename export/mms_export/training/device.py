@@ -28,7 +28,7 @@ _EXACT = "pos_conv_embed."
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and in which number format the network runs."""
+    """Device and number format of the network."""
 
     device: torch.device
     precision: Precision

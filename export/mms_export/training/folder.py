@@ -32,7 +32,7 @@ _ROLES = {"bos_token": BEGIN, "eos_token": END, "pad_token": BLANK, "unk_token":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """What is known about a trained adapter, beside its file."""
+    """Description of a trained adapter, beside its file."""
 
     language: str
     base: str

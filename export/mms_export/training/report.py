@@ -42,7 +42,7 @@ class LeftOut:
     where: str
     kind: Fault
     detail: str
-    """What it is in this clip."""
+    """Meaning in this clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Report:
     held_out: tuple[Example, ...]
     """Clips to measure with, of other speakers."""
     split_unit: SplitUnit | None
-    """What is whole on one side; `None` if the clips could not be divided."""
+    """Unit that is whole on one side; `None` if the clips could not be divided."""
     vocabulary: Vocabulary
     """Vocabulary of the training texts."""
     characters: tuple[Character, ...]

@@ -15,7 +15,7 @@ class ReadingOptions:
     tiers: tuple[str, ...] = ()
     """Tiers of annotation documents, by name, type or participant; empty if there is one only."""
     recordings: Recordings = field(default_factory=Recordings)
-    """Where the recordings of annotation documents are looked for."""
+    """Folders in which the recordings of annotation documents are looked for."""
     text_column: str = ""
     """Column or field of the text; empty for the usual names."""
     language: str = ""

@@ -11,7 +11,7 @@ from mms_engine.errors import MmsError
 from mms_export.training.corpus.clip import Clip
 
 SplitUnit = Literal["corpus", "speaker", "recording", "clip"]
-"""What is whole on one side; `corpus` for the corpus's own split."""
+"""Unit that is whole on one side; `corpus` for the corpus's own split."""
 
 
 @dataclass(frozen=True, slots=True)
