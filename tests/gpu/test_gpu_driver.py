@@ -1,4 +1,4 @@
-"""What the engine takes for granted of a driver: order, copies, graphs, running out of memory.
+"""Properties of a driver that the engine relies on: order, copies, graphs, running out of memory.
 
 They run on a GPU, and on the double of the driver too: tests/cudasim/run.py FILE.
 """

@@ -125,7 +125,7 @@ def simulated(graph: Path, profiles: tuple[Profile, ...], **options: object) -> 
 
 
 PARAMETERS = 584
-"""Of a language of the tiny model."""
+"""Parameters of a language of the tiny model."""
 
 
 def encoder_feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, np.ndarray]:

@@ -78,7 +78,7 @@ class Report:
     skipped: tuple[Skipped, ...]
     """Parts of the corpus that are no clips."""
     warnings: tuple[str, ...]
-    """What to look at; training is possible."""
+    """Remarks to look at; training is possible."""
     faults: tuple[str, ...]
     """Why training cannot start; empty if it can."""
 

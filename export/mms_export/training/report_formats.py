@@ -25,7 +25,7 @@ FAULTS: Mapping[Fault, str] = {
     "duplicate": "the same sound and text as another clip",
     "contradiction": "the same sound as another clip, with another text",
 }
-"""What each kind of fault is."""
+"""Meaning of each kind of fault."""
 
 
 def report_text(report: Report) -> str:

@@ -38,7 +38,7 @@ _TOKEN = "training"  # noqa: S105 - part of the names of unfinished files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """What to train, where, and how."""
+    """Subject, place and course of a training."""
 
     base: str
     """Base model, as for `open_checkpoint`."""

@@ -78,7 +78,7 @@ class Evaluation:
 
 @dataclass(slots=True)
 class State:
-    """What a training needs to go on as if it had never stopped."""
+    """State with which a training goes on as if it had never stopped."""
 
     tensors: dict[str, Tensor]
     """Trained tensors, under the names of `names.adapter_shapes`."""

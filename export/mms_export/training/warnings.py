@@ -29,7 +29,7 @@ _PACE = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What the warnings are drawn from."""
+    """Observations that the warnings are drawn from."""
 
     examples: Sequence[Example]
     split: Split | None
@@ -37,7 +37,7 @@ class Material:
     clipped: Sequence[str]
     """Places of clips with clipped samples."""
     remarks: Sequence[str]
-    """What is doubtful about recordings."""
+    """Warnings about doubtful recordings."""
     rules: TextRules
 
 

@@ -187,9 +187,7 @@ class Sessions:
         """Free the sessions that are kept; what was saved of them is left to other servers."""
         kept, self._sessions = self._sessions, {}
         for session in kept.values():
-            if session.expiry is not None:
-                session.expiry.cancel()
-            session.cancel()
+            _free(session)
 
     async def hand_over(self, session: Resumable) -> None:
         """Save a session for another server, and leave it to that."""
@@ -198,9 +196,7 @@ class Sessions:
 
     def _drop(self, session: Resumable) -> None:
         """End a session."""
-        if session.expiry is not None:
-            session.expiry.cancel()
-        session.cancel()
+        _free(session)
         if self._sessions.pop(session.identity, None) is not None and self._store is not None:
             self._store.delete(session.identity, session.generation)
 
@@ -247,6 +243,13 @@ class Sessions:
         session.generation = generation + 1
         self._sessions[identity] = session
         return session
+
+
+def _free(session: Resumable) -> None:
+    """Free what a session holds, and the timer of its end."""
+    if session.expiry is not None:
+        session.expiry.cancel()
+    session.cancel()
 
 
 def owner_of(call: Call) -> str:
