@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import VitsConfig, VitsModel
 
+CODES = ("eng", "swh", "yor")
+PRECISIONS = ("fp32", "fp16", "int8")
 LETTERS = " abcdefghijklmnopqrstuvwxyz'-áéíóúñçàèìòùâêîôû"
 TINY = {
     "hidden_size": 16,

@@ -11,22 +11,17 @@ from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import MANIFEST
 from mms_engine.bundle.voices import read_voice
 from mms_engine.errors import BundleError, LanguageError
-from tiny_voices import STRANGER, make_tiny_voices, make_voice
-
-CODES = ("eng", "swh", "yor")
-PRECISIONS = ("fp32", "fp16", "int8")
+from tiny_voices import CODES, PRECISIONS, STRANGER, make_voice
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_voices(tmp_path_factory.mktemp("tiny") / "mms-tts", CODES)
+def checkpoint(voices: Path) -> Path:
+    return voices
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tts"
-    run_export(checkpoint, out, precisions=PRECISIONS, data_dtype="float32")
-    return out
+def bundle(voices_bundle: Path) -> Path:
+    return voices_bundle
 
 
 def test_voice_of_other_sizes_gets_graphs_of_its_own(

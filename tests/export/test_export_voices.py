@@ -20,23 +20,19 @@ from mms_export.checkpoints.open import open_model
 from mms_export.checkpoints.voices import read_voice_tensors
 from mms_export.graphs.contract import graph_path
 from mms_export.graphs.vits.voice import ACTIVATIONS, fold_voice, voice_shapes
-from tiny_voices import LETTERS, TINY, as_fairseq, make_tiny_voices, make_voice
+from tiny_voices import CODES, LETTERS, TINY, as_fairseq, make_voice
 
-CODES = ("eng", "swh", "yor")
-PRECISIONS = ("fp32", "fp16", "int8")
 TOKENS, FRAMES = (23, 41, 1), (37, 60, 5)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_voices(tmp_path_factory.mktemp("tiny") / "mms-tts", CODES)
+def checkpoint(voices: Path) -> Path:
+    return voices
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tts"
-    run_export(checkpoint, out, precisions=PRECISIONS, data_dtype="float32")
-    return out
+def bundle(voices_bundle: Path) -> Path:
+    return voices_bundle
 
 
 class Graphs:
