@@ -66,11 +66,6 @@ class Sample:
     bad: dict[str, int] = field(default_factory=dict)
     """Clients that crashed or lied, by kind."""
 
-    @property
-    def clients(self) -> int:
-        """Number of clients that ended since the last sample."""
-        return sum(map(len, self.honest.values())) + sum(self.bad.values())
-
     def __str__(self) -> str:
         times = " ".join(
             f"{kind} {len(values)}/{1000 * np.median(values):.0f}/"
@@ -261,7 +256,7 @@ async def soak(
     wrong += [f"no utterance of the endless {kind}" for kind, n in run.utterances.items() if not n]
     wrong += await _not_left(world.server, before)
     warm = [one for one in run.samples if one.seconds > warm_up]
-    return wrong + (_growth(warm) if len(warm) >= 8 else []) + _logged(world.server)
+    return wrong + (growth(warm) if len(warm) >= 8 else []) + _logged(world.server)
 
 
 async def _not_left(server: ServerProcess, before: Sample) -> list[str]:
@@ -282,7 +277,7 @@ async def _not_left(server: ServerProcess, before: Sample) -> list[str]:
         await asyncio.sleep(0.5)
 
 
-def _growth(warm: Sequence[Sample]) -> list[str]:
+def growth(warm: Sequence[Sample]) -> list[str]:
     """Return what grew from the first quarter of the samples to the last."""
     quarter = len(warm) // 4
     first, last = warm[:quarter], warm[-quarter:]
@@ -293,10 +288,12 @@ def _growth(warm: Sequence[Sample]) -> list[str]:
         click.echo(text)
         if new > most * old:
             wrong.append(text)
+    expected = _usual_cpu(warm)
     old, new = (
-        sum(s.cpu_seconds for s in part) / sum(s.clients for s in part) for part in (first, last)
+        sum(one.cpu_seconds for one in part) / usual.sum()
+        for part, usual in ((first, expected[:quarter]), (last, expected[-quarter:]))
     )
-    text = f"CPU of a client: {1000 * old:.1f} ms, then {1000 * new:.1f} ms"
+    text = f"CPU relative to each kind of client in the first half: {old:.3f}, then {new:.3f}"
     click.echo(text)
     if new > 1.1 * old:
         wrong.append(text)
@@ -306,6 +303,24 @@ def _growth(warm: Sequence[Sample]) -> list[str]:
                                 for p in parts if p)  # fmt: skip
         click.echo(f"{kind}: p50/p95 {'/'.join(old_times)} ms, then {'/'.join(new_times)} ms")
     return wrong
+
+
+def _usual_cpu(samples: Sequence[Sample]) -> np.ndarray:
+    """Return the CPU seconds that the clients of each sample would have cost in the first half.
+
+    The server is one process, and the mix of kinds changes (a spoken sentence costs fifty times a
+    list of models), so the cost of a client of each kind is fitted by least squares.
+    """
+    kinds = sorted({kind for one in samples for kind in one.honest})
+    counts = np.array(
+        [
+            [*(len(one.honest.get(kind, [])) for kind in kinds), sum(one.bad.values()), 1.0]
+            for one in samples
+        ]
+    )
+    half = len(samples) // 2
+    costs, *_ = np.linalg.lstsq(counts[:half], [one.cpu_seconds for one in samples[:half]])
+    return np.asarray(counts @ costs)
 
 
 def _logged(server: ServerProcess) -> list[str]:
