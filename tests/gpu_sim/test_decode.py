@@ -183,7 +183,7 @@ def test_greedy_equals_the_cpu(opened, encoder, sim, seed):
         assert_as_on_the_cpu(hypotheses, logits, language)
 
 
-@pytest.mark.parametrize("kind", ["plain", "hotwords", "lm", "cased lm"])
+@pytest.mark.parametrize("kind", ["plain", "hotwords", "lm", "cased lm", "by language"])
 def test_beam_equals_the_cpu(opened, encoder, sim, lm, cased_lm, kind):
     sim.order(seed=5, slow_copies=True)
     options = {
@@ -191,6 +191,7 @@ def test_beam_equals_the_cpu(opened, encoder, sim, lm, cased_lm, kind):
         "hotwords": {"beam_size": 5, "hotwords": {"ab": 3.0, "cab": 2.0, "ba": -1.0}, "nbest": 2},
         "lm": {"beam_size": 5, "lm": lm, "hotwords": {"a": 1.0}, "nbest": 2},
         "cased lm": {"beam_size": 5, "lm": cased_lm, "nbest": 2},
+        "by language": {"beam_size": 5, "lm": {"eng": lm}, "nbest": 2},
     }[kind]
     utterances = UTTERANCES if kind == "plain" else [u for u in UTTERANCES if u[1] != "jpn"]
     found = decode(opened(**options), encoder, utterances, windows=40)
@@ -345,7 +346,7 @@ def test_rows_outside_the_emission_are_rejected(opened, encoder):
 def test_unsupported_searches_are_rejected(opened, monkeypatch, lm):
     with pytest.raises(BackendError, match="a beam of 129 is not decoded on the GPU"):
         opened(beam_size=129)
-    monkeypatch.setattr("mms_engine.decoding.search.open_lm", lambda _: object())
+    monkeypatch.setattr("mms_engine.decoding.language_models.open_lm", lambda _: object())
     with pytest.raises(BackendError, match="KenLM binary"):
         opened(beam_size=4, lm=lm)
 

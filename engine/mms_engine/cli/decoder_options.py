@@ -40,10 +40,11 @@ _OPTIONS = (
     ),
     _beam(
         "--lm",
-        type=_FILE,
-        metavar="FILE",
+        type=click.Path(path_type=Path, exists=True),
+        metavar="FILE|FOLDER",
         help="N-gram language model: ARPA (plain or compressed), the output of mms lm convert, or "
-        "a KenLM binary. All recordings must be in its language.",
+        "a KenLM binary. All audio must be in the language of a file; in a folder, the file of "
+        "each language is named for it, such as eng.arpa.gz.",
     ),
     _beam(
         "--lm-unit",
@@ -129,17 +130,30 @@ class DecoderChoice:
                 raise click.UsageError(f"{_flag(name)} needs --decoder beam")
             if _NEEDS.get(name, name) not in given:
                 raise click.UsageError(f"{_flag(name)} needs {_flag(_NEEDS[name])}")
-        model = "--zero-shot is a list" if is_lexicon else "--lm is a model"
-        is_single = is_lexicon or self.lm is not None
-        if is_single and any(code.partition(":")[0] == "auto" for code in languages):
-            raise click.UsageError(f"{model} of one language: give --lang instead of auto")
-        if is_single and len(languages) > 1:
-            raise click.UsageError(
-                f"{model} of one language, the recordings are in "
-                f"{', '.join(sorted(languages))}: run one command per language"
-            )
+        if is_lexicon and self.lm is not None and self.lm.is_dir():
+            raise click.UsageError("--zero-shot takes one language model: give a file for --lm")
+        if single := self._single:
+            what, instead = single
+            if any(code.partition(":")[0] == "auto" for code in languages):
+                raise click.UsageError(
+                    f"{what} of one language: give --lang instead of auto{instead}"
+                )
+            if len(languages) > 1:
+                raise click.UsageError(
+                    f"{what} of one language, the recordings are in "
+                    f"{', '.join(sorted(languages))}: run one command per language{instead}"
+                )
         if self.nbest is not None and self.nbest > 1 and not has_alternatives:
             raise click.UsageError("--nbest needs --json, without --reference")
+
+    @property
+    def _single(self) -> tuple[str, str] | None:
+        """What is of one language, if something is, and what else than one language would do."""
+        if self.zero_shot is not None:
+            return "--zero-shot is a list", ""
+        if self.lm is not None and not self.lm.is_dir():
+            return "--lm is a model", ", or give a folder with a model for each"
+        return None
 
     @property
     def is_beam(self) -> bool:

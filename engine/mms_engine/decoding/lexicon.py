@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mms_engine.decoding.language_models import open_language_model
 from mms_engine.decoding.options import LexiconSearch
-from mms_engine.decoding.search import first_few, open_language_model
+from mms_engine.decoding.search import first_few
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.targets import MAX_CHARACTERS, spellings
 from mms_engine.text.vocabulary import BLANK, Vocabulary

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mms_engine.decoding.language_models import LanguageModelFiles
 from mms_engine.types import LmUnit
 from mms_kernels.hotwords import DEFAULT_WEIGHT
 
@@ -24,10 +25,12 @@ class BeamSearch:
     """Hypotheses kept after each frame."""
     nbest: int = 1
     """Distinct texts in `Transcript.alternatives`, when more than one."""
-    lm: str | Path | None = None
+    lm: LanguageModelFiles | None = None
     """N-gram language model: ARPA (plain or compressed), the output of `mms lm convert`, or a KenLM
-    binary. It is used for every language of the call, so it fits calls in one language. Its words
-    are folded to the case and the characters of the language's vocabulary."""
+    binary. A file is used for every language of the call, so it fits calls in one language. Of a
+    folder with files such as `eng.arpa.gz`, or of a mapping from codes to files, each language has
+    its own; one that is not there is decoded without. Words are folded to the case and the
+    characters of the language's vocabulary."""
     lm_unit: LmUnit = "auto"
     """Unit of the model's n-grams and of `word_score`: words, or the vocabulary's tokens. `auto`
     is words where the language's vocabulary has a word boundary."""

@@ -3,16 +3,16 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from mms_engine.decoding.language_models import LanguageModels
 from mms_engine.decoding.options import BeamSearch, HotwordPhrases, hotword_scores
 from mms_engine.errors import LanguageModelError
 from mms_engine.text.vocabulary import BLANK, Vocabulary
 from mms_engine.types import LmUnit
 from mms_kernels import BeamOptions
 from mms_kernels.hotwords import Hotwords
-from mms_kernels.lm import LanguageModel, open_lm
+from mms_kernels.lm import LanguageModel
 from mms_kernels.spelling import Spelling
 
 # Hypotheses with equal text are merged, so fetch 4 per requested alternative.
@@ -47,16 +47,16 @@ class BeamConfig:
     """Beam search as the caller configured it, for any language."""
 
     def __init__(self, search: BeamSearch) -> None:
-        """Load the language model.
+        """Find the language models.
 
         Raises:
-            LanguageModelError: it cannot be read.
+            LanguageModelError: a single one cannot be read, or a folder has none.
         """
         self._search = search
         self._lock = threading.Lock()
         self._fitted: dict[tuple[str, Vocabulary], _FittedLm] = {}
-        self.lm = None if search.lm is None else open_language_model(search.lm)
-        """Language model as it is in its file."""
+        self.models = LanguageModels(search.lm)
+        """Language models as they are in their files."""
 
     @property
     def beam_size(self) -> int:
@@ -92,22 +92,24 @@ class BeamConfig:
         unit = _unit(search.lm_unit, vocabulary)
         separator = _separator(vocabulary)
         phrases = search.hotwords if hotwords is None else hotwords
+        lm = self.models.of(language)
         options = BeamOptions(
             beam_size=search.beam_size,
             blank=BLANK,
-            lm_weight=search.lm_weight if self.lm else 0.0,
-            word_score=self._word_score(unit),
+            lm_weight=search.lm_weight if lm else 0.0,
+            word_score=self._word_score(lm, unit),
             unit=unit,
             separator=vocabulary.tokens.index(separator) if separator else None,
         )
-        fitted = None if self.lm is None else self._fit(self.lm, language, vocabulary, unit)
+        fitted = None if lm is None else self._fit(lm, language, vocabulary, unit)
         boost = self.hotwords(phrases, language, vocabulary) if phrases else None
         return LanguageBeam(
             options,
             fitted.model if fitted else None,
             boost,
             vocabulary.tokens,
-            (fitted.warnings if fitted else ()) + self.skipped(boost, phrases, language),
+            (fitted.warnings if fitted else self.models.warnings(language))
+            + self.skipped(boost, phrases, language),
         )
 
     def hotwords(self, phrases: HotwordPhrases, language: str, vocabulary: Vocabulary) -> Hotwords:
@@ -164,7 +166,7 @@ class BeamConfig:
         )
         if not without:
             return _FittedLm(model, ())
-        what, name = "words" if is_word else "tokens", self._search.lm
+        what, name = "words" if is_word else "tokens", self.models.path(language)
         letters = f"letters of {language}" if is_word else f"tokens of {language}"
         found = (
             f"{len(without):,} of {count:,} {what} of {name} cannot be written with the {letters}"
@@ -176,10 +178,10 @@ class BeamConfig:
             )
         return _FittedLm(model, (f"{found}: {first_few(without, ', ')}",))
 
-    def _word_score(self, unit: str) -> float:
+    def _word_score(self, lm: LanguageModel | None, unit: str) -> float:
         if self._search.word_score is not None:
             return self._search.word_score
-        return _WORD_SCORE if self.lm is not None and unit == "word" else 0.0
+        return _WORD_SCORE if lm is not None and unit == "word" else 0.0
 
 
 def first_few(items: Sequence[str], separator: str) -> str:
@@ -202,15 +204,3 @@ def _unit(chosen: LmUnit, vocabulary: Vocabulary) -> Literal["word", "token"]:
     if chosen == "auto":
         return "word" if vocabulary.has_boundary else "token"
     return chosen
-
-
-def open_language_model(path: str | Path) -> LanguageModel:
-    """Load the language model of a file.
-
-    Raises:
-        LanguageModelError: it cannot be read.
-    """
-    try:
-        return open_lm(Path(path))
-    except (ImportError, OSError, ValueError) as error:
-        raise LanguageModelError(f"the language model cannot be used: {error}") from error

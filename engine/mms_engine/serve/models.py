@@ -15,7 +15,8 @@ from mms_engine.audio import AudioLimits
 from mms_engine.backends.options import RunOptions
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Vits, Wav2Vec2Classifier, Wav2Vec2Ctc
-from mms_engine.errors import BundleError, MmsError, TextError
+from mms_engine.decoding.options import BeamSearch, Search
+from mms_engine.errors import BundleError, LanguageModelError, MmsError, TextError
 from mms_engine.languages import all_languages, language_from_code
 from mms_engine.lid.identifier import Identifier
 from mms_engine.lid.options import IdentifierOptions
@@ -256,6 +257,7 @@ def _open(bundle: Bundle, models: Models, config: ServeConfig) -> None:
     if not _is_recognizer(bundle):
         models.aligner = Aligner.open(bundle.path, options=aligner, limits=limits)
         return
+    _check_language_model(bundle, config.beam)
     recognition = RecognizerOptions(**run, beam=config.beam)
     recognizer = Recognizer.open(bundle.path, options=recognition, limits=limits)
     batcher = Batcher(recognizer.continuous())
@@ -277,6 +279,21 @@ def _open_voices(bundle: Bundle, run: dict[str, Any]) -> VoiceModel:
         for _ in model.synthesizer.speak(language.native or language.name, model.default):
             pass
     return model
+
+
+def _check_language_model(bundle: Bundle, beam: Search | None) -> None:
+    """Check that a language model is not used for languages that it is not of.
+
+    Raises:
+        LanguageModelError: it is a single file, and the bundle has several languages.
+    """
+    if not isinstance(beam, BeamSearch) or not isinstance(beam.lm, str | Path):
+        return
+    if len(bundle.languages) > 1 and not Path(beam.lm).is_dir():
+        raise LanguageModelError(
+            f"{beam.lm} is a model of one language, {bundle.path.name} has "
+            f"{len(bundle.languages)}: give a folder with a model for each, such as eng.arpa.gz"
+        )
 
 
 def _speaks(bundle: Bundle) -> bool:

@@ -30,6 +30,7 @@ from mms_bench.suites.accuracy.rates import (
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.bundle import Bundle, open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.decoding.language_models import language_model_files
 from mms_engine.errors import AudioError
 from mms_engine.types import Audio
 from mms_export.checkpoints.open import open_checkpoint
@@ -62,7 +63,6 @@ _RATES: tuple[tuple[str, Unit], ...] = (("wer", "word"), ("cer", "character"))
 _CALL = 16
 """Clips of a call; the journal is written after each."""
 _FULL_SIZE_PARAMETERS = 950_000_000
-_LM_SUFFIXES = (".lm", ".bin", ".arpa", ".arpa.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,11 +243,10 @@ def _journal(context: Context, system: System, worker: Worker) -> Journal:
 
 
 def _language_model(folder: Path, language: str) -> Path:
-    for suffix in _LM_SUFFIXES:
-        path = folder / f"{language}{suffix}"
-        if path.is_file():
-            return path
-    raise Skipped(f"{folder.name} has no language model of {language}")
+    path = language_model_files(folder).get(language)
+    if path is None:
+        raise Skipped(f"{folder.name} has no language model of {language}")
+    return path
 
 
 def _transcribe(

@@ -58,13 +58,14 @@ class DeviceBeam:
         """Check that the kernels support a search.
 
         Raises:
-            BackendError: the beam is too large, or the language model is a KenLM binary.
+            BackendError: the beam is too large, or a language model is a KenLM binary.
+            LanguageModelError: a language model cannot be read.
         """
         if config.beam_size > MAX_BEAM:
             raise BackendError(
                 f"a beam of {config.beam_size} is not decoded on the GPU, at most {MAX_BEAM} is"
             )
-        if config.lm is not None and not isinstance(config.lm, NgramModel):
+        if not all(isinstance(lm, NgramModel) for lm in config.models.all()):
             raise BackendError("a KenLM binary is not used on the GPU: use its ARPA file instead")
 
     def __init__(
@@ -75,8 +76,8 @@ class DeviceBeam:
         self._stream = stream
         self._wanted = config.wanted
         self._options = BeamOptions(beam_size=config.beam_size, blank=BLANK)
-        lm = config.lm if isinstance(config.lm, NgramModel) else None
-        longest = _FOLDED * longest_word(lm) if lm else 0
+        models = [lm for lm in config.models.all() if isinstance(lm, NgramModel)]
+        longest = _FOLDED * max(map(longest_word, models), default=0)
         least = beam_least_arena(config.beam_size, longest)
         self._arena = least + _ROOM * config.beam_size
         self._models = DeviceModels(device, stream)
