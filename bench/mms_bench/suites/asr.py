@@ -3,18 +3,23 @@
 from dataclasses import replace
 
 from mms_bench.errors import Failed, Skipped
-from mms_bench.peers import ON_CUDA, RECOGNISERS, REFERENCE, is_ours
+from mms_bench.peers import MACHINE, ON_CUDA, RECOGNISERS, REFERENCE, is_ours
 from mms_bench.peers.base import Batch, Switch
+from mms_bench.peers.machine import BYTES, SIZE, WORK
+from mms_bench.roofline.model import Load, blocks
 from mms_bench.run import commands
 from mms_bench.run.audio import clips
 from mms_bench.run.check import compare
 from mms_bench.run.context import Context, Trial, race_commands
 from mms_bench.run.race import Pace
-from mms_bench.run.result import Case, Row
+from mms_bench.run.result import Case, Figure, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.run.worker import Worker
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.system import demo_bundle
 from mms_engine.types import Float32Array
+from mms_export.checkpoints.open import open_checkpoint
 
 Logits = list[Float32Array]
 
@@ -27,7 +32,18 @@ CLIP = Case(
         "language."
     ),
     unit="s of audio",
+    figures=(Figure("share", "share of the peak", "share"),),
     baseline=REFERENCE,
+)
+PEAKS = Case(
+    name="peaks",
+    title="Bounds of the machine",
+    timing=(
+        f"Timed: products of two matrices {SIZE} by {SIZE}, the faster of ONNX Runtime's and "
+        "torch's, which is what a recogniser's time is a share of; and the sum over "
+        f"{BYTES >> 20} MiB of memory."
+    ),
+    unit="operations or bytes",
 )
 _BATCH_TIMING = (
     "Timed as one clip; the languages are resident. Both batches hold the same clips and take "
@@ -70,11 +86,14 @@ _NEEDS_TWO = Skipped("needs two languages: name more with --languages")
 
 
 def measure_clip(context: Context) -> list[Row]:
-    """Race all peers whose logits agree with the reference's."""
+    """Measure the machine, and race all peers whose logits agree with the reference's."""
+    peaks = _peaks(context) if context.options.device == "cpu" else []
     batch = _batch(context, context.options.languages[:1])
     reference: list[Logits] = []
+    precisions: dict[str, str] = {}
 
     def check(worker: Worker, row: Row, logits: Logits) -> Row:
+        precisions[row.implementation] = worker.precision.split(",")[0]
         if row.implementation == REFERENCE:
             reference.append(logits)
             return row
@@ -85,9 +104,35 @@ def measure_clip(context: Context) -> list[Row]:
     # The reference first, and this project's, while there is memory.
     peers = sorted(context.options.peers, key=lambda peer: (peer != REFERENCE, not is_ours(peer)))
     seconds = context.options.seconds
-    return context.measure(
+    rows = context.measure(
         [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
     )
+    fastest = {row.implementation: row.amount / min(row.samples) for row in peaks if row.samples}
+    work = _operations(context)
+    return [
+        replace(row, figures={"share": work / row.summary.median / fastest[precision]})
+        if row.summary and (precision := precisions[row.implementation]) in fastest
+        else row
+        for row in rows
+    ] + peaks
+
+
+def _peaks(context: Context) -> list[Row]:
+    """Return what the machine's products and its memory reach."""
+    return context.measure(
+        [
+            Trial(case=PEAKS.name, peer=MACHINE, name=name, work=name, amount=amount)
+            for name, amount in WORK.items()
+        ]
+    )
+
+
+def _operations(context: Context) -> float:
+    """Return the operations of a clip's matrix products and convolutions."""
+    sizes = open_checkpoint(str(context.options.checkpoint)).config
+    frames = FrameGeometry.of(sizes).frames(round(context.options.seconds * SAMPLE_RATE))
+    work = blocks(sizes, Load(rows=1, frames=frames))
+    return sum(block.products * block.repeats for block in work)
 
 
 def _batch(context: Context, languages: tuple[str, ...]) -> Batch:
@@ -199,7 +244,7 @@ SUITE = Suite(
     on_request=("ours-fp16", "ours-bf16"),  # half precision on a CPU is emulated
     on_cuda=ON_CUDA,
     parts=(
-        Part("clip", (CLIP,), measure_clip),
+        Part("clip", (CLIP, PEAKS), measure_clip),
         Part("batch", (BATCH, MIXED), measure_batch),
         Part("switch", (MEMORY, DISK), measure_switch),
         Part("cold", (COLD,), measure_cold),
