@@ -1,9 +1,11 @@
 """Bounds of the machine: the fastest matrix products found, and reading of memory."""
 
+import timeit
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mms_bench.errors import Skipped
 from mms_bench.peers.base import Peer, Ready, Setup
@@ -54,11 +56,11 @@ class Machine(Peer):
         from onnx import TensorProto, helper, numpy_helper
 
         outputs = TensorProto.INT32 if kind == "MatMulInteger" else TensorProto.FLOAT
-        rows = helper.np_dtype_to_tensor_dtype(np.dtype(left))
+        inputs = helper.np_dtype_to_tensor_dtype(np.dtype(left))
         graph = helper.make_graph(
             [helper.make_node(kind, ["x", "w"], ["y"])],
             "product",
-            [helper.make_tensor_value_info("x", rows, [SIZE, SIZE])],
+            [helper.make_tensor_value_info("x", inputs, [SIZE, SIZE])],
             [helper.make_tensor_value_info("y", outputs, [SIZE, SIZE])],
             [numpy_helper.from_array(np.ones((SIZE, SIZE), right), "w")],
         )
@@ -68,11 +70,10 @@ class Machine(Peer):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        feeds = {"x": np.ones((SIZE, SIZE), left)}
-        return lambda: session.run(None, feeds)
+        rows: npt.NDArray[Any] = np.ones((SIZE, SIZE), left)
+        return lambda: session.run(None, {"x": rows})
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    import timeit
 
     return min(timeit.repeat(call, number=1, repeat=3))

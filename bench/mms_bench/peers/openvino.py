@@ -17,8 +17,8 @@ _GROUP = 128
 class OpenVino(OneLanguage):
     """The graph compiled for latency, in fp32 or in bf16, its default where there is bfloat16."""
 
-    packages = ("openvino", *EXPORTS)
-    imports = ("openvino",)
+    packages: tuple[str, ...] = ("openvino", *EXPORTS)
+    imports: tuple[str, ...] = ("openvino",)
 
     def __init__(self, precision: str) -> None:
         self.precision = precision

@@ -53,9 +53,8 @@ class TransformersInt8(Transformers):
 
         self._language = setup.languages[0]
         torch.backends.quantized.engine = "onednn"
-        self._model = torch.ao.quantization.quantize_dynamic(
-            load_model(setup).cpu(), {torch.nn.Linear}, dtype=torch.qint8
-        )
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        self._model = quantize(load_model(setup).cpu(), {torch.nn.Linear}, dtype=torch.qint8)
 
     def ready(self, work: Batch | Switch) -> Ready:
         """Prepare a batch in the language of the model."""

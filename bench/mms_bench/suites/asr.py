@@ -1,6 +1,8 @@
 """Suite `asr`: speed on a clip and on batches, language switching, cold start."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from mms_bench.errors import Failed, Skipped
 from mms_bench.peers import MACHINE, ON_CUDA, RECOGNISERS, REFERENCE, is_ours
@@ -16,6 +18,7 @@ from mms_bench.run.result import Case, Figure, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.run.worker import Worker
 from mms_engine.audio import SAMPLE_RATE
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.system import demo_bundle
 from mms_engine.types import Float32Array
@@ -86,14 +89,11 @@ _NEEDS_TWO = Skipped("needs two languages: name more with --languages")
 
 
 def measure_clip(context: Context) -> list[Row]:
-    """Measure the machine, and race all peers whose logits agree with the reference's."""
-    peaks = _peaks(context) if context.options.device == "cpu" else []
+    """Race all peers whose logits agree with the reference's."""
     batch = _batch(context, context.options.languages[:1])
     reference: list[Logits] = []
-    precisions: dict[str, str] = {}
 
     def check(worker: Worker, row: Row, logits: Logits) -> Row:
-        precisions[row.implementation] = worker.precision.split(",")[0]
         if row.implementation == REFERENCE:
             reference.append(logits)
             return row
@@ -104,32 +104,39 @@ def measure_clip(context: Context) -> list[Row]:
     # The reference first, and this project's, while there is memory.
     peers = sorted(context.options.peers, key=lambda peer: (peer != REFERENCE, not is_ours(peer)))
     seconds = context.options.seconds
-    rows = context.measure(
+    return context.measure(
         [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
     )
-    fastest = {row.implementation: row.amount / min(row.samples) for row in peaks if row.samples}
-    work = _operations(context)
-    return [
-        replace(row, figures={"share": work / row.summary.median / fastest[precision]})
-        if row.summary and (precision := precisions[row.implementation]) in fastest
-        else row
-        for row in rows
-    ] + peaks
 
 
-def _peaks(context: Context) -> list[Row]:
-    """Return what the machine's products and its memory reach."""
-    return context.measure(
+def measure_clip_and_peaks(context: Context) -> list[Row]:
+    """Measure a clip, what the machine reaches, and the peers' shares of that on a CPU."""
+    rows = measure_clip(context)
+    if context.options.device != "cpu":
+        return rows
+    peaks = context.measure(
         [
             Trial(case=PEAKS.name, peer=MACHINE, name=name, work=name, amount=amount)
             for name, amount in WORK.items()
         ]
     )
+    fastest = {row.implementation: row.amount / min(row.samples) for row in peaks if row.samples}
+    work = _operations(context)
+    return [_with_share(row, work, fastest) for row in rows] + peaks
+
+
+def _with_share(row: Row, work: float, fastest: Mapping[str, float]) -> Row:
+    """Return a row with its share of the fastest product in its precision."""
+    last = row.implementation.rpartition("-")[2]
+    peak = fastest.get(last if last in WORK else "fp32")
+    if row.summary is None or peak is None:
+        return row
+    return replace(row, figures={"share": work / row.summary.median / peak})
 
 
 def _operations(context: Context) -> float:
     """Return the operations of a clip's matrix products and convolutions."""
-    sizes = open_checkpoint(str(context.options.checkpoint)).config
+    sizes = cast("Wav2Vec2Ctc", open_checkpoint(str(context.options.checkpoint)).config)
     frames = FrameGeometry.of(sizes).frames(round(context.options.seconds * SAMPLE_RATE))
     work = blocks(sizes, Load(rows=1, frames=frames))
     return sum(block.products * block.repeats for block in work)
@@ -244,7 +251,7 @@ SUITE = Suite(
     on_request=("ours-fp16", "ours-bf16"),  # half precision on a CPU is emulated
     on_cuda=ON_CUDA,
     parts=(
-        Part("clip", (CLIP, PEAKS), measure_clip),
+        Part("clip", (CLIP, PEAKS), measure_clip_and_peaks),
         Part("batch", (BATCH, MIXED), measure_batch),
         Part("switch", (MEMORY, DISK), measure_switch),
         Part("cold", (COLD,), measure_cold),
