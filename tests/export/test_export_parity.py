@@ -119,12 +119,6 @@ def test_no_bit_of_a_long_clip_depends_on_threads_and_no_logit_on_padding(
         np.testing.assert_array_equal(logits(threads, 1, 470), alone)
     np.testing.assert_allclose(logits(1, 1, 600), alone, atol=1e-4)
     np.testing.assert_allclose(logits(2, 3, 600), alone, atol=1e-4)
-    print(
-        "DIFF",
-        precision,
-        np.abs(logits(1, 1, 600) - alone).max(),
-        np.abs(logits(2, 3, 600) - alone).max(),
-    )
 
 
 @pytest.mark.parametrize("garbage", [1e3, np.inf, np.nan])

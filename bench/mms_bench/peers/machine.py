@@ -13,7 +13,7 @@ from mms_bench.peers.base import Peer, Ready, Setup
 SIZE = 2048
 """Rows, inner size and columns of the products."""
 OPERATIONS = 2 * SIZE**3
-BYTES = 1 << 29
+BYTES = 1 << 28
 """Memory that is read, larger than the caches of a processor."""
 WORK = {"fp32": OPERATIONS, "bf16": OPERATIONS, "int8": OPERATIONS, "memory": BYTES}
 """Operations of a product in each precision; bytes of reading."""

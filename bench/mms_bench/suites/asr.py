@@ -42,8 +42,8 @@ PEAKS = Case(
     name="peaks",
     title="Bounds of the machine",
     timing=(
-        f"Timed: products of two matrices {SIZE} by {SIZE}, the faster of ONNX Runtime's and "
-        "torch's, which is what a recogniser's time is a share of; and the sum over "
+        f"Timed in turns with the clip: a product of two matrices {SIZE} by {SIZE}, the faster of "
+        "ONNX Runtime's and torch's, of which each recogniser reaches a share; the sum over "
         f"{BYTES >> 20} MiB of memory."
     ),
     unit="operations or bytes",
@@ -90,6 +90,25 @@ _NEEDS_TWO = Skipped("needs two languages: name more with --languages")
 
 def measure_clip(context: Context) -> list[Row]:
     """Race all peers whose logits agree with the reference's."""
+    return context.measure(_clip_trials(context))
+
+
+def measure_clip_and_peaks(context: Context) -> list[Row]:
+    """Race the peers; on a CPU beside the machine's own products, of which they reach a share."""
+    trials = _clip_trials(context)
+    if context.options.device == "cpu":
+        machine = Trial(case=PEAKS.name, peer=MACHINE, work=None)
+        trials[:0] = [
+            replace(machine, name=name, work=name, amount=amount) for name, amount in WORK.items()
+        ]
+    rows = context.measure(trials)
+    peaks = {row.implementation: row for row in rows if row.case == PEAKS.name}
+    work = _operations(context)
+    return [_with_share(row, work, peaks) if row.case == CLIP.name else row for row in rows]
+
+
+def _clip_trials(context: Context) -> list[Trial]:
+    """Return the peers' trials, the reference first."""
     batch = _batch(context, context.options.languages[:1])
     reference: list[Logits] = []
 
@@ -104,34 +123,17 @@ def measure_clip(context: Context) -> list[Row]:
     # The reference first, and this project's, while there is memory.
     peers = sorted(context.options.peers, key=lambda peer: (peer != REFERENCE, not is_ours(peer)))
     seconds = context.options.seconds
-    return context.measure(
-        [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
-    )
+    return [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
 
 
-def measure_clip_and_peaks(context: Context) -> list[Row]:
-    """Measure a clip, what the machine reaches, and the peers' shares of that on a CPU."""
-    rows = measure_clip(context)
-    if context.options.device != "cpu":
-        return rows
-    peaks = context.measure(
-        [
-            Trial(case=PEAKS.name, peer=MACHINE, name=name, work=name, amount=amount)
-            for name, amount in WORK.items()
-        ]
-    )
-    fastest = {row.implementation: row.amount / min(row.samples) for row in peaks if row.samples}
-    work = _operations(context)
-    return [_with_share(row, work, fastest) for row in rows] + peaks
-
-
-def _with_share(row: Row, work: float, fastest: Mapping[str, float]) -> Row:
-    """Return a row with its share of the fastest product in its precision."""
+def _with_share(row: Row, work: float, peaks: Mapping[str, Row]) -> Row:
+    """Return a row with its share of the machine's product in its precision."""
     last = row.implementation.rpartition("-")[2]
-    peak = fastest.get(last if last in WORK else "fp32")
-    if row.summary is None or peak is None:
+    peak = peaks.get(last if last in WORK else "fp32")
+    if row.summary is None or peak is None or peak.summary is None:
         return row
-    return replace(row, figures={"share": work / row.summary.median / peak})
+    rate = peak.amount / peak.summary.median
+    return replace(row, figures={"share": work / row.summary.median / rate})
 
 
 def _operations(context: Context) -> float:
