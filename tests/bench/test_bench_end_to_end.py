@@ -41,7 +41,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module")
 def asr(tiny):
     models = ("--checkpoint", tiny / "checkpoint", "--bundle", tiny / "bundle")
-    names = ("onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16")
+    names = ("transformers-int8", "onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16")
     words = ("--peers", ",".join(names), "--cases", "clip,batch,switch", "--batch", "3", *QUICK)
     out = ("--json", tiny / "asr.json")
     done = run("mms-bench", "run", "asr", *models, *words, *out, cache=tiny / "cache")
@@ -52,7 +52,10 @@ def asr(tiny):
 
 def test_every_peer_has_a_row_and_agrees_with_the_reference(asr):
     rows = {row.implementation: row for row in asr.rows if row.case == "clip"}
-    assert set(rows) == {"transformers", "onnx", "onnx-int8", "openvino", "ours-fp32", "ours-fp16"}
+    ours = {"ours-fp32", "ours-fp16"}
+    assert (
+        set(rows) == {"transformers", "transformers-int8", "onnx", "onnx-int8", "openvino"} | ours
+    )
     assert rows["ours-fp16"].status == "skipped"
     assert rows["ours-fp16"].reason == "the bundle has no fp16 graphs, only fp32"
     for name in ("transformers", "onnx", "openvino", "ours-fp32"):
@@ -62,13 +65,22 @@ def test_every_peer_has_a_row_and_agrees_with_the_reference(asr):
         assert row.load_seconds > 0
         assert row.first_seconds > 0
         assert row.peak_memory > 20e6
+        assert 0 < row.figures["share"] < 1
         if row.check:
             assert row.check.argmax_agreement == 1.0
             assert 0 < row.check.max_abs_error < 1e-4
             assert row.check.frames == 24
             assert row.check.max_abs_error_limit == 2e-3
     # Int8 of random weights may or may not pass its check; if it has a time, it passed.
-    assert (rows["onnx-int8"].summary is not None) == rows["onnx-int8"].check.passed
+    for name in ("onnx-int8", "transformers-int8"):
+        assert (rows[name].summary is not None) == rows[name].check.passed
+
+
+def test_products_and_reading_of_the_machine_are_measured(asr):
+    for name in ("fp32", "int8", "memory"):
+        assert asr.find(f"peaks/{name}").summary.median > 0
+    fastest = asr.find("peaks/fp32").amount / min(asr.find("peaks/fp32").samples)
+    assert 1e9 < fastest < 1e14
 
 
 def test_mixed_batches_and_switches_are_measured(asr):

@@ -61,6 +61,15 @@ def test_cases_are_compared_with_each_other():
     assert found["speed-up over `batch-one`"] == f"0.98{X}"
 
 
+def test_fastest_of_several_peers_is_bold():
+    rows = [make_row("clip/transformers", [10.0]), make_row("clip/ours-fp32", [8.0])]
+    assert "**" not in markdown.render(make_result(rows))
+    contest = make_result([*rows, make_row("clip/openvino", [9.0])])
+    assert "| **OpenVINO (fp32)** | 9 s |" in markdown.render(contest)
+    assert "<td><b>OpenVINO (fp32)</b></td>" in html.render([contest])
+    assert "**transformers" not in markdown.render(contest)
+
+
 def test_html_page_is_complete_and_needs_no_other_file():
     bad = Row(case="clip", implementation="openvino", status="failed", reason="<script>x</script>")
     result = make_result()

@@ -98,6 +98,29 @@ def test_clip_alone_equals_clip_in_mixed_padded_batch(checkpoint, bundle, rows, 
         np.testing.assert_allclose(found, alone, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_no_bit_of_a_long_clip_depends_on_threads_and_no_logit_on_padding(
+    checkpoint, bundle, precision
+):
+    """More frames than ONNX Runtime's fused attention takes at once."""
+    features = noise(3 * 600 * 16).reshape(3, 600, 16)
+    path = str(bundle / "graphs" / f"encoder.{precision}.onnx")
+
+    def logits(threads: int, rows: int, frames: int) -> np.ndarray:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        lengths = [470, 600, 333][:rows]
+        feeds = feeds_of(checkpoint, precision, CODES[:rows], features[:rows, :frames], lengths)
+        encoder = onnxruntime.InferenceSession(path, options)
+        return encoder.run(None, feeds)[0][0, :470, : LANGUAGES[CODES[0]]]
+
+    alone = logits(1, 1, 470)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(logits(threads, 1, 470), alone)
+    np.testing.assert_allclose(logits(1, 1, 600), alone, atol=1e-4)
+    np.testing.assert_allclose(logits(2, 3, 600), alone, atol=1e-4)
+
+
 @pytest.mark.parametrize("garbage", [1e3, np.inf, np.nan])
 def test_frames_beyond_a_length_have_no_effect(checkpoint, bundle, garbage):
     rows = [("eng", noise(9000)), ("swh", noise(3000, seed=1))]

@@ -42,10 +42,14 @@ _ORT = "torch.onnx + ONNX Runtime"
 RECOGNISERS = {
     REFERENCE: _peer("transformers (PyTorch, fp32)", "transformers:Transformers", "fp32"),
     "transformers-bf16": _peer("transformers (PyTorch, bf16)", "transformers:Transformers", "bf16"),
+    "transformers-int8": _peer(
+        "transformers (PyTorch, quantize_dynamic, int8)", "transformers:TransformersInt8"
+    ),
     "onnx": _peer(f"{_ORT} (fp32)", "onnx:PlainOnnx"),
     "onnx-int8": _peer(f"{_ORT}, quantize_dynamic (int8)", "onnx:PlainOnnxInt8"),
     "openvino": _peer("OpenVINO (fp32)", "openvino:OpenVino", "fp32"),
     "openvino-bf16": _peer("OpenVINO (bf16)", "openvino:OpenVino", "bf16"),
+    "openvino-int8": _peer("OpenVINO (8-bit weights)", "openvino:OpenVinoInt8"),
     "ours-fp32": _peer("MMS Engine (fp32)", "engine:Engine", "fp32"),
     "ours-int8": _peer("MMS Engine (int8)", "engine:Engine", "int8"),
     "ours-fp16": _peer("MMS Engine (fp16)", "engine:Engine", "fp16"),
@@ -81,7 +85,10 @@ TRANSCRIBERS = {
     REFERENCE: _peer("transformers (PyTorch, fp32)", "transcribers:TransformersText"),
     "faster-whisper": _peer("faster-whisper", "transcribers:FasterWhisper"),
 }
-PEERS = SYNTHESIZERS | TRANSCRIBERS | RECOGNISERS | DECODERS
+MACHINE = "machine"
+"""What the machine itself can do, measured as the peers are."""
+PEERS = {MACHINE: _peer("this machine", "machine:Machine")}
+PEERS |= SYNTHESIZERS | TRANSCRIBERS | RECOGNISERS | DECODERS
 """All, for their titles: a name may stand for a recogniser and a synthesizer of one project."""
 
 

@@ -129,16 +129,22 @@ def export_graph(setup: Setup, folder: Path) -> None:
     )
 
 
-def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Path], None]) -> Path:
+def cached(
+    setup: Setup,
+    kind: str,
+    made_by: dict[str, str],
+    make: Callable[[Path], None],
+    name: str = GRAPH,
+) -> Path:
     """Return the cached graph of a kind for a checkpoint and a language.
 
-    If there is none, `make` writes it into a folder; `made_by` holds the versions that it depends
-    on.
+    If there is none, `make` writes it into a folder under its name; `made_by` holds the versions
+    that it depends on.
     """
     newest = max(path.stat().st_mtime_ns for path in setup.checkpoint.iterdir())
     identity = repr((setup.checkpoint, newest, setup.languages[0], sorted(made_by.items())))
     folder = setup.cache / f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    if not (folder / GRAPH).is_file():
+    if not (folder / name).is_file():
         setup.cache.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=setup.cache))
         try:
@@ -147,7 +153,7 @@ def cached(setup: Setup, kind: str, made_by: dict[str, str], make: Callable[[Pat
                 partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return folder / GRAPH
+    return folder / name
 
 
 def _main(checkpoint: str, language: str, out: str) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from mms_bench.errors import Skipped
 from mms_bench.peers.base import Batch, Peer, Ready, Setup, Switch, single_language
 
 
@@ -37,6 +38,29 @@ class Transformers(Peer):
         with torch.inference_mode():
             audio = torch.from_numpy(batch.audio).to(self._model.device, self._model.dtype)
             return self._model(audio).logits.float().cpu().numpy()
+
+
+class TransformersInt8(Transformers):
+    """The reference after torch's dynamic quantisation of its linear layers, by oneDNN."""
+
+    def __init__(self) -> None:
+        super().__init__("fp32")
+        self.precision = "int8"
+
+    def load(self, setup: Setup) -> None:
+        """Load the checkpoint and the first language, and quantise."""
+        import torch
+
+        self._language = setup.languages[0]
+        torch.backends.quantized.engine = "onednn"
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        self._model = quantize(load_model(setup).cpu(), {torch.nn.Linear}, dtype=torch.qint8)
+
+    def ready(self, work: Batch | Switch) -> Ready:
+        """Prepare a batch in the language of the model."""
+        if isinstance(work, Switch) or single_language(work) != self._language:
+            raise Skipped("takes no other adapter once it is quantised")
+        return super().ready(work)
 
 
 def has_cuda() -> bool:

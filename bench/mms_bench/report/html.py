@@ -83,5 +83,6 @@ def _cell(content: str) -> str:
 
 
 def _inline(content: str) -> str:
-    """Return escaped text with `code` marked up."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(content))
+    """Return escaped text with `code` and **bold** marked up."""
+    code = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(content))
+    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", code)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mms_bench.errors import BenchError
+from mms_bench.peers import is_ours
 from mms_bench.report import text
 from mms_bench.run.result import QUIET, Case, Machine, Result, Row
 from mms_bench.targets import Judgement, judge
@@ -93,8 +94,14 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     other, _, implementation = case.baseline.rpartition("/")
     baseline = f"{other or case.name}/{implementation}"
     names = [text.title(implementation).split(" (")[0], f"`{other}`" if other else ""]
+    best = _best_peer(rows)
     columns = {
-        "": [text.title(row.implementation) for row in rows],
+        "": [
+            f"**{text.title(row.implementation)}**"
+            if row is best
+            else text.title(row.implementation)
+            for row in rows
+        ],
         case.groups or "group": [row.series if case.groups else "" for row in rows],
         "median": [text.seconds(it.median) if it else "" for it in times],
         "p10 … p90": [
@@ -119,6 +126,13 @@ def _figures(case: Case, rows: Sequence[Row], result: Result) -> Table:
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return Table(tuple(filled), list(zip(*filled.values(), strict=True)))
+
+
+def _best_peer(rows: Sequence[Row]) -> Row | None:
+    """Return the fastest of several peers beside this project; `None` without a choice."""
+    timed = [(row.summary.median, row) for row in rows if row.summary]
+    others = [found for found in timed if not is_ours(found[1].implementation)]
+    return min(others, key=lambda found: found[0])[1] if 1 < len(others) < len(timed) else None
 
 
 def _target(item: Judgement) -> tuple[str, str, str, str]:

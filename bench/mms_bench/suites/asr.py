@@ -1,20 +1,28 @@
 """Suite `asr`: speed on a clip and on batches, language switching, cold start."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from mms_bench.errors import Failed, Skipped
-from mms_bench.peers import ON_CUDA, RECOGNISERS, REFERENCE, is_ours
+from mms_bench.peers import MACHINE, ON_CUDA, RECOGNISERS, REFERENCE, is_ours
 from mms_bench.peers.base import Batch, Switch
+from mms_bench.peers.machine import BYTES, SIZE, WORK
+from mms_bench.roofline.model import Load, blocks
 from mms_bench.run import commands
 from mms_bench.run.audio import clips
 from mms_bench.run.check import compare
 from mms_bench.run.context import Context, Trial, race_commands
 from mms_bench.run.race import Pace
-from mms_bench.run.result import Case, Row
+from mms_bench.run.result import Case, Figure, Row
 from mms_bench.run.suite import Part, Suite
 from mms_bench.run.worker import Worker
+from mms_engine.audio import SAMPLE_RATE
+from mms_engine.bundle.manifest import Wav2Vec2Ctc
+from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.system import demo_bundle
 from mms_engine.types import Float32Array
+from mms_export.checkpoints.open import open_checkpoint
 
 Logits = list[Float32Array]
 
@@ -27,7 +35,18 @@ CLIP = Case(
         "language."
     ),
     unit="s of audio",
+    figures=(Figure("share", "share of the peak", "share"),),
     baseline=REFERENCE,
+)
+PEAKS = Case(
+    name="peaks",
+    title="Bounds of the machine",
+    timing=(
+        f"Timed in turns with the clip: a product of two matrices {SIZE} by {SIZE}, the faster of "
+        "ONNX Runtime's and torch's, of which each recogniser reaches a share; the sum over "
+        f"{BYTES >> 20} MiB of memory."
+    ),
+    unit="operations or bytes",
 )
 _BATCH_TIMING = (
     "Timed as one clip; the languages are resident. Both batches hold the same clips and take "
@@ -71,6 +90,25 @@ _NEEDS_TWO = Skipped("needs two languages: name more with --languages")
 
 def measure_clip(context: Context) -> list[Row]:
     """Race all peers whose logits agree with the reference's."""
+    return context.measure(_clip_trials(context))
+
+
+def measure_clip_and_peaks(context: Context) -> list[Row]:
+    """Race the peers; on a CPU beside the machine's own products, of which they reach a share."""
+    trials = _clip_trials(context)
+    if context.options.device == "cpu":
+        machine = Trial(case=PEAKS.name, peer=MACHINE, work=None)
+        trials[:0] = [
+            replace(machine, name=name, work=name, amount=amount) for name, amount in WORK.items()
+        ]
+    rows = context.measure(trials)
+    peaks = {row.implementation: row for row in rows if row.case == PEAKS.name}
+    work = _operations(context)
+    return [_with_share(row, work, peaks) if row.case == CLIP.name else row for row in rows]
+
+
+def _clip_trials(context: Context) -> list[Trial]:
+    """Return the peers' trials, the reference first."""
     batch = _batch(context, context.options.languages[:1])
     reference: list[Logits] = []
 
@@ -85,9 +123,25 @@ def measure_clip(context: Context) -> list[Row]:
     # The reference first, and this project's, while there is memory.
     peers = sorted(context.options.peers, key=lambda peer: (peer != REFERENCE, not is_ours(peer)))
     seconds = context.options.seconds
-    return context.measure(
-        [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
-    )
+    return [Trial(case=CLIP.name, peer=p, work=batch, amount=seconds, check=check) for p in peers]
+
+
+def _with_share(row: Row, work: float, peaks: Mapping[str, Row]) -> Row:
+    """Return a row with its share of the machine's product in its precision."""
+    last = row.implementation.rpartition("-")[2]
+    peak = peaks.get(last if last in WORK else "fp32")
+    if row.summary is None or peak is None or peak.summary is None:
+        return row
+    rate = peak.amount / peak.summary.median
+    return replace(row, figures={"share": work / row.summary.median / rate})
+
+
+def _operations(context: Context) -> float:
+    """Return the operations of a clip's matrix products and convolutions."""
+    sizes = cast("Wav2Vec2Ctc", open_checkpoint(str(context.options.checkpoint)).config)
+    frames = FrameGeometry.of(sizes).frames(round(context.options.seconds * SAMPLE_RATE))
+    work = blocks(sizes, Load(rows=1, frames=frames))
+    return sum(block.products * block.repeats for block in work)
 
 
 def _batch(context: Context, languages: tuple[str, ...]) -> Batch:
@@ -199,7 +253,7 @@ SUITE = Suite(
     on_request=("ours-fp16", "ours-bf16"),  # half precision on a CPU is emulated
     on_cuda=ON_CUDA,
     parts=(
-        Part("clip", (CLIP,), measure_clip),
+        Part("clip", (CLIP, PEAKS), measure_clip_and_peaks),
         Part("batch", (BATCH, MIXED), measure_batch),
         Part("switch", (MEMORY, DISK), measure_switch),
         Part("cold", (COLD,), measure_cold),

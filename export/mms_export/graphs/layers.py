@@ -1,6 +1,6 @@
 """Layers shared by the graphs, in the number types of a precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,7 +10,14 @@ from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import FloatArray, Weights
 from mms_export.graphs.builder import CONTRIB, Array, GraphBuilder
 from mms_export.graphs.numerics import Numerics
-from mms_export.graphs.quantize import BOTH_SIDES, Range, quantize_weight, quantized_product
+from mms_export.graphs.quantize import (
+    BOTH_SIDES,
+    QuantizedRows,
+    Range,
+    quantize_rows,
+    quantize_weight,
+    quantized_product,
+)
 
 EPSILON = 1e-5
 
@@ -74,7 +81,19 @@ class Layers:
         `spread` is the value range that 8-bit quantisation has to cover.
         """
         if self.numerics.quantized:
-            return self.graph.op("Add", *self._quantized_linear(operand, matrix, spread))
+            rows = quantize_rows(self.graph, operand, spread, matrix.inputs)
+            return self.graph.op("Add", *self._quantized_linear(rows, matrix))
+        return self._whole_linear(operand, matrix)
+
+    def linears(self, value: str, matrices: Sequence[Matrix]) -> list[str]:
+        """Multiply one float32 value `[B, T, inputs]` by each matrix; return operands."""
+        if self.numerics.quantized:
+            rows = quantize_rows(self.graph, value, BOTH_SIDES, matrices[0].inputs)
+            return [self.graph.op("Add", *self._quantized_linear(rows, m)) for m in matrices]
+        operand = self.operand(value)
+        return [self._whole_linear(operand, matrix) for matrix in matrices]
+
+    def _whole_linear(self, operand: str, matrix: Matrix) -> str:
         shape = (matrix.inputs, matrix.outputs)
         weight = self.operand_weight(f"{matrix.name}.weight", shape, matrix.weight)
         bias = self.operand_weight(f"{matrix.name}.bias", (matrix.outputs,), matrix.bias)
@@ -84,11 +103,12 @@ class Layers:
         """Multiply a float32 value by a matrix and apply GELU; return an operand."""
         if self.numerics.quantized:
             # Written fused: ONNX Runtime fuses the pair only where it can infer shapes.
-            parts = self._quantized_linear(value, matrix, BOTH_SIDES)
+            rows = quantize_rows(self.graph, value, BOTH_SIDES, matrix.inputs)
+            parts = self._quantized_linear(rows, matrix)
             return self.graph.op("BiasGelu", *parts, domain=CONTRIB)
         return self.graph.op("Gelu", self.linear(value, matrix))
 
-    def _quantized_linear(self, value: str, matrix: Matrix, spread: Range) -> tuple[str, str]:
+    def _quantized_linear(self, rows: QuantizedRows, matrix: Matrix) -> tuple[str, str]:
         """Return the 8-bit product, and the bias still to be added."""
         graph = self.graph
         shape = (matrix.inputs, matrix.outputs)
@@ -102,7 +122,7 @@ class Layers:
             lambda: quantize_weight(matrix.weight())[1],
         )
         bias = graph.weight(f"{matrix.name}.bias", "float32", (matrix.outputs,), matrix.bias)
-        return quantized_product(graph, value, (weight, scale), spread, shape), bias
+        return quantized_product(graph, rows, (weight, scale), matrix.outputs), bias
 
     def lowered(self, matrix: Matrix) -> Matrix:
         """Return a matrix divided by the headroom; `added` multiplies by it again."""

@@ -18,6 +18,9 @@ class Numerics:
     """Dtype of weights, activations entering a product, and the adapter bank."""
     quantized: bool = False
     """Whether products with weights take 8-bit integers."""
+    is_fused: bool = False
+    """Whether attention over a graph's own frames is one operator of ONNX Runtime, which computes
+    it in blocks of the processor's cache and never holds all scores."""
     headroom: int = 1
     """Divisor of each layer's contribution to the residual stream while it is an operand; a power
     of two, so that only exponents change. A single contribution may exceed 65,504, which a float32
@@ -38,5 +41,5 @@ NUMERICS: dict[Precision, Numerics] = {
     "fp32": Numerics("fp32", "float32"),
     "fp16": Numerics("fp16", "float16", headroom=64),
     "bf16": Numerics("bf16", "bfloat16"),
-    "int8": Numerics("int8", "float32", quantized=True),
+    "int8": Numerics("int8", "float32", quantized=True, is_fused=True),
 }

@@ -39,33 +39,58 @@ def quantize_weight(
     return np.rint(weight / scale).astype(np.int8), scale
 
 
-def quantized_product(
-    graph: GraphBuilder, value: str, weight: tuple[str, str], spread: Range, shape: tuple[int, int]
-) -> str:
-    """Multiply a float32 value `[B, T, inputs]` by quantised weights; return float32.
+@dataclass(frozen=True, slots=True)
+class QuantizedRows:
+    """Names of the integers uint8 `[rows, inputs]`, and of what multiplies them back."""
+
+    integers: str
+    scales: str
+    """Float32 `[rows, 1]`."""
+    zero: str
+    outer: str
+    """Shape of the value before its last axis."""
+
+
+def quantize_rows(graph: GraphBuilder, value: str, spread: Range, inputs: int) -> QuantizedRows:
+    """Quantise a float32 value `[B, T, inputs]`.
 
     Each frame has its own scale, so its result does not depend on the rest of the batch.
 
     Args:
         graph: Graph to add to.
-        value: Value to multiply.
-        weight: Names of the integers and of the column scales.
+        value: Value to quantise.
         spread: Range of the values.
-        shape: Inputs and outputs of the matrix.
+        inputs: Size of the last axis.
     """
-    inputs, outputs = shape
     rows = graph.op("Reshape", value, graph.ints(-1, inputs))
     scale = _row_scales(graph, rows, spread)
     zero = graph.constant(spread.zero, "uint8")
     zeros = graph.op("Expand", zero, graph.op("Shape", scale))
-    integers = graph.op("QuantizeLinear", rows, scale, zeros, axis=0)
+    return QuantizedRows(
+        integers=graph.op("QuantizeLinear", rows, scale, zeros, axis=0),
+        scales=graph.op("Unsqueeze", scale, graph.ints(1)),
+        zero=zero,
+        outer=graph.op("Shape", value, start=0, end=-1),
+    )
+
+
+def quantized_product(
+    graph: GraphBuilder, rows: QuantizedRows, weight: tuple[str, str], outputs: int
+) -> str:
+    """Multiply quantised rows by quantised weights; return float32 `[B, T, outputs]`.
+
+    Args:
+        graph: Graph to add to.
+        rows: Rows to multiply.
+        weight: Names of the integers and of the column scales.
+        outputs: Columns of the matrix.
+    """
     one = graph.constant(1.0, "float32")
     product = graph.op(
-        "MatMulIntegerToFloat", integers, weight[0], one, weight[1], zero, domain=CONTRIB
+        "MatMulIntegerToFloat", rows.integers, weight[0], one, weight[1], rows.zero, domain=CONTRIB
     )
-    scaled = graph.op("Mul", product, graph.op("Unsqueeze", scale, graph.ints(1)))
-    outer = graph.op("Shape", value, start=0, end=-1)
-    return graph.op("Reshape", scaled, graph.op("Concat", outer, graph.ints(outputs), axis=0))
+    scaled = graph.op("Mul", product, rows.scales)
+    return graph.op("Reshape", scaled, graph.op("Concat", rows.outer, graph.ints(outputs), axis=0))
 
 
 def _row_scales(graph: GraphBuilder, rows: str, spread: Range) -> str:

@@ -11,8 +11,8 @@ from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.layers import Layers
 from mms_export.graphs.numerics import Numerics
-from mms_export.graphs.wav2vec2.encoder import attention_mask, below, positions, project
-from mms_export.graphs.wav2vec2.transformer import AttentionInputs, add_positions, transformer_layer
+from mms_export.graphs.wav2vec2.encoder import below, own_frames, positions, project
+from mms_export.graphs.wav2vec2.transformer import add_positions, transformer_layer
 
 
 def build_classifier(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
@@ -53,10 +53,10 @@ def _unquantized(layers: Layers) -> Layers:
 
 def _encoded(layers: Layers, features: str, valid: str) -> str:
     """Return the last hidden state, float32 `[batch, frames, hidden]`."""
-    graph, config, whole = layers.graph, layers.config, _unquantized(layers)
+    config, whole = layers.config, _unquantized(layers)
     value = project(layers, features, valid)
     value = add_positions(layers, value)
-    attention = AttentionInputs(attention_mask(graph, valid))
+    attention = own_frames(layers, valid)
     for index in range(config.num_hidden_layers):
         value = transformer_layer(layers, index, value, attention)
         if config.adapter_attn_dim:

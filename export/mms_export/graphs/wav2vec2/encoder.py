@@ -3,6 +3,8 @@
 Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
 """
 
+import numpy as np
+
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.config import adapter_parameters, adapter_sizes
 from mms_export.checkpoints.weights import Weights
@@ -25,7 +27,7 @@ def build_encoder(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> Gra
     valid = below(graph, positions(graph, features, axis=1), lengths)
     value = project(layers, features, valid)
     value = add_positions(layers, value)
-    attention = AttentionInputs(attention_mask(graph, valid))
+    attention = own_frames(layers, valid)
     for index in range(config.num_hidden_layers):
         value = transformer_layer(layers, index, value, attention)
         value = bank.adapt(value, index)
@@ -44,6 +46,20 @@ def positions(graph: GraphBuilder, value: str, *, axis: int) -> str:
 def below(graph: GraphBuilder, indices: str, counts: str) -> str:
     """Return whether each index `[S]` is less than a row's count, bool `[batch, S]`."""
     return graph.op("Less", indices, graph.op("Unsqueeze", counts, graph.ints(1)))
+
+
+def own_frames(layers: Layers, valid: str) -> AttentionInputs:
+    """Return the inputs of attention to a graph's own valid frames, bool `[batch, T]`."""
+    graph, config = layers.graph, layers.config
+    if not layers.numerics.is_fused:
+        return AttentionInputs(attention_mask(graph, valid))
+    heads = config.num_attention_heads
+    size = config.hidden_size // heads
+    in_column = graph.constant(np.tile(np.arange(size + 1) == size, heads), "bool")
+    is_masked = graph.op("Not", graph.op("Unsqueeze", valid, graph.ints(2)))
+    zero, lowest = graph.constant(0.0, "float32"), graph.constant(FLOAT32_MIN, "float32")
+    addend = graph.op("Where", graph.op("And", is_masked, in_column), lowest, zero)
+    return AttentionInputs(addend)
 
 
 def attention_mask(graph: GraphBuilder, valid: str) -> str:

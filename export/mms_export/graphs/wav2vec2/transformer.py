@@ -1,11 +1,12 @@
 """Transformer layers of the base model: positional convolution, attention, feed-forward."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from mms_export.checkpoints.weights import FloatArray, Weights
+from mms_export.graphs.builder import CONTRIB
 from mms_export.graphs.layers import Layers, Matrix
 from mms_export.graphs.quantize import GELU_OUTPUT
 
@@ -76,7 +77,8 @@ class AttentionInputs:
     """Mask and cached keys of every layer's attention."""
 
     mask: str
-    """Additive mask of the keys, float32 `[B, 1, 1, S]`."""
+    """Additive mask of the keys, float32 `[B, 1, 1, S]`; of fused attention the addend of the keys,
+    float32 `[B, S, heads * (H / heads + 1)]`, which has the mask in each head's last column."""
     cache: KvCache | None = None
     """`None` to attend to the graph's own frames only, S = T."""
 
@@ -99,44 +101,107 @@ def _feed_forward(layers: Layers, name: str, value: str) -> str:
 
 def _attention(layers: Layers, index: int, value: str, inputs: AttentionInputs) -> str:
     """Return the attention output `[B, T, H]`, an operand divided by the headroom."""
-    graph, hidden, name = layers.graph, layers.config.hidden_size, f"encoder.layers.{index}"
+    hidden, name = layers.config.hidden_size, f"encoder.layers.{index}"
     normal = layers.named_layer_norm(value, f"{name}.layer_norm", hidden)
-    fused = layers.linear(normal, _queries_keys_values(layers, f"{name}.attention"))
-    queries, keys, values = graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
-    keys, values = _heads(layers, keys), _heads(layers, values)
+    if layers.numerics.is_fused:
+        parts = layers.linears(normal, _masked_projections(layers, f"{name}.attention"))
+        attend = _plain if inputs.cache else _fused
+    else:
+        fused = layers.linear(normal, _queries_keys_values(layers, f"{name}.attention"))
+        parts = layers.graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
+        attend = _plain
+    output = layers.matrix(f"{name}.attention.out_proj", hidden, hidden)
+    return layers.operand_linear(attend(layers, index, parts, inputs), layers.lowered(output))
+
+
+def _plain(layers: Layers, index: int, parts: list[str], inputs: AttentionInputs) -> str:
+    """Return the mean of the values, weighted by the softmax of all scores."""
+    graph = layers.graph
+    queries, keys, values = (_heads(layers, part) for part in parts)
+    if layers.numerics.is_fused:
+        queries, keys = _without_column(layers, queries), _without_column(layers, keys)
     if inputs.cache:
         keys, values = inputs.cache.extend(index, keys, values)
     keys = graph.op("Transpose", keys, perm=[0, 1, 3, 2])
-    scores = layers.widen(graph.op("MatMul", _heads(layers, queries), keys))
+    scores = layers.widen(graph.op("MatMul", queries, keys))
     shares = graph.op("Softmax", graph.op("Add", scores, inputs.mask), axis=-1)
     mixed = graph.op("MatMul", layers.operand(shares), values)
     mixed = graph.op("Transpose", mixed, perm=[0, 2, 1, 3])
-    mixed = graph.op("Reshape", mixed, graph.ints(0, 0, hidden))
-    output = layers.matrix(f"{name}.attention.out_proj", hidden, hidden)
-    return layers.operand_linear(mixed, layers.lowered(output))
+    return graph.op("Reshape", mixed, graph.ints(0, 0, layers.config.hidden_size))
+
+
+def _without_column(layers: Layers, heads: str) -> str:
+    """Remove the column of the mask, which the weights have for the graphs that share them."""
+    ints = layers.graph.ints
+    return layers.graph.op("Slice", heads, ints(0), ints(-1), ints(3))
+
+
+def _fused(layers: Layers, index: int, parts: list[str], inputs: AttentionInputs) -> str:  # noqa: ARG001
+    """Return the same as `_plain` by one operator, whose mask is a column of queries and keys.
+
+    ONNX Runtime's operator computes in blocks only where it is given no mask. Here the queries are
+    1 where the keys have the mask, so that the product of the two adds it to the scores.
+    """
+    graph, heads = layers.graph, layers.config.num_attention_heads
+    queries, keys, values = parts
+    keys = graph.op("Add", keys, inputs.mask)
+    return graph.op(
+        "MultiHeadAttention", queries, keys, values, domain=CONTRIB, num_heads=heads, scale=1.0
+    )
 
 
 def _heads(layers: Layers, value: str) -> str:
     """Divide `[B, T, H]` into heads, `[B, heads, T, H / heads]`."""
     graph, heads = layers.graph, layers.config.num_attention_heads
-    size = layers.config.hidden_size // heads
-    split = graph.op("Reshape", value, graph.ints(0, 0, heads, size))
+    split = graph.op("Reshape", value, graph.ints(0, 0, heads, -1))
     return graph.op("Transpose", split, perm=[0, 2, 1, 3])
 
 
 def _queries_keys_values(layers: Layers, name: str) -> Matrix:
     """Return the joint projection, with the attention scale folded into the queries."""
     hidden = layers.config.hidden_size
-    scale = np.float32((hidden // layers.config.num_attention_heads) ** -0.5)
-    parts = [layers.matrix(f"{name}.{part}_proj", hidden, hidden) for part in "qkv"]
-
-    def join(arrays: list[FloatArray]) -> FloatArray:
-        return np.concatenate([arrays[0] * scale, *arrays[1:]], axis=-1)
-
+    parts = _projections(layers, name)
     return Matrix(
         name=f"{name}.qkv_proj",
         inputs=hidden,
         outputs=3 * hidden,
-        weight=lambda: join([part.weight() for part in parts]),
-        bias=lambda: join([part.bias() for part in parts]),
+        weight=lambda: np.concatenate([part.weight() for part in parts], axis=-1),
+        bias=lambda: np.concatenate([part.bias() for part in parts]),
     )
+
+
+def _masked_projections(layers: Layers, name: str) -> list[Matrix]:
+    """Return the projections; heads of queries end with a column of 1, those of keys of 0."""
+    heads = layers.config.num_attention_heads
+    queries, keys, values = _projections(layers, name)
+    return [_with_column(queries, heads, 1.0), _with_column(keys, heads, 0.0), values]
+
+
+def _with_column(matrix: Matrix, heads: int, content: float) -> Matrix:
+    """Return a projection whose heads have one more column, of the same number in every row."""
+
+    def extend(array: FloatArray, value: float) -> FloatArray:
+        split = array.reshape(*array.shape[:-1], heads, -1)
+        padding = [*[(0, 0)] * (split.ndim - 1), (0, 1)]
+        padded = np.pad(split, padding, constant_values=value)
+        return padded.reshape(*array.shape[:-1], matrix.outputs + heads)
+
+    return replace(
+        matrix,
+        outputs=matrix.outputs + heads,
+        weight=lambda: extend(matrix.weight(), 0.0),
+        bias=lambda: extend(matrix.bias(), content),
+    )
+
+
+def _projections(layers: Layers, name: str) -> list[Matrix]:
+    """Return the projections to queries, which carry the attention scale, keys and values."""
+    hidden = layers.config.hidden_size
+    scale = np.float32((hidden // layers.config.num_attention_heads) ** -0.5)
+    queries, keys, values = (
+        layers.matrix(f"{name}.{part}_proj", hidden, hidden) for part in ("q", "k", "v")
+    )
+    scaled = replace(
+        queries, weight=lambda: queries.weight() * scale, bias=lambda: queries.bias() * scale
+    )
+    return [scaled, keys, values]
