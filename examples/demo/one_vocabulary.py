@@ -11,6 +11,7 @@ frozen. A stopped run goes on where it was.
 import dataclasses
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -189,6 +190,7 @@ def main(out: Path, cache: Path, steps: int) -> None:
     """Train, export and measure; prints the error rates, and writes them to FOLDER/rates.json."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     share_cores()
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # it kept code for every shape
     out.mkdir(parents=True, exist_ok=True)
     store = ClipStore(cache)
     trainer = train(store, out / "state.pt", steps)
