@@ -25,9 +25,9 @@ from examples.demo.text import LANGUAGES  # noqa: E402
 from safetensors.numpy import load_file  # noqa: E402
 from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification  # noqa: E402
 
+from exporting import export  # noqa: E402
 from mms_engine import Identifier, IdentifierOptions  # noqa: E402
 from mms_engine.bundle import open_bundle  # noqa: E402
-from mms_export.cli import main as mms_export  # noqa: E402
 
 DEMO = ROOT / "examples/demo"
 CHECKPOINT = DEMO / "lid/checkpoint"
@@ -40,8 +40,7 @@ def bundles(tmp_path_factory) -> dict[str, Path]:
     """Bundles of both demo models."""
     folder = tmp_path_factory.mktemp("bundles")
     for model in ("demo", "demo-lid"):
-        arguments = ["--model", model, "--out", str(folder / model), "--quiet"]
-        mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
+        export(model, folder / model)
     return {name: folder / name for name in ("demo", "demo-lid")}
 
 

@@ -1,24 +1,20 @@
 """Bundles for the tests of the engine: a random tiny one and the demo's, each exported once."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from exporting import export
 from mms_engine import BeamSearch, Recognizer
-from mms_export.cli import main as mms_export
+from mms_engine.bundle import verification
 from tiny_models import make_tiny, make_tiny_lid, make_tiny_pretrained
 from tiny_voices import make_tiny_voices
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def export(model: str, out: Path, *options: str) -> Path:
-    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1", *options]
-    mms_export.main(arguments, standalone_mode=False)
-    return out
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +36,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model in eng, swh and uzb-script_latin, fp32 and fp16. Not to be written to."""
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return export(str(tiny_checkpoint), out, "--precision", "fp32,fp16")
+    return export(tiny_checkpoint, out, "--precision", "fp32,fp16")
 
 
 @pytest.fixture(scope="session")
 def exact_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model with its adapters in float32, so that nothing is rounded."""
     out = tmp_path_factory.mktemp("bundle") / "exact"
-    return export(str(tiny_checkpoint), out, "--precision", "fp32", "--adapter-dtype", "float32")
+    return export(tiny_checkpoint, out, "--adapter-dtype", "float32")
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +67,7 @@ def either(tiny_bundle: Path, beam: BeamSearch | None) -> Recognizer:
 def speech_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny random voices. Not to be written to."""
     folder = make_tiny_voices(tmp_path_factory.mktemp("voices"), ["eng", "swh"])
-    return export(str(folder), tmp_path_factory.mktemp("bundle") / "speech", "--precision", "fp32")
+    return export(folder, tmp_path_factory.mktemp("bundle") / "speech")
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +75,7 @@ def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of language identification, fp32. Not to be written to."""
     checkpoint = make_tiny_lid(tmp_path_factory.mktemp("checkpoint") / "tiny-lid")
     out = tmp_path_factory.mktemp("bundle") / "lid"
-    return export(str(checkpoint), out, "--precision", "fp32")
+    return export(checkpoint, out)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +83,34 @@ def pretrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random network without a head, fp32. Not to be written to."""
     checkpoint = make_tiny_pretrained(tmp_path_factory.mktemp("checkpoint") / "tiny-pretrained")
     out = tmp_path_factory.mktemp("bundle") / "pretrained"
-    return export(str(checkpoint), out, "--precision", "fp32")
+    return export(checkpoint, out)
+
+
+@pytest.fixture
+def names_given(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str], list[str]]:
+    """Function that records the names of the files that a function is called with from now on.
+
+    Takes the module and the name of the function, whose first argument is a path.
+    """
+
+    def record(module: object, function: str) -> list[str]:
+        names: list[str] = []
+        real = getattr(module, function)
+
+        def recording(path: Path, *arguments: object) -> object:
+            names.append(path.name)
+            return real(path, *arguments)
+
+        monkeypatch.setattr(module, function, recording)
+        return names
+
+    return record
+
+
+@pytest.fixture
+def hashed(names_given: Callable[[object, str], list[str]]) -> list[str]:
+    """Names of the files that are hashed from now on."""
+    return names_given(verification, "digest")
 
 
 @pytest.fixture(scope="session")

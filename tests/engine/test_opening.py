@@ -36,20 +36,6 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stamps, "_SETTLED_NS", 0)
 
 
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that are hashed from now on."""
-    names: list[str] = []
-    real = verification.digest
-
-    def digest(path: Path, *arguments: object) -> str:
-        names.append(path.name)
-        return real(path, *arguments)
-
-    monkeypatch.setattr(verification, "digest", digest)
-    return names
-
-
 def use(bundle: Path, **options: object) -> None:
     with Recognizer.open(bundle, device="cpu", **options) as recognizer:
         recognizer.transcribe(sound(0.5), "eng")

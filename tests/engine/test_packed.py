@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from mms_engine import Recognizer, RecognizerOptions
 from mms_engine.backends import ort, packed, packing
 from mms_engine.backends.packed import PackedGraph
 from mms_engine.backends.session import GraphFile
-from mms_engine.bundle import open_bundle, stamps, verification
+from mms_engine.bundle import open_bundle, stamps
 from mms_engine.bundle.files import describe
 from mms_engine.cli import main
 from mms_engine.encoder.emission import Segment
@@ -77,17 +78,9 @@ def place(bundle: Path) -> PackedGraph:
 
 
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def loaded(names_given: Callable[[object, str], list[str]]) -> list[str]:
     """Names of the graphs that ONNX Runtime loads from now on."""
-    names: list[str] = []
-    real = ort._create
-
-    def create(path: Path, *arguments: object) -> object:
-        names.append(path.name)
-        return real(path, *arguments)
-
-    monkeypatch.setattr(ort, "_create", create)
-    return names
+    return names_given(ort, "_create")
 
 
 def test_copy_is_written_behind_the_first_run_and_gives_the_same_bits(
@@ -111,18 +104,11 @@ def test_copy_is_written_behind_the_first_run_and_gives_the_same_bits(
 
 
 @pytest.mark.usefixtures("here")
-def test_copy_was_hashed_when_it_was_written(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_was_hashed_when_it_was_written(bundle: Path, hashed: list[str]) -> None:
     logits(bundle)
-    names: list[str] = []
-    real = verification.digest
-
-    def digest(path: Path, *arguments: object) -> str:
-        names.append(path.name)
-        return real(path, *arguments)
-
-    monkeypatch.setattr(verification, "digest", digest)
+    hashed.clear()
     logits(bundle)
-    assert not {"model.onnx", "weights.bin"} & set(names)
+    assert not {"model.onnx", "weights.bin"} & set(hashed)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "weights.bin", "entry.json"])

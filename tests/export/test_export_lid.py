@@ -16,7 +16,6 @@ from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Classifier
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import MmsError
-from mms_export import synthetic
 from mms_export.checkpoints import hub
 from mms_export.checkpoints.config import parse_classifier_config
 from mms_export.checkpoints.fairseq import load_fairseq
@@ -25,6 +24,7 @@ from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import SPEECH
 from mms_export.parity.comparison import Case, reference_scores
 from mms_export.parity.execution import graph_scores, run_graph
+from mms_export.synthetic import command, tensors, wav2vec2
 from mms_export.tensorrt.options import USES, PlanOptions
 from tiny_models import LID_LABELS, TinyOptions, make_tiny_fairseq_lid, make_tiny_lid
 
@@ -283,7 +283,7 @@ def test_snapshot_without_vocabulary_is_complete(checkpoint: Path) -> None:
 def test_synthetic_checkpoint(tmp_path: Path) -> None:
     arguments = ["--labels", "20", "--layers", "2", "--hidden-size", "32", "--channels", "16"]
     folder = tmp_path / "synthetic"
-    synthetic.main([*arguments, "--out", str(folder)], standalone_mode=False)
+    command.main([*arguments, "--out", str(folder)], standalone_mode=False)
     labels = open_checkpoint(str(folder)).config.labels
     assert len(labels) == len(set(labels)) == 20
     assert list(labels) != sorted(labels)
@@ -306,9 +306,9 @@ def test_graphs_run_in_onnx_runtime_in_every_precision(bundle: Path) -> None:
 
 def test_synthetic_checkpoint_has_published_size() -> None:
     """facebook/mms-lid-126 has 3,864,495,808 bytes."""
-    document = json.loads((synthetic.TEMPLATE / "config.json").read_text())
-    config = parse_classifier_config(synthetic.classifier_document(document, 126), where="")
+    document = json.loads((wav2vec2.TEMPLATE / "config.json").read_text())
+    config = parse_classifier_config(wav2vec2.classifier_document(document, 126), where="")
     shapes = classifier_shapes(config) | {"masked_spec_embed": (config.hidden_size,)}
-    start, content = synthetic.header(shapes)
+    start, content = tensors.header(wav2vec2.hub_shapes(shapes))
     assert len(shapes) == 1098
     assert len(start) + content == 3_864_495_808

@@ -12,10 +12,10 @@ from mms_engine import Identifier, Recognizer
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import Wav2Vec2Pretrained
 from mms_engine.errors import BundleError, MmsError
-from mms_export import synthetic
 from mms_export.checkpoints import hub
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import comparison
+from mms_export.synthetic import command
 from tiny_models import TinyOptions, make_tiny_pretrained
 
 
@@ -99,6 +99,6 @@ def test_adapters_of_a_bare_model_are_in_the_graph(tmp_path: Path) -> None:
 
 def test_synthetic_checkpoint(tmp_path: Path) -> None:
     arguments = ["--pretrained", "--layers", "2", "--hidden-size", "32", "--channels", "16"]
-    synthetic.main([*arguments, "--out", str(tmp_path / "model")], standalone_mode=False)
+    command.main([*arguments, "--out", str(tmp_path / "model")], standalone_mode=False)
     run_export(tmp_path / "model", tmp_path / "bundle")
     assert open_bundle(tmp_path / "bundle").model(Wav2Vec2Pretrained)

@@ -14,8 +14,8 @@ from export_runs import invoke
 from mms_engine import Recognizer, Transcript
 from mms_engine.audio import read_audio
 from mms_engine.bundle import open_bundle
-from mms_export import synthetic
 from mms_export.parity.comparison import SPEECH
+from mms_export.synthetic import command
 from mms_export.variants import VARIANTS
 
 CODES = {"odd-code": "türkçe", "plain": "sw"} | dict.fromkeys(
@@ -31,7 +31,7 @@ DELIMITERS = {"space-delimiter": " "}
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "checkpoint"
     given = ["--out", str(folder), "--jobs", "1", *SIZES]
-    result = CliRunner().invoke(synthetic.main, given, catch_exceptions=False)
+    result = CliRunner().invoke(command.main, given, catch_exceptions=False)
     assert result.exit_code == 0
     return folder
 

@@ -17,9 +17,9 @@ from export_runs import run_export
 from mms_engine.audio import read_audio
 from mms_engine.bundle import open_bundle
 from mms_engine.encoder.frames import FrameGeometry
-from mms_export import synthetic
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.parity import SPEECH
+from mms_export.synthetic import command
 
 pytestmark = [
     pytest.mark.full_size,
@@ -37,7 +37,7 @@ def checkpoint(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / f"mms-lid-{request.param}-synthetic"
     if not (out / "config.json").exists():
         arguments = ["--labels", str(request.param), "--out", str(out)]
-        synthetic.main(arguments, standalone_mode=False)
+        command.main(arguments, standalone_mode=False)
     # The published header may differ by what describes the tensors, not by a tensor.
     size = (out / "model.safetensors").stat().st_size
     assert abs(size - SIZES[request.param]) < 1000

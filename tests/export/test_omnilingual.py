@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from transformers import OmniASRFeatureExtractor, OmniASRForCTC, ParakeetTokenizer
 
+from exporting import export
 from lm_models import arpa, estimate
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.align.aligner import Aligner
@@ -28,17 +29,10 @@ from mms_export.checkpoints.config import OMNILINGUAL_SIZES as SIZES
 from mms_export.checkpoints.names import adapter_shapes, base_shapes
 from mms_export.checkpoints.open import open_checkpoint
 from mms_export.checkpoints.sentencepiece import read_pieces
-from mms_export.cli import main as mms_export
 from mms_export.parity.comparison import SPEECH
-from mms_export.synthetic_omnilingual import main as synthetic
+from mms_export.synthetic.omnilingual import main as synthetic
 from omnilingual_models import PIECES, make_fairseq2, make_omniasr, write_pieces
 from tiny_models import TinyOptions, make_plain
-
-
-def export(model: Path, out: Path, *arguments: str) -> Path:
-    given = ["--model", str(model), "--out", str(out), "--quiet", *arguments]
-    mms_export.main(given, standalone_mode=False)
-    return out
 
 
 @pytest.fixture(scope="session")

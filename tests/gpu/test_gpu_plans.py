@@ -12,7 +12,7 @@ from mms_engine.cuda.context import open_device
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.loading import load_acoustic_model
 from mms_export.cli import main as mms_export
-from mms_export.synthetic import main as synthetic
+from mms_export.synthetic.command import main as synthetic
 
 pytestmark = pytest.mark.needs_cuda
 

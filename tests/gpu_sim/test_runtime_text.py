@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer, RecognizerOptions
 from mms_engine.audio import read_audio
+from mms_engine.cuda.streams import CudaStream
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.windows import WindowOptions
 from mms_engine.errors import BackendError, DeviceMemoryError
 from mms_engine.tensorrt.execution import _LANES
+from omnilingual_models import make_omniasr
 from tiny_models import TinyOptions, make_plain, make_tiny
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples/demo/clips").glob("*.flac"))[::3]
@@ -65,6 +68,35 @@ def test_beam_text_equals_the_cpu(on_gpu, demo: Path) -> None:
     options = {"beam": BeamSearch(beam_size=8, nbest=2)}
     expected = texts(on_cpu(demo, **options), clips, LANGUAGES[:3])
     assert texts(on_gpu(demo, **options), clips, LANGUAGES[:3]) == expected
+
+
+@pytest.mark.parametrize("beam", [None, BeamSearch(beam_size=4)], ids=["greedy", "beam"])
+def test_logits_of_a_recording_stay_on_the_device(
+    on_gpu, monkeypatch, tmp_path: Path, beam: BeamSearch | None
+) -> None:
+    """Of a large vocabulary they are 40 times the samples; tokens and their times come back."""
+    bundle = bundles.add_plans(bundles.export(str(make_omniasr(tmp_path / "hub")), tmp_path / "b"))
+    copied: list[tuple[int, ...]] = []
+    for name in ("download", "download_columns"):
+        real = getattr(CudaStream, name)
+
+        def download(stream, target, source, real=real) -> None:
+            copied.append(target.shape)
+            real(stream, target, source)
+
+        monkeypatch.setattr(CudaStream, name, download)
+    recognizer = on_gpu(bundle, beam=beam)
+    clip = read_audio(CLIPS[0]).samples
+    (found,) = recognizer.transcribe([clip], language="mul")
+    assert found.text
+    frames = recognizer.acoustic.geometry.frames(len(clip))
+    tokens = len(recognizer.acoustic.vocabulary("mul"))
+    assert copied
+    assert sum(map(prod, copied)) < frames * tokens / 4
+    copied.clear()
+    segments = [Segment(clip, "mul"), Segment(clip[:20_000], "swh")]
+    logits = recognizer.acoustic.logits(segments)
+    assert copied == [row.shape for row in logits], "each row's own frames and tokens"
 
 
 def test_beam_too_wide_for_the_device_falls_back_to_the_cpu(on_gpu, demo: Path, caplog) -> None:

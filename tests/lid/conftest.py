@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from exporting import export
 from mms_engine import Identifier, IdentifierOptions
-from mms_export.cli import main as mms_export
 from tiny_models import make_tiny_lid
 
 ANY = IdentifierOptions(min_logit=float("-inf"), threads=1)
@@ -21,10 +21,7 @@ def lid_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lid_bundle(lid_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to."""
-    out = tmp_path_factory.mktemp("bundle") / "lid"
-    arguments = ["--model", str(lid_checkpoint), "--out", str(out), "--quiet"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
+    return export(lid_checkpoint, tmp_path_factory.mktemp("bundle") / "lid")
 
 
 @pytest.fixture(scope="session")

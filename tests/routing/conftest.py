@@ -9,16 +9,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import Wav2Vec2ForSequenceClassification
 
+from exporting import export
 from mms_engine import Identifier, IdentifierOptions, Recognizer, Router
-from mms_export.cli import main as mms_export
 from tiny_models import LID_LABELS, make_tiny, make_tiny_lid
 from voices import LOW_AND_HIGH, voice
-
-
-def export(model: Path, out: Path) -> Path:
-    arguments = ["--model", str(model), "--out", str(out), "--quiet", "--jobs", "1"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
 
 
 @pytest.fixture(scope="session")

@@ -8,26 +8,20 @@ import pytest
 
 from browser import chromium_path
 from engine_demo import Clip, demo_clips
+from exporting import export
 from mms_engine import Identifier, Recognizer
 from mms_engine.serve.models import Models, SpeechModel
 from mms_engine.serve.realtime.session import Session
-from mms_export.cli import main as mms_export
 from realtime_messages import make_session
 from server_process import ServerProcess, running
 from tiny_models import make_tiny_lid
-
-
-def export(model: str, out: Path) -> Path:
-    arguments = ["--model", model, "--out", str(out), "--quiet", "--jobs", "1"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
 
 
 @pytest.fixture(scope="session")
 def lid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of language identification. Not to be written to."""
     folder = tmp_path_factory.mktemp("lid")
-    return export(str(make_tiny_lid(folder / "checkpoint")), folder / "bundle")
+    return export(make_tiny_lid(folder / "checkpoint"), folder / "bundle")
 
 
 @pytest.fixture(scope="session")

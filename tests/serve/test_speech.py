@@ -14,10 +14,10 @@ import openai
 import pytest
 import soxr
 
+from exporting import export
 from mms_engine import Synthesizer
 from mms_engine.audio.samples import to_int16
 from mms_engine.serve.auth import new_key
-from mms_export.cli import main as mms_export
 from server_process import ServerProcess, read_answer, running
 from tiny_voices import TINY, make_voice
 
@@ -33,9 +33,7 @@ def tiny_voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mms-tts")
     for seed, code in enumerate(("swh", "fra")):
         make_voice(folder / "voices" / code, code, seed=seed, **TINY)
-    arguments = ["--model", str(folder / "voices"), "--out", str(folder / "bundle"), "--quiet"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return folder / "bundle"
+    return export(folder / "voices", folder / "bundle")
 
 
 @pytest.fixture(scope="module")

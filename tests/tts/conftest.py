@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from exporting import export
 from mms_engine import Synthesizer
-from mms_export.cli import main as mms_export
 from tiny_voices import LETTERS, TINY, make_voice
 
 TATAR = " абвгдежзийклмнопрстуфхцчшщъыьэюяѳәңһү"
@@ -29,21 +29,14 @@ def voice_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def voice_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to. Its voices are in float32, to be compared with transformers."""
     out = tmp_path_factory.mktemp("bundle") / "voices"
-    arguments = ["--model", str(voice_folder), "--out", str(out), "--quiet"]
-    mms_export.main(
-        [*arguments, "--precision", "fp32,int8", "--adapter-dtype", "float32"],
-        standalone_mode=False,
-    )
-    return out
+    return export(voice_folder, out, "--precision", "fp32,int8", "--adapter-dtype", "float32")
 
 
 @pytest.fixture(scope="session")
 def half_bundle(voice_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The English voice in float16, as voices are shipped."""
     out = tmp_path_factory.mktemp("bundle") / "half"
-    arguments = ["--model", str(voice_folder), "--lang", "eng", "--out", str(out), "--quiet"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return out
+    return export(voice_folder, out, "--lang", "eng")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from transformers import VitsModel, VitsTokenizer
 
+from exporting import export
 from mms_engine import SpeechOptions, Synthesizer
 from mms_engine.cli import main
 from mms_engine.system import demo_bundle
@@ -69,8 +70,7 @@ def spectral_distance(first: np.ndarray, second: np.ndarray) -> float:
 def exact_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synthesizer]:
     """The voice stored in float32: float16 rounds the folded weights once more."""
     out = tmp_path_factory.mktemp("bundle") / "exact"
-    arguments = ["--model", "demo-voice", "--out", str(out), "--quiet", "--precision", "fp32"]
-    mms_export.main([*arguments, "--adapter-dtype", "float32"], standalone_mode=False)
+    export("demo-voice", out, "--adapter-dtype", "float32")
     with Synthesizer.open(out, threads=1) as opened:
         yield opened
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporting import export
 from mms_engine import Spoken, Synthesizer
 from mms_engine.tts.chunks import frame_windows
-from mms_export.cli import main as mms_export
 from tiny_voices import TINY, make_voice
 
 GEORGIAN = " აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
@@ -22,9 +22,7 @@ def georgian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of a voice whose letters take three bytes each."""
     folder = tmp_path_factory.mktemp("long")
     make_voice(folder / "kat", "kat", letters=GEORGIAN, seed=4, **TINY)
-    arguments = ["--model", str(folder / "kat"), "--out", str(folder / "bundle"), "--quiet"]
-    mms_export.main([*arguments, "--precision", "fp32"], standalone_mode=False)
-    return folder / "bundle"
+    return export(folder / "kat", folder / "bundle")
 
 
 def resident() -> int:

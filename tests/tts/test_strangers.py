@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import VitsModel, VitsTokenizer
 
+from exporting import export
 from mms_engine import BackendError, BundleError, SpeechOptions, Synthesizer
-from mms_export.cli import main as mms_export
 from tiny_voices import LETTERS, STRANGER, TINY, make_voice
 
 TEXT = "the quick brown fox jumps over it and over it and over it"
@@ -26,16 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def export(folder: Path, out: Path, *options: str) -> None:
-    given = ("--model", str(folder), "--out", str(out), "--adapter-dtype", "float32", "--quiet")
-    mms_export.main([*given, *options], standalone_mode=False)
-
-
 @pytest.fixture(scope="module")
 def bundle(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "mixed"
-    export(folder, out, "--precision", "fp32,int8", "--lang", "eng,swh")
-    export(folder, out, "--precision", "fp32", "--lang", "hau")
+    exact = ("--adapter-dtype", "float32")
+    export(folder, out, "--precision", "fp32,int8", "--lang", "eng,swh", *exact)
+    export(folder, out, "--lang", "hau", *exact)
     return out
 
 

@@ -14,7 +14,7 @@ from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.config import parse_config
 from mms_export.checkpoints.documents import read_json
-from mms_export.synthetic import TEMPLATE
+from mms_export.synthetic.wav2vec2 import TEMPLATE
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 _BATCHES, _SECONDS = (1, 8, 32), 10.0

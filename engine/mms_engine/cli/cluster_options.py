@@ -3,9 +3,9 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -133,6 +133,32 @@ def _variable(name: str) -> dict[str, object]:
     return {"envvar": f"MMS_{name.upper()}", "show_envvar": True}
 
 
+def _reserved(
+    name: str, unit: str, variable: Callable[[str], dict[str, object]] = lambda _: {}
+) -> tuple[Callable[[Any], Any], ...]:
+    """Return the options for what a replica or actor reserves; `unit` is what help calls it."""
+    return (
+        _cluster(
+            f"--{name}-cpus",
+            type=FiniteFloat(min=0, min_open=True),
+            metavar="N",
+            default=1,
+            show_default=True,
+            help=f"Cores reserved for {unit}; its threads, unless --threads is given.",
+            **variable(f"{name}_cpus"),
+        ),
+        _cluster(
+            f"--{name}-gpus",
+            type=FiniteFloat(min=0),
+            metavar="N",
+            default=0,
+            show_default=True,
+            help=f"GPUs reserved for {unit}; a fraction shares one.",
+            **variable(f"{name}_gpus"),
+        ),
+    )
+
+
 cluster_options = grouped(
     "cluster",
     ClusterChoice,
@@ -164,33 +190,15 @@ cluster_options = grouped(
             "[default: as --replicas]",
             **_variable("max_replicas"),
         ),
-        _cluster(
-            "--replica-cpus",
-            type=FiniteFloat(min=0, min_open=True),
-            metavar="N",
-            default=1,
-            show_default=True,
-            help="Cores reserved for a replica; its threads, unless --threads is given.",
-            **_variable("replica_cpus"),
-        ),
-        _cluster(
-            "--replica-gpus",
-            type=FiniteFloat(min=0),
-            metavar="N",
-            default=0,
-            show_default=True,
-            help="GPUs reserved for a replica; a fraction shares one.",
-            **_variable("replica_gpus"),
-        ),
+        *_reserved("replica", "a replica", _variable),
     ),
 )
 """Adds the options as the argument `cluster`."""
-_bulk = section("Cluster (--ray)")
 bulk_options = grouped(
     "bulk",
     BulkChoice,
     (
-        _bulk(
+        _cluster(
             "--ray",
             metavar="ADDRESS",
             help="Ray cluster to transcribe on: local for one of this machine alone, auto for the "
@@ -199,28 +207,13 @@ bulk_options = grouped(
             "cluster]",
             **_variable("ray"),
         ),
-        _bulk(
+        _cluster(
             "--actors",
             type=click.IntRange(1),
             metavar="N",
             help="Engines on the cluster.  [default: as many as fit]",
         ),
-        _bulk(
-            "--actor-cpus",
-            type=FiniteFloat(min=0, min_open=True),
-            metavar="N",
-            default=1,
-            show_default=True,
-            help="Cores reserved for an engine; its threads, unless --threads is given.",
-        ),
-        _bulk(
-            "--actor-gpus",
-            type=FiniteFloat(min=0),
-            metavar="N",
-            default=0,
-            show_default=True,
-            help="GPUs reserved for an engine; a fraction shares one.",
-        ),
+        *_reserved("actor", "an engine"),
     ),
 )
 """Adds the options as the argument `bulk`."""

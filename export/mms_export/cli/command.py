@@ -8,7 +8,7 @@ import click
 
 from mms_engine.cli.program import ProgramCommand
 from mms_engine.system import printable, usable_cores
-from mms_export.cli.plan_options import plan_options, split_list, take_plan_options
+from mms_export.cli.plan_options import PlanChoice, plan_options, split_list
 
 if TYPE_CHECKING:
     from mms_engine.bundle import Manifest
@@ -108,6 +108,7 @@ def main(
     model: str,
     out: Path | None,
     precisions: tuple[Any, ...] | None,
+    plan_choice: PlanChoice,
     replace: bool,
     dry_run: bool,
     as_json: bool,
@@ -123,7 +124,7 @@ def main(
     An interrupted export continues where it stopped. Languages, precisions and plans missing from
     an existing bundle are added to it.
     """
-    plans = take_plan_options(values)
+    plans = plan_choice.options()
     from mms_export.bundle.options import ExportOptions
 
     options = ExportOptions(

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from mms_engine.cli.options import grouped
 from mms_engine.cli.program import FiniteFloat, section
 from mms_export.cli.plan_options import split_list
 from mms_export.training.corpus.registry import FORMATS
@@ -14,7 +15,6 @@ from mms_export.training.corpus.registry import FORMATS
 if TYPE_CHECKING:
     from mms_export.training.report import Report
 
-_Command = Callable[..., Any]
 _corpus = section("Corpus")
 _texts = section("Texts")
 
@@ -213,14 +213,5 @@ class CorpusChoice:
             stream.write(report_svg(report))
 
 
-def corpus_options(command: _Command) -> _Command:
-    """Add the options of the corpus to a command, of class `SectionedCommand`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def take_corpus_options(values: dict[str, Any]) -> CorpusChoice:
-    """Remove the options of the corpus from a command's values, and return them."""
-    names = CorpusChoice.__dataclass_fields__
-    return CorpusChoice(**{name: values.pop(name) for name in names})
+corpus_options = grouped("choice", CorpusChoice, _OPTIONS)
+"""Adds the options as the argument `choice`."""

@@ -1,17 +1,19 @@
 """Options of `mms-export` for TensorRT plans."""
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from mms_engine.cli.options import grouped
+
 if TYPE_CHECKING:
+    from mms_engine.bundle.manifest import Runtime
     from mms_export.tensorrt.options import PlanOptions, Use
 
 _CAPABILITY = re.compile(r"(?P<major>\d{1,2})\.?(?P<minor>\d)")
 _PROFILE = re.compile(r"(?P<name>streaming|offline|long)(=(?P<batch>\d+)x(?P<seconds>[\d.]+))?")
-_Command = Callable[..., Any]
 
 
 def split_list(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
@@ -89,30 +91,33 @@ _OPTIONS = (
 )
 
 
-def plan_options(command: _Command) -> _Command:
-    """Add the plan options to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChoice:
+    """Values of the options."""
+
+    engine: "Runtime | None"
+    sm: tuple[str, ...]
+    profile: "tuple[Use, ...]"
+
+    def options(self) -> "PlanOptions | None":
+        """Return the options of the plans; `None` without `--engine`.
+
+        Raises:
+            click.UsageError: a plan option is given without `--engine`.
+        """
+        if self.engine is None:
+            for name in ("sm", "profile"):
+                if getattr(self, name):
+                    raise click.UsageError(f"--{name} needs --engine")
+            return None
+        from mms_export.tensorrt.options import USES, PlanOptions
+
+        return PlanOptions(
+            runtime=self.engine,
+            capabilities=self.sm,
+            uses=self.profile or tuple(USES.values()),
+        )
 
 
-def take_plan_options(values: dict[str, Any]) -> "PlanOptions | None":
-    """Remove the plan options from a command's values, and return them.
-
-    Raises:
-        click.UsageError: a plan option is given without `--engine`.
-    """
-    runtime = values.pop("engine")
-    given = {name: values.pop(name) for name in ("sm", "profile")}
-    if runtime is None:
-        for name, value in given.items():
-            if value:
-                raise click.UsageError(f"--{name} needs --engine")
-        return None
-    from mms_export.tensorrt.options import USES, PlanOptions
-
-    return PlanOptions(
-        runtime=runtime,
-        capabilities=given["sm"],
-        uses=given["profile"] or tuple(USES.values()),
-    )
+plan_options = grouped("plan_choice", PlanChoice, _OPTIONS)
+"""Adds the options as the argument `plan_choice`."""

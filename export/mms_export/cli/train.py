@@ -15,7 +15,7 @@ from mms_engine.cli.program import FiniteFloat, ProgramCommand, SectionedCommand
 from mms_engine.errors import MmsError
 from mms_engine.system import demo_bundle, printable
 from mms_export.cli.command import DEFAULT_MODEL, DEMOS
-from mms_export.cli.corpus_options import corpus_options, take_corpus_options
+from mms_export.cli.corpus_options import CorpusChoice, corpus_options
 from mms_export.cli.progress import Reporter
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class _Train(ProgramCommand, SectionedCommand):
 def main(
     *,
     corpus: Path,
+    choice: CorpusChoice,
     language: str,
     base: str,
     seed: int,
@@ -162,7 +163,6 @@ def main(
     from mms_export.checkpoints.selection import checked_code
 
     language = checked_code(language)
-    choice = take_corpus_options(values)
     progress = TrainingReporter(quiet=quiet)
     with progress.clips("reading the corpus") as advance:
         report = choice.examine(corpus, language, seed=seed, progress=advance)

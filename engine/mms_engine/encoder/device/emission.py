@@ -34,11 +34,10 @@ class DeviceEmission:
             raise ValueError(f"logits must be float32, float16 or uint16 [B, T, V], got {got}")
 
     def rows(self) -> list[Float32Array]:
-        """Copy float32 logits to the host; see `Emission.rows`."""
-        host = np.empty((len(self.lengths), *self.logits.shape[1:]), np.float32)
-        self.stream.download(host, self.logits.rows(0, len(self.lengths)))
+        """Copy float32 logits to the host, each row's own only; see `Emission.rows`."""
+        host = [np.empty(size, np.float32) for size in zip(self.lengths, self.vocabs, strict=True)]
+        for index, row in enumerate(host):
+            own = self.logits.row(index).rows(0, len(row))
+            self.stream.download_columns(row, own)
         self.stream.synchronize()
-        return [
-            np.ascontiguousarray(row[:frames, :vocab])
-            for row, frames, vocab in zip(host, self.lengths, self.vocabs, strict=True)
-        ]
+        return host

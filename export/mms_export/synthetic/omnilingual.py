@@ -1,17 +1,16 @@
 """Random checkpoints with the names, shapes and sizes of Omnilingual ASR's models with CTC.
 
-    python -m mms_export.synthetic_omnilingual --out DIR --size 300M
-    python -m mms_export.synthetic_omnilingual --out DIR --size 7B --release v2 --sparse
+    python -m mms_export.synthetic.omnilingual --out DIR --size 300M
+    python -m mms_export.synthetic.omnilingual --out DIR --size 7B --release v2 --sparse
 
-Weights are those of `mms_export.synthetic`, whose docstring describes them.
+Weights are those of `wav2vec2`, whose docstring describes them.
 """
 
 import json
 import struct
 import sys
 import unicodedata
-import zlib
-from math import prod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -25,18 +24,20 @@ from mms_export.checkpoints.config import (
     OMNILINGUAL_RELEASES,
     OMNILINGUAL_SIZES,
 )
-from mms_export.checkpoints.names import Shapes, adapter_shapes, base_shapes
+from mms_export.checkpoints.names import adapter_shapes, base_shapes
 from mms_export.checkpoints.omnilingual import (
     FAIRSEQ2_NAMES,
     TOKENIZERS,
     TRANSFORMERS_NAMES,
     original_name,
+    transformers_name,
 )
-from mms_export.synthetic import random_tensor
+from mms_export.checkpoints.weights import FloatArray
+from mms_export.synthetic.tensors import generator_of, write_tensors
+from mms_export.synthetic.wav2vec2 import random_tensor
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _CONTROL, _UNKNOWN, _NORMAL = 3, 2, 1
-_POSITIONS = "encoder.pos_conv_embed.conv.weight"
 
 
 def omnilingual_config(size: str) -> Wav2Vec2Ctc:
@@ -82,10 +83,35 @@ def write_tokenizer(path: Path, texts: list[str]) -> None:
     path.write_bytes(content)
 
 
-def write_folder(out: Path, size: str, release: str, *, sparse: bool) -> None:
-    """Write a checkpoint in the layout of transformers."""
-    config = omnilingual_config(size)
-    texts = pieces({name: count for count, name in OMNILINGUAL_RELEASES.items()}[release])
+def tensor_shapes(config: Wav2Vec2Ctc, size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model with a head of `size` rows, by their names in transformers.
+
+    There the weight norm of the positional convolution is folded.
+    """
+    shapes = base_shapes(config) | adapter_shapes(config, size)
+    folded = "encoder.pos_conv_embed.conv.weight"
+    shapes[folded] = shapes.pop(f"{folded}_v")
+    del shapes[f"{folded}_g"]
+    return {original_name(name, TRANSFORMERS_NAMES): shape for name, shape in shapes.items()}
+
+
+def write_folder(
+    out: Path,
+    config: Wav2Vec2Ctc,
+    texts: Sequence[str],
+    read: Callable[[str], FloatArray],
+    *,
+    sparse: bool = False,
+) -> None:
+    """Write a checkpoint in the layout of transformers (`OmniASRForCTC`).
+
+    Args:
+        out: Folder of the checkpoint, which exists.
+        config: Sizes of the network.
+        texts: Tokens of the head, the first four of them `SPECIAL`.
+        read: Returns a tensor of `tensor_shapes` by its name, float32.
+        sparse: Write zeros that take no room on the disk instead.
+    """
     own = msgspec.structs.asdict(config)
     for name in (
         "adapter_attn_dim",
@@ -110,30 +136,8 @@ def write_folder(out: Path, size: str, release: str, *, sparse: bool) -> None:
     vocab = [[text, -float(row)] for row, text in enumerate(texts)]
     tokenizer = {"added_tokens": added, "model": {"type": "Unigram", "unk_id": 3, "vocab": vocab}}
     (out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
-    shapes = base_shapes(config) | adapter_shapes(config, len(texts))
-    shapes[_POSITIONS] = shapes.pop(f"{_POSITIONS}_v")
-    del shapes[f"{_POSITIONS}_g"]
-    _write_tensors(out / "model.safetensors", shapes, config.num_hidden_layers, sparse=sparse)
-
-
-def _write_tensors(path: Path, shapes: Shapes, layers: int, *, sparse: bool) -> None:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, shape in shapes.items():
-        end = offset + 4 * prod(shape)
-        key = original_name(name, TRANSFORMERS_NAMES)
-        entries[key] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
-        offset = end
-    document = json.dumps(entries).encode()
-    document += b" " * (-len(document) % 8)
-    with path.open("wb") as stream:
-        stream.write(struct.pack("<Q", len(document)) + document)
-        if sparse:
-            stream.truncate(8 + len(document) + offset)
-            return
-        for name, shape in shapes.items():
-            generator = np.random.Generator(np.random.SFC64(zlib.crc32(name.encode())))
-            stream.write(random_tensor(name, shape, layers, generator).tobytes())
+    shapes = tensor_shapes(config, len(texts))
+    write_tensors(out / "model.safetensors", shapes, read, sparse=sparse)
 
 
 def write_pickle(folder: Path, size: str, release: str) -> Path:
@@ -182,7 +186,21 @@ def write_pickle(folder: Path, size: str, release: str) -> Path:
 def main(*, out: Path, size: str, release: str, sparse: bool, fairseq2: bool) -> None:
     """Write a random checkpoint of the size of an Omnilingual model."""
     out.mkdir(parents=True, exist_ok=True)
-    write_folder(out, size, release, sparse=sparse)
+    config = omnilingual_config(size)
+    texts = pieces({name: count for count, name in OMNILINGUAL_RELEASES.items()}[release])
+    shapes = tensor_shapes(config, len(texts))
+
+    def read(name: str) -> FloatArray:
+        ours = transformers_name(name)
+        shape = shapes[name]
+        values = random_tensor(ours, shape, config.num_hidden_layers, generator_of(ours))
+        if ours == "lm_head.weight":
+            # The most frequent rows are letters, not the special tokens and the space.
+            rows = np.arange(1, 9)
+            values[rows] = values[np.roll(rows, -4)]
+        return values
+
+    write_folder(out, config, texts, read, sparse=sparse)
     if fairseq2:
         click.echo(str(write_pickle(out, size, release)))
     click.echo(str(out))

@@ -1,13 +1,4 @@
-"""Random checkpoints with the names, shapes and sizes of facebook/mms-1b-all or mms-lid-*.
-
-    python -m mms_export.synthetic --out DIR --languages 1162
-    python -m mms_export.synthetic --out DIR --labels 4017
-    python -m mms_export.synthetic --out DIR --pretrained
-    python -m mms_export.synthetic --out DIR --voices 40
-
-For checks of memory, time and parity at full size without real weights. Such a model's text is
-meaningless. Smaller sizes, and `--variant` for the layouts of `mms_export.variants`, serve checks
-of the exporter.
+"""Random checkpoints of facebook/mms-1b-all, of mms-lid-*, and of pretrained networks.
 
 Weights are chosen to keep activations in the range of a trained network: every matrix preserves
 the variance of its input (standard deviation 1/sqrt(inputs)); the outputs of attention and
@@ -21,8 +12,6 @@ share the rest, and the median margin between the two best scores is 3.
 
 import json
 import shutil
-import struct
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -31,18 +20,11 @@ from math import prod, sqrt
 from pathlib import Path
 from string import ascii_lowercase
 
-import click
 import numpy as np
 
 from mms_engine.bundle.manifest import Wav2Vec2Classifier, Wav2Vec2Ctc, Wav2Vec2Pretrained
 from mms_engine.languages import all_languages
-from mms_engine.system import usable_cores
 from mms_export.bundle.isolation import Workers
-from mms_export.checkpoints.config import (
-    parse_classifier_config,
-    parse_config,
-    parse_pretrained_config,
-)
 from mms_export.checkpoints.names import (
     Shapes,
     adapter_shapes,
@@ -52,11 +34,9 @@ from mms_export.checkpoints.names import (
 )
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.checkpoints.whole import CLASSIFIER, PRETRAINED
-from mms_export.cli.progress import Reporter
-from mms_export.synthetic_voices import write_voices
-from mms_export.variants import VARIANTS
+from mms_export.synthetic.tensors import generator_of, write_tensors
 
-TEMPLATE = Path(__file__).parent / "data" / "mms-1b-all"
+TEMPLATE = Path(__file__).parents[1] / "data" / "mms-1b-all"
 FIRST_LANGUAGES = ("eng", "swh", "uzb-script_latin")
 ENGLISH_VOCAB = 154
 SMALLEST_VOCAB, LARGEST_VOCAB = 36, 3000
@@ -65,6 +45,7 @@ LOGIT_SCALE = 12.0
 """Standard deviation of the most frequent token's scores."""
 TOKEN_DECAY = 0.7
 CLASSIFIER_PROJ_SIZE = 1024
+_PREFIX = "wav2vec2."
 _HEADS = ("lm_head.", "projector.", "classifier.", "quantizer.", "project_q.", "project_hid.")
 _QUANTIZER: Shapes = {"quantizer.codevectors": (1, 640, 384), "project_q.bias": (768,)}
 """Some of the tensors that only pretraining uses."""
@@ -97,40 +78,28 @@ class Writer:
         self._write(f"adapter.{language}.safetensors", shapes, seed=language)
 
     def _write(self, name: str, shapes: Shapes, seed: str) -> None:
-        with (self.folder / name).open("wb") as stream:
-            stream.write(header(shapes)[0])
-            for key in sorted(shapes, key=_hub_name):
-                number = zlib.crc32(f"{seed}/{key}".encode())
-                generator = np.random.Generator(np.random.SFC64(number))
-                layers = self.config.num_hidden_layers
-                stream.write(random_tensor(key, shapes[key], layers, generator).tobytes())
+        layers = self.config.num_hidden_layers
+
+        def read(name: str) -> FloatArray:
+            key = name.removeprefix(_PREFIX)
+            return random_tensor(key, shapes[key], layers, generator_of(f"{seed}/{key}"))
+
+        write_tensors(self.folder / name, hub_shapes(shapes), read)
 
 
-def header(shapes: Shapes) -> tuple[bytes, int]:
-    """Return the header of a safetensors file of float32 tensors, and the size of its content."""
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for key in sorted(shapes, key=_hub_name):
-        end = offset + 4 * prod(shapes[key])
-        entries[_hub_name(key)] = {
-            "dtype": "F32",
-            "shape": shapes[key],
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    document = json.dumps(entries, separators=(",", ":")).encode()
-    document += b" " * (-len(document) % 8)
-    return struct.pack("<Q", len(document)) + document, offset
-
-
-def _hub_name(name: str) -> str:
-    return name if name.startswith(_HEADS) else f"wav2vec2.{name}"
+def hub_shapes(shapes: Shapes) -> Shapes:
+    """Return shapes under the names of transformers, in the order of its files."""
+    named = {
+        name if name.startswith(_HEADS) else f"{_PREFIX}{name}": shape
+        for name, shape in shapes.items()
+    }
+    return dict(sorted(named.items()))
 
 
 def random_tensor(
     name: str, shape: tuple[int, ...], layers: int, generator: np.random.Generator
 ) -> FloatArray:
-    """Return a tensor in the range of a trained model; see the module's docstring."""
+    """Return a tensor in the range of a trained model; see the docstring of this module."""
     values = generator.standard_normal(shape, dtype=np.float32)
     scale, mean = 1 / sqrt(prod(shape[1:])), 0.0
     if "norm.weight" in name or name.endswith("weight_g"):
@@ -218,115 +187,3 @@ def write_checkpoint(out: Path, config: Wav2Vec2Ctc, count: int, jobs: int) -> I
         for future in as_completed(written):
             future.result()
             yield
-
-
-@click.command(context_settings={"show_default": True})
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder of the checkpoint.",
-)
-@click.option(
-    "--languages",
-    "count",
-    type=click.IntRange(1, 17000),
-    default=3,
-    help="Number of languages.",
-)
-@click.option(
-    "--layers", type=click.IntRange(min=1), default=48, help="Number of transformer layers."
-)
-@click.option(
-    "--hidden-size",
-    type=click.IntRange(16, 4096),
-    default=1280,
-    help="Size of the residual stream, a multiple of 16.",
-)
-@click.option(
-    "--channels", type=click.IntRange(1, 4096), default=512, help="Channels of the convolutions."
-)
-@click.option(
-    "--variant",
-    type=click.Choice(sorted(VARIANTS)),
-    show_default=False,
-    help="Layout of the checkpoint, with English only.  [default: that of facebook/mms-1b-all, "
-    "with every language]",
-)
-@click.option(
-    "--labels",
-    type=click.IntRange(2, 4017),
-    show_default=False,
-    help="Number of labels of a model of language identification.  [default: a model of speech "
-    "recognition]",
-)
-@click.option(
-    "--pretrained",
-    is_flag=True,
-    help="Write a pretrained network without a head, as facebook/mms-1b.",
-)
-@click.option(
-    "--voices",
-    type=click.IntRange(1, 17000),
-    show_default=False,
-    help="Number of voices of the size of facebook/mms-tts-*, a folder each, without the weights "
-    "that only training uses.  [default: a model of speech recognition]",
-)
-@click.option(
-    "--sparse",
-    is_flag=True,
-    help="Write voices of zeros that take no room on the disk, for --dry-run.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), default=usable_cores, help="Number of processes."
-)
-def main(
-    *,
-    out: Path,
-    count: int,
-    layers: int,
-    hidden_size: int,
-    channels: int,
-    variant: str | None,
-    labels: int | None,
-    pretrained: bool,
-    voices: int | None,
-    sparse: bool,
-    jobs: int,
-) -> None:
-    """Write a random checkpoint of the size of facebook/mms-1b-all (3.9 GB, 9 MB per language)."""
-    if sum(map(bool, (labels, variant, pretrained, voices))) > 1:
-        raise click.UsageError("--labels, --pretrained, --variant and --voices exclude each other")
-    out.mkdir(parents=True, exist_ok=True)
-    if voices:
-        with Reporter().step("synthetic voices", voices, "voice") as advance:
-            for _ in write_voices(out, voices, jobs, sparse=sparse):
-                advance(1)
-        click.echo(str(out))
-        return
-    document = json.loads((TEMPLATE / "config.json").read_text())
-    document |= {
-        "num_hidden_layers": layers,
-        "hidden_size": hidden_size,
-        "intermediate_size": 4 * hidden_size,
-        "conv_dim": [channels] * len(document["conv_dim"]),
-    }
-    if labels:
-        document = classifier_document(document, labels)
-    elif pretrained:
-        document = pretrained_document(document)
-    (out / "config.json").write_text(json.dumps(document, indent=2))
-    if labels or pretrained:
-        parse = parse_classifier_config if labels else parse_pretrained_config
-        write_whole(out, parse(document, where="config.json"))
-        click.echo(str(out))
-        return
-    config = parse_config(document, where="config.json")
-    with Reporter().step("synthetic checkpoint", count + 1, "file") as advance:
-        for _ in write_checkpoint(out, config, count, jobs):
-            advance(1)
-    click.echo(str(VARIANTS[variant](out) if variant else out))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,6 @@
 """Random voices with the names, shapes and sizes of facebook/mms-tts-*, as on the hub."""
 
 import json
-import struct
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from itertools import islice, product
@@ -17,6 +15,7 @@ from mms_engine.bundle.manifest import Vits
 from mms_export.bundle.isolation import Workers
 from mms_export.checkpoints.weights import FloatArray
 from mms_export.graphs.vits.voice import voice_shapes
+from mms_export.synthetic.tensors import generator_of, write_tensors
 
 SMALLEST_VOCAB, LARGEST_VOCAB = 25, 90
 _CONFIG = Vits()
@@ -59,15 +58,11 @@ def write_voice(folder: Path, code: str, size: int, *, sparse: bool = False) -> 
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
     shapes = hub_shapes(size)
-    header, total = _header(shapes)
-    with (folder / "model.safetensors").open("wb") as stream:
-        stream.write(header)
-        if sparse:
-            stream.truncate(len(header) + total)
-            return
-        for name, shape in shapes.items():
-            generator = np.random.Generator(np.random.SFC64(zlib.crc32(f"{code}/{name}".encode())))
-            stream.write(random_tensor(name, shape, generator).tobytes())
+
+    def read(name: str) -> FloatArray:
+        return random_tensor(name, shapes[name], generator_of(f"{code}/{name}"))
+
+    write_tensors(folder / "model.safetensors", shapes, read, sparse=sparse)
 
 
 def hub_shapes(size: int) -> dict[str, tuple[int, ...]]:
@@ -88,19 +83,6 @@ def hub_shapes(size: int) -> dict[str, tuple[int, ...]]:
         else:
             shapes[name] = shape
     return shapes
-
-
-def _header(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, int]:
-    """Return the header of a safetensors file of float32 tensors, and the size of its content."""
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, shape in shapes.items():
-        end = offset + 4 * prod(shape)
-        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
-        offset = end
-    document = json.dumps(entries, separators=(",", ":")).encode()
-    document += b" " * (-len(document) % 8)
-    return struct.pack("<Q", len(document)) + document, offset
 
 
 def random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> FloatArray:
