@@ -123,7 +123,7 @@ def make_profiles(
         samples = extents.geometry.samples(SLICE_FRAMES)
         sizes = {"batch": SLICES, "samples": (samples, samples, samples)}
         return (_profile(inputs, "slices", sizes),)
-    if all(tensor.name != "cache" for tensor in inputs):
+    if all("cache_slots" not in tensor.shape for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
     names = {use.name for use in uses}
