@@ -57,6 +57,9 @@ def test_frontend_runs_in_slices_of_one_length(graphs):
     for name in USES:
         longest = profiles(graphs["encoder"])[name].shapes["features"].max[1]
         assert longest % 100 == 0, "rows of the encoder are whole slices"
+    small = (USES["streaming"].limited(4, 10),)
+    (profile,) = make_profiles(graphs["frontend"].inputs, small, EXTENTS)
+    assert profile.shapes["audio"].max == (2, 32_080)
     odd = (USES["offline"].limited(4, 30.5),)
     (profile,) = make_profiles(graphs["encoder"].inputs, odd, EXTENTS)
     assert profile.shapes["features"].max[:2] == (4, 1_600)
