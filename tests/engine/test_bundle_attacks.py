@@ -44,6 +44,18 @@ def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(document))
 
 
+def test_step_graph_of_an_earlier_release_is_one_line(bundle: Path) -> None:
+    def change(manifest: dict) -> None:
+        for graph in manifest["graphs"]:
+            graph["inputs"] = [t for t in graph["inputs"] if not t["name"].startswith("keys.")]
+
+    rewrite(bundle, change)
+    with Recognizer.open(bundle) as recognizer:
+        assert recognizer.transcribe(sound(0.5), "eng")
+        with pytest.raises(BundleError, match="earlier release: export the bundle again"):
+            recognizer.stream("eng")
+
+
 def replace_adapter(bundle: Path, change: Callable[[AdapterWeights], AdapterWeights]) -> None:
     """Change the weights of eng and make the manifest agree with the new file."""
     path = bundle / "adapters" / "eng.safetensors"

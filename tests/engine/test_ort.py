@@ -148,6 +148,7 @@ def test_cuda_computes_as_exactly_as_the_cpu(
     assert options["use_tf32"] == "0"
     assert options["enable_skip_layer_norm_strict_mode"] == "1"
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
 
 
 def test_fallback_from_cuda_is_an_error(graph: GraphFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from mms_engine.bundle.files import digest
 from mms_engine.errors import BundleError, BundleFileMissing, MmsError
 from mms_export.bundle import contents, pipeline
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
+from mms_export.graphs.wav2vec2 import step
 from mms_export.tasks.asr import ASR
 from tiny_models import LANGUAGES, TinyOptions, make_tiny
 
@@ -95,6 +96,18 @@ def test_second_export_writes_nothing(checkpoint, tmp_path):
     run_export(checkpoint, tmp_path / "b")
     files = [path for path in before if path.is_file()]
     assert {path: path.stat().st_mtime_ns for path in files} == {p: before[p] for p in files}
+
+
+def test_graph_of_an_earlier_release_is_replaced(checkpoint, tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(step, "update_name", lambda name: f"update_{name}")
+        run_export(checkpoint, tmp_path / "b")
+    encoder = tmp_path / "b/graphs/encoder.fp32.onnx"
+    written = encoder.stat().st_mtime_ns
+    run_export(checkpoint, tmp_path / "b")
+    assert encoder.stat().st_mtime_ns == written
+    run_export(checkpoint, tmp_path / "fresh")
+    assert digests(tmp_path / "b") == digests(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("name", ["graphs/encoder.fp32.onnx", "adapters/swh.safetensors"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mms_engine.bundle.kv_cache import cache_names, update_name
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint
 from mms_export.checkpoints.open import open_checkpoint, read_adapter
@@ -99,7 +100,7 @@ class Model:
             FrameGeometry.of(config).samples(frames)
         )
         heads = config.num_attention_heads
-        shape = (config.num_hidden_layers, 2, heads, SLOTS, config.hidden_size // heads)
+        shape = (2 * config.num_hidden_layers, heads, SLOTS, config.hidden_size // heads)
         # Slots never written have no effect.
         ring = np.full(shape, 3.0, numpy_dtype(NUMERICS[self.precision].kv_cache))
         return Stream(language, audio.astype(np.float32), chunk, StepReference(self.source), ring)
@@ -143,7 +144,7 @@ def test_steps_equal_torch_with_kv_cache(model: Model) -> None:
 def run_round(model: Model, streams: list[Stream]) -> None:
     """Run a step of each stream in one batch, and compare the logits."""
     spans = [step_span(model, stream) for stream in streams]
-    logits, update = run_step(model, streams, spans)
+    logits, *updates = run_step(model, streams, spans)
     for row, (stream, (history, kept, end)) in enumerate(zip(streams, spans, strict=True)):
         adapter = read_adapter(model.source.adapters[stream.language], model.source.config)
         audio = model.heard(stream, stream.start - history, end)
@@ -152,7 +153,8 @@ def run_round(model: Model, streams: list[Stream]) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[model.precision])
         stream.oracle.keep(kept - stream.start)
         for frame in range(kept - stream.start):
-            stream.ring[..., stream.written % SLOTS, :] = update[row, ..., frame, :]
+            for ring, update in zip(stream.ring, updates, strict=True):
+                ring[:, stream.written % SLOTS] = update[row, :, frame]
             stream.written += 1
         stream.start = kept
 
@@ -180,11 +182,13 @@ def run_step(
         "history": np.array([history for history, _, _ in spans]),
         "lengths": np.array(lengths),
         "slot": np.array([CODES.index(stream.language) for stream in streams]),
-        "cache": np.stack([stream.ring for stream in streams]),
         "filled": np.array([min(stream.written, SLOTS) for stream in streams]),
         "keep": np.arange(max(lengths)),
     }
-    outputs: list[np.ndarray] = model.graphs["step"].run(["logits", "update"], feeds)
+    names = cache_names(model.source.config.num_hidden_layers)
+    feeds |= zip(names, np.stack([stream.ring for stream in streams], axis=1), strict=True)
+    wanted = ["logits", *map(update_name, names)]
+    outputs: list[np.ndarray] = model.graphs["step"].run(wanted, feeds)
     return outputs
 
 

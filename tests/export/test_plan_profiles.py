@@ -57,6 +57,9 @@ def test_frontend_runs_in_slices_of_one_length(graphs):
     for name in USES:
         longest = profiles(graphs["encoder"])[name].shapes["features"].max[1]
         assert longest % 100 == 0, "rows of the encoder are whole slices"
+    small = (USES["streaming"].limited(4, 10),)
+    (profile,) = make_profiles(graphs["frontend"].inputs, small, EXTENTS)
+    assert profile.shapes["audio"].max == (2, 32_080)
     odd = (USES["offline"].limited(4, 30.5),)
     (profile,) = make_profiles(graphs["encoder"].inputs, odd, EXTENTS)
     assert profile.shapes["features"].max[:2] == (4, 1_600)
@@ -92,7 +95,7 @@ def test_steps_of_every_latency_fit_the_profile(graphs):
     for options in LATENCIES.values():
         new = round((options.chunk_seconds + options.right_seconds) * 50)
         assert shapes["features"].min[1] <= 64 + new <= shapes["features"].max[1]
-        kept = [shape[4] for shape in (shapes["cache"].min, shapes["cache"].max)]
+        kept = [shape[2] for shape in (shapes["keys.0"].min, shapes["keys.0"].max)]
         assert kept[0] <= round(options.left_seconds * 50) <= kept[1]
 
 
@@ -104,7 +107,7 @@ def test_whole_utterances_are_steps_without_a_cache(graphs):
     assert shapes["features"].min[1] == 64 + 1
     assert shapes["features"].max[:2] == (16, 1_900)
     assert 64 + longest <= 1_900
-    assert {shapes["cache"].max[4], shapes["keep"].max[0]} == {1}
+    assert {shapes["keys.0"].max[2], shapes["keep"].max[0]} == {1}
     assert made["steps"].shapes["features"].max[1] == 300, "whole slices, for short utterances"
     (_, only) = make_profiles(graphs["step"].inputs, (USES["streaming"],), EXTENTS)
     assert (only.name, only.shapes["features"].max[1]) == ("streaming", 600)

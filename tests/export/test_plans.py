@@ -34,6 +34,7 @@ from mms_export.tensorrt.plans import PlanJob, Planner
 from mms_export.tensorrt.profiles import Extents, make_profiles
 from mms_export.tensorrt.progress import STEPS
 from mms_export.tensorrt.toolkit import Toolkit
+from tiny_models import TinyOptions, make_tiny
 
 trt = pytest.importorskip("tensorrt_rtx")
 
@@ -102,6 +103,18 @@ def test_budget_is_made_of_the_builders_figures(built):
     features = 2 * frames * manifest.model.feature_size * 4
     assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features + 2 * frames * 50 * 4
     assert found["sum"] == sum(parts.values())
+
+
+def test_scratch_memory_of_steps_holds_no_cache_for_each_layer(built, tmp_path):
+    """A KV cache that is one input is copied for all layers at once."""
+    make_tiny(tmp_path / "deep", TinyOptions(layers=6))
+    deep = run_export(tmp_path / "deep", tmp_path / "out", precisions=("fp16",), plans=SMALL)
+    (less,), (more,) = (
+        [plan for plan in manifest.plans if plan.graph == "step"]
+        for manifest in (open_bundle(built).manifest, deep)
+    )
+    rows, heads, slots, size = more.profiles[0].shapes["keys.0"].max
+    assert (more.scratch[0] - less.scratch[0]) / 4 < 2 * rows * heads * slots * size * 2 / 4
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ _CUDA_OPTIONS = {
     "use_tf32": "0",
     "enable_skip_layer_norm_strict_mode": "1",
     "cudnn_conv_algo_search": "HEURISTIC",
+    # The arena grows by what a run needs, not to twice its size: runs differ in length.
+    "arena_extend_strategy": "kSameAsRequested",
 }
 _BFLOAT16 = 16  # onnx.TensorProto.DataType; other element types follow from NumPy's dtype
 # ONNX Runtime writes its messages to stderr and raises errors as well, so it is silent unless this

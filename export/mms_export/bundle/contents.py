@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from mms_export.checkpoints.voices import size_difference
 from mms_export.graphs.builder import GraphBuilder
 from mms_export.graphs.contract import GraphKey, graph_path
 from mms_export.graphs.numerics import NUMERICS
-from mms_export.graphs.writer import INLINE_TOTAL, data_path
+from mms_export.graphs.writer import INLINE_TOTAL, data_path, is_written
 from mms_export.tasks.asr import ASR
 from mms_export.tasks.embedding import EMBEDDING
 from mms_export.tasks.lid import LID
@@ -86,6 +86,22 @@ class Contents:
             checkpoint.sizes(key.model) if isinstance(checkpoint, VoiceSet) else checkpoint.config
         )
         return spec.build(config, checkpoint.weights, NUMERICS[key.precision])
+
+    def current(self, whole: Collection[GraphKey]) -> set[GraphKey]:
+        """Return those of the graphs on the disk that this export would not write otherwise."""
+        current = {
+            key
+            for key in whole
+            if key not in self.graphs
+            or is_written(self.build(key), graph_path(self.options.out, *key))
+        }
+        # A graph that is written again has a new file of weights, which another one may share.
+        stale = set(whole) - current
+        return {
+            key
+            for key in current
+            if key._replace(name=self.task.spec(key.name).shares) not in stale
+        }
 
     @property
     def data_dtype(self) -> DataDtype:

@@ -1,6 +1,6 @@
 """Inventory: the finished parts of a bundle, and which of them are still valid."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +96,20 @@ class Inventory:
         return sorted({"", *(entry.model for entry in self.data.values())})
 
 
-def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint | VoiceSet) -> Inventory:
-    """Return the parts that are whole and up to date; every file is checked against its SHA-256."""
+def valid_parts(
+    inventory: Inventory,
+    folder: Path,
+    checkpoint: Checkpoint | VoiceSet,
+    current: Callable[[Collection[GraphKey]], Collection[GraphKey]],
+) -> Inventory:
+    """Return the parts that are whole and up to date; every file is checked against its SHA-256.
+
+    Args:
+        inventory: Parts of earlier exports.
+        folder: Folder of the bundle.
+        checkpoint: Checkpoint of the export.
+        current: Chooses from whole graphs those that need not be written again.
+    """
 
     def is_whole(file: File) -> bool:
         try:
@@ -117,6 +129,8 @@ def valid_parts(inventory: Inventory, folder: Path, checkpoint: Checkpoint | Voi
         data=_filter(inventory.data, is_valid_data),
         models=inventory.models,
     )
+    kept = current(valid.graphs)
+    valid.graphs = {key: graph for key, graph in valid.graphs.items() if key in kept}
     valid.plans = _filter(
         inventory.plans, lambda _, plan: valid.is_current(plan) and is_whole(plan.file)
     )

@@ -152,7 +152,9 @@ class _Export:
             self._bundle_source = earlier.source
             self._done.add(earlier)
         self.space.resume(self._done)
-        self._done = valid_parts(self._done, self._options.out, self._checkpoint)
+        self._done = valid_parts(
+            self._done, self._options.out, self._checkpoint, self._contents.current
+        )
         planner = self._contents.planner
         if planner:
             plans = self._done.plans.items()

@@ -42,10 +42,12 @@ MEANINGS = {
     "head_weight": "head weights of each language; zero beyond its vocabulary",
     "head_bias": "head biases of each language; -inf beyond its vocabulary",
     "history": "valid frames before the new ones, used by the positional convolution only",
-    "cache": "keys and values of earlier frames in each layer, in any order",
+    "keys": "keys of earlier frames in the layer of this number, in any order",
+    "values": "values of earlier frames in the layer of this number, in the order of its keys",
     "filled": "valid frames of the cache, from its first",
-    "keep": "indices of the new frames that `update` has, of all rows",
-    "update": "keys and values of the new frames to keep, laid out as the cache",
+    "keep": "indices of the new frames whose keys and values are returned, of all rows",
+    "new_keys": "keys of the new frames to keep, laid out as the cache",
+    "new_values": "values of the new frames to keep, laid out as the cache",
     "scores": "label scores before softmax, of the mean over a row's length",
     "hidden": "hidden states of the last layer, behind the final layer norm; undefined beyond a "
     "row's length",
@@ -80,5 +82,5 @@ def _tensor(value: ValueInfoProto) -> Tensor:
         name=value.name,
         dtype=_NAMES[kind.elem_type],
         shape=shape,
-        meaning=MEANINGS.get(value.name, WEIGHT),
+        meaning=MEANINGS.get(value.name.partition(".")[0], WEIGHT),
     )

@@ -78,6 +78,21 @@ def write_sharing(graph: GraphBuilder, path: Path, original: Path) -> list[Path]
     return [path, data] if data.is_file() else [path]
 
 
+def is_written(graph: GraphBuilder, path: Path) -> bool:
+    """Return whether the file at `path` has a graph's nodes and tensors; contents of weights aside.
+
+    A file of an earlier release may have others.
+    """
+    found = onnx.load(path, load_external_data=False).graph
+    tensors = {(tensor.name, tensor.data_type, *tensor.dims) for tensor in found.initializer}
+    wanted = {(one.name, one.data_type, *one.dims) for one in graph.constants}
+    wanted |= {(one.name, DTYPES[one.dtype], *one.shape) for one in graph.weights}
+    return tensors == wanted and (
+        (list(found.node), list(found.input), list(found.output))
+        == (graph.nodes, graph.inputs, graph.outputs)
+    )
+
+
 def write_model(graph: GraphBuilder, tensors: list[TensorProto], path: Path) -> None:
     """Write the `.onnx` file."""
     with atomic_open(path) as stream:

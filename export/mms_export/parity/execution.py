@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from mms_engine.bundle.kv_cache import cache_names
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
 from mms_export.checkpoints.checkpoint import Checkpoint
@@ -80,11 +81,11 @@ def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> 
     config, rows = checkpoint.config, len(features)
     before = config.num_conv_pos_embeddings // 2
     heads = config.num_attention_heads
-    shape = (rows, config.num_hidden_layers, 2, heads, 1, config.hidden_size // heads)
-    return {
+    shape = (rows, heads, 1, config.hidden_size // heads)
+    nothing = np.zeros(shape, numpy_dtype(numerics.kv_cache))
+    return dict.fromkeys(cache_names(config.num_hidden_layers), nothing) | {
         "features": np.pad(features, ((0, 0), (before, 0), (0, 0))),
         "history": np.zeros(rows, np.int64),
-        "cache": np.zeros(shape, numpy_dtype(numerics.kv_cache)),
         "filled": np.zeros(rows, np.int64),
         "keep": np.zeros(1, np.int64),
     }

@@ -23,8 +23,9 @@ USUAL_TOKENS, MAX_TOKENS = 24, 50
 SLICE_FRAMES = 100
 """Frames of a slice of the frontend, 2 s: its memory grows with the samples of a run, and the
 engine cuts audio of any length into slices. The encoder's longest rows are whole slices."""
-SLICES: Range = (1, 8, 8)
-"""Slices of a run of the frontend."""
+MAX_SLICES = 8
+"""Most slices of a run of the frontend, each with 26 MB of scratch memory: fewer where batches have
+few rows, so that the frontend does not take more than the encoder."""
 
 NEW_FRAMES = (1, 48, 150)
 """New frames of a streaming step, chunk and right context: at most 3 s."""
@@ -121,9 +122,10 @@ def make_profiles(
         return tuple(_profile(inputs, use.name, extents.sizes(use)) for use in uses)
     if not whole and any("samples" in tensor.shape for tensor in inputs):
         samples = extents.geometry.samples(SLICE_FRAMES)
-        sizes = {"batch": SLICES, "samples": (samples, samples, samples)}
+        slices = max(1, min(MAX_SLICES, max(use.batch[2] for use in uses) // 2))
+        sizes = {"batch": (1, slices, slices), "samples": (samples, samples, samples)}
         return (_profile(inputs, "slices", sizes),)
-    if all(tensor.name != "cache" for tensor in inputs):
+    if all("cache_slots" not in tensor.shape for tensor in inputs):
         return tuple(_profile(inputs, use.name, _sizes(use, extents)) for use in uses)
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
     names = {use.name for use in uses}

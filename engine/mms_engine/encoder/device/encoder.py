@@ -16,6 +16,7 @@ from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.streams import CudaEvent
 from mms_engine.cuda.workspace import Workspace
 from mms_engine.encoder.device.emission import DeviceEmission
+from mms_engine.encoder.device.kv_cache import CacheBuffers, cache_buffers
 from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.encoder.device.slices import Slices
 from mms_engine.encoder.device.steps import DeviceSteps
@@ -42,6 +43,9 @@ class DeviceEncoder:
         self._geometry = plans.geometry
         self._before = 0 if bank is None else plans.architecture.num_conv_pos_embeddings // 2
         """Frames ahead of the audio in a row, which are masked."""
+        self._caches: tuple[CacheBuffers, ...] = (
+            () if bank is None else cache_buffers(self._encoder.inputs)
+        )
         self._stream = plans.stream
         self.gpu = self._stream.device
         self._steps: DeviceSteps | None = None
@@ -166,15 +170,17 @@ class DeviceEncoder:
         sizes = {**bucket.sizes, "frames": bucket.sizes[length] - self._before}
         inputs = self._upload(segments, frames, slots, sizes)
         arrays = {"features": self._features(inputs["audio"], sizes), **inputs, **bank}
-        for tensor in (*self._encoder.inputs, *self._encoder.outputs):
-            if tensor.name not in arrays:  # a KV cache of one masked frame; the outputs
+        for buffers in self._caches:  # of one masked frame
+            lines, parts = buffers.take(self._workspace, sizes["batch"], 1)
+            self._stream.clear(lines)
+            arrays |= parts
+        for tensor in self._encoder.outputs:
+            if tensor.name not in arrays:
                 shape = tuple(
                     size if isinstance(size, int) else sizes[size] for size in tensor.shape
                 )
                 dtype = storage_dtype(tensor.dtype)
                 arrays[tensor.name] = self._workspace.device(tensor.name, shape, dtype)
-        if bank:
-            self._stream.clear(arrays["cache"])
         feeds = {tensor.name: arrays[tensor.name] for tensor in self._encoder.inputs}
         outputs = {tensor.name: arrays[tensor.name] for tensor in self._encoder.outputs}
         self._encoder.enqueue(bucket.profile, feeds, outputs)

@@ -6,6 +6,7 @@ from math import prod
 
 from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import slot_values
+from mms_engine.bundle.kv_cache import CacheTensors
 from mms_engine.bundle.manifest import Manifest, Plan, Tensor, Wav2Vec2Ctc, find_tensor
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.errors import BackendError
@@ -15,8 +16,6 @@ CONTEXT_BYTES = 500_000_000
 """Assumed memory of CUDA's context, TensorRT and the kernels, which only a device tells."""
 BEAM_CHOICES = 512
 """Most tokens of a frame that a beam search with a language model looks at, 8 bytes each."""
-_STEP_FRAMES = 48
-"""New frames of a streaming step: chunk and right context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,8 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     frames += model.num_conv_pos_embeddings // 2  # ahead of the audio
     dtype = find_tensor(encoder.inputs, "head_bias").dtype
     values = slot_values(model, load.vocab)
-    most = max(profile.shapes["cache"].max[0] for profile in encoder.profiles)
+    tensors = CacheTensors.of(encoder.inputs)
+    most = max(profile.shapes[tensors.names[0]].max[0] for profile in encoder.profiles)
     step_rows = min(load.streams, most)
     parts = {
         "weights": sum(plan.file.size for plan in used.values()),
@@ -72,10 +72,10 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
         f"{load.languages} languages": load.languages * values * storage_dtype(dtype).itemsize,
     }
     if load.streams:
-        frame = _frame_bytes(find_tensor(encoder.inputs, "cache"))
-        parts[f"KV caches of {load.streams} streams"] = load.streams * load.stream_frames * frame
-        kept = load.stream_frames + _STEP_FRAMES
-        parts["copies of KV caches in a run"] = step_rows * kept * frame
+        values = prod(tensors.outer) * tensors.size * load.stream_frames
+        cache = values * storage_dtype(tensors.dtype).itemsize
+        parts[f"KV caches of {load.streams} streams"] = load.streams * cache
+        parts["copies of KV caches in a run"] = step_rows * cache
     return parts | {"context, TensorRT, kernels (assumed)": CONTEXT_BYTES}
 
 
@@ -110,12 +110,12 @@ def largest_run(encoder: Plan) -> tuple[int, int]:
 def _scratch(frontend: Plan, encoder: Plan, rows: int, frames: int, step_rows: int) -> int:
     """Return the scratch memory that all runs share: that of the largest.
 
-    The figure of streaming steps is that of the largest that the plan allows, copies of the caches
-    in every layer included.
+    The figure of streaming steps is that of the largest that the plan allows.
     """
     for plan in (frontend, encoder):
         if len(plan.scratch) != len(plan.profiles):
             raise BackendError(f"{plan.file.path} was built without figures: build it again")
+    first = CacheTensors.of(encoder.inputs).names[0]
     profiles = list(zip(encoder.scratch, encoder.profiles, strict=True))
     covering = [
         size
@@ -127,12 +127,12 @@ def _scratch(frontend: Plan, encoder: Plan, rows: int, frames: int, step_rows: i
     steps = [
         size
         for size, profile in profiles
-        if 0 < step_rows <= (cache := profile.shapes["cache"].max)[0] and cache[-2] > 1
+        if 0 < step_rows <= (cache := profile.shapes[first].max)[0] and cache[-2] > 1
     ]
     return max(*frontend.scratch, min(covering), min(steps, default=0))
 
 
 def _frame_bytes(tensor: Tensor) -> int:
-    """Return the bytes of one frame of one row of features or of a KV cache."""
+    """Return the bytes of one frame of one row of features."""
     fixed = prod(size for size in tensor.shape if isinstance(size, int))
     return fixed * storage_dtype(tensor.dtype).itemsize

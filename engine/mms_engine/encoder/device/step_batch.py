@@ -1,20 +1,18 @@
 """Batches of streaming steps: their uploads, plan runs and staged cache updates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
-from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.device import DeviceBank
-from mms_engine.bundle.manifest import find_tensor
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.workspace import Workspace
-from mms_engine.encoder.device.kv_cache import DeviceKvCache
-from mms_engine.encoder.interface import CacheView, StepInput, kept_frames
+from mms_engine.encoder.device.kv_cache import DeviceKvCache, StagedUpdate, cache_buffers
+from mms_engine.encoder.interface import StepInput, kept_frames
 from mms_engine.tensorrt.session import TensorRtSession
 from mms_engine.types import Float32Array
 
@@ -37,13 +35,7 @@ class _Run:
     kept: int
     """Slots of the largest KV cache; 1 without."""
     keep: slice
-    """New frames of the output `update`."""
-
-    def cache_shape(self, name: str, frames: int) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
-        """Return shape and dtype of the tensor `cache` or `update` for a number of frames."""
-        tensor = find_tensor((*self.session.inputs, *self.session.outputs), name)
-        _, *outer, _, inner = cast("tuple[int, ...]", tensor.shape)
-        return (self.batch, *outer, frames, inner), storage_dtype(tensor.dtype)
+    """New frames whose keys and values the run returns."""
 
 
 class StepBatches:
@@ -64,13 +56,14 @@ class StepBatches:
         self._stream = stream = session.stream
         self._bank = bank
         self._before = before
+        self._caches, self._updates = cache_buffers(session.inputs)
         self._pinned = PinnedRing(stream.device, _STAGES)
         self._workspace = Workspace(stream.device)
 
     def run(
         self, rows: Sequence[StepInput], slots: list[int]
-    ) -> tuple[Float32Array, Sequence[DeviceArray | None]]:
-        """Run rows, all with a KV cache or all without.
+    ) -> tuple[Float32Array, Sequence[StagedUpdate | None]]:
+        """Run rows, all with a KV cache of the same sizes or all without.
 
         Args:
             rows: Inputs.
@@ -83,12 +76,14 @@ class StepBatches:
             BackendError: no profile takes the batch, or the device failed.
         """
         run = self._prepare(rows, slots)
-        feeds, outputs = self._feeds(run), self._outputs(run)
+        feeds, scores = self._feeds(run), self._scores(run)
+        count = run.keep.stop - run.keep.start
+        made, outputs = self._updates.take(self._workspace, run.batch, count)
         with self._bank.reading(slots, self._stream):
-            self._session.enqueue(run.profile, feeds, outputs)
-        updates = self._stage_updates(run, outputs)
-        logits = np.empty((len(rows), *outputs["logits"].shape[1:]), np.float32)
-        self._stream.download(logits, outputs["logits"].rows(0, len(rows)))
+            self._session.enqueue(run.profile, feeds, {"logits": scores, **outputs})
+        updates = [_stage(row, index, made, run.keep) for index, row in enumerate(rows)]
+        logits = np.empty((len(rows), *scores.shape[1:]), np.float32)
+        self._stream.download(logits, scores.rows(0, len(rows)))
         self._stream.synchronize()
         return logits, updates
 
@@ -129,14 +124,13 @@ class StepBatches:
     def _feeds(self, run: _Run) -> dict[str, DeviceArray]:
         """Return the plan's inputs; host arrays are uploaded in one copy."""
         arrays = {**self._upload(run), **self._bank.arrays}
-        shape, dtype = run.cache_shape("cache", run.kept)
-        arrays["cache"] = cache = self._workspace.device("cache", shape, dtype)
+        caches, parts = self._caches.take(self._workspace, run.batch, run.kept)
+        if all(row.view is None for row in run.rows):
+            self._stream.clear(caches)
         for index, row in enumerate(run.rows):
-            if row.view is None:
-                self._stream.clear(cache.row(index))
-            else:
-                _cache(row).copy_to(cache.row(index), row.view.filled)
-        self._stream.clear(cache.rows(len(run.rows), run.batch))
+            if row.view is not None:
+                cache_of(row).copy_to(caches, index)
+        arrays |= parts
         return {tensor.name: arrays[tensor.name] for tensor in run.session.inputs}
 
     def _upload(self, run: _Run) -> dict[str, DeviceArray]:
@@ -169,40 +163,24 @@ class StepBatches:
             self._stream.upload(memory, host)
         return layout.on_device(memory)
 
-    def _outputs(self, run: _Run) -> dict[str, DeviceArray]:
+    def _scores(self, run: _Run) -> DeviceArray:
         vocab = self._bank.arrays["head_bias"].shape[1]
-        shape = (run.batch, run.frames, vocab)
-        outputs = {"logits": self._workspace.device("logits", shape, np.float32)}
-        count = run.keep.stop - run.keep.start
-        outputs["update"] = self._workspace.device("update", *run.cache_shape("update", count))
-        return outputs
-
-    def _stage_updates(
-        self, run: _Run, outputs: Mapping[str, DeviceArray]
-    ) -> Sequence[DeviceArray | None]:
-        """Stage the cache update of each row that has a cache."""
-        staged: list[DeviceArray | None] = []
-        for index, row in enumerate(run.rows):
-            if row.view is None:
-                staged.append(None)
-                continue
-            kept, first = row.view.kept, run.keep.start
-            # A row that keeps nothing need not lie within the others' frames.
-            part = (
-                slice(kept.start - first, kept.stop - first)
-                if kept.stop > kept.start
-                else slice(0, 0)
-            )
-            staged.append(_cache(row).stage(outputs["update"].row(index), part))
-        return staged
+        return self._workspace.device("logits", (run.batch, run.frames, vocab), np.float32)
 
 
-def view_of(row: StepInput) -> CacheView:
-    """Return the cache view of a row that has one."""
+def _stage(row: StepInput, index: int, updates: DeviceArray, keep: slice) -> StagedUpdate | None:
+    """Stage the new frames of a row that has a cache; `keep` are the frames in `updates`."""
+    if row.view is None:
+        return None
+    kept = row.view.kept
+    # A row that keeps nothing need not lie within the others' frames.
+    own = slice(kept.start - keep.start, kept.stop - keep.start)
+    own = own if kept.stop > kept.start else slice(0, 0)
+    return cache_of(row).stage(updates, index, keep.stop - keep.start, own)
+
+
+def cache_of(row: StepInput) -> DeviceKvCache:
+    """Return the KV cache of a row that has one."""
     if row.view is None:
         raise ValueError("a row without a KV cache does not run on the step graph")
-    return row.view
-
-
-def _cache(row: StepInput) -> DeviceKvCache:
-    return cast("DeviceKvCache", view_of(row).cache)  # a StepEncoder makes its own caches
+    return cast("DeviceKvCache", row.view.cache)  # a StepEncoder makes its own caches

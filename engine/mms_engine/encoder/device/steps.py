@@ -1,18 +1,17 @@
 """Streaming steps on the device: features come from the host, KV caches stay on the device."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
 from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.device import DeviceBank
-from mms_engine.bundle.manifest import find_tensor
+from mms_engine.bundle.kv_cache import CacheTensors
 from mms_engine.encoder.device.kv_cache import CacheShape, DeviceKvCache, DeviceKvCaches, OnStream
 from mms_engine.encoder.device.plans import DevicePlans
 from mms_engine.encoder.device.slices import Slices
-from mms_engine.encoder.device.step_batch import StepBatches, view_of
+from mms_engine.encoder.device.step_batch import StepBatches, cache_of
 from mms_engine.encoder.interface import ContextSizes, StepInput, StepOutput
 from mms_engine.types import Float32Array
 
@@ -43,8 +42,7 @@ class DeviceSteps:
     def cache(self, sizes: ContextSizes) -> DeviceKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
         session = self._session
-        tensor = find_tensor(session.inputs, "cache")
-        _, layers, kinds, heads, _, inner = cast("tuple[int, ...]", tensor.shape)
+        tensors = CacheTensors.of(session.inputs)
         slots = max(1, sizes.left)
         # Reject sizes that the plan does not cover now, rather than in the middle of the stream.
         session.buckets.fit(
@@ -57,9 +55,8 @@ class DeviceSteps:
             rounded=("input_frames",),
             fine=True,
         )
-        outer = (layers, kinds, heads)
-        shape = CacheShape(outer, slots, inner, staged=min(slots, sizes.chunk))
-        return self._caches.open(shape, storage_dtype(tensor.dtype))
+        shape = CacheShape(tensors.outer, slots, tensors.size, staged=max(1, sizes.chunk))
+        return self._caches.open(shape, storage_dtype(tensors.dtype))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
         """Return the features of samples."""
@@ -81,13 +78,20 @@ class DeviceSteps:
     def encode_cached(
         self, rows: Sequence[StepInput], languages: Sequence[str]
     ) -> list[StepOutput]:
-        """Run rows with a cache."""
-        slots = max(view_of(row).cache.shape[-2] for row in rows)
-        frames = self._before + max(row.frames for row in rows)
-        cache = view_of(rows[0]).cache
-        size = int(np.prod(cache.shape)) // cache.shape[-2] * slots * cache.dtype.itemsize
-        most = min(self._most(input_frames=frames, cache_slots=slots), _CACHE_BYTES // size)
-        return self._grouped(rows, languages, most)
+        """Run rows with a cache; those whose caches have the same sizes run together."""
+        by_sizes: dict[CacheShape, list[int]] = {}
+        for index, row in enumerate(rows):
+            by_sizes.setdefault(cache_of(row).sizes, []).append(index)
+        found: dict[int, StepOutput] = {}
+        for sizes, indices in by_sizes.items():
+            own = [rows[i] for i in indices]
+            frames = self._before + max(row.frames for row in own)
+            copied = sizes.frame_values * sizes.slots * cache_of(own[0]).dtype.itemsize
+            covered = self._most(input_frames=frames, cache_slots=sizes.slots)
+            most = min(covered, _CACHE_BYTES // copied)
+            made = self._grouped(own, [languages[i] for i in indices], most)
+            found |= zip(indices, made, strict=True)
+        return [found[index] for index in range(len(rows))]
 
     def _most(self, **sizes: int) -> int:
         return self._session.buckets.most("batch", **sizes)

@@ -8,7 +8,7 @@ import numpy as np
 from mms_engine.backends.session import Array, Constant, Session, storage_dtype
 from mms_engine.bank.adapters import AdapterBank
 from mms_engine.bank.host import HostBank
-from mms_engine.bundle.manifest import find_tensor
+from mms_engine.bundle.kv_cache import CacheTensors, update_name
 from mms_engine.encoder.host.graphs import HostGraphs, run_encoder
 from mms_engine.encoder.interface import (
     CacheView,
@@ -28,17 +28,24 @@ time in runs of 4, 5.3 at 8, 5.5 at 16, 7.0 at 64."""
 
 
 class HostKvCache:
-    """Keys and values in host memory; see `KvCache`."""
+    """Keys and values in host memory, `[L, 2, heads, slots, n]`; see `KvCache`."""
 
     def __init__(self, empty: Array) -> None:
         self.array = empty
         self.shape: tuple[int, ...] = empty.shape
         self.dtype: np.dtype[Any] = empty.dtype
 
-    def write(self, update: Array, at: int) -> None:
-        """Write an update's frames into the slots from `at` on; see `KvCache.write`."""
-        slots = (at + np.arange(update.shape[-2])) % self.shape[-2]
-        self.array[..., slots, :] = update
+    def write(self, update: Sequence[Array], at: int) -> None:
+        """Write an update's frames into the slots from `at` on; see `KvCache.write`.
+
+        Args:
+            update: Keys `[heads, frames, n]` of the first layer, its values, those of the next.
+            at: First slot.
+        """
+        slots = (at + np.arange(update[0].shape[-2])) % self.shape[-2]
+        rings = self.array.reshape(-1, *self.shape[2:])
+        for ring, own in zip(rings, update, strict=True):
+            ring[:, slots] = own
 
     def read(self, filled: int) -> Array:
         """Return the first slots."""
@@ -68,9 +75,9 @@ class HostSteps:
 
     def cache(self, sizes: ContextSizes) -> HostKvCache:
         """Return the KV cache of a new stream; see `StepEncoder.cache`."""
-        tensor = find_tensor(self._graph("step").inputs, "cache")
-        shape = [max(1, sizes.left) if isinstance(n, str) else n for n in tensor.shape[1:]]
-        return HostKvCache(np.zeros(shape, storage_dtype(tensor.dtype)))
+        tensors = CacheTensors.of(self._graph("step").inputs)
+        shape = (*tensors.outer, max(1, sizes.left), tensors.size)
+        return HostKvCache(np.zeros(shape, storage_dtype(tensors.dtype)))
 
     def features(self, samples: Sequence[Float32Array]) -> list[Float32Array]:
         """Return the features of samples; equal lengths run together."""
@@ -101,52 +108,57 @@ class HostSteps:
         if self._bank is None:
             raise BackendError("a model without adapters has no steps with a KV cache")
         session = self._graph("step")
+        tensors = CacheTensors.of(session.inputs)
+        kept = kept_frames(rows)
         feeds = self._inputs(rows)
-        first = 0
-        if any(tensor.name == "keep" for tensor in session.inputs):  # which bundles once lacked
-            kept = kept_frames(rows)
-            feeds["keep"], first = np.arange(kept.start, kept.stop), kept.start
+        feeds["keep"] = np.arange(kept.start, kept.stop)
+        caches = _stack([row.view for row in rows if row.view])
+        feeds |= zip(tensors.names, caches, strict=True)
         with self._bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
             feeds.update(self._bank.storage.constants())
             feeds["slot"] = np.array([resident.slot for resident in held], np.int64)
             outputs = session.run(feeds)
-        logits, update = outputs["logits"], outputs["update"]
+        logits = outputs["logits"]
+        updates = [outputs[update_name(name)] for name in tensors.names]
         encoded = []
         for index, (row, own) in enumerate(zip(rows, held, strict=True)):
             scores = logits[index, : row.frames, : len(own.info)]
-            own_kept = row.view.kept if row.view else slice(first, first)
-            part = slice(own_kept.start - first, own_kept.stop - first)
-            encoded.append(StepOutput(np.ascontiguousarray(scores), update[index, ..., part, :]))
+            own_kept = row.view.kept if row.view else slice(kept.start, kept.start)
+            part = slice(own_kept.start - kept.start, own_kept.stop - kept.start)
+            update = [one[index, :, part] for one in updates]
+            encoded.append(StepOutput(np.ascontiguousarray(scores), update))
         return encoded
 
     def _graph(self, name: str) -> Session:
         return self._graphs.session(name, self._threads)
 
     def _inputs(self, rows: Sequence[StepInput]) -> dict[str, Array | Constant]:
-        """Return the graph's inputs for rows: features, lengths and stacked caches."""
+        """Return the graph's inputs for rows, but for those of the KV cache."""
         before = self._architecture.num_conv_pos_embeddings // 2
         lengths = [row.frames for row in rows]
         size = rows[0].features.shape[1]
         features = np.empty((len(rows), before + max(lengths), size), np.float32)
         for target, row in zip(features, rows, strict=True):
             row.write(target, before)
-        views = [row.view for row in rows if row.view is not None]
-        filled = [view.filled for view in views]
         return {
             "features": features,
             "history": np.array([row.history for row in rows], np.int64),
             "lengths": np.array(lengths, np.int64),
-            "cache": _stack(views, max([1, *filled])),
-            "filled": np.array(filled, np.int64),
+            "filled": np.array([row.view.filled for row in rows if row.view], np.int64),
         }
 
 
-def _stack(views: Sequence[CacheView], slots: int) -> Array:
-    """Return the filled part of several caches, `[B, ..., slots, n]`, zeros behind it."""
-    *outer, _, inner = views[0].cache.shape
-    stacked = np.empty((len(views), *outer, slots, inner), views[0].cache.dtype)
-    for row, view in zip(stacked, views, strict=True):
-        row[..., : view.filled, :] = view.cache.read(view.filled)
-        row[..., view.filled :, :] = 0
-    return stacked
+def _stack(views: Sequence[CacheView]) -> Array:
+    """Return the filled part of several caches, `[2 L, B, heads, slots, n]`, zeros behind it."""
+    layers, kinds, heads, _, inner = views[0].cache.shape
+    slots = max([1, *(view.filled for view in views)])
+    parts = [view.cache.read(view.filled) for view in views]
+    if len(parts) == 1 and parts[0].shape[-2] == slots:
+        return parts[0].reshape(layers * kinds, 1, heads, slots, inner)
+    stacked = np.empty((layers, kinds, len(parts), heads, slots, inner), parts[0].dtype)
+    for index, part in enumerate(parts):
+        row = stacked[:, :, index]
+        row[..., : part.shape[-2], :] = part
+        row[..., part.shape[-2] :, :] = 0
+    return stacked.reshape(-1, *stacked.shape[2:])

@@ -6,6 +6,7 @@ and values were computed with the right context of their own step, which approxi
 context of the encoder (measured in docs/streaming.md).
 """
 
+from mms_engine.bundle.kv_cache import cache_names, update_name
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.weights import Weights
 from mms_export.graphs.builder import GraphBuilder
@@ -57,50 +58,51 @@ def _valid(graph: GraphBuilder, features: str, history: str, lengths: str, befor
 class _CacheInput:
     """KV cache among the inputs; keys and values of the new frames to keep among the outputs.
 
-    Those of a whole utterance would be larger than everything else. Heads precede frames, the
-    layout of attention, so no layer transposes its cache.
+    Each layer has inputs and outputs of its own, for keys and for values: TensorRT and ONNX Runtime
+    copy all parts of an input that they divide. Heads precede frames, the layout of attention, so
+    no layer transposes its cache. Keys and values of a whole utterance would be larger than
+    everything else, so the caller names the frames to keep.
     """
 
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
         graph, config = layers.graph, layers.config
-        count, heads = config.num_hidden_layers, config.num_attention_heads
+        heads = config.num_attention_heads
         self._dtype = layers.numerics.kv_cache
-        self._outer = (count, 2, heads)
-        self._size = config.hidden_size // heads
-        shape: list[int | str] = ["batch", *self._outer, "cache_slots", self._size]
-        self._cache = graph.input("cache", self._dtype, shape)
+        self._sizes = "batch", heads, config.hidden_size // heads
+        self._former = {
+            name: graph.input(name, self._dtype, self._shape("cache_slots"))
+            for name in cache_names(config.num_hidden_layers)
+        }
         self._filled = graph.input("filled", "int64", ["batch"])
         self._keep = graph.input("keep", "int64", ["kept_frames"])
-        parts = graph.op("Reshape", self._cache, graph.ints(0, 2 * count, heads, -1, self._size))
-        self._former = graph.ops("Split", parts, count=2 * count, axis=1, num_outputs=2 * count)
-        self._updates: list[str] = []
+        self._updates: dict[str, str] = {}
 
     def mask(self, new: str) -> str:
         """Return the additive mask of the cache's filled slots and the new frames."""
         graph = self._layers.graph
-        kept = below(graph, positions(graph, self._cache, axis=4), self._filled)
+        first = next(iter(self._former.values()))
+        kept = below(graph, positions(graph, first, axis=2), self._filled)
         return attention_mask(graph, graph.op("Concat", kept, new, axis=1))
 
     def extend(self, layer: int, keys: str, values: str) -> tuple[str, str]:
         """Prepend cached keys and values to the new ones, which are collected for the output."""
-        return self._extend(2 * layer, keys), self._extend(2 * layer + 1, values)
+        names = cache_names(layer + 1)[-2:]
+        return self._extend(names[0], keys), self._extend(names[1], values)
 
-    def _extend(self, index: int, new: str) -> str:
-        graph, numerics = self._layers.graph, self._layers.numerics
-        kept = graph.op("Gather", new, self._keep, axis=2)
-        self._updates.append(graph.op("Unsqueeze", kept, graph.ints(1)))
-        former = graph.op("Squeeze", self._former[index], graph.ints(1))
-        if self._dtype != numerics.operands:
-            former = graph.cast(former, numerics.operands)
+    def _extend(self, name: str, new: str) -> str:
+        graph, operands = self._layers.graph, self._layers.numerics.operands
+        kept, former = graph.op("Gather", new, self._keep, axis=2), self._former[name]
+        if self._dtype != operands:
+            kept, former = graph.cast(kept, self._dtype), graph.cast(former, operands)
+        self._updates[update_name(name)] = kept
         return graph.op("Concat", former, new, axis=2)
 
     def output(self) -> None:
-        """Declare the new keys and values as the output `update`."""
-        graph = self._layers.graph
-        update = graph.op("Concat", *self._updates, axis=1)
-        if self._dtype != self._layers.numerics.operands:
-            update = graph.cast(update, self._dtype)
-        update = graph.op("Reshape", update, graph.ints(0, *self._outer, -1, self._size))
-        shape: list[int | str] = ["batch", *self._outer, "kept_frames", self._size]
-        graph.output("update", update, self._dtype, shape)
+        """Declare the new keys and values to keep as outputs."""
+        for name, update in self._updates.items():
+            self._layers.graph.output(name, update, self._dtype, self._shape("kept_frames"))
+
+    def _shape(self, frames: str) -> list[int | str]:
+        batch, heads, size = self._sizes
+        return [batch, heads, frames, size]
