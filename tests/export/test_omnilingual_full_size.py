@@ -16,6 +16,7 @@ from transformers import OmniASRFeatureExtractor, OmniASRForCTC
 
 from export_runs import run_export
 from mms_engine import Recognizer
+from mms_engine.asr.pool.options import PoolOptions
 from mms_engine.audio import normalize, read_audio
 from mms_engine.encoder.emission import Segment
 from mms_export.checkpoints import config
@@ -130,7 +131,7 @@ def test_batch_and_stream_are_the_recording_alone(
     assert len(set(together)) == len(languages)
     with recognizer.stream("mul") as stream:
         events = [*stream.feed(speech[1]), *stream.finish()]
-    with recognizer.pool() as pool:
+    with recognizer.pool(PoolOptions(admission=False)) as pool:
         pooled = pool.open("mul")
         pooled.feed(speech[1])
         pooled.finish()
