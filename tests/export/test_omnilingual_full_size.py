@@ -16,10 +16,13 @@ from transformers import OmniASRFeatureExtractor, OmniASRForCTC
 
 from export_runs import run_export
 from mms_engine import Recognizer
+from mms_engine.asr.pool.options import PoolOptions
 from mms_engine.audio import normalize, read_audio
 from mms_engine.encoder.emission import Segment
+from mms_export.checkpoints import config
 from mms_export.parity import SPEECH
 from mms_export.synthetic.omnilingual import SPECIAL, main, pieces
+from mms_export.tensorrt.options import USES, PlanOptions
 
 pytestmark = [
     pytest.mark.full_size,
@@ -113,7 +116,7 @@ def test_logits_and_text_are_those_of_transformers(
         assert max(errors) <= 2e-3
         texts = [one.text for one in recognizer.transcribe(speech, language="mul")]
         assert texts == [collapsed(logits) for logits in expected]
-        assert len(set("".join(texts))) > 3
+        assert len(set("".join(texts))) > 2
     assert equal >= 0.97
 
 
@@ -128,7 +131,7 @@ def test_batch_and_stream_are_the_recording_alone(
     assert len(set(together)) == len(languages)
     with recognizer.stream("mul") as stream:
         events = [*stream.feed(speech[1]), *stream.finish()]
-    with recognizer.pool() as pool:
+    with recognizer.pool(PoolOptions(admission=False)) as pool:
         pooled = pool.open("mul")
         pooled.feed(speech[1])
         pooled.finish()
@@ -138,3 +141,21 @@ def test_batch_and_stream_are_the_recording_alone(
         for found in (events, others)
     ]
     assert finals[0] == finals[1] != ""
+
+
+@pytest.mark.parametrize("size", ["1B", "3B", "7B"])
+def test_plans_are_built_of_two_layers_of_each_width(
+    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads of 80 and 128, and a head of 10,288 tokens: the layers of a model are alike."""
+    monkeypatch.setitem(config.OMNILINGUAL_SIZES, size, (2, config.OMNILINGUAL_SIZES[size][1]))
+    main(["--out", str(tmp_path / "model"), "--size", size], standalone_mode=False)
+    plans = PlanOptions(runtime="tensorrt-rtx", capabilities=("8.9",), uses=tuple(USES.values()))
+    manifest = run_export(
+        tmp_path / "model", tmp_path / "bundle", precisions=("fp16",), plans=plans
+    )
+    assert [plan.compute_capabilities for plan in manifest.plans] == [("8.9",)] * 2
+    (encoder,) = (plan for plan in manifest.plans if plan.graph != "frontend")
+    graph = next(graph for graph in manifest.graphs if graph.name == "encoder")
+    weights = sum(file.size for file in graph.files)
+    assert weights < encoder.file.size < weights + (32 << 20)
