@@ -97,6 +97,12 @@ def test_logits_of_a_recording_stay_on_the_device(
     segments = [Segment(clip, "mul"), Segment(clip[:20_000], "swh")]
     logits = recognizer.acoustic.logits(segments)
     assert copied == [row.shape for row in logits], "each row's own frames and tokens"
+    copied.clear()
+    with recognizer.stream("swh") as stream:
+        list(stream.feed(clip))
+        stream.finish()
+    assert copied
+    assert max(shape[-1] for shape in copied) < tokens, "mul is in the bank, but not of the stream"
 
 
 def test_beam_too_wide_for_the_device_falls_back_to_the_cpu(on_gpu, demo: Path, caplog) -> None:

@@ -61,16 +61,17 @@ class StepBatches:
         self._workspace = Workspace(stream.device)
 
     def run(
-        self, rows: Sequence[StepInput], slots: list[int]
-    ) -> tuple[Float32Array, Sequence[StagedUpdate | None]]:
+        self, rows: Sequence[StepInput], slots: list[int], vocabs: list[int]
+    ) -> tuple[list[Float32Array], Sequence[StagedUpdate | None]]:
         """Run rows, all with a KV cache of the same sizes or all without.
 
         Args:
             rows: Inputs.
             slots: Bank slot of each row.
+            vocabs: Tokens of each row's language.
 
         Returns:
-            Logits `[B, T, V]`, T and V rounded up, and the staged cache update of each row.
+            Logits `[frames, tokens]` and the staged cache update of each row.
 
         Raises:
             BackendError: no profile takes the batch, or the device failed.
@@ -82,8 +83,12 @@ class StepBatches:
         with self._bank.reading(slots, self._stream):
             self._session.enqueue(run.profile, feeds, {"logits": scores, **outputs})
         updates = [_stage(row, index, made, run.keep) for index, row in enumerate(rows)]
-        logits = np.empty((len(rows), *scores.shape[1:]), np.float32)
-        self._stream.download(logits, scores.rows(0, len(rows)))
+        logits = [
+            np.empty((row.frames, vocab), np.float32)
+            for row, vocab in zip(rows, vocabs, strict=True)
+        ]
+        for index, own in enumerate(logits):  # those of other languages may be many times as wide
+            self._stream.download_columns(own, scores.row(index).rows(0, len(own)))
         self._stream.synchronize()
         return logits, updates
 

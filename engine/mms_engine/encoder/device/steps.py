@@ -114,11 +114,9 @@ class DeviceSteps:
         with self._bank.acquire(languages) as residents, self._on_stream(doing):
             self._caches.sweep()
             held = [residents[language] for language in languages]
-            logits, left = self._batches.run(rows, [own.slot for own in held])
-        return [
-            StepOutput(np.ascontiguousarray(scores[: row.frames, : len(own.info)]), update)
-            for scores, row, own, update in zip(logits, rows, held, left, strict=True)
-        ]
+            slots, vocabs = [own.slot for own in held], [len(own.info) for own in held]
+            made = self._batches.run(rows, slots, vocabs)
+        return [StepOutput(*one) for one in zip(*made, strict=True)]
 
     def close(self) -> None:
         """Free all memory; the CUDA stream is idle and locked."""
