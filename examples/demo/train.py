@@ -11,6 +11,7 @@ Training takes only CPU time that nothing else wants, and waits while the cache 
 file named `pause`. `log.csv` there holds the losses and error rates.
 """
 
+import contextlib
 import csv
 import fcntl
 import json
@@ -107,6 +108,10 @@ def give_way() -> None:
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Where Linux groups processes by session, priorities count within a session only.
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
 def share_cores() -> None:
