@@ -4,11 +4,13 @@
     python tools/gpu_lite.py run        there, from the same tree: take the steps
 
 It needs a driver, Python and numpy there, and no TensorRT: it checks the compiled kernels, also
-under compute-sanitizer where that is, and the driver, and measures decoding and copies. The results
+under compute-sanitizer where that is, and the driver, and measures decoding and copies. Where torch
+is, it takes TensorRT's place, and recordings and streams go through the whole engine. The results
 go into the folder of --out. The bundle is for one release of Python on Linux, x86-64.
 """
 
 import argparse
+import importlib.util
 import os
 import shlex
 import shutil
@@ -23,6 +25,7 @@ from gpu_steps import Step
 
 FOLDER = ROOT / "build" / "gpu-lite"
 SITE = FOLDER / "site"
+MODEL = FOLDER / "model"
 LIMIT = 64 << 20
 _PACKAGES = (
     "cuda-bindings>=12.6.1",
@@ -40,12 +43,12 @@ _SANITIZER = ("memcheck", "racecheck", "synccheck")
 _FEW = "chunking or repeats_collapse"
 
 
-def bundle(python: str, *, packages: bool = True) -> int:
+def bundle(python: str, *, complete: bool = True) -> int:
     """Write the bundle and return its size in bytes.
 
     Args:
         python: Release of Python it is for, such as `3.12`.
-        packages: Whether to add other projects' packages.
+        complete: Whether to add other projects' packages, and the model of the engine's check.
 
     Raises:
         SystemExit: pip fails, the install has no kernels, or the bundle is too large.
@@ -58,7 +61,7 @@ def bundle(python: str, *, packages: bool = True) -> int:
         raise SystemExit("gpu-lite: this installation has no CUDA kernels: reinstall it with nvcc")
     shutil.rmtree(FOLDER, ignore_errors=True)
     SITE.mkdir(parents=True)
-    if packages:
+    if complete:
         chosen = [
             "--no-compile",
             "--no-warn-conflicts",
@@ -72,6 +75,10 @@ def bundle(python: str, *, packages: bool = True) -> int:
         subprocess.run(pip, check=True)
         for name in _NUMPY:
             shutil.rmtree(SITE / name, ignore_errors=True)
+        # Its plans name files from the root of the tree, which is elsewhere there.
+        model = [sys.executable, "-m", "torch_runtime.model", str(MODEL.relative_to(ROOT))]
+        tests = dict(os.environ) | {"PYTHONPATH": str(ROOT / "tests")}
+        subprocess.run(model, check=True, cwd=ROOT, env=tests)
     ignored = shutil.ignore_patterns("__pycache__")
     for source in (ROOT / "engine" / "mms_engine", ROOT / "kernels" / "mms_kernels"):
         shutil.copytree(source, SITE / source.name, ignore=ignored)
@@ -80,7 +87,7 @@ def bundle(python: str, *, packages: bool = True) -> int:
     for path in (fatbin, fatbin.with_name(f"{fatbin.name}.nvcc")):
         if path.is_file():
             shutil.copy2(path, SITE / "mms_kernels" / "cuda" / path.name)
-    size = sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     if size > LIMIT:
         raise SystemExit(f"gpu-lite: {size >> 20} MiB, at most {LIMIT >> 20} can be carried")
     return size
@@ -96,6 +103,10 @@ def steps(out: Path, sanitizer: str | None) -> list[Step]:
         Step("driver", "streams, copies, graphs and memory do", driver, 60),
         Step("kernels", "they compute what the CPU's do", f"{pytest} {_CUT} {files}", 180),
     ]
+    if importlib.util.find_spec("torch"):
+        engine = f"{python} -m torch_runtime.check {shlex.quote(str(MODEL.relative_to(ROOT)))}"
+        text = "recordings and streams go through it, with torch in TensorRT's place"
+        made.append(Step("engine", text, engine, 100, ("driver",)))
     if sanitizer:
         few = f"{pytest} {_CUT} tests/kernels/test_greedy.py -k {shlex.quote(_FEW)}"
         made += [

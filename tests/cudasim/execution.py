@@ -1,33 +1,20 @@
 """Runs of an ONNX graph as operations of a simulated stream."""
 
 import ctypes
-import enum
 import gc
 import itertools
 import json
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import onnxruntime
 
+from cudasim.tensors import DataType, GraphTensor, Shapes
+
 _LAUNCH_FAILED = 719
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-
-
-class DataType(enum.Enum):
-    """Element types of TensorRT, with ONNX's number and the size in bytes."""
-
-    FLOAT = (1, 4)
-    UINT8 = (2, 1)
-    INT8 = (3, 1)
-    INT32 = (6, 4)
-    INT64 = (7, 8)
-    BOOL = (9, 1)
-    HALF = (10, 2)
-    BF16 = (16, 2)
 
 
 _NAMES = {"float": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}
@@ -36,18 +23,6 @@ _NAMES = {"float": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}
 _NUMBERS = itertools.count(1)
 _ALIVE: "weakref.WeakValueDictionary[int, Execution]" = weakref.WeakValueDictionary()
 """Executions by the number in the operations of the streams."""
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class GraphTensor:
-    """Input or output of a graph."""
-
-    is_input: bool
-    shape: tuple[int, ...]
-    """With -1 for dynamic dimensions."""
-    trt_type: DataType
 
 
 class Graph:

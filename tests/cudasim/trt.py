@@ -3,20 +3,27 @@
 It has the documented names that the engine uses, and returns None or False with a line of the
 logger where TensorRT does. A plan (`cudasim.plan`) names an ONNX graph; an execution is an
 operation of the simulated stream that runs it with ONNX Runtime on the CPU, on the simulated device
-memory at the addresses that were set when it was enqueued.
+memory at the addresses that were set when it was enqueued. Another module may take its place
+(`install`): `torch_runtime.execution` needs neither the double nor ONNX Runtime.
 """
 
 import ctypes
 import enum
+import importlib
 import sys
 import types
 from collections.abc import Sequence
 from math import prod
 
 from cudasim import plan as plans
-from cudasim.execution import Execution, Graph, captures
 
 __version__ = "10.99.0"
+_executing: types.ModuleType | None = None
+"""Module with `Graph`, `Execution` and `captures`; `None` for `cudasim.execution`."""
+
+
+def _executor() -> types.ModuleType:
+    return _executing or importlib.import_module("cudasim.execution")
 
 
 class ExecutionContextAllocationStrategy(enum.Enum):
@@ -100,7 +107,7 @@ class ICudaEngine:
     """Deserialised plan: tensors and profiles."""
 
     def __init__(self, plan, logger):
-        self.graph = Graph(plan.graph)
+        self.graph = _executor().Graph(plan.graph)
         self.plan = plan
         self.logger = logger
         self._weights = _DeviceBytes(plan.weight_bytes)
@@ -164,7 +171,7 @@ class IExecutionContext:
         self._scratch = scratch
         self._scratch_bytes = size if scratch else 0
         address = scratch.address.value if scratch else 0
-        self._execution = Execution(engine.graph, address, engine.plan.gathered)
+        self._execution = _executor().Execution(engine.graph, address, engine.plan.gathered)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._ran = -1  # the changes of the shapes before the last run
@@ -257,7 +264,7 @@ class IExecutionContext:
         elif self._scratch_bytes < needed:
             reason = f"{self._scratch_bytes} bytes of device memory are too few"
             return self._refuse("enqueueV3", reason)
-        if not captures(stream_handle):
+        if not _executor().captures(stream_handle):
             self._ran = self._execution.changes
         elif self._ran != self._execution.changes:
             reason = "a change of shapes has to be run once before it is captured"
@@ -330,8 +337,15 @@ class DynamicShapesKernelSpecializationStrategy(enum.Enum):
 _RTX_ONLY = ("CudaGraphStrategy", "DynamicShapesKernelSpecializationStrategy")
 
 
-def install(name: str = "tensorrt") -> None:
-    """Let `import tensorrt` (or `tensorrt_rtx`) find this module in this process."""
+def install(name: str = "tensorrt", *, executing: types.ModuleType | None = None) -> None:
+    """Let `import tensorrt` (or `tensorrt_rtx`) find this module in this process.
+
+    Args:
+        name: Module to stand in for.
+        executing: Module that runs the graphs.
+    """
+    global _executing
+    _executing = executing
     found = types.ModuleType(name)
     vars(found).update(globals(), __name__=name)
     if name == "tensorrt":

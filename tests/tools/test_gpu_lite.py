@@ -11,6 +11,7 @@ import pytest
 
 from cudasim import build, run
 from mms_kernels.cuda import fatbin_path
+from torch_runtime.model import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
@@ -30,7 +31,7 @@ def test_bundle_has_the_engine_and_its_kernels(folder):
     """Another Python finds them there alone, the compiled parts too."""
     if fatbin_path() is None:
         pytest.skip("no nvcc when this was installed")
-    assert gpu_lite.bundle("3.12", packages=False) < gpu_lite.LIMIT // 8
+    assert gpu_lite.bundle("3.12", complete=False) < gpu_lite.LIMIT // 8
     code = (
         "import mms_kernels, mms_engine.decoding.device.decoders as decoders; "
         "from mms_kernels.cuda import fatbin_path; "
@@ -56,7 +57,7 @@ def test_bundle_that_cannot_be_carried_is_an_error(folder, monkeypatch):
         pytest.skip("no nvcc when this was installed")
     monkeypatch.setattr(gpu_lite, "LIMIT", 1 << 20)
     with pytest.raises(SystemExit, match="MiB, at most 1 can be carried"):
-        gpu_lite.bundle("3.12", packages=False)
+        gpu_lite.bundle("3.12", complete=False)
 
 
 def test_missing_bundle_is_one_line(folder, capsys):
@@ -94,3 +95,29 @@ def test_measurements_run_on_the_double(tmp_path, package):
     assert len(found["copies"]) == 5
     assert [row["beam"] for row in found["decoding"]] == [0, 16, 50]
     assert all(row["whole_seconds"] > 0 for row in found["decoding"])
+
+
+ALONE = """
+import runpy, sys
+sys.modules |= dict.fromkeys(("onnx", "onnxruntime", "av", "soxr", "soundfile"))
+runpy.run_module("torch_runtime.check", run_name="__main__")
+"""
+
+
+def test_engine_runs_on_the_double_with_torch_alone(tmp_path):
+    """Recordings, streams and beam search have the texts of a CPU, without ONNX Runtime."""
+    try:
+        build.build()
+    except build.Unavailable as reason:
+        pytest.skip(str(reason))
+    model = write_model(tmp_path / "model")
+    environment = run.environment("cuda-bindings")
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), environment["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(model)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout).keys() == {"recognised", "streamed", "beam"}
