@@ -116,7 +116,7 @@ def test_logits_and_text_are_those_of_transformers(
         assert max(errors) <= 2e-3
         texts = [one.text for one in recognizer.transcribe(speech, language="mul")]
         assert texts == [collapsed(logits) for logits in expected]
-        assert len(set("".join(texts))) > 2
+        assert len(set("".join(texts))) > 1, "the text of random weights is not one letter"
     assert equal >= 0.97
 
 
