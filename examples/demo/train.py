@@ -151,6 +151,12 @@ class LossLog:
         self.started, self.losses = time.monotonic(), defaultdict(list)
 
 
+def leave_signals_to_parent(_: int) -> None:
+    """Ignore signals in the loader's process, which ends with its parent once that has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def run(trainer: Trainer, store: ClipStore, target: Path) -> None:
     """Train until stopped, or to the end of a cooldown; save now and then, and at the end."""
     cache = target.parent
@@ -158,7 +164,12 @@ def run(trainer: Trainer, store: ClipStore, target: Path) -> None:
     end = trainer.cooldown[1] if trainer.cooldown else 1 << 40
     steps = range(trainer.step, end)
     loader: DataLoader[Batch] = DataLoader(
-        batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=1,
+        prefetch_factor=8,
+        worker_init_fn=leave_signals_to_parent,
     )
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -11,7 +11,6 @@ a running average of the weights.
 import csv
 import logging
 import math
-import os
 import signal
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from examples.demo.lid.model import CHECKPOINT, Classifier, pretrained, publishe
 from examples.demo.lid.sounds import KINDS, Music
 from examples.demo.model import HOP, mixed_precision
 from examples.demo.prepare import CACHE, SAMPLE_RATE
+from examples.demo.train import give_way, leave_signals_to_parent
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -151,6 +151,7 @@ def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> N
         sampler=range(trainer.step, last),
         num_workers=1,
         prefetch_factor=8,
+        worker_init_fn=leave_signals_to_parent,
     )
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -192,8 +193,7 @@ def run(trainer: Trainer, batches: TrainingBatches, last: int, cache: Path) -> N
 def main(cache: Path, steps: int, start: str, out: Path, *, publish: bool) -> None:
     """Train, or continue training, from the clips in the cache folder; or write the checkpoint."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
-    os.nice(19)
+    give_way()
     torch.set_num_threads(1)  # on busy cores, two threads wait for each other
     folder = cache / "lid"
     folder.mkdir(parents=True, exist_ok=True)
