@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import OmniASRCTCConfig, OmniASRFeatureExtractor, OmniASRForCTC, ParakeetTokenizer
 from transformers.convert_slow_tokenizer import OmniASRConverter
 from transformers.utils import sentencepiece_model_pb2_new as protobuf
+
+from mms_engine import PoolOptions, Recognizer
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 LETTERS = "abcdefghijklmnopqrstuvwxyz'ñçşабвгдежзийклبتثجحकखगघ汉字语"
@@ -99,3 +102,26 @@ def make_fairseq2(
     torch.save({"model": tensors, "fs2": True}, path)
     write_pieces(folder / "omniASR_tokenizer.model", pieces)
     return path
+
+
+def final_texts(
+    recognizer: Recognizer,
+    samples: np.ndarray,
+    language: str,
+    *,
+    options: PoolOptions | None = None,
+    timeout: float = 60,
+) -> tuple[str, str]:
+    """Return the final texts of a recording as a stream alone and as a stream of a pool."""
+    with recognizer.stream(language) as stream:
+        alone = [*stream.feed(samples), *stream.finish()]
+    with recognizer.pool(options) as pool:
+        pooled = pool.open(language)
+        pooled.feed(samples)
+        pooled.finish()
+        together = list(pooled.events(timeout=timeout))
+    one, other = (
+        " ".join(event.transcript.text for event in events if event.type == "final")
+        for events in (alone, together)
+    )
+    return one, other

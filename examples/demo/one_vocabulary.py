@@ -1,4 +1,4 @@
-"""What the mask of `--lang` costs and saves, on a model without adapters made of the demo's.
+"""Cost and gain of the mask of `--lang`, on a model without adapters made of the demo's.
 
     python -m examples.demo.one_vocabulary --out FOLDER
 

@@ -31,7 +31,7 @@ from mms_export.checkpoints.open import open_checkpoint
 from mms_export.checkpoints.sentencepiece import read_pieces
 from mms_export.parity.comparison import SPEECH
 from mms_export.synthetic.omnilingual import main as synthetic
-from omnilingual_models import PIECES, make_fairseq2, make_omniasr, write_pieces
+from omnilingual_models import PIECES, final_texts, make_fairseq2, make_omniasr, write_pieces
 from tiny_models import TinyOptions, make_plain
 
 
@@ -258,18 +258,8 @@ def test_languages_are_those_whose_script_is_in_the_vocabulary(bundle):
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_streams_and_pools_give_the_same_text(bundle, speech, precision, language):
     with Recognizer.open(bundle, device="cpu", precision=precision) as recognizer:
-        with recognizer.stream(language) as stream:
-            alone = [*stream.feed(speech[0]), *stream.finish()]
-        with recognizer.pool() as pool:
-            pooled = pool.open(language)
-            pooled.feed(speech[0])
-            pooled.finish()
-            together = list(pooled.events(timeout=60))
-    finals = [
-        " ".join(event.transcript.text for event in events if event.type == "final")
-        for events in (alone, together)
-    ]
-    assert finals[0] == finals[1] != ""
+        alone, pooled = final_texts(recognizer, speech[0], language)
+    assert alone == pooled != ""
 
 
 def test_beam_search_with_a_model_and_hotwords(bundle, speech, tmp_path):

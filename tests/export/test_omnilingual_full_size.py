@@ -23,6 +23,7 @@ from mms_export.checkpoints import config
 from mms_export.parity import SPEECH
 from mms_export.synthetic.omnilingual import SPECIAL, main, pieces
 from mms_export.tensorrt.options import USES, PlanOptions
+from omnilingual_models import final_texts
 
 pytestmark = [
     pytest.mark.full_size,
@@ -31,7 +32,7 @@ pytestmark = [
 SIZES = {"300M": (423, 325_982_896), "1B": (807, 975_675_056)}
 """Tensors and parameters of the published files of fairseq2 of the second release."""
 FOLDED = (1, 128)
-"""What transformers' layout has less of both: the lengths of a weight norm."""
+"""Tensors and parameters of a weight norm's lengths, which transformers' layout lacks."""
 ROWS = 10_288
 
 
@@ -129,18 +130,9 @@ def test_batch_and_stream_are_the_recording_alone(
         (alone,) = recognizer.transcribe([clip], language=language)
         assert alone.text == text
     assert len(set(together)) == len(languages)
-    with recognizer.stream("mul") as stream:
-        events = [*stream.feed(speech[1]), *stream.finish()]
-    with recognizer.pool(PoolOptions(admission=False)) as pool:
-        pooled = pool.open("mul")
-        pooled.feed(speech[1])
-        pooled.finish()
-        others = list(pooled.events(timeout=600))
-    finals = [
-        " ".join(event.transcript.text for event in found if event.type == "final")
-        for found in (events, others)
-    ]
-    assert finals[0] == finals[1] != ""
+    options = PoolOptions(admission=False)
+    alone, pooled = final_texts(recognizer, speech[1], "mul", options=options, timeout=600)
+    assert alone == pooled != ""
 
 
 @pytest.mark.parametrize("size", ["1B", "3B", "7B"])

@@ -62,11 +62,23 @@ def add_plans(
 
 
 def write_plan(
-    folder: Path, manifest: Manifest, graph: Graph, slots: int, uses: tuple[Use, ...]
+    folder: Path,
+    manifest: Manifest,
+    graph: Graph,
+    slots: int,
+    uses: tuple[Use, ...],
+    *,
+    source: Path | None = None,
+    capabilities: tuple[str, ...] = (CAPABILITY,),
 ) -> Plan:
-    """Write one plan with the profiles of an export, and return its entry."""
+    """Write one plan with the profiles of an export, and return its entry.
+
+    It runs the graph's file, or `source`.
+    """
     profiles = make_profiles(graph.inputs, uses, extents(manifest, slots, graph.model))
-    content = plans.to_bytes(simulated(folder / graph.files[0].path, profiles))
+    plan = simulated(source or folder / graph.files[0].path, profiles)
+    numbers = [int(one.replace(".", "")) for one in capabilities]
+    content = plans.to_bytes(dataclasses.replace(plan, capabilities=numbers))
     path = f"plans/{GraphKey.of(graph).label}.tensorrt-{trt.__version__}.sm86.plan"
     (folder / "plans").mkdir(exist_ok=True)
     (folder / path).write_bytes(content)
@@ -76,7 +88,7 @@ def write_plan(
         file=File(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content)),
         runtime="tensorrt",
         runtime_version=trt.__version__,
-        compute_capabilities=(CAPABILITY,),
+        compute_capabilities=capabilities,
         graph_sha256=graph.files[0].sha256,
         inputs=graph.inputs,
         outputs=graph.outputs,

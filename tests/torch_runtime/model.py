@@ -4,7 +4,6 @@ PYTHONPATH=tests python -m torch_runtime.model FOLDER
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import sys
@@ -13,19 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cudasim import plan as plans
-from cudasim import trt
 from engine_demo import demo_clips
-from gpu_sim.bundles import extents, simulated
+from gpu_sim.bundles import write_plan
 from mms_engine import Recognizer
 from mms_engine.audio import read_audio
 from mms_engine.bundle import open_bundle
-from mms_engine.bundle.manifest import MANIFEST, File, Graph, Manifest, Plan, encode
+from mms_engine.bundle.manifest import MANIFEST, Graph, Manifest, Plan, encode
 from mms_engine.tensorrt.choose import planned_graphs
 from mms_export.cli import main as export
 from mms_export.graphs.contract import GraphKey
 from mms_export.tensorrt.options import USES
-from mms_export.tensorrt.profiles import make_profiles
 from torch_runtime.check import Speech, recognised, streamed
 from torch_runtime.conversion import convert
 
@@ -58,26 +54,11 @@ def _write_plans(bundle: Path, folder: Path) -> None:
 
 
 def _write_plan(bundle: Path, folder: Path, manifest: Manifest, graph: Graph) -> Plan:
-    label = f"plans/{GraphKey.of(graph).label}"
-    graph_of_torch = convert(bundle / graph.files[0].path, folder / f"{label}.json")
-    profiles = make_profiles(graph.inputs, tuple(USES.values()), extents(manifest, 64, graph.model))
-    plan = dataclasses.replace(simulated(graph_of_torch, profiles), capabilities=())
-    content = plans.to_bytes(plan)
-    (folder / f"{label}.plan").write_bytes(content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Plan(
-        graph=graph.name,
-        precision="fp16",
-        file=File(path=f"{label}.plan", sha256=sha256, size=len(content)),
-        runtime="tensorrt-rtx",
-        runtime_version=trt.__version__,
-        compute_capabilities=_ANY,
-        graph_sha256=graph.files[0].sha256,
-        inputs=graph.inputs,
-        outputs=graph.outputs,
-        profiles=profiles,
-        model=graph.model,
-    )
+    target = folder / "plans" / f"{GraphKey.of(graph).label}.json"
+    source = convert(bundle / graph.files[0].path, target)
+    uses = tuple(USES.values())
+    plan = write_plan(folder, manifest, graph, 64, uses, source=source, capabilities=_ANY)
+    return dataclasses.replace(plan, runtime="tensorrt-rtx")
 
 
 def _write_speech(bundle: Path, folder: Path) -> None:

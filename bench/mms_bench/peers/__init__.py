@@ -86,7 +86,7 @@ TRANSCRIBERS = {
     "faster-whisper": _peer("faster-whisper", "transcribers:FasterWhisper"),
 }
 MACHINE = "machine"
-"""What the machine itself can do, measured as the peers are."""
+"""Bounds of the machine, measured as the peers are."""
 PEERS = {MACHINE: _peer("this machine", "machine:Machine")}
 PEERS |= SYNTHESIZERS | TRANSCRIBERS | RECOGNISERS | DECODERS
 """All, for their titles: a name may stand for a recogniser and a synthesizer of one project."""

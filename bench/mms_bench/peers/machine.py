@@ -75,5 +75,4 @@ class Machine(Peer):
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-
     return min(timeit.repeat(call, number=1, repeat=3))

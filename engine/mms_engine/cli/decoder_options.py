@@ -148,7 +148,7 @@ class DecoderChoice:
 
     @property
     def _single(self) -> tuple[str, str] | None:
-        """What is of one language, if something is, and what else than one language would do."""
+        """Subject of a sentence on a list or model of one language, and a remedy beside --lang."""
         if self.zero_shot is not None:
             return "--zero-shot is a list", ""
         if self.lm is not None and not self.lm.is_dir():

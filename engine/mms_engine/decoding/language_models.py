@@ -15,19 +15,12 @@ LanguageModelFiles = str | Path | Mapping[str, str | Path]
 
 
 def language_model_files(folder: Path) -> dict[str, Path]:
-    """Return the language models of a folder, by the code in their names.
-
-    Raises:
-        LanguageModelError: there are none.
-    """
+    """Return the language models of a folder, by the code in their names."""
     found: dict[str, Path] = {}
     for suffix in SUFFIXES:
-        for path in sorted(folder.glob(f"*{suffix}")):
-            found.setdefault(path.name.removesuffix(suffix), path)
-    if not found:
-        raise LanguageModelError(
-            f"{folder} has no language models: name each for its language, such as eng.arpa.gz"
-        )
+        for path in folder.glob(f"*{suffix}"):
+            if path.is_file():
+                found.setdefault(path.name.removesuffix(suffix), path)
     return found
 
 
@@ -50,6 +43,11 @@ class LanguageModels:
         elif files is not None and Path(files).is_dir():
             self._folder = Path(files)
             self._by_language = language_model_files(self._folder)
+            if not self._by_language:
+                raise LanguageModelError(
+                    f"{files} has no language models: name each for its language, such as "
+                    "eng.arpa.gz"
+                )
         elif files is not None:
             self._single = Path(files)
             self._open(self._single)

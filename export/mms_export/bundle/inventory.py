@@ -27,7 +27,7 @@ class Parts:
     plans: tuple[Plan, ...] = ()
     data: dict[str, DataFile] = field(default_factory=dict)
     models: dict[str, Vits] = field(default_factory=dict)
-    """That of the manifest."""
+    """Those of the manifest."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """Logits of a batch in device memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +36,24 @@ class DeviceEmission:
 
     def rows(self) -> list[Float32Array]:
         """Copy float32 logits to the host, each row's own only; see `Emission.rows`."""
-        host = [np.empty(size, np.float32) for size in zip(self.lengths, self.vocabs, strict=True)]
-        for index, row in enumerate(host):
-            own = self.logits.row(index).rows(0, len(row))
-            self.stream.download_columns(row, own)
+        host = download_own(self.stream, self.logits, zip(self.lengths, self.vocabs, strict=True))
         self.stream.synchronize()
         return host
+
+
+def download_own(
+    stream: CudaStream, logits: DeviceArray, sizes: Iterable[tuple[int, int]]
+) -> list[Float32Array]:
+    """Enqueue copies of each row's own float32 logits, and return their targets.
+
+    Logits of other languages may be many times as wide.
+
+    Args:
+        stream: Stream of the copies.
+        logits: Shape `[B, T, V]`.
+        sizes: Frames and tokens of each row, from the first on.
+    """
+    host = [np.empty(size, np.float32) for size in sizes]
+    for index, own in enumerate(host):
+        stream.download_columns(own, logits.row(index).rows(0, len(own)))
+    return host

@@ -11,6 +11,7 @@ from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
 from mms_engine.cuda.workspace import Workspace
+from mms_engine.encoder.device.emission import download_own
 from mms_engine.encoder.device.kv_cache import DeviceKvCache, StagedUpdate, cache_buffers
 from mms_engine.encoder.interface import StepInput, kept_frames
 from mms_engine.tensorrt.session import TensorRtSession
@@ -83,12 +84,8 @@ class StepBatches:
         with self._bank.reading(slots, self._stream):
             self._session.enqueue(run.profile, feeds, {"logits": scores, **outputs})
         updates = [_stage(row, index, made, run.keep) for index, row in enumerate(rows)]
-        logits = [
-            np.empty((row.frames, vocab), np.float32)
-            for row, vocab in zip(rows, vocabs, strict=True)
-        ]
-        for index, own in enumerate(logits):  # those of other languages may be many times as wide
-            self._stream.download_columns(own, scores.row(index).rows(0, len(own)))
+        frames = [row.frames for row in rows]
+        logits = download_own(self._stream, scores, zip(frames, vocabs, strict=True))
         self._stream.synchronize()
         return logits, updates
 

@@ -105,13 +105,15 @@ def _attention(layers: Layers, index: int, value: str, inputs: AttentionInputs) 
     normal = layers.named_layer_norm(value, f"{name}.layer_norm", hidden)
     if layers.numerics.is_fused:
         parts = layers.linears(normal, _masked_projections(layers, f"{name}.attention"))
-        attend = _plain if inputs.cache else _fused
     else:
         fused = layers.linear(normal, _queries_keys_values(layers, f"{name}.attention"))
         parts = layers.graph.ops("Split", fused, count=3, axis=-1, num_outputs=3)
-        attend = _plain
+    if layers.numerics.is_fused and not inputs.cache:
+        mixed = _fused(layers, parts, inputs.mask)
+    else:
+        mixed = _plain(layers, index, parts, inputs)
     output = layers.matrix(f"{name}.attention.out_proj", hidden, hidden)
-    return layers.operand_linear(attend(layers, index, parts, inputs), layers.lowered(output))
+    return layers.operand_linear(mixed, layers.lowered(output))
 
 
 def _plain(layers: Layers, index: int, parts: list[str], inputs: AttentionInputs) -> str:
@@ -136,7 +138,7 @@ def _without_column(layers: Layers, heads: str) -> str:
     return layers.graph.op("Slice", heads, ints(0), ints(-1), ints(3))
 
 
-def _fused(layers: Layers, index: int, parts: list[str], inputs: AttentionInputs) -> str:  # noqa: ARG001
+def _fused(layers: Layers, parts: list[str], addend: str) -> str:
     """Return the same as `_plain` by one operator, whose mask is a column of queries and keys.
 
     ONNX Runtime's operator computes in blocks only where it is given no mask. Here the queries are
@@ -144,7 +146,7 @@ def _fused(layers: Layers, index: int, parts: list[str], inputs: AttentionInputs
     """
     graph, heads = layers.graph, layers.config.num_attention_heads
     queries, keys, values = parts
-    keys = graph.op("Add", keys, inputs.mask)
+    keys = graph.op("Add", keys, addend)
     return graph.op(
         "MultiHeadAttention", queries, keys, values, domain=CONTRIB, num_heads=heads, scale=1.0
     )
