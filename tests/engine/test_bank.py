@@ -10,7 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank, bank_options
+from mms_engine.bank.adapters import (
+    AdapterBank,
+    BankOptions,
+    LanguageBytes,
+    adapter_bank,
+    bank_options,
+)
+from mms_engine.bank.bank import Resident
+from mms_engine.bank.heads import PADDING_PAGE, in_pages, page_count
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights
 from mms_engine.bundle.manifest import Tensor
@@ -18,6 +26,7 @@ from mms_engine.errors import BackendError, BundleError, LanguageError
 
 P, H = 6, 4
 VOCABS = {"aaa": 5, "bbb": 9, "ccc": 70, "ddd": 5, "eee": 130}
+SIZES = tuple(sorted(map(page_count, VOCABS.values()), reverse=True))
 
 
 def weights(language: str, dtype: str = "float16") -> AdapterWeights:
@@ -73,21 +82,33 @@ def make(slots: int, disk: Disk | None = None, **options: object) -> AdapterBank
     sizes = BankOptions(
         adapter_parameters=P,
         hidden_size=H,
-        vocab=max(VOCABS.values()),
         slots=slots,
-        **{"dtype": "float32", **options},
+        **{"dtype": "float32", "pages": sum(SIZES), "sizes": SIZES, **options},
     )
-    return adapter_bank(disk or Disk(), sizes, HostBank(sizes))
+    return adapter_bank(disk or Disk(), vocab_size, sizes, HostBank(sizes))
 
 
-def check_row(bank: AdapterBank, language: str, slot: int) -> None:
+def vocab_size(language: str) -> int:
+    if language not in VOCABS:
+        raise LanguageError(f"no {language}")
+    return VOCABS[language]
+
+
+def check_row(bank: AdapterBank, language: str, resident: Resident) -> None:
     expected = weights(language)
     vocab = VOCABS[language]
-    arrays = {name: constant.array[slot] for name, constant in bank.storage.constants().items()}
-    np.testing.assert_array_equal(arrays["adapters"], expected.adapter)
-    np.testing.assert_array_equal(arrays["head_weight"][:vocab], expected.head_weight)
-    np.testing.assert_array_equal(arrays["head_bias"][:vocab], expected.head_bias)
-    assert (arrays["head_bias"][vocab:] == -np.inf).all()
+    assert len(resident.pages) == page_count(vocab)
+    arrays = {name: constant.array for name, constant in bank.storage.constants().items()}
+    np.testing.assert_array_equal(arrays["adapters"][resident.slot], expected.adapter)
+    head_weight, head_bias = (
+        np.concatenate(arrays[name][list(resident.pages)]) for name in ("head_weight", "head_bias")
+    )
+    np.testing.assert_array_equal(head_weight[:vocab], expected.head_weight)
+    np.testing.assert_array_equal(head_bias[:vocab], expected.head_bias)
+    assert not head_weight[vocab:].any()
+    assert (head_bias[vocab:] == -np.inf).all()
+    assert not arrays["head_weight"][PADDING_PAGE].any()
+    assert (arrays["head_bias"][PADDING_PAGE] == -np.inf).all()
 
 
 def test_language_is_loaded_once_and_its_row_holds_its_weights() -> None:
@@ -97,7 +118,7 @@ def test_language_is_loaded_once_and_its_row_holds_its_weights() -> None:
         with bank.acquire(["aaa", "bbb"]) as residents:
             for language, resident in residents.items():
                 assert resident.info.tokens == weights(language).vocab
-                check_row(bank, language, resident.slot)
+                check_row(bank, language, resident)
     assert disk.loads == {"aaa": 1, "bbb": 1}
 
 
@@ -115,7 +136,7 @@ def test_language_in_use_keeps_its_slot() -> None:
         for language in ("bbb", "ddd", "bbb"):
             with bank.acquire([language]):
                 assert "aaa" in bank.keys
-        check_row(bank, "aaa", held["aaa"].slot)
+        check_row(bank, "aaa", held["aaa"])
 
 
 def test_language_may_be_acquired_several_times() -> None:
@@ -123,26 +144,76 @@ def test_language_may_be_acquired_several_times() -> None:
     with bank.acquire(["aaa"]):
         with bank.acquire(["aaa"]):
             pass
-        with pytest.raises(BackendError, match="slots were in use"), bank.acquire(["bbb"]):
+        with (
+            pytest.raises(
+                BackendError, match="all 1 adapter slots with 8 pages of tokens were in use"
+            ),
+            bank.acquire(["bbb"]),
+        ):
             pass
     with bank.acquire(["bbb"]):
         assert bank.keys == ("bbb",)
 
 
-def test_larger_vocabulary_grows_the_heads_and_keeps_their_content() -> None:
-    bank = make(3)
-    with bank.acquire(["aaa"]) as held:
-        before = bank.storage.constants()
-        with bank.acquire(["ccc", "eee"]) as more:
-            after = bank.storage.constants()
-            assert before["head_bias"].array.shape[1] == 64
-            assert after["head_bias"].array.shape[1] == 130  # the largest of the bundle
-            assert np.shares_memory(before["adapters"].array, after["adapters"].array)
-            for language, resident in {**held, **more}.items():
-                check_row(bank, language, resident.slot)
-        # A run that began before still reads:
-        slot = held["aaa"].slot
-        np.testing.assert_array_equal(before["head_bias"].array[slot, :5], weights("aaa").head_bias)
+def test_languages_take_the_pages_of_their_own_vocabularies() -> None:
+    bank = make(4, pages=6)
+    with bank.acquire(["aaa", "ccc", "eee"]) as residents:
+        taken = [page for resident in residents.values() for page in resident.pages]
+        assert sorted(taken) == [1, 2, 3, 4, 5, 6]
+        for language, resident in residents.items():
+            check_row(bank, language, resident)
+
+
+def test_languages_are_evicted_for_pages_while_slots_are_free() -> None:
+    bank = make(4, pages=4)
+    for languages, resident in (
+        (["aaa"], ("aaa",)),
+        (["ccc"], ("aaa", "ccc")),
+        (["bbb"], ("aaa", "ccc", "bbb")),
+        (["eee"], ("bbb", "eee")),  # "aaa" gives one page of the three needed, "ccc" two
+        (["ddd"], ("eee", "ddd")),
+    ):
+        with bank.acquire(languages) as held:
+            for language, own in held.items():
+                check_row(bank, language, own)
+        assert bank.keys == resident
+    with (
+        pytest.raises(BackendError, match="2 languages at once do not fit in 4 adapter slots with"),
+        bank.acquire(["ccc", "eee"]),
+    ):
+        pass
+
+
+def test_caller_waits_for_pages_that_are_held() -> None:
+    bank = make(4, pages=4, wait_seconds=0.05)
+    with bank.acquire(["ccc"]) as held:
+        bank.prefetch(["eee"])
+        with (
+            pytest.raises(BackendError, match="4 pages of tokens were in use"),
+            bank.acquire(["eee"]),
+        ):
+            pass
+        assert bank.keys == ("ccc",)
+        with bank.acquire(["aaa", "bbb"]):
+            check_row(bank, "ccc", held["ccc"])
+
+
+def test_pages_of_any_place_hold_a_head() -> None:
+    """Pages of languages that left are taken by wider ones, neighbours or not."""
+    bank = make(5, pages=6)
+    with bank.acquire(["aaa", "bbb", "ddd", "ccc"]):
+        pass
+    for kept in (["aaa", "ddd"], ["bbb", "ccc"]):
+        with bank.acquire(kept) as held, bank.acquire(["eee"]) as other:
+            for language, resident in {**held, **other}.items():
+                check_row(bank, language, resident)
+
+
+@pytest.mark.parametrize(("pages", "at_once"), [(3, 1), (4, 1), (5, 2), (6, 3), (8, 5), (20, 5)])
+def test_languages_at_once_are_those_of_the_widest_heads(pages: int, at_once: int) -> None:
+    assert SIZES == (3, 2, 1, 1, 1)
+    assert make(5, pages=pages).at_once == at_once
+    assert make(2, pages=pages).at_once == min(2, at_once)
 
 
 def test_constants_share_the_banks_memory_and_version_written_rows() -> None:
@@ -169,11 +240,11 @@ def test_rows_are_converted_when_they_are_loaded(dtype: str) -> None:
     bank = make(1, dtype=dtype)
     with bank.acquire(["aaa"]) as residents:
         constants = bank.storage.constants()
-        slot = residents["aaa"].slot
+        slot, (page,) = residents["aaa"].slot, residents["aaa"].pages
     expected = torch.from_numpy(weights("aaa").adapter).to(getattr(torch, dtype))
     got = torch.from_numpy(constants["adapters"].array[slot].copy())
     assert torch.equal(got.view(torch.int16), expected.view(torch.int16))
-    bias = torch.from_numpy(constants["head_bias"].array[slot].copy()).view(expected.dtype)
+    bias = torch.from_numpy(constants["head_bias"].array[page].copy()).view(expected.dtype)
     assert torch.isinf(bias[VOCABS["aaa"] :].float()).all()
     assert (bias[VOCABS["aaa"] :].float() < 0).all()
 
@@ -222,7 +293,7 @@ def test_many_threads_always_read_their_own_rows() -> None:
             chosen = order.choice(sorted(VOCABS), size=order.integers(1, 3), replace=False)
             with bank.acquire([str(language) for language in chosen]) as residents:
                 for language, resident in residents.items():
-                    check_row(bank, language, resident.slot)
+                    check_row(bank, language, resident)
 
     assert not in_threads(6, work)
     with bank.acquire(["aaa", "bbb", "ccc"]) as residents:
@@ -248,7 +319,7 @@ def test_prefetch_races_with_eviction() -> None:
             chosen = [str(one) for one in order.choice(sorted(VOCABS), size=2, replace=False)]
             bank.prefetch(chosen)
             with bank.acquire(chosen[:1]) as residents:
-                check_row(bank, chosen[0], residents[chosen[0]].slot)
+                check_row(bank, chosen[0], residents[chosen[0]])
 
     assert not in_threads(4, work)
     with bank.acquire(["aaa", "bbb"]) as residents:
@@ -276,7 +347,7 @@ def test_threads_that_want_one_language_load_it_once(failures: int) -> None:
 
     def work(_: int) -> None:
         with bank.acquire(["aaa"]) as residents:
-            check_row(bank, "aaa", residents["aaa"].slot)
+            check_row(bank, "aaa", residents["aaa"])
 
     assert [type(error) for error in in_threads(6, work)] == [BundleError] * failures
     assert disk.loads == {"aaa": 1 + failures}
@@ -305,15 +376,58 @@ def test_requests_are_served_in_order() -> None:
     assert served == [["ccc", "ddd"], ["eee"]]
 
 
+LARGEST = LanguageBytes(adapter=8_604_672, page=327_936)
+"""Bytes at the sizes of 1B in fp32."""
+
+
 @pytest.mark.parametrize(
-    ("languages", "budget", "slots"), [(1162, 1 << 30, 114), (1162, 1, 1), (3, 1 << 30, 3)]
+    ("sizes", "budget", "slots", "pages"),
+    [
+        ([3] * 1162, 1 << 30, 111, 360),
+        ([3] * 1162, 1, 1, 3),
+        ([3] * 3, 1 << 30, 3, 9),
+        ([47] + [1] * 99, 1 << 30, 100, 146),  # all fit, though not at the widest one's size
+        ([47] + [1] * 99, 1 << 29, 59, 88),
+        ([47, 1], 1, 1, 47),
+    ],
 )
-def test_cache_bytes_determine_the_slots(languages: int, budget: int, slots: int) -> None:
-    """At the sizes of 1B in fp32."""
+def test_cache_bytes_determine_slots_and_pages(
+    sizes: list[int], budget: int, slots: int, pages: int
+) -> None:
+    found = LARGEST.fit(budget, sizes)
+    assert found == (slots, pages)
+    assert LARGEST.total(*found) <= budget or found == (1, sizes[0])
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 1 << 28])
+def test_bank_has_the_sizes_of_the_manifest(budget: int) -> None:
     model = SimpleNamespace(adapter_parameters=2_151_168, hidden_size=1280)
-    data = dict.fromkeys(range(languages), SimpleNamespace(vocab_size=154))
+    vocabs = [30, 3000, 64, 65]
+    data = {str(vocab): SimpleNamespace(vocab_size=vocab) for vocab in vocabs}
     manifest = SimpleNamespace(data=data)
     bundle = SimpleNamespace(model=lambda _: model, manifest=manifest, languages=tuple(data))
-    inputs = [Tensor(name="head_bias", dtype="float32", shape=("slots", "v"), meaning="")]
+    inputs = [
+        Tensor(name=name, dtype=dtype, shape=(), meaning="")
+        for name, dtype in (("head_bias", "float32"), ("pages", "int64"))
+    ]
     found = bank_options(bundle, inputs, budget)
-    assert (found.vocab, found.slots) == (154, slots)
+    assert found.sizes == (47, 2, 1, 1)
+    assert (found.slots, found.pages) == (4, 51)
+
+
+def test_encoder_of_an_earlier_release_is_refused() -> None:
+    bundle = SimpleNamespace(model=lambda _: None, path="old")
+    inputs = [Tensor(name="head_bias", dtype="float32", shape=("slots", "vocab"), meaning="")]
+    with pytest.raises(
+        BundleError, match=r"old has an encoder of an earlier release.*: export the"
+    ):
+        bank_options(bundle, inputs, 1)
+
+
+def test_head_fills_pages_with_impossible_tokens() -> None:
+    own = weights("ccc")
+    head_weight, head_bias = in_pages(own.head_weight, own.head_bias, "float32")
+    assert (head_weight.shape, head_bias.shape) == ((2, 64, H), (2, 64))
+    np.testing.assert_array_equal(head_weight.reshape(-1, H)[:70], own.head_weight)
+    assert not head_weight.reshape(-1, H)[70:].any()
+    assert np.isneginf(head_bias.reshape(-1)[70:]).all()

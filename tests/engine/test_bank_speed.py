@@ -34,8 +34,10 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> AdapterBank:
         digest(path)
         return load_adapter(path)
 
-    sizes = BankOptions(adapter_parameters=P, hidden_size=H, vocab=V, dtype="float32", slots=3)
-    return adapter_bank(load, sizes, HostBank(sizes))
+    sizes = BankOptions(
+        adapter_parameters=P, hidden_size=H, dtype="float32", slots=3, pages=9, sizes=(3, 3, 3, 3)
+    )
+    return adapter_bank(load, lambda _: V, sizes, HostBank(sizes))
 
 
 def switches(bank: AdapterBank, codes: Iterator[str]) -> list[float]:

@@ -24,7 +24,7 @@ from mms_engine.tensorrt.choose import NoPlan, Target, choose_plan, planned_prec
 
 HERE = Target("tensorrt-rtx", "1.7.1", "8.6")
 FEATURES = Tensor(name="features", dtype="float16", shape=("batch", "frames", 4), meaning="")
-BIAS = Tensor(name="head_bias", dtype="float16", shape=("slots", "vocab"), meaning="")
+BIAS = Tensor(name="head_bias", dtype="float16", shape=("bank_pages", 64), meaning="")
 
 
 def profile(name: str, batch: tuple[int, int], frames: tuple[int, int]) -> Profile:
@@ -35,7 +35,7 @@ def profile(name: str, batch: tuple[int, int], frames: tuple[int, int]) -> Profi
         name=name,
         shapes={
             "features": between((batch[0], frames[0], 4), (batch[1], frames[1], 4)),
-            "head_bias": between((1, 1), (20, 100)),
+            "head_bias": between((1, 64), (20, 64)),
         },
     )
 
@@ -187,8 +187,8 @@ def test_unrounded_sizes_must_be_within_the_profile() -> None:
     assert BUCKETS.fit({"batch": 2, "frames": 900}).sizes["frames"] == 900
     with pytest.raises(BackendError, match=r"no profile of the plan covers 2 batch, 10 frames"):
         BUCKETS.fit({"batch": 2, "frames": 10})
-    with pytest.raises(BackendError, match="21 slots"):
-        BUCKETS.fit({"batch": 2, "frames": 900, "slots": 21})
+    with pytest.raises(BackendError, match="21 bank_pages"):
+        BUCKETS.fit({"batch": 2, "frames": 900, "bank_pages": 21})
 
 
 def test_default_profiles_have_sixteen_shapes() -> None:
@@ -224,4 +224,4 @@ def test_maximum_of_a_dimension_depends_on_the_others() -> None:
     assert BUCKETS.most("batch", frames=1_800) == 32
     assert BUCKETS.most("batch", frames=2_500) == 4
     assert BUCKETS.most("batch", frames=4_000) == 0
-    assert BUCKETS.most("slots", vocab=100) == 20
+    assert BUCKETS.most("bank_pages") == 20

@@ -1,5 +1,7 @@
 """Optimisation profiles: the shapes of each use."""
 
+from dataclasses import replace
+
 import pytest
 
 from mms_engine.asr.streaming.options import LATENCIES
@@ -12,7 +14,9 @@ from mms_export.tensorrt.options import MAX_LENGTH_RATIO, USES
 from mms_export.tensorrt.profiles import Extents, make_profiles
 
 MMS = FrameGeometry((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
-EXTENTS = Extents(MMS, 16000, history=64, slots=(1, 1024, 2048), vocab=(1, 64, 512))
+EXTENTS = Extents(
+    MMS, 16000, history=64, slots=(1, 1024, 2048), pages=(1, 1, 8), bank_pages=(1, 1024, 16384)
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +128,18 @@ def test_step_batches_are_those_of_the_streaming_use(graphs):
 def test_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
     extents = Extents.of(open_checkpoint(str(checkpoint)))
     assert extents.slots == (1, 1024, 2048)
-    assert extents.vocab == (1, 64, 512)
+    assert extents.pages == (1, 1, 8)
+    assert extents.bank_pages == (1, 1024, 16384)
+
+
+def test_plan_has_room_for_every_head(checkpoint):
+    source = open_checkpoint(str(checkpoint))
+    many = dict.fromkeys(map(str, range(3000)), source.adapters["eng"])
+    wide = replace(source.adapters["eng"], vocab=("a",) * 3000)
+    extents = Extents.of(replace(source, adapters={**many, "wide": wide}))
+    assert extents.slots[2] == 4096
+    assert extents.pages[2] >= 47
+    assert extents.bank_pages[2] >= 3000 + 47 + 1
 
 
 @pytest.mark.parametrize(("batch", "seconds"), [(0, 5), (1, 0.4), (1, 50), (1, float("nan"))])

@@ -9,6 +9,7 @@ import numpy as np
 
 from cudasim import plan as plans
 from cudasim import trt
+from mms_engine.bank.adapters import head_sizes
 from mms_engine.bundle import open_bundle
 from mms_engine.bundle.manifest import (
     MANIFEST,
@@ -99,21 +100,23 @@ def write_plan(
 
 def extents(manifest: Manifest, slots: int, key: str) -> Extents | SpeechExtents:
     """Return the sizes of a bundle's inputs that do not depend on the use."""
-    vocab = max((entry.vocab_size for entry in manifest.data.values()), default=1)
     model = manifest.models[key] if key else manifest.model
     if isinstance(model, Vits):
+        vocab = max(entry.vocab_size for entry in manifest.data.values())
         return SpeechExtents(
             frames_per_second=manifest.sample_rate / prod(model.upsample_rates),
             steps_per_frame=model.upsample_rates[0],
             vocab=(1, vocab, vocab),
         )
+    widest, *_ = head_sizes(manifest)
     assert isinstance(model, Wav2Vec2)
     return Extents(
         geometry=FrameGeometry.of(model),
         sample_rate=manifest.sample_rate,
         history=model.num_conv_pos_embeddings // 2,
         slots=(1, 1, slots),
-        vocab=(1, vocab, vocab),
+        pages=(1, 1, widest),
+        bank_pages=(1, 1, 1024),
     )
 
 
@@ -147,7 +150,8 @@ def encoder_feeds(rows: int = 2, frames: int = 60, slots: int = 3) -> dict[str, 
         "features": random.normal(size=(rows, frames, 16)).astype(np.float32),
         "lengths": np.full(rows, frames, np.int64),
         "slot": np.arange(rows) % slots,
+        "pages": np.arange(rows)[:, np.newaxis] % slots,
         "adapters": random.normal(size=(slots, PARAMETERS), scale=0.1).astype(np.float16),
-        "head_weight": random.normal(size=(slots, 12, 32)).astype(np.float16),
-        "head_bias": random.normal(size=(slots, 12)).astype(np.float16),
+        "head_weight": random.normal(size=(slots, 64, 32)).astype(np.float16),
+        "head_bias": random.normal(size=(slots, 64)).astype(np.float16),
     }

@@ -1,25 +1,29 @@
 """Adapter bank on the device: no run reads a wrong or half-copied slot, in any order."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mms_engine.bank.adapters import AdapterBank, BankOptions, adapter_bank
+from mms_engine.bank.adapters import AdapterBank, BankOptions, LanguageBytes, adapter_bank
+from mms_engine.bank.bank import Resident
 from mms_engine.bank.device import DeviceBank, bank_bytes
+from mms_engine.bank.heads import page_count
 from mms_engine.bundle import AdapterWeights
 from mms_engine.cuda.context import open_device
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.streams import CudaStream
 from mms_engine.errors import BackendError, DeviceLostError, DeviceMemoryError, LanguageError
 
-P, H, V = 300, 8, 12
+P, H = 300, 8
 LANGUAGES = [f"l{number:02}" for number in range(9)]
 ROUNDS, STEPS = 40, 60
 
 
 def vocab_of(language: str) -> int:
-    return 4 + int(language[1:]) % 7
+    """Return the size of a vocabulary of one to four pages."""
+    return 4 + int(language[1:]) % 7 * 37
 
 
 def weights(language: str) -> AdapterWeights:
@@ -41,6 +45,9 @@ def load(language: str) -> AdapterWeights:
     return weights(language)
 
 
+SIZES = tuple(sorted((page_count(vocab_of(one)) for one in LANGUAGES), reverse=True))
+
+
 def draw(chance: np.random.Generator, most: int) -> list[str]:
     """Return up to `most` different languages."""
     return [*map(str, chance.choice(LANGUAGES, chance.integers(1, most + 1), replace=False))]
@@ -59,15 +66,18 @@ class Runs:
     def enqueue(self, languages: list[str]) -> None:
         """Enqueue a batch and release its languages before it has run."""
         with self.bank.acquire(languages) as residents, self.device.active("testing"):
-            slots = [residents[language].slot for language in languages]
-            with self.bank.storage.reading(slots, self.stream):
-                for language, slot in zip(languages, slots, strict=True):
-                    self._gather(language, slot)
+            held = [residents[language] for language in languages]
+            with self.bank.storage.reading([one.slot for one in held], self.stream):
+                for language, resident in zip(languages, held, strict=True):
+                    self._gather(language, resident)
 
-    def _gather(self, language: str, slot: int) -> None:
+    def _gather(self, language: str, resident: Resident) -> None:
         copies, hosts = [], []
-        for array in self.bank.storage.arrays.values():
-            row = array.row(slot)
+        arrays = self.bank.storage.arrays
+        rows = [arrays["adapters"].row(resident.slot)]
+        for page in resident.pages:
+            rows += (arrays["head_weight"].row(page), arrays["head_bias"].row(page))
+        for row in rows:
             copy = DeviceArray.empty(self.device, row.shape, row.dtype)
             self.stream.copy(copy, row)
             copies.append(copy)
@@ -85,17 +95,25 @@ class Runs:
                 for copy in copies:
                     copy.free()
         results, self._results = self._results, []
-        for language, _, (adapter, head_weight, head_bias) in results:
+        for language, _, (adapter, *head) in results:
             expected, vocab = weights(language), vocab_of(language)
+            head_weight, head_bias = np.concatenate(head[::2]), np.concatenate(head[1::2])
+            assert len(head_bias) == 64 * page_count(vocab)
             np.testing.assert_array_equal(adapter, expected.adapter, err_msg=language)
             np.testing.assert_array_equal(head_weight[:vocab], expected.head_weight)
             np.testing.assert_array_equal(head_bias[:vocab], expected.head_bias)
-            assert np.isfinite(head_weight).all()
+            assert not head_weight[vocab:].any()
             assert (head_bias[vocab:] == -np.inf).all()
 
     def free(self) -> None:
         with self.device.active("testing"):
             self.stream.free()
+
+
+def options(slots: int, pages: int) -> BankOptions:
+    return BankOptions(
+        adapter_parameters=P, hidden_size=H, dtype="float16", slots=slots, pages=pages, sizes=SIZES
+    )
 
 
 @pytest.fixture
@@ -105,11 +123,9 @@ def make(sim):
     before = sim.usage()
     banks = []
 
-    def build(slots: int, **options: object) -> AdapterBank[DeviceBank]:
-        sizes = BankOptions(
-            adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=slots, **options
-        )
-        banks.append(adapter_bank(load, sizes, DeviceBank(open_device(), sizes)))
+    def build(slots: int, pages: int = sum(SIZES)) -> AdapterBank[DeviceBank]:
+        sizes = options(slots, pages)
+        banks.append(adapter_bank(load, vocab_of, sizes, DeviceBank(open_device(), sizes)))
         return banks[-1]
 
     yield build
@@ -121,15 +137,17 @@ def make(sim):
 
 
 @pytest.mark.parametrize("slow_copies", [False, True])
-@pytest.mark.parametrize("slots", [1, 2, 4])
-def test_no_run_reads_a_wrong_row_in_any_order(make, sim, slots: int, slow_copies: bool) -> None:
-    bank = make(slots)
+@pytest.mark.parametrize(("slots", "pages"), [(1, 4), (2, 24), (4, 24), (4, 8), (9, 8)])
+def test_no_run_reads_a_wrong_row_in_any_order(
+    make, sim, slots: int, pages: int, slow_copies: bool
+) -> None:
+    bank = make(slots, pages)
     runs = Runs(bank)
     for seed in range(ROUNDS):
         sim.order(seed=seed, slow_copies=slow_copies)
         chance = np.random.default_rng(seed)
         for _ in range(STEPS):
-            chosen = draw(chance, slots)
+            chosen = draw(chance, min(slots, pages // SIZES[0]))
             match chance.integers(4):
                 case 0:
                     bank.prefetch(chosen)
@@ -182,10 +200,31 @@ def test_failed_copy_frees_its_slot(make, sim) -> None:
 
 
 def test_bank_beyond_device_memory_is_an_error(sim) -> None:
-    sizes = BankOptions(adapter_parameters=P, hidden_size=H, vocab=V, dtype="float16", slots=2)
     sim.out_of_memory(times=2)  # pycuda tries a second time, after collecting garbage
     with pytest.raises(DeviceMemoryError, match=r"while allocating 2 adapter slots: .* MiB are"):
-        DeviceBank(open_device(), sizes)
+        DeviceBank(open_device(), options(2, 8))
+
+
+def test_bank_takes_the_bytes_of_its_languages(make, sim) -> None:
+    """All of them: as much as their own heads, of which the widest is one."""
+    before = sim.usage().bytes
+    bank = make(len(LANGUAGES))
+    model = SimpleNamespace(adapter_parameters=P, hidden_size=H)
+    sizes = LanguageBytes.of(model, "float16")
+    vocabs = sum(64 * page_count(vocab_of(language)) for language in LANGUAGES)
+    least = 2 * (len(LANGUAGES) * P + vocabs * (H + 1))
+    assert sizes.total(len(LANGUAGES), sum(SIZES)) == least + 2 * 64 * (H + 1)
+    assert sim.usage().bytes - before == least + 2 * 64 * (H + 1)
+    assert bank.storage.sizes == {"bank_pages": 1 + sum(SIZES), "slots": len(LANGUAGES)}
+
+
+def test_pages_of_a_run_are_those_of_its_widest_language(make) -> None:
+    bank = make(len(LANGUAGES))
+    by_size = {page_count(vocab_of(language)): language for language in LANGUAGES}
+    assert sorted(by_size) == [1, 2, 3, 4]
+    for size, pages in ((1, 1), (2, 2), (3, 4), (4, 4)):
+        with bank.acquire([by_size[1], by_size[size]]) as residents:
+            assert bank.storage.pages_of(list(residents.values())) == pages
 
 
 def test_bank_leaves_what_runs_take() -> None:
@@ -196,21 +235,29 @@ def test_bank_leaves_what_runs_take() -> None:
 
 
 def test_shrunk_bank_loads_its_languages_again(make, sim) -> None:
-    bank = make(4)
+    bank = make(4, 16)
     runs = Runs(bank)
     runs.enqueue(LANGUAGES[:4])
     runs.check()
     before = sim.usage().bytes
-    assert bank.shrink(1, bank.storage.shrink)
-    assert (bank.slots, bank.keys) == (2, ())
+    assert bank.shrink(LANGUAGES[:1], bank.storage.shrink)
+    assert (bank.slots, bank.pages, bank.keys) == (2, 8, ())
     assert sim.usage().bytes < before
     assert bank.storage.arrays["adapters"].shape == (2, P)
+    assert bank.storage.arrays["head_bias"].shape == (9, 64)
     for languages in (LANGUAGES[:2], LANGUAGES[2:4], LANGUAGES[3:5]):
         runs.enqueue(languages)
     runs.check()
     with pytest.raises(BackendError, match="3 languages at once do not fit in 2 adapter slots"):
         runs.enqueue(LANGUAGES[:3])
-    assert not bank.shrink(2, bank.storage.shrink), "both are needed"
+    widest = sorted(LANGUAGES, key=vocab_of)[-2:]
+    assert bank.shrink(widest, bank.storage.shrink)
+    assert (bank.slots, bank.pages) == (2, 7)
+    assert not bank.shrink(widest, bank.storage.shrink), "both are needed"
+    assert bank.shrink(LANGUAGES[:1], bank.storage.shrink)
+    assert (bank.slots, bank.pages) == (1, SIZES[0]), "each language fits"
+    runs.enqueue(widest[1:])
+    runs.check()
 
 
 def test_lost_device_is_reported_as_lost(make, sim) -> None:

@@ -1,10 +1,12 @@
 """Bank of resident weights: slots, reference counts and least-recently-used eviction."""
 
 import contextlib
+import heapq
+import itertools
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,17 +17,6 @@ WeightsIn = TypeVar("WeightsIn", contravariant=True)
 InfoT = TypeVar("InfoT")
 
 
-class BankStorage(Protocol[WeightsIn]):
-    """Storage of resident weights: R slots in arrays that a graph reads."""
-
-    def write(self, slot: int, weights: WeightsIn) -> None:
-        """Write weights into a slot that no run holds; threads write different slots."""
-        ...
-
-
-StorageT = TypeVar("StorageT", bound=BankStorage[Any])
-
-
 @dataclass(frozen=True, slots=True)
 class Resident(Generic[InfoT]):
     """Weights in the bank."""
@@ -33,21 +24,36 @@ class Resident(Generic[InfoT]):
     slot: int
     info: InfoT
     """Result of `describe` for them."""
+    pages: tuple[int, ...] = ()
+    """Pages of what differs in size from key to key."""
+
+
+class BankStorage(Protocol[WeightsIn]):
+    """Storage of resident weights: R slots, and pages, in arrays that a graph reads."""
+
+    def write(self, resident: Resident[Any], weights: WeightsIn) -> None:
+        """Write weights into a slot and pages that no run holds; threads write different ones."""
+        ...
+
+
+StorageT = TypeVar("StorageT", bound=BankStorage[Any])
 
 
 @dataclass(slots=True, eq=False)
 class _Entry(Generic[InfoT]):
     slot: int
+    pages: tuple[int, ...]
     resident: Resident[InfoT] | None = None
-    """Set once the slot is written."""
+    """Set once slot and pages are written."""
     users: int = 0
 
 
 class Bank(Generic[WeightsT, InfoT, StorageT]):
     """Weights by key (language, voice) in R slots, with least-recently-used eviction.
 
-    A key that is held keeps its slot. Each key is loaded by one thread while others wait for it;
-    callers that wait for slots are served first come, first served. Methods are thread-safe.
+    A key takes one slot, and the pages of its size if there are any, and keeps them while it is
+    held. Each key is loaded by one thread while others wait for it; callers that wait for room are
+    served first come, first served. Methods are thread-safe.
     """
 
     def __init__(
@@ -57,6 +63,9 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         storage: StorageT,
         *,
         slots: int,
+        pages: int = 0,
+        sizes: Sequence[int] = (),
+        page_count: Callable[[str], int] = lambda _: 0,
         wait_seconds: float = 60.0,
     ) -> None:
         """Start empty.
@@ -66,23 +75,39 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
             describe: Function that returns what callers need of the weights (a vocabulary).
             storage: Memory of the slots.
             slots: R: keys that can be resident at once.
-            wait_seconds: Seconds that `acquire` waits for a slot.
+            pages: Pages that can be taken at once, by their numbers from 1 on.
+            sizes: Pages of every key, or more, largest first.
+            page_count: Function that returns the pages of a key.
+            wait_seconds: Seconds that `acquire` waits for room.
         """
         if slots < 1:
             raise ValueError(f"a bank needs at least one slot, got {slots}")
         self.storage = storage
         self.slots = slots
         """R: keys that can be resident at once."""
+        self.pages = pages
+        """Pages that can be taken at once."""
+        self._sizes = tuple(sizes)
+        self._page_count = page_count
         self._load = load
         self._describe = describe
         self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
         self._entries: OrderedDict[str, _Entry[InfoT]] = OrderedDict()  # LRU first
         self._queue: deque[object] = deque()
-        """Tickets of the callers that wait for slots, in their order."""
+        """Tickets of the callers that wait for room, in their order."""
+        self._free_all()
 
     def __repr__(self) -> str:
         return f"Bank({len(self._entries)} of {self.slots} slots)"
+
+    @property
+    def at_once(self) -> int:
+        """Keys that can be resident at once, whichever they are."""
+        fitting = itertools.takewhile(
+            lambda pages: pages <= self.pages, itertools.accumulate(self._sizes)
+        )
+        return min(self.slots, sum(1 for _ in fitting)) if self._sizes else self.slots
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -94,17 +119,17 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
     def acquire(self, keys: Collection[str]) -> Iterator[dict[str, Resident[InfoT]]]:
         """Hold keys in the bank, loading those that are not resident.
 
-        All slots are taken at once, so two callers never hold part of what the other needs. A
+        All room is taken at once, so two callers never hold part of what the other needs. A
         thread that holds keys should not acquire others: callers in the queue may wait for it.
 
         Raises:
-            BackendError: there are more keys than slots, or no slot came free in time.
+            BackendError: the bank has no room for all keys, or none came free in time.
             LanguageError, BundleError: the weights of a key cannot be loaded.
         """
-        wanted = sorted(set(keys))
-        if len(wanted) > self.slots:
+        wanted = {key: self._page_count(key) for key in sorted(set(keys))}
+        if len(wanted) > self.slots or sum(wanted.values()) > self.pages:
             raise BackendError(
-                f"{len(wanted)} languages at once do not fit in {self.slots} adapter slots: "
+                f"{len(wanted)} languages at once do not fit in {self._room}: "
                 "use fewer at once, or allow more memory (adapter_cache_bytes)"
             )
         deadline = time.monotonic() + self._wait_seconds
@@ -117,21 +142,29 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         finally:
             self._release(entries.values())
 
-    def shrink(self, least: int, resize: Callable[[int], None]) -> bool:
-        """Halve the slots, once no key is held, and forget all keys.
+    @property
+    def _room(self) -> str:
+        pages = f" with {self.pages} pages of tokens" if self.pages else ""
+        return f"{self.slots} adapter slots{pages}"
+
+    def shrink(self, keys: Collection[str], resize: Callable[[int, int], None]) -> bool:
+        """Halve slots and pages, once no key is held, and forget all keys.
 
         Args:
-            least: Slots that must be left.
-            resize: Function that gives the storage its new number of slots.
+            keys: Keys that must fit at once; each other one fits alone.
+            resize: Function that gives the storage its new number of slots and of pages.
 
         Returns:
-            Whether there are fewer now; false if `least` are all, or keys stayed held.
+            Whether there are fewer now; false if there cannot be, or keys stayed held.
         """
+        least = max(sum(map(self._page_count, keys)), *self._sizes[:1], 0)
         ticket = object()
         with self._changed:
-            slots = max(1, least, self.slots // 2)
-            if slots >= self.slots:
+            slots = max(1, len(keys), self.slots // 2)
+            pages = max(least, self.pages // 2)
+            if slots >= self.slots and pages >= self.pages:
                 return False
+            slots, pages = min(slots, self.slots), min(pages, self.pages)
             self._queue.append(ticket)
             try:
                 if not self._changed.wait_for(
@@ -143,69 +176,88 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
                 ):
                     return False
                 self._entries.clear()
-                resize(slots)
-                self.slots = slots
+                resize(slots, pages)
+                self.slots, self.pages = slots, pages
+                self._free_all()
                 return True
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Load keys into free or idle slots ahead of their use, without waiting for slots.
+        """Load keys into free or idle room ahead of their use, without waiting for it.
 
         Raises:
             LanguageError, BundleError: the weights of a key cannot be loaded.
         """
         ahead = list(dict.fromkeys(keys))
         for key in ahead:
+            wanted = {key: self._page_count(key)}
             with self._changed:
-                if self._queue or key in self._entries or not self._evict(1, keep=ahead):
+                if self._queue or key in self._entries or not self._evict(wanted, keep=ahead):
                     continue
-                entries, fresh = self._hold([key])
+                entries, fresh = self._hold(wanted)
             if self._fill(entries, fresh) is not None:
                 self._release(entries.values())
 
     def _reserve(
-        self, wanted: list[str], deadline: float
+        self, wanted: Mapping[str, int], deadline: float
     ) -> tuple[dict[str, _Entry[InfoT]], list[str]]:
-        """Wait for slots for `wanted`, and return the held entries and the keys to load."""
+        """Wait for room for `wanted`, keys and their numbers of pages.
+
+        Return the held entries and the keys to load.
+        """
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
             try:
                 if self._changed.wait_for(
-                    lambda: self._queue[0] is ticket and self._has_room(wanted),
+                    lambda: self._queue[0] is ticket and self._evict(wanted, keep=wanted),
                     max(0.0, deadline - time.monotonic()),
                 ):
                     return self._hold(wanted)
                 raise BackendError(
-                    f"all {self.slots} adapter slots were in use for {self._wait_seconds:g} s: "
+                    f"all {self._room} were in use for {self._wait_seconds:g} s: "
                     "use fewer languages at once, or allow more memory (adapter_cache_bytes)"
                 )
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _has_room(self, wanted: Collection[str]) -> bool:
-        missing = sum(key not in self._entries for key in wanted)
-        return self._evict(missing, keep=wanted)
-
-    def _evict(self, needed: int, *, keep: Collection[str]) -> bool:
-        """Evict least recently used keys for `needed` free slots; none if too few are idle."""
-        idle = [k for k, entry in self._entries.items() if entry.users == 0 and k not in keep]
-        short = needed - (self.slots - len(self._entries))
-        if short > len(idle):
+    def _evict(self, wanted: Mapping[str, int], *, keep: Collection[str]) -> bool:
+        """Evict least recently used keys until `wanted` fit; none if too few are idle."""
+        missing = [key for key in wanted if key not in self._entries]
+        slots = len(missing) - len(self._free_slots)
+        pages = sum(wanted[key] for key in missing) - len(self._free_pages)
+        evicted = []
+        for key, entry in self._entries.items():
+            if slots <= 0 and pages <= 0:
+                break
+            if entry.users == 0 and key not in keep:
+                evicted.append(key)
+                slots -= 1
+                pages -= len(entry.pages)
+        if slots > 0 or pages > 0:
             return False
-        for key in idle[: max(0, short)]:
-            del self._entries[key]
+        for key in evicted:
+            self._drop(key)
         return True
 
-    def _hold(self, wanted: list[str]) -> tuple[dict[str, _Entry[InfoT]], list[str]]:
-        taken = {entry.slot for entry in self._entries.values()}
-        free = (slot for slot in range(self.slots) if slot not in taken)
+    def _free_all(self) -> None:
+        self._free_slots = list(range(self.slots))  # heaps: the lowest numbers are taken first
+        self._free_pages = list(range(1, self.pages + 1))
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key)
+        heapq.heappush(self._free_slots, entry.slot)
+        for page in entry.pages:
+            heapq.heappush(self._free_pages, page)
+
+    def _hold(self, wanted: Mapping[str, int]) -> tuple[dict[str, _Entry[InfoT]], list[str]]:
         fresh = [key for key in wanted if key not in self._entries]
         for key in fresh:
-            self._entries[key] = _Entry(next(free))
+            pages = tuple(heapq.heappop(self._free_pages) for _ in range(wanted[key]))
+            self._entries[key] = _Entry(heapq.heappop(self._free_slots), pages)
         for key in wanted:
             self._entries[key].users += 1
             self._entries.move_to_end(key)
@@ -222,9 +274,10 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         try:
             for key in fresh:
                 entry, weights = entries[key], self._load(key)
-                self.storage.write(entry.slot, weights)
+                resident = Resident(entry.slot, self._describe(weights), entry.pages)
+                self.storage.write(resident, weights)
                 with self._changed:
-                    entry.resident = Resident(entry.slot, self._describe(weights))
+                    entry.resident = resident
                     self._changed.notify_all()
         except BaseException:
             self._abandon(entries, fresh)
@@ -242,11 +295,11 @@ class Bank(Generic[WeightsT, InfoT, StorageT]):
         return entry.resident is not None or self._entries.get(key) is not entry
 
     def _abandon(self, entries: dict[str, _Entry[InfoT]], fresh: list[str]) -> None:
-        """Release entries after a failure; keys that were not written lose their slots."""
+        """Release entries after a failure; keys that were not written lose their room."""
         with self._changed:
             for key in fresh:
                 if entries[key].resident is None:
-                    del self._entries[key]
+                    self._drop(key)
         self._release(entries.values())
 
     def _release(self, entries: Iterable[_Entry[InfoT]]) -> None:

@@ -2,13 +2,16 @@
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from mms_engine.backends.session import convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
+from mms_engine.bank.bank import Resident
+from mms_engine.bank.heads import PADDING_PAGE, PAGE_TOKENS, in_pages
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice, Owned
 from mms_engine.cuda.memory import DeviceArray
@@ -33,14 +36,15 @@ class _Slot:
 
 
 class DeviceBank:
-    """Slots in device memory at fixed addresses; see `BankStorage`.
+    """Slots and pages in device memory at fixed addresses; see `BankStorage`.
 
-    A language is one contiguous copy per array, on a CUDA stream of their own. Events order them: a
-    run waits for the copies into its slots, a copy waits for the runs that read the slot before.
+    A language is one contiguous copy per array, or several where its pages are not neighbours, on a
+    CUDA stream of their own. Events order them: a run waits for the copies of its languages, a copy
+    waits for the runs that read its slot or pages before.
     """
 
     def __init__(self, device: CudaDevice, options: BankOptions) -> None:
-        """Allocate the slots.
+        """Allocate slots and pages.
 
         Args:
             device: GPU of the encoder.
@@ -52,17 +56,17 @@ class DeviceBank:
         self._lock = threading.Lock()
         with device.creating(f"allocating {options.slots} adapter slots") as owned:
             self._copies = owned(CudaStream(device))
-            self.arrays = self._allocate(options.slots, owned)
+            self.arrays = self._allocate(options.slots, options.pages, owned)
             """Inputs of the encoder, by name."""
             self._ring = owned(PinnedRing(device, _STAGES))
             self._slots = [_Slot(owned(CudaEvent(device))) for _ in range(options.slots)]
 
-    def _allocate(self, slots: int, owned: Owned) -> dict[str, DeviceArray]:
+    def _allocate(self, slots: int, pages: int, owned: Owned) -> dict[str, DeviceArray]:
         options, dtype = self._options, storage_dtype(self._dtype)
         shapes = {
             "adapters": (slots, options.adapter_parameters),
-            "head_weight": (slots, options.vocab, options.hidden_size),
-            "head_bias": (slots, options.vocab),
+            "head_weight": (1 + pages, PAGE_TOKENS, options.hidden_size),
+            "head_bias": (1 + pages, PAGE_TOKENS),
         }
         if not options.adapter_parameters:
             del shapes["adapters"]
@@ -70,13 +74,33 @@ class DeviceBank:
             name: owned(DeviceArray.empty(self._device, shape, dtype))
             for name, shape in shapes.items()
         }
-        # Head rows beyond a language's vocabulary are multiplied too, so they must be finite.
-        self._copies.clear(arrays["head_weight"])
+        padding = np.full(PAGE_TOKENS, minus_infinity(self._dtype), dtype)
+        self._copies.clear(arrays["head_weight"].row(PADDING_PAGE))
+        self._copies.upload(arrays["head_bias"].row(PADDING_PAGE), padding)
         self._copies.synchronize()
+        self._holders: list[int | None] = [None] * (1 + pages)
+        """Slot of the language that each page had last."""
         return arrays
 
-    def shrink(self, slots: int) -> None:
-        """Keep only some slots, none of which is held, and forget what is in them.
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Dimensions of the arrays, by their names in the graph."""
+        sizes = {"bank_pages": len(self.arrays["head_bias"])}
+        if "adapters" in self.arrays:
+            sizes["slots"] = len(self.arrays["adapters"])
+        return sizes
+
+    def pages_of(self, held: Sequence[Resident[Any]]) -> int:
+        """Return the pages of a row in a run: those of its widest language, rounded up.
+
+        They are a power of two, or as many as the widest language of all has, so that runs have few
+        shapes.
+        """
+        most = max(len(resident.pages) for resident in held)
+        return min(1 << (most - 1).bit_length(), self._options.sizes[0])
+
+    def shrink(self, slots: int, pages: int) -> None:
+        """Keep only some slots and pages, none of which is held, and forget what is in them.
 
         Raises:
             BackendError: the device failed.
@@ -89,17 +113,17 @@ class DeviceBank:
                 slot.free()
             del self._slots[slots:]
             self.arrays.clear()  # as after `free`, if there is no memory even for these
-            self.arrays.update(self._allocate(slots, owned))
+            self.arrays.update(self._allocate(slots, pages, owned))
 
-    def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Enqueue the copy of a language into a slot; see `BankStorage.write`.
+    def write(self, resident: Resident[Any], weights: AdapterWeights) -> None:
+        """Enqueue the copy of a language into its slot and pages; see `BankStorage.write`.
 
         Raises:
             BackendError: the device failed.
         """
         if not self.arrays:
             raise BackendError("the model is closed")
-        parts = self._parts(slot, weights)
+        parts = self._parts(resident, weights)
         size = sum(target.nbytes for target, _ in parts)
         with (
             self._device.active(f"copying the adapter of {weights.language}"),
@@ -112,7 +136,7 @@ class DeviceBank:
                 staged.append((target, view))
                 start += target.nbytes
             with self._lock:
-                self._send(slot, staged)
+                self._send(resident, staged)
 
     @contextlib.contextmanager
     def reading(self, slots: Collection[int], stream: CudaStream) -> Iterator[None]:
@@ -147,28 +171,43 @@ class DeviceBank:
                 slot.free()
             self._slots.clear()
 
-    def _parts(self, slot: int, weights: AdapterWeights) -> list[tuple[DeviceArray, np.ndarray]]:
+    def _parts(
+        self, resident: Resident[Any], weights: AdapterWeights
+    ) -> list[tuple[DeviceArray, np.ndarray]]:
         """Return the parts of a language: target and values."""
-        rows = {name: array.row(slot) for name, array in self.arrays.items()}
-        heads, biases = rows["head_weight"], rows["head_bias"]
-        vocab = len(weights.vocab)
-        bias = np.full(biases.shape, minus_infinity(self._dtype), biases.dtype)
-        bias[:vocab] = convert(weights.head_bias, self._dtype)
-        parts = [
-            (heads.rows(0, vocab), convert(weights.head_weight, self._dtype)),
-            (biases, bias),
-        ]
-        if "adapters" in rows:
-            parts.append((rows["adapters"], convert(weights.adapter, self._dtype)))
+        parts = []
+        head = in_pages(weights.head_weight, weights.head_bias, self._dtype)
+        for name, values in zip(("head_weight", "head_bias"), head, strict=True):
+            for own in _neighbours(resident.pages):
+                first = resident.pages[own.start]
+                target = self.arrays[name].rows(first, first + own.stop - own.start)
+                parts.append((target, values[own]))
+        if "adapters" in self.arrays:
+            target = self.arrays["adapters"].row(resident.slot)
+            parts.append((target, convert(weights.adapter, self._dtype)))
         return parts
 
-    def _send(self, slot: int, staged: list[tuple[DeviceArray, np.ndarray]]) -> None:
-        state = self._slots[slot]
-        for event in state.read.values():
-            self._copies.wait(event)
+    def _send(self, resident: Resident[Any], staged: list[tuple[DeviceArray, np.ndarray]]) -> None:
+        pages, state = resident.pages, self._slots[resident.slot]
+        # A page moves between slots: its last readers are among those of the slot that had it.
+        holders = {self._holders[page] for page in pages}
+        for slot in {resident.slot, *(slot for slot in holders if slot is not None)}:
+            for event in self._slots[slot].read.values():
+                self._copies.wait(event)
         for target, view in staged:
             self._copies.upload(target, view)
         self._copies.record(state.written)
+        for page in pages:
+            self._holders[page] = resident.slot
+
+
+def _neighbours(pages: Sequence[int]) -> Iterator[slice]:
+    """Yield the parts of ascending page numbers that are consecutive."""
+    start = 0
+    for end in range(1, len(pages) + 1):
+        if end == len(pages) or pages[end] != pages[end - 1] + 1:
+            yield slice(start, end)
+            start = end
 
 
 def bank_bytes(free: int, wanted: int, reserve: int) -> int:

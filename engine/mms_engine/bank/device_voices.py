@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mms_engine.backends.session import convert, storage_dtype
+from mms_engine.bank.bank import Resident
 from mms_engine.bank.voices import find_weight, voice_shape
 from mms_engine.bundle.manifest import Tensor
 from mms_engine.bundle.voices import VoiceWeights
@@ -51,8 +53,8 @@ class DeviceVoices:
             self._stream: CudaStream | None = owned(CudaStream(device))
             self._staging = owned(PinnedArray.empty(device, (self._layout.size,), "uint8"))
 
-    def write(self, slot: int, weights: VoiceWeights) -> None:
-        """Convert a voice's weights into a slot; see `VoiceStorage.write`."""
+    def write(self, resident: Resident[Any], weights: VoiceWeights) -> None:
+        """Convert a voice's weights into its slot; see `VoiceStorage.write`."""
         found = {tensor.name: find_weight(weights, tensor) for tensor in self._inputs}
         parts = self._layout.parts
         for name, source in found.items():
@@ -64,10 +66,10 @@ class DeviceVoices:
         with self._lock, self._device.active(f"copying the voice {weights.voice.language}"):
             if self._stream is None:
                 raise BackendError("the synthesizer is closed")
-            memory = self._memory[slot]
+            memory = self._memory[resident.slot]
             if memory is None:
                 memory = DeviceArray.empty(self._device, (self._layout.size,), "uint8")
-                self._memory[slot] = memory
+                self._memory[resident.slot] = memory
             arrays: dict[str, DeviceArray] = {}
             for tensor in self._inputs:
                 part, source = parts[tensor.name], found[tensor.name]
@@ -77,7 +79,7 @@ class DeviceVoices:
                 arrays[tensor.name] = memory.view(source.shape, part.dtype, offset=part.offset)
             self._stream.upload(memory, self._staging.array)
             self._stream.synchronize()
-            self._arrays[slot] = arrays
+            self._arrays[resident.slot] = arrays
 
     def arrays(self, slot: int) -> Mapping[str, DeviceArray]:
         """Return the weights of a written slot by name; see `VoiceStorage.arrays`."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mms_engine.backends.session import Array, convert, storage_dtype
-from mms_engine.bank.bank import Bank
+from mms_engine.bank.bank import Bank, Resident
 from mms_engine.bundle.manifest import Tensor
 from mms_engine.bundle.voices import Voice, VoiceWeights
 from mms_engine.errors import BundleCorrupt
@@ -19,8 +19,8 @@ from mms_kernels import widen
 class VoiceStorage(Protocol):
     """Storage of resident voices; see `BankStorage`."""
 
-    def write(self, slot: int, weights: VoiceWeights) -> None:
-        """Convert a voice's weights into a slot.
+    def write(self, resident: Resident[Any], weights: VoiceWeights) -> None:
+        """Convert a voice's weights into its slot.
 
         Raises:
             BundleCorrupt: the voice lacks a weight, or one has another shape.
@@ -73,8 +73,8 @@ class HostVoices:
         self._threads = threads
         self._slots: list[_Slot | None] = [None] * slots
 
-    def write(self, slot: int, weights: VoiceWeights) -> None:
-        """Convert a voice's weights into a slot; see `VoiceStorage.write`."""
+    def write(self, resident: Resident[Any], weights: VoiceWeights) -> None:
+        """Convert a voice's weights into its slot; see `VoiceStorage.write`."""
         found = {tensor.name: find_weight(weights, tensor) for tensor in self._inputs}
         offsets: dict[str, int] = {}
         size = 0
@@ -82,7 +82,7 @@ class HostVoices:
             offsets[tensor.name] = size
             nbytes = found[tensor.name].size * storage_dtype(tensor.dtype).itemsize
             size += -(-nbytes // _ALIGNMENT) * _ALIGNMENT
-        former = self._slots[slot]
+        former = self._slots[resident.slot]
         reusable = former is not None and former.memory.size == size
         memory = former.memory if former and reusable else np.empty(size, np.uint8)
         arrays: dict[str, Array] = {}
@@ -92,7 +92,7 @@ class HostVoices:
             flat = memory[start : start + source.size * dtype.itemsize].view(dtype)
             _copy(source.reshape(-1), flat, tensor.dtype, self._threads)
             arrays[tensor.name] = flat.reshape(source.shape)
-        self._slots[slot] = _Slot(memory, arrays)
+        self._slots[resident.slot] = _Slot(memory, arrays)
 
     def arrays(self, slot: int) -> Mapping[str, Array]:
         """Return the weights of a written slot by name; see `VoiceStorage.arrays`."""

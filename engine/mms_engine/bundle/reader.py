@@ -222,6 +222,11 @@ class Bundle:
         rows = self._rows(language, whole)
         return whole if rows is None else whole.part(rows)
 
+    def vocab_size(self, language: str) -> int:
+        """Return the number of tokens of a language; see `vocabulary`."""
+        entry = self.entry(language)
+        return len(self.vocabulary(language)) if self._script(language) else entry.vocab_size
+
     def adapter(self, language: str) -> AdapterWeights:
         """Read a language's weights.
 

@@ -29,7 +29,7 @@ class BatchLimits:
     frames: int
     """Most rows times the frames of the longest; a longer single row still runs, alone."""
     languages: int
-    """Most languages: the slots of the bank."""
+    """Most languages: those that fit in the bank."""
     rows_within: Callable[[int], int | None] | None = None
     """Returns the most rows of a number of frames in one run; `None`, here or returned, for no
     limit."""
@@ -47,7 +47,7 @@ def plan_batches(rows: Sequence[WindowRow], limits: BatchLimits) -> list[list[Wi
     by_utterance = [list(group) for _, group in groupby(rows, key=lambda row: row.utterance)]
     short = [group[0] for group in by_utterance if len(group) == 1]
     crowded = len({row.language for row in short}) > limits.languages
-    # More languages than slots: rows of a language stay together, or each batch would reload it.
+    # More languages than fit: rows of a language stay together, or each batch would reload it.
     short.sort(key=lambda row: (row.language if crowded else "", row.frames))
     batches = _fill(short, limits)
     for group in by_utterance:

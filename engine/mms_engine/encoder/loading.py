@@ -103,7 +103,9 @@ def _load_host_encoder(
             return HostEncoder(graphs, None)
         inputs = graphs.session("encoder").inputs
         sizes = bank_options(bundle, inputs, options.adapter_cache_bytes or _HOST_BANK_BYTES)
-        return HostEncoder(graphs, adapter_bank(bundle.adapter, sizes, HostBank(sizes)))
+        return HostEncoder(
+            graphs, adapter_bank(bundle.adapter, bundle.vocab_size, sizes, HostBank(sizes))
+        )
     except (ValueError, MemoryError) as error:
         graphs.close()
         raise BundleCorrupt(

@@ -112,7 +112,7 @@ class OfflineEncoder:
         self._model = model
         self._runs = runs if model.device == "cpu" else 1
         if self._languages is not None:
-            self._runs = min(self._runs, self._languages)  # no run waits for the slots of another
+            self._runs = min(self._runs, self._languages)  # no run waits for the room of another
         self._windows = windows
         self._normalization = normalization
         full = (windows.seconds + 2 * windows.context_seconds) / model.frame_seconds
@@ -120,10 +120,10 @@ class OfflineEncoder:
 
     @property
     def _languages(self) -> int | None:
-        """Slots of the bank, which may shrink; `None` if every language has one."""
+        """Languages that fit in the bank, which may shrink; `None` if all do."""
         bank = self._model.bank
-        few = bank is not None and bank.slots < len(self._model.bundle.languages)
-        return bank.slots if bank is not None and few else None
+        few = bank is not None and bank.at_once < len(self._model.bundle.languages)
+        return bank.at_once if bank is not None and few else None
 
     def utterance(self, audio: Audio, language: str) -> OfflineUtterance:
         """Return an utterance, normalised if the model expects that."""

@@ -1,11 +1,13 @@
 """Runs of a bundle's graphs on the CPU, for parity and tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from mms_engine.bank.bank import Resident
+from mms_engine.bank.heads import PAGE_TOKENS, in_pages, row_inputs
 from mms_engine.bundle.kv_cache import cache_names
 from mms_engine.encoder.frames import FrameGeometry
 from mms_engine.types import Precision
@@ -32,7 +34,6 @@ def graph_logits(case: Case, folder: Path, precision: Precision, name: str) -> l
     checkpoint = case.open()
     feeds = _features(case, checkpoint, folder, precision)
     lengths = feeds["lengths"]
-    feeds["slot"] = np.arange(len(lengths))
     feeds |= bank(checkpoint, case.languages, NUMERICS[precision])
     if name == "step":
         feeds |= empty_cache(checkpoint, feeds["features"], NUMERICS[precision])
@@ -91,29 +92,37 @@ def empty_cache(checkpoint: Checkpoint, features: Array, numerics: Numerics) -> 
     }
 
 
-def bank(
-    checkpoint: Checkpoint, languages: tuple[str, ...], numerics: Numerics
-) -> dict[str, Array]:
-    """Return the adapter bank of some languages, one per slot, in the graph's operand dtype.
+def bank(checkpoint: Checkpoint, languages: Sequence[str], numerics: Numerics) -> dict[str, Array]:
+    """Return the inputs of the adapter bank for rows of some languages.
 
-    A graph without adapters has no input `adapters`.
+    Args:
+        checkpoint: Checkpoint of the languages.
+        languages: Language of each row.
+        numerics: Number types of the graph. One without adapters has no inputs `slot`, `adapters`.
     """
-    config, parameters = checkpoint.config, adapter_parameters(checkpoint.config)
-    size = max(len(checkpoint.adapters[language].vocab) for language in languages)
-    adapters = np.empty((len(languages), parameters), np.float32)
-    head_weight = np.zeros((len(languages), size, config.hidden_size), np.float32)
-    head_bias = np.full((len(languages), size), -np.inf, np.float32)
-    for slot, language in enumerate(languages):
-        weights = read_adapter(checkpoint.adapters[language], config)
-        bias = weights.read("lm_head.bias")
-        adapters[slot] = pack_adapter(weights, config)
-        head_weight[slot, : len(bias)] = weights.read("lm_head.weight")
-        head_bias[slot, : len(bias)] = bias
-    arrays = {"head_weight": head_weight, "head_bias": head_bias}
-    if parameters:
-        arrays["adapters"] = adapters
-    operands = numpy_dtype(numerics.operands)
-    return {name: array.astype(operands) for name, array in arrays.items()}
+    config, operands = checkpoint.config, numpy_dtype(numerics.operands)
+    hidden = config.hidden_size
+    adapters = []
+    weights, biases = [np.zeros((1, PAGE_TOKENS, hidden))], [np.full((1, PAGE_TOKENS), -np.inf)]
+    resident: dict[str, Resident[None]] = {}
+    used = 1
+    for slot, language in enumerate(sorted(set(languages))):
+        adapter = read_adapter(checkpoint.adapters[language], config)
+        head = adapter.read("lm_head.weight"), adapter.read("lm_head.bias")
+        weight, bias = in_pages(*head, "float32")
+        adapters.append(pack_adapter(adapter, config))
+        weights.append(weight)
+        biases.append(bias)
+        resident[language] = Resident(slot, None, tuple(range(used, used + len(bias))))
+        used += len(bias)
+    held = [resident[language] for language in languages]
+    inputs = row_inputs(held, len(held), max(len(one.pages) for one in held))
+    arrays = {"head_weight": np.concatenate(weights), "head_bias": np.concatenate(biases)}
+    if adapter_parameters(config):
+        arrays["adapters"] = np.stack(adapters)
+    else:
+        del inputs["slot"]
+    return {**inputs, **{name: array.astype(operands) for name, array in arrays.items()}}
 
 
 def run_graph(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Self
 
+from mms_engine.bank.heads import page_count
 from mms_engine.bundle.manifest import Profile, ShapeRange, Tensor
 from mms_engine.encoder.frames import FrameGeometry
 from mms_export.checkpoints.checkpoint import Checkpoint, VoiceSet
@@ -14,8 +15,12 @@ Range = tuple[int, int, int]
 
 USUAL_SLOTS, MIN_SLOTS = 1024, 2048
 """Optimum of the bank's slots, and least maximum: MMS has fewer languages."""
+USUAL_PAGES, MIN_PAGES = 1, 8
+"""Optimum of the pages of a row's head, and least maximum: 512 tokens."""
+USUAL_BANK_PAGES, MIN_BANK_PAGES = 1024, 16384
+"""Optimum of the pages in the bank, and least maximum."""
 USUAL_VOCAB, MIN_VOCAB = 64, 512
-"""Optimum of the vocabulary, and least maximum."""
+"""Optimum of a voice's vocabulary, and least maximum."""
 
 USUAL_TOKENS, MAX_TOKENS = 24, 50
 """Tokens of text, with blanks, in a second of speech."""
@@ -43,20 +48,23 @@ class Extents:
     """Frames before the new ones that the positional convolution of a step takes."""
     slots: Range
     """R, slots of the adapter bank."""
-    vocab: Range
-    """V, tokens of the largest vocabulary in the bank."""
+    pages: Range
+    """Pages of a row's head."""
+    bank_pages: Range
+    """Pages in the adapter bank."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
         """Return the extents of a checkpoint, with room for every language it has."""
         languages = max(1, len(checkpoint.adapters))
-        largest = max((len(one.vocab) for one in checkpoint.adapters.values()), default=1)
+        sizes = [page_count(len(one.vocab)) for one in checkpoint.adapters.values()] or [1]
         return cls(
             geometry=FrameGeometry.of(checkpoint.config),
             sample_rate=checkpoint.sample_rate,
             history=checkpoint.config.num_conv_pos_embeddings // 2,
             slots=(1, USUAL_SLOTS, max(MIN_SLOTS, _power_of_two(languages))),
-            vocab=(1, USUAL_VOCAB, max(MIN_VOCAB, _power_of_two(largest))),
+            pages=(1, USUAL_PAGES, max(MIN_PAGES, _power_of_two(max(sizes)))),
+            bank_pages=(1, USUAL_BANK_PAGES, max(MIN_BANK_PAGES, _power_of_two(1 + sum(sizes)))),
         )
 
 
@@ -159,7 +167,8 @@ def _sizes(use: Use, extents: Extents) -> dict[str, Range]:
         "frames": (low, usual, high),
         "samples": samples,
         "slots": extents.slots,
-        "vocab": extents.vocab,
+        "pages": extents.pages,
+        "bank_pages": extents.bank_pages,
     }
 
 
@@ -171,7 +180,8 @@ def _step_sizes(use: Use, extents: Extents) -> dict[str, Range]:
         "cache_slots": CACHED_FRAMES,
         "kept_frames": NEW_FRAMES,
         "slots": extents.slots,
-        "vocab": extents.vocab,
+        "pages": extents.pages,
+        "bank_pages": extents.bank_pages,
     }
 
 

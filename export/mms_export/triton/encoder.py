@@ -4,35 +4,43 @@ Triton's batcher prepends the batch to every input, and the bank has none: as in
 have to travel with each request, and requests could not share a batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from mms_engine.backends.session import Array, convert, minus_infinity, storage_dtype
+from mms_engine.bank.bank import Resident
+from mms_engine.bank.heads import PAGE_TOKENS, in_pages, page_count, row_inputs
 from mms_engine.bundle import AdapterWeights, Bundle
 from mms_engine.bundle.manifest import Graph, Tensor, Wav2Vec2Ctc
 from mms_export.graphs.builder import Weight
+from mms_export.graphs.contract import MEANINGS
 from mms_export.graphs.writer import ALIGNMENT, Advance, external
 
 BANK = ("adapters", "head_weight", "head_bias")
 BANK_FILE = "bank.data"
+_SLOT = Tensor(name="slot", dtype="int64", shape=("batch",), meaning=MEANINGS["slot"])
+_PAGES = "pages"
 
 
 @dataclass(frozen=True, slots=True)
 class BankLayout:
     """Tensors of a bank of all its languages, and their places in its file."""
 
-    languages: tuple[str, ...]
-    """By slot."""
+    held: Mapping[str, Resident[None]]
+    """Slot and pages of each language."""
     dtype: str
-    vocab: int
-    """V: tokens of the largest vocabulary."""
     weights: tuple[Weight, ...]
     offsets: tuple[int, ...]
+
+    @property
+    def pages(self) -> int:
+        """Pages of a row, those of the widest language."""
+        return max(len(own.pages) for own in self.held.values())
 
     @property
     def size(self) -> int:
@@ -51,11 +59,16 @@ def bank_layout(
         vocabs: Size of each language's vocabulary.
         languages: Languages, by slot.
     """
-    slots, vocab = len(languages), max(vocabs[language] for language in languages)
+    held: dict[str, Resident[None]] = {}
+    pages = 1
+    for slot, language in enumerate(languages):
+        end = pages + page_count(vocabs[language])
+        held[language] = Resident(slot, None, tuple(range(pages, end)))
+        pages = end
     shapes = {
-        "adapters": (slots, model.adapter_parameters),
-        "head_weight": (slots, vocab, model.hidden_size),
-        "head_bias": (slots, vocab),
+        "adapters": (len(languages), model.adapter_parameters),
+        "head_weight": (pages, PAGE_TOKENS, model.hidden_size),
+        "head_bias": (pages, PAGE_TOKENS),
     }
     names = BANK if model.adapter_parameters else BANK[1:]
     weights = [Weight(name, dtype, shapes[name], _unread) for name in names]
@@ -63,7 +76,7 @@ def bank_layout(
     for weight in weights:
         offsets.append(end)
         end += weight.nbytes + -weight.nbytes % ALIGNMENT
-    return BankLayout(tuple(languages), dtype, vocab, tuple(weights), tuple(offsets))
+    return BankLayout(held, dtype, tuple(weights), tuple(offsets))
 
 
 def _unread() -> Array:
@@ -77,52 +90,60 @@ def write_bank(bundle: Bundle, layout: BankLayout, folder: Path, advance: Advanc
         BundleError: an adapter is missing or damaged.
         OSError: the file system refused.
     """
+    padding = np.full(PAGE_TOKENS, minus_infinity(layout.dtype), storage_dtype(layout.dtype))
     with (folder / BANK_FILE).open("wb") as stream:
         stream.truncate(layout.size)
-        for slot, language in enumerate(layout.languages):
-            rows = _rows(bundle.adapter(language), layout)
-            for offset, row in zip(layout.offsets, rows, strict=True):
-                stream.seek(offset + slot * row.nbytes)
-                stream.write(row.tobytes())
-                advance(row.nbytes)
+        stream.seek(layout.offsets[-1])
+        stream.write(padding.tobytes())
+        for language, own in layout.held.items():
+            content = _content(bundle.adapter(language), layout.dtype)
+            for weight, offset in zip(layout.weights, layout.offsets, strict=True):
+                first = own.slot if weight.name == "adapters" else own.pages[0]
+                stream.seek(offset + first * (weight.nbytes // weight.shape[0]))
+                values = content[weight.name].tobytes()
+                stream.write(values)
+                advance(len(values))
 
 
-def _rows(weights: AdapterWeights, layout: BankLayout) -> Iterator[Array]:
-    """Yield a language's rows of the bank, padded to its largest vocabulary."""
-    dtype, size = layout.dtype, len(weights.vocab)
-    for weight in layout.weights:
-        row = np.zeros(weight.shape[1:], storage_dtype(dtype))
-        if weight.name == "adapters":
-            row[:] = convert(weights.adapter, dtype)
-        elif weight.name == "head_weight":
-            row[:size] = convert(weights.head_weight, dtype)
-        else:
-            row[:size] = convert(weights.head_bias, dtype)
-            row[size:] = minus_infinity(dtype)
-        yield row
+def _content(weights: AdapterWeights, dtype: str) -> dict[str, Array]:
+    """Return a language's rows of each tensor."""
+    head_weight, head_bias = in_pages(weights.head_weight, weights.head_bias, dtype)
+    adapter = convert(weights.adapter, dtype).astype(storage_dtype(dtype))
+    return {"adapters": adapter, "head_weight": head_weight, "head_bias": head_bias}
 
 
 def with_bank(graph: Graph, layout: BankLayout) -> Graph:
     """Return the entry of an encoder whose bank is in the graph: its vocabulary has a size."""
+    vocab = layout.pages * PAGE_TOKENS
 
     def sized(tensor: Tensor) -> Tensor:
-        shape = tuple(layout.vocab if size == "vocab" else size for size in tensor.shape)
+        shape = tuple(vocab if size == "vocab" else size for size in tensor.shape)
         return replace(tensor, shape=shape)
 
-    inputs = tuple(tensor for tensor in graph.inputs if tensor.name not in BANK)
-    return replace(graph, inputs=inputs, outputs=tuple(map(sized, graph.outputs)))
+    inside = (*BANK, _PAGES, _SLOT.name)
+    inputs = tuple(tensor for tensor in graph.inputs if tensor.name not in inside)
+    return replace(graph, inputs=(*inputs, _SLOT), outputs=tuple(map(sized, graph.outputs)))
 
 
 def encoder_model(path: Path, layout: BankLayout) -> ModelProto:
-    """Return the encoder at `path` with the bank among its weights, which stay in their files."""
+    """Return the encoder at `path` with the bank among its weights, which stay in their files.
+
+    The slot of a row gives its pages, also in a model without adapters.
+    """
     model = onnx.load(path, load_external_data=False)
-    kept = [value for value in model.graph.input if value.name not in BANK]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
+    graph, inside = model.graph, (*BANK, _PAGES, _SLOT.name)
+    kept = [value for value in graph.input if value.name not in inside]
+    del graph.input[:]
+    graph.input.extend(kept)
+    graph.input.append(helper.make_tensor_value_info(_SLOT.name, TensorProto.INT64, _SLOT.shape))
     for weight, offset in zip(layout.weights, layout.offsets, strict=True):
-        model.graph.initializer.append(external(weight, BANK_FILE, offset))
-    for value in model.graph.output:
+        graph.initializer.append(external(weight, BANK_FILE, offset))
+    held = list(layout.held.values())
+    table = row_inputs(held, len(held), layout.pages)[_PAGES]
+    graph.initializer.append(numpy_helper.from_array(table, "slot_pages"))
+    graph.node.insert(0, helper.make_node("Gather", ["slot_pages", _SLOT.name], [_PAGES], axis=0))
+    for value in graph.output:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param == "vocab":
-                size.dim_value = layout.vocab
+                size.dim_value = layout.pages * PAGE_TOKENS
     return model

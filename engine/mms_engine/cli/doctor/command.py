@@ -29,7 +29,8 @@ from mms_engine.cli.program import interruptible
     metavar="BxS[,NAME=N]",
     multiple=True,
     help="Instead of the checks, print the GPU memory that the bundle's plans take for runs of B "
-    "rows of S seconds, as 16x30. Names are languages and vocab, by default the bundle's, and "
+    "rows of S seconds, as 16x30. Names are languages, vocab, the tokens of the widest of them "
+    "(the others have the mean size of the bundle's), both by default the bundle's, and "
     "streams, by default 0, as in 4x10,languages=100,streams=10. May be repeated.",
 )
 @json_option

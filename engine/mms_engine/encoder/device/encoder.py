@@ -3,13 +3,15 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mms_engine.backends.session import storage_dtype
 from mms_engine.bank.adapters import AdapterBank
+from mms_engine.bank.bank import Resident
 from mms_engine.bank.device import DeviceBank
+from mms_engine.bank.heads import PAGE_TOKENS, row_inputs
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
@@ -23,6 +25,7 @@ from mms_engine.encoder.device.steps import DeviceSteps
 from mms_engine.encoder.emission import Segment
 from mms_engine.encoder.interface import StepEncoder
 from mms_engine.errors import BackendError, DeviceMemoryError
+from mms_engine.text.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +80,19 @@ class DeviceEncoder:
                 made = held.enter_context(self._emission(segments))
             except DeviceMemoryError:
                 # The bank is a cache: it makes room for the run.
-                if not self._shrink_bank(len({segment.language for segment in segments})):
+                if not self._shrink_bank({segment.language for segment in segments}):
                     raise
                 made = held.enter_context(self._emission(segments))
             yield made
 
-    def _shrink_bank(self, least: int) -> bool:
-        if self.bank is None or not self.bank.shrink(least, self.bank.storage.shrink):
+    def _shrink_bank(self, needed: Collection[str]) -> bool:
+        if self.bank is None or not self.bank.shrink(needed, self.bank.storage.shrink):
             return False
         logger.warning(
-            "%s was out of memory: the bank of adapters shrinks to %d slots",
+            "%s was out of memory: the bank of adapters shrinks to %d slots and %d pages",
             self.gpu.name,
             self.bank.slots,
+            self.bank.pages,
         )
         return True
 
@@ -99,7 +103,7 @@ class DeviceEncoder:
         doing = f"running a batch of {len(segments)}"
         if self.bank is None:
             with self._on_stream(doing):
-                scores = self._run(segments, frames, [0], {})
+                scores = self._run(segments, frames, [])
                 self._stream.record(self._ready)
                 # Pooled over time: an emission of one frame.
                 rows, labels = len(segments), scores.shape[1]
@@ -111,9 +115,8 @@ class DeviceEncoder:
         # The bank first: waiting for slots must not block runs that would free some.
         with self.bank.acquire(languages) as residents, self._on_stream(doing):
             held = [residents[language] for language in languages]
-            slots = [resident.slot for resident in held]
-            with self.bank.storage.reading(slots, self._stream):
-                logits = self._run(segments, frames, slots, self.bank.storage.arrays)
+            with self.bank.storage.reading([one.slot for one in held], self._stream):
+                logits = self._run(segments, frames, held)
             self._stream.record(self._ready)
             vocabs = tuple(len(resident.info) for resident in held)
             yield DeviceEmission(logits, frames, vocabs, self._ready, self._stream)
@@ -157,18 +160,20 @@ class DeviceEncoder:
         self,
         segments: Sequence[Segment],
         frames: tuple[int, ...],
-        slots: list[int],
-        bank: Mapping[str, DeviceArray],
+        held: Sequence[Resident[Vocabulary]],
     ) -> DeviceArray:
         """Return the logits `[B, T, V]`, or scores `[B, C]` where there is no bank."""
         length = self._encoder.buckets.length
         wanted = {"batch": len(segments), length: self._before + max(frames)}
-        if bank:
-            wanted["slots"], wanted["vocab"] = bank["head_bias"].shape
-            wanted |= {"cache_slots": 1, "kept_frames": 1}
+        bank: Mapping[str, DeviceArray] = {}
+        if self.bank is not None:
+            storage = self.bank.storage
+            bank, pages = storage.arrays, storage.pages_of(held)
+            wanted |= {**storage.sizes, "pages": pages, "cache_slots": 1, "kept_frames": 1}
         bucket = self._encoder.buckets.fit(wanted, rounded=("batch", length))
         sizes = {**bucket.sizes, "frames": bucket.sizes[length] - self._before}
-        inputs = self._upload(segments, frames, slots, sizes)
+        sizes["vocab"] = sizes.get("pages", 0) * PAGE_TOKENS
+        inputs = self._upload(segments, frames, held, sizes)
         arrays = {"features": self._features(inputs["audio"], sizes), **inputs, **bank}
         for buffers in self._caches:  # of one masked frame
             lines, parts = buffers.take(self._workspace, sizes["batch"], 1)
@@ -190,20 +195,21 @@ class DeviceEncoder:
         self,
         segments: Sequence[Segment],
         frames: tuple[int, ...],
-        slots: list[int],
+        held: Sequence[Resident[Vocabulary]],
         sizes: Mapping[str, int],
     ) -> dict[str, DeviceArray]:
-        """Upload slices of samples, lengths and slots in one copy; padding rows have one frame."""
+        """Upload slices of samples and numbers of rows in one copy; padding rows have one frame."""
         batch, slices = sizes["batch"], self._slices
         each = slices.of_frames(self._before + sizes["frames"])
         numbers = ((batch,), "int64")
+        languages = row_inputs(held, batch, sizes["pages"]) if held else {}
         layout = pack(
             lengths=numbers,
-            slot=numbers,
             history=numbers,
             filled=numbers,
             keep=((1,), "int64"),
             audio=((slices.padded(len(segments) * each), slices.samples), "float32"),
+            **{name: (values.shape, "int64") for name, values in languages.items()},
         )
         with self._ring.staging(layout.size, self._stream) as host:
             views = layout.of(host)
@@ -211,8 +217,8 @@ class DeviceEncoder:
                 views[name][...] = 0
             views["lengths"][...] = 1
             views["lengths"][: len(frames)] = frames
-            views["slot"][...] = slots[0]
-            views["slot"][: len(slots)] = slots
+            for name, values in languages.items():
+                views[name][...] = values
             for row, segment in enumerate(segments):
                 own = views["audio"][row * each : (row + 1) * each]
                 slices.cut(segment.samples, own, before=self._before)

@@ -4,8 +4,9 @@ import contextlib
 from dataclasses import replace
 
 from mms_engine.backends.options import RunOptions
-from mms_engine.bank.adapters import AdapterBank, adapter_bank, bank_options
+from mms_engine.bank.adapters import AdapterBank, adapter_bank, bank_options, head_sizes
 from mms_engine.bank.device import DeviceBank, bank_bytes
+from mms_engine.bank.heads import PAGE_TOKENS
 from mms_engine.bundle.manifest import Runtime, Wav2Vec2Ctc
 from mms_engine.bundle.reader import Bundle
 from mms_engine.cuda.context import CudaDevice, open_device
@@ -58,21 +59,26 @@ def _make_bank(
         free = device.free_bytes()
     budget = bank_bytes(free, options.adapter_cache_bytes, _reserve(bundle, plans))
     sizes = bank_options(bundle, encoder.inputs, budget)
-    most = encoder.buckets.most("slots", vocab=sizes.vocab)
-    if not most:
+    buckets, widest = encoder.buckets, sizes.sizes[0]
+    if widest > buckets.most("pages"):
         raise BackendError(
-            f"the plan's vocabularies are smaller than the {sizes.vocab} tokens of this bundle: "
-            "build the plans again"
+            f"the plan's vocabularies are smaller than the {widest * PAGE_TOKENS} tokens of this "
+            "bundle: build the plans again"
         )
-    sizes = replace(sizes, slots=min(sizes.slots, most))
-    return adapter_bank(bundle.adapter, sizes, DeviceBank(device, sizes))
+    slots = buckets.most("slots") if sizes.adapter_parameters else sizes.slots
+    sizes = replace(
+        sizes,
+        slots=min(sizes.slots, slots),
+        pages=min(sizes.pages, buckets.most("bank_pages") - 1),
+    )
+    return adapter_bank(bundle.adapter, bundle.vocab_size, sizes, DeviceBank(device, sizes))
 
 
 def _reserve(bundle: Bundle, plans: DevicePlans) -> int:
     """Return the device memory that the largest run takes, and a beam search over its scores."""
     names = planned_graphs(bundle.manifest.model)
     frontend, encoder = map(plans.plan, names)
-    vocab = max((entry.vocab_size for entry in bundle.manifest.data.values()), default=1)
+    vocab = head_sizes(bundle.manifest)[0] * PAGE_TOKENS
     rows, frames = largest_run(encoder)
     scratch = max(plans.session(name).scratch_bytes() for name in names)
     run = run_bytes(frontend, encoder, rows, frames, vocab=vocab, geometry=plans.geometry)

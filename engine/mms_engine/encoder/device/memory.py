@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import prod
 
 from mms_engine.backends.session import storage_dtype
-from mms_engine.bank.adapters import slot_values
+from mms_engine.bank.adapters import LanguageBytes, head_sizes
+from mms_engine.bank.heads import PAGE_TOKENS, page_count
 from mms_engine.bundle.kv_cache import CacheTensors
 from mms_engine.bundle.manifest import Manifest, Plan, Tensor, Wav2Vec2Ctc, find_tensor
 from mms_engine.encoder.frames import FrameGeometry
@@ -29,7 +30,7 @@ class Load:
     languages: int
     """Resident languages."""
     vocab: int
-    """V: tokens of the largest vocabulary."""
+    """Tokens of the largest vocabulary; the other languages have the mean size of the bundle's."""
     streams: int = 0
     stream_frames: int = 282
     """Frames in the KV cache of a stream: left context and chunk, 250 + 32 for `balanced`."""
@@ -59,7 +60,9 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     frames = round(load.seconds * manifest.sample_rate / geometry.stride)
     frames += model.num_conv_pos_embeddings // 2  # ahead of the audio
     dtype = find_tensor(encoder.inputs, "head_bias").dtype
-    values = slot_values(model, load.vocab)
+    sizes = head_sizes(manifest)
+    others = sizes[1:] or sizes
+    pages = page_count(load.vocab) + -(-(load.languages - 1) * sum(others) // len(others))
     tensors = CacheTensors.of(encoder.inputs)
     most = max(profile.shapes[tensors.names[0]].max[0] for profile in encoder.profiles)
     step_rows = min(load.streams, most)
@@ -69,7 +72,7 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
         "inputs, features, logits": run_bytes(
             frontend, encoder, load.rows, frames, vocab=load.vocab, geometry=geometry
         ),
-        f"{load.languages} languages": load.languages * values * storage_dtype(dtype).itemsize,
+        f"{load.languages} languages": LanguageBytes.of(model, dtype).total(load.languages, pages),
     }
     if load.streams:
         values = prod(tensors.outer) * tensors.size * load.stream_frames
@@ -89,13 +92,13 @@ def run_bytes(
         encoder: Plan of the graph behind it.
         rows: B.
         frames: Frames of a row, with those ahead of the audio.
-        vocab: V: tokens of the largest vocabulary.
+        vocab: Tokens of the largest vocabulary.
         geometry: That of the frontend.
     """
     samples = frontend.profiles[0].shapes["audio"].max[1]
     slices = rows * -(-frames // geometry.frames(samples))
     features, output = frontend.outputs[0], encoder.outputs[0]
-    free = {"batch": rows, "frames": frames, "vocab": vocab}
+    free = {"batch": rows, "frames": frames, "vocab": page_count(vocab) * PAGE_TOKENS}
     scores = prod(free[size] if isinstance(size, str) else size for size in output.shape)
     return slices * samples * 4 + rows * frames * _frame_bytes(features) + scores * 4
 

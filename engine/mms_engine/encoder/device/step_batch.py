@@ -6,7 +6,9 @@ from typing import cast
 
 import numpy as np
 
+from mms_engine.bank.bank import Resident
 from mms_engine.bank.device import DeviceBank
+from mms_engine.bank.heads import PAGE_TOKENS, row_inputs
 from mms_engine.cuda.layout import pack
 from mms_engine.cuda.memory import DeviceArray
 from mms_engine.cuda.pinned import PinnedRing
@@ -15,6 +17,7 @@ from mms_engine.encoder.device.emission import download_own
 from mms_engine.encoder.device.kv_cache import DeviceKvCache, StagedUpdate, cache_buffers
 from mms_engine.encoder.interface import StepInput, kept_frames
 from mms_engine.tensorrt.session import TensorRtSession
+from mms_engine.text.vocabulary import Vocabulary
 from mms_engine.types import Float32Array
 
 _STAGES = 2
@@ -26,13 +29,15 @@ class _Run:
 
     session: TensorRtSession
     rows: Sequence[StepInput]
-    slots: list[int]
+    held: Sequence[Resident[Vocabulary]]
     profile: int
     batch: int
     before: int
     """Frames ahead of the new ones, for the positional convolution."""
     frames: int
     """New frames of the longest row, padded."""
+    pages: int
+    """Pages of a row's head."""
     kept: int
     """Slots of the largest KV cache; 1 without."""
     keep: slice
@@ -62,14 +67,13 @@ class StepBatches:
         self._workspace = Workspace(stream.device)
 
     def run(
-        self, rows: Sequence[StepInput], slots: list[int], vocabs: list[int]
+        self, rows: Sequence[StepInput], held: Sequence[Resident[Vocabulary]]
     ) -> tuple[list[Float32Array], Sequence[StagedUpdate | None]]:
         """Run rows, all with a KV cache of the same sizes or all without.
 
         Args:
             rows: Inputs.
-            slots: Bank slot of each row.
-            vocabs: Tokens of each row's language.
+            held: Language of each row.
 
         Returns:
             Logits `[frames, tokens]` and the staged cache update of each row.
@@ -77,15 +81,15 @@ class StepBatches:
         Raises:
             BackendError: no profile takes the batch, or the device failed.
         """
-        run = self._prepare(rows, slots)
+        run = self._prepare(rows, held)
         feeds, scores = self._feeds(run), self._scores(run)
         count = run.keep.stop - run.keep.start
         made, outputs = self._updates.take(self._workspace, run.batch, count)
-        with self._bank.reading(slots, self._stream):
+        with self._bank.reading([one.slot for one in held], self._stream):
             self._session.enqueue(run.profile, feeds, {"logits": scores, **outputs})
         updates = [_stage(row, index, made, run.keep) for index, row in enumerate(rows)]
-        frames = [row.frames for row in rows]
-        logits = download_own(self._stream, scores, zip(frames, vocabs, strict=True))
+        sizes = [(row.frames, len(one.info)) for row, one in zip(rows, held, strict=True)]
+        logits = download_own(self._stream, scores, sizes)
         self._stream.synchronize()
         return logits, updates
 
@@ -94,16 +98,15 @@ class StepBatches:
         self._pinned.free()
         self._workspace.free()
 
-    def _prepare(self, rows: Sequence[StepInput], slots: list[int]) -> _Run:
-        slot_count, vocab = self._bank.arrays["head_bias"].shape
+    def _prepare(self, rows: Sequence[StepInput], held: Sequence[Resident[Vocabulary]]) -> _Run:
         frames = max(row.frames for row in rows)
         caches = [row.view.cache.shape[-2] for row in rows if row.view]
         keep, kept = kept_frames(rows), max(caches, default=1)
         sizes = {
             "batch": len(rows),
             "input_frames": self._before + frames,
-            "slots": slot_count,
-            "vocab": vocab,
+            **self._bank.sizes,
+            "pages": self._bank.pages_of(held),
             "cache_slots": kept,
             "kept_frames": keep.stop - keep.start,
         }
@@ -114,11 +117,12 @@ class StepBatches:
         return _Run(
             session=self._session,
             rows=rows,
-            slots=slots,
+            held=held,
             profile=fitted.profile,
             batch=fitted.sizes["batch"],
             before=self._before,
             frames=fitted.sizes["input_frames"] - self._before,
+            pages=fitted.sizes["pages"],
             kept=kept,
             keep=keep,
         )
@@ -139,13 +143,14 @@ class StepBatches:
         """Upload features and sizes in one copy; padding rows are one frame long."""
         count, size = len(run.rows), run.rows[0].features.shape[1]
         numbers = ((run.batch,), "int64")
+        languages = row_inputs(run.held, run.batch, run.pages)
         layout = pack(
             lengths=numbers,
-            slot=numbers,
             history=numbers,
             filled=numbers,
             keep=((run.keep.stop - run.keep.start,), "int64"),
             features=((run.batch, run.before + run.frames, size), "float32"),
+            **{name: (values.shape, "int64") for name, values in languages.items()},
         )
         with self._pinned.staging(layout.size, self._stream) as host:
             views = layout.of(host)
@@ -154,8 +159,8 @@ class StepBatches:
                     view[count:] = 0
             views["keep"][...] = range(run.keep.start, run.keep.stop)
             views["lengths"][count:] = 1
-            views["slot"][count:] = run.slots[0]
-            views["slot"][:count] = run.slots
+            for name, values in languages.items():
+                views[name][...] = values
             for index, row in enumerate(run.rows):
                 views["lengths"][index] = row.frames
                 views["history"][index] = row.history
@@ -166,8 +171,8 @@ class StepBatches:
         return layout.on_device(memory)
 
     def _scores(self, run: _Run) -> DeviceArray:
-        vocab = self._bank.arrays["head_bias"].shape[1]
-        return self._workspace.device("logits", (run.batch, run.frames, vocab), np.float32)
+        shape = (run.batch, run.frames, run.pages * PAGE_TOKENS)
+        return self._workspace.device("logits", shape, np.float32)
 
 
 def _stage(row: StepInput, index: int, updates: DeviceArray, keep: slice) -> StagedUpdate | None:

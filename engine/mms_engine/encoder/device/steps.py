@@ -114,8 +114,7 @@ class DeviceSteps:
         with self._bank.acquire(languages) as residents, self._on_stream(doing):
             self._caches.sweep()
             held = [residents[language] for language in languages]
-            slots, vocabs = [own.slot for own in held], [len(own.info) for own in held]
-            made = self._batches.run(rows, slots, vocabs)
+            made = self._batches.run(rows, held)
         return [StepOutput(*one) for one in zip(*made, strict=True)]
 
     def close(self) -> None:

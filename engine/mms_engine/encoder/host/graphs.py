@@ -126,8 +126,7 @@ def run_encoder(
         return HostEmission(logits, tuple(map(int, frames)), vocabs)
     with bank.acquire(languages) as residents:
         held = [residents[language] for language in languages]
-        feeds["slot"] = np.array([resident.slot for resident in held], np.int64)
-        feeds.update(bank.storage.constants())
+        feeds.update(bank.storage.inputs(held))
         output = encoder.outputs[0]
         logits = encoder.run(feeds)[output.name]
     vocabs = tuple(len(resident.info) for resident in held)

@@ -116,8 +116,7 @@ class HostSteps:
         feeds |= zip(tensors.names, caches, strict=True)
         with self._bank.acquire(languages) as residents:
             held = [residents[language] for language in languages]
-            feeds.update(self._bank.storage.constants())
-            feeds["slot"] = np.array([resident.slot for resident in held], np.int64)
+            feeds.update(self._bank.storage.inputs(held))
             outputs = session.run(feeds)
         logits = outputs["logits"]
         updates = [outputs[update_name(name)] for name in tensors.names]

@@ -1,10 +1,12 @@
 """Encoder graph: features to logits, with the adapter bank as an input.
 
-Row b of a batch uses slot `slot[b]` of the bank, so one batch may mix languages.
+Row b of a batch uses slot `slot[b]` of the bank and the pages `pages[b]` of its heads, so one batch
+may mix languages, and computes no more tokens than the widest of them has.
 """
 
 import numpy as np
 
+from mms_engine.bank.heads import PAGE_TOKENS
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_export.checkpoints.config import adapter_parameters, adapter_sizes
 from mms_export.checkpoints.weights import Weights
@@ -17,7 +19,7 @@ FLOAT32_MIN = -3.4028234663852886e38
 
 
 def build_encoder(config: Wav2Vec2, weights: Weights, numerics: Numerics) -> GraphBuilder:
-    """Return the graph `features, lengths, slot, bank -> logits` (docs/bundle.md)."""
+    """Return the graph `features, lengths, bank -> logits` (docs/bundle.md)."""
     graph = GraphBuilder("encoder", numerics.opset)
     layers = Layers(graph, numerics, config, weights)
     features = graph.input("features", "float32", ["batch", "frames", config.feature_size])
@@ -80,22 +82,23 @@ def project(layers: Layers, features: str, valid: str) -> str:
 
 
 class Bank:
-    """Adapter bank among the inputs: adapters, if the model has any, and heads, by slot."""
+    """Adapter bank among the inputs: adapters by slot, if the model has any, and heads by pages."""
 
     def __init__(self, layers: Layers) -> None:
         graph, config, dtype = layers.graph, layers.config, layers.numerics.operands
         self._layers = layers
-        self._slot = graph.input("slot", "int64", ["batch"])
         self._parts: list[str] = []
         if config.adapter_attn_dim:
+            slot = graph.input("slot", "int64", ["batch"])
             parameters = adapter_parameters(config)
             adapters = graph.input("adapters", dtype, ["slots", parameters])
-            rows = graph.op("Gather", adapters, self._slot, axis=0)
+            rows = graph.op("Gather", adapters, slot, axis=0)
             sizes = adapter_sizes(config) * config.num_hidden_layers
             self._parts = graph.ops("Split", rows, graph.ints(*sizes), count=len(sizes), axis=1)
-        shape: list[int | str] = ["slots", "vocab", config.hidden_size]
+        self._pages = graph.input("pages", "int64", ["batch", "pages"])
+        shape: list[int | str] = ["bank_pages", PAGE_TOKENS, config.hidden_size]
         self._head_weight = graph.input("head_weight", dtype, shape)
-        self._head_bias = graph.input("head_bias", dtype, ["slots", "vocab"])
+        self._head_bias = graph.input("head_bias", dtype, shape[:2])
 
     def adapt(self, value: str, layer: int) -> str:
         """Add a layer's adapter, that of each row's language, to the residual stream."""
@@ -115,13 +118,23 @@ class Bank:
         return layers.added(value, change)
 
     def head(self, value: str) -> str:
-        """Return the logits of each row's language, float32 `[batch, frames, vocab]`."""
+        """Return the logits of each row's language, float32 `[batch, frames, 64 * pages]`."""
         layers, graph = self._layers, self._layers.graph
-        weight = graph.op("Gather", self._head_weight, self._slot, axis=0)
-        weight = graph.op("Transpose", weight, perm=[0, 2, 1])
-        bias = self._row(graph.op("Gather", self._head_bias, self._slot, axis=0))
-        scores = layers.widen(graph.op("MatMul", layers.operand(value), weight))
-        return graph.op("Add", scores, layers.widen(bias))
+        weight = graph.op("Gather", self._head_weight, self._pages, axis=0)
+        bias = layers.widen(graph.op("Gather", self._head_bias, self._pages, axis=0))
+        value = layers.operand(value)
+        if layers.numerics.operands != "float32":
+            weight = graph.op("Reshape", weight, graph.ints(0, -1, layers.config.hidden_size))
+            weight = graph.op("Transpose", weight, perm=[0, 2, 1])
+            scores = layers.widen(graph.op("MatMul", value, weight))
+            return graph.op("Add", scores, graph.op("Reshape", bias, graph.ints(0, 1, -1)))
+        # A CPU sums in an order that depends on the width of a product: one product a page gives a
+        # row the same bits beside wider languages. TensorRT would copy the value for each page.
+        weight = graph.op("Transpose", weight, perm=[0, 1, 3, 2])
+        scores = graph.op("MatMul", self._row(value), weight)
+        scores = graph.op("Add", scores, graph.op("Unsqueeze", bias, graph.ints(2)))
+        scores = graph.op("Transpose", scores, perm=[0, 2, 1, 3])
+        return graph.op("Reshape", scores, graph.ints(0, 0, -1))
 
     def _row(self, vector: str) -> str:
         return self._layers.graph.op("Unsqueeze", vector, self._layers.graph.ints(1))
