@@ -133,7 +133,7 @@ def test_shapes_outside_every_profile_are_refused(opened, bundle: Bundle) -> Non
         session.run({})
     with pytest.raises(BackendError, match=r"adapters is float16, got float32"):
         session.run(encoder_feeds() | {"adapters": np.zeros((3, PARAMETERS), np.float32)})
-    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 12)
+    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 64)
 
 
 def test_wrong_profile_or_address_is_an_error_with_tensorrts_message(
@@ -163,7 +163,7 @@ def test_run_beyond_device_memory_is_an_error(opened, sim, bundle: Bundle) -> No
     sim.out_of_memory(times=2)
     with pytest.raises(DeviceMemoryError, match=r"out of memory while running encoder"):
         session.run(encoder_feeds())
-    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 12)
+    assert session.run(encoder_feeds())["logits"].shape == (2, 60, 64)
 
 
 def test_weights_beyond_device_memory_are_an_error(sim, bundle: Bundle) -> None:

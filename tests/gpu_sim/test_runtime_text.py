@@ -142,6 +142,32 @@ def test_logits_equal_the_cpu_in_any_batch(on_gpu, tiny: Path) -> None:
             np.testing.assert_allclose(got, expected, atol=3e-2)
 
 
+def test_runs_are_as_wide_as_their_own_languages(on_gpu, tmp_path: Path) -> None:
+    sizes = {"eng": 9, "swh": 70, "uzb-script_latin": 300}
+    checkpoint = make_tiny(tmp_path / "hub", TinyOptions(languages=tuple(sizes.items())))
+    bundle = bundles.add_plans(bundles.export(str(checkpoint), tmp_path / "bundle"))
+    model, reference = on_gpu(bundle)._model, on_cpu(bundle)._model
+    clip = read_audio(CLIPS[0]).samples
+    for languages, pages in (
+        (["uzb-script_latin"], 5),
+        (["eng"], 1),
+        (["eng", "swh"], 2),
+        (["swh", "uzb-script_latin", "eng"], 5),
+        (["eng"] * 3, 1),
+    ):
+        batch = [Segment(clip, language) for language in languages]
+        with model.encoder.emission(batch) as emission:
+            assert emission.logits.shape[2] == 64 * pages
+            made = emission.rows()
+        for got, expected in zip(made, reference.logits(batch), strict=True):
+            np.testing.assert_allclose(got, expected, atol=3e-2)
+    assert len(model.bank.keys) == 3
+    clips, codes = [clip, clip, clip], list(sizes)
+    few = on_gpu(bundle, adapter_cache_bytes=1)
+    assert (few._model.bank.slots, few._model.bank.pages) == (1, 5)
+    assert texts(few, clips, codes) == texts(on_cpu(bundle), clips, codes)
+
+
 def test_model_without_adapters_gives_the_text_and_steps_of_the_cpu(on_gpu, tmp_path) -> None:
     options = TinyOptions(languages=(("eng", 24),))
     checkpoint = make_plain(tmp_path / "plain", options)

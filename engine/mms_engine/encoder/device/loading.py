@@ -59,11 +59,12 @@ def _make_bank(
         free = device.free_bytes()
     budget = bank_bytes(free, options.adapter_cache_bytes, _reserve(bundle, plans))
     sizes = bank_options(bundle, encoder.inputs, budget)
-    buckets, widest = encoder.buckets, sizes.sizes[0]
-    if widest > buckets.most("pages"):
+    buckets = encoder.buckets
+    if sizes.sizes[0] > buckets.most("pages"):
+        vocab = max(entry.vocab_size for entry in bundle.manifest.data.values())
         raise BackendError(
-            f"the plan's vocabularies are smaller than the {widest * PAGE_TOKENS} tokens of this "
-            "bundle: build the plans again"
+            f"the plan's vocabularies are smaller than the {vocab} tokens of this bundle: "
+            "build the plans again"
         )
     slots = buckets.most("slots") if sizes.adapter_parameters else sizes.slots
     sizes = replace(
