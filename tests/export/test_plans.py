@@ -92,17 +92,19 @@ def test_budget_is_made_of_the_builders_figures(built):
     manifest = open_bundle(built).manifest
     by_graph = {plan.graph: plan for plan in manifest.plans}
     assert all(len(plan.scratch) == len(plan.profiles) for plan in manifest.plans)
-    given = ["doctor", "--bundle", str(built), "--budget", "2x1,languages=7,vocab=50", "--json"]
+    given = ["doctor", "--bundle", str(built), "--budget", "2x1,languages=7,vocab=150", "--json"]
     (found,) = json.loads(CliRunner().invoke(mms, given).stdout)
     parts = found["bytes"]
     assert parts["weights"] == sum(plan.file.size for plan in manifest.plans)
     scratch = by_graph["frontend"].scratch[0], min(by_graph["step"].scratch)
     assert parts["scratch memory of runs"] == max(scratch) > 0
-    assert parts["7 languages"] == 7 * 2 * (manifest.model.adapter_parameters + 50 * 33)
+    # Pages of 64 tokens: three of 150 tokens, one of each other language, one of padding.
+    heads = (3 + 6 + 1) * 64 * 33
+    assert parts["7 languages"] == 2 * (7 * manifest.model.adapter_parameters + heads)
     # Two rows of one slice each, of float32 samples; features; float32 logits.
     frames = 50 + manifest.model.num_conv_pos_embeddings // 2
     features = 2 * frames * manifest.model.feature_size * 4
-    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features + 2 * frames * 50 * 4
+    assert parts["inputs, features, logits"] == 2 * 32_080 * 4 + features + 2 * frames * 192 * 4
     assert found["sum"] == sum(parts.values())
 
 
@@ -127,6 +129,8 @@ def test_scratch_memory_of_steps_holds_no_cache_for_each_layer(built, tmp_path):
         ("1", 2, "'1' is not of the form 16x30"),
         ("1x1,rows=2", 2, "is not of the form"),
         ("0x1", 2, "is not of the form"),
+        ("1x1,languages=0", 2, "needs at least one language and one token"),
+        ("1x1,vocab=0", 2, "needs at least one language and one token"),
     ],
 )
 def test_impossible_budgets_are_refused(built, load, code, message):
