@@ -135,7 +135,8 @@ def test_plan_has_room_for_more_languages_than_the_checkpoint(checkpoint):
 def test_plan_has_room_for_every_head(checkpoint):
     source = open_checkpoint(str(checkpoint))
     many = dict.fromkeys(map(str, range(3000)), source.adapters["eng"])
-    wide = replace(source.adapters["eng"], vocab=("a",) * 3000)
+    labels = replace(source.adapters["eng"].labels, tokens=("a",) * 3000)
+    wide = replace(source.adapters["eng"], labels=labels)
     extents = Extents.of(replace(source, adapters={**many, "wide": wide}))
     assert extents.slots[2] == 4096
     assert extents.pages[2] >= 47
