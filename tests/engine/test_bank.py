@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,15 +12,12 @@ import pytest
 from mms_engine.bank.adapters import (
     AdapterBank,
     BankOptions,
-    LanguageBytes,
     adapter_bank,
-    bank_options,
 )
 from mms_engine.bank.bank import Resident
-from mms_engine.bank.heads import PADDING_PAGE, in_pages, page_count
+from mms_engine.bank.heads import PADDING_PAGE, page_count
 from mms_engine.bank.host import HostBank
 from mms_engine.bundle import AdapterWeights
-from mms_engine.bundle.manifest import Tensor
 from mms_engine.errors import BackendError, BundleError, LanguageError
 
 P, H = 6, 4
@@ -374,60 +370,3 @@ def test_requests_are_served_in_order() -> None:
     for thread in threads:
         thread.join(60)
     assert served == [["ccc", "ddd"], ["eee"]]
-
-
-LARGEST = LanguageBytes(adapter=8_604_672, page=327_936)
-"""Bytes at the sizes of 1B in fp32."""
-
-
-@pytest.mark.parametrize(
-    ("sizes", "budget", "slots", "pages"),
-    [
-        ([3] * 1162, 1 << 30, 111, 360),
-        ([3] * 1162, 1, 1, 3),
-        ([3] * 3, 1 << 30, 3, 9),
-        ([47] + [1] * 99, 1 << 30, 100, 146),  # all fit, though not at the widest one's size
-        ([47] + [1] * 99, 1 << 29, 59, 88),
-        ([47, 1], 1, 1, 47),
-    ],
-)
-def test_cache_bytes_determine_slots_and_pages(
-    sizes: list[int], budget: int, slots: int, pages: int
-) -> None:
-    found = LARGEST.fit(budget, sizes)
-    assert found == (slots, pages)
-    assert LARGEST.total(*found) <= budget or found == (1, sizes[0])
-
-
-@pytest.mark.parametrize("budget", [1 << 30, 1 << 28])
-def test_bank_has_the_sizes_of_the_manifest(budget: int) -> None:
-    model = SimpleNamespace(adapter_parameters=2_151_168, hidden_size=1280)
-    vocabs = [30, 3000, 64, 65]
-    data = {str(vocab): SimpleNamespace(vocab_size=vocab) for vocab in vocabs}
-    manifest = SimpleNamespace(data=data)
-    bundle = SimpleNamespace(model=lambda _: model, manifest=manifest, languages=tuple(data))
-    inputs = [
-        Tensor(name=name, dtype=dtype, shape=(), meaning="")
-        for name, dtype in (("head_bias", "float32"), ("pages", "int64"))
-    ]
-    found = bank_options(bundle, inputs, budget)
-    assert found.sizes == (47, 2, 1, 1)
-    assert (found.slots, found.pages) == (4, 51)
-
-
-def test_encoder_of_an_earlier_release_is_refused() -> None:
-    bundle = SimpleNamespace(model=lambda _: None, path="old")
-    inputs = [Tensor(name="head_bias", dtype="float32", shape=("slots", "vocab"), meaning="")]
-    with pytest.raises(
-        BundleError, match=r"old has an encoder of an earlier release.*: export the"
-    ):
-        bank_options(bundle, inputs, 1)
-
-
-def test_head_fills_pages_with_impossible_tokens() -> None:
-    own = weights("ccc")
-    head_weight, head_bias = in_pages(own.head_weight, own.head_bias, "float32")
-    assert (head_weight.shape, head_bias.shape) == ((2, 64, H), (2, 64))
-    np.testing.assert_array_equal(head_weight.reshape(-1, H)[:70], own.head_weight)
-    assert not head_weight.reshape(-1, H)[70:].any()
-    assert np.isneginf(head_bias.reshape(-1)[70:]).all()

@@ -137,7 +137,7 @@ def make(sim):
 
 
 @pytest.mark.parametrize("slow_copies", [False, True])
-@pytest.mark.parametrize(("slots", "pages"), [(1, 4), (2, 24), (4, 24), (4, 8), (9, 8)])
+@pytest.mark.parametrize(("slots", "pages"), [(1, 4), (4, 24), (4, 8), (9, 8)])
 def test_no_run_reads_a_wrong_row_in_any_order(
     make, sim, slots: int, pages: int, slow_copies: bool
 ) -> None:

@@ -79,7 +79,8 @@ class LanguageBytes:
             mean = self.adapter + self.page * pages / count
             slots = min(int(rest / mean), (rest - sizes[0] * self.page) // self.adapter)
             slots = max(1, min(slots, count))
-        return slots, max(sizes[0], (budget - self.total(slots, 0)) // self.page)
+        left = (budget - self.total(slots, 0)) // self.page
+        return slots, max(sizes[0], min(pages, left))
 
 
 def adapter_bank(
