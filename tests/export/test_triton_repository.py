@@ -14,7 +14,7 @@ from mms_engine import Recognizer
 from mms_engine.encoder.emission import Segment
 from mms_export.tensorrt.options import USES, PlanOptions
 from mms_export.triton.repository import MODELS
-from tiny_models import LANGUAGES
+from tiny_models import LANGUAGES, TinyOptions, make_tiny
 from triton_protos import config_protos, read_config
 
 KINDS = {"TYPE_FP32": "tensor(float)", "TYPE_INT64": "tensor(int64)"}
@@ -87,12 +87,15 @@ def test_names_with_quotes_are_escaped(checkpoint, tmp_path):
     assert config.parameters["bundle"].string_value == str(bundle)
 
 
+@pytest.mark.parametrize("widest", [12, 150])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_rows_of_any_languages_equal_those_of_the_engine(checkpoint, tmp_path, precision):
+def test_rows_of_any_languages_equal_those_of_the_engine(tmp_path, precision, widest):
     bundle, models = tmp_path / "bundle", tmp_path / "models"
+    sizes = {**LANGUAGES, "uzb-script_latin": widest}
+    checkpoint = make_tiny(tmp_path / "hub", TinyOptions(languages=tuple(sizes.items())))
     run_export(checkpoint, bundle, precisions=(precision,), triton=models)
     languages = json.loads((models / "mms_encoder" / "languages.json").read_text())
-    assert [one["language"] for one in languages] == sorted(LANGUAGES)
+    assert [len(one["tokens"]) for one in languages] == [9, 7, widest]
     random = np.random.default_rng(0)
     audio = random.normal(size=(3, 8000)).astype(np.float32)
     features = session(models, "mms_frontend").run(None, {"audio": audio})[0]

@@ -62,9 +62,9 @@ def bank_layout(
     held: dict[str, Resident[None]] = {}
     pages = 1
     for slot, language in enumerate(languages):
-        end = pages + page_count(vocabs[language])
-        held[language] = Resident(slot, None, tuple(range(pages, end)))
-        pages = end
+        own = range(pages, pages + page_count(vocabs[language]))
+        held[language] = Resident(slot, None, tuple(own))
+        pages = own.stop
     shapes = {
         "adapters": (len(languages), model.adapter_parameters),
         "head_weight": (pages, PAGE_TOKENS, model.hidden_size),
@@ -80,7 +80,7 @@ def bank_layout(
 
 
 def _unread() -> Array:
-    raise RuntimeError("a bank is written row by row")
+    raise RuntimeError("a bank is written language by language")
 
 
 def write_bank(bundle: Bundle, layout: BankLayout, folder: Path, advance: Advance) -> None:
