@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
+from examples.demo.layout import write_checkpoint  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
 from examples.demo.prepare import Clip, write_manifest  # noqa: E402
@@ -89,10 +90,33 @@ def test_normalise_keeps_marks_of_languages_without_an_alphabet():
     assert normalise_any("—", "hin") is None
 
 
+def tiny_config(vocab):
+    sizes = {"hidden": 32, "layers": 3, "heads": 2, "conv_channels": 8, "adapter_rank": 4}
+    return ModelConfig(tuple(vocab), tuple(map(len, vocab.values())), **sizes, layer_drop=0.3)
+
+
+def test_kept_convolutions_are_those_of_the_checkpoint(store, tmp_path, one_thread):
+    vocab = build_vocab(store.clips)
+    config = tiny_config(vocab)
+    published = Trainer(config, vocab).model.state_dict()
+    write_checkpoint(tmp_path / "checkpoint", published, config, vocab)
+    batches = TrainingBatches(store, vocab, seconds=4)
+    trainer = Trainer(config, vocab)
+    trainer.train_step(batches[0], 0.01)
+    trainer.keep_convolutions(tmp_path / "checkpoint")
+    trainer.train_step(batches[1], 0.01)
+    trainer.save(tmp_path / "state.pt")
+    trainer = Trainer.load(tmp_path / "state.pt")
+    trainer.train_step(batches[2], 0.01)
+    for state in (trainer.model.state_dict(), trainer.average.state_dict()):
+        kept = {name for name, weight in state.items() if torch.equal(weight, published[name])}
+        assert {name for name in state if name.startswith("feature_extractor.")} <= kept
+        assert "projection.weight" not in kept
+
+
 def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thread):
     vocab = build_vocab(store.clips)
-    sizes = {"hidden": 32, "layers": 3, "heads": 2, "conv_channels": 8, "adapter_rank": 4}
-    config = ModelConfig(tuple(vocab), tuple(map(len, vocab.values())), **sizes, layer_drop=0.3)
+    config = tiny_config(vocab)
     batches = TrainingBatches(store, vocab, seconds=4)
 
     def train(trainer, steps):
