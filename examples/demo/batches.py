@@ -8,7 +8,7 @@ import torch
 from examples.demo.augment import augment, log_mels, normalise_audio
 from examples.demo.model import HOP, MELS, RECEPTIVE_FIELD
 from examples.demo.prepare import SAMPLE_RATE, Clip, read_manifest
-from examples.demo.text import LANGUAGES
+from examples.demo.text import DIGITS, LANGUAGES
 from examples.demo.vocab import NestedVocab, encode
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # in which the strength of augmentation would rise by 1
-KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66}
+KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66, "words": 0.1}
 BALANCE = 0.6  # power of a language's minutes; 0 draws all languages alike
 FAVOURED = 2.0  # weight of the languages of the announcers beside the others
 
@@ -47,7 +47,9 @@ class ClipStore:
             self.clips += clips
             self._source_of += [len(self._sources)] * len(clips)
             self._sources.append(manifest.with_suffix(".pcm"))
-        self._texts_apart = {clip.text for clip in self.clips if clip.split != "train"}
+        digits = {digit for spoken in DIGITS.values() for digit in spoken}
+        # Digits are in every set of words; their left-out voices are apart.
+        self._texts_apart = {clip.text for clip in self.clips if clip.split != "train"} - digits
         self._voices_apart = {clip.voice for clip in self.clips if clip.split == "leftout"}
 
     def audio(self, index: int) -> NDArray[np.float32]:

@@ -41,7 +41,12 @@ logger = logging.getLogger(__name__)
 
 SAVE_SECONDS, LOG_STEPS, EVALUATE_SECONDS = 600, 50, 3600
 EVALUATED_CLIPS = 24  # at most, of each language
-EVALUATED = (("multispeaker", "leftout"), ("real", "heldout"), ("synthetic", "leftout"))
+EVALUATED = (
+    ("multispeaker", "leftout"),
+    ("real", "heldout"),
+    ("synthetic", "leftout"),
+    ("words", "leftout"),
+)
 
 
 def fresh_trainer(store: ClipStore) -> Trainer:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clip
 from examples.demo.prepare import Clip, write_manifest  # noqa: E402
 from examples.demo.trainer import Trainer, rate_at  # noqa: E402
 from examples.demo.vocab import build_vocab  # noqa: E402
+from examples.demo.words import word_spans  # noqa: E402
 
 
 def clip(lang, voice, kind, split, text):
@@ -61,6 +63,32 @@ def test_no_left_out_voice_or_text_is_trained_on(store):
     used = {int(index) for indices, _ in batches.pools.values() for index in indices}
     assert {CLIPS[index].text for index in used} == {"good morning", "see you soon", "gute nacht"}
     assert {CLIPS[index].voice for index in used} == {"announcer", "ann", "eva"}
+
+
+def test_digits_are_trained_on_in_other_voices_than_they_are_measured_in(tmp_path):
+    clips = [
+        clip("eng", "espeak", "words", "train", "seven"),
+        clip("eng", "saytime", "words", "leftout", "seven"),
+        clip("eng", "saytime", "words", "train", "eight"),
+        clip("eng", "ann", "words", "train", "good night"),
+        clip("eng", "announcer", "real", "heldout", "good night"),
+    ]
+    (tmp_path / "any.pcm").write_bytes(bytes(32_000 * len(clips)))
+    write_manifest(tmp_path / "any.tsv", clips)
+    store = ClipStore(tmp_path)
+    assert [store.clips[index] for index in store.trainable("words", "eng")] == clips[:1]
+
+
+def test_words_cut_from_a_clip_are_all_of_it_in_order(store, one_thread):
+    vocab = build_vocab(store.clips)
+    trainer = Trainer(tiny_config(vocab), vocab)
+    index = next(i for i, one in enumerate(store.clips) if one.text == "see you soon")
+    spans = word_spans(trainer.model.eval(), store, index, vocab)
+    assert len(spans) == 3
+    assert spans[0][0] == 0
+    assert spans[-1][1] == store.clips[index].samples
+    assert all(start < end for start, end, _ in spans)
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
 
 
 def metadata_row(lang, speaker, text, split, seconds=6.0):
