@@ -95,8 +95,7 @@ def with_average(found: dict[str, float]) -> dict[str, float]:
 @click.option("--out", type=click.Path(path_type=Path), default=CHECKPOINT.parent / "metrics.json")
 @click.option("--last", is_flag=True, help="The last weights instead of their running average.")
 def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
-    """Measure held-out sentences (real), left-out speakers, and left-out voices (synthetic, and
-    of digits over a telephone)."""
+    """Measure held-out sentences, left-out speakers, left-out voices, and digits."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output(out, inputs=[state])
     torch.set_num_threads(1)  # clips are short, and training may be using the cores

@@ -60,7 +60,7 @@ def one_thread():
 
 def test_no_left_out_voice_or_text_is_trained_on(store):
     batches = TrainingBatches(store, build_vocab(store.clips))
-    used = {int(index) for indices, _ in batches.pools.values() for index in indices}
+    used = {int(index) for pool in batches.pools.values() for index in pool.indices}
     assert {CLIPS[index].text for index in used} == {"good morning", "see you soon", "gute nacht"}
     assert {CLIPS[index].voice for index in used} == {"announcer", "ann", "eva"}
 
