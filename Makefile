@@ -29,8 +29,9 @@ $(VENV)/.developer: $(VENV)/.user
 demo: $(VENV)/.user ## export the demo checkpoints, identify and transcribe real speech in five languages
 	$(BIN)/mms-export --model demo
 	$(BIN)/mms-export --model demo-lid
-	$(BIN)/mms identify examples/demo/clips/*.flac
+	$(BIN)/mms identify examples/demo/clips/*.flac examples/demo/strangers/*.flac
 	$(BIN)/mms transcribe --reference examples/demo/clips/clips.tsv
+	$(BIN)/mms transcribe --reference examples/demo/strangers/strangers.tsv
 
 serve: $(VENV)/.user ## export the demo checkpoints and serve them at http://127.0.0.1:8000
 	$(BIN)/mms-export --model demo

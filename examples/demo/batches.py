@@ -1,6 +1,7 @@
 """Batches of clips of similar length: batch number n is the same in every run."""
 
 import dataclasses
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from examples.demo.augment import augment, log_mels, normalise_audio
 from examples.demo.model import HOP, MELS, RECEPTIVE_FIELD
 from examples.demo.prepare import SAMPLE_RATE, Clip, read_manifest
-from examples.demo.text import LANGUAGES
+from examples.demo.text import DIGITS, LANGUAGES
 from examples.demo.vocab import NestedVocab, encode
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,8 +18,9 @@ from torch.utils.data import Dataset
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
 AUGMENT_STEPS = 10_000  # in which the strength of augmentation would rise by 1
-KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66}
+KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66, "words": 0.1}
 BALANCE = 0.6  # power of a language's minutes; 0 draws all languages alike
+SPEAKER_BALANCE = 0.6  # power of a speaker's minutes; 0 draws all speakers of a language alike
 FAVOURED = 2.0  # weight of the languages of the announcers beside the others
 
 
@@ -47,7 +49,9 @@ class ClipStore:
             self.clips += clips
             self._source_of += [len(self._sources)] * len(clips)
             self._sources.append(manifest.with_suffix(".pcm"))
-        self._texts_apart = {clip.text for clip in self.clips if clip.split != "train"}
+        digits = {digit for spoken in DIGITS.values() for digit in spoken}
+        # Digits are in every set of words; their left-out voices are apart.
+        self._texts_apart = {clip.text for clip in self.clips if clip.split != "train"} - digits
         self._voices_apart = {clip.voice for clip in self.clips if clip.split == "leftout"}
 
     def audio(self, index: int) -> NDArray[np.float32]:
@@ -76,23 +80,58 @@ class ClipStore:
         ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Clips of one kind in one language, shortest first; arrays [clips]."""
+
+    indices: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    """Samples of each."""
+    odds: NDArray[np.float64]
+    """Odds of each, so that a speaker of many clips is not drawn as often as they would say."""
+
+    @classmethod
+    def of(cls, store: ClipStore, indices: list[int]) -> "Pool":
+        """Return the pool of clips, which are sorted by length."""
+        clips = [store.clips[index] for index in indices]
+        spoken: dict[str, int] = defaultdict(int)
+        for clip in clips:
+            spoken[clip.voice] += clip.samples
+        odds = [float(spoken[clip.voice]) ** (SPEAKER_BALANCE - 1) for clip in clips]
+        lengths = np.array([clip.samples for clip in clips])
+        return cls(np.array(indices), lengths, np.array(odds))
+
+    def draw_length(self, limit: float, rng: np.random.Generator) -> int:
+        """Draw a length up to `limit`, if there is one: seconds of speech weigh alike."""
+        most = max(int(np.searchsorted(self.lengths, limit)), 1)
+        # By duration, not by clip: a second of speech is worth the same wherever it is.
+        cumulated = np.cumsum((self.lengths * self.odds)[:most])
+        place = np.searchsorted(cumulated, rng.uniform(0, cumulated[-1]))
+        return int(self.lengths[min(int(place), most - 1)])
+
+    def draw(self, low: int, high: int, rng: np.random.Generator) -> int:
+        """Draw a clip of places `low` to `high`, exclusive."""
+        cumulated = np.cumsum(self.odds[low:high])
+        place = np.searchsorted(cumulated, rng.uniform(0, cumulated[-1]))
+        return int(self.indices[low + min(int(place), high - low - 1)])
+
+
 class TrainingBatches(Dataset[Batch]):
     """Item n is the batch of step n: it depends on the seed, n and the clips alone."""
 
     def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 32.0) -> None:
         self.store, self.vocab, self.seconds = store, vocab, seconds
         self.languages = tuple(vocab)
-        self.pools: dict[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self.pools: dict[tuple[str, str], Pool] = {}
         self.weights: dict[tuple[str, str], float] = {}
         for kind, share in KIND_SHARE.items():
             weights: dict[tuple[str, str], float] = {}
             for lang in vocab:
                 indices = store.trainable(kind, lang)
                 if indices:
-                    lengths = np.array([store.clips[index].samples for index in indices])
-                    self.pools[kind, lang] = np.array(indices), lengths
+                    self.pools[kind, lang] = pool = Pool.of(store, indices)
                     favour = FAVOURED if lang in LANGUAGES else 1.0
-                    weights[kind, lang] = favour * float(lengths.sum()) ** BALANCE
+                    weights[kind, lang] = favour * float(pool.lengths.sum()) ** BALANCE
             total = sum(weights.values())
             self.weights |= {key: share * weight / total for key, weight in weights.items()}
 
@@ -109,18 +148,17 @@ class TrainingBatches(Dataset[Batch]):
         limit = next(seconds for until, seconds in CURRICULUM if step < until) * SAMPLE_RATE
         keys = list(self.pools)
         shares = np.array([self.weights[key] for key in keys])
-        shares = shares * [self.pools[key][1][0] <= limit for key in keys]
-        _, lengths = self.pools[keys[rng.choice(len(keys), p=shares / shares.sum())]]
-        # By duration, not by clip: a second of speech is worth the same wherever it is.
-        cumulated = np.cumsum(lengths[: max(np.searchsorted(lengths, limit), 1)])
-        pivot = lengths[np.searchsorted(cumulated, rng.uniform(0, cumulated[-1]))]
+        shares = shares * [self.pools[key].lengths[0] <= limit for key in keys]
+        pivot = self.pools[keys[rng.choice(len(keys), p=shares / shares.sum())]].draw_length(
+            limit, rng
+        )
         padded = 1.1 * pivot / SAMPLE_RATE + 0.3  # with what `augment` may add
         count = max(2, round(self.seconds / padded))
         bounds = (pivot * 0.87, min(pivot * 1.1, limit) + 1)
-        ranges = [np.searchsorted(self.pools[key][1], bounds) for key in keys]
+        ranges = [np.searchsorted(self.pools[key].lengths, bounds) for key in keys]
         shares = shares * [low < high for low, high in ranges]
         chosen = rng.choice(len(keys), size=count, p=shares / shares.sum())
-        return [int(self.pools[keys[key]][0][rng.integers(*ranges[key])]) for key in chosen]
+        return [self.pools[keys[key]].draw(*ranges[key], rng) for key in chosen]
 
     def _collate(
         self, indices: list[int], clips: list[NDArray[np.float32]], rng: np.random.Generator

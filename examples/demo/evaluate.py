@@ -70,6 +70,19 @@ def rates(
     return found
 
 
+def share_right(
+    model: AcousticModel, store: ClipStore, vocab: NestedVocab, selection: tuple[str, str]
+) -> dict[str, float]:
+    """Share of clips of (kind, split) whose text is right to the letter, by language."""
+    found = {}
+    for lang in vocab:
+        texts = transcribe(model, store, store.select(*selection, lang), vocab)
+        if texts:
+            right = sum(store.clips[index].text == text for index, text in texts.items())
+            found[lang] = right / len(texts)
+    return found
+
+
 def with_average(found: dict[str, float]) -> dict[str, float]:
     """Rounded rates and their mean over languages."""
     rounded = {lang: round(rate, 4) for lang, rate in found.items()}
@@ -82,7 +95,7 @@ def with_average(found: dict[str, float]) -> dict[str, float]:
 @click.option("--out", type=click.Path(path_type=Path), default=CHECKPOINT.parent / "metrics.json")
 @click.option("--last", is_flag=True, help="The last weights instead of their running average.")
 def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
-    """Measure held-out sentences (real), left-out speakers, and left-out voices (synthetic)."""
+    """Measure held-out sentences, left-out speakers, left-out voices, and digits."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_output(out, inputs=[state])
     torch.set_num_threads(1)  # clips are short, and training may be using the cores
@@ -91,11 +104,13 @@ def main(state: Path, cache: Path, out: Path, *, last: bool) -> None:
     model.load_state_dict(weights)
     store = ClipStore(cache)
     strangers = rates(model, store, vocab, ("multispeaker", "leftout"))
+    digits = share_right(model, store, vocab, ("words", "leftout"))
     metrics = {
         "step": torch.load(state, map_location="cpu", weights_only=True)["step"],
         "parameters": sum(weight.numel() for weight in weights.values()),
         "held_out_cer": with_average(rates(model, store, vocab, ("real", "heldout"))),
         "left_out_speakers_cer": with_average(strangers),
+        "left_out_digits_right": with_average(digits),
         "left_out_voices_cer": with_average(rates(model, store, vocab, ("synthetic", "leftout"))),
     }
     with open_output(out) as stream:

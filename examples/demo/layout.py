@@ -133,6 +133,14 @@ def read_checkpoint(folder: Path, state: dict[str, Tensor], config: ModelConfig)
             copy_into(adapter_tensors(state, config, lang), adapter)
 
 
+def read_convolutions(folder: Path, state: dict[str, Tensor]) -> None:
+    """Copy the convolutions of a checkpoint into the state dict of a `FeatureExtractor`."""
+    loaded = load_file(folder / "model.safetensors")
+    names = {f"wav2vec2.feature_extractor.{name}": tensor for name, tensor in state.items()}
+    with torch.no_grad():
+        copy_into(names, loaded)
+
+
 def copy_into(views: dict[str, Tensor], loaded: dict[str, Tensor]) -> None:
     """Fill `views`, which share the memory of a float32 model, with what was loaded."""
     for name, view in views.items():

@@ -37,8 +37,8 @@ class Clip:
     path: str
     lang: str
     voice: str
-    # "real" (an announcer), "varied" (the same, pitch and formants moved), "synthetic", or
-    # "multispeaker"
+    # "real" (an announcer), "varied" (the same, pitch and formants moved), "synthetic",
+    # "multispeaker", or "words" (single ones)
     kind: str
     split: str  # "train", "heldout" (sentence never trained on) or "leftout" (nor the voice)
     offset: int  # samples

@@ -15,6 +15,14 @@ ALPHABETS: dict[str, frozenset[str]] = {
     "rus": frozenset("абвгдежзийклмнопрстуфхцчшщъыьэюя"),
 }
 
+DIGITS = {
+    "eng": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "spa": ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"),
+    "fra": ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"),
+    "ita": ("zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove"),
+    "rus": ("ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять"),
+}
+
 HELD_OUT_PERCENT = 10
 
 # Stage directions, digits and symbols are read aloud in ways the transcript does not spell.

@@ -41,7 +41,12 @@ logger = logging.getLogger(__name__)
 
 SAVE_SECONDS, LOG_STEPS, EVALUATE_SECONDS = 600, 50, 3600
 EVALUATED_CLIPS = 24  # at most, of each language
-EVALUATED = (("multispeaker", "leftout"), ("real", "heldout"), ("synthetic", "leftout"))
+EVALUATED = (
+    ("multispeaker", "leftout"),
+    ("real", "heldout"),
+    ("synthetic", "leftout"),
+    ("words", "leftout"),
+)
 
 
 def fresh_trainer(store: ClipStore) -> Trainer:
@@ -216,7 +221,13 @@ def branch(cache: Path, steps: int) -> Trainer:
     show_default=True,
     help="Go on from state.pt, from the cooled weights, or from the published checkpoint.",
 )
-def main(cache: Path, cooldown: int | None, start: str) -> None:
+@click.option(
+    "--keep-convolutions",
+    is_flag=True,
+    help="From now on, train above the convolutions of the published checkpoint, which language "
+    "identification shares, and leave them as they are.",
+)
+def main(cache: Path, cooldown: int | None, start: str, keep_convolutions: bool) -> None:
     """Train, or continue training, from the clips in the cache folder."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     give_way()
@@ -228,6 +239,8 @@ def main(cache: Path, cooldown: int | None, start: str) -> None:
         raise click.ClickException(f"another training is running in {cache}") from None
     store = ClipStore(cache)
     trainer = branch(cache, cooldown) if cooldown else starting_trainer(cache, store, start)
+    if keep_convolutions:
+        trainer.keep_convolutions(CHECKPOINT)
     logger.info("%d clips, from step %d %s", len(store.clips), trainer.step, trainer.cooldown)
     run(trainer, store, cache / "cooldown.pt" if cooldown else cache / "state.pt")
 

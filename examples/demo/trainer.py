@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from examples.demo.batches import Batch
+from examples.demo.layout import read_convolutions
 from examples.demo.model import AcousticModel, ModelConfig, frame_lengths, mixed_precision
 from examples.demo.vocab import BLANK
 from torch import Tensor
@@ -49,6 +50,7 @@ class Trainer:
         self.config, self.vocab, self.step = config, vocab, 0
         self.warm_from = 0  # step at which the learning rate last started from zero
         self.cooldown: list[int] = []  # first and last step of the branch this is, if it is one
+        self.convolutions_kept = False
         self.model = AcousticModel(config)
         self.average = AcousticModel(config)
         self.average.load_state_dict(self.model.state_dict())
@@ -70,7 +72,7 @@ class Trainer:
             )
         valid = torch.arange(mels.shape[1]) < frame_lengths(batch.samples)[:, None]
         mel_loss = (mels.float() - batch.mels).abs()[valid].mean()
-        mel_weight = max(3.0 - 2.7 * self.step / MEL_STEPS, 0.3)
+        mel_weight = 0.0 if self.convolutions_kept else self._mel_weight()
         ctc_loss = ctc(final, batch)
         loss = (ctc_loss + 0.3 * ctc(halfway, batch)).mean() + mel_weight * mel_loss
         self.optimizer.zero_grad()
@@ -82,6 +84,21 @@ class Trainer:
         self.step += 1
         self._update_average()
         return ctc_loss.detach(), float(mel_loss.detach())
+
+    def _mel_weight(self) -> float:
+        return max(3.0 - 2.7 * self.step / MEL_STEPS, 0.3)
+
+    def keep_convolutions(self, folder: Path | None = None) -> None:
+        """Leave the convolutions as they are from now on, or as they are in a checkpoint.
+
+        The checkpoint of language identification has the same convolutions.
+        """
+        for model in (self.model, self.average):
+            if folder is not None:
+                read_convolutions(folder, model.feature_extractor.state_dict())
+            model.feature_extractor.requires_grad_(False)
+            model.mel_head.requires_grad_(False)
+        self.convolutions_kept = True
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -96,6 +113,7 @@ class Trainer:
             "step": self.step,
             "warm_from": self.warm_from,
             "cooldown": self.cooldown,
+            "convolutions_kept": self.convolutions_kept,
             "config": dataclasses.asdict(self.config),
             "vocab": self.vocab,
             "model": self.model.state_dict(),
@@ -121,6 +139,8 @@ class Trainer:
         trainer.model.load_state_dict(state["model"])
         trainer.average.load_state_dict(state["average"])
         trainer.optimizer.load_state_dict(state["optimizer"])
+        if state.get("convolutions_kept"):
+            trainer.keep_convolutions()
         return trainer
 
 

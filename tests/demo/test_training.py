@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
 from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
+from examples.demo.layout import write_checkpoint  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
 from examples.demo.prepare import Clip, write_manifest  # noqa: E402
 from examples.demo.trainer import Trainer, rate_at  # noqa: E402
 from examples.demo.vocab import build_vocab  # noqa: E402
+from examples.demo.words import word_spans  # noqa: E402
 
 
 def clip(lang, voice, kind, split, text):
@@ -57,9 +60,35 @@ def one_thread():
 
 def test_no_left_out_voice_or_text_is_trained_on(store):
     batches = TrainingBatches(store, build_vocab(store.clips))
-    used = {int(index) for indices, _ in batches.pools.values() for index in indices}
+    used = {int(index) for pool in batches.pools.values() for index in pool.indices}
     assert {CLIPS[index].text for index in used} == {"good morning", "see you soon", "gute nacht"}
     assert {CLIPS[index].voice for index in used} == {"announcer", "ann", "eva"}
+
+
+def test_digits_are_trained_on_in_other_voices_than_they_are_measured_in(tmp_path):
+    clips = [
+        clip("eng", "espeak", "words", "train", "seven"),
+        clip("eng", "saytime", "words", "leftout", "seven"),
+        clip("eng", "saytime", "words", "train", "eight"),
+        clip("eng", "ann", "words", "train", "good night"),
+        clip("eng", "announcer", "real", "heldout", "good night"),
+    ]
+    (tmp_path / "any.pcm").write_bytes(bytes(32_000 * len(clips)))
+    write_manifest(tmp_path / "any.tsv", clips)
+    store = ClipStore(tmp_path)
+    assert [store.clips[index] for index in store.trainable("words", "eng")] == clips[:1]
+
+
+def test_words_cut_from_a_clip_are_all_of_it_in_order(store, one_thread):
+    vocab = build_vocab(store.clips)
+    trainer = Trainer(tiny_config(vocab), vocab)
+    index = next(i for i, one in enumerate(store.clips) if one.text == "see you soon")
+    spans = word_spans(trainer.model.eval(), store, index, vocab)
+    assert len(spans) == 3
+    assert spans[0][0] == 0
+    assert spans[-1][1] == store.clips[index].samples
+    assert all(start < end for start, end, _ in spans)
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
 
 
 def metadata_row(lang, speaker, text, split, seconds=6.0):
@@ -89,10 +118,33 @@ def test_normalise_keeps_marks_of_languages_without_an_alphabet():
     assert normalise_any("—", "hin") is None
 
 
+def tiny_config(vocab):
+    sizes = {"hidden": 32, "layers": 3, "heads": 2, "conv_channels": 8, "adapter_rank": 4}
+    return ModelConfig(tuple(vocab), tuple(map(len, vocab.values())), **sizes, layer_drop=0.3)
+
+
+def test_kept_convolutions_are_those_of_the_checkpoint(store, tmp_path, one_thread):
+    vocab = build_vocab(store.clips)
+    config = tiny_config(vocab)
+    published = Trainer(config, vocab).model.state_dict()
+    write_checkpoint(tmp_path / "checkpoint", published, config, vocab)
+    batches = TrainingBatches(store, vocab, seconds=4)
+    trainer = Trainer(config, vocab)
+    trainer.train_step(batches[0], 0.01)
+    trainer.keep_convolutions(tmp_path / "checkpoint")
+    trainer.train_step(batches[1], 0.01)
+    trainer.save(tmp_path / "state.pt")
+    trainer = Trainer.load(tmp_path / "state.pt")
+    trainer.train_step(batches[2], 0.01)
+    for state in (trainer.model.state_dict(), trainer.average.state_dict()):
+        kept = {name for name, weight in state.items() if torch.equal(weight, published[name])}
+        assert {name for name in state if name.startswith("feature_extractor.")} <= kept
+        assert "projection.weight" not in kept
+
+
 def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thread):
     vocab = build_vocab(store.clips)
-    sizes = {"hidden": 32, "layers": 3, "heads": 2, "conv_channels": 8, "adapter_rank": 4}
-    config = ModelConfig(tuple(vocab), tuple(map(len, vocab.values())), **sizes, layer_drop=0.3)
+    config = tiny_config(vocab)
     batches = TrainingBatches(store, vocab, seconds=4)
 
     def train(trainer, steps):

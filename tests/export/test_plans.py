@@ -108,6 +108,20 @@ def test_budget_is_made_of_the_builders_figures(built):
     assert found["sum"] == sum(parts.values())
 
 
+def test_dry_run_prints_the_gpu_memory_of_plans_built_before(checkpoint, built):
+    given = ["--model", checkpoint, "--out", built, "--precision", "fp16", "--dry-run"]
+    given += ["--engine", "tensorrt-rtx", "--sm", "86", "--profile", "streaming=2x2"]
+    (found,) = json.loads(invoke(*given, "--json").stdout)["gpu_memory"]
+    languages = len(open_bundle(built).manifest.data)
+    load = f"2x2,languages={languages},streams=2"
+    asked = ["doctor", "--bundle", str(built), "--budget", load]
+    assert [found] == json.loads(CliRunner().invoke(mms, [*asked, "--json"]).stdout)
+    text = CliRunner().invoke(mms, asked).stdout
+    assert invoke(*given).stdout.endswith(f"GPU memory, from the plans in the bundle:\n{text}")
+    larger = [*given[:-1], "streaming=4x2", "--json"]
+    assert json.loads(invoke(*larger).stdout)["gpu_memory"] == [], "not built"
+
+
 def test_scratch_memory_of_steps_holds_no_cache_for_each_layer(built, tmp_path):
     """A KV cache that is one input is copied for all layers at once."""
     make_tiny(tmp_path / "deep", TinyOptions(layers=6))

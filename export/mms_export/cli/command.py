@@ -1,6 +1,7 @@
 """Definition of `mms-export`. Heavy imports are deferred, so that `--help` is instant."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import click
 
 from mms_engine.cli.program import ProgramCommand
 from mms_engine.system import printable, usable_cores
-from mms_export.cli.plan_options import PlanChoice, plan_options, split_list
+from mms_export.cli.plan_options import PlanChoice, plan_options, planned_budgets, split_list
 
 if TYPE_CHECKING:
     from mms_engine.bundle import Manifest
@@ -98,7 +99,12 @@ def _precisions(
     help="Overwrite a bundle of another model or schema in --out, and files in the place of its "
     "parts. Other files in the folder stay.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the size of each part, and write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the size of each part, and the GPU memory "
+    "of plans that were built before, and write nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="Hide progress.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
@@ -172,15 +178,18 @@ def _show_parts(options: "ExportOptions", *, as_json: bool) -> None:
         Reporter().warn(sentence)
     sizes = contents.all_sizes()
     total = sum(sizes.values())
+    budgets = planned_budgets(options, len(contents.languages))
     if as_json:
-        click.echo(
-            json.dumps({"bundle": printable(str(options.out)), "bytes": sizes, "total": total})
-        )
+        found = {"bundle": printable(str(options.out)), "bytes": sizes, "total": total}
+        click.echo(json.dumps(found | {"gpu_memory": [asdict(one) for one in budgets]}))
         return
     width = max(24, *map(len, sizes))
     for name, size in sizes.items():
         click.echo(f"{name:{width}} {format_size(size):>10}")
     click.echo(f"{'total':{width}} {format_size(total):>10}  to {options.out}")
+    if budgets:
+        tables = "\n".join(map(str, budgets))
+        click.echo(f"\nGPU memory, from the plans in the bundle:\n{tables}", nl=False)
 
 
 def _sentence(out: Path, manifest: "Manifest") -> str:

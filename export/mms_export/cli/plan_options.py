@@ -10,6 +10,8 @@ from mms_engine.cli.options import grouped
 
 if TYPE_CHECKING:
     from mms_engine.bundle.manifest import Runtime
+    from mms_engine.cli.doctor.budgets import Budget
+    from mms_export.bundle.options import ExportOptions
     from mms_export.tensorrt.options import PlanOptions, Use
 
 _CAPABILITY = re.compile(r"(?P<major>\d{1,2})\.?(?P<minor>\d)")
@@ -117,6 +119,33 @@ class PlanChoice:
             capabilities=self.sm,
             uses=self.profile or tuple(USES.values()),
         )
+
+
+def planned_budgets(options: "ExportOptions", languages: int) -> "list[Budget]":
+    """Return the GPU memory of the profiles, for plans that are in the bundle already.
+
+    Only the builder knows the scratch memory of a plan, so there is none before the first build,
+    nor for plans of fewer or smaller profiles.
+
+    Args:
+        options: Those of the export.
+        languages: Number of languages that would be resident.
+    """
+    if options.plans is None:
+        return []
+    from mms_engine.bundle import open_bundle
+    from mms_engine.cli.doctor.budgets import find_budgets
+    from mms_engine.errors import BackendError, BundleError
+
+    loads = []
+    for use in options.plans.uses:
+        rows, seconds = use.batch[2], use.seconds[2]
+        streams = f",streams={rows}" if use.name == "streaming" else ""
+        loads.append(f"{rows}x{seconds:g},languages={languages}{streams}")
+    try:
+        return find_budgets(open_bundle(options.out).manifest, tuple(loads))
+    except (BackendError, BundleError):
+        return []
 
 
 plan_options = grouped("plan_choice", PlanChoice, _OPTIONS)

@@ -46,7 +46,18 @@ def report_budgets(path: Path | None, texts: tuple[str, ...], *, as_json: bool) 
         BackendError: the plans do not cover a load, or were built without figures.
         BundleError: there is no such bundle.
     """
-    manifest = open_bundle(path or demo_bundle()).manifest
+    found = find_budgets(open_bundle(path or demo_bundle()).manifest, texts)
+    if as_json:
+        return msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"
+    return "\n".join(map(str, found))
+
+
+def find_budgets(manifest: Manifest, texts: tuple[str, ...]) -> list[Budget]:
+    """Return the budget of each load for each runtime and precision of the plans.
+
+    Raises:
+        click.BadParameter, BackendError: as for `report_budgets`.
+    """
     if not manifest.plans:
         raise BackendError("the bundle has no plans: build them with mms-export --engine")
     found = []
@@ -56,9 +67,7 @@ def report_budgets(path: Path | None, texts: tuple[str, ...], *, as_json: bool) 
         for text in texts:
             parts = budget(manifest, by_graph, _load(text, manifest))
             found.append(Budget(f"{text} on {runtime} {precision}", parts, sum(parts.values())))
-    if as_json:
-        return msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"
-    return "\n".join(map(str, found))
+    return found
 
 
 def _load(text: str, manifest: Manifest) -> Load:
