@@ -79,10 +79,6 @@ def _load(text: str, manifest: Manifest) -> Load:
             f"{text!r} is not of the form 16x30 or 4x10,languages=100,streams=10,vocab=256",
             param_hint="--budget",
         )
-    if given.get("languages") == 0 or given.get("vocab") == 0:
-        raise click.BadParameter(
-            f"{text!r} needs at least one language and one token", param_hint="--budget"
-        )
     vocabs = [entry.vocab_size for entry in manifest.data.values()]
     return Load(
         rows=int(match["rows"]),

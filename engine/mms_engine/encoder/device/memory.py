@@ -62,7 +62,8 @@ def budget(manifest: Manifest, plans: Mapping[str, Plan], load: Load) -> dict[st
     dtype = find_tensor(encoder.inputs, "head_bias").dtype
     sizes = head_sizes(manifest)
     others = sizes[1:] or sizes
-    pages = page_count(load.vocab) + -(-(load.languages - 1) * sum(others) // len(others))
+    narrower = max(0, load.languages - 1)
+    pages = page_count(load.vocab) + -(-narrower * sum(others) // len(others))
     tensors = CacheTensors.of(encoder.inputs)
     most = max(profile.shapes[tensors.names[0]].max[0] for profile in encoder.profiles)
     step_rows = min(load.streams, most)
