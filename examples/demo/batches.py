@@ -139,7 +139,7 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng((20261122, step))
         indices = self._draw(step, rng)
         babble = self.store.audio(int(rng.choice(indices)))
-        strength = min(0.6, 0.25 + step / AUGMENT_STEPS)
+        strength = min(0.9, 0.25 + step / AUGMENT_STEPS)
         clips = [augment(self.store.audio(i), rng, babble, strength) for i in indices]
         return self._collate(indices, [normalise_audio(clip) for clip in clips], rng)
 
@@ -171,8 +171,8 @@ class TrainingBatches(Dataset[Batch]):
             audio[row, : len(clip)] = clip
             estimate = log_mels(clip)
             mels[row, : len(estimate)] = estimate
-            for start in rng.integers(0, frames, size=1 + frames // 50):
-                spans[row, start : start + rng.integers(1, 8)] = True
+            for start in rng.integers(0, frames, size=1 + frames // 25):
+                spans[row, start : start + rng.integers(1, 12)] = True
         chosen = [self.store.clips[index] for index in indices]
         targets = [encode(clip.text, self.vocab[clip.lang]) for clip in chosen]
         return Batch(

@@ -42,6 +42,7 @@ class ModelConfig:
     conv_channels: int = 96
     adapter_rank: int = 16
     layer_drop: float = 0.1  # odds that a layer is skipped in a training step
+    dropout: float = 0.1  # share of a layer's activations that a training step zeroes
 
     @property
     def intermediate(self) -> int:
@@ -171,11 +172,14 @@ class EncoderLayer(nn.Module):
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         attended = torch.softmax(scores.masked_fill(~mask, -1e4), -1) @ value
         attended = self.out_proj(attended.transpose(1, 2).reshape(batch, frames, width))
-        hidden = hidden + attended
+        hidden = hidden + self._dropped(attended)
         inner = functional.gelu(self.intermediate_dense(self.final_layer_norm(hidden)))
-        hidden = hidden + self.output_dense(inner)
+        hidden = hidden + self._dropped(self.output_dense(self._dropped(inner)))
         adapted: Tensor = hidden + self.adapter_layer(hidden, language)
         return adapted
+
+    def _dropped(self, value: Tensor) -> Tensor:
+        return functional.dropout(value, self.config.dropout, self.training)
 
 
 class AcousticModel(nn.Module):
