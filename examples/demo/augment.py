@@ -22,7 +22,9 @@ def augment(audio: Audio, rng: np.random.Generator, other: Audio, strength: floa
     """
     if rng.random() < 0.8 * strength:
         audio = change_speed(audio, float(np.exp(rng.uniform(-0.17, 0.17))))
-    lead, tail = rng.uniform(0, 0.2, size=2) * SAMPLE_RATE
+    # Long pauses now and then: a pause is no letter.
+    longest = np.where(rng.random(2) < 0.2, 1.0, 0.2)
+    lead, tail = rng.uniform(0, longest) * SAMPLE_RATE
     audio = np.pad(audio, (int(lead), int(tail)))
     if rng.random() < 0.8 * strength:
         audio = colour(audio, rng)

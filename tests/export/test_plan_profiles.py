@@ -1,6 +1,7 @@
 """Optimisation profiles: the shapes of each use."""
 
 from dataclasses import replace
+from operator import le
 
 import pytest
 
@@ -115,6 +116,25 @@ def test_whole_utterances_are_steps_without_a_cache(graphs):
     assert made["steps"].shapes["features"].max[1] == 300, "whole slices, for short utterances"
     (_, only) = make_profiles(graphs["step"].inputs, (USES["streaming"],), EXTENTS)
     assert (only.name, only.shapes["features"].max[1]) == ("streaming", 600)
+
+
+def test_joined_profile_covers_steps_and_whole_utterances(graphs):
+    inputs = graphs["step"].inputs
+    apart = {one.name: one for one in make_profiles(inputs, tuple(USES.values()), EXTENTS)}
+    joined, last = make_profiles(inputs, tuple(USES.values()), EXTENTS, joined=True)
+    assert (joined.name, last) == ("steps, offline", apart["long"])
+    for name, extent in joined.shapes.items():
+        parts = [apart[use].shapes[name] for use in ("steps", "offline")]
+        assert extent.min == tuple(map(min, *(part.min for part in parts)))
+        assert extent.max == tuple(map(max, *(part.max for part in parts)))
+        assert all(map(le, extent.min, extent.opt))
+        assert all(map(le, extent.opt, extent.max))
+
+
+def test_more_rows_of_steps_than_of_whole_utterances_keep_a_profile(graphs):
+    uses = (USES["streaming"].limited(64, 10), USES["offline"])
+    made = make_profiles(graphs["step"].inputs, uses, EXTENTS, joined=True)
+    assert [one.name for one in made] == ["steps", "offline"], "64 rows of 36 s take gigabytes"
 
 
 def test_step_batches_are_those_of_the_streaming_use(graphs):

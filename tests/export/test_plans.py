@@ -44,7 +44,7 @@ SMALL = PlanOptions(
 )
 
 
-PROFILES = {"frontend": ["slices"], "step": ["steps", "streaming"]}
+PROFILES = {"frontend": ["slices"], "step": ["steps, streaming"]}
 
 
 @pytest.fixture(scope="module")

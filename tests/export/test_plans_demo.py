@@ -13,7 +13,7 @@ pytest.importorskip("tensorrt_rtx")
 TURING_AND_LATER = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 AMPERE_AND_LATER = TURING_AND_LATER[1:]
 RTX = "tensorrt-rtx"
-NAMES = {"frontend": ["slices"], "step": ["steps", "offline", "long"]}
+NAMES = {"frontend": ["slices"], "step": ["steps, offline", "long"]}
 """Profiles of each plan."""
 
 

@@ -45,15 +45,19 @@ def add_plans(
     slots: int = 64,
     uses: tuple[Use, ...] = tuple(USES.values()),
     others: tuple[str, ...] = (),
+    joined: bool = False,
     **changes: object,
 ) -> Path:
     """Write the plans of a task in fp16, with `changes` to their entries; return the folder.
 
-    Those of `others` are written too, graphs that the engine runs on ONNX Runtime only.
+    Those of `others` are written too, graphs that the engine runs on ONNX Runtime only. Profiles
+    are those of TensorRT, or `joined` as those of TensorRT for RTX.
     """
     manifest = open_bundle(folder).manifest
     made = [
-        dataclasses.replace(write_plan(folder, manifest, graph, slots, uses), **changes)
+        dataclasses.replace(
+            write_plan(folder, manifest, graph, slots, uses, joined=joined), **changes
+        )
         for graph in manifest.graphs
         if graph.precision == "fp16" and graph.name in (*planned_graphs(manifest.model), *others)
     ]
@@ -71,12 +75,14 @@ def write_plan(
     *,
     source: Path | None = None,
     capabilities: tuple[str, ...] = (CAPABILITY,),
+    joined: bool = False,
 ) -> Plan:
     """Write one plan with the profiles of an export, and return its entry.
 
     It runs the graph's file, or `source`.
     """
-    profiles = make_profiles(graph.inputs, uses, extents(manifest, slots, graph.model))
+    sizes = extents(manifest, slots, graph.model)
+    profiles = make_profiles(graph.inputs, uses, sizes, joined=joined)
     plan = simulated(source or folder / graph.files[0].path, profiles)
     numbers = [int(one.replace(".", "")) for one in capabilities]
     content = plans.to_bytes(dataclasses.replace(plan, capabilities=numbers))

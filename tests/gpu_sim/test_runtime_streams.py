@@ -1,5 +1,6 @@
 """Streams on the simulated GPU: equal text to the CPU backend, and no leak of device memory."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from gpu_sim import bundles
 from mms_engine import BeamSearch, Recognizer
 from mms_engine.asr.pool import PoolOptions
 from mms_engine.asr.streaming import ContextOptions, StreamOptions
+from mms_engine.bundle import open_bundle
 from mms_engine.errors import BackendError, DeviceMemoryError, StreamError
 from stream_sounds import RATE, cut, finals, run, speech, texts
 
@@ -68,6 +70,20 @@ def test_windows_run_on_the_same_plan(gpu, cpu) -> None:
     options = sizes("window", left=3.0)
     expected = texts(run(cpu.stream("fra", options), [SOUND]))
     assert texts(run(gpu.stream("fra", options), [SOUND])) == expected
+
+
+def test_steps_and_recordings_share_a_profile(on_gpu, demo: Path, cpu, tmp_path: Path) -> None:
+    """As in plans of TensorRT for RTX."""
+    folder = bundles.add_plans(Path(shutil.copytree(demo, tmp_path / "joined")), joined=True)
+    (plan,) = [plan for plan in open_bundle(folder).manifest.plans if plan.graph == "step"]
+    assert [profile.name for profile in plan.profiles] == ["steps, offline", "long"]
+    gpu = on_gpu(folder)
+    for options in (StreamOptions(latency="balanced"), sizes("window", left=3.0)):
+        expected = texts(run(cpu.stream("eng", options), [SOUND]))
+        assert texts(run(gpu.stream("eng", options), [SOUND])) == expected
+    sounds = [speech(language) for language in LANGUAGES]
+    ours, expected = (one.transcribe(sounds, LANGUAGES) for one in (gpu, cpu))
+    assert [one.text for one in ours] == [one.text for one in expected]
 
 
 @pytest.mark.parametrize(("left", "chunk"), [(0.3, 0.2), (0.1, 0.4), (0.0, 0.2), (1.0, 0.34)])

@@ -129,7 +129,13 @@ class Planner:
         )
 
     def _profiles(self, part: Graph | Plan, *, whole: bool = False) -> tuple[Profile, ...]:
-        return make_profiles(part.inputs, self.options.uses, self._extents[part.model], whole=whole)
+        return make_profiles(
+            part.inputs,
+            self.options.uses,
+            self._extents[part.model],
+            whole=whole,
+            joined=self.options.runtime == "tensorrt-rtx",
+        )
 
 
 def _target(options: PlanOptions) -> str:

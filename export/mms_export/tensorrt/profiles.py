@@ -114,17 +114,22 @@ def make_profiles(
     extents: Extents | SpeechExtents,
     *,
     whole: bool = False,
+    joined: bool = False,
 ) -> tuple[Profile, ...]:
     """Return one profile per use; a single one for the frontend.
 
     A graph with a KV cache has one for streaming steps, and one for each use of whole utterances;
     `offline` covers those of `streaming`.
 
+    Kernels of each profile are a share of a plan: 37 MB at the size of facebook/mms-1b-all.
+
     Args:
         inputs: Inputs of the graph.
         uses: Uses of the model.
         extents: Its sizes that do not depend on the use.
         whole: Whether the frontend takes whole utterances, as a server's does which cuts no slices.
+        joined: Whether steps and whole utterances share a profile, if no more rows are in steps;
+            for TensorRT for RTX, which compiles kernels for the shapes that run.
     """
     if isinstance(extents, SpeechExtents):
         return tuple(_profile(inputs, use.name, extents.sizes(use)) for use in uses)
@@ -138,10 +143,24 @@ def make_profiles(
     streaming = next((use for use in uses if use.name == "streaming"), USES["streaming"])
     names = {use.name for use in uses}
     wholes = [use for use in uses if use.name != "streaming" or "offline" not in names]
-    return (
-        _profile(inputs, "steps", _step_sizes(streaming, extents)),
-        *(_profile(inputs, use.name, _whole_sizes(use, extents)) for use in wholes),
-    )
+    steps = _profile(inputs, "steps", _step_sizes(streaming, extents))
+    first, *others = (_profile(inputs, use.name, _whole_sizes(use, extents)) for use in wholes)
+    if joined and streaming.batch[2] <= wholes[0].batch[2]:
+        return (_join(steps, first), *others)
+    return (steps, first, *others)
+
+
+def _join(steps: Profile, whole: Profile) -> Profile:
+    """Return a profile that covers both."""
+    shapes = {
+        name: ShapeRange(
+            min=tuple(map(min, extent.min, whole.shapes[name].min)),
+            opt=tuple(map(max, extent.opt, whole.shapes[name].opt)),
+            max=tuple(map(max, extent.max, whole.shapes[name].max)),
+        )
+        for name, extent in steps.shapes.items()
+    }
+    return Profile(name=f"{steps.name}, {whole.name}", shapes=shapes)
 
 
 def _profile(inputs: tuple[Tensor, ...], name: str, sizes: dict[str, Range]) -> Profile:
