@@ -27,6 +27,18 @@ logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
+def log_probabilities(model: AcousticModel, store: ClipStore, index: int) -> torch.Tensor:
+    """Log-probabilities [frames, vocab] of a clip by itself, in its language."""
+    clip = store.clips[index]
+    audio = normalise_audio(store.audio(index))
+    padded = np.zeros((len(audio) // HOP + 1) * HOP, np.float32)
+    padded[: len(audio)] = audio
+    samples = torch.tensor([len(audio)])
+    language = torch.tensor([model.config.languages.index(clip.lang)])
+    emission, _, _ = model(torch.from_numpy(padded)[None], samples, language)
+    return emission[0, : int(frame_lengths(samples))]
+
+
 def transcribe(
     model: AcousticModel, store: ClipStore, indices: Iterable[int], vocab: NestedVocab
 ) -> dict[int, str]:
@@ -34,15 +46,8 @@ def transcribe(
     texts = {}
     model.eval()
     for index in indices:
-        clip = store.clips[index]
-        audio = normalise_audio(store.audio(index))
-        padded = np.zeros((len(audio) // HOP + 1) * HOP, np.float32)
-        padded[: len(audio)] = audio
-        samples = torch.tensor([len(audio)])
-        language = torch.tensor([model.config.languages.index(clip.lang)])
-        emission, _, _ = model(torch.from_numpy(padded)[None], samples, language)
-        best = emission[0, : int(frame_lengths(samples))].argmax(-1).tolist()
-        texts[index] = decode_greedy(best, vocab[clip.lang])
+        best = log_probabilities(model, store, index).argmax(-1).tolist()
+        texts[index] = decode_greedy(best, vocab[store.clips[index].lang])
     return texts
 
 

@@ -16,10 +16,11 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from examples.demo.augment import companded, normalise_audio
+from examples.demo.augment import companded
 from examples.demo.batches import ClipStore
 from examples.demo.engines import Pcm, Voice, espeak, festival, flite, pico, to_pcm
-from examples.demo.model import HOP, AcousticModel, frame_lengths
+from examples.demo.evaluate import log_probabilities
+from examples.demo.model import HOP, AcousticModel
 from examples.demo.prepare import CACHE, SAMPLE_RATE, Clip, report, write_manifest
 from examples.demo.publish import load_weights
 from examples.demo.text import DIGITS
@@ -72,19 +73,12 @@ def left_out_digits(lang: str, rng: np.random.Generator) -> Spoken:
             yield text, ("saytime", telephone(to_pcm(audio, rate)))
 
 
-@torch.inference_mode()
 def word_spans(
     model: AcousticModel, store: ClipStore, index: int, vocab: NestedVocab
 ) -> list[tuple[int, int, float]]:
     """Return the first and last sample of each word of a clip, and its score."""
     clip = store.clips[index]
-    audio = normalise_audio(store.audio(index))
-    padded = np.zeros((len(audio) // HOP + 1) * HOP, np.float32)
-    padded[: len(audio)] = audio
-    samples = torch.tensor([len(audio)])
-    language = torch.tensor([model.config.languages.index(clip.lang)])
-    emission, _, _ = model(torch.from_numpy(padded)[None], samples, language)
-    scores = emission[0, : int(frame_lengths(samples))].numpy()
+    scores = log_probabilities(model, store, index).numpy()
     tokens = encode(clip.text, vocab[clip.lang])
     if len(scores) < 2 * len(tokens):
         return []
@@ -93,7 +87,7 @@ def word_spans(
     borders = [at for at, token in enumerate(tokens) if token == boundary]
     # Between words, a cut is in the middle of the boundary's frames.
     cuts = [(aligned.starts[at] + aligned.ends[at]) * HOP // 2 for at in borders]
-    starts, ends = [0, *cuts], [*cuts, len(audio)]
+    starts, ends = [0, *cuts], [*cuts, clip.samples]
     places = zip([0, *(at + 1 for at in borders)], [*borders, len(tokens)], strict=True)
     means = [float(aligned.scores[first:last].mean()) for first, last in places]
     return [(int(a), int(b), score) for a, b, score in zip(starts, ends, means, strict=True)]

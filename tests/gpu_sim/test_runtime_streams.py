@@ -73,7 +73,7 @@ def test_windows_run_on_the_same_plan(gpu, cpu) -> None:
 
 
 def test_steps_and_recordings_share_a_profile(on_gpu, demo: Path, cpu, tmp_path: Path) -> None:
-    """As in plans of TensorRT for RTX."""
+    """Plans of TensorRT for RTX are built so."""
     folder = bundles.add_plans(Path(shutil.copytree(demo, tmp_path / "joined")), joined=True)
     (plan,) = [plan for plan in open_bundle(folder).manifest.plans if plan.graph == "step"]
     assert [profile.name for profile in plan.profiles] == ["steps, offline", "long"]

@@ -46,9 +46,9 @@ class LanguageBytes:
     """Bytes of resident languages."""
 
     adapter: int
-    """Of a slot."""
+    """Bytes of a slot."""
     page: int
-    """Of a page of a head."""
+    """Bytes of a page of a head."""
 
     @classmethod
     def of(cls, model: Wav2Vec2Ctc, dtype: str) -> Self:
