@@ -9,7 +9,6 @@ their own, `lid/unspelled`, for language identification.
 """
 
 import csv
-import dataclasses
 import logging
 import unicodedata
 from collections import Counter
@@ -26,7 +25,7 @@ from examples.demo.prepare import (
     SAMPLE_RATE,
     Clip,
     report,
-    write_manifest,
+    write_set,
 )
 from examples.demo.text import ALPHABETS, normalise
 from numpy.typing import NDArray
@@ -94,12 +93,9 @@ def decode(path: Path) -> NDArray[np.int16]:
 
 
 def decode_clips(speech: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, NDArray[np.int16]]]:
-    """Yield each clip, with its offset in the PCM file and its length, and its samples."""
-    offset = 0
+    """Yield each clip and its samples."""
     for clip in clips:
-        pcm = decode(speech / clip.path)
-        yield dataclasses.replace(clip, offset=offset, samples=len(pcm)), pcm
-        offset += len(pcm)
+        yield clip, decode(speech / clip.path)
 
 
 @click.command()
@@ -121,22 +117,8 @@ def main(cache: Path, speech: Path) -> None:
         spelled, unspelled = select_clips(
             csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         )
-    write_set(cache / NAME, speech, spelled)
-    write_set(cache / "lid" / "unspelled", speech, unspelled)
-
-
-def write_set(path: Path, speech: Path, selected: list[Clip]) -> None:
-    """Decode clips to `path` with the suffix .pcm, and list them with the suffix .tsv."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".pcm.tmp")
-    clips = []
-    with scratch.open("wb") as pcm_file:
-        for clip, pcm in decode_clips(speech, selected):
-            pcm_file.write(pcm.tobytes())
-            clips.append(clip)
-    scratch.replace(path.with_suffix(".pcm"))
-    write_manifest(path.with_suffix(".tsv"), clips)
-    report(clips)
+    report(write_set(cache / NAME, decode_clips(speech, spelled)))
+    report(write_set(cache / "lid" / "unspelled", decode_clips(speech, unspelled)))
 
 
 if __name__ == "__main__":

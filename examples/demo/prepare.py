@@ -67,6 +67,25 @@ def read_manifest(path: Path) -> list[Clip]:
     return clips
 
 
+def write_set(path: Path, clips: Iterable[tuple[Clip, NDArray[np.int16]]]) -> list[Clip]:
+    """Write clips and their samples to `path` with the suffixes .tsv and .pcm.
+
+    Return the clips, with their offsets and lengths.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".pcm.tmp")
+    written: list[Clip] = []
+    offset = 0
+    with scratch.open("wb") as pcm_file:
+        for clip, pcm in clips:
+            pcm_file.write(pcm.tobytes())
+            written.append(dataclasses.replace(clip, offset=offset, samples=len(pcm)))
+            offset += len(pcm)
+    scratch.replace(path.with_suffix(".pcm"))
+    write_manifest(path.with_suffix(".tsv"), written)
+    return written
+
+
 def fetch_packages(cache: Path) -> Path:
     """Download and unpack the sound and transcript packages; return the unpacked root."""
     debs, root = cache / "debs", cache / "packages"
@@ -136,15 +155,8 @@ def main(cache: Path) -> None:
     """Fetch and decode the real recordings; write real.pcm and real.tsv to the cache folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     root = fetch_packages(cache)
-    clips: list[Clip] = []
-    offset = 0
-    with (cache / "real.pcm").open("wb") as pcm_file:
-        for lang in PACKAGES:
-            for clip, pcm in collect(root, lang):
-                pcm_file.write(pcm.tobytes())
-                clips.append(dataclasses.replace(clip, offset=offset))
-                offset += len(pcm)
-    write_manifest(cache / "real.tsv", clips)
+    recordings = (recording for lang in PACKAGES for recording in collect(root, lang))
+    clips = write_set(cache / "real", recordings)
     report(clips)
 
 

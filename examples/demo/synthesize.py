@@ -21,7 +21,7 @@ from examples.demo.prepare import (
     SAMPLE_RATE,
     Clip,
     report,
-    write_manifest,
+    write_set,
 )
 from examples.demo.sentences import held_out_sentences, training_sentences
 
@@ -57,22 +57,15 @@ def synthesize(reading: Reading, cache: Path, scale: float) -> list[Clip]:
         texts = held_out_sentences(cache, reading.lang)
     name = f"synthetic-{reading.engine}-{reading.lang}"
     split = "train" if reading.sentences else "leftout"
-    clips: list[Clip] = []
-    offset = 0
-    scratch = cache / f"{name}.pcm.tmp"
-    with scratch.open("wb") as pcm_file:
-        spoken = reading.speak(texts, reading.lang, rng)
-        for number, (text, (voice, pcm)) in enumerate(zip(texts, spoken, strict=True)):
-            if pcm is None or not _plausible(text, len(pcm)):
-                continue
-            source = f"{name}/{number}"
-            clip = Clip(source, reading.lang, voice, "synthetic", split, offset, len(pcm), text)
-            clips.append(clip)
-            pcm_file.write(pcm.tobytes())
-            offset += len(pcm)
-    scratch.replace(cache / f"{name}.pcm")
-    write_manifest(cache / f"{name}.tsv", clips)
-    return clips
+    spoken = reading.speak(texts, reading.lang, rng)
+    return write_set(
+        cache / name,
+        (
+            (Clip(f"{name}/{n}", reading.lang, voice, "synthetic", split, 0, len(pcm), text), pcm)
+            for n, (text, (voice, pcm)) in enumerate(zip(texts, spoken, strict=True))
+            if pcm is not None and _plausible(text, len(pcm))
+        ),
+    )
 
 
 def _plausible(text: str, samples: int) -> bool:

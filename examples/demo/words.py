@@ -9,6 +9,7 @@ package saytime.
 
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from examples.demo.batches import ClipStore
 from examples.demo.engines import Pcm, Voice, espeak, festival, flite, pico, to_pcm
 from examples.demo.evaluate import log_probabilities
 from examples.demo.model import HOP, AcousticModel
-from examples.demo.prepare import CACHE, SAMPLE_RATE, Clip, report, write_manifest
+from examples.demo.prepare import CACHE, SAMPLE_RATE, Clip, report, write_set
 from examples.demo.publish import load_weights
 from examples.demo.text import DIGITS
 from examples.demo.vocab import WORD_BOUNDARY, NestedVocab, encode
@@ -37,6 +38,7 @@ LEAST_SCORE = -1.5  # mean log-probability of the tokens of a word that is cut
 LONGEST_WORDS = 3
 
 Spoken = Iterator[tuple[str, Voice]]
+Recording = tuple[Clip, Pcm]
 
 
 def telephone(pcm: Pcm) -> Pcm:
@@ -119,21 +121,12 @@ def cut_words(
                 yield " ".join(words[start:end]), (clip.voice, pcm)
 
 
-def write_set(cache: Path, lang: str, split: str, spoken: Iterable[tuple[str, Voice]]) -> None:
-    """Write a set of clips with its manifest."""
-    name = f"words-{split}-{lang}"
-    clips: list[Clip] = []
-    offset = 0
-    with (cache / f"{name}.pcm").open("wb") as pcm_file:
-        for number, (text, (voice, pcm)) in enumerate(spoken):
-            if pcm is None or len(pcm) < SAMPLE_RATE // 8:
-                continue
-            clip = Clip(f"{name}/{number}", lang, voice, "words", split, offset, len(pcm), text)
-            clips.append(clip)
-            pcm_file.write(pcm.tobytes())
-            offset += len(pcm)
-    write_manifest(cache / f"{name}.tsv", clips)
-    report(clips)
+def clips_of(lang: str, split: str, spoken: Iterable[tuple[str, Voice]]) -> Iterator[Recording]:
+    """Yield words of an eighth of a second or more as clips, and their samples."""
+    for number, (text, (voice, pcm)) in enumerate(spoken):
+        if pcm is not None and len(pcm) >= SAMPLE_RATE // 8:
+            path = f"words-{split}-{lang}/{number}"
+            yield Clip(path, lang, voice, "words", split, 0, len(pcm), text), pcm
 
 
 @click.command()
@@ -152,9 +145,9 @@ def main(cache: Path, state: Path | None) -> None:
     store = ClipStore(cache)
     for lang in DIGITS:
         rng = np.random.default_rng((20261130, len(lang), *lang.encode()))
-        write_set(cache, lang, "leftout", left_out_digits(lang, rng))
-        trained = (*trained_digits(lang, rng), *cut_words(model, store, lang, vocab, rng))
-        write_set(cache, lang, "train", trained)
+        trained = chain(trained_digits(lang, rng), cut_words(model, store, lang, vocab, rng))
+        for split, spoken in (("leftout", left_out_digits(lang, rng)), ("train", trained)):
+            report(write_set(cache / f"words-{split}-{lang}", clips_of(lang, split, spoken)))
 
 
 if __name__ == "__main__":

@@ -52,11 +52,9 @@ def row_inputs(held: Sequence[Resident[Any]], rows: int, pages: int) -> dict[str
         rows: B.
         pages: Pages of a row; those beyond a language's own are padding.
     """
+    padded = [*held, *[held[0]] * (rows - len(held))]
+    slots = np.array([resident.slot for resident in padded], np.int64)
     table = np.full((rows, pages), PADDING_PAGE, np.int64)
-    slots = np.full(rows, held[0].slot, np.int64)
-    table[:, : len(held[0].pages)] = held[0].pages
-    for row, resident in enumerate(held):
-        slots[row] = resident.slot
-        table[row] = PADDING_PAGE
+    for row, resident in enumerate(padded):
         table[row, : len(resident.pages)] = resident.pages
     return {"slot": slots, "pages": table}
