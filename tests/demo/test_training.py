@@ -1,6 +1,5 @@
 """Training of the demo checkpoint: what is kept apart stays apart, and a stopped run goes on."""
 
-import dataclasses
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
 from examples.demo.layout import write_checkpoint  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
-from examples.demo.prepare import Clip, write_manifest  # noqa: E402
+from examples.demo.prepare import Clip, write_set  # noqa: E402
 from examples.demo.trainer import Trainer, rate_at  # noqa: E402
 from examples.demo.vocab import build_vocab  # noqa: E402
 from examples.demo.words import word_spans  # noqa: E402
@@ -39,15 +38,17 @@ CLIPS = [
 ]
 
 
+def make_store(folder, clips):
+    """Return a store of one set of noise."""
+    rng = np.random.default_rng(1)
+    noise = (rng.integers(-9999, 9999, clip.samples, np.int16) for clip in clips)
+    write_set(folder / "any", zip(clips, noise, strict=True))
+    return ClipStore(folder)
+
+
 @pytest.fixture
 def store(tmp_path):
-    rng = np.random.default_rng(1)
-    clips = [
-        dataclasses.replace(clip, offset=index * clip.samples) for index, clip in enumerate(CLIPS)
-    ]
-    rng.integers(-9999, 9999, len(clips) * 16_000, np.int16).tofile(tmp_path / "any.pcm")
-    write_manifest(tmp_path / "any.tsv", clips)
-    return ClipStore(tmp_path)
+    return make_store(tmp_path, CLIPS)
 
 
 @pytest.fixture
@@ -73,9 +74,7 @@ def test_digits_are_trained_on_in_other_voices_than_they_are_measured_in(tmp_pat
         clip("eng", "ann", "words", "train", "good night"),
         clip("eng", "announcer", "real", "heldout", "good night"),
     ]
-    (tmp_path / "any.pcm").write_bytes(bytes(32_000 * len(clips)))
-    write_manifest(tmp_path / "any.tsv", clips)
-    store = ClipStore(tmp_path)
+    store = make_store(tmp_path, clips)
     assert [store.clips[index] for index in store.trainable("words", "eng")] == clips[:1]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mms_engine.backends.session import convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bank.bank import Resident
-from mms_engine.bank.heads import PADDING_PAGE, PAGE_TOKENS, in_pages
+from mms_engine.bank.heads import PADDING_PAGE, PAGE_TOKENS, bank_shapes, in_pages
 from mms_engine.bundle.adapters import AdapterWeights
 from mms_engine.cuda.context import CudaDevice, Owned
 from mms_engine.cuda.memory import DeviceArray
@@ -63,13 +63,9 @@ class DeviceBank:
 
     def _allocate(self, slots: int, pages: int, owned: Owned) -> dict[str, DeviceArray]:
         options, dtype = self._options, storage_dtype(self._dtype)
-        shapes = {
-            "adapters": (slots, options.adapter_parameters),
-            "head_weight": (1 + pages, PAGE_TOKENS, options.hidden_size),
-            "head_bias": (1 + pages, PAGE_TOKENS),
-        }
-        if not options.adapter_parameters:
-            del shapes["adapters"]
+        shapes = bank_shapes(
+            options.adapter_parameters, options.hidden_size, slots=slots, pages=1 + pages
+        )
         arrays = {
             name: owned(DeviceArray.empty(self._device, shape, dtype))
             for name, shape in shapes.items()

@@ -25,6 +25,24 @@ def page_count(vocab: int) -> int:
     return -(-vocab // PAGE_TOKENS)
 
 
+def bank_shapes(
+    adapter_parameters: int, hidden_size: int, *, slots: int, pages: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the bank's arrays by their names in the graph.
+
+    Args:
+        adapter_parameters: P; 0 for a model without adapters, which has no array of them.
+        hidden_size: H.
+        slots: R.
+        pages: Pages with that of padding.
+    """
+    shapes: dict[str, tuple[int, ...]] = {
+        "head_weight": (pages, PAGE_TOKENS, hidden_size),
+        "head_bias": (pages, PAGE_TOKENS),
+    }
+    return {"adapters": (slots, adapter_parameters), **shapes} if adapter_parameters else shapes
+
+
 def in_pages(head_weight: Array, head_bias: Array, dtype: str) -> tuple[Array, Array]:
     """Return a head in pages: weights `[pages, 64, H]` and biases `[pages, 64]`.
 

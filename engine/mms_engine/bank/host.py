@@ -9,7 +9,7 @@ import numpy as np
 from mms_engine.backends.session import Array, Constant, convert, minus_infinity, storage_dtype
 from mms_engine.bank.adapters import BankOptions
 from mms_engine.bank.bank import Resident
-from mms_engine.bank.heads import PADDING_PAGE, PAGE_TOKENS, in_pages, row_inputs
+from mms_engine.bank.heads import PADDING_PAGE, bank_shapes, in_pages, row_inputs
 from mms_engine.bundle.adapters import AdapterWeights
 
 
@@ -22,14 +22,12 @@ class HostBank:
     def __init__(self, options: BankOptions) -> None:
         self._dtype = options.dtype
         self._lock = threading.Lock()
-        pages, hidden = 1 + options.pages, options.hidden_size
-        shapes = {
-            "adapters": (options.slots, options.adapter_parameters),
-            "head_weight": (pages, PAGE_TOKENS, hidden),
-            "head_bias": (pages, PAGE_TOKENS),
-        }
-        if not options.adapter_parameters:
-            del shapes["adapters"]
+        shapes = bank_shapes(
+            options.adapter_parameters,
+            options.hidden_size,
+            slots=options.slots,
+            pages=1 + options.pages,
+        )
         dtype = storage_dtype(options.dtype)
         self._arrays = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
         self._arrays["head_bias"][PADDING_PAGE] = minus_infinity(options.dtype)

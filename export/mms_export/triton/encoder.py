@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from mms_engine.backends.session import Array, convert, minus_infinity, storage_dtype
 from mms_engine.bank.bank import Resident
-from mms_engine.bank.heads import PAGE_TOKENS, in_pages, page_count, row_inputs
+from mms_engine.bank.heads import PAGE_TOKENS, bank_shapes, in_pages, page_count, row_inputs
 from mms_engine.bundle import AdapterWeights, Bundle
 from mms_engine.bundle.manifest import Graph, Tensor, Wav2Vec2Ctc
 from mms_export.graphs.builder import Weight
@@ -65,13 +65,10 @@ def bank_layout(
         own = range(pages, pages + page_count(vocabs[language]))
         held[language] = Resident(slot, None, tuple(own))
         pages = own.stop
-    shapes = {
-        "adapters": (len(languages), model.adapter_parameters),
-        "head_weight": (pages, PAGE_TOKENS, model.hidden_size),
-        "head_bias": (pages, PAGE_TOKENS),
-    }
-    names = BANK if model.adapter_parameters else BANK[1:]
-    weights = [Weight(name, dtype, shapes[name], _unread) for name in names]
+    shapes = bank_shapes(
+        model.adapter_parameters, model.hidden_size, slots=len(languages), pages=pages
+    )
+    weights = [Weight(name, dtype, shape, _unread) for name, shape in shapes.items()]
     offsets, end = [], 0
     for weight in weights:
         offsets.append(end)
