@@ -55,10 +55,10 @@ def fresh_trainer(store: ClipStore) -> Trainer:
     return Trainer(ModelConfig(tuple(vocab), tuple(map(len, vocab.values()))), vocab)
 
 
-def published_trainer() -> Trainer:
+def published_trainer(folder: Path = CHECKPOINT) -> Trainer:
     """A trainer with the weights of the published checkpoint and a fresh optimizer."""
-    vocab = json.loads((CHECKPOINT / "vocab.json").read_text(encoding="utf-8"))
-    sizes = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))
+    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = ModelConfig(
         tuple(vocab),
         tuple(map(len, vocab.values())),
@@ -70,8 +70,8 @@ def published_trainer() -> Trainer:
     )
     trainer = Trainer(config, vocab)
     for model in (trainer.model, trainer.average):
-        read_checkpoint(CHECKPOINT, model.state_dict(), trainer.config)
-    metrics = json.loads((CHECKPOINT.parent / "metrics.json").read_text(encoding="utf-8"))
+        read_checkpoint(folder, model.state_dict(), trainer.config)
+    metrics = json.loads((folder.parent / "metrics.json").read_text(encoding="utf-8"))
     trainer.step = trainer.warm_from = metrics["step"]
     return trainer
 

@@ -146,7 +146,8 @@ class Trainer:
 
 def rate_at(trainer: Trainer) -> float:
     """Learning rate of the next step."""
+    rate = learning_rate(trainer.step, trainer.warm_from)
     if not trainer.cooldown:
-        return learning_rate(trainer.step, trainer.warm_from)
+        return rate
     start, end = trainer.cooldown
-    return learning_rate(start, trainer.warm_from) * (end - trainer.step) / (end - start)
+    return rate * (end - trainer.step) / (end - start)

@@ -14,6 +14,7 @@ sys.path.append(str(ROOT))
 
 from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
 from examples.demo.layout import write_checkpoint  # noqa: E402
+from examples.demo.learning_curve import SomeSpeakers, resized  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
 from examples.demo.prepare import Clip, write_set  # noqa: E402
@@ -160,3 +161,37 @@ def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thr
     assert resumed.step == whole.step
     for name, weight in whole.average.state_dict().items():
         assert torch.equal(weight, resumed.average.state_dict()[name]), name
+
+
+def test_a_share_of_the_speakers_holds_every_smaller_one(tmp_path):
+    clips = [clip("eng", f"speaker {n}", "multispeaker", "train", f"text {n}") for n in range(40)]
+    clips += [clip("eng", "announcer", "real", "train", "good morning")]
+    make_store(tmp_path, clips)
+    heard = [
+        set(SomeSpeakers(share, tmp_path).trainable("multispeaker", "eng"))
+        for share in (0, 0.25, 0.5, 1)
+    ]
+    assert not heard[0]
+    assert len(heard[3]) == 40
+    assert heard[0] < heard[1] < heard[2] < heard[3]
+    assert SomeSpeakers(0, tmp_path).trainable("real", "eng") == [40]
+
+
+def test_more_layers_and_languages_leave_the_function_as_it_was(one_thread):
+    vocab = {"eng": {"a": 0, "b": 1}, "rus": {"c": 0, "d": 1, "e": 2}}
+    sizes = {"hidden": 32, "heads": 2, "layers": 4, "conv_channels": 8, "adapter_rank": 4}
+    start = Trainer(ModelConfig(tuple(vocab), (2, 3), **sizes), vocab)
+    more = dict(sorted({**vocab, "fra": {"f": 0, "g": 1, "h": 2, "i": 3}}.items()))
+    audio, samples = torch.randn(2, 40 * 320), torch.tensor([12_000, 9_000])
+
+    def emissions(trainer):
+        rows = torch.tensor([tuple(trainer.vocab).index(lang) for lang in vocab])
+        with torch.inference_mode():
+            final, halfway, _ = trainer.average.eval()(audio, samples, rows)
+        return [one[row, :, :size] for one in (final, halfway) for row, size in ((0, 2), (1, 3))]
+
+    for grown in (resized(start, 4, vocab), resized(start, 8, vocab), resized(start, 4, more)):
+        for ours, theirs in zip(emissions(grown), emissions(start), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    kept = resized(start, 2, vocab).model.layers[1].qkv_proj.weight
+    assert torch.equal(kept, start.model.layers[2].qkv_proj.weight)
