@@ -44,11 +44,11 @@ class Point:
 
 
 POINTS = (
-    Point("all"),
-    Point("quarter", share=0.25),
-    Point("half", share=0.5),
     Point("languages", others=True),
+    Point("all"),
     Point("deep", layers=12),
+    Point("half", share=0.5),
+    Point("quarter", share=0.25),
     Point("shallow", layers=3),
 )
 
