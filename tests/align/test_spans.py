@@ -112,6 +112,23 @@ def test_times_are_those_of_the_letters() -> None:
     assert [line.text for line in found.lines] == text.split("\n")
 
 
+@pytest.mark.parametrize(("cut", "moved"), [(1, 0), (2, None), (3, 3)])
+def test_a_single_letter_beyond_a_pause_stays_with_its_word(cut: int, moved: int | None) -> None:
+    """A pause of 1.2 s before letter `cut` of a word of four; two letters on each side stay."""
+    logits, places = spoken_logits("the name is", np.random.default_rng(6))
+    pause = np.full((60, len(LATIN)), -8, np.float32)
+    pause[:, 0] = 8
+    letters = np.arange(len(places))
+    at = places[3 + cut]
+    expected = places + 60 * (letters >= 3 + cut)
+    if moved is not None:
+        neighbour = 3 + (cut if moved == 0 else cut - 1)
+        expected[3 + moved] = expected[neighbour] + (-1 if moved == 0 else 1)
+    found = align(np.concatenate([logits[:at], pause, logits[at:]]), "the name is")
+    np.testing.assert_allclose(starts_of(found), expected * FRAME, atol=1e-9)
+    check_order(found)
+
+
 def check_order(found: Alignment) -> None:
     """Starts and ends increase, lie inside the audio, and no word ends before it starts."""
     starts, ends = zip(*((w.start, w.end) for w in found.words), strict=True)

@@ -199,7 +199,8 @@ def gather_letters(
     """Return the spans with stray letters at the edges of words moved beside the others.
 
     A letter that would not be trusted as a word may lie anywhere in a pause, where its probability
-    happens to be greatest: it says nothing about the end of its word.
+    happens to be greatest: it says nothing about the end of its word. So may a single one that
+    would be, where several of its word are on the other side: the next word may begin with it.
 
     Args:
         emission: Emission.
@@ -215,12 +216,12 @@ def gather_letters(
     for after in (np.flatnonzero(found & (starts[1:] - ends[:-1] > most_frames)) + 1).tolist():
         word = letters.words[after]
         first, last = letters.first[[word, word + 1]].tolist()
-        before, behind = confirmed[first:after].any(), confirmed[after:last].any()
-        if before and not behind:
+        before, behind = confirmed[first:after].sum(), confirmed[after:last].sum()
+        if before > behind and behind <= 1:
             for k in range(after, last):
                 starts[k] = ends[k - 1] + (letters.tokens[k] == letters.tokens[k - 1])
                 ends[k] = starts[k] + 1
-        elif behind and not before:
+        elif behind > before and before <= 1:
             for k in range(after - 1, first - 1, -1):
                 ends[k] = starts[k + 1] - (letters.tokens[k] == letters.tokens[k + 1])
                 starts[k] = ends[k] - 1
