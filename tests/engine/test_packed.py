@@ -1,5 +1,6 @@
 """Packed weights: same bits, written behind the first run, never required, checked."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -8,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,15 @@ from mms_engine.encoder.emission import Segment
 from mms_engine.errors import BackendError, BundleCorrupt
 
 
-@pytest.fixture
-def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle whose encoder has its weights in a file of their own, as large ones have."""
-    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+def with_external_weights(tiny_bundle: Path, folder: Path, note: str = "") -> Path:
+    """Return a copy of a bundle whose encoder has its weights in a file of their own."""
+    shutil.copytree(tiny_bundle, folder)
     path = folder / "graphs" / "encoder.fp32.onnx"
+    model = onnx.load(path)
+    model.doc_string = note
     onnx.save_model(
-        onnx.load(path), path, save_as_external_data=True, location=f"{path.name}.data",
-        size_threshold=1024,
-    )  # fmt: skip
+        model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024
+    )
     files = [describe(folder, path), describe(folder, path.with_suffix(".onnx.data"))]
     content = json.loads((folder / "manifest.json").read_bytes())
     for graph in content["graphs"]:
@@ -43,6 +45,12 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
             graph["files"] = [dataclasses.asdict(file) for file in files]
     (folder / "manifest.json").write_text(json.dumps(content))
     return folder
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle whose encoder has its weights in a file of their own, as large ones have."""
+    return with_external_weights(tiny_bundle, tmp_path / "tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -211,9 +219,32 @@ def test_least_recently_used_copy_makes_room(bundle: Path, monkeypatch: pytest.M
     assert list(packed.entries()) == [second]
 
 
-def test_killed_writer_leaves_nothing_that_stays(bundle: Path) -> None:
+def test_copies_that_are_written_at_once_stay_within_the_limit(
+    tiny_bundle: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = with_external_weights(tiny_bundle, tmp_path / "other", "other")
+    packing.write(bundle, "encoder", "fp32")
+    size = packed.entries()[place(bundle).folder].size
+    packed.clear()
+    monkeypatch.setenv("MMS_PACKED_GB", str(1.5 * size / 1e9))
+    save, both = packing.save_packed, threading.Barrier(2)
+
+    def save_beside_the_other(*arguments: object) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(2)
+        save(*arguments)
+
+    monkeypatch.setattr(packing, "save_packed", save_beside_the_other)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: packing.write(one, "encoder", "fp32"), (bundle, other)))
+    assert len(packed.entries()) == 1
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_killed_writer_leaves_nothing_that_stays(bundle: Path, own: bool) -> None:
     target = place(bundle)
-    partial = target.folder.with_suffix(".partial")
+    killed = target.folder if own else target.folder.with_name("b" * 32)
+    partial = killed.with_suffix(".partial")
     partial.mkdir(parents=True, mode=0o700)
     target.folder.parent.chmod(0o700)
     (partial / "weights.bin").write_bytes(b"half")

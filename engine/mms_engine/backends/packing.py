@@ -24,7 +24,7 @@ from mms_engine.backends.packed import (
 from mms_engine.backends.session import GraphFile
 from mms_engine.bundle.files import describe
 from mms_engine.bundle.manifest import File
-from mms_engine.bundle.reader import open_bundle
+from mms_engine.bundle.reader import Bundle, open_bundle
 from mms_engine.bundle.stamps import FileState, settle, stamp
 from mms_engine.types import Precision
 
@@ -43,23 +43,33 @@ def write(bundle: Path, name: str, precision: Precision) -> None:
     packed = PackedGraph.at(GraphFile(*opened.graph(name, precision)))
     packed_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(packed.lock) as is_ours:
-        if not is_ours or packed.folder.exists():
-            return
-        partial = packed.folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        make_room(2 * sum(file.size for file in packed.source.graph.files))
-        if not packed.has_room():
-            return
-        partial.mkdir(mode=0o700)
-        try:
-            with opened.loading(name, precision) as (graph, path):
-                save_packed(GraphFile(graph, path), partial / MODEL, WEIGHTS)
-            files = tuple(_describe(partial, packed.folder, each) for each in (MODEL, WEIGHTS))
-            entry = Entry(bundle=bundle.name, graph=name, precision=precision, files=files)
-            (partial / ENTRY).write_bytes(msgspec.json.encode(entry))
-            partial.rename(packed.folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        if is_ours and not packed.folder.exists():
+            # One after the other: each is counted before the next makes room.
+            with _locked(packed_folder().with_suffix(".lock"), waits=True):
+                _write(opened, packed)
+
+
+def _write(bundle: Bundle, packed: PackedGraph) -> None:
+    """Write a copy, if there is room; no other process writes one."""
+    for killed in packed_folder().glob("*.partial"):
+        shutil.rmtree(killed, ignore_errors=True)
+    graph = packed.source.graph
+    make_room(2 * sum(file.size for file in graph.files))
+    if not packed.has_room():
+        return
+    partial = packed.folder.with_suffix(".partial")
+    partial.mkdir(mode=0o700)
+    try:
+        with bundle.loading(graph.name, graph.precision) as (found, path):
+            save_packed(GraphFile(found, path), partial / MODEL, WEIGHTS)
+        files = tuple(_describe(partial, packed.folder, each) for each in (MODEL, WEIGHTS))
+        entry = Entry(
+            bundle=bundle.path.name, graph=graph.name, precision=graph.precision, files=files
+        )
+        (partial / ENTRY).write_bytes(msgspec.json.encode(entry))
+        partial.rename(packed.folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _describe(partial: Path, final: Path, name: str) -> File:
@@ -77,11 +87,11 @@ def _describe(partial: Path, final: Path, name: str) -> File:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Yield whether this process holds a lock file, without waiting; its time becomes now."""
+def _locked(path: Path, *, waits: bool = False) -> Iterator[bool]:
+    """Yield whether this process holds a lock file, perhaps after waiting; its time becomes now."""
     with path.open("ab") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except OSError:
             yield False
             return
