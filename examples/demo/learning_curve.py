@@ -32,13 +32,13 @@ SEPARATE = ("multispeaker", "words")
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What a point of the curve is trained with."""
+    """Point of the curve: the speech and the model that it is trained with."""
 
     name: str
     share: float = 1.0
-    """Of the speakers."""
+    """Share of the speakers of the multi-speaker set."""
     layers: int | None = None
-    """None for those of the checkpoint."""
+    """Layers of the model; `None` for those of the checkpoint."""
     others: bool = False
     """Whether the other languages of the multi-speaker set are trained too."""
 
