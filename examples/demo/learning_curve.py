@@ -167,15 +167,18 @@ def main(cache: Path, checkpoint: Path, out: Path, steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     give_way()
     share_cores()
-    curve = {}
+    path = out / "curve.json"
+    curve = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for point in POINTS:
+        if point.name in curve:
+            continue
         store = SomeSpeakers(point.share, cache)
         trainer = trained(point, checkpoint, out / f"{point.name}.pt", store, steps)
         if trainer.step < trainer.cooldown[1]:
             return  # stopped by a signal
         curve[point.name] = measured(trainer, store)
         click.echo(f"{point.name}: {json.dumps(curve[point.name])}")
-        with open_output(out / "curve.json") as stream:
+        with open_output(path) as stream:
             stream.write(json.dumps(curve, indent=2) + "\n")
 
 
