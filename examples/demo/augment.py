@@ -20,12 +20,21 @@ def augment(audio: Audio, rng: np.random.Generator, other: Audio, strength: floa
 
     `other` is speech to mix in faintly as babble; `strength` scales the odds of each effect.
     """
+    return change_sound(change_timing(audio, rng, strength), rng, other, strength)
+
+
+def change_timing(audio: Audio, rng: np.random.Generator, strength: float) -> Audio:
+    """Return audio at another speed, between pauses of random lengths."""
     if rng.random() < 0.8 * strength:
         audio = change_speed(audio, float(np.exp(rng.uniform(-0.17, 0.17))))
     # Long pauses now and then: a pause is no letter.
     longest = np.where(rng.random(2) < 0.2, 1.0, 0.2)
     lead, tail = rng.uniform(0, longest) * SAMPLE_RATE
-    audio = np.pad(audio, (int(lead), int(tail)))
+    return np.pad(audio, (int(lead), int(tail)))
+
+
+def change_sound(audio: Audio, rng: np.random.Generator, other: Audio, strength: float) -> Audio:
+    """Return audio of the same length from another microphone, in another room, with noise."""
     if rng.random() < 0.8 * strength:
         audio = colour(audio, rng)
     level = float(np.sqrt(np.mean(audio**2))) + 1e-5

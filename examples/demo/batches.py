@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from examples.demo.augment import augment, log_mels, normalise_audio
+from examples.demo.augment import change_sound, change_timing, log_mels, normalise_audio
 from examples.demo.model import HOP, MELS, RECEPTIVE_FIELD
 from examples.demo.prepare import SAMPLE_RATE, Clip, read_manifest
 from examples.demo.text import DIGITS, LANGUAGES
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 # Steps until which clips are at most so many seconds long; short ones teach alignment first.
 CURRICULUM = ((400, 2.2), (900, 4.5), (1 << 60, 18.0))
+VIEWS = 2  # of every clip in a batch: other noise, rooms and masks over the same frames
 AUGMENT_STEPS = 10_000  # in which the strength of augmentation would rise by 1
 KIND_SHARE = {"real": 0.16, "varied": 0.06, "synthetic": 0.12, "multispeaker": 0.66, "words": 0.1}
 BALANCE = 0.6  # power of a language's minutes; 0 draws all languages alike
@@ -26,7 +27,10 @@ FAVOURED = 2.0  # weight of the languages of the announcers beside the others
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Tensors of one step; B rows, T frames (the last of which is only the seam)."""
+    """Tensors of one step; B rows, T frames (the last of which is only the seam).
+
+    Rows are the clips once in each of their `VIEWS`: rows i and i + B / 2 are the same clip.
+    """
 
     audio: Tensor  # float32 [B, T * 320], normalised, zero-padded
     samples: Tensor  # int64 [B]
@@ -119,7 +123,7 @@ class Pool:
 class TrainingBatches(Dataset[Batch]):
     """Item n is the batch of step n: it depends on the seed, n and the clips alone."""
 
-    def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 32.0) -> None:
+    def __init__(self, store: ClipStore, vocab: NestedVocab, *, seconds: float = 48.0) -> None:
         self.store, self.vocab, self.seconds = store, vocab, seconds
         self.languages = tuple(vocab)
         self.pools: dict[tuple[str, str], Pool] = {}
@@ -140,11 +144,12 @@ class TrainingBatches(Dataset[Batch]):
         indices = self._draw(step, rng)
         babble = self.store.audio(int(rng.choice(indices)))
         strength = min(0.9, 0.25 + step / AUGMENT_STEPS)
-        clips = [augment(self.store.audio(i), rng, babble, strength) for i in indices]
-        return self._collate(indices, [normalise_audio(clip) for clip in clips], rng)
+        clips = [change_timing(self.store.audio(i), rng, strength) for i in indices]
+        views = [change_sound(clip, rng, babble, strength) for _ in range(VIEWS) for clip in clips]
+        return self._collate(VIEWS * indices, [normalise_audio(view) for view in views], rng)
 
     def _draw(self, step: int, rng: np.random.Generator) -> list[int]:
-        """Indices of clips about as long as a first one, together `seconds` long."""
+        """Indices of clips about as long as a first one; their views are `seconds` together."""
         limit = next(seconds for until, seconds in CURRICULUM if step < until) * SAMPLE_RATE
         keys = list(self.pools)
         shares = np.array([self.weights[key] for key in keys])
@@ -153,7 +158,7 @@ class TrainingBatches(Dataset[Batch]):
             limit, rng
         )
         padded = 1.1 * pivot / SAMPLE_RATE + 0.3  # with what `augment` may add
-        count = max(2, round(self.seconds / padded))
+        count = max(2, round(self.seconds / VIEWS / padded))
         bounds = (pivot * 0.87, min(pivot * 1.1, limit) + 1)
         ranges = [np.searchsorted(self.pools[key].lengths, bounds) for key in keys]
         shares = shares * [low < high for low, high in ranges]

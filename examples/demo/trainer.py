@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 PEAK_RATE, WARMUP_STEPS, FLAT_STEPS = 1.2e-3, 500, 8000
 MEL_STEPS = 1500  # over which the weight of the log-mel loss falls from 3 to 0.3
+CONSISTENCY = 0.2  # weight of the divergence between the views of a clip
 AVERAGE_DECAY = 0.999
 
 
@@ -40,6 +41,20 @@ def ctc(emission: Tensor, batch: Batch) -> Tensor:
         zero_infinity=True,
     )
     return losses / batch.target_lengths
+
+
+def divergence(emission: Tensor, batch: Batch) -> Tensor:
+    """Divergence between the two views of each clip per target token, shape [B / 2].
+
+    Consistency regularisation of CTC (Yao et al. 2025, arXiv:2410.05101): the mean of both
+    Kullback-Leibler divergences, each to a view that is held fixed, summed over frames.
+    """
+    one, other = emission.chunk(2)
+    count = len(one)
+    valid = torch.arange(one.shape[1]) < frame_lengths(batch.samples[:count])[:, None]
+    both = functional.kl_div(one, other.detach(), reduction="none", log_target=True)
+    both = both + functional.kl_div(other, one.detach(), reduction="none", log_target=True)
+    return 0.5 * (both.sum(-1) * valid).sum(-1) / batch.target_lengths[:count]
 
 
 class Trainer:
@@ -75,6 +90,7 @@ class Trainer:
         mel_weight = 0.0 if self.convolutions_kept else self._mel_weight()
         ctc_loss = ctc(final, batch)
         loss = (ctc_loss + 0.3 * ctc(halfway, batch)).mean() + mel_weight * mel_loss
+        loss = loss + CONSISTENCY * divergence(final, batch).mean()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -23,8 +23,9 @@ from examples.demo.engines import Pcm, Voice, espeak, festival, flite, pico, to_
 from examples.demo.evaluate import log_probabilities
 from examples.demo.model import HOP, AcousticModel
 from examples.demo.prepare import CACHE, SAMPLE_RATE, Clip, report, write_set
-from examples.demo.publish import load_weights
 from examples.demo.text import DIGITS
+from examples.demo.train import published_trainer
+from examples.demo.trainer import Trainer
 from examples.demo.vocab import WORD_BOUNDARY, NestedVocab, encode
 
 from mms_kernels import forced_align
@@ -131,17 +132,19 @@ def clips_of(lang: str, split: str, spoken: Iterable[tuple[str, Voice]]) -> Iter
 
 @click.command()
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE)
-@click.option("--state", type=click.Path(path_type=Path), help="Training state that aligns words.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, exists=True),
+    help="Training state that finds words in sentences.  [default: the published checkpoint]",
+)
 def main(cache: Path, state: Path | None) -> None:
-    """Write the sets of words; a training state of the cache folder finds them in sentences."""
+    """Write the sets of words."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     for old in cache.glob("words-*"):
         old.unlink()
-    weights, config, vocab = load_weights(state or cache / "state.pt")
-    model = AcousticModel(config)
-    model.load_state_dict(weights)
-    model.eval()
+    trainer = Trainer.load(state) if state else published_trainer()
+    model, vocab = trainer.average.eval(), trainer.vocab
     store = ClipStore(cache)
     for lang in DIGITS:
         rng = np.random.default_rng((20261130, len(lang), *lang.encode()))

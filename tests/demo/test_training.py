@@ -18,7 +18,7 @@ from examples.demo.learning_curve import SomeSpeakers, resized  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
 from examples.demo.prepare import Clip, write_set  # noqa: E402
-from examples.demo.trainer import Trainer, rate_at  # noqa: E402
+from examples.demo.trainer import Trainer, divergence, rate_at  # noqa: E402
 from examples.demo.vocab import build_vocab  # noqa: E402
 from examples.demo.words import word_spans  # noqa: E402
 
@@ -161,6 +161,36 @@ def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thr
     assert resumed.step == whole.step
     for name, weight in whole.average.state_dict().items():
         assert torch.equal(weight, resumed.average.state_dict()[name]), name
+
+
+def test_views_of_a_clip_differ_in_sound_alone(store):
+    batch = TrainingBatches(store, build_vocab(store.clips), seconds=8)[7]
+    count = len(batch.samples) // 2
+    assert count >= 2
+    for rows in (batch.samples, batch.language, batch.target_lengths):
+        assert torch.equal(rows[:count], rows[count:])
+    targets = batch.targets.chunk(2)
+    assert torch.equal(*targets)
+    assert not torch.equal(*batch.audio.chunk(2))
+    assert not torch.equal(*batch.spans.chunk(2))
+
+
+def test_divergence_is_of_the_valid_frames_of_both_views(store):
+    batch = TrainingBatches(store, build_vocab(store.clips), seconds=8)[7]
+    count = len(batch.samples) // 2
+    frames = batch.spans.shape[1]
+    logits = torch.randn(2 * count, frames, 5, generator=torch.Generator().manual_seed(3))
+    logits[..., 4] = -1e4  # beyond the vocabulary of the language
+    emission = logits.log_softmax(-1)
+    found = divergence(emission, batch)
+    assert found.shape == (count,)
+    for row in range(count):
+        valid = (int(batch.samples[row]) - 400) // 320 + 1
+        one, other = (emission[at, :valid, :4].double() for at in (row, row + count))
+        both = ((one.exp() - other.exp()) * (one - other)).sum()
+        expected = both / 2 / batch.target_lengths[row]
+        torch.testing.assert_close(found[row].double(), expected, rtol=1e-5, atol=0)
+    assert not divergence(torch.cat([emission[:count]] * 2), batch).any()
 
 
 def test_a_share_of_the_speakers_holds_every_smaller_one(tmp_path):
