@@ -52,6 +52,12 @@ def main(*, debug: bool) -> None:
     "[default: the demo's clips]",
 )
 @click.option(
+    "--identifier",
+    type=_FOLDER,
+    help="Bundle of language identification: clients of the suite stream are also measured with "
+    "the language auto.",
+)
+@click.option(
     "--languages",
     default="",
     show_default=False,

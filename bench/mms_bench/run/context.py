@@ -50,6 +50,8 @@ class RunOptions(Setup):
     audio: tuple[Path, ...]
     recordings: Path
     """List of recordings with reference texts, for streams."""
+    identifier: Path | None = None
+    """Bundle of language identification, for streams that find their language too."""
     seconds: float = 10.0
     """Length of a clip."""
     batch: int = 8

@@ -83,6 +83,7 @@ class Suite:
             languages=_names(given["languages"]),
             audio=given["audio"] or (SPEECH,),
             recordings=given["recordings"] or demo_checkpoint().with_name("clips") / "clips.tsv",
+            identifier=given["identifier"],
             text=given["text"],
             pace=replace(self.pace, **pace),
             corpus=CorpusOptions(models=_paths(given["models"]), **corpus),

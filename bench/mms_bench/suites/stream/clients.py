@@ -1,9 +1,11 @@
 """Case `clients`: real-time clients of a stream pool, and how long they wait for events."""
 
+import contextlib
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +23,10 @@ from mms_bench.suites.stream.engine import (
 from mms_engine.asr.pool import PooledStream, PoolOptions
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Endpoint, Event, Final, LanguageChange, StreamOptions
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.audio import SAMPLE_RATE
+from mms_engine.lid.identifier import Identifier
+from mms_engine.routing.router import Router
 
 DEADLINE = 0.3
 """Seconds within which 95 of 100 events must follow the audio they need."""
@@ -40,7 +45,7 @@ CLIENTS = Case(
         f"Wall clock. Each client sends {1000 * _PIECE_SECONDS:g} ms of audio at a time to a pool "
         "in the same process, at the pace of speech; latency `balanced`. The wait of an event is "
         "from when the last audio it needs was due to be sent. The number of clients grows until "
-        f"the p95 is over {1000 * DEADLINE:g} ms."
+        f"the p95 is over {1000 * DEADLINE:g} ms. Clients `auto` have their language identified."
     ),
     figures=(
         Figure("streams", "streams", "number"),
@@ -56,6 +61,31 @@ CLIENTS = Case(
 
 Talk = tuple[Recording, tuple[Event, ...]]
 """A recording that clients speak, and the events of a stream of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Recogniser of clients, and what they say."""
+
+    recognizer: Recognizer
+    talks: Sequence[Talk]
+    finder: LanguageFinder | None = None
+    """Identification model of streams that find their language."""
+
+    @classmethod
+    def of(
+        cls,
+        recognizer: Recognizer,
+        recordings: Sequence[Recording],
+        seconds: float,
+        finder: LanguageFinder | None = None,
+    ) -> "Crowd":
+        """Cut recordings to a length and run a stream on each."""
+        size = round(seconds * SAMPLE_RATE)
+        cut = [replace(recording, samples=recording.samples[:size]) for recording in recordings]
+        options = StreamOptions()
+        talks = [(one, simulate(recognizer, one, options, finder)[0]) for one in cut]
+        return cls(recognizer, talks, finder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +111,60 @@ def measure_clients(context: Context) -> list[Row]:
 
 def _measure(context: Context, peer: str) -> list[Row]:
     recognizer = open_recognizer(context.options, peer)
-    talks = make_talks(recognizer, long_recordings(context), context.options.seconds)
+    recordings = long_recordings(context)
+    with _finder(context.options.identifier, recognizer) as finder:
+        crowds = {peer: Crowd.of(recognizer, recordings, context.options.seconds)}
+        if finder:
+            found = Crowd.of(recognizer, recordings, context.options.seconds, finder)
+            crowds[f"{peer} {AUTO}"] = found
+        return _grow(context, crowds)
+
+
+@contextlib.contextmanager
+def _finder(bundle: Path | None, recognizer: Recognizer) -> Iterator[LanguageFinder | None]:
+    if bundle is None:
+        yield None
+        return
+    with engine_errors(), Identifier.open(bundle, threads=1) as identifier:
+        yield Router(recognizer, identifier).finder()
+
+
+def _grow(context: Context, crowds: Mapping[str, Crowd]) -> list[Row]:
+    """Add clients to crowds in turns, to each until they wait too long."""
     rows: list[Row] = []
-    sustained = {"streams": 0.0}
+    sustained = {name: {"streams": 0.0} for name in crowds}
+    growing = dict(crowds)
     for count in COUNTS:
-        name = f"{peer} {count} streams"
-        context.tell(name)
-        try:
-            figures = speak(recognizer, talks, count)
-        except NotMeasured as reason:
-            rows.append(Row(case=CLIENTS.name, implementation=name).refused(reason))
-            break
-        rows.append(Row(case=CLIENTS.name, implementation=name, figures=figures, series=peer))
-        if figures["p95"] > DEADLINE:
-            break
-        sustained = figures
-    return [*rows, Row(case=CLIENTS.name, implementation=f"{peer} sustained", figures=sustained)]
-
-
-def make_talks(
-    recognizer: Recognizer, recordings: Sequence[Recording], seconds: float
-) -> list[Talk]:
-    """Cut recordings to a length and run a stream on each."""
-    size = round(seconds * SAMPLE_RATE)
-    cut = [replace(recording, samples=recording.samples[:size]) for recording in recordings]
-    return [(one, simulate(recognizer, one, StreamOptions())[0]) for one in cut]
+        for name, crowd in list(growing.items()):
+            row = f"{name} {count} streams"
+            context.tell(row)
+            try:
+                figures = speak(crowd, count)
+            except NotMeasured as reason:
+                rows.append(Row(case=CLIENTS.name, implementation=row).refused(reason))
+                del growing[name]
+                continue
+            rows.append(Row(case=CLIENTS.name, implementation=row, figures=figures, series=name))
+            if figures["p95"] > DEADLINE:
+                del growing[name]
+            else:
+                sustained[name] = figures
+    last = [
+        Row(case=CLIENTS.name, implementation=f"{name} sustained", figures=figures)
+        for name, figures in sustained.items()
+    ]
+    return [*rows, *last]
 
 
 @engine_errors()
-def speak(recognizer: Recognizer, talks: Sequence[Talk], count: int) -> dict[str, float]:
+def speak(crowd: Crowd, count: int) -> dict[str, float]:
     """Run clients that start at evenly spread times within a chunk; return the figures."""
     options = StreamOptions()
-    chosen = [talks[number % len(talks)] for number in range(count)]
-    with recognizer.pool(PoolOptions(max_streams=count, admission=False)) as pool:
-        streams = [pool.open(recording.language, options) for recording, _ in chosen]
+    chosen = [crowd.talks[number % len(crowd.talks)] for number in range(count)]
+    pool_options = PoolOptions(max_streams=count, admission=False)
+    with crowd.recognizer.pool(pool_options, finder=crowd.finder) as pool:
+        languages = [AUTO if crowd.finder else recording.language for recording, _ in chosen]
+        streams = [pool.open(language, options) for language in languages]
         begin, spread = time.monotonic() + 0.2, options.contexts.chunk_seconds / count
         clients = [
             Client(*talk, stream, begin + number * spread)

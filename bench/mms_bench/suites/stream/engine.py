@@ -14,6 +14,7 @@ from mms_bench.run.context import Context
 from mms_bench.run.result import Case, Row
 from mms_engine.asr.recognizer import Recognizer
 from mms_engine.asr.streaming import Event, StreamOptions
+from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.audio import SAMPLE_RATE
 from mms_engine.errors import MmsError
 from mms_engine.types import Precision
@@ -63,16 +64,22 @@ def long_recordings(context: Context) -> list[Recording]:
 
 @engine_errors()
 def simulate(
-    recognizer: Recognizer, recording: Recording, options: StreamOptions
+    recognizer: Recognizer,
+    recording: Recording,
+    options: StreamOptions,
+    finder: LanguageFinder | None = None,
 ) -> tuple[tuple[Event, ...], float]:
     """Feed a stream as if computing took no time; return events and CPU seconds of all threads.
+
+    With an identification model the stream finds its language.
 
     The `audio_seconds` of an event is when it was displayed.
     """
     begin = time.process_time()
     events: list[Event] = []
     size = round(_PIECE_SECONDS * SAMPLE_RATE)
-    with recognizer.stream(recording.language, options) as stream:
+    language = AUTO if finder else recording.language
+    with recognizer.stream(language, options, finder=finder) as stream:
         for start in range(0, len(recording.samples), size):
             events += stream.feed(recording.samples[start : start + size])
         events += stream.finish()
