@@ -1,6 +1,7 @@
 """Streams that find their own language."""
 
 import itertools
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_result_does_not_depend_on_chunking(router: Router, latency: str) -> Non
     assert [code for *_, code in whole if code == "swh"] or whole
     assert outcome(run(router.stream(options), BOTH, 160)) == whole
     assert outcome(run(router.stream(options), BOTH, 5003)) == whole
+
+
+def test_pooled_stream_changes_its_language_as_early_as_one_of_its_own(
+    router: Router, whole: list[Event]
+) -> None:
+    with router.pool() as pool:
+        stream = pool.open("auto")
+        for start in range(0, len(BOTH), 1600):
+            stream.feed(BOTH[start : start + 1600])
+            while stream._is_in_step or stream._is_due:
+                time.sleep(0.001)
+        stream.finish()
+        pooled = list(stream.events(timeout=10))
+    assert [(e.label, e.at, e.audio_seconds) for e in pooled if isinstance(e, LanguageChange)] == [
+        (e.label, e.at, e.audio_seconds) for e in whole if isinstance(e, LanguageChange)
+    ]
 
 
 def test_flush_decides_what_is_undecided(router: Router) -> None:

@@ -26,8 +26,10 @@ def follow(
     decisions, ends = [], []
     hop = tracker.hop * STRIDE
     for start in range(0, len(sound) - hop + 1, hop):
+        due = tracker.due
         tracker.add(sound[start : start + hop])
         while windows := tracker.windows(ended=False):
+            assert tracker.position >= due
             ((first, last),) = windows
             ends.append(last * STRIDE / RATE)
             middle = (first + last) / 2 * STRIDE / RATE

@@ -16,10 +16,10 @@ from mms_engine.languages import all_languages
 from mms_engine.lid.activity import BoolArray, FrameLevels
 from mms_engine.lid.identifier import Identifier
 from mms_engine.routing.candidates import Candidates, Scores, find_candidates
+from mms_engine.routing.finder import StreamFinder
 from mms_engine.routing.options import RoutingOptions
 from mms_engine.routing.recordings import Given, Reranked, Route, Silent, Switched, Whole
 from mms_engine.routing.switching import LanguageSpan, Timing, language_spans
-from mms_engine.routing.tracker import StreamFinder
 from mms_engine.types import Audio, Transcript
 
 _KEPT = 256

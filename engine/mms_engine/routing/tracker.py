@@ -8,7 +8,6 @@ import numpy as np
 
 from mms_engine.asr.streaming.language import LanguageDecision
 from mms_engine.lid.activity import FrameLevels
-from mms_engine.lid.windows import WindowClassifier
 from mms_engine.routing.candidates import Candidates, Scores
 from mms_engine.routing.switching import snap
 from mms_engine.types import Float32Array
@@ -129,6 +128,18 @@ class StreamTracker:
 
     def _frames(self, seconds: float) -> int:
         return round(seconds / self._frame_seconds)
+
+    @property
+    def due(self) -> int:
+        """Position before which no window is due: a multiple of the hop from here."""
+        if self._next >= 0 or self._current < 0:
+            return self.position + self.hop
+        if not self._follow:
+            return _NEVER
+        options = self._options
+        passes = (options.alert,) if self._odds.max() > 0 else (options.interval, options.spacing)
+        hops = max(1, -(-(self._heard + self._frames(min(passes)) - self.position) // self.hop))
+        return self.position + hops * self.hop
 
     @property
     def settled(self) -> int:
@@ -356,42 +367,3 @@ class StreamTracker:
         self._levels.restore(state["levels"])
         self._speech, self._odds = state["speech"], state["odds"]
         self._windows, self._is_new = [], True
-
-
-class StreamFinder:
-    """Identification model of streams; see `LanguageFinder`."""
-
-    def __init__(
-        self,
-        candidates: Candidates,
-        windows: WindowClassifier,
-        stride: int,
-        sample_rate: int,
-        *,
-        follow: bool,
-    ) -> None:
-        """Use a classifier; see `StreamTracker` for the other arguments."""
-        self.languages = tuple(code for code in candidates.codes if code is not None)
-        self._candidates = candidates
-        self._windows = windows
-        self._stride = stride
-        self._sample_rate = sample_rate
-        self._follow = follow
-
-    def tracker(self) -> StreamTracker:
-        """Return the tracker of a new stream."""
-        return StreamTracker(self._candidates, self._stride, self._sample_rate, follow=self._follow)
-
-    def logits(self, windows: Sequence[Float32Array]) -> list[Float32Array]:
-        """Return the logits of windows; see `LanguageFinder.logits`."""
-        return self._windows.logits(windows)
-
-    def with_threads(self, threads: int | None) -> "StreamFinder":
-        """Return the same model with another number of threads per run."""
-        return StreamFinder(
-            self._candidates,
-            self._windows.with_threads(threads),
-            self._stride,
-            self._sample_rate,
-            follow=self._follow,
-        )

@@ -1,27 +1,16 @@
 """Pool of streams over one model: due steps of all streams run in common batches."""
 
-import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from mms_engine.asr.pool.capacity import Capacity
-from mms_engine.asr.pool.lanes import plan_lanes
+from mms_engine.asr.pool.lanes import Lane, plan_lanes
 from mms_engine.asr.pool.options import Listener, PoolOptions, StreamBounds
 from mms_engine.asr.pool.pooled_stream import PooledStream
 from mms_engine.asr.pool.schedule import Schedule
-from mms_engine.asr.pool.steps import (
-    Ready,
-    Windows,
-    WithRow,
-    as_error,
-    begin,
-    complete,
-    decide,
-    with_row,
-)
 from mms_engine.asr.streaming.core import StreamCore
 from mms_engine.asr.streaming.language import AUTO, LanguageFinder
 from mms_engine.asr.streaming.model import StreamingModel, open_core
@@ -30,17 +19,13 @@ from mms_engine.asr.streaming.state import load, restore
 from mms_engine.bundle.manifest import Wav2Vec2
 from mms_engine.decoding.host import HostDecoders
 from mms_engine.decoding.options import BeamSearch
-from mms_engine.encoder.interface import StepOutput
 from mms_engine.errors import CapacityError, StreamError
 from mms_engine.system import usable_cores
-from mms_engine.types import Float32Array
 
 _ROUNDING = 1e-9
 _AUTO_LOAD = 1.3
 """Load of a stream that finds its language, of that of others: windows are classified, and what was
 held back is decoded at once."""
-_In = TypeVar("_In", bound=Ready | Windows)
-_Out = TypeVar("_Out")
 
 
 class StreamPool:
@@ -48,8 +33,8 @@ class StreamPool:
 
     May be used from several threads at once; each stream by one at a time.
 
-    Lanes (threads) take due streams from the schedule, run their steps as one batch, and have the
-    logits decoded by a pool of threads. A stream's error fails that stream alone.
+    Lanes (threads) take due streams from the schedule; see `Lane`. A stream's error fails that
+    stream alone.
     """
 
     def __init__(
@@ -95,11 +80,14 @@ class StreamPool:
         threads = options.decode_threads or usable_cores()
         self._decode_threads = ThreadPoolExecutor(threads, thread_name_prefix="mms-decode")
         self._lanes = [
-            threading.Thread(target=self._run_lane, name=f"mms-streams-{lane}", daemon=True)
+            threading.Thread(target=self._lane().run, name=f"mms-streams-{lane}", daemon=True)
             for lane in range(lanes.count)
         ]
         for lane in self._lanes:
             lane.start()
+
+    def _lane(self) -> Lane:
+        return Lane(self._schedule, self._model, self._finder, self._decode_threads, self._rows)
 
     def __enter__(self) -> Self:
         return self
@@ -346,48 +334,3 @@ class StreamPool:
         for lane in self._lanes:
             lane.join()
         self._decode_threads.shutdown()
-
-    def _run_lane(self) -> None:
-        while (streams := self._schedule.take(self._rows)) is not None:
-            self._run([step for stream in streams if (step := begin(stream)) is not None])
-            self._schedule.done(streams)
-
-    def _run(self, steps: Sequence[Ready | Windows]) -> None:
-        to_classify = [one for one in steps if isinstance(one, Windows)]
-        for one, logits in self._batched(to_classify, self._classify):
-            decide(one, logits)
-        ready = [one for one in steps if isinstance(one, Ready)]
-        with_features = self._batched(ready, self._features)
-        rows = [row for one in with_features if (row := with_row(*one)) is not None]
-        outputs = self._batched(rows, self._encode)
-        list(self._decode_threads.map(complete, outputs))
-
-    def _classify(self, steps: Sequence[Windows]) -> list[list[Float32Array]]:
-        if self._finder is None:
-            raise RuntimeError("a language step without an identification model")
-        logits = iter(self._finder.logits([own for one in steps for own in one.step.windows]))
-        return [list(itertools.islice(logits, len(one.step.windows))) for one in steps]
-
-    def _features(self, steps: Sequence[Ready]) -> list[Float32Array]:
-        return self._model.features([one.step.samples for one in steps])
-
-    def _encode(self, rows: Sequence[WithRow]) -> list[StepOutput]:
-        languages = [one.step.language for one in rows]
-        return self._model.encode([one.row for one in rows], languages)
-
-    def _batched(
-        self, steps: Sequence[_In], function: Callable[[Sequence[_In]], list[_Out]]
-    ) -> list[tuple[_In, _Out]]:
-        """Pair steps with the results of a function that changes no stream.
-
-        If a batch fails, its steps run alone, and the streams whose step fails are failed.
-        """
-        if not steps:
-            return []
-        try:
-            return list(zip(steps, function(steps), strict=True))
-        except Exception as error:  # noqa: BLE001 (delivered to the stream)
-            if len(steps) > 1:
-                return [pair for one in steps for pair in self._batched([one], function)]
-            steps[0].stream.fail(as_error(error))
-            return []

@@ -117,13 +117,18 @@ class StreamCore:
         return self.context.featured * self._frame_seconds
 
     @property
+    def _due(self) -> int:
+        """Frames from the start of the stream that the next step or language step needs."""
+        if self.tracker is None:
+            return self.context.needed
+        if self.language is None:
+            return self.tracker.position + self.tracker.hop
+        return min(self.context.needed, self.tracker.due)
+
+    @property
     def due_seconds(self) -> float:
         """Length of the stream, in seconds, at which the next step is due."""
-        frames = self.context.needed
-        if self.tracker is not None and self.language is None:
-            frames = self.tracker.position + self.tracker.hop
-        samples = self._parts.geometry.samples(frames)
-        return samples / self._parts.sample_rate
+        return self._parts.geometry.samples(self._due) / self._parts.sample_rate
 
     @property
     def is_ending(self) -> bool:
@@ -133,12 +138,7 @@ class StreamCore:
     @property
     def is_due(self) -> bool:
         """Whether there is work: a step whose audio is complete, or a requested end."""
-        available = self.audio.frames
-        if self.tracker is not None and self.language is None:
-            is_next = self.tracker.position + self.tracker.hop <= available
-        else:
-            is_next = self.context.next_span(available, ended=False) is not None
-        return self.is_ending or is_next
+        return self.is_ending or self._due <= self.audio.frames
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call."""

@@ -50,6 +50,11 @@ class LanguageTracker(Protocol):
         ...
 
     @property
+    def due(self) -> int:
+        """Position before which no window is due."""
+        ...
+
+    @property
     def settled(self) -> int:
         """Frame before which no later decision applies."""
         ...
