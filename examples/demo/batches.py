@@ -143,7 +143,7 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng((20261122, step))
         indices = self._draw(step, rng)
         babble = self.store.audio(int(rng.choice(indices)))
-        strength = min(0.9, 0.25 + step / AUGMENT_STEPS)
+        strength = min(0.6, 0.25 + step / AUGMENT_STEPS)
         clips = [change_timing(self.store.audio(i), rng, strength) for i in indices]
         views = [change_sound(clip, rng, babble, strength) for _ in range(VIEWS) for clip in clips]
         return self._collate(VIEWS * indices, [normalise_audio(view) for view in views], rng)
@@ -176,8 +176,8 @@ class TrainingBatches(Dataset[Batch]):
             audio[row, : len(clip)] = clip
             estimate = log_mels(clip)
             mels[row, : len(estimate)] = estimate
-            for start in rng.integers(0, frames, size=1 + frames // 25):
-                spans[row, start : start + rng.integers(1, 12)] = True
+            for start in rng.integers(0, frames, size=1 + frames // 50):
+                spans[row, start : start + rng.integers(1, 8)] = True
         chosen = [self.store.clips[index] for index in indices]
         targets = [encode(clip.text, self.vocab[clip.lang]) for clip in chosen]
         return Batch(

@@ -44,12 +44,12 @@ class Point:
 
 
 POINTS = (
-    Point("languages", others=True),
     Point("all"),
     Point("deep", layers=12),
     Point("half", share=0.5),
     Point("quarter", share=0.25),
     Point("shallow", layers=3),
+    Point("languages", others=True),
 )
 
 

@@ -42,7 +42,6 @@ class ModelConfig:
     conv_channels: int = 96
     adapter_rank: int = 16
     layer_drop: float = 0.1  # odds that a layer is skipped in a training step
-    dropout: float = 0.1  # share of a layer's activations that a training step zeroes
 
     @property
     def intermediate(self) -> int:
@@ -147,17 +146,6 @@ class Adapter(nn.Module):
         return x + self.linear_2_bias[language, None]
 
 
-def dropped(value: Tensor, share: float) -> Tensor:
-    """Zero a share of the values and scale the others, as dropout does.
-
-    A random byte decides on each: one random number a value takes a sixth of a training step.
-    """
-    threshold = round(256 * share)
-    words = torch.empty(-(-value.numel() // 8), dtype=torch.int64).random_(-(1 << 63), None)
-    kept = words.view(torch.uint8)[: value.numel()].view(value.shape) >= threshold
-    return value * (kept.to(value.dtype) * (256 / (256 - threshold)))
-
-
 class EncoderLayer(nn.Module):
     """Pre-norm attention, pre-norm feed-forward, adapter."""
 
@@ -183,14 +171,11 @@ class EncoderLayer(nn.Module):
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         attended = torch.softmax(scores.masked_fill(~mask, -1e4), -1) @ value
         attended = self.out_proj(attended.transpose(1, 2).reshape(batch, frames, width))
-        hidden = hidden + self._dropped(attended)
+        hidden = hidden + attended
         inner = functional.gelu(self.intermediate_dense(self.final_layer_norm(hidden)))
-        hidden = hidden + self._dropped(self.output_dense(self._dropped(inner)))
+        hidden = hidden + self.output_dense(inner)
         adapted: Tensor = hidden + self.adapter_layer(hidden, language)
         return adapted
-
-    def _dropped(self, value: Tensor) -> Tensor:
-        return dropped(value, self.config.dropout) if self.training else value
 
 
 class AcousticModel(nn.Module):

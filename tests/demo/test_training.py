@@ -15,6 +15,7 @@ sys.path.append(str(ROOT))
 from examples.demo.batches import ClipStore, TrainingBatches  # noqa: E402
 from examples.demo.layout import write_checkpoint  # noqa: E402
 from examples.demo.learning_curve import SomeSpeakers, resized  # noqa: E402
+from examples.demo.mean import main as write_mean  # noqa: E402
 from examples.demo.model import ModelConfig  # noqa: E402
 from examples.demo.multispeaker import LEAST_MINUTES, normalise_any, select_clips  # noqa: E402
 from examples.demo.prepare import Clip, write_set  # noqa: E402
@@ -140,6 +141,24 @@ def test_kept_convolutions_are_those_of_the_checkpoint(store, tmp_path, one_thre
         kept = {name for name, weight in state.items() if torch.equal(weight, published[name])}
         assert {name for name in state if name.startswith("feature_extractor.")} <= kept
         assert "projection.weight" not in kept
+
+
+def test_mean_of_states_leaves_alone_what_they_share(store, tmp_path, one_thread):
+    vocab = build_vocab(store.clips)
+    states = []
+    for number in range(3):
+        trainer = Trainer(tiny_config(vocab), vocab)
+        with torch.no_grad():
+            trainer.average.head_bias += 0.3 * number
+        states.append(tmp_path / f"{number}.pt")
+        trainer.save(states[-1])
+    whole = Trainer.load(states[0]).average.state_dict()
+    write_mean([*map(str, states), "--out", str(tmp_path / "mean.pt")], standalone_mode=False)
+    for name, weight in Trainer.load(tmp_path / "mean.pt").average.state_dict().items():
+        if name == "head_bias":
+            torch.testing.assert_close(weight, whole[name] + 0.3)
+        else:
+            assert torch.equal(weight, whole[name]), name
 
 
 def test_resumed_training_equals_uninterrupted_training(store, tmp_path, one_thread):
