@@ -119,10 +119,10 @@ def test_results_are_those_of_the_library(batcher, recognizer, clips) -> None:
 
 def test_hotwords_share_the_queue_and_not_the_results(batcher, recognizer, clip) -> None:
     plain = submit(batcher, recognizer, clip)
-    hot = QueuedJob(batcher.prepare(Job(clip.path, "eng", hotwords=["name"])), "one", 0.0, FAR)
+    hot = QueuedJob(batcher.prepare(Job(clip.path, "eng", hotwords=["first"])), "one", 0.0, FAR)
     batcher.submit(hot)
     assert plain.future.result(60).unwrap() == recognizer.transcribe(clip.path, "eng")
-    assert hot.future.result(60).unwrap().text.endswith(" name")
+    assert "first" in hot.future.result(60).unwrap().text.split()
 
 
 def test_audio_shorter_than_a_frame_has_a_result(batcher, recognizer) -> None:

@@ -103,7 +103,7 @@ def test_captions_are_those_of_the_command(
         end(page)
         [stream] = page.evaluate("streams")
         assert finals(page) == commands_finals(stream["blocks"], demo_bundle)
-        assert "your party's" in finals(page)[0]
+        assert "your part" in finals(page)[0]
         assert re.fullmatch(r"\d\.\d\d s", page.inner_text("#live-lag"))
         assert page.is_hidden("#live-partial .said")
         said = recognizer.transcribe(clip.path, "eng").words[0].end
