@@ -81,7 +81,7 @@ def test_clips_are_identified(bundles: dict[str, Path]) -> None:
 
 
 def test_frontend_is_that_of_recognition(bundles: dict[str, Path]) -> None:
-    """Streams compute the features once for both models."""
+    """Streams could compute the features once for both models."""
     ours, theirs = (load_file(f / "model.safetensors") for f in (CHECKPOINT, DEMO / "checkpoint"))
     names = [name for name in theirs if ".feature_extractor." in name]
     assert len(names) == 28
